@@ -1,0 +1,1 @@
+"""The engine: everything the worker runs. Never imports bpy; only contract.py is shared with Blender."""

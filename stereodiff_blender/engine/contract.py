@@ -1,0 +1,450 @@
+"""The contract between Blender and the worker: what a job folder says, defined once.
+
+Standard library only, because both programs import it. Nothing else crosses between them.
+
+Conventions, valid everywhere in this project
+---------------------------------------------
+frames            decoded clip, display-referred sRGB, (T,H,W,3) uint8, RGB order, row 0 at the top
+frame             number as Blender's clip counts it: 1 is the first frame of the footage
+index             0-based position of a frame in the job: frame = first_frame + index
+raster            working size (height, width) of every array; its pixels are square up to rounding
+pixel             (col, row) has its centre at (col + 0.5, row + 0.5); the raster's left edge is x = 0
+intrinsics        fx, fy, cx, cy in pixels of the raster; cx = width / 2 for a centred lens
+camera_to_world   (T,4,4), OpenCV axes (x right, y down, z forward); identity at the first frame
+depth             (T,H,W) float32 z-depth along the optical axis (not ray length), scene units; 0 = invalid
+disparity         1 / depth, in 1 / scene unit
+confidence        (T,H,W) float32 in [0,1], larger is surer; measured pixels only, filled ones are near 0
+motion_mask       (T,H,W) uint8, 1 where the thing itself moves
+stereo_ / refined_  prefixes: after stage 1 / after stage 2
+
+Scale is relative: depth and camera positions share one gauge, in which the median depth of the first
+frame's static points is of order 1, unless a scale was set in Blender.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from .strict_json import from_dict, to_dict, write_json_atomically
+
+SCHEMA_VERSION = 1
+ENGINE_VERSION = "0.1.0"
+
+STEREO_ENGINES = ("geometric", "monst3r")
+REFINE_ENGINES = ("guided", "depthcrafter", "none")
+QUALITIES = ("draft", "standard", "high")
+MAX_SIDE_PX = {"draft": 480, "standard": 640, "high": 960}
+CAMERA_KINDS = ("moving", "rotation", "static")
+EVENT_KINDS = ("started", "stage", "progress", "warning", "failed", "finished")
+MIN_FRAMES = 2
+MIN_SIDE_PX = 64
+
+ERROR_CODES = frozenset({
+    "clip_missing", "clip_unreadable", "clip_empty", "clip_truncated", "clip_too_short", "clip_too_small",
+    "clip_frozen", "sequence_gap", "frame_range_invalid", "settings_invalid", "job_invalid", "job_missing",
+    "output_not_writable", "output_in_use", "disk_full", "out_of_memory", "runtime_missing", "runtime_broken",
+    "torch_missing", "device_unavailable", "engine_unavailable", "camera_unsolved", "result_invalid",
+    "worker_died", "cancelled", "internal_error",
+})
+WARNING_CODES = frozenset({
+    "rotation_only", "static_camera", "low_coverage", "low_texture", "weak_focal", "focal_assumed",
+    "large_motion", "little_parallax", "frames_unsolved", "high_residual",
+})
+
+
+class StereoDiffError(Exception):
+    """An error the artist can act on.
+
+    code: one of ERROR_CODES; stereodiff_blender.messages gives its sentence and remedy.
+    message: the particulars of this case (which file, which frame), one sentence.
+    """
+
+    def __init__(self, code: str, message: str):
+        if code not in ERROR_CODES:
+            raise ValueError(f"unknown error code {code!r}")
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+# --- What is asked for -----------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Footage on disk.
+
+    kind: "movie" (any file ffmpeg reads) or "sequence" (numbered still images).
+    path: absolute; for a sequence, the file that clip frame 1 shows.
+    first_number: a movie's 0-based picture that clip frame 1 shows (normally 0); a sequence's file number there.
+    width, height: stored pixels as displayed (after rotation metadata); 0 = not known, ask the file.
+    pixel_aspect: width / height of one stored pixel; 0 = not known, ask the file.
+    fps: frames per second; 0 = not known, ask the file (24 for a sequence).
+    """
+
+    kind: str
+    path: str
+    first_number: int = 0
+    width: int = 0
+    height: int = 0
+    pixel_aspect: float = 0.0
+    fps: float = 0.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to solve.
+
+    max_side_px: longest side of the working raster; 0 = MAX_SIDE_PX of the quality preset. Never enlarges.
+    focal_mm, sensor_mm: the known lens and sensor width; both or neither.
+    exposure_ev: stops added to scene-linear footage (EXR) before it is exposed to display.
+    device: "auto", "cpu", "cuda", "cuda:N" or "mps"; only learned stages and the "high" preset use it.
+    seed: of every random draw.
+    """
+
+    stereo: str = "geometric"
+    refine: str = "guided"
+    quality: str = "standard"
+    max_side_px: int = 0
+    focal_mm: float | None = None
+    sensor_mm: float | None = None
+    exposure_ev: float = 0.0
+    device: str = "auto"
+    seed: int = 0
+
+    def validate(self) -> None:
+        """Raises StereoDiffError "settings_invalid" naming the first field that is out of range."""
+        choices = (("stereo", STEREO_ENGINES), ("refine", REFINE_ENGINES), ("quality", QUALITIES))
+        for name, allowed in choices:
+            if getattr(self, name) not in allowed:
+                raise _invalid_setting(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        if self.max_side_px != 0 and not MIN_SIDE_PX <= self.max_side_px <= 4096:
+            raise _invalid_setting(f"max_side_px must be 0 or {MIN_SIDE_PX} to 4096, got {self.max_side_px}")
+        if (self.focal_mm is None) != (self.sensor_mm is None):
+            raise _invalid_setting("focal_mm and sensor_mm are given together or not at all")
+        if self.focal_mm is not None and not (0.1 < self.focal_mm < 10000 and 0.1 < self.sensor_mm < 1000):
+            raise _invalid_setting(f"no lens has focal_mm {self.focal_mm} on sensor_mm {self.sensor_mm}")
+        if not -20 <= self.exposure_ev <= 20:
+            raise _invalid_setting(f"exposure_ev must be -20 to 20, got {self.exposure_ev}")
+        kind, _, number = self.device.partition(":")
+        if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
+            raise _invalid_setting(f"device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
+
+    @property
+    def working_side_px(self) -> int:
+        """Longest side of the working raster that these settings ask for."""
+        return self.max_side_px or MAX_SIDE_PX[self.quality]
+
+
+def _invalid_setting(message: str) -> StereoDiffError:
+    return StereoDiffError("settings_invalid", message)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One request: this footage, these frames (first and last included), these settings."""
+
+    id: str
+    clip: ClipSource
+    first_frame: int
+    last_frame: int
+    settings: Settings = field(default_factory=Settings)
+    engine_version: str = ENGINE_VERSION
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def frame_numbers(self) -> range:
+        return range(self.first_frame, self.last_frame + 1)
+
+    def validate(self) -> None:
+        """Raises StereoDiffError: "settings_invalid", "frame_range_invalid", "clip_too_short" or "job_invalid"."""
+        self.settings.validate()
+        if self.clip.kind not in ("movie", "sequence"):
+            raise StereoDiffError("job_invalid", f"clip kind must be movie or sequence, got {self.clip.kind!r}")
+        if self.first_frame < 1 or self.last_frame < self.first_frame:
+            raise StereoDiffError("frame_range_invalid",
+                                  f"frames {self.first_frame} to {self.last_frame} are no range that starts at 1 or later")
+        if len(self.frame_numbers) < MIN_FRAMES:
+            raise StereoDiffError("clip_too_short", f"a solve needs at least {MIN_FRAMES} frames, got one")
+
+
+# --- What comes back -------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class FrameResult:
+    """One frame: its files (relative POSIX paths; None where nothing was measured), lens and camera.
+
+    fx, fy, cx, cy: pixels of the result's raster. camera_to_world: four rows of four, OpenCV axes.
+    reprojection_px: mean reprojection error of the tracks seen here; None if interpolated or without tracks.
+    """
+
+    frame: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    camera_to_world: tuple[tuple[float, float, float, float], ...]
+    depth: str | None = None
+    confidence: str | None = None
+    motion_mask: str | None = None
+    reprojection_px: float | None = None
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The trust report. None = does not apply to this shot (a static camera has no parallax).
+
+    reprojection_*_px: of the solved static tracks, in pixels of the raster (mean; worst frame's mean).
+    solved_share: frames whose camera was measured, 0..1; unsolved_frames: the others, interpolated.
+    parallax_deg: median triangulation angle of the solved points.
+    coverage: share of the picture whose depth was measured and is trusted, 0..1.
+    moving_share: share of the picture marked as moving, 0..1.
+    flicker_before, flicker_after: high-band energy of static depth over time, before and after stage 2, in
+        percent of depth (quality.py says how).
+    gauge_residual: median relative disparity difference of stage 2 to stage 1 after the one scale and shift.
+    """
+
+    solved_share: float
+    unsolved_frames: tuple[int, ...] = ()
+    reprojection_mean_px: float | None = None
+    reprojection_worst_px: float | None = None
+    parallax_deg: float | None = None
+    coverage: float | None = None
+    moving_share: float | None = None
+    flicker_before: float | None = None
+    flicker_after: float | None = None
+    gauge_residual: float | None = None
+
+
+@dataclass(frozen=True)
+class ResultWarning:
+    """Something the artist should know about a finished solve; code is one of WARNING_CODES."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class WeightsUsed:
+    """Learned weights a result was made with, and their licence."""
+
+    name: str
+    licence: str
+    commercial_use: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished job. Written last and atomically: its file's existence is success.
+
+    width, height: the raster of every product. clip_width, clip_height, clip_pixel_aspect: the footage.
+    camera_kind: "moving", or "rotation" / "static", for which depth cannot be measured and no depth is written.
+    depth_range: nearest and farthest trusted depth over the clip; None without depth.
+    """
+
+    job_id: str
+    clip: ClipSource
+    width: int
+    height: int
+    clip_width: int
+    clip_height: int
+    clip_pixel_aspect: float
+    fps: float
+    stereo: str
+    refine: str
+    camera_kind: str
+    frames: tuple[FrameResult, ...]
+    quality: Quality
+    depth_range: tuple[float, float] | None = None
+    warnings: tuple[ResultWarning, ...] = ()
+    weights: tuple[WeightsUsed, ...] = ()
+    points: str | None = None
+    preview_image: str | None = None
+    preview_movie: str | None = None
+    timings_s: dict[str, float] = field(default_factory=dict)
+    engine_version: str = ENGINE_VERSION
+    schema_version: int = SCHEMA_VERSION
+
+    def validate(self, folder: str | os.PathLike) -> None:
+        """Check this result against its job folder: the one check of worker, Blender and tests.
+
+        Frames are exactly those of job.json, files exist inside the folder and are not empty, cameras are finite
+        and rigid with the first at the origin, fx and fy > 0. Raises StereoDiffError "result_invalid".
+        """
+        folder = JobFolder(folder)
+        asked = list(folder.read_job().frame_numbers)
+        if [f.frame for f in self.frames] != asked:
+            raise _invalid_result(f"the frames are not exactly those asked for ({asked[0]} to {asked[-1]})")
+        if min(self.width, self.height, self.clip_width, self.clip_height) < 1 or self.clip_pixel_aspect <= 0:
+            raise _invalid_result("the raster or clip size is not positive")
+        if self.camera_kind not in CAMERA_KINDS:
+            raise _invalid_result(f"unknown camera kind {self.camera_kind!r}")
+        for frame in self.frames:
+            _check_camera(frame)
+        if not _is_identity(self.frames[0].camera_to_world):
+            raise _invalid_result("the first camera is not at the origin")
+        for path in self._files():
+            _check_file(folder.path, path)
+        if self.depth_range is not None and not 0 < self.depth_range[0] <= self.depth_range[1]:
+            raise _invalid_result(f"the depth range {self.depth_range} is not positive and ordered")
+        if (self.depth_range is None) != all(f.depth is None for f in self.frames):
+            raise _invalid_result("depth files and depth range must come together")
+
+    def _files(self) -> list[str]:
+        per_frame = [path for f in self.frames for path in (f.depth, f.confidence, f.motion_mask)]
+        return [p for p in (*per_frame, self.points, self.preview_image, self.preview_movie) if p is not None]
+
+
+def _invalid_result(message: str) -> StereoDiffError:
+    return StereoDiffError("result_invalid", message)
+
+
+def _check_camera(frame: FrameResult) -> None:
+    matrix = frame.camera_to_world
+    if len(matrix) != 4 or tuple(matrix[3]) != (0.0, 0.0, 0.0, 1.0):
+        raise _invalid_result(f"frame {frame.frame}: the last row of camera_to_world is not 0 0 0 1")
+    rotation = [row[:3] for row in matrix[:3]]
+    for a in range(3):
+        for b in range(3):
+            dot = sum(rotation[k][a] * rotation[k][b] for k in range(3))
+            if abs(dot - (a == b)) > 1e-5:
+                raise _invalid_result(f"frame {frame.frame}: the camera's rotation is not rigid")
+    (a, b, c), (d, e, f), (g, h, i) = rotation
+    if a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g) < 0:
+        raise _invalid_result(f"frame {frame.frame}: the camera's rotation is a reflection")
+    if not (frame.fx > 0 and frame.fy > 0):
+        raise _invalid_result(f"frame {frame.frame}: the focal length is not positive")
+
+
+def _is_identity(matrix) -> bool:
+    return all(abs(matrix[r][c] - (r == c)) < 1e-6 for r in range(4) for c in range(4))
+
+
+def _check_file(folder: Path, relative: str) -> None:
+    pure = PurePosixPath(relative)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in relative or ":" in relative:
+        raise _invalid_result(f"{relative!r} is not a path inside the job folder")
+    path = folder / pure
+    if not path.is_file() or path.stat().st_size == 0:
+        raise _invalid_result(f"{relative} is missing or empty")
+
+
+# --- What is said meanwhile ------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Event:
+    """One line of events.jsonl.
+
+    started: pid, plan = ((stage, share of the expected time), ...) in order.   stage: stage, total units.
+    progress: stage, done, total.   warning, failed: code, message.   finished: nothing more.
+    time_s: seconds since the epoch.
+    """
+
+    kind: str
+    time_s: float
+    pid: int | None = None
+    plan: tuple[tuple[str, float], ...] | None = None
+    stage: str | None = None
+    done: int | None = None
+    total: int | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+STAGE_LABELS = {
+    "read": "Reading frames",
+    "track": "Tracking points",
+    "solve": "Solving the camera",
+    "depth": "Measuring depth",
+    "motion": "Finding what moves",
+    "refine": "Removing flicker",
+    "write": "Writing results",
+}
+
+
+# --- The folder ------------------------------------------------------------------------------------------------
+
+class JobFolder:
+    """Names inside one job folder, and how its files are read and written."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self.job_file = self.path / "job.json"
+        self.events_file = self.path / "events.jsonl"
+        self.log_file = self.path / "worker.log"
+        self.cancelled_file = self.path / "cancelled"
+        self.cache = self.path / "cache"
+        self.result_file = self.path / "result.json"
+        self.points_file = self.path / "points.ply"
+        self.preview_image = self.path / "preview.png"
+        self.preview_movie = self.path / "preview.mp4"
+
+    def product_file(self, product: str, frame: int) -> Path:
+        """product: "depth", "confidence" or "motion_mask"; numbered by clip frame, four digits or more."""
+        return self.path / product / f"{frame:04d}.exr"
+
+    def relative(self, path: Path) -> str:
+        return path.relative_to(self.path).as_posix()
+
+    def read_job(self) -> Job:
+        """Raises StereoDiffError "job_missing" or "job_invalid"."""
+        job = _read(Job, self.job_file, missing="job_missing", invalid="job_invalid")
+        job.validate()
+        return job
+
+    def write_job(self, job: Job) -> None:
+        write_json_atomically(self.job_file, to_dict(job))
+
+    def read_result(self) -> Result:
+        """The result, validated against this folder. Raises StereoDiffError "result_invalid" or "job_..."."""
+        result = _read(Result, self.result_file, missing="result_invalid", invalid="result_invalid")
+        result.validate(self.path)
+        return result
+
+    def write_result(self, result: Result) -> None:
+        """Validate, then publish; a job whose result does not validate has no result."""
+        result.validate(self.path)
+        write_json_atomically(self.result_file, to_dict(result))
+
+    def append_event(self, event: Event) -> None:
+        line = json.dumps({k: v for k, v in to_dict(event).items() if v is not None}, allow_nan=False)
+        with open(self.events_file, "a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+    def read_events(self, offset: int = 0) -> tuple[list[Event], int]:
+        """Events from byte offset on, and the offset to go on from; a half-written last line waits.
+
+        A line that is no event (a crash can leave one) is passed over.
+        """
+        try:
+            with open(self.events_file, "rb") as stream:
+                stream.seek(offset)
+                data = stream.read()
+        except FileNotFoundError:
+            return [], offset
+        whole = data[:data.rfind(b"\n") + 1]
+        events = [event for line in whole.splitlines() if (event := _parse_event(line)) is not None]
+        return events, offset + len(whole)
+
+
+def _parse_event(line: bytes) -> Event | None:
+    try:
+        event = from_dict(Event, json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+    return event if event.kind in EVENT_KINDS else None
+
+
+def _read(cls, path: Path, *, missing: str, invalid: str):
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(data, dict) and data.get("schema_version") != SCHEMA_VERSION:
+            raise StereoDiffError(invalid, f"{path.name} has schema {data.get('schema_version')}, this version reads "
+                                           f"{SCHEMA_VERSION}")
+        return from_dict(cls, data)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StereoDiffError(missing, f"{path} does not exist") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise StereoDiffError(invalid, f"{path.name} cannot be used: {error}") from error

@@ -1,0 +1,1 @@
+"""Stage 2: remove what flickers, keep what stays."""

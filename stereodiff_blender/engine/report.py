@@ -1,0 +1,19 @@
+"""How the engine tells what it is doing. The worker turns it into events; alone, it is silent."""
+
+from __future__ import annotations
+
+
+class Report:
+    """Silent report, and the interface of every other.
+
+    Stages are the keys of contract.STAGE_LABELS, warnings the members of contract.WARNING_CODES.
+    """
+
+    def stage(self, stage: str, total: int) -> None:
+        """A stage begins that has so many units of work (normally frames)."""
+
+    def progress(self, done: int) -> None:
+        """So many units of the current stage are done."""
+
+    def warn(self, code: str, message: str) -> None:
+        """Something the artist should know; one sentence in plain words."""

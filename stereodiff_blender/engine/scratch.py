@@ -1,0 +1,27 @@
+"""Where a job's large arrays live while it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+
+class Scratch:
+    """Arrays in memory: for tests, notebooks and short clips."""
+
+    def allocate(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
+        """A zeroed array. name: unique within the job, a plain word."""
+        return np.zeros(shape, dtype)
+
+
+class DiskScratch(Scratch):
+    """Arrays as memory-mapped files, so that resident memory does not grow with clip length."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def allocate(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
+        path = self.folder / f"{name}.npy"
+        return np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)

@@ -359,6 +359,7 @@ STAGE_LABELS = {
     "solve": "Solving the camera",
     "depth": "Measuring depth",
     "motion": "Finding what moves",
+    "edges": "Sharpening borders",
     "refine": "Removing flicker",
     "write": "Writing results",
 }

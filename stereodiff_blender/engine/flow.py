@@ -1,0 +1,102 @@
+"""Optical flow between the frames of a clip, shared by both stages so that no pair is matched twice.
+
+A flow field is (H,W,2) float32 in pixels, (x, y): what pixel p of frame i shows is found at p + flow in frame j.
+Method: dense inverse search (Kroeger et al. 2016) in OpenCV's medium preset, carried down to full resolution.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import cv2
+import numpy as np
+
+OUTSIDE_PX = 1e4
+"""Forward-backward error of a pixel whose match lies outside the other picture."""
+
+
+def flows_in(megabytes: float, height: int, width: int) -> int:
+    """How many flow fields of this raster fit a memory budget; at least 16."""
+    return max(16, int(megabytes * 1e6 / (8 * height * width)))
+
+
+class OpticalFlow:
+    """Flow fields of one clip, computed when first asked for; the `capacity` most recently used are kept.
+
+    frames: (T,H,W,3) uint8 RGB, in memory or memory-mapped. An evicted field is computed again when asked for.
+    """
+
+    def __init__(self, frames: np.ndarray, *, capacity: int):
+        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
+            raise ValueError(f"frames must be (T,H,W,3) uint8, got {frames.shape} {frames.dtype}")
+        if capacity < 2:
+            raise ValueError(f"a consistency check needs two flows at once, got capacity {capacity}")
+        self._frames = frames
+        self._capacity = capacity
+        self._kept: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+        self._matcher = _full_resolution_matcher()
+
+    def between(self, i: int, j: int, initial: np.ndarray | None = None) -> np.ndarray:
+        """Flow from frame i to frame j, (H,W,2) float32, read-only.
+
+        initial: (H,W,2) first guess; used only if the field is not kept already.
+        """
+        flow = self._kept.get((i, j))
+        if flow is None:
+            flow = self._match(i, j, initial)
+            flow.flags.writeable = False
+            self._kept[i, j] = flow
+            if len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end((i, j))
+        return flow
+
+    def has(self, i: int, j: int) -> bool:
+        """Whether the field is kept, so that asking for it costs nothing."""
+        return (i, j) in self._kept
+
+    def consistency(self, i: int, j: int) -> np.ndarray:
+        """Forward-backward error, (H,W) float32: how far from p the way to frame j and back ends, in pixels.
+
+        OUTSIDE_PX where the match of p lies outside frame j.
+        """
+        forward, backward = self.between(i, j), self.between(j, i)
+        gap = sample(backward, forward, outside=OUTSIDE_PX)
+        gap += forward
+        return np.minimum(cv2.magnitude(*cv2.split(gap)), np.float32(OUTSIDE_PX))
+
+    def _match(self, i: int, j: int, initial: np.ndarray | None) -> np.ndarray:
+        grey_i, grey_j = self._grey(i), self._grey(j)
+        if initial is None:
+            return self._matcher.calc(grey_i, grey_j, None)
+        # calc() works in place: the caller's guess must survive.
+        return self._matcher.calc(grey_i, grey_j, np.array(initial, np.float32))
+
+    def _grey(self, index: int) -> np.ndarray:
+        return cv2.cvtColor(np.ascontiguousarray(self._frames[index]), cv2.COLOR_RGB2GRAY)
+
+
+def sample(image: np.ndarray, flow: np.ndarray, *, outside: float = 0.0, nearest: bool = False) -> np.ndarray:
+    """What frame i's pixels see in an image of frame j: the image looked up at p + flow.
+
+    image: (H,W) or (H,W,C), C <= 4; uint8, float32 or bool. flow: (H,W,2) from frame i to frame j.
+    outside: value of pixels whose match lies outside the picture. nearest: take the nearest pixel, not the
+    bilinear mean of four; always so for bool. Returns the image's dtype.
+    """
+    height, width = flow.shape[:2]
+    target = np.empty((height, width, 2), np.float32)
+    np.add(flow[..., 0], np.arange(width, dtype=np.float32), out=target[..., 0])
+    np.add(flow[..., 1], np.arange(height, dtype=np.float32)[:, None], out=target[..., 1])
+    is_bool = image.dtype == bool
+    source = image.view(np.uint8) if is_bool else image
+    method = cv2.INTER_NEAREST if nearest or is_bool else cv2.INTER_LINEAR
+    found = cv2.remap(source, target, None, method, borderMode=cv2.BORDER_CONSTANT, borderValue=(outside,) * 4)
+    return found.view(bool) if is_bool else found
+
+
+def _full_resolution_matcher() -> cv2.DISOpticalFlow:
+    matcher = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    # The preset stops at half resolution; the last octave halves the end-point error, the largest gain there is.
+    matcher.setFinestScale(0)
+    matcher.setUseSpatialPropagation(True)
+    return matcher

@@ -1,0 +1,184 @@
+"""Clip to frames: what a clip is, the raster that is worked on, and its pictures, streamed.
+
+Movies and stills are read in movies.py and stills.py; here they become the same thing. A frame is asked for by its
+number in the clip and is the picture stored there, never one resampled in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from . import movies, stills
+from .contract import MIN_SIDE_PX, ClipSource, StereoDiffError
+from .sequences import Family, family_of, source_from_path
+
+__all__ = ["ClipInfo", "Raster", "check_not_frozen", "plan_raster", "probe_clip", "read_frames", "source_from_path"]
+
+FROZEN_LEVELS = 2
+
+
+@dataclass(frozen=True)
+class ClipInfo:
+    """width, height: stored pixels as displayed (after rotation metadata). pixel_aspect: width / height of one.
+
+    frame_count: clip frames 1 to frame_count exist (a sequence may have gaps among them).
+    """
+
+    width: int
+    height: int
+    pixel_aspect: float
+    fps: float
+    frame_count: int
+
+
+@dataclass(frozen=True)
+class Raster:
+    """The working size, and the clip it stands for. Both cover the same picture, edge to edge."""
+
+    width: int
+    height: int
+    clip_width: int
+    clip_height: int
+    clip_pixel_aspect: float
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Width / height of one raster pixel: (clip_width * clip_pixel_aspect / width) / (clip_height / height).
+
+        1 but for the rounding of the sides. A lens of focal length f in horizontal raster pixels has f * pixel_aspect
+        in vertical ones.
+        """
+        return self.clip_width * self.clip_pixel_aspect / self.width / (self.clip_height / self.height)
+
+
+def plan_raster(info: ClipInfo, max_side_px: int) -> Raster:
+    """A raster with square pixels up to rounding, its longest side at most max_side_px, no side enlarged.
+
+    Raises StereoDiffError "clip_too_small" if a side would have fewer than MIN_SIDE_PX pixels.
+    """
+    square_width = info.width * min(info.pixel_aspect, 1.0)
+    square_height = info.height / max(info.pixel_aspect, 1.0)
+    scale = min(1.0, max_side_px / max(square_width, square_height))
+    width, height = round(square_width * scale), round(square_height * scale)
+    if min(width, height) < MIN_SIDE_PX:
+        raise StereoDiffError("clip_too_small", f"a clip of {info.width} x {info.height} pixels is worked on at "
+                                                f"{width} x {height}; each side needs {MIN_SIDE_PX} or more")
+    return Raster(width, height, info.width, info.height, info.pixel_aspect)
+
+
+def probe_clip(source: ClipSource) -> ClipInfo:
+    """Ask the footage. fps and pixel_aspect given in source win over the file's.
+
+    Raises StereoDiffError "clip_missing", "clip_empty", "clip_unreadable" or, for a source that contradicts itself,
+    "job_invalid".
+    """
+    info = _probe_sequence(source) if source.kind == "sequence" else _probe_movie(source)
+    return ClipInfo(info.width, info.height, source.pixel_aspect or info.pixel_aspect, source.fps or info.fps,
+                    info.frame_count)
+
+
+def _probe_movie(source: ClipSource) -> ClipInfo:
+    movie = movies.probe_movie(source.path)
+    return ClipInfo(movie.width, movie.height, movie.pixel_aspect, movie.fps,
+                    max(movie.picture_count - source.first_number, 0))
+
+
+def _probe_sequence(source: ClipSource) -> ClipInfo:
+    family = _family(source)
+    height, width = stills.read_still(Path(source.path)).shape[:2]
+    aspect = stills.still_pixel_aspect(Path(source.path))
+    return ClipInfo(width, height, aspect, movies.DEFAULT_FPS, family.numbers()[-1] - source.first_number + 1)
+
+
+def _family(source: ClipSource) -> Family:
+    found = family_of(source.path)
+    if found is None or found[1] != source.first_number:
+        raise StereoDiffError("job_invalid", f"{source.path} is not number {source.first_number} of a sequence")
+    return found[0]
+
+
+def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *,
+                exposure_ev: float = 0.0) -> Iterator[np.ndarray]:
+    """Yield the frames (H,W,3) uint8 sRGB of the raster, one by one, area-averaged where they shrink.
+
+    frame_numbers: ascending clip frames, 1 is the first. exposure_ev: stops added to scene-linear stills.
+    Raises StereoDiffError, on the frame concerned: "frame_range_invalid" if the range starts outside the clip,
+    "clip_truncated" if the clip ends or breaks off before the range does, "sequence_gap", "clip_unreadable" (also
+    if a picture has another size than the clip), "clip_missing", "clip_empty", "job_invalid".
+    """
+    if not frame_numbers or frame_numbers[0] < 1 or frame_numbers.step < 1:
+        raise StereoDiffError("frame_range_invalid", f"{frame_numbers} is no ascending range of frames from 1 on")
+    if source.kind == "sequence":
+        pictures = _sequence_pictures(source, frame_numbers, exposure_ev)
+    else:
+        pictures = _movie_pictures(source, frame_numbers)
+    with closing(pictures):
+        for frame, picture in zip(frame_numbers, pictures, strict=True):
+            yield _to_raster(picture, raster, frame)
+
+
+def _movie_pictures(source: ClipSource, frame_numbers: range) -> Iterator[np.ndarray]:
+    convert, frame = movies.PictureConverter(), 0
+    with closing(movies.decode(source.path, first_number=source.first_number)) as pictures:
+        for frame, picture in enumerate(pictures, start=1 - source.first_number):
+            if frame in frame_numbers:
+                yield convert(picture)
+            if frame >= frame_numbers[-1]:
+                return
+    raise _ended(source, frame_numbers, last_frame=max(frame, 0))
+
+
+def _sequence_pictures(source: ClipSource, frame_numbers: range, exposure_ev: float) -> Iterator[np.ndarray]:
+    family = _family(source)
+    for frame in frame_numbers:
+        path = family.path(source.first_number + frame - 1)
+        if not path.exists():
+            raise _still_missing(source, frame_numbers, frame, path)
+        yield stills.read_still(path, exposure_ev=exposure_ev)
+
+
+def _still_missing(source: ClipSource, frame_numbers: range, frame: int, path: Path) -> StereoDiffError:
+    numbers = _family(source).numbers()
+    last_frame = max(numbers, default=-1) - source.first_number + 1
+    if last_frame < 1:
+        return StereoDiffError("clip_missing", f"{source.path} does not exist")
+    if last_frame > frame:
+        return StereoDiffError("sequence_gap", f"frame {frame} is missing: there is no file {path.name} in {path.parent}")
+    return _ended(source, frame_numbers, last_frame)
+
+
+def _ended(source: ClipSource, frame_numbers: range, last_frame: int) -> StereoDiffError:
+    name, first, last = Path(source.path).name, frame_numbers[0], frame_numbers[-1]
+    if last_frame < first:
+        return StereoDiffError("frame_range_invalid",
+                               f"frames {first} to {last} were asked for, but {name} ends at frame {last_frame}")
+    found = sum(frame <= last_frame for frame in frame_numbers)
+    return StereoDiffError("clip_truncated", f"{len(frame_numbers)} frames ({first} to {last}) were asked for, {name} "
+                                             f"has {found} of them: it ends at frame {last_frame}")
+
+
+def _to_raster(picture: np.ndarray, raster: Raster, frame: int) -> np.ndarray:
+    height, width = picture.shape[:2]
+    if (width, height) != (raster.clip_width, raster.clip_height):
+        raise StereoDiffError("clip_unreadable", f"frame {frame} has {width} x {height} pixels, the clip "
+                                                 f"{raster.clip_width} x {raster.clip_height}")
+    if (width, height) == (raster.width, raster.height):
+        return picture
+    return cv2.resize(picture, (raster.width, raster.height), interpolation=cv2.INTER_AREA)
+
+
+def check_not_frozen(frames: np.ndarray) -> None:
+    """frames: (T,H,W,3) uint8, may be memory-mapped; read up to the first frame that differs.
+
+    Raises StereoDiffError "clip_frozen" if two or more frames are all the first one, up to FROZEN_LEVELS grey levels.
+    """
+    first = np.asarray(frames[0])
+    others = range(1, len(frames))
+    if others and all(cv2.absdiff(np.asarray(frames[index]), first).max() <= FROZEN_LEVELS for index in others):
+        raise StereoDiffError("clip_frozen", f"all {len(frames)} frames show the same picture")

@@ -1,0 +1,174 @@
+"""Pictures of movie files, through PyAV.
+
+Why PyAV: it hands out every decoded picture itself, in order, with its rotation, pixel aspect, colour tags and full
+bit depth; reading through a pipe or OpenCV loses one or more of them. It ships ffmpeg in wheels for the three
+systems and is BSD licensed.
+
+The n-th picture is the n-th one that the decoder gives, counted from the start of the file. Timestamps are never
+looked at: first timestamps other than 0, B-frames, variable frame rates and edit lists (which ffmpeg applies) cannot
+shift the count. The price is that a late range decodes, without converting, what comes before it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+
+from .contract import StereoDiffError
+
+DEFAULT_FPS = 24.0
+# Files of these formats are texts that name other files, or are drawn as text: no footage.
+_TEXT_FORMATS = frozenset({"concat", "dash", "hls", "tty"})
+_UNTAGGED_COLORSPACE = 2  # AVCOL_SPC_UNSPECIFIED of ffmpeg
+_HD_HEIGHT = 720
+_CONVERSION = (Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+               | Interpolation.FULL_CHR_H_INT)
+
+
+@dataclass(frozen=True)
+class MovieInfo:
+    """width, height: as displayed, after rotation. pixel_aspect: of a displayed pixel. picture_count: exact for
+    whole files; what the header promises for truncated ones."""
+
+    width: int
+    height: int
+    pixel_aspect: float
+    fps: float
+    picture_count: int
+
+
+class PictureConverter:
+    """Decoded pictures to RGB. One per file: it keeps swscale's state."""
+
+    def __init__(self):
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, picture: av.VideoFrame) -> np.ndarray:
+        """Returns (H,W,3) uint8 full-range RGB, as displayed.
+
+        Colours follow the file's tags; untagged video counts as BT.709 from 720 lines on, else as BT.601, as players
+        do. Alpha is flattened over black. Only quarter turns are applied, mirroring is not, as in Blender.
+        """
+        has_alpha = any(component.is_alpha for component in picture.format.components)
+        converted = self._reformatter.reformat(picture, format="rgba" if has_alpha else "rgb24", threads=1,
+                                               src_colorspace=_guessed_colorspace(picture), interpolation=_CONVERSION)
+        pixels = np.rot90(converted.to_ndarray(), quarter_turns(picture))
+        if has_alpha:
+            return over_black(pixels[..., :3], pixels[..., 3])
+        return np.ascontiguousarray(pixels)
+
+
+def over_black(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """colour: (H,W,3) uint8 with straight alpha (H,W) uint8. Returns (H,W,3) uint8."""
+    return ((colour.astype(np.uint16) * alpha[..., None].astype(np.uint16) + 127) // 255).astype(np.uint8)
+
+
+def quarter_turns(picture: av.VideoFrame) -> int:
+    """Counter-clockwise quarter turns that the file's rotation metadata asks for, 0 to 3."""
+    return round(picture.rotation / 90) % 4
+
+
+def probe_movie(path: str | os.PathLike) -> MovieInfo:
+    """Decodes the first picture. Without a trustworthy index (everything but MP4, MOV, AVI), reads through the file.
+
+    Raises StereoDiffError "clip_missing", "clip_empty" (no bytes) or "clip_unreadable".
+    """
+    with _opened(path) as (container, stream):
+        picture = next(_decoded(container, stream), None)
+        if picture is None:
+            raise _unreadable(path, "it has no picture")
+        width, height, aspect = picture.width, picture.height, stream.sample_aspect_ratio or Fraction(1)
+        if quarter_turns(picture) % 2:
+            width, height, aspect = height, width, 1 / aspect
+        fps = float(stream.guessed_rate or stream.average_rate or DEFAULT_FPS)
+    return MovieInfo(width, height, float(aspect), fps, _count_pictures(path))
+
+
+def decode(path: str | os.PathLike, *, first_number: int = 0) -> Iterator[av.VideoFrame]:
+    """Every picture of a movie from the first on, as ffmpeg decodes it; memory does not grow.
+
+    first_number: 0-based picture that clip frame 1 shows; only for the words of errors.
+    Raises StereoDiffError "clip_missing", "clip_empty" or "clip_unreadable" before the first picture,
+    "clip_truncated" where decoding fails later.
+    """
+    count = 0
+    with _opened(path) as (container, stream):
+        stream.thread_type = "AUTO"
+        try:
+            for picture in _decoded(container, stream):
+                yield picture
+                count += 1
+        except av.error.FFmpegError as error:
+            frame = count - first_number + 1
+            raise StereoDiffError("clip_truncated", f"{Path(path).name} is damaged at frame {frame}: "
+                                                    f"{error.strerror}") from error
+    if count == 0:
+        raise _unreadable(path, "it has no picture")
+
+
+@contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """The container and its first real video stream. Neither may be touched after the block: PyAV would crash."""
+    _check_file(Path(path))
+    try:
+        container = av.open(os.fspath(path), options={"protocol_whitelist": "file"})
+    except (av.error.FFmpegError, UnicodeError) as error:
+        raise _unreadable(path, getattr(error, "strerror", error)) from error
+    with container:
+        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if container.format.name in _TEXT_FORMATS or not streams or streams[0].codec_context is None:
+            raise _unreadable(path, "it has no video stream")
+        yield container, streams[0]
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise StereoDiffError("clip_missing", f"{path} does not exist")
+    if not path.is_file():
+        raise _unreadable(path, "it is no file")
+    if path.stat().st_size == 0:
+        raise StereoDiffError("clip_empty", f"{path} is an empty file")
+
+
+def _decoded(container, stream) -> Iterator[av.VideoFrame]:
+    """Pictures in order. Packets that fail before the first picture are passed over, as players do: a recording may
+    start in the middle of a group of pictures."""
+    started = False
+    for packet in container.demux(stream):
+        try:
+            pictures = packet.decode()
+        except av.error.InvalidDataError:
+            if started:
+                raise
+            continue
+        for picture in pictures:
+            started = True
+            yield picture
+
+
+def _count_pictures(path: str | os.PathLike) -> int:
+    with _opened(path) as (container, stream):
+        if stream.frames and container.format.name.startswith("mov"):
+            # The header's count knows nothing of edit lists; the index has them applied.
+            return sum(not entry.is_discard for entry in stream.index_entries)
+        if stream.frames:
+            return stream.frames
+        return sum(1 for packet in container.demux(stream) if packet.size and not packet.is_discard)
+
+
+def _guessed_colorspace(picture: av.VideoFrame) -> Colorspace | None:
+    if picture.format.is_rgb or picture.colorspace != _UNTAGGED_COLORSPACE:
+        return None
+    return Colorspace.ITU709 if picture.height >= _HD_HEIGHT else Colorspace.ITU601
+
+
+def _unreadable(path: str | os.PathLike, reason: object) -> StereoDiffError:
+    return StereoDiffError("clip_unreadable", f"{path} cannot be read as a movie: {reason}")

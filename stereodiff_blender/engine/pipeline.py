@@ -1,0 +1,135 @@
+"""Frames in, cameras and depth out: the whole method on one page. Knows no files.
+
+Usable from a notebook: estimate_depth(frames, Settings(), scratch=Scratch(), report=Report()).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import quality
+from .contract import Quality, Settings, StereoDiffError
+from .diffusion.guided import refine_guided
+from .flow import OpticalFlow, flows_in
+from .geometry import fit_scale_shift
+from .report import Report
+from .scratch import Scratch
+from .stereo import TRUSTED, CameraSolution, StereoResult
+from .stereo.geometric.cameras import solve_cameras
+from .stereo.geometric.dense import measure_depth
+
+STEREO_HERE = ("geometric",)
+REFINE_HERE = ("guided", "none")
+FLOW_MEMORY_MB = 600.0
+GAUGE_STEP_PX = 4
+MIN_GAUGE_SAMPLES = 100
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the method found out about a clip of T frames, in the conventions of contract.py.
+
+    cameras: the solve. quality: the trust report.
+    stereo_depth, refined_depth, confidence, motion_mask: (T,H,W), in one gauge with the cameras; all None unless
+    cameras.kind is "moving"; refined_depth also None if no refinement was asked for.
+    """
+
+    cameras: CameraSolution
+    quality: Quality
+    stereo_depth: np.ndarray | None = None
+    refined_depth: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    motion_mask: np.ndarray | None = None
+
+    @property
+    def depth(self) -> np.ndarray | None:
+        """The depth to use: refined if there is one."""
+        return self.stereo_depth if self.refined_depth is None else self.refined_depth
+
+
+def estimate_depth(frames: np.ndarray, settings: Settings, *, pixel_aspect: float = 1.0, focal_px: float | None = None,
+                   first_frame: int = 1, scratch: Scratch, report: Report) -> Estimate:
+    """Cameras and depth of one clip.
+
+    frames: (T,H,W,3) uint8 sRGB, in memory or memory-mapped. focal_px: known focal length in pixels of the raster.
+    pixel_aspect: of the raster. first_frame: number of frames[0], for what is said to people.
+    Raises StereoDiffError, among others "engine_unavailable", "torch_missing" and "camera_unsolved".
+    """
+    refuse_unavailable(settings)
+
+    # 1. Where the camera was.
+    cameras = solve_cameras(frames, focal_px=focal_px, pixel_aspect=pixel_aspect, seed=settings.seed,
+                            first_frame=first_frame, report=report)
+    if cameras.kind != "moving":
+        return Estimate(cameras, quality.assess(cameras, None, None, None, None, first_frame, None))
+
+    # 2. How far away everything is, from every frame's neighbours.
+    flow = OpticalFlow(frames, capacity=flows_in(FLOW_MEMORY_MB, *frames.shape[1:3]))
+    stereo = measure_depth(frames, cameras, scratch=scratch, report=report, flow=flow)  # depth (T,H,W)
+
+    # 3. Sharper borders, where time allows.
+    if settings.quality == "high":
+        _refine_edges(frames, stereo, settings.device, report)
+
+    # 4. No flicker.
+    refined_depth = gauge_residual = None
+    if settings.refine == "guided":
+        refined_depth = refine_guided(frames, stereo.depth, stereo.confidence, stereo.motion_mask,
+                                      cameras.camera_to_world, cameras.intrinsics, flow=flow, scratch=scratch,
+                                      report=report)  # (T,H,W)
+        # 5. Back into the cameras' gauge.
+        gauge_residual = fit_to_stereo(refined_depth, stereo)
+
+    # 6. How far all this can be trusted.
+    trust = quality.assess(cameras, stereo.depth, refined_depth, stereo.confidence, stereo.motion_mask, first_frame,
+                           gauge_residual)
+    return Estimate(cameras, trust, stereo.depth, refined_depth, stereo.confidence, stereo.motion_mask)
+
+
+def refuse_unavailable(settings: Settings) -> None:
+    """Turn down at the door what cannot be done here, before any work.
+
+    Raises StereoDiffError "engine_unavailable" or "torch_missing".
+    """
+    if settings.stereo not in STEREO_HERE:
+        raise StereoDiffError("engine_unavailable", f"The {settings.stereo} engine is not part of this version; "
+                                                    "choose Geometric.")
+    if settings.refine not in REFINE_HERE:
+        raise StereoDiffError("engine_unavailable", f"The {settings.refine} engine is not part of this version; "
+                                                    "choose Guided.")
+    if settings.quality == "high" and importlib.util.find_spec("torch") is None:
+        raise StereoDiffError("torch_missing", "The High preset needs PyTorch.")
+
+
+def fit_to_stereo(refined_depth: np.ndarray, stereo: StereoResult) -> float | None:
+    """Bring refined depth (T,H,W) into stage 1's gauge, in place: one scale and shift of disparity for the clip.
+
+    Fitted on a grid of trusted static pixels of all frames. Returns the median relative disparity difference that
+    remains there; None, with nothing changed, if too few such pixels exist to tell.
+    """
+    source, target = _gauge_samples(refined_depth, stereo)
+    if len(source) < MIN_GAUGE_SAMPLES or np.ptp(source) <= 0:
+        return None
+    scale, shift, _ = fit_scale_shift(source, target)
+    if scale <= 0:
+        raise ValueError(f"refined depth is turned inside out: its disparity fits stage 1 with scale {scale}")
+    # A shift can push the sky through infinity; nothing is farther than ten times stage 1's farthest.
+    least = 0.1 / max(float(depth.max()) for depth in stereo.depth)
+    for depth in refined_depth:
+        depth[:] = np.where(depth > 0, 1.0 / np.maximum(scale / np.where(depth > 0, depth, 1.0) + shift, least), 0.0)
+    return float(np.median(np.abs(scale * source + shift - target) / target))
+
+
+def _gauge_samples(refined_depth: np.ndarray, stereo: StereoResult) -> tuple[np.ndarray, np.ndarray]:
+    """Refined and stereo disparity of the same trusted static pixels, (N,) float64 each."""
+    grid = (slice(None, None, GAUGE_STEP_PX),) * 2
+    sources, targets = [], []
+    per_frame = zip(refined_depth, stereo.depth, stereo.confidence, stereo.motion_mask, strict=True)
+    for refined, depth, confidence, moves in per_frame:
+        good = (confidence[grid] > TRUSTED) & (moves[grid] == 0) & (refined[grid] > 0) & (depth[grid] > 0)
+        sources.append(1.0 / refined[grid][good].astype(np.float64))
+        targets.append(1.0 / depth[grid][good].astype(np.float64))
+    return np.concatenate(sources), np.concatenate(targets)

@@ -1,0 +1,101 @@
+"""Pictures for looking: the frame, and beside it the depth as colours.
+
+Depth is shown as normalised disparity, 1 (yellow) the nearest, 0 (violet) the farthest, in the perceptually even
+colours of viridis, with one range for the whole clip; where depth is invalid the picture is black.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import BinaryIO
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
+
+from .outputs import write_bytes, writing
+
+_MAX_SAMPLES = 1_000_000
+_RANGE_PERCENTILES = (1.0, 99.0)
+# One thread: x264 makes other bytes with another number of threads.
+_CONVERSION = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+_X264 = {"preset": "veryfast", "crf": "20", "threads": "1"}
+_MAX_RATE_DENOMINATOR = 1001  # 23.976 becomes 24000/1001
+
+
+def write_preview_image(path: str | os.PathLike, frame: np.ndarray, depth: np.ndarray | None) -> None:
+    """frame: (H,W,3) uint8 RGB. depth: (H,W), or None for the frame alone. Writes a PNG of frame | depth.
+
+    Raises StereoDiffError "disk_full" or "output_not_writable".
+    """
+    limits = None if depth is None else disparity_limits(depth[None])
+    encoded = cv2.imencode(".png", cv2.cvtColor(_side_by_side(frame, depth, limits), cv2.COLOR_RGB2BGR))[1]
+    write_bytes(path, encoded.tobytes())
+
+
+def write_preview_movie(path: str | os.PathLike, frames: np.ndarray, depth: np.ndarray | None, fps: float) -> None:
+    """frames: (T,H,W,3) uint8 RGB. depth: (T,H,W), or None for the frames alone. Both may be memory-mapped.
+
+    Writes H.264 in MP4, 4:2:0, BT.709, that ordinary players show; odd sides get one more black line. Same input,
+    same bytes. Raises StereoDiffError "disk_full" or "output_not_writable".
+    """
+    limits = None if depth is None else disparity_limits(depth)
+    pictures = (_side_by_side(frame, None if depth is None else depth[index], limits)
+                for index, frame in enumerate(frames))
+    with writing(path), open(path, "wb") as stream:
+        _encode(stream, pictures, Fraction(fps).limit_denominator(_MAX_RATE_DENOMINATOR))
+
+
+def disparity_limits(depth: np.ndarray) -> tuple[float, float]:
+    """Farthest and nearest disparity to show: percentiles of an even sample of (T,H,W) depth; (0, 1) without any."""
+    step = max(1, round((depth.size / _MAX_SAMPLES) ** (1 / 3)))
+    sample = np.asarray(depth[::step, ::step, ::step])
+    disparity = 1.0 / sample[_is_valid(sample)]
+    if not disparity.size:
+        return 0.0, 1.0
+    low, high = np.percentile(disparity, _RANGE_PERCENTILES)
+    return float(low), float(high)
+
+
+def depth_colours(depth: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """(H,W) depth to (H,W,3) uint8 RGB. limits: the disparities that become 0 and 1."""
+    valid = _is_valid(depth)
+    disparity = np.divide(1.0, depth, out=np.zeros(depth.shape, np.float32), where=valid)
+    spread = max(limits[1] - limits[0], 1e-6 * limits[1])
+    normalized = np.clip((disparity - (limits[1] - spread)) / spread, 0.0, 1.0)
+    colours = cv2.applyColorMap(np.rint(normalized * 255.0).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1].copy()
+    colours[~valid] = 0
+    return colours
+
+
+def _is_valid(depth: np.ndarray) -> np.ndarray:
+    return np.isfinite(depth) & (depth > 0)
+
+
+def _side_by_side(frame: np.ndarray, depth: np.ndarray | None, limits: tuple[float, float] | None) -> np.ndarray:
+    return frame if depth is None else np.concatenate([frame, depth_colours(depth, limits)], axis=1)
+
+
+def _encode(stream: BinaryIO, pictures: Iterator[np.ndarray], rate: Fraction) -> None:
+    """Encode (H,W,3) uint8 pictures into an open file, through Python so that its errors are the system's own."""
+    with av.open(stream, "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=rate, options=_X264)
+        video.pix_fmt = "yuv420p"
+        codec = video.codec_context
+        codec.color_range, codec.colorspace = ColorRange.MPEG, Colorspace.ITU709
+        codec.color_primaries, codec.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        converter = VideoReformatter()
+        for picture in pictures:
+            picture = np.pad(picture, [(0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)])
+            video.height, video.width = picture.shape[:2]
+            container.mux(video.encode(_video_frame(picture, converter)))
+        container.mux(video.encode(None))
+
+
+def _video_frame(picture: np.ndarray, converter: VideoReformatter) -> av.VideoFrame:
+    frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+    return converter.reformat(frame, format="yuv420p", dst_colorspace=Colorspace.ITU709, threads=1,
+                              dst_color_range=ColorRange.MPEG, interpolation=_CONVERSION)

@@ -1,0 +1,91 @@
+"""The files of a job folder that are made of arrays: depth, confidence and motion mask as EXR, points as PLY.
+
+Arrays may be memory-mapped; they are read frame by frame. Previews are in preview.py.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from . import exr
+from .contract import JobFolder, StereoDiffError
+from .outputs import make_folder, write_bytes
+from .preview import write_preview_image, write_preview_movie
+from .report import Report
+from .stereo import TRUSTED
+
+__all__ = ["depth_range", "write_depth_products", "write_points", "write_preview_image", "write_preview_movie"]
+
+_MAX_SAMPLES = 2_000_000
+_FEW_TRUSTED = 0.01  # of the valid samples; fewer say nothing about the shot as a whole
+_MEANINGS = {
+    "depth": "z-depth along the optical axis in scene units of relative scale; 0 is invalid",
+    "confidence": "0 to 1, larger is surer",
+    "motion_mask": "1 where the thing itself moves, else 0",
+}
+_POINT = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
+
+
+def write_depth_products(folder: JobFolder, frame_numbers: range, depth: np.ndarray, confidence: np.ndarray,
+                         motion_mask: np.ndarray, report: Report) -> None:
+    """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, numbered by clip frame.
+
+    depth, confidence, motion_mask: (T,H,W), T frame numbers. report: told the progress in frames; its stage is the
+    caller's. Raises StereoDiffError "disk_full" or "output_not_writable".
+    """
+    arrays = {"depth": depth, "confidence": confidence, "motion_mask": motion_mask}
+    for product in arrays:
+        make_folder(folder.product_file(product, frame_numbers[0]).parent)
+    for index, frame in enumerate(frame_numbers):
+        for product, array in arrays.items():
+            exr.write_gray(folder.product_file(product, frame), array[index], {"comments": _MEANINGS[product]})
+        report.progress(index + 1)
+
+
+def write_points(path: str | os.PathLike, points: np.ndarray, colours: np.ndarray) -> None:
+    """points: (N,3) in the world axes of contract.py; colours: (N,3) uint8 RGB. A binary little-endian PLY.
+
+    Raises ValueError if they do not belong together; StereoDiffError "disk_full" or "output_not_writable".
+    """
+    if points.shape != colours.shape or points.shape[1:] != (3,):
+        raise ValueError(f"points {points.shape} and colours {colours.shape} must both be (N,3)")
+    table = np.empty(len(points), _POINT)
+    table["position"], table["colour"] = points, colours
+    write_bytes(path, _ply_header(len(points)).encode("ascii") + table.tobytes())
+
+
+def _ply_header(count: int) -> str:
+    properties = [f"property float {axis}" for axis in "xyz"]
+    properties += [f"property uchar {colour}" for colour in ("red", "green", "blue")]
+    return "\n".join(["ply", "format binary_little_endian 1.0", "comment x right, y down, z forward of the first camera",
+                      f"element vertex {count}", *properties, "end_header", ""])
+
+
+def depth_range(depth: np.ndarray, confidence: np.ndarray) -> tuple[float, float]:
+    """Nearest and farthest trusted depth: the 0.5 and 99.5 percentiles of an even sample of the clip.
+
+    depth, confidence: (T,H,W). Pixels above stereo.TRUSTED count; where they are fewer than 1 % of the valid ones,
+    all valid ones do. Raises StereoDiffError "result_invalid" if no pixel is valid.
+    """
+    step = _sample_step(depth.size)
+    samples = [_valid_samples(d, c, step) for d, c in zip(depth, confidence, strict=True)]
+    depths, confidences = (np.concatenate(column) for column in zip(*samples, strict=True))
+    if not depths.size:
+        raise StereoDiffError("result_invalid", "No pixel of the clip has a depth.")
+    trusted = depths[confidences > TRUSTED]
+    chosen = trusted if trusted.size >= max(_FEW_TRUSTED * depths.size, 1) else depths
+    near, far = np.percentile(chosen, (0.5, 99.5))
+    return float(near), float(far)
+
+
+def _valid_samples(depth: np.ndarray, confidence: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+    depths, confidences = np.ravel(depth)[::step], np.ravel(confidence)[::step]
+    valid = np.isfinite(depths) & (depths > 0)
+    return depths[valid], confidences[valid]
+
+
+def _sample_step(size: int) -> int:
+    """Every how manieth pixel keeps the sample small. Odd, so that it does not walk down one column of even rows."""
+    return -(-size // _MAX_SAMPLES) | 1

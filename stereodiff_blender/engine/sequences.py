@@ -1,0 +1,107 @@
+"""Names of clips on disk: numbered files, their gaps, and what a path on a command line means.
+
+The number of a file is the last run of digits before its extension, as Blender counts it: shot2_v01.0042.exr is
+number 42 of shot2_v01.####.exr.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .contract import ClipSource, StereoDiffError
+
+STILL_SUFFIXES = frozenset({".bmp", ".dpx", ".exr", ".jpeg", ".jpg", ".png", ".tga", ".tif", ".tiff", ".webp"})
+_LAST_NUMBER = re.compile(r"^(?P<prefix>.*?)(?P<digits>\d+)(?P<suffix>\D*)$", re.DOTALL)
+_PLACEHOLDER = re.compile(r"^(?P<prefix>.*?)(?:(?P<hashes>#+)|%(?:0(?P<digits>\d))?d)(?P<suffix>[^#%]*)$", re.DOTALL)
+
+
+@dataclass(frozen=True, order=True)
+class Family:
+    """Files that differ in their number alone. digits: least number of digits, padded with zeros."""
+
+    folder: str
+    prefix: str
+    suffix: str
+    digits: int
+
+    def path(self, number: int) -> Path:
+        return Path(self.folder, f"{self.prefix}{number:0{self.digits}d}{self.suffix}")
+
+    def numbers(self) -> list[int]:
+        """Numbers of the files that exist, ascending; none if the folder cannot be read."""
+        try:
+            names = os.listdir(self.folder)
+        except OSError:
+            return []
+        return sorted(number for name in names if (number := self._number(name)) is not None)
+
+    def _number(self, name: str) -> int | None:
+        digits = name[len(self.prefix):len(name) - len(self.suffix)]
+        if not (digits.isascii() and digits.isdigit()):
+            return None
+        return int(digits) if self.path(int(digits)).name == name else None
+
+    def __str__(self) -> str:
+        return f"{self.prefix}{'#' * self.digits}{self.suffix}"
+
+
+def family_of(path: str | os.PathLike) -> tuple[Family, int] | None:
+    """A file's family and its number in it; None for a name without a number."""
+    path = Path(path)
+    match = _LAST_NUMBER.match(path.stem)
+    if match is None:
+        return None
+    family = Family(str(path.parent), match["prefix"], match["suffix"] + path.suffix, len(match["digits"]))
+    return family, int(match["digits"])
+
+
+def source_from_path(path: str | os.PathLike) -> ClipSource:
+    """What a path on a command line means.
+
+    A movie file: the movie. A numbered still: the sequence that starts with this very file. A pattern (#### or
+    %04d) or a folder with one sequence: the sequence from its lowest number on.
+    Raises StereoDiffError "clip_missing"; "clip_too_short" for a still without a number; "clip_unreadable" for a
+    folder with several sequences.
+    """
+    path = Path(os.path.abspath(path))
+    if path.is_dir():
+        return _sequence(_only_family(path))
+    if path.is_file():
+        return _still_source(path) if path.suffix.lower() in STILL_SUFFIXES else ClipSource("movie", str(path))
+    match = _PLACEHOLDER.match(path.name)
+    if match is None:
+        raise StereoDiffError("clip_missing", f"{path} does not exist")
+    digits = len(match["hashes"]) if match["hashes"] else int(match["digits"] or 1)
+    return _sequence(Family(str(path.parent), match["prefix"], match["suffix"], digits))
+
+
+def _still_source(path: Path) -> ClipSource:
+    found = family_of(path)
+    if found is None:
+        raise StereoDiffError("clip_too_short", f"{path.name} is one picture without a number, not a sequence")
+    return ClipSource("sequence", str(path), first_number=found[1])
+
+
+def _sequence(family: Family) -> ClipSource:
+    numbers = family.numbers()
+    if not numbers:
+        raise StereoDiffError("clip_missing", f"no file in {family.folder} is named like {family}")
+    return ClipSource("sequence", str(family.path(numbers[0])), first_number=numbers[0])
+
+
+def _only_family(folder: Path) -> Family:
+    """The one sequence of a folder; single numbered pictures beside it do not count as sequences."""
+    sizes: dict[Family, int] = {}
+    for entry in folder.iterdir():
+        if entry.suffix.lower() in STILL_SUFFIXES and (found := family_of(entry)) is not None:
+            sizes[found[0]] = sizes.get(found[0], 0) + 1
+    families = sorted(family for family, size in sizes.items() if size > 1) or sorted(sizes)
+    if not families:
+        raise StereoDiffError("clip_missing", f"{folder} holds no numbered pictures")
+    if len(families) > 1:
+        names = ", ".join(str(family) for family in families[:5])
+        raise StereoDiffError("clip_unreadable", f"{folder} holds more than one sequence ({names}); name one of them")
+    return families[0]

@@ -1,0 +1,131 @@
+"""From keyframes to every frame: the rest of the cameras, and the last adjustment of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ...geometry import exp_so3, rotation_angle_deg
+from ..bundle_adjustment import Freedom, Observations, focal_deviation
+from .reconstruction import Reconstruction
+from .triangulate_points import parallax_deg, triangulate_points
+
+ROUNDS = ((4.0, 1.0, 8, 1e-3), (2.0, 1.0, 12, 1e-3), (1.5, 0.6, 60, 2e-5))
+MIN_PARALLAX_DEG = 0.5
+MIN_VIEWS = 3
+MIN_SHARE = 0.5
+MIN_INLIERS = 12
+JUMP_DEG = 2.0
+JUMP_RATIO = 6.0
+
+
+@dataclass(frozen=True)
+class FittedClip:
+    """Cameras of all frames and what they rest on.
+
+    rotations (T,3,3), translations (T,3): world to camera. solved (T,) bool: False where interpolated.
+    frame, point (N,) int and pixels (N,2): the observations that fit. residual_px (N,). points (P,3), nan where
+    unknown; point_parallax_deg (P,).
+    """
+
+    rotations: np.ndarray
+    translations: np.ndarray
+    solved: np.ndarray
+    focal: float
+    focal_deviation: float
+    frame: np.ndarray
+    point: np.ndarray
+    pixels: np.ndarray
+    residual_px: np.ndarray
+    points: np.ndarray
+    point_parallax_deg: np.ndarray
+
+
+def fit_all_frames(reconstruction: Reconstruction, progress) -> FittedClip:
+    """Resect the frames between, adjust everything in rounds of tightening gates, fill in what has no camera.
+
+    progress: called after every round.
+    """
+    for index in np.flatnonzero(~reconstruction.registered):
+        reconstruction.resect(index)
+    frames, seen, fits = _adjust_all(reconstruction, progress)
+    solved = _believable(reconstruction, seen.camera[fits], frames)
+    if not solved[frames].all():
+        reconstruction.registered &= solved
+        frames, seen, fits = _adjust_all(reconstruction, progress=lambda: None)
+        solved &= _believable(reconstruction, seen.camera[fits], frames)
+    return _fitted(reconstruction, frames, seen.only(fits & solved[frames][seen.camera]), solved)
+
+
+def _adjust_all(reconstruction: Reconstruction, progress) -> tuple[np.ndarray, Observations, np.ndarray]:
+    """Frames (C,), their observations (N,) and which of them (N,) fit after the last round."""
+    frames, seen = reconstruction.observations(reconstruction.registered)
+    reconstruction.points = triangulate_points(reconstruction.rotations[frames], reconstruction.translations[frames],
+                                               reconstruction.focal, seen, reconstruction.tracks.points)
+    rules = {"min_parallax_deg": MIN_PARALLAX_DEG, "min_views": min(MIN_VIEWS, len(frames)), "min_share": MIN_SHARE}
+    free = Freedom(focal=reconstruction.free_focal)
+    for gate, loss, iterations, tolerance in ROUNDS:
+        fits = reconstruction.fitting(frames, seen, gate_px=gate, **rules)
+        if not fits.any():
+            break
+        reconstruction.adjust(frames, seen.only(fits), free=free, loss_px=loss, iterations=iterations,
+                              tolerance=tolerance)
+        progress()
+    return frames, seen, reconstruction.fitting(frames, seen, gate_px=2.0 * ROUNDS[-1][0], **rules)
+
+
+def _believable(reconstruction: Reconstruction, camera: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """(T,) frames with enough observations that fit, and no jump that their neighbours contradict."""
+    count = np.zeros(reconstruction.tracks.frame_count, np.int64)
+    count[frames] = np.bincount(camera, minlength=len(frames))
+    return (count >= MIN_INLIERS) & ~_jumps(reconstruction, count)
+
+
+def _jumps(reconstruction: Reconstruction, count: np.ndarray) -> np.ndarray:
+    """(T,) frames turned far off the middle of their neighbours while resting on far fewer points than they."""
+    jumps = np.zeros(len(count), bool)
+    rotations = reconstruction.rotations
+    if len(count) < 5:
+        return jumps
+    halfway = interpolate_rotations(rotations[:-2], rotations[2:], np.full(len(count) - 2, 0.5))
+    off = rotation_angle_deg(np.swapaxes(halfway, -1, -2) @ rotations[1:-1])
+    fewer = count[1:-1] < 0.5 * np.minimum(count[:-2], count[2:])
+    jumps[1:-1] = fewer & (off > max(JUMP_DEG, JUMP_RATIO * float(np.median(off))))
+    return jumps
+
+
+def interpolate_rotations(rotations_i: np.ndarray, rotations_j: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Rotations (n,3,3) a share (n,) of the way from i to j along the shortest turn."""
+    turns = np.array([cv2.Rodrigues(np.ascontiguousarray(turn))[0].ravel()
+                      for turn in np.swapaxes(rotations_i, -1, -2) @ rotations_j]).reshape(-1, 3)
+    return rotations_i @ exp_so3(turns * share[:, None])
+
+
+def fill_unsolved(rotations: np.ndarray, centres: np.ndarray, solved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Camera-to-world rotations (T,3,3) and centres (T,3) with the unsolved frames put between their solved
+    neighbours; before the first and after the last, the camera stands still."""
+    known = np.flatnonzero(solved)
+    index = np.arange(len(solved))
+    before = known[np.maximum(np.searchsorted(known, index, side="right") - 1, 0)]
+    after = known[np.minimum(np.searchsorted(known, index), len(known) - 1)]
+    share = np.clip((index - before) / np.maximum(after - before, 1), 0.0, 1.0)
+    filled = interpolate_rotations(rotations[before], rotations[after], share)
+    moved = centres[before] + share[:, None] * (centres[after] - centres[before])
+    return np.where(solved[:, None, None], rotations, filled), np.where(solved[:, None], centres, moved)
+
+
+def _fitted(reconstruction: Reconstruction, frames, seen: Observations, solved: np.ndarray) -> FittedClip:
+    rotations, translations = reconstruction.rotations, reconstruction.translations
+    parallax = parallax_deg(rotations[frames], translations[frames], reconstruction.points, seen)
+    used, point = np.unique(seen.point, return_inverse=True)
+    compact = Observations(seen.camera, point.reshape(-1), seen.pixels)
+    scene = reconstruction.scene(frames)
+    residual = scene.residual_px(seen)
+    deviation = 0.0
+    if reconstruction.free_focal and len(used):
+        deviation = focal_deviation(type(scene)(scene.rotations, scene.translations, scene.points[used], scene.focal),
+                                    compact, loss_px=ROUNDS[-1][1])
+    return FittedClip(rotations, translations, solved, reconstruction.focal, deviation, frames[seen.camera],
+                      compact.point, seen.pixels, residual, reconstruction.points[used], parallax[used])

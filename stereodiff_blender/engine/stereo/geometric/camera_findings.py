@@ -1,0 +1,65 @@
+"""What the artist should know about a camera solve: the thresholds, and the sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...report import Report
+
+FOCAL_DEVIATION = 0.03
+FOCAL_SPREAD = 1.25
+LOW_TEXTURE_TRACKS = 250
+LITTLE_PARALLAX_DEG = 2.0
+HIGH_RESIDUAL_PX = 1.0
+
+
+def frame_ranges(frames: np.ndarray) -> str:
+    """Frame numbers in words: "frame 7", "frames 3-5 and 9", "frames 1-2, 5 and 8-9"."""
+    runs = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
+    names = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"frame{'s' if len(frames) > 1 else ''} {listed}"
+
+
+def warn_static(report: Report) -> None:
+    report.warn("static_camera", "The camera does not move: there is no parallax to measure depth from. Use a moving "
+                                 "camera, or an engine that estimates depth from single pictures.")
+
+
+def warn_rotation(report: Report) -> None:
+    report.warn("rotation_only", "The camera only rotates: its rotation is solved, but depth cannot be measured. Move "
+                                 "the camera sideways, or use an engine that estimates depth from single pictures.")
+
+
+def warn_assumed_focal(report: Report) -> None:
+    report.warn("focal_assumed", "The shot does not tell the lens; an ordinary one was assumed. Enter focal length and "
+                                 "sensor size if you know them.")
+
+
+def warn_unsolved(report: Report, solved: np.ndarray, first_frame: int) -> None:
+    """solved: (T,) bool."""
+    missing = np.flatnonzero(~solved) + first_frame
+    if len(missing):
+        named = frame_ranges(missing)
+        whose = "their camera is" if len(missing) > 1 else "its camera is"
+        report.warn("frames_unsolved", f"{named.capitalize()} could not be solved; {whose} interpolated.")
+
+
+def warn_moving_camera(report: Report, *, tracks_per_frame: float, parallax_deg: float, residual_px: float) -> None:
+    """tracks_per_frame: median number of static tracks in a frame; parallax_deg: median over the points."""
+    if tracks_per_frame < LOW_TEXTURE_TRACKS:
+        report.warn("low_texture", f"Little texture to track: only about {tracks_per_frame:.0f} points hold in a "
+                                   "frame. Camera and depth are less certain.")
+    if parallax_deg < LITTLE_PARALLAX_DEG:
+        report.warn("little_parallax", f"The view of a point changes by only {parallax_deg:.1f} degrees: far depth is "
+                                       "uncertain. A longer camera move measures better.")
+    if residual_px > HIGH_RESIDUAL_PX:
+        report.warn("high_residual", f"The solved camera misses the tracked points by {residual_px:.1f} pixels: check "
+                                     "for lens distortion, rolling shutter or a zoom.")
+
+
+def warn_weak_focal(report: Report, *, spread: float, deviation: float) -> None:
+    """spread: longest over shortest focal length that explains the shot about as well. deviation: relative."""
+    if spread > FOCAL_SPREAD or deviation > FOCAL_DEVIATION:
+        report.warn("weak_focal", "The shot tells the focal length only roughly. Enter focal length and sensor size if "
+                                  "you know them.")

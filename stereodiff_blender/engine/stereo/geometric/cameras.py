@@ -1,0 +1,287 @@
+"""The automatic camera solve: from frames to the camera of every frame, the lens, and points of the scene.
+
+Steps: follow features; recognise a camera that stands still or only turns; otherwise try a few focal lengths, each
+with a solve on a few keyframes, and go on from the one that explains most; add the other keyframes, then all frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...contract import StereoDiffError
+from ...geometry import invert_rigid, rebase, rescale_gauge
+from ...report import Report
+from .. import CameraSolution
+from .all_frames import ROUNDS, FittedClip, fill_unsolved, fit_all_frames
+from .camera_findings import (
+    warn_assumed_focal,
+    warn_moving_camera,
+    warn_rotation,
+    warn_static,
+    warn_unsolved,
+    warn_weak_focal,
+)
+from .keyframes import choose_keyframes, choose_seed_keyframes
+from .reconstruction import Reconstruction, reconstruct
+from .rotation import RotationFit, fit_rotations, guess_focal, is_static
+from .tracks import Tracks, thin_tracks, track_features
+from .two_view import pair_candidates
+
+FOCAL_SEEDS = (0.5, 0.75, 1.1, 1.8)
+MIN_FRAMES_FOR_FOCAL = 4
+TRACKS_PER_FRAME = 700
+MIN_TRACKS = 40
+MIN_TRACK_LENGTH = 3
+MIN_LINK = 12
+MIN_KEYFRAME_SHARE = 0.5
+ROTATION_SHARE = 0.9
+DOUBTFUL_ROTATION_SHARE = 0.6
+ROTATION_GATE_PX = 2.0
+ROTATION_FOCAL_DEVIATION = 0.02
+SEED_RIVAL = 2.0
+NO_PARALLAX_DEG = 0.5
+MIN_GAUGE_POINTS = 20
+
+
+def solve_cameras(frames, *, focal_px: float | None = None, pixel_aspect: float = 1.0, masks=None, seed: int = 0,
+                  first_frame: int = 1, report: Report) -> CameraSolution:
+    """Solve the camera of every frame.
+
+    frames: (T,H,W,3) uint8 RGB, an array or memory map; read one frame at a time.
+    focal_px: fx in raster pixels where the lens is known, else None. The principal point is the raster's centre.
+    pixel_aspect: true width / height of one raster pixel. Inside, x is stretched by it, so that pixels are square
+    and one focal length f, in rows, serves both axes; the solution has fx = f / pixel_aspect and fy = f.
+    masks: (T,H,W) bool-like or None, true where nothing may be tracked because it moves.
+    seed: of every random draw. first_frame: number of frames[0] in messages.
+    The gauge: first camera at the origin, median depth of the points it sees is 1.
+    Raises StereoDiffError "camera_unsolved" with the reason in words.
+    """
+    _check(frames, focal_px, pixel_aspect, masks)
+    min_length = min(MIN_TRACK_LENGTH, len(frames))
+    tracks = thin_tracks(track_features(frames, masks, report), per_frame=TRACKS_PER_FRAME, min_length=min_length)
+    if np.median(tracks.per_frame) < MIN_TRACKS:
+        raise _unsolved(f"only about {np.median(tracks.per_frame):.0f} points could be followed in a frame, at least "
+                        f"{MIN_TRACKS} are needed")
+    focal = None if focal_px is None else focal_px * pixel_aspect
+    return _solve(_Shot(tracks, _square_tracks(tracks, pixel_aspect), focal, pixel_aspect, seed, first_frame, report))
+
+
+def _check(frames, focal_px, pixel_aspect, masks) -> None:
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
+        raise ValueError(f"frames must be (T,H,W,3) uint8, got {frames.shape} {frames.dtype}")
+    if masks is not None and masks.shape != frames.shape[:3]:
+        raise ValueError(f"masks must be {frames.shape[:3]}, got {masks.shape}")
+    if len(frames) < 2:
+        raise StereoDiffError("clip_too_short", "a camera solve needs at least two frames")
+    if focal_px is not None and not (np.isfinite(focal_px) and focal_px > 0):
+        raise StereoDiffError("settings_invalid", f"the focal length must be positive, got {focal_px}")
+    if not (np.isfinite(pixel_aspect) and 0.1 < pixel_aspect < 10):
+        raise StereoDiffError("settings_invalid", f"the pixel aspect must be between 0.1 and 10, got {pixel_aspect}")
+
+
+class _Steps:
+    """Progress of the solve in equal steps."""
+
+    def __init__(self, report: Report, total: int):
+        self.report, self.done = report, 0
+        report.stage("solve", total)
+
+    def step(self) -> None:
+        self.done += 1
+        self.report.progress(self.done)
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """What every step needs. tracks: thinned; square: the same with square pixels from the principal point.
+
+    focal: in rows, or None where unknown.
+    """
+
+    tracks: Tracks
+    square: Tracks
+    focal: float | None
+    pixel_aspect: float
+    seed: int
+    first_frame: int
+    report: Report
+
+    @property
+    def guessed_focal(self) -> float:
+        return self.focal or guess_focal(self.square)
+
+
+def _square_tracks(tracks: Tracks, pixel_aspect: float) -> Tracks:
+    """The tracks in square pixels counted from the principal point, the raster's centre."""
+    width, height = tracks.size
+    pixels = (tracks.pixels - (0.5 * width, 0.5 * height)) * (pixel_aspect, 1.0)
+    return replace(tracks, pixels=pixels, size=(width * pixel_aspect, height))
+
+
+def _solve(shot: _Shot) -> CameraSolution:
+    if is_static(shot.tracks):
+        return _static_solution(shot)
+    keyframes = choose_keyframes(shot.square)
+    seeds = _focal_seeds(shot)
+    steps = _Steps(shot.report, 2 + len(seeds) + len(ROUNDS))
+    rotation = fit_rotations(shot.square, keyframes, shot.focal)
+    steps.step()
+    if rotation is not None and rotation.explains(ROTATION_SHARE):
+        return _rotation_solution(shot, rotation)
+    try:
+        reconstruction, spread = _reconstruct(shot, keyframes, seeds, steps)
+        fitted = fit_all_frames(reconstruction, steps.step)
+        return _moving_solution(shot, fitted, spread)
+    except StereoDiffError:
+        # A turning camera with much moving in front is no clear case, but with nothing else solvable it is the one.
+        if rotation is not None and rotation.explains(DOUBTFUL_ROTATION_SHARE):
+            return _rotation_solution(shot, rotation)
+        raise
+
+
+def _focal_seeds(shot: _Shot) -> list[float]:
+    if shot.focal is not None:
+        return [shot.focal]
+    if shot.square.frame_count < MIN_FRAMES_FOR_FOCAL:
+        return [shot.guessed_focal]
+    return [share * max(shot.square.size) for share in FOCAL_SEEDS]
+
+
+def _reconstruct(shot: _Shot, keyframes: np.ndarray, seeds: list[float], steps: _Steps) -> tuple[Reconstruction, float]:
+    """All keyframes, from the focal seed that explains a few of them best; and how far apart good seeds ended."""
+    few = choose_seed_keyframes(shot.square, keyframes)
+    candidates = pair_candidates(shot.square, few, shot.seed)
+    solves = []
+    for focal in seeds:
+        solves.append(reconstruct(shot.square, candidates, few, focal, free_focal=len(seeds) > 1, seed=shot.seed))
+        steps.step()
+    best, spread = _best_solve([solve for solve in solves if solve is not None])
+    if best is None:
+        raise _unsolved("no two frames show the same points from clearly different places")
+    best.grow(keyframes)
+    steps.step()
+    if best.registered[keyframes].mean() < MIN_KEYFRAME_SHARE:
+        raise _unsolved(f"the camera could be followed through only {100 * best.registered[keyframes].mean():.0f} % of "
+                        f"the shot{_where_tracks_break(shot)}")
+    return best, spread
+
+
+def _best_solve(solves: list[Reconstruction]) -> tuple[Reconstruction | None, float]:
+    """The solve that explains most; and longest over shortest focal length among it and its rivals."""
+    if not solves:
+        return None, 1.0
+    reach = max(solve.registered.sum() for solve in solves)
+    full = [solve for solve in solves if solve.registered.sum() >= reach - 1]
+    most = max(solve.observation_count for solve in full)
+    scores = np.array([solve.score(most) for solve in full])
+    rivals = [solve.focal for solve, score in zip(full, scores, strict=True) if score < SEED_RIVAL * scores.min()]
+    return full[int(np.argmin(scores))], max(rivals) / min(rivals)
+
+
+def _unsolved(reason: str) -> StereoDiffError:
+    return StereoDiffError("camera_unsolved", f"The camera could not be solved: {reason}.")
+
+
+def _where_tracks_break(shot: _Shot) -> str:
+    """Names the first place where hardly a track goes on, which is what a cut looks like."""
+    for index in range(1, shot.tracks.frame_count):
+        if len(shot.tracks.common(index - 1, index)[0]) < MIN_LINK:
+            number = shot.first_frame + index
+            return f"; hardly a point could be followed from frame {number - 1} to {number} (a cut, blur or darkness?)"
+    return ""
+
+
+# --- What is handed back ---------------------------------------------------------------------------------------
+
+def _static_solution(shot: _Shot) -> CameraSolution:
+    shot.report.stage("solve", 1)
+    warn_static(shot.report)
+    if shot.focal is None:
+        warn_assumed_focal(shot.report)
+    shot.report.progress(1)
+    count = shot.tracks.frame_count
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    return _without_points(shot, "static", poses, shot.guessed_focal, np.ones(count, bool), np.full(count, np.nan))
+
+
+def _rotation_solution(shot: _Shot, keyframe_fit: RotationFit) -> CameraSolution:
+    known = shot.focal is not None
+    measured = known or keyframe_fit.focal_deviation < ROTATION_FOCAL_DEVIATION
+    every = np.arange(shot.square.frame_count)
+    fit = fit_rotations(shot.square, every, shot.focal if known else None if measured else shot.guessed_focal)
+    if fit is None:
+        raise _unsolved("the first frames share too few points" + _where_tracks_break(shot))
+    warn_rotation(shot.report)
+    if not measured:
+        warn_assumed_focal(shot.report)
+    close = fit.residual_px < ROTATION_GATE_PX
+    counts = np.bincount(fit.seen.camera[close], minlength=len(every))
+    solved = counts >= MIN_LINK
+    rotations, _ = fill_unsolved(np.swapaxes(fit.rotations, -1, -2), np.zeros((len(every), 3)), solved)
+    poses = np.tile(np.eye(4), (len(every), 1, 1))
+    poses[:, :3, :3] = rotations
+    warn_unsolved(shot.report, solved, shot.first_frame)
+    mean = _mean_by_frame(fit.seen.camera[close], fit.residual_px[close], solved)
+    return _without_points(shot, "rotation", rebase(poses), fit.focal, solved, mean)
+
+
+def _moving_solution(shot: _Shot, fitted: FittedClip, spread: float) -> CameraSolution:
+    if fitted.solved.mean() < MIN_KEYFRAME_SHARE or not len(fitted.points):
+        raise _unsolved(f"only {fitted.solved.sum()} of {len(fitted.solved)} frames fit together"
+                        + _where_tracks_break(shot))
+    parallax = float(np.median(fitted.point_parallax_deg))
+    if parallax < NO_PARALLAX_DEG:
+        raise _unsolved("the camera hardly moves against the scene, so nothing tells its path")
+    _warn_about(shot, fitted, spread, parallax)
+    poses, points = _in_gauge(fitted)
+    mean = _mean_by_frame(fitted.frame, fitted.residual_px, fitted.solved)
+    raster = fitted.pixels / (shot.pixel_aspect, 1.0) + 0.5 * np.array(shot.tracks.size)
+    bounds = np.searchsorted(fitted.frame, np.arange(len(poses) + 1))
+    observations = [(fitted.point[a:b], raster[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return CameraSolution("moving", poses, _intrinsics(shot, fitted.focal), fitted.solved, mean, points,
+                          fitted.point_parallax_deg, observations)
+
+
+def _warn_about(shot: _Shot, fitted: FittedClip, spread: float, parallax: float) -> None:
+    per_frame = np.bincount(fitted.frame, minlength=len(fitted.solved))[fitted.solved]
+    warn_moving_camera(shot.report, tracks_per_frame=float(np.median(per_frame)), parallax_deg=parallax,
+                       residual_px=float(np.mean(fitted.residual_px)))
+    if shot.focal is None and shot.square.frame_count < MIN_FRAMES_FOR_FOCAL:
+        warn_assumed_focal(shot.report)
+    elif shot.focal is None:
+        warn_weak_focal(shot.report, spread=spread, deviation=fitted.focal_deviation)
+    warn_unsolved(shot.report, fitted.solved, shot.first_frame)
+
+
+def _in_gauge(fitted: FittedClip) -> tuple[np.ndarray, np.ndarray]:
+    """Poses (T,4,4) from the first camera, and points; median depth of what the first camera sees is 1."""
+    turned = np.swapaxes(fitted.rotations, -1, -2)
+    centres = -np.einsum("nij,nj->ni", turned, fitted.translations)
+    poses = np.tile(np.eye(4), (len(turned), 1, 1))
+    poses[:, :3, :3], poses[:, :3, 3] = fill_unsolved(turned, centres, fitted.solved)
+    to_first = invert_rigid(poses[0])
+    points = fitted.points @ to_first[:3, :3].T + to_first[:3, 3]
+    poses = rebase(poses)
+    in_camera = np.einsum("nij,ni->nj", poses[fitted.frame, :3, :3], points[fitted.point] - poses[fitted.frame, :3, 3])
+    first = in_camera[fitted.frame == 0, 2]
+    scale = 1.0 / float(np.median(first if len(first) >= MIN_GAUGE_POINTS else in_camera[:, 2]))
+    return rescale_gauge(poses, scale), points * scale
+
+
+def _without_points(shot: _Shot, kind: str, poses, focal: float, solved, mean) -> CameraSolution:
+    nothing = [(np.zeros(0, np.int64), np.zeros((0, 2))) for _ in range(len(poses))]
+    return CameraSolution(kind, poses, _intrinsics(shot, focal), solved, mean, np.zeros((0, 3)), np.zeros(0), nothing)
+
+
+def _intrinsics(shot: _Shot, focal: float) -> np.ndarray:
+    width, height = shot.tracks.size
+    return np.tile([focal / shot.pixel_aspect, focal, 0.5 * width, 0.5 * height], (shot.tracks.frame_count, 1))
+
+
+def _mean_by_frame(frame: np.ndarray, residual_px: np.ndarray, solved: np.ndarray) -> np.ndarray:
+    """Mean residual of each frame, (T,); nan where a frame is not solved."""
+    count = np.bincount(frame, minlength=len(solved))
+    total = np.bincount(frame, residual_px, len(solved))
+    return np.divide(total, count, out=np.full(len(solved), np.nan), where=(count > 0) & solved)

@@ -1,0 +1,224 @@
+"""Depth of every pixel of a clip with solved cameras: the dense half of stage 1.
+
+One pass over the frames matches, triangulates and finds what moves; a second fills what was not measured; a last
+one stands the moving things on the ground. Only arrays from the job's scratch hold all frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ...flow import OpticalFlow, flows_in
+from ...report import Report
+from ...scratch import Scratch
+from .. import CameraSolution, StereoResult
+from .edge_aware import boundary_confidence, smooth_along_surfaces
+from .motion import find_moving, neighbours_of, vote
+from .moving_depth import Mover, Standing, label_movers, link_movers, measure_standing, smooth_tracks
+from .sources import DepthLimits, depth_limits, interpolated_disparity, select_sources
+from .triangulation import Triangulation, induced_flow, transfer_between, triangulate
+from .trust import assess, texture_of
+
+FLOW_MEGABYTES = 400.0
+"""Memory for flow fields when the caller brings none."""
+CONSISTENT_PX, CONSISTENT_SHARE = 1.0, 0.02
+PRECISION = 0.02
+"""Relative standard deviation of disparity that halves a measurement's confidence."""
+MOVING_CONFIDENCE = 0.1
+FILLED_CONFIDENCE = 0.4
+LOW_COVERAGE = 0.5
+LARGE_MOTION = 0.25
+UNTRUSTED, TRUSTED_STATIC, SKY = 0, 1, 2
+LATENESS = 2
+"""Frames that a vote lags behind, so that all its voters are known."""
+
+
+def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, scratch: Scratch, report: Report,
+                  masks: np.ndarray | None = None, flow: OpticalFlow | None = None) -> StereoResult:
+    """Measure and complete depth of a clip whose camera moves.
+
+    frames: (T,H,W,3) uint8, T >= 2, may be memory-mapped. cameras: of kind "moving", all T of them.
+    masks: (T,H,W) bool, True where the artist says that something moves; added to what is found.
+    flow: of the same frames; kept fields are used again, and those computed here stay in it.
+    The result's arrays come from scratch. Warns "low_coverage" and "large_motion". Raises ValueError if shapes or
+    the camera kind do not fit.
+    """
+    _check(frames, cameras, masks)
+    count, height, width = frames.shape[:3]
+    flow = flow or OpticalFlow(frames, capacity=flows_in(FLOW_MEGABYTES, height, width))
+    survey = _Survey.allocate(scratch, (count, height, width))
+    limits = depth_limits(cameras)
+    report.stage("depth", count)
+    movers = _survey_frames(frames, cameras, masks, flow, limits, survey, report)
+    report.stage("motion", count)
+    depth = scratch.allocate("stereo_depth", (count, height, width), np.float32)
+    confidence = scratch.allocate("stereo_confidence", (count, height, width), np.float32)
+    standings = _fill_frames(frames, survey, movers, depth, confidence, report)
+    _stand(smooth_tracks(standings), survey.labels, depth, limits)
+    _warn(survey, report)
+    return StereoResult(cameras, depth, confidence, survey.mask)
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """What the first pass leaves for the later ones, (T,H,W) each.
+
+    disparity: float32, within the limits. uncertainty: float16 sigma / disparity. status: uint8 UNTRUSTED,
+    TRUSTED_STATIC or SKY. found: uint8 motion of single frames. mask: uint8 motion after the vote.
+    labels: uint16 connected regions of the mask.
+    """
+
+    disparity: np.ndarray
+    uncertainty: np.ndarray
+    status: np.ndarray
+    found: np.ndarray
+    mask: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def allocate(cls, scratch: Scratch, shape: tuple[int, int, int]) -> _Survey:
+        kinds = {"disparity": np.float32, "uncertainty": np.float16, "status": np.uint8, "found": np.uint8,
+                 "mask": np.uint8, "labels": np.uint16}
+        return cls(**{name: scratch.allocate(f"stereo_{name}", shape, kind) for name, kind in kinds.items()})
+
+
+def _check(frames, cameras, masks) -> None:
+    if cameras.kind != "moving":
+        raise ValueError(f"depth can be measured only from a moving camera, got {cameras.kind!r}")
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or len(frames) < 2:
+        raise ValueError(f"frames must be (T,H,W,3) uint8 with T >= 2, got {frames.shape} {frames.dtype}")
+    if cameras.camera_to_world.shape != (len(frames), 4, 4) or cameras.intrinsics.shape != (len(frames), 4):
+        raise ValueError(f"{len(frames)} frames need as many cameras, got {len(cameras.camera_to_world)}")
+    if masks is not None and masks.shape != frames.shape[:3]:
+        raise ValueError(f"masks must be {frames.shape[:3]}, got {masks.shape}")
+
+
+# --- First pass: match, triangulate, find motion ----------------------------------------------------------------
+
+def _survey_frames(frames, cameras, masks, flow, limits, survey, report) -> list[list[Mover]]:
+    """Fill the survey; returns the movers of each frame."""
+    count = len(frames)
+    sources = select_sources(cameras, *frames.shape[1:3])
+    movers: list[list[Mover]] = []
+    for index in range(count + LATENESS):
+        if index < count:
+            measured = _triangulate_frame(index, sources[index], cameras, flow, limits, frames.shape[1:3])
+            _judge(index, frames[index], measured, len(sources[index]), cameras, flow, limits, survey)
+            report.progress(index + 1)
+        if index >= LATENESS:
+            movers.append(_settle_motion(index - LATENESS, masks, flow, survey, movers))
+    return movers
+
+
+def _triangulate_frame(index, sources, cameras, flow, limits, size) -> Triangulation:
+    flows, consistent, transfers = [], [], []
+    guesses: dict[int, np.ndarray] = {}
+    for j in sources:
+        for start, end in ((index, j), (j, index)):
+            if not flow.has(start, end):
+                if start not in guesses:
+                    guesses[start] = interpolated_disparity(cameras, start, *size, limits)
+                flow.between(start, end, _expected_flow(guesses[start], transfer_between(cameras, start, end)))
+        field = flow.between(index, j)
+        tolerance = CONSISTENT_PX + CONSISTENT_SHARE * cv2.magnitude(field[..., 0], field[..., 1])
+        flows.append(field)
+        consistent.append(flow.consistency(index, j) < tolerance)
+        transfers.append(transfer_between(cameras, index, j))
+    return triangulate(flows, consistent, transfers, limits.disparity)
+
+
+def _expected_flow(disparity, transfer) -> np.ndarray:
+    """What a static scene of this disparity would do, kept to lengths the matcher can work with."""
+    reach = 0.6 * disparity.shape[1]
+    return np.clip(induced_flow(disparity, transfer), -reach, reach)
+
+
+def _judge(index, frame, measured, source_count, cameras, flow, limits: DepthLimits, survey: _Survey) -> None:
+    """Note what one frame's triangulation is worth and where it hints at motion."""
+    texture = texture_of(frame)
+    assessed = assess(measured, limits, source_count, texture)
+    near = neighbours_of(index, len(survey.mask))
+    moving = find_moving(frame, measured, assessed, texture, limits, [flow.between(index, j) for j in near],
+                         [flow.consistency(index, j) for j in near],
+                         [transfer_between(cameras, index, j) for j in near])
+    disparity = np.clip(measured.disparity, *limits.disparity)
+    survey.disparity[index] = disparity
+    survey.uncertainty[index] = np.minimum(measured.sigma / disparity, 1e4)
+    survey.status[index] = np.where(assessed.trusted, TRUSTED_STATIC, np.where(assessed.sky, SKY, UNTRUSTED))
+    survey.found[index] = moving
+
+
+def _settle_motion(index, masks, flow, survey: _Survey, movers: list[list[Mover]]) -> list[Mover]:
+    """Vote on one frame's mask, and link its moving regions to those of the frame before."""
+    mask = vote(index, survey.found, flow)
+    if masks is not None:
+        mask |= np.asarray(masks[index], bool)
+    labels, regions = label_movers(mask)
+    survey.mask[index], survey.labels[index] = mask, labels
+    first_new_track = 1 + max((m.track for frame in movers for m in frame), default=-1)
+    if index == 0:
+        return link_movers(index, labels, regions, [], None, None, first_new_track)
+    return link_movers(index, labels, regions, movers[-1], survey.labels[index - 1], flow.between(index, index - 1),
+                       first_new_track)
+
+
+# --- Second pass: fill, and measure where movers stand ----------------------------------------------------------
+
+def _fill_frames(frames, survey: _Survey, movers, depth, confidence, report) -> list[Standing]:
+    """Write static depth and confidence; returns where each mover stands."""
+    standings = []
+    for index in range(len(frames)):
+        known = _known_static(survey, index)
+        disparity, certainty, support = _fill(frames[index], survey, index, known)
+        trusted = known & (survey.status[index] == TRUSTED_STATIC)
+        depth[index] = 1.0 / disparity
+        confidence[index] = _confidence(trusted, survey.mask[index] > 0, certainty, support)
+        standings += [measure_standing(m, survey.labels[index], disparity, trusted) for m in movers[index]]
+        report.progress(index + 1)
+    return standings
+
+
+def _known_static(survey: _Survey, index: int) -> np.ndarray:
+    """Believed pixels clear of movers, whose outline flow blurs by a few pixels."""
+    near_motion = cv2.dilate(survey.mask[index], np.ones((5, 5), np.uint8)) > 0
+    return (survey.status[index] != UNTRUSTED) & ~near_motion
+
+
+def _fill(frame, survey: _Survey, index: int, known) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Disparity for all pixels, the certainty of the measured ones, and the evidence that reached each pixel."""
+    measured = survey.disparity[index]
+    uncertainty = survey.uncertainty[index].astype(np.float32)
+    certainty = np.where(known, 1.0 / (1.0 + (uncertainty / PRECISION) ** 2), 0).astype(np.float32)
+    certainty *= boundary_confidence(measured, known, radius=4, tolerance=0.08)
+    smooth, support = smooth_along_surfaces(frame, measured, certainty, strength=120.0, edge_levels=8.0, rounds=3)
+    share = np.minimum(1.5 * certainty, 1.0)
+    return share * measured + (1.0 - share) * smooth, certainty, support
+
+
+def _confidence(trusted, moving, certainty, support) -> np.ndarray:
+    """Confidence as StereoResult defines it: above one half exactly where trusted."""
+    confidence = np.where(trusted, 0.55 + 0.45 * certainty, FILLED_CONFIDENCE * np.minimum(support, 1.0))
+    confidence[moving] = MOVING_CONFIDENCE
+    return confidence
+
+
+# --- Last: movers, warnings -------------------------------------------------------------------------------------
+
+def _stand(standings: list[Standing], labels, depth, limits: DepthLimits) -> None:
+    """Write the movers' depth."""
+    for standing in standings:
+        region = labels[standing.mover.frame] == standing.mover.label
+        depth[standing.mover.frame][region] = 1.0 / np.clip(standing.disparity, *limits.disparity)
+
+
+def _warn(survey: _Survey, report: Report) -> None:
+    measured = [_known_static(survey, k).mean() for k in range(len(survey.mask))]
+    coverage, moving = float(np.mean(measured)), float(np.mean([m.mean() for m in survey.mask]))
+    if coverage < LOW_COVERAGE:
+        report.warn("low_coverage", f"Only {100 * coverage:.0f} % of the picture could be measured; the rest is "
+                                    "interpolated.")
+    if moving > LARGE_MOTION:
+        report.warn("large_motion", f"{100 * moving:.0f} % of the picture moves by itself; a matte would help.")

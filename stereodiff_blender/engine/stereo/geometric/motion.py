@@ -1,0 +1,162 @@
+"""Which pixels show something that moves by itself, given what a static scene would look like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from ...flow import OpticalFlow, sample
+from .edge_aware import smooth_along_surfaces, spread
+from .sources import DepthLimits
+from .triangulation import Transfer, Triangulation, induced_flow, lower_median
+from .trust import Assessment
+
+NEIGHBOURS = (-2, -1, 1, 2)
+RESIDUAL_RAMP_PX = (0.6, 1.4)
+DEPARTURE_RAMP_PX = (0.5, 1.1)
+TEXTURE_RAMP = (0.9, 1.9)
+MIN_TEXTURE = 0.3
+SURROUNDING_RANGE = (0.6, 1.7)
+"""Factors on the surrounding disparity within which an unmeasured static pixel may lie."""
+MIN_AREA = 0.002
+MAX_HOLE = 0.003
+VOTE_THRESHOLD = 0.42
+OWN_VOTE = 1.5
+UNKNOWN_PX = 1e6
+
+
+def neighbours_of(index: int, count: int) -> list[int]:
+    """Frames whose flow tells motion, where they exist."""
+    return [index + offset for offset in NEIGHBOURS if 0 <= index + offset < count]
+
+
+def find_moving(frame: np.ndarray, measured: Triangulation, assessed: Assessment, texture: np.ndarray,
+                limits: DepthLimits, flows: Sequence[np.ndarray], errors: Sequence[np.ndarray],
+                transfers: Sequence[Transfer]) -> np.ndarray:
+    """Mask (H,W) bool of what moves in one frame (H,W,3).
+
+    flows, errors, transfers: to each neighbouring frame: (H,W,2) flow, its forward-backward error, its transfer.
+    """
+    evidence, weight = _evidence(measured, assessed, limits, flows, errors, transfers)
+    gate = _ramp(texture, *TEXTURE_RAMP)
+    # Without texture the flow is interpolated, and its errors look like motion.
+    evidence[gate < MIN_TEXTURE] = 0.0
+    weight = np.maximum(weight * np.maximum(gate, 0.05), 0.02)
+    belief = _smooth_at_half_size(frame, evidence, weight)
+    mask = (belief > 0.5) | ((evidence > 0.8) & (belief > 0.3))
+    mask &= _near_seeds((evidence > 0.6) & (weight > 0.3))
+    return _clean(mask, beyond=(measured.disparity < limits.disparity[0]) | (measured.seen == 0))
+
+
+def vote(index: int, found: np.ndarray, flow: OpticalFlow) -> np.ndarray:
+    """One frame's mask (H,W) bool after its neighbours in time have voted along the flow.
+
+    found: (T,H,W) masks of single frames, of which index - 2 to index + 2 are read.
+    """
+    votes = OWN_VOTE * found[index].astype(np.float32)
+    total = np.full_like(votes, OWN_VOTE)
+    for j in neighbours_of(index, len(found)):
+        seen = sample(found[j].astype(np.float32), flow.between(index, j), outside=-1.0)
+        inside = seen >= 0
+        votes += np.where(inside, seen, 0)
+        total += inside
+    return _without_specks(votes > VOTE_THRESHOLD * total)
+
+
+def _evidence(measured, assessed, limits, flows, errors, transfers) -> tuple[np.ndarray, np.ndarray]:
+    """How much each pixel looks like motion, 0..1, and how much that is worth."""
+    seen = measured.seen >= 1
+    evidence = _ramp(measured.residual, *RESIDUAL_RAMP_PX)
+    impossible = (measured.disparity < -2.5 * measured.sigma) | (measured.disparity > limits.disparity[1])
+    evidence = np.where(seen, np.where(impossible, 1.0, evidence), 0.0).astype(np.float32)
+    evidence[assessed.floating] = 1.0
+    departure = _departure(measured, assessed, limits, flows, errors, transfers)
+    judged = ~assessed.trusted & (departure < UNKNOWN_PX)
+    evidence = np.where(judged, np.maximum(evidence, _ramp(departure, *DEPARTURE_RAMP_PX)), evidence)
+    return evidence, (seen | judged).astype(np.float32)
+
+
+def _departure(measured, assessed, limits, flows, errors, transfers) -> np.ndarray:
+    """Median distance of the observed flows from those that the surrounding static depth allows, pixels.
+
+    Over the neighbours to which the flow is consistent; UNKNOWN_PX where it is to none.
+    """
+    if not flows:
+        return np.full(assessed.trusted.shape, UNKNOWN_PX, np.float32)
+    surrounding = _surrounding_disparity(measured, assessed, limits)
+    distances = np.empty((len(flows), *surrounding.shape), np.float32)
+    count = np.zeros(surrounding.shape, np.uint8)
+    for k, (flow, error, transfer) in enumerate(zip(flows, errors, transfers, strict=True)):
+        consistent = error < 0.8 + 0.05 * cv2.magnitude(flow[..., 0], flow[..., 1])
+        nearer, farther = (induced_flow(surrounding * np.float32(s), transfer) for s in SURROUNDING_RANGE)
+        distances[k] = np.where(consistent, _distance_to_segment(flow, nearer, farther), np.float32(UNKNOWN_PX))
+        count += consistent
+    return lower_median(distances, count)
+
+
+def _surrounding_disparity(measured, assessed, limits) -> np.ndarray:
+    """Disparity of the trusted pixels, spread over the others."""
+    solid = cv2.erode(assessed.trusted.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    disparity = np.clip(measured.disparity, *limits.disparity)
+    relative = measured.sigma / disparity
+    weight = np.where(solid, 1.0 / (1.0 + (relative / 0.03) ** 2), 0).astype(np.float32)
+    return spread(disparity, weight) if solid.any() else np.full_like(disparity, 1.0 / limits.middle)
+
+
+def _distance_to_segment(flow, start, end) -> np.ndarray:
+    """Distance (H,W) of flow vectors from the segments between two others, all (H,W,2)."""
+    along, offset = end - start, flow - start
+    length = np.einsum("ijk,ijk->ij", along, along)
+    share = np.einsum("ijk,ijk->ij", offset, along) / np.maximum(length, np.float32(1e-6))
+    offset -= np.clip(share, 0, 1)[..., None] * along
+    return cv2.magnitude(offset[..., 0], offset[..., 1])
+
+
+def _smooth_at_half_size(frame, evidence, weight) -> np.ndarray:
+    """Evidence smoothed along the picture's surfaces. Half size is enough for a decision and four times cheaper."""
+    height, width = evidence.shape
+    half = (max(1, width // 2), max(1, height // 2))
+    total, share = (cv2.resize(a, half, interpolation=cv2.INTER_AREA) for a in (evidence * weight, weight))
+    belief, _ = smooth_along_surfaces(cv2.resize(frame, half, interpolation=cv2.INTER_AREA), total / share, share,
+                                      strength=10.0, edge_levels=12.0, rounds=2)
+    return cv2.resize(belief, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _near_seeds(strong: np.ndarray) -> np.ndarray:
+    """Pixels within 1/64 of the width of a strong, not too small, patch of evidence."""
+    seeds = cv2.morphologyEx(strong.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    size = max(5, strong.shape[1] // 32) | 1
+    return cv2.dilate(seeds, np.ones((size, size), np.uint8)) > 0
+
+
+def _clean(mask: np.ndarray, beyond: np.ndarray) -> np.ndarray:
+    """A mask without specks, gaps, holes and sky. beyond: (H,W) bool, too far away to tell."""
+    mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)))
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    keep = boxes[:, cv2.CC_STAT_AREA] > MIN_AREA * mask.size
+    keep[0] = False
+    unknown_share = np.bincount(labels.ravel(), beyond.ravel(), count) / np.maximum(boxes[:, cv2.CC_STAT_AREA], 1)
+    keep &= ~((boxes[:, cv2.CC_STAT_TOP] <= 3) & (unknown_share > 0.5))
+    return _without_holes(keep[labels])
+
+
+def _without_specks(mask: np.ndarray) -> np.ndarray:
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    keep = boxes[:, cv2.CC_STAT_AREA] > MIN_AREA * mask.size
+    keep[0] = False
+    return keep[labels]
+
+
+def _without_holes(mask: np.ndarray) -> np.ndarray:
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
+    fill = boxes[:, cv2.CC_STAT_AREA] < MAX_HOLE * mask.size
+    fill[0] = False
+    return mask | fill[labels]
+
+
+def _ramp(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 below low, 1 above high, linear between."""
+    return np.clip((values - np.float32(low)) * np.float32(1.0 / (high - low)), 0, 1)

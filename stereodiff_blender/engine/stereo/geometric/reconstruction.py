@@ -1,0 +1,176 @@
+"""Incremental structure from motion: a pair of cameras, then one after another, with bundle adjustment between."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ...geometry import camera_matrix
+from ..bundle_adjustment import Freedom, Observations, Scene, bundle_adjust
+from .tracks import Tracks
+from .triangulate_points import parallax_deg, triangulate_points
+from .two_view import InitialPair, PairCandidate, best_pair
+
+GATE_PX = 2.0
+MIN_PARALLAX_DEG = 1.0
+MIN_INLIER_SHARE = 0.6
+MIN_OBSERVATIONS = 40
+MIN_VISIBLE = 12
+RESECTION_PX = 3.0
+RESECTION_ROUNDS = 300
+BATCH_SHARE = 0.5
+FOCAL_FROM_CAMERAS = 3
+MISSED_COST_PX2 = 1.5
+
+
+class Reconstruction:
+    """Cameras and points so far. Frames not in `registered` have no camera; points that are nan are not known.
+
+    tracks: pixels counted from the principal point, square. rotations (T,3,3), translations (T,3): world to camera.
+    """
+
+    def __init__(self, tracks: Tracks, focal: float, *, free_focal: bool, seed: int):
+        self.tracks, self.focal, self.free_focal, self.seed = tracks, focal, free_focal, seed
+        self.rotations = np.tile(np.eye(3), (tracks.frame_count, 1, 1))
+        self.translations = np.zeros((tracks.frame_count, 3))
+        self.registered = np.zeros(tracks.frame_count, bool)
+        self.points = np.full((tracks.points, 3), np.nan)
+        self.anchor = 0
+        self.cost_px2, self.observation_count = np.inf, 0
+
+    def start(self, pair: InitialPair) -> bool:
+        """Place the first two cameras; False if their points do not hold."""
+        self.anchor = pair.frame_i
+        self.rotations[pair.frame_j], self.translations[pair.frame_j] = pair.rotation, pair.translation
+        self.registered[[pair.frame_i, pair.frame_j]] = True
+        return self.refine(iterations=15, min_parallax_deg=0.3)
+
+    def grow(self, wanted: np.ndarray) -> None:
+        """Add the wanted frames, (K,), as far as known points reach; most visible first, then adjust."""
+        while (batch := self._next_frames(wanted)).size:
+            added = [index for index in batch if self.resect(index)]
+            if not added or not self.refine(iterations=8):
+                self.registered[added] = False
+                break
+
+    def _next_frames(self, wanted: np.ndarray) -> np.ndarray:
+        """Unregistered neighbours of registered frames: the one that sees most, and all that see enough."""
+        open_ = ~self.registered[wanted]
+        beside = np.zeros(len(wanted), bool)
+        beside[1:] |= ~open_[:-1]
+        beside[:-1] |= ~open_[1:]
+        known = np.isfinite(self.points[self.tracks.point, 0])
+        visible = np.bincount(self.tracks.frame, known, self.tracks.frame_count)[wanted]
+        share = visible / np.maximum(self.tracks.per_frame[wanted], 1)
+        ready = open_ & (visible >= MIN_VISIBLE)
+        if not (ready & beside).any():
+            return np.zeros(0, np.int64)
+        first = int(np.argmax(np.where(ready & beside, visible, -1)))
+        batch = ready & (share > BATCH_SHARE)
+        batch[first] = True
+        # Doubling at most: the geometry so far has to carry what is added.
+        order = np.argsort(-np.where(batch, visible, -1), kind="stable")
+        return wanted[np.sort(order[:min(batch.sum(), max(1, self.registered.sum() // 2))])]
+
+    def resect(self, index: int) -> bool:
+        """Find a frame's camera from the known points it sees (P3P in RANSAC, then least squares)."""
+        points, pixels = self.tracks.seen(index)
+        known = np.isfinite(self.points[points, 0])
+        if known.sum() < MIN_VISIBLE:
+            return False
+        world, pixels = self.points[points[known]], pixels[known]
+        matrix = camera_matrix((self.focal, self.focal, 0.0, 0.0))
+        cv2.setRNGSeed(self.seed)
+        found, turn, shift, inliers = cv2.solvePnPRansac(
+            world, pixels, matrix, None, reprojectionError=RESECTION_PX, iterationsCount=RESECTION_ROUNDS,
+            confidence=0.999, flags=cv2.SOLVEPNP_AP3P)
+        if not found or inliers is None or len(inliers) < MIN_VISIBLE - 2:
+            return False
+        inliers = inliers.ravel()
+        turn, shift = cv2.solvePnPRefineLM(world[inliers], pixels[inliers], matrix, None, turn, shift)
+        if not (np.isfinite(turn).all() and np.isfinite(shift).all()):
+            return False
+        self.rotations[index], self.translations[index] = cv2.Rodrigues(turn)[0], shift.ravel()
+        self.registered[index] = True
+        return True
+
+    def refine(self, *, iterations: int, tolerance: float = 1e-3, min_parallax_deg: float = MIN_PARALLAX_DEG) -> bool:
+        """Triangulate everything anew, adjust in two rounds, forget points that do not fit; False if too few do."""
+        frames, seen = self.observations(self.registered)
+        self.points = triangulate_points(self.rotations[frames], self.translations[frames], self.focal, seen,
+                                         self.tracks.points)
+        free = Freedom(focal=self.free_focal and len(frames) > FOCAL_FROM_CAMERAS,
+                       fixed_cameras=(int(np.searchsorted(frames, self.anchor)),))
+        for gate in (3.0 * GATE_PX, 1.5 * GATE_PX):
+            fits = self.fitting(frames, seen, gate_px=gate, min_parallax_deg=min_parallax_deg)
+            if fits.sum() < MIN_OBSERVATIONS:
+                return False
+            self.adjust(frames, seen.only(fits), free=free, iterations=iterations, tolerance=tolerance)
+        self._normalise_scale(frames)
+        self._forget_misfits(frames, seen)
+        return True
+
+    def observations(self, chosen: np.ndarray) -> tuple[np.ndarray, Observations]:
+        """Frames (C,) chosen, and their observations of points that at least two of them see."""
+        frames = np.flatnonzero(chosen)
+        rows = chosen[self.tracks.frame]
+        rows &= (np.bincount(self.tracks.point[rows], minlength=self.tracks.points) >= 2)[self.tracks.point]
+        position = np.searchsorted(frames, self.tracks.frame[rows])
+        return frames, Observations(position, self.tracks.point[rows], self.tracks.pixels[rows])
+
+    def scene(self, frames: np.ndarray) -> Scene:
+        return Scene(self.rotations[frames], self.translations[frames], self.points, self.focal)
+
+    def fitting(self, frames, seen: Observations, *, gate_px: float, min_parallax_deg: float, min_views: int = 2,
+                min_share: float = 0.0) -> np.ndarray:
+        """(N,) observations near their projection, of points that fit in min_views frames and min_share of theirs,
+        and are seen at a sufficient angle."""
+        fits = self.scene(frames).residual_px(seen) < gate_px
+        views = np.bincount(seen.point[fits], minlength=len(self.points))
+        total = np.bincount(seen.point, minlength=len(self.points))
+        enough = (views >= min_views) & (views > min_share * total)
+        angle = parallax_deg(self.rotations[frames], self.translations[frames], self.points, seen)
+        return fits & (enough & (angle > min_parallax_deg))[seen.point]
+
+    def adjust(self, frames, seen: Observations, **options) -> None:
+        used, point = np.unique(seen.point, return_inverse=True)
+        scene = Scene(self.rotations[frames], self.translations[frames], self.points[used], self.focal)
+        scene, cost = bundle_adjust(scene, Observations(seen.camera, point.reshape(-1), seen.pixels), **options)
+        self.rotations[frames], self.translations[frames] = scene.rotations, scene.translations
+        self.points[used], self.focal = scene.points, scene.focal
+        self.cost_px2, self.observation_count = cost / len(seen.point), len(seen.point)
+
+    def _normalise_scale(self, frames: np.ndarray) -> None:
+        """Keep numbers of order one: nothing else holds the scale of a growing solve."""
+        centres = -np.einsum("nji,nj->ni", self.rotations[frames], self.translations[frames])
+        extent = np.abs(centres).max()
+        if len(frames) > 2 and extent > 1e-6:
+            self.translations[frames] /= extent
+            self.points /= extent
+
+    def _forget_misfits(self, frames, seen: Observations) -> None:
+        fits = self.scene(frames).residual_px(seen) < GATE_PX
+        good = np.bincount(seen.point[fits], minlength=len(self.points))
+        total = np.bincount(seen.point, minlength=len(self.points))
+        self.points[(good < 2) | (good < MIN_INLIER_SHARE * total)] = np.nan
+
+    def score(self, observations: int) -> float:
+        """Mean cost in px^2 if `observations` were to be explained and each missing one cost MISSED_COST_PX2.
+
+        A mean over the explained ones alone would prefer solves that explain little (too long a lens, typically).
+        """
+        missing = max(observations - self.observation_count, 0)
+        return (self.observation_count * self.cost_px2 + missing * MISSED_COST_PX2) / max(observations, 1)
+
+
+def reconstruct(tracks: Tracks, candidates: list[PairCandidate], keyframes: np.ndarray, focal: float, *,
+                free_focal: bool, seed: int) -> Reconstruction | None:
+    """Cameras of the keyframes, from the best of the candidate pairs outward; None if no pair carries."""
+    pair = best_pair(candidates, focal, seed)
+    if pair is None:
+        return None
+    reconstruction = Reconstruction(tracks, focal, free_focal=free_focal, seed=seed)
+    if not reconstruction.start(pair):
+        return None
+    reconstruction.grow(keyframes)
+    return reconstruction if reconstruction.refine(iterations=60, tolerance=3e-5) else None

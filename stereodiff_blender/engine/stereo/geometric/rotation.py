@@ -1,0 +1,118 @@
+"""Cameras that do not travel: on a locked tripod, or turning on one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...geometry import nearest_rotation
+from ..bundle_adjustment import Freedom, Observations, Scene, bundle_adjust, focal_deviation
+from .tracks import Tracks
+from .triangulate_points import sum_by_index
+
+STATIC_SHIFT_PX = 0.5
+REFERENCE_SHARE = 0.4
+MIN_COMMON = 20
+ROTATION_MEDIAN_PX = 0.5
+ROTATION_CLOSE_PX = 1.0
+FOCAL_GUESS_SHARE = 1.1
+FOCAL_STARTS = (0.75, 1.8)
+FOCAL_PRIOR_PX2 = 2.0
+ALIGN_ROUNDS = 10
+ALIGN_LOSS_PX = 1.5
+
+
+def guess_focal(tracks: Tracks) -> float:
+    """The focal length to assume where nothing measures it: an ordinary lens, a little longer than the picture."""
+    return FOCAL_GUESS_SHARE * max(tracks.size)
+
+
+def is_static(tracks: Tracks) -> bool:
+    """Whether the majority of tracks stays where it is over the whole clip, whatever moves in front."""
+    reference, drift = 0, 0.0
+    for index in range(1, tracks.frame_count):
+        _, pixels_i, pixels_j = tracks.common(reference, index)
+        if len(pixels_i) < MIN_COMMON:
+            return False
+        shift = drift + float(np.median(np.linalg.norm(pixels_j - pixels_i, axis=1)))
+        if shift > STATIC_SHIFT_PX:
+            return False
+        if len(pixels_i) < REFERENCE_SHARE * len(tracks.seen(reference)[0]):
+            reference, drift = index, shift
+    return True
+
+
+@dataclass(frozen=True)
+class RotationFit:
+    """A camera that only turns, fitted to frames (C,).
+
+    rotations (C,3,3): world to camera. residual_px: (N,) of the observations `seen`.
+    focal_deviation: relative, optimistic.
+    """
+
+    rotations: np.ndarray
+    focal: float
+    residual_px: np.ndarray
+    seen: Observations
+    cost_px2: float
+    focal_deviation: float
+
+    def explains(self, share: float) -> bool:
+        """Whether that share of the observations, and their median, lie where pure rotation puts them."""
+        close = float(np.mean(self.residual_px < ROTATION_CLOSE_PX))
+        return bool(np.median(self.residual_px) < ROTATION_MEDIAN_PX and close > share)
+
+
+def fit_rotations(tracks: Tracks, frames: np.ndarray, focal: float | None) -> RotationFit | None:
+    """Rotations and focal length (None: unknown) that explain the tracks best; None if the frames share too few."""
+    if len(tracks.common(frames[0], frames[1])[0]) < MIN_COMMON:
+        return None
+    starts = [focal] if focal else [share * max(tracks.size) for share in FOCAL_STARTS]
+    fits = [_fit_from(tracks, frames, start, free_focal=focal is None) for start in starts]
+    return min(fits, key=lambda fit: fit.cost_px2)
+
+
+def _fit_from(tracks: Tracks, frames: np.ndarray, focal: float, *, free_focal: bool) -> RotationFit:
+    rotations = [np.eye(3)]
+    for index_i, index_j in zip(frames[:-1], frames[1:], strict=True):
+        _, pixels_i, pixels_j = tracks.common(index_i, index_j)
+        rotations.append(_align_rays(_rays(pixels_i, focal), _rays(pixels_j, focal), focal) @ rotations[-1])
+    rotations = np.array(rotations)
+    seen = _observations(tracks, frames)
+    rays = np.einsum("nji,nj->ni", rotations[seen.camera], _rays(seen.pixels, focal))
+    points = sum_by_index(seen.point, rays, seen.point.max() + 1)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    start = Scene(rotations, np.zeros((len(frames), 3)), points, focal)
+    free = Freedom(focal=free_focal, positions=False)
+    prior = (guess_focal(tracks), FOCAL_PRIOR_PX2) if free_focal else None
+    scene, cost = bundle_adjust(start, seen, free=free, iterations=30, tolerance=1e-4, focal_prior=prior)
+    deviation = focal_deviation(scene, seen, free=free) if free_focal else 0.0
+    return RotationFit(scene.rotations, scene.focal, scene.residual_px(seen), seen, cost, deviation)
+
+
+def _observations(tracks: Tracks, frames: np.ndarray) -> Observations:
+    """Observations, in the frames (C,), of tracks that two or more of them see."""
+    position = np.full(tracks.frame_count, -1)
+    position[frames] = np.arange(len(frames))
+    inside = position[tracks.frame] >= 0
+    inside &= (np.bincount(tracks.point[inside], minlength=tracks.points) >= 2)[tracks.point]
+    _, point = np.unique(tracks.point[inside], return_inverse=True)
+    return Observations(position[tracks.frame[inside]], point.reshape(-1), tracks.pixels[inside])
+
+
+def _rays(pixels: np.ndarray, focal: float) -> np.ndarray:
+    rays = np.concatenate([pixels / focal, np.ones((len(pixels), 1))], axis=1)
+    return rays / np.linalg.norm(rays, axis=1, keepdims=True)
+
+
+def _align_rays(rays_i: np.ndarray, rays_j: np.ndarray, focal: float) -> np.ndarray:
+    """Robust rotation that takes rays i to rays j (Kabsch, reweighted); identity without common rays."""
+    rotation, weights = np.eye(3), np.ones(len(rays_i))
+    if len(rays_i) < 3:
+        return rotation
+    for _ in range(ALIGN_ROUNDS):
+        rotation = nearest_rotation((weights[:, None] * rays_j).T @ rays_i)
+        miss = np.linalg.norm(rays_j - rays_i @ rotation.T, axis=1) * focal
+        weights = 1.0 / (1.0 + (miss / ALIGN_LOSS_PX) ** 2)
+    return rotation

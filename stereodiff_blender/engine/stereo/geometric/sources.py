@@ -1,0 +1,130 @@
+"""Which other frames each frame is matched with, and what the solved points say about scene depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...geometry import invert_rigid
+from .. import CameraSolution
+from .edge_aware import spread
+from .triangulation import Transfer, transfer_between
+
+PARALLAX_TARGETS = (3.0 / 480, 7.0 / 480, 15.0 / 480)
+"""Wanted median parallax of the sources, as shares of the picture's width: a short one for few occlusions, a long
+one for precision."""
+MAX_FLOW = 0.3
+MIN_VISIBLE = 0.45
+MAX_OFFSET = 40
+"""Frames apart that two matched frames may be: bounds the search and the flows that must be kept."""
+MIN_POINTS = 8
+PROBES = 240
+
+
+@dataclass(frozen=True)
+class DepthLimits:
+    """Depths of the solved points over the whole clip: 1st, 50th and 99th percentile, scene units."""
+
+    near: float
+    middle: float
+    far: float
+
+    @property
+    def disparity(self) -> tuple[float, float]:
+        """Least and greatest disparity taken for real: a margin of three beyond the solved points."""
+        return 0.3 / self.far, 3.0 / self.near
+
+
+def depth_limits(cameras: CameraSolution) -> DepthLimits:
+    """Depth percentiles over all observations; order 1, the gauge's, if nothing was observed."""
+    depths = [point_depths(cameras, k)[1] for k in range(len(cameras.camera_to_world))]
+    depths = np.concatenate(depths) if depths else np.empty(0)
+    if len(depths) == 0:
+        return DepthLimits(0.1, 1.0, 10.0)
+    return DepthLimits(*(float(p) for p in np.percentile(depths, (1, 50, 99))))
+
+
+def point_depths(cameras: CameraSolution, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (n,2) and z-depths (n,) of the solved points seen in a frame, in front of the camera only."""
+    if not cameras.observations:
+        return np.empty((0, 2)), np.empty(0)
+    which, pixels = cameras.observations[index]
+    pose = invert_rigid(cameras.camera_to_world[index])
+    depth = cameras.points[which] @ pose[2, :3] + pose[2, 3]
+    front = np.isfinite(depth) & (depth > 1e-9)
+    return pixels[front], depth[front]
+
+
+def interpolated_disparity(cameras: CameraSolution, index: int, height: int, width: int,
+                           limits: DepthLimits) -> np.ndarray:
+    """A first guess, (H,W) float32: the solved points' disparity spread over the picture."""
+    pixels, depth = point_depths(cameras, index)
+    column, row = np.floor(pixels).astype(int).T
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    if not inside.any():
+        return np.full((height, width), 1.0 / limits.middle, np.float32)
+    values, weights = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    values[row[inside], column[inside]] = np.clip(1.0 / depth[inside], *limits.disparity)
+    weights[row[inside], column[inside]] = 1.0
+    return spread(values, weights)
+
+
+def select_sources(cameras: CameraSolution, height: int, width: int) -> list[tuple[int, ...]]:
+    """Source frames of each of the T frames, ascending; never empty for T >= 2.
+
+    Every frame picks later frames whose rotation-compensated parallax is nearest the targets; a frame's sources are
+    those it picked and those that picked it, so that each pair's two flows serve both frames. A frame that would be
+    left without earlier sources picks some itself.
+    """
+    count = len(cameras.camera_to_world)
+    chosen = [set() for _ in range(count)]
+    for i in range(count):
+        for j in _pick(cameras, i, 1, height, width):
+            chosen[i].add(j)
+            chosen[j].add(i)
+    for i in range(1, count):
+        if min(chosen[i], default=i) >= i:
+            chosen[i].update(_pick(cameras, i, -1, height, width))
+    for i, sources in enumerate(chosen):
+        if not sources:
+            sources.update(j for j in (i - 1, i + 1) if 0 <= j < count)
+    return [tuple(sorted(sources)) for sources in chosen]
+
+
+def _pick(cameras: CameraSolution, index: int, step: int, height: int, width: int) -> set[int]:
+    """Frames in one direction of time whose parallax is nearest each target."""
+    pixels, depth = point_depths(cameras, index)
+    if len(depth) < MIN_POINTS:
+        return set()
+    stride = max(1, len(depth) // PROBES)
+    pixels, depth = pixels[::stride], depth[::stride]
+    candidates, parallaxes = [], []
+    for j in _frames_from(index, step, len(cameras.camera_to_world)):
+        parallax, visible, flow = _shift(transfer_between(cameras, index, j), pixels, depth, height, width)
+        if visible < MIN_VISIBLE or flow > MAX_FLOW * width:
+            break
+        candidates.append(j)
+        parallaxes.append(np.log(max(parallax / width, 1e-9)))
+    if not candidates:
+        return set()
+    return {candidates[int(np.argmin(np.abs(np.array(parallaxes) - np.log(t))))] for t in PARALLAX_TARGETS}
+
+
+def _frames_from(index: int, step: int, count: int) -> range:
+    last = min(index + MAX_OFFSET, count - 1) if step > 0 else max(index - MAX_OFFSET, 0)
+    return range(index + step, last + step, step)
+
+
+def _shift(transfer: Transfer, pixels, depth, height, width) -> tuple[float, float, float]:
+    """Median parallax (pixels), share that stays in the picture, and 80th percentile of flow (pixels)."""
+    turned = np.c_[pixels, np.ones(len(pixels))] @ transfer.homography.T
+    moved = turned + transfer.parallax / depth[:, None]
+    front = (turned[:, 2] > 1e-6) & (moved[:, 2] > 1e-6)
+    if front.sum() < MIN_POINTS:
+        return 0.0, 0.0, np.inf
+    turned, moved = (p[front, :2] / p[front, 2:] for p in (turned, moved))
+    inside = ((moved > 0) & (moved < (width, height))).all(axis=1)
+    parallax = np.linalg.norm(moved - turned, axis=1)
+    flow = np.linalg.norm(moved - pixels[front], axis=1)
+    return float(np.median(parallax)), inside.sum() / len(pixels), float(np.percentile(flow, 80))

@@ -1,0 +1,188 @@
+"""Disparity of every pixel from its matches in several other frames, in closed form.
+
+With both cameras known, a pixel x of frame i with disparity q (1 / z-depth) is seen in frame j at
+x' ~ homography @ x + q * parallax, in homogeneous pixels. A match x' gives two equations that are linear in q, so
+each source frame has one best disparity and one distance from its epipolar line; the sources are joined by robust
+weighting (Geman-McClure), started from the best supported of the single answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...geometry import camera_matrix, relative_pose
+from .. import CameraSolution
+
+MATCH_SIGMA_PX = 0.3
+ROBUST_PX = 0.5
+AGREEING_PX = 1.0
+ROUNDS = 6
+UNSEEN_RESIDUAL_PX = 99.0
+BAND_PIXELS = 1 << 15
+"""Pixels worked on at a time: a band's arrays stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Where pixels of one frame lie in another, up to scale: homography (3,3) @ x + disparity * parallax (3,)."""
+
+    homography: np.ndarray
+    parallax: np.ndarray
+
+
+@dataclass(frozen=True)
+class Triangulation:
+    """What the matches say about one frame; all (H,W).
+
+    disparity: float32, 1 / scene unit, unclamped: negative where matches meet behind the camera.
+    sigma: float32 standard deviation of the disparity. residual: float32 median distance between match and
+    reprojection over the sources that see the pixel, pixels; UNSEEN_RESIDUAL_PX where none does.
+    agreeing: uint8 sources within AGREEING_PX. seen: uint8 sources with a consistent match.
+    """
+
+    disparity: np.ndarray
+    sigma: np.ndarray
+    residual: np.ndarray
+    agreeing: np.ndarray
+    seen: np.ndarray
+
+
+def transfer_between(cameras: CameraSolution, i: int, j: int) -> Transfer:
+    """Transfer of pixels from frame i to frame j; float64."""
+    rotation, translation = relative_pose(cameras.camera_to_world[i], cameras.camera_to_world[j])
+    matrix_i, matrix_j = camera_matrix(cameras.intrinsics[i]), camera_matrix(cameras.intrinsics[j])
+    return Transfer(matrix_j @ rotation @ np.linalg.inv(matrix_i), matrix_j @ translation)
+
+
+def induced_flow(disparity: np.ndarray, transfer: Transfer) -> np.ndarray:
+    """Flow (H,W,2) float32 of a static scene with this disparity (H,W).
+
+    Points that come to lie behind the other camera are sent to a great distance, in their direction.
+    """
+    height, width = disparity.shape
+    x, y = _pixel_axes(width, 0, height)
+    moved = [row + transfer.parallax[k].astype(np.float32) * disparity
+             for k, row in enumerate(_apply(transfer.homography, x, y))]
+    nearness = 1.0 / np.maximum(moved[2], np.float32(1e-4))
+    flow = np.empty((height, width, 2), np.float32)
+    flow[..., 0] = moved[0] * nearness - x
+    flow[..., 1] = moved[1] * nearness - y
+    return flow
+
+
+def triangulate(flows: list[np.ndarray], consistent: list[np.ndarray], transfers: list[Transfer],
+                disparity_limits: tuple[float, float]) -> Triangulation:
+    """Join the matches of one frame in its S source frames.
+
+    flows: S times (H,W,2), from the frame to the source. consistent: S times (H,W) bool, matches to be used.
+    disparity_limits: plausible least and greatest disparity; bounds the distances used for weighting only.
+    """
+    height, width = consistent[0].shape
+    result = Triangulation(*(np.empty((height, width), kind)
+                             for kind in (np.float32, np.float32, np.float32, np.uint8, np.uint8)))
+    rows = max(1, BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        band = slice(top, min(top + rows, height))
+        equations = _equations([f[band] for f in flows], [c[band] for c in consistent], transfers, top,
+                               disparity_limits)
+        _solve(*equations, result, band)
+    return result
+
+
+def _pixel_axes(width: int, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel centres of rows top to bottom: x (1,W) and y (rows,1), float32."""
+    x = np.arange(width, dtype=np.float32)[None, :] + np.float32(0.5)
+    y = np.arange(top, bottom, dtype=np.float32)[:, None] + np.float32(0.5)
+    return x, y
+
+
+def _apply(matrix: np.ndarray, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    """Three homogeneous coordinates of matrix @ (x, y, 1), each (rows,W) float32."""
+    m = matrix.astype(np.float32)
+    return [(m[k, 0] * x + m[k, 2]) + m[k, 1] * y for k in range(3)]
+
+
+def _equations(flows, consistent, transfers, top, limits):
+    """Each source's own disparity, squared sensitivity (pixels per disparity, squared; 0 where unusable) and
+    squared distance from its epipolar line: three (S,rows,W) float32."""
+    shape = (len(flows), *consistent[0].shape)
+    own, sensitivity, offset = (np.empty(shape, np.float32) for _ in range(3))
+    x, y = _pixel_axes(shape[2], top, top + shape[1])
+    for s, (flow, usable, transfer) in enumerate(zip(flows, consistent, transfers, strict=True)):
+        ax, ay, az = _apply(transfer.homography, x, y)
+        bx, by, bz = transfer.parallax.astype(np.float32)
+        u, v = x + flow[..., 0], y + flow[..., 1]
+        cx, cy = bx - u * bz, by - v * bz
+        dx, dy = u * az - ax, v * az - ay
+        square = cx * cx + cy * cy
+        safe = np.maximum(square, np.float32(1e-20))
+        own[s] = (cx * dx + cy * dy) / safe
+        distance = az + bz * np.clip(own[s], *limits)
+        usable = usable & (distance > 1e-3) & (square > 1e-20)
+        scale = usable / np.maximum(distance, np.float32(1e-3)) ** 2
+        sensitivity[s] = square * scale
+        offset[s] = (cx * dy - cy * dx) ** 2 / safe * scale
+    return own, sensitivity, offset
+
+
+def _solve(own, sensitivity, offset, result: Triangulation, band: slice) -> None:
+    disparity = _best_supported(own, sensitivity, offset)
+    for _ in range(ROUNDS):
+        weight = _robust_weight(_squared_error(disparity, own, sensitivity, offset)) * sensitivity
+        information = weight.sum(axis=0)
+        disparity = np.einsum("srw,srw->rw", weight, own) / np.maximum(information, np.float32(1e-12))
+    usable = sensitivity > 0
+    error = np.sqrt(_squared_error(disparity, own, sensitivity, offset))
+    error[~usable] = UNSEEN_RESIDUAL_PX
+    result.disparity[band] = disparity
+    result.sigma[band] = MATCH_SIGMA_PX / np.sqrt(np.maximum(information, np.float32(1e-12)))
+    result.seen[band] = usable.sum(axis=0)
+    result.agreeing[band] = (error < AGREEING_PX).sum(axis=0)
+    result.residual[band] = lower_median(error, result.seen[band])
+
+
+def _squared_error(disparity, own, sensitivity, offset):
+    """Squared reprojection error in every source, (S,rows,W), pixels^2."""
+    error = disparity - own
+    error *= error
+    error *= sensitivity
+    error += offset
+    return error
+
+
+def _robust_weight(squared_error):
+    """Geman-McClure weight of a squared error."""
+    weight = squared_error * np.float32(1.0 / ROBUST_PX**2)
+    weight += 1.0
+    np.reciprocal(weight, out=weight)
+    weight *= weight
+    return weight
+
+
+def _best_supported(own, sensitivity, offset):
+    """The one source's answer that the others agree with most: no average of two surfaces at a boundary."""
+    best, most = own[0].copy(), np.full(own.shape[1:], -1.0, np.float32)
+    importance = np.sqrt(sensitivity)
+    for s in range(len(own)):
+        support = _robust_weight(_squared_error(own[s], own, sensitivity, offset))
+        support = np.einsum("srw,srw->rw", support, importance)
+        # A source that does not see the pixel has no answer to offer.
+        better = (support > most) & (sensitivity[s] > 0)
+        best[better] = own[s][better]
+        most[better] = support[better]
+    return best
+
+
+def lower_median(values, count):
+    """Lower median of the `count` (rows,W) smallest of values (S,rows,W), which are sorted in place."""
+    size = len(values)
+    # Odd-even transposition: with so few sources a sorting network of whole planes beats sorting each pixel.
+    for turn in range(size):
+        for s in range(turn % 2, size - 1, 2):
+            low = np.minimum(values[s], values[s + 1])
+            np.maximum(values[s], values[s + 1], out=values[s + 1])
+            values[s] = low
+    middle = (np.maximum(count, 1).astype(np.intp) - 1) // 2
+    return np.take_along_axis(values, middle[None], axis=0)[0]

@@ -1,0 +1,62 @@
+"""Which measurements of a frame are to be believed, and what the unbelievable ones may mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .sources import DepthLimits
+from .triangulation import Triangulation
+
+MAX_RESIDUAL_PX = 1.0
+MIN_AGREEING = 2
+SKY_TEXTURE = 0.57
+TOP_ROWS = 3
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """(H,W) bool each, disjoint.
+
+    trusted: measured, agreeing and within the depth limits. sky: beyond the far limit and connected to the top
+    border. floating: beyond the far limit elsewhere, which the static world does not do.
+    """
+
+    trusted: np.ndarray
+    sky: np.ndarray
+    floating: np.ndarray
+
+
+def assess(measured: Triangulation, limits: DepthLimits, source_count: int, texture: np.ndarray) -> Assessment:
+    """Judge one frame. source_count: its sources; with a single one, one agreeing match must do.
+
+    texture: (H,W) as of texture_of.
+    """
+    lowest, highest = limits.disparity
+    agreeing = (measured.agreeing >= min(MIN_AGREEING, source_count)) & (measured.residual < MAX_RESIDUAL_PX)
+    trusted = agreeing & (measured.disparity > lowest) & (measured.disparity < highest)
+    beyond = measured.disparity < lowest
+    sure = beyond & (measured.agreeing >= MIN_AGREEING) & (measured.sigma < lowest)
+    open_above, elsewhere = _split_by_top_border(sure)
+    sky = beyond & (measured.seen >= 1) & (texture > SKY_TEXTURE) & ~elsewhere
+    return Assessment(trusted, sky | open_above, elsewhere)
+
+
+def texture_of(frame: np.ndarray) -> np.ndarray:
+    """Root mean square gradient around each pixel of a (H,W,3) uint8 frame, (H,W) float32 in grey levels per pixel."""
+    grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 0.8)
+    x = cv2.Sobel(grey, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
+    y = cv2.Sobel(grey, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
+    return np.sqrt(cv2.blur(x * x + y * y, (9, 9)))
+
+
+def _split_by_top_border(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A mask's connected parts that reach the top border, and the others; specks are dropped."""
+    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
+    reaches_top = boxes[:, cv2.CC_STAT_TOP] <= TOP_ROWS
+    reaches_top[0] = False
+    top = reaches_top[labels]
+    return top, (opened > 0) & ~top

@@ -1,0 +1,98 @@
+"""The first two cameras of a solve: a pair of frames with many common tracks and a good baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ...geometry import camera_matrix
+from .tracks import Tracks
+
+MAX_STEP = 8
+MAX_PAIRS = 14
+MIN_COMMON = 40
+MIN_IN_FRONT = 25
+MIN_SHIFT_SHARE = 0.01
+EPIPOLAR_PX = 1.0
+HOMOGRAPHY_PX = 1.5
+ENOUGH_PARALLAX_DEG = 8.0
+
+
+@dataclass(frozen=True)
+class PairCandidate:
+    """Two frames, the pixels (n,2) of their common tracks, and the share that one homography explains."""
+
+    frame_i: int
+    frame_j: int
+    pixels_i: np.ndarray
+    pixels_j: np.ndarray
+    homography_share: float
+
+    @property
+    def promise(self) -> float:
+        """Many tracks, moved far, not all on a plane."""
+        shift = float(np.median(np.linalg.norm(self.pixels_j - self.pixels_i, axis=1)))
+        return len(self.pixels_i) * np.sqrt(shift) * (1.05 - self.homography_share)
+
+
+@dataclass(frozen=True)
+class InitialPair:
+    """Camera j seen from camera i: x_j = rotation @ x_i + translation, translation of length 1."""
+
+    frame_i: int
+    frame_j: int
+    rotation: np.ndarray
+    translation: np.ndarray
+    score: float
+
+
+def pair_candidates(tracks: Tracks, keyframes: np.ndarray, seed: int) -> list[PairCandidate]:
+    """The most promising pairs of keyframes, whatever the focal length."""
+    candidates = []
+    for position, frame_i in enumerate(keyframes):
+        for frame_j in keyframes[position + 1:position + 1 + MAX_STEP]:
+            _, pixels_i, pixels_j = tracks.common(frame_i, frame_j)
+            if len(pixels_i) < MIN_COMMON:
+                continue
+            if np.median(np.linalg.norm(pixels_j - pixels_i, axis=1)) < MIN_SHIFT_SHARE * max(tracks.size):
+                continue
+            cv2.setRNGSeed(seed)
+            _, inliers = cv2.findHomography(pixels_i, pixels_j, cv2.USAC_MAGSAC, HOMOGRAPHY_PX)
+            share = 0.0 if inliers is None else float((inliers > 0).mean())
+            candidates.append(PairCandidate(int(frame_i), int(frame_j), pixels_i, pixels_j, share))
+    return sorted(candidates, key=lambda c: -c.promise)[:MAX_PAIRS]
+
+
+def best_pair(candidates: list[PairCandidate], focal: float, seed: int) -> InitialPair | None:
+    """The pair whose essential matrix, for this focal length, has most inliers and parallax; None if none will do."""
+    pairs = [pair for c in candidates if (pair := _relative_camera(c, focal, seed)) is not None]
+    return max(pairs, key=lambda p: p.score, default=None)
+
+
+def _relative_camera(candidate: PairCandidate, focal: float, seed: int) -> InitialPair | None:
+    matrix = camera_matrix((focal, focal, 0.0, 0.0))
+    pixels_i, pixels_j = candidate.pixels_i, candidate.pixels_j
+    cv2.setRNGSeed(seed)
+    essential, inliers = cv2.findEssentialMat(pixels_i, pixels_j, matrix, method=cv2.USAC_MAGSAC, prob=0.999,
+                                              threshold=EPIPOLAR_PX)
+    if essential is None or essential.shape != (3, 3) or not np.isfinite(essential).all():
+        return None
+    _, rotation, translation, in_front, points = cv2.recoverPose(
+        essential, pixels_i, pixels_j, matrix, distanceThresh=200.0, mask=(inliers > 0).astype(np.uint8) * 255)
+    good = in_front.ravel() > 0
+    if good.sum() < MIN_IN_FRONT:
+        return None
+    translation = translation.ravel()
+    parallax = _median_parallax_deg((points[:3, good] / points[3, good]).T, -rotation.T @ translation)
+    planar = min(candidate.homography_share * len(pixels_i) / max(int((inliers > 0).sum()), 1), 1.0)
+    score = good.sum() * min(parallax, ENOUGH_PARALLAX_DEG) * (1.05 - planar)
+    return InitialPair(candidate.frame_i, candidate.frame_j, rotation, translation, float(score))
+
+
+def _median_parallax_deg(points: np.ndarray, centre_j: np.ndarray) -> float:
+    rays_i = points / np.linalg.norm(points, axis=1, keepdims=True)
+    rays_j = points - centre_j
+    rays_j /= np.linalg.norm(rays_j, axis=1, keepdims=True)
+    return float(np.degrees(np.median(np.arccos(np.clip((rays_i * rays_j).sum(1), -1.0, 1.0)))))

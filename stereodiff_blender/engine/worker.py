@@ -1,0 +1,366 @@
+"""One job from its folder back into its folder: contract in, pipeline, contract out.
+
+The one place where exceptions become error codes, and the only writer of a job folder while it is solved.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from . import products
+from .contract import (
+    ENGINE_VERSION,
+    ClipSource,
+    Event,
+    FrameResult,
+    Job,
+    JobFolder,
+    Result,
+    ResultWarning,
+    Settings,
+    StereoDiffError,
+)
+from .frames import ClipInfo, Raster, check_not_frozen, plan_raster, probe_clip, read_frames
+from .pipeline import Estimate, estimate_depth, refuse_unavailable
+from .report import Report
+from .scratch import DiskScratch
+
+EVENTS_PER_SECOND = 5.0
+DEPTH_PRODUCTS = ("depth", "confidence", "motion_mask")
+OPENCV_NO_MEMORY = -4
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
+
+# Share of each stage in the time of a whole job, measured on a 40-frame room walk at 480x270 on two cores. The
+# "high" row counts the edge refinement, which is most of it.
+PLANS = {
+    "draft": (("read", 0.01), ("track", 0.05), ("solve", 0.23), ("depth", 0.42), ("motion", 0.15), ("refine", 0.10),
+              ("write", 0.04)),
+    "standard": (("read", 0.01), ("track", 0.05), ("solve", 0.23), ("depth", 0.42), ("motion", 0.15), ("refine", 0.10),
+                 ("write", 0.04)),
+    "high": (("read", 0.01), ("track", 0.03), ("solve", 0.10), ("depth", 0.20), ("motion", 0.10), ("edges", 0.46),
+             ("refine", 0.07), ("write", 0.03)),
+}
+
+# What one pixel of one frame takes on disk at the worst moment: 3 bytes of picture, 4 each of depth, refined depth
+# and confidence, 1 of mask, and the products beside them (floats that compress by about half, and the preview).
+SCRATCH_BYTES_PER_PIXEL = 16
+PRODUCT_BYTES_PER_PIXEL = 6
+
+
+def run(folder: str | os.PathLike, *, watch: Callable[[Event], None] | None = None,
+        log: TextIO | None = None) -> Result:
+    """Solve the job in folder and publish its result.
+
+    watch: called with every event as it is written. log: where a traceback goes (standard error).
+    Raises StereoDiffError after the failure is in the folder's events; a failed run leaves job.json, events and log,
+    but no result and no half products. A folder that holds a result already is left alone ("output_in_use").
+    """
+    job_folder = JobFolder(Path(folder).resolve())
+    if job_folder.result_file.exists():
+        raise StereoDiffError("output_in_use", f"{job_folder.path} holds a result already.")
+    report, log = EventReport(job_folder, watch), log or sys.stderr
+    job = _read_job(job_folder, report)
+    try:
+        result = _run(job, job_folder, report)
+    except Exception as error:
+        raise _record_failure(error, job_folder, report, log) from error
+    except BaseException:  # Asked to end, or interrupted at the keyboard.
+        _discard_everything(job_folder)
+        raise
+    _discard_scratch(job_folder)
+    report.finished()
+    return result
+
+
+def _read_job(folder: JobFolder, report: EventReport) -> Job:
+    """Nothing is cleared up when this fails: a folder without a good job.json may be anything."""
+    try:
+        return folder.read_job()
+    except StereoDiffError as error:
+        if folder.job_file.is_file():
+            report.failed(error)
+        raise
+
+
+def _run(job: Job, folder: JobFolder, report: EventReport) -> Result:
+    folder.cache.mkdir(exist_ok=True)
+    report.started(plan_of(job.settings))
+    result = _solve(job, folder, report)
+    folder.write_result(result)
+    return result
+
+
+def plan_of(settings: Settings) -> tuple[tuple[str, float], ...]:
+    """Stages in order, with their share of the expected time."""
+    return tuple((stage, share) for stage, share in PLANS[settings.quality]
+                 if not (stage == "refine" and settings.refine == "none"))
+
+
+# --- The job, step by step -------------------------------------------------------------------------------------
+
+def _solve(job: Job, folder: JobFolder, report: EventReport) -> Result:
+    refuse_unavailable(job.settings)
+    info = probe_clip(job.clip)
+    check_frame_range(job, info)
+    raster = plan_raster(info, job.settings.working_side_px)
+    _check_disk_space(folder.path, len(job.frame_numbers) * raster.width * raster.height)
+    scratch = ReservedScratch(_scratch_folder(folder))
+    frames = _read_frames(job, raster, scratch, report)  # (T,H,W,3) uint8
+    estimate = estimate_depth(frames, job.settings, pixel_aspect=raster.pixel_aspect,
+                              focal_px=known_focal_px(job.settings, raster), first_frame=job.first_frame,
+                              scratch=scratch, report=report)
+    return _write_products(job, folder, info, raster, frames, estimate, report)
+
+
+def check_frame_range(job: Job, info: ClipInfo) -> None:
+    """Raises StereoDiffError "frame_range_invalid" if the job asks for frames that the clip does not have."""
+    if info.frame_count and job.last_frame > info.frame_count:
+        raise StereoDiffError("frame_range_invalid", f"Frames {job.first_frame} to {job.last_frame} were asked for, "
+                                                     f"but the clip has {info.frame_count}.")
+
+
+def known_focal_px(settings: Settings, raster: Raster) -> float | None:
+    """The lens in pixels of the raster, if the settings name it."""
+    if settings.focal_mm is None:
+        return None
+    return settings.focal_mm / settings.sensor_mm * raster.width
+
+
+def _read_frames(job: Job, raster: Raster, scratch: DiskScratch, report: Report) -> np.ndarray:
+    numbers = job.frame_numbers
+    frames = scratch.allocate("frames", (len(numbers), raster.height, raster.width, 3), np.uint8)
+    report.stage("read", len(numbers))
+    pictures = read_frames(job.clip, numbers, raster, exposure_ev=job.settings.exposure_ev)
+    for index, picture in enumerate(pictures):
+        frames[index] = picture
+        report.progress(index + 1)
+    check_not_frozen(frames)
+    return frames
+
+
+def _write_products(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster, frames: np.ndarray,
+                    estimate: Estimate, report: EventReport) -> Result:
+    numbers = job.frame_numbers
+    report.stage("write", len(numbers))
+    has_depth = estimate.depth is not None
+    if has_depth:
+        products.write_depth_products(folder, numbers, estimate.depth, estimate.confidence, estimate.motion_mask,
+                                      report)
+    if len(estimate.cameras.points):
+        products.write_points(folder.points_file, estimate.cameras.points, point_colours(frames, estimate.cameras))
+    middle = len(numbers) // 2
+    products.write_preview_image(folder.preview_image, frames[middle], estimate.depth[middle] if has_depth else None)
+    products.write_preview_movie(folder.preview_movie, frames, estimate.depth, info.fps)
+    return _result(job, folder, info, raster, estimate, report)
+
+
+def point_colours(frames: np.ndarray, cameras) -> np.ndarray:
+    """(N,3) uint8: every point's colour in the frame where it is first seen; grey if it is seen in none."""
+    colours = np.full((len(cameras.points), 3), 128, np.uint8)
+    is_coloured = np.zeros(len(cameras.points), bool)
+    height, width = frames.shape[1:3]
+    for frame, (points, pixels) in zip(frames, cameras.observations, strict=True):
+        new = ~is_coloured[points]
+        cols = np.clip(pixels[new, 0].astype(int), 0, width - 1)
+        rows = np.clip(pixels[new, 1].astype(int), 0, height - 1)
+        colours[points[new]] = frame[rows, cols]
+        is_coloured[points[new]] = True
+    return colours
+
+
+def _result(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster, estimate: Estimate,
+            report: EventReport) -> Result:
+    has_depth = estimate.depth is not None
+    return Result(
+        job_id=job.id, clip=_clip_as_read(job.clip, info), width=raster.width, height=raster.height,
+        clip_width=raster.clip_width, clip_height=raster.clip_height, clip_pixel_aspect=raster.clip_pixel_aspect,
+        fps=info.fps, stereo=job.settings.stereo, refine=job.settings.refine, camera_kind=estimate.cameras.kind,
+        frames=tuple(_frame_result(folder, frame, index, estimate) for index, frame in enumerate(job.frame_numbers)),
+        quality=estimate.quality,
+        depth_range=products.depth_range(estimate.depth, estimate.confidence) if has_depth else None,
+        warnings=report.warnings, points=_relative_if_there(folder, folder.points_file),
+        preview_image=_relative_if_there(folder, folder.preview_image),
+        preview_movie=_relative_if_there(folder, folder.preview_movie),
+        timings_s=report.timings_s(), engine_version=ENGINE_VERSION)
+
+
+def _frame_result(folder: JobFolder, frame: int, index: int, estimate: Estimate) -> FrameResult:
+    fx, fy, cx, cy = (float(value) for value in estimate.cameras.intrinsics[index])
+    camera = estimate.cameras.camera_to_world[index]
+    reprojection = float(estimate.cameras.reprojection_px[index])
+    files = dict.fromkeys(DEPTH_PRODUCTS)
+    if estimate.depth is not None:
+        files = {name: folder.relative(folder.product_file(name, frame)) for name in DEPTH_PRODUCTS}
+    return FrameResult(frame, fx, fy, cx, cy, tuple(tuple(float(value) for value in row) for row in camera),
+                       reprojection_px=reprojection if math.isfinite(reprojection) else None, **files)
+
+
+def _clip_as_read(clip: ClipSource, info: ClipInfo) -> ClipSource:
+    return ClipSource(clip.kind, clip.path, clip.first_number, info.width, info.height, info.pixel_aspect, info.fps)
+
+
+def _relative_if_there(folder: JobFolder, path: Path) -> str | None:
+    return folder.relative(path) if path.is_file() else None
+
+
+# --- The folder around it --------------------------------------------------------------------------------------
+
+def _check_disk_space(folder: Path, pixels: int) -> None:
+    needed = pixels * (SCRATCH_BYTES_PER_PIXEL + PRODUCT_BYTES_PER_PIXEL)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise StereoDiffError("disk_full", f"The solve needs about {needed / 1e6:.0f} MB, but {folder} has "
+                                           f"{free / 1e6:.0f} MB left.")
+
+
+class ReservedScratch(DiskScratch):
+    """Scratch that takes its room on the disk at once.
+
+    A memory-mapped file begins as a hole; filling it on a full disk would kill the process (SIGBUS) instead of
+    raising an error. Windows never makes holes, and macOS has no such call.
+    """
+
+    def allocate(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
+        array = super().allocate(name, shape, dtype)
+        if hasattr(os, "posix_fallocate"):
+            with open(array.filename, "r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
+        return array
+
+
+def _scratch_folder(folder: JobFolder) -> Path:
+    return folder.cache / "scratch"
+
+
+def _discard_scratch(folder: JobFolder) -> None:
+    shutil.rmtree(_scratch_folder(folder), ignore_errors=True)
+    if folder.cache.is_dir() and not any(folder.cache.iterdir()):
+        folder.cache.rmdir()
+
+
+def _discard_everything(folder: JobFolder) -> None:
+    _discard_scratch(folder)
+    discard_products(folder)
+
+
+def discard_products(folder: JobFolder) -> None:
+    """Remove everything a solve writes except job.json, events and log."""
+    for name in DEPTH_PRODUCTS:
+        shutil.rmtree(folder.path / name, ignore_errors=True)
+    for path in (folder.points_file, folder.preview_image, folder.preview_movie, folder.result_file,
+                 folder.result_file.with_name(folder.result_file.name + ".tmp")):
+        path.unlink(missing_ok=True)
+
+
+# --- Failure ---------------------------------------------------------------------------------------------------
+
+def _record_failure(error: Exception, folder: JobFolder, report: EventReport, log: TextIO) -> StereoDiffError:
+    """Clear up, then the traceback to the log and a code and a sentence to the events. Returns the error to raise.
+
+    In this order: on a full disk neither log nor events could be written before there is room again, and the frames
+    of a traceback hold memory-mapped files open, which Windows would not delete.
+    """
+    text = "".join(traceback.format_exception(error))
+    traceback.clear_frames(error.__traceback__)
+    _discard_everything(folder)
+    known = error_with_code(error)
+    log.write(text)
+    try:
+        report.failed(known)
+    except OSError as unwritable:
+        log.write(f"error {known.code}: {known.message} (the event could not be written: {unwritable})\n")
+    return known
+
+
+def error_with_code(error: Exception) -> StereoDiffError:
+    """What any exception of the engine means to the artist."""
+    if isinstance(error, StereoDiffError):
+        return error
+    if isinstance(error, MemoryError) or _is_memory_error_of_a_library(error):
+        return StereoDiffError("out_of_memory", "The solve needed more memory than there is.")
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        return StereoDiffError("disk_full", "The disk filled up during the solve.")
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        return StereoDiffError("output_not_writable", f"{error.filename or 'A file'} cannot be written: "
+                                                      f"{error.strerror}.")
+    return StereoDiffError("internal_error", f"{type(error).__name__} in the engine; the log has the details.")
+
+
+def _is_memory_error_of_a_library(error: Exception) -> bool:
+    """OpenCV and torch have exceptions of their own, known by name so that neither is loaded for it."""
+    kind = type(error)
+    if kind.__name__ == "OutOfMemoryError" or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return kind.__module__.startswith("cv2") and getattr(error, "code", None) == OPENCV_NO_MEMORY
+
+
+# --- Report ----------------------------------------------------------------------------------------------------
+
+class EventReport(Report):
+    """Writes what the engine reports as events of the job folder, and keeps warnings and times for the result."""
+
+    def __init__(self, folder: JobFolder, watch: Callable[[Event], None] | None = None):
+        self.warnings: tuple[ResultWarning, ...] = ()
+        self._folder = folder
+        self._watch = watch
+        self._stage: str | None = None
+        self._total = 0
+        self._stage_began_s = 0.0
+        self._last_progress_s = 0.0
+        self._timings_s: dict[str, float] = {}
+
+    def started(self, plan: tuple[tuple[str, float], ...]) -> None:
+        self._write("started", pid=os.getpid(), plan=plan)
+
+    def stage(self, stage: str, total: int) -> None:
+        self._close_stage()
+        self._stage, self._total, self._stage_began_s = stage, int(total), time.monotonic()
+        self._write("stage", stage=stage, total=int(total))
+
+    def progress(self, done: int) -> None:
+        """At most EVENTS_PER_SECOND are written, but always a stage's last."""
+        now = time.monotonic()
+        if now - self._last_progress_s < 1.0 / EVENTS_PER_SECOND and done < self._total:
+            return
+        self._last_progress_s = now
+        self._write("progress", stage=self._stage, done=int(done), total=self._total)
+
+    def warn(self, code: str, message: str) -> None:
+        self.warnings += (ResultWarning(code, message),)
+        self._write("warning", code=code, message=message)
+
+    def failed(self, error: StereoDiffError) -> None:
+        self._write("failed", code=error.code, message=error.message)
+
+    def finished(self) -> None:
+        self._write("finished")
+
+    def timings_s(self) -> dict[str, float]:
+        """Seconds spent in each stage so far, by the clock on the wall."""
+        self._close_stage()
+        return {stage: round(seconds, 3) for stage, seconds in self._timings_s.items()}
+
+    def _close_stage(self) -> None:
+        now = time.monotonic()
+        if self._stage is not None:
+            spent = now - self._stage_began_s
+            self._timings_s[self._stage] = self._timings_s.get(self._stage, 0.0) + spent
+        self._stage_began_s = now
+
+    def _write(self, kind: str, **values) -> None:
+        event = Event(kind, time.time(), **values)
+        self._folder.append_event(event)
+        if self._watch is not None:
+            self._watch(event)

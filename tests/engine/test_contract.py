@@ -1,0 +1,259 @@
+"""The job folder's contract: what is refused, what round-trips, and what makes a result valid."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from stereodiff_blender.engine.contract import (
+    ERROR_CODES,
+    WARNING_CODES,
+    ClipSource,
+    Event,
+    FrameResult,
+    Job,
+    JobFolder,
+    Quality,
+    Result,
+    ResultWarning,
+    Settings,
+    StereoDiffError,
+    WeightsUsed,
+)
+
+IDENTITY = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+CLIP = ClipSource("movie", "/footage/walk.mp4")
+JOB = Job("walk-1", CLIP, 11, 13, Settings(quality="draft", focal_mm=35.0, sensor_mm=36.0))
+
+
+def refused(code: str, words: str | None = None):
+    return pytest.raises(StereoDiffError, match=words, check=lambda error: error.code == code)
+
+
+def turned_and_moved(angle: float) -> tuple[tuple[float, ...], ...]:
+    c, s = math.cos(angle), math.sin(angle)
+    return ((c, 0.0, s, 0.1), (0.0, 1.0, 0.0, -0.2), (-s, 0.0, c, 0.3), (0.0, 0.0, 0.0, 1.0))
+
+
+@pytest.fixture
+def folder(tmp_path) -> JobFolder:
+    """A job folder with every product of a three-frame job in place, but no result yet."""
+    folder = JobFolder(tmp_path / "walk-1")
+    folder.path.mkdir()
+    folder.write_job(JOB)
+    for product in ("depth", "confidence", "motion_mask"):
+        (folder.path / product).mkdir()
+        for frame in JOB.frame_numbers:
+            folder.product_file(product, frame).write_bytes(b"picture")
+    for path in (folder.points_file, folder.preview_image, folder.preview_movie):
+        path.write_bytes(b"product")
+    return folder
+
+
+@pytest.fixture
+def result(folder) -> Result:
+    def frame_result(index: int, frame: int) -> FrameResult:
+        files = {product: folder.relative(folder.product_file(product, frame))
+                 for product in ("depth", "confidence", "motion_mask")}
+        camera = IDENTITY if index == 0 else turned_and_moved(0.1 * index)
+        return FrameResult(frame, 500.0, 501.0, 320.0, 180.0, camera, reprojection_px=0.25, **files)
+
+    return Result(
+        job_id=JOB.id, clip=CLIP, width=640, height=360, clip_width=1920, clip_height=1080, clip_pixel_aspect=1.0,
+        fps=23.976, stereo="geometric", refine="guided", camera_kind="moving",
+        frames=tuple(frame_result(index, frame) for index, frame in enumerate(JOB.frame_numbers)),
+        quality=Quality(solved_share=1.0, reprojection_mean_px=0.2, unsolved_frames=(12,)), depth_range=(0.5, 20.0),
+        warnings=(ResultWarning("weak_focal", "The lens is a guess."),),
+        weights=(WeightsUsed("none", "GPL-3.0", True),), points="points.ply", preview_image="preview.png",
+        preview_movie="preview.mp4", timings_s={"read": 0.5})
+
+
+# --- Errors ----------------------------------------------------------------------------------------------------
+
+def test_error_and_warning_codes_do_not_overlap():
+    assert not ERROR_CODES & WARNING_CODES
+
+
+def test_an_error_needs_a_known_code():
+    with pytest.raises(ValueError, match="sunspots"):
+        StereoDiffError("sunspots", "The sun was too active.")
+
+
+# --- Settings and job ------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("change", "word"), [
+    ({"stereo": "stereoscope"}, "stereo"), ({"refine": ""}, "refine"), ({"quality": "best"}, "quality"),
+    ({"max_side_px": 63}, "max_side_px"), ({"max_side_px": 4097}, "max_side_px"), ({"max_side_px": -1}, "max_side_px"),
+    ({"focal_mm": 35.0}, "together"), ({"sensor_mm": 36.0}, "together"),
+    ({"focal_mm": 0.0, "sensor_mm": 36.0}, "lens"), ({"focal_mm": 35.0, "sensor_mm": -36.0}, "lens"),
+    ({"exposure_ev": 21.0}, "exposure_ev"),
+    ({"device": "gpu"}, "device"), ({"device": "cuda:x"}, "device"), ({"device": "cpu:1"}, "device"),
+])
+def test_settings_out_of_range_are_named(change, word):
+    with refused("settings_invalid", word):
+        replace(Settings(), **change).validate()
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1", "mps"])
+def test_devices(device):
+    Settings(device=device).validate()
+
+
+def test_working_side_follows_the_preset_unless_it_is_set():
+    assert Settings(quality="draft").working_side_px < Settings(quality="high").working_side_px
+    assert Settings(quality="draft", max_side_px=800).working_side_px == 800
+
+
+@pytest.mark.parametrize(("change", "code"), [
+    ({"first_frame": 0}, "frame_range_invalid"), ({"last_frame": 10}, "frame_range_invalid"),
+    ({"last_frame": 11}, "clip_too_short"), ({"clip": ClipSource("tape", "/x")}, "job_invalid"),
+    ({"settings": Settings(seed=0, quality="best")}, "settings_invalid"),
+])
+def test_impossible_jobs_are_refused(change, code):
+    with refused(code):
+        replace(JOB, **change).validate()
+
+
+def test_job_round_trips(folder):
+    assert folder.read_job() == JOB
+    assert list(JOB.frame_numbers) == [11, 12, 13]
+
+
+def test_a_folder_without_a_job(tmp_path):
+    with refused("job_missing"):
+        JobFolder(tmp_path).read_job()
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda data: data.update(extra=1), lambda data: data.pop("clip"), lambda data: data.update(schema_version=2),
+    lambda data: data.update(first_frame="11"), lambda data: data["settings"].update(colour="red"),
+])
+def test_a_job_file_that_is_not_ours(folder, spoil):
+    data = json.loads(folder.job_file.read_text())
+    spoil(data)
+    folder.job_file.write_text(json.dumps(data))
+    with refused("job_invalid"):
+        folder.read_job()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00"])
+def test_a_job_file_that_is_no_json_object(folder, text):
+    folder.job_file.write_text(text)
+    with refused("job_invalid"):
+        folder.read_job()
+
+
+# --- Result ----------------------------------------------------------------------------------------------------
+
+def test_result_round_trips_exactly(folder, result):
+    folder.write_result(result)
+    assert folder.read_result() == result
+
+
+def test_a_result_that_does_not_validate_is_not_written(folder, result):
+    with refused("result_invalid"):
+        folder.write_result(replace(result, frames=result.frames[:-1]))
+    assert not folder.result_file.exists()
+
+
+def with_frame(result: Result, index: int, **change) -> Result:
+    frames = list(result.frames)
+    frames[index] = replace(frames[index], **change)
+    return replace(result, frames=tuple(frames))
+
+
+MIRROR = ((-1.0, 0.0, 0.0, 0.0), *IDENTITY[1:])
+STRETCHED = ((1.1, 0.0, 0.0, 0.0), *IDENTITY[1:])
+UNFINISHED = (*IDENTITY[:3], (0.0, 0.0, 0.0, 2.0))
+
+
+@pytest.mark.parametrize(("spoil", "words"), [
+    (lambda r: replace(r, frames=r.frames[1:]), "frames"),
+    (lambda r: replace(r, frames=(r.frames[0], r.frames[0], r.frames[2])), "frames"),
+    (lambda r: replace(r, width=0), "size"),
+    (lambda r: replace(r, clip_pixel_aspect=0.0), "size"),
+    (lambda r: replace(r, camera_kind="drone"), "camera kind"),
+    (lambda r: with_frame(r, 0, camera_to_world=turned_and_moved(0.1)), "first camera"),
+    (lambda r: with_frame(r, 1, camera_to_world=MIRROR), "reflection"),
+    (lambda r: with_frame(r, 1, camera_to_world=STRETCHED), "rigid"),
+    (lambda r: with_frame(r, 1, camera_to_world=UNFINISHED), "last row"),
+    (lambda r: with_frame(r, 1, camera_to_world=IDENTITY[:3]), "last row"),
+    (lambda r: with_frame(r, 2, fx=0.0), "focal"),
+    (lambda r: with_frame(r, 2, depth="../walk-1/depth/0013.exr"), "inside"),
+    (lambda r: with_frame(r, 2, depth="/etc/passwd"), "inside"),
+    (lambda r: with_frame(r, 2, depth="depth\\0013.exr"), "inside"),
+    (lambda r: replace(r, depth_range=(2.0, 1.0)), "depth range"),
+    (lambda r: replace(r, depth_range=(0.0, 1.0)), "depth range"),
+    (lambda r: replace(r, depth_range=None), "together"),
+    (lambda r: replace(r, points="dots.ply"), "dots.ply"),
+])
+def test_an_invalid_result_says_why(folder, result, spoil, words):
+    with refused("result_invalid", words):
+        spoil(result).validate(folder.path)
+
+
+def test_an_empty_product_is_no_product(folder, result):
+    folder.product_file("depth", 12).write_bytes(b"")
+    with refused("result_invalid", "0012"):
+        result.validate(folder.path)
+
+
+def test_a_result_without_depth_is_complete_for_a_camera_that_only_turns(folder, result):
+    for index in range(len(result.frames)):
+        result = with_frame(result, index, depth=None, confidence=None, motion_mask=None)
+    result = replace(result, camera_kind="rotation", depth_range=None)
+    folder.write_result(result)
+    assert folder.read_result() == result
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"schema_version": 1}', '{"schema_version": 99}'])
+def test_a_result_file_that_is_not_ours(folder, text):
+    folder.result_file.write_text(text)
+    with refused("result_invalid"):
+        folder.read_result()
+
+
+def test_numbers_that_are_none_do_not_pass(folder, result):
+    folder.write_result(result)
+    text = folder.result_file.read_text()
+    folder.result_file.write_text(text.replace("500.0", "NaN"))
+    with refused("result_invalid", "finite"):
+        folder.read_result()
+
+
+# --- Events ----------------------------------------------------------------------------------------------------
+
+def test_events_are_read_once_each(folder):
+    started = Event("started", 1.0, pid=7, plan=(("read", 0.5), ("write", 0.5)))
+    folder.append_event(started)
+    events, offset = folder.read_events()
+    assert events == [started]
+    assert folder.read_events(offset) == ([], offset)
+    folder.append_event(Event("progress", 2.0, stage="read", done=1, total=2))
+    events, end = folder.read_events(offset)
+    assert [event.done for event in events] == [1] and end > offset
+
+
+def test_a_half_written_line_waits(folder):
+    line = '{"kind": "stage", "time_s": 1.0, "stage": "read", "total": 3}\n'
+    folder.events_file.write_text(line[:20])
+    assert folder.read_events() == ([], 0)
+    folder.events_file.write_text(line)
+    assert [event.stage for event in folder.read_events()[0]] == ["read"]
+
+
+def test_lines_that_are_no_events_are_passed_over(folder):
+    folder.events_file.write_text('garbage\n{"kind": "dance", "time_s": 1.0}\n[1]\n{"kind": "finished", "time_s": 2.0}\n')
+    assert [event.kind for event in folder.read_events()[0]] == ["finished"]
+
+
+def test_a_folder_without_events(folder):
+    assert folder.read_events() == ([], 0)
+
+
+def test_files_are_numbered_by_clip_frame(folder):
+    assert folder.relative(folder.product_file("depth", 7)) == "depth/0007.exr"
+    assert folder.relative(folder.product_file("depth", 123456)) == "depth/123456.exr"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import platform
 import re
 import shutil
@@ -18,6 +19,10 @@ import signal
 import sys
 from dataclasses import fields
 from pathlib import Path
+
+# The solver's matrices are small: on a busy machine OpenBLAS's threads wait for each other longer than they work (a
+# camera solve of 4 s took 64 s). NumPy reads this when it is loaded, so it stands before the imports that load it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # The command line speaks to people just as the panels do, in the same words; nothing else here is Blender's side.
 from ..messages import explain
@@ -48,6 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     except StereoDiffError as error:
         _tell_failure(error)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,9 +109,10 @@ def _leave(number: int, _frame) -> None:
 # --- solve -----------------------------------------------------------------------------------------------------
 
 def _solve(options: argparse.Namespace) -> int:
+    signal.signal(signal.SIGTERM, _leave)
     folder = JobFolder(options.out.absolute())
     job = _job_from(options)
-    job.validate()
+    worker.examine(job)  # before an earlier result is cleared
     _prepare_output(folder, options.overwrite)
     _write_job(folder, job)
     with open(folder.log_file, "a", encoding="utf-8") as log, _ProgressLine() as line:

@@ -67,8 +67,8 @@ def plan_raster(info: ClipInfo, max_side_px: int) -> Raster:
     scale = min(1.0, max_side_px / max(square_width, square_height))
     width, height = round(square_width * scale), round(square_height * scale)
     if min(width, height) < MIN_SIDE_PX:
-        raise StereoDiffError("clip_too_small", f"a clip of {info.width} x {info.height} pixels is worked on at "
-                                                f"{width} x {height}; each side needs {MIN_SIDE_PX} or more")
+        raise StereoDiffError("clip_too_small", f"A clip of {info.width} x {info.height} pixels is worked on at "
+                                                f"{width} x {height}; each side needs {MIN_SIDE_PX} or more.")
     return Raster(width, height, info.width, info.height, info.pixel_aspect)
 
 
@@ -84,7 +84,7 @@ def probe_clip(source: ClipSource) -> ClipInfo:
 
 
 def _probe_movie(source: ClipSource) -> ClipInfo:
-    movie = movies.probe_movie(source.path)
+    movie = movies.probe_movie(source.path, shown_size=(source.width, source.height))
     return ClipInfo(movie.width, movie.height, movie.pixel_aspect, movie.fps,
                     max(movie.picture_count - source.first_number, 0))
 
@@ -99,7 +99,7 @@ def _probe_sequence(source: ClipSource) -> ClipInfo:
 def _family(source: ClipSource) -> Family:
     found = family_of(source.path)
     if found is None or found[1] != source.first_number:
-        raise StereoDiffError("job_invalid", f"{source.path} is not number {source.first_number} of a sequence")
+        raise StereoDiffError("job_invalid", f"{source.path} is not number {source.first_number} of a sequence.")
     return found[0]
 
 
@@ -113,21 +113,23 @@ def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *,
     if a picture has another size than the clip), "clip_missing", "clip_empty", "job_invalid".
     """
     if not frame_numbers or frame_numbers[0] < 1 or frame_numbers.step < 1:
-        raise StereoDiffError("frame_range_invalid", f"{frame_numbers} is no ascending range of frames from 1 on")
+        raise StereoDiffError("frame_range_invalid", f"{frame_numbers} is no ascending range of frames from 1 on.")
     if source.kind == "sequence":
         pictures = _sequence_pictures(source, frame_numbers, exposure_ev)
     else:
-        pictures = _movie_pictures(source, frame_numbers)
+        pictures = _movie_pictures(source, frame_numbers, raster)
     with closing(pictures):
         for frame, picture in zip(frame_numbers, pictures, strict=True):
             yield _to_raster(picture, raster, frame)
 
 
-def _movie_pictures(source: ClipSource, frame_numbers: range) -> Iterator[np.ndarray]:
-    convert, frame = movies.PictureConverter(), 0
+def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster) -> Iterator[np.ndarray]:
+    convert, frame = movies.PictureConverter((raster.clip_width, raster.clip_height)), 0
     with closing(movies.decode(source.path, first_number=source.first_number)) as pictures:
         for frame, picture in enumerate(pictures, start=1 - source.first_number):
             if frame in frame_numbers:
+                if picture.is_corrupt:
+                    raise movies.damaged(source.path, frame, "part of the picture is missing")
                 yield convert(picture)
             if frame >= frame_numbers[-1]:
                 return
@@ -147,9 +149,9 @@ def _still_missing(source: ClipSource, frame_numbers: range, frame: int, path: P
     numbers = _family(source).numbers()
     last_frame = max(numbers, default=-1) - source.first_number + 1
     if last_frame < 1:
-        return StereoDiffError("clip_missing", f"{source.path} does not exist")
+        return StereoDiffError("clip_missing", f"{source.path} does not exist.")
     if last_frame > frame:
-        return StereoDiffError("sequence_gap", f"frame {frame} is missing: there is no file {path.name} in {path.parent}")
+        return StereoDiffError("sequence_gap", f"Frame {frame} is missing: there is no {path.name} in {path.parent}.")
     return _ended(source, frame_numbers, last_frame)
 
 
@@ -157,17 +159,17 @@ def _ended(source: ClipSource, frame_numbers: range, last_frame: int) -> StereoD
     name, first, last = Path(source.path).name, frame_numbers[0], frame_numbers[-1]
     if last_frame < first:
         return StereoDiffError("frame_range_invalid",
-                               f"frames {first} to {last} were asked for, but {name} ends at frame {last_frame}")
+                               f"Frames {first} to {last} were asked for, but {name} ends at frame {last_frame}.")
     found = sum(frame <= last_frame for frame in frame_numbers)
     return StereoDiffError("clip_truncated", f"{len(frame_numbers)} frames ({first} to {last}) were asked for, {name} "
-                                             f"has {found} of them: it ends at frame {last_frame}")
+                                             f"has {found} of them: it ends at frame {last_frame}.")
 
 
 def _to_raster(picture: np.ndarray, raster: Raster, frame: int) -> np.ndarray:
     height, width = picture.shape[:2]
     if (width, height) != (raster.clip_width, raster.clip_height):
-        raise StereoDiffError("clip_unreadable", f"frame {frame} has {width} x {height} pixels, the clip "
-                                                 f"{raster.clip_width} x {raster.clip_height}")
+        raise StereoDiffError("clip_unreadable", f"Frame {frame} has {width} x {height} pixels, the clip "
+                                                 f"{raster.clip_width} x {raster.clip_height}.")
     if (width, height) == (raster.width, raster.height):
         return picture
     return cv2.resize(picture, (raster.width, raster.height), interpolation=cv2.INTER_AREA)
@@ -181,4 +183,4 @@ def check_not_frozen(frames: np.ndarray) -> None:
     first = np.asarray(frames[0])
     others = range(1, len(frames))
     if others and all(cv2.absdiff(np.asarray(frames[index]), first).max() <= FROZEN_LEVELS for index in others):
-        raise StereoDiffError("clip_frozen", f"all {len(frames)} frames show the same picture")
+        raise StereoDiffError("clip_frozen", f"All {len(frames)} frames show the same picture.")

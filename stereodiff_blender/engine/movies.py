@@ -46,9 +46,10 @@ class MovieInfo:
 
 
 class PictureConverter:
-    """Decoded pictures to RGB. One per file: it keeps swscale's state."""
+    """Decoded pictures to RGB. One per file: it keeps swscale's state. shown_size: see quarter_turns."""
 
-    def __init__(self):
+    def __init__(self, shown_size: tuple[int, int] = (0, 0)):
+        self._shown_size = shown_size
         self._reformatter = VideoReformatter()
 
     def __call__(self, picture: av.VideoFrame) -> np.ndarray:
@@ -60,7 +61,7 @@ class PictureConverter:
         has_alpha = any(component.is_alpha for component in picture.format.components)
         converted = self._reformatter.reformat(picture, format="rgba" if has_alpha else "rgb24", threads=1,
                                                src_colorspace=_guessed_colorspace(picture), interpolation=_CONVERSION)
-        pixels = np.rot90(converted.to_ndarray(), quarter_turns(picture))
+        pixels = np.rot90(converted.to_ndarray(), quarter_turns(picture, self._shown_size))
         if has_alpha:
             return over_black(pixels[..., :3], pixels[..., 3])
         return np.ascontiguousarray(pixels)
@@ -71,22 +72,30 @@ def over_black(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return ((colour.astype(np.uint16) * alpha[..., None].astype(np.uint16) + 127) // 255).astype(np.uint8)
 
 
-def quarter_turns(picture: av.VideoFrame) -> int:
-    """Counter-clockwise quarter turns that the file's rotation metadata asks for, 0 to 3."""
-    return round(picture.rotation / 90) % 4
+def quarter_turns(picture: av.VideoFrame, shown_size: tuple[int, int] = (0, 0)) -> int:
+    """Counter-clockwise quarter turns, 0 to 3, from the stored picture to the one that is displayed.
+
+    They are what the file's rotation metadata asks for, unless shown_size, the width and height by which the asking
+    program knows the clip, tells that it shows the picture unturned: Blender 4.2 ignores the metadata, and the
+    result has to lie on the plate as Blender shows it.
+    """
+    turns, stored_size = round(picture.rotation / 90) % 4, (picture.width, picture.height)
+    shown_unturned = turns % 2 == 1 and shown_size == stored_size != stored_size[::-1]
+    return 0 if shown_unturned else turns
 
 
-def probe_movie(path: str | os.PathLike) -> MovieInfo:
-    """Decodes the first picture. Without a trustworthy index (everything but MP4, MOV, AVI), reads through the file.
+def probe_movie(path: str | os.PathLike, *, shown_size: tuple[int, int] = (0, 0)) -> MovieInfo:
+    """Decodes the first picture. Without an index (all but MP4, MOV and AVI), reads through the file to count.
 
-    Raises StereoDiffError "clip_missing", "clip_empty" (no bytes) or "clip_unreadable".
+    shown_size: see quarter_turns. Raises StereoDiffError "clip_missing", "clip_empty" (no bytes), "clip_unreadable"
+    or, where such a file breaks off with an error, "clip_truncated".
     """
     with _opened(path) as (container, stream):
         picture = next(_decoded(container, stream), None)
         if picture is None:
             raise _unreadable(path, "it has no picture")
         width, height, aspect = picture.width, picture.height, stream.sample_aspect_ratio or Fraction(1)
-        if quarter_turns(picture) % 2:
+        if quarter_turns(picture, shown_size) % 2:
             width, height, aspect = height, width, 1 / aspect
         fps = float(stream.guessed_rate or stream.average_rate or DEFAULT_FPS)
     return MovieInfo(width, height, float(aspect), fps, _count_pictures(path))
@@ -107,9 +116,7 @@ def decode(path: str | os.PathLike, *, first_number: int = 0) -> Iterator[av.Vid
                 yield picture
                 count += 1
         except av.error.FFmpegError as error:
-            frame = count - first_number + 1
-            raise StereoDiffError("clip_truncated", f"{Path(path).name} is damaged at frame {frame}: "
-                                                    f"{error.strerror}") from error
+            raise damaged(path, count - first_number + 1, error.strerror) from error
     if count == 0:
         raise _unreadable(path, "it has no picture")
 
@@ -131,11 +138,11 @@ def _opened(path: str | os.PathLike) -> Iterator[tuple[av.container.InputContain
 
 def _check_file(path: Path) -> None:
     if not path.exists():
-        raise StereoDiffError("clip_missing", f"{path} does not exist")
+        raise StereoDiffError("clip_missing", f"{path} does not exist.")
     if not path.is_file():
         raise _unreadable(path, "it is no file")
     if path.stat().st_size == 0:
-        raise StereoDiffError("clip_empty", f"{path} is an empty file")
+        raise StereoDiffError("clip_empty", f"{path} is an empty file.")
 
 
 def _decoded(container, stream) -> Iterator[av.VideoFrame]:
@@ -159,9 +166,19 @@ def _count_pictures(path: str | os.PathLike) -> int:
         if stream.frames and container.format.name.startswith("mov"):
             # The header's count knows nothing of edit lists; the index has them applied.
             return sum(not entry.is_discard for entry in stream.index_entries)
-        if stream.frames:
-            return stream.frames
-        return sum(1 for packet in container.demux(stream) if packet.size and not packet.is_discard)
+        return stream.frames or _count_packets(container, stream, path)
+
+
+def _count_packets(container, stream, path: str | os.PathLike) -> int:
+    """One packet is one picture in every format that is filmed in."""
+    count = 0
+    try:
+        for packet in container.demux(stream):
+            count += packet.size > 0 and not packet.is_discard
+    except av.error.FFmpegError as error:
+        raise StereoDiffError("clip_truncated", f"{Path(path).name} breaks off after {count} pictures: "
+                                                f"{error.strerror}.") from error
+    return count
 
 
 def _guessed_colorspace(picture: av.VideoFrame) -> Colorspace | None:
@@ -170,5 +187,9 @@ def _guessed_colorspace(picture: av.VideoFrame) -> Colorspace | None:
     return Colorspace.ITU709 if picture.height >= _HD_HEIGHT else Colorspace.ITU601
 
 
+def damaged(path: str | os.PathLike, frame: int, reason: str) -> StereoDiffError:
+    return StereoDiffError("clip_truncated", f"{Path(path).name} is damaged at frame {frame}: {reason}.")
+
+
 def _unreadable(path: str | os.PathLike, reason: object) -> StereoDiffError:
-    return StereoDiffError("clip_unreadable", f"{path} cannot be read as a movie: {reason}")
+    return StereoDiffError("clip_unreadable", f"{path} cannot be read as a movie: {reason}.")

@@ -20,7 +20,7 @@ def writing(path: str | os.PathLike) -> Iterator[None]:
         yield
     except OSError as error:
         code = "disk_full" if error.errno in _FULL else "output_not_writable"
-        raise StereoDiffError(code, f"{path} cannot be written: {error.strerror or error}") from error
+        raise StereoDiffError(code, f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def write_bytes(path: str | os.PathLike, data: bytes | memoryview) -> None:

@@ -20,6 +20,7 @@ from .scratch import Scratch
 from .stereo import TRUSTED, CameraSolution, StereoResult
 from .stereo.geometric.cameras import solve_cameras
 from .stereo.geometric.dense import measure_depth
+from .stereo.geometric.sources import select_sources
 
 STEREO_HERE = ("geometric",)
 REFINE_HERE = ("guided", "none")
@@ -102,6 +103,16 @@ def refuse_unavailable(settings: Settings) -> None:
                                                     "choose Guided.")
     if settings.quality == "high" and importlib.util.find_spec("torch") is None:
         raise StereoDiffError("torch_missing", "The High preset needs PyTorch.")
+
+
+def _refine_edges(frames: np.ndarray, stereo: StereoResult, device: str, report: Report) -> None:
+    """In place. Loaded only here, because it brings torch with it."""
+    try:
+        from .stereo.geometric.edge_refinement import refine_edges
+    except ImportError as error:
+        raise StereoDiffError("torch_missing", f"The High preset needs PyTorch: {error}.") from error
+    sources = select_sources(stereo.cameras, *frames.shape[1:3])
+    refine_edges(frames, stereo.cameras, stereo.depth, stereo.confidence, sources, device=device, report=report)
 
 
 def fit_to_stereo(refined_depth: np.ndarray, stereo: StereoResult) -> float | None:

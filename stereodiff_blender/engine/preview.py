@@ -20,9 +20,9 @@ from .outputs import write_bytes, writing
 
 _MAX_SAMPLES = 1_000_000
 _RANGE_PERCENTILES = (1.0, 99.0)
-# One thread: x264 makes other bytes with another number of threads.
 _CONVERSION = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-_X264 = {"preset": "veryfast", "crf": "20", "threads": "1"}
+# x264 makes other bytes with another number of threads, and with macroblock-tree rate control from run to run.
+_X264 = {"preset": "veryfast", "crf": "20", "threads": "1", "mbtree": "0"}
 _MAX_RATE_DENOMINATOR = 1001  # 23.976 becomes 24000/1001
 
 
@@ -45,8 +45,10 @@ def write_preview_movie(path: str | os.PathLike, frames: np.ndarray, depth: np.n
     limits = None if depth is None else disparity_limits(depth)
     pictures = (_side_by_side(frame, None if depth is None else depth[index], limits)
                 for index, frame in enumerate(frames))
+    height, width = frames.shape[1:3]
+    size = (_even(height), _even(width if depth is None else 2 * width))
     with writing(path), open(path, "wb") as stream:
-        _encode(stream, pictures, Fraction(fps).limit_denominator(_MAX_RATE_DENOMINATOR))
+        _encode(stream, pictures, size, Fraction(fps).limit_denominator(_MAX_RATE_DENOMINATOR))
 
 
 def disparity_limits(depth: np.ndarray) -> tuple[float, float]:
@@ -79,19 +81,23 @@ def _side_by_side(frame: np.ndarray, depth: np.ndarray | None, limits: tuple[flo
     return frame if depth is None else np.concatenate([frame, depth_colours(depth, limits)], axis=1)
 
 
-def _encode(stream: BinaryIO, pictures: Iterator[np.ndarray], rate: Fraction) -> None:
-    """Encode (H,W,3) uint8 pictures into an open file, through Python so that its errors are the system's own."""
+def _even(side: int) -> int:
+    return side + side % 2
+
+
+def _encode(stream: BinaryIO, pictures: Iterator[np.ndarray], size: tuple[int, int], rate: Fraction) -> None:
+    """Encode (H,W,3) uint8 pictures, padded to size, into a file opened by Python: its errors are the system's own."""
     with av.open(stream, "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=rate, options=_X264)
+        video.height, video.width = size
         video.pix_fmt = "yuv420p"
         codec = video.codec_context
         codec.color_range, codec.colorspace = ColorRange.MPEG, Colorspace.ITU709
         codec.color_primaries, codec.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         converter = VideoReformatter()
         for picture in pictures:
-            picture = np.pad(picture, [(0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)])
-            video.height, video.width = picture.shape[:2]
-            container.mux(video.encode(_video_frame(picture, converter)))
+            padding = [(0, size[0] - picture.shape[0]), (0, size[1] - picture.shape[1]), (0, 0)]
+            container.mux(video.encode(_video_frame(np.pad(picture, padding), converter)))
         container.mux(video.encode(None))
 
 

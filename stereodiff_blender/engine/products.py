@@ -59,7 +59,7 @@ def write_points(path: str | os.PathLike, points: np.ndarray, colours: np.ndarra
 def _ply_header(count: int) -> str:
     properties = [f"property float {axis}" for axis in "xyz"]
     properties += [f"property uchar {colour}" for colour in ("red", "green", "blue")]
-    return "\n".join(["ply", "format binary_little_endian 1.0", "comment x right, y down, z forward of the first camera",
+    return "\n".join(["ply", "format binary_little_endian 1.0", "comment axes: x right, y down, z forward",
                       f"element vertex {count}", *properties, "end_header", ""])
 
 

@@ -73,7 +73,7 @@ def source_from_path(path: str | os.PathLike) -> ClipSource:
         return _still_source(path) if path.suffix.lower() in STILL_SUFFIXES else ClipSource("movie", str(path))
     match = _PLACEHOLDER.match(path.name)
     if match is None:
-        raise StereoDiffError("clip_missing", f"{path} does not exist")
+        raise StereoDiffError("clip_missing", f"{path} does not exist.")
     digits = len(match["hashes"]) if match["hashes"] else int(match["digits"] or 1)
     return _sequence(Family(str(path.parent), match["prefix"], match["suffix"], digits))
 
@@ -81,14 +81,14 @@ def source_from_path(path: str | os.PathLike) -> ClipSource:
 def _still_source(path: Path) -> ClipSource:
     found = family_of(path)
     if found is None:
-        raise StereoDiffError("clip_too_short", f"{path.name} is one picture without a number, not a sequence")
+        raise StereoDiffError("clip_too_short", f"{path.name} is one picture without a number, not a sequence.")
     return ClipSource("sequence", str(path), first_number=found[1])
 
 
 def _sequence(family: Family) -> ClipSource:
     numbers = family.numbers()
     if not numbers:
-        raise StereoDiffError("clip_missing", f"no file in {family.folder} is named like {family}")
+        raise StereoDiffError("clip_missing", f"No file in {family.folder} is named like {family}.")
     return ClipSource("sequence", str(family.path(numbers[0])), first_number=numbers[0])
 
 
@@ -100,8 +100,8 @@ def _only_family(folder: Path) -> Family:
             sizes[found[0]] = sizes.get(found[0], 0) + 1
     families = sorted(family for family, size in sizes.items() if size > 1) or sorted(sizes)
     if not families:
-        raise StereoDiffError("clip_missing", f"{folder} holds no numbered pictures")
+        raise StereoDiffError("clip_missing", f"{folder} holds no numbered pictures.")
     if len(families) > 1:
         names = ", ".join(str(family) for family in families[:5])
-        raise StereoDiffError("clip_unreadable", f"{folder} holds more than one sequence ({names}); name one of them")
+        raise StereoDiffError("clip_unreadable", f"{folder} holds more than one sequence ({names}); name one of them.")
     return families[0]

@@ -70,11 +70,11 @@ def _bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise StereoDiffError("clip_missing", f"{path} does not exist") from error
+        raise StereoDiffError("clip_missing", f"{path} does not exist.") from error
     except OSError as error:
         raise _unreadable(path, error) from error
     if not data:
-        raise StereoDiffError("clip_empty", f"{path} is an empty file")
+        raise StereoDiffError("clip_empty", f"{path} is an empty file.")
     return data
 
 
@@ -84,15 +84,13 @@ def _exr_colour(path: Path) -> np.ndarray:
         channels = exr.read_exr(path)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
-    layers = sorted(name[:-1] for name in channels if name.endswith("R") and name[:-1] in ("", f"{name[:-2]}."))
-    for layer in layers:
+    for layer in sorted(name.removesuffix("R") for name in channels if name == "R" or name.endswith(".R")):
         if all(layer + colour in channels for colour in "GB"):
             return np.stack([channels[layer + colour] for colour in "RGB"], axis=-1)
-    gray = next((name for name in ("Y", "V", *channels) if name in channels and (name in "YV" or len(channels) == 1)),
-                None)
-    if gray is None:
-        raise StereoDiffError("clip_unreadable", f"{path} has no colour channels, only {', '.join(sorted(channels))}")
-    return np.repeat(channels[gray][..., None], 3, axis=-1)
+    for name in ("Y", "V", *(channels if len(channels) == 1 else ())):
+        if name in channels:
+            return np.repeat(channels[name][..., None], 3, axis=-1)
+    raise StereoDiffError("clip_unreadable", f"{path} has no colour channels, only {', '.join(sorted(channels))}.")
 
 
 def _ffmpeg_picture(data: bytes, path: Path) -> tuple[np.ndarray, float]:
@@ -115,7 +113,9 @@ def _display_picture(image: np.ndarray, exposure_ev: float, path: Path) -> np.nd
         raise _unreadable(path, f"pixels of type {image.dtype}")
     if image.dtype == np.uint16:
         colour = _eight_bit(colour)
-    return movies.over_black(colour, _eight_bit(image[..., 3])) if image.shape[-1] == 4 else np.ascontiguousarray(colour)
+    if image.shape[-1] == 4:
+        return movies.over_black(colour, _eight_bit(image[..., 3]))
+    return np.ascontiguousarray(colour)
 
 
 def _eight_bit(image: np.ndarray) -> np.ndarray:
@@ -123,4 +123,5 @@ def _eight_bit(image: np.ndarray) -> np.ndarray:
 
 
 def _unreadable(path: Path, reason: object = "") -> StereoDiffError:
-    return StereoDiffError("clip_unreadable", f"{path} cannot be read as a picture" + (f": {reason}" if reason else ""))
+    why = f": {reason}" if reason else ""
+    return StereoDiffError("clip_unreadable", f"{path} cannot be read as a picture{why}.")

@@ -21,6 +21,7 @@ import numpy as np
 from . import products
 from .contract import (
     ENGINE_VERSION,
+    WARNING_CODES,
     ClipSource,
     Event,
     FrameResult,
@@ -40,7 +41,7 @@ EVENTS_PER_SECOND = 5.0
 DEPTH_PRODUCTS = ("depth", "confidence", "motion_mask")
 OPENCV_NO_MEMORY = -4
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR)
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 # Share of each stage in the time of a whole job, measured on a 40-frame room walk at 480x270 on two cores. The
 # "high" row counts the edge refinement, which is most of it.
@@ -111,10 +112,7 @@ def plan_of(settings: Settings) -> tuple[tuple[str, float], ...]:
 # --- The job, step by step -------------------------------------------------------------------------------------
 
 def _solve(job: Job, folder: JobFolder, report: EventReport) -> Result:
-    refuse_unavailable(job.settings)
-    info = probe_clip(job.clip)
-    check_frame_range(job, info)
-    raster = plan_raster(info, job.settings.working_side_px)
+    info, raster = examine(job)
     _check_disk_space(folder.path, len(job.frame_numbers) * raster.width * raster.height)
     scratch = ReservedScratch(_scratch_folder(folder))
     frames = _read_frames(job, raster, scratch, report)  # (T,H,W,3) uint8
@@ -124,11 +122,18 @@ def _solve(job: Job, folder: JobFolder, report: EventReport) -> Result:
     return _write_products(job, folder, info, raster, frames, estimate, report)
 
 
-def check_frame_range(job: Job, info: ClipInfo) -> None:
-    """Raises StereoDiffError "frame_range_invalid" if the job asks for frames that the clip does not have."""
-    if info.frame_count and job.last_frame > info.frame_count:
+def examine(job: Job) -> tuple[ClipInfo, Raster]:
+    """Look at everything that can be refused before any work: settings, clip, frame range, size.
+
+    Raises StereoDiffError "engine_unavailable", "torch_missing", "clip_...", "frame_range_invalid" and the like.
+    """
+    job.validate()
+    refuse_unavailable(job.settings)
+    info = probe_clip(job.clip)
+    if job.last_frame > info.frame_count:
         raise StereoDiffError("frame_range_invalid", f"Frames {job.first_frame} to {job.last_frame} were asked for, "
                                                      f"but the clip has {info.frame_count}.")
+    return info, plan_raster(info, job.settings.working_side_px)
 
 
 def known_focal_px(settings: Settings, raster: Raster) -> float | None:
@@ -158,6 +163,8 @@ def _write_products(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster,
     if has_depth:
         products.write_depth_products(folder, numbers, estimate.depth, estimate.confidence, estimate.motion_mask,
                                       report)
+    else:
+        report.progress(len(numbers))
     if len(estimate.cameras.points):
         products.write_points(folder.points_file, estimate.cameras.points, point_colours(frames, estimate.cameras))
     middle = len(numbers) // 2
@@ -295,7 +302,9 @@ def error_with_code(error: Exception) -> StereoDiffError:
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         return StereoDiffError("output_not_writable", f"{error.filename or 'A file'} cannot be written: "
                                                       f"{error.strerror}.")
-    return StereoDiffError("internal_error", f"{type(error).__name__} in the engine; the log has the details.")
+    kind = type(error)
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    return StereoDiffError("internal_error", f"There was a {name}; the log has the details.")
 
 
 def _is_memory_error_of_a_library(error: Exception) -> bool:
@@ -338,6 +347,8 @@ class EventReport(Report):
         self._write("progress", stage=self._stage, done=int(done), total=self._total)
 
     def warn(self, code: str, message: str) -> None:
+        if code not in WARNING_CODES:
+            raise ValueError(f"unknown warning code {code!r}")
         self.warnings += (ResultWarning(code, message),)
         self._write("warning", code=code, message=message)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import random
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -342,12 +343,13 @@ def render_frames(scene, folder: Path) -> None:
 
 def encode(folder: Path, path: Path) -> None:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": "17", "preset": "veryslow", "threads": "1"})
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "22", "preset": "veryslow", "threads": "1"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = 1, 1  # BT.709, limited
         for number in range(1, FRAMES + 1):
             with av.open(str(folder / f"{number:04d}.png")) as still:
                 picture = next(still.decode(video=0)).reformat(format="yuv420p", dst_colorspace="ITU709")
-            picture.pts = None
+            picture.pts, picture.time_base = number - 1, Fraction(1, FPS)
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
 

@@ -246,7 +246,8 @@ def test_a_half_written_line_waits(folder):
 
 
 def test_lines_that_are_no_events_are_passed_over(folder):
-    folder.events_file.write_text('garbage\n{"kind": "dance", "time_s": 1.0}\n[1]\n{"kind": "finished", "time_s": 2.0}\n')
+    lines = ["garbage", '{"kind": "dance", "time_s": 1.0}', "[1]", '{"kind": "finished", "time_s": 2.0}']
+    folder.events_file.write_text("\n".join(lines) + "\n")
     assert [event.kind for event in folder.read_events()[0]] == ["finished"]
 
 

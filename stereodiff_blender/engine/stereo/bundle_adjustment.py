@@ -19,6 +19,7 @@ CHUNK_POINTS = 192
 BEHIND_CAMERA_PX = 50.0
 MIN_DEPTH = 1e-6
 DAMPING_TRIALS = 8
+SUREST_PX = 0.1
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def focal_deviation(scene: Scene, seen: Observations, *, free: Freedom = Freedom
         variance = float(np.linalg.solve(matrix[np.ix_(unknowns, unknowns)], pick) @ pick)
     except np.linalg.LinAlgError:
         return float("inf")
-    noise = np.median((fit.residuals**2).sum(1)) / (2.0 * np.log(2.0))
+    # Points seen few times swallow the noise of their observations, so small residuals do not prove exact ones.
+    noise = max(float(np.median((fit.residuals**2).sum(1))) / (2.0 * np.log(2.0)), SUREST_PX**2)
     return float(np.sqrt(variance * noise) / scene.focal) if variance > 0 else float("inf")
 
 

@@ -25,23 +25,24 @@ from .camera_findings import (
 )
 from .keyframes import choose_keyframes, choose_seed_keyframes
 from .reconstruction import Reconstruction, reconstruct
-from .rotation import RotationFit, fit_rotations, guess_focal, is_static
-from .tracks import Tracks, thin_tracks, track_features
+from .rotation import RotationFit, fit_rotations, fit_rotations_from, guess_focal, is_static
+from .tracking import track_features
+from .tracks import MIN_LINK, Tracks, longest_linked_run, thin_tracks
 from .two_view import pair_candidates
 
 FOCAL_SEEDS = (0.5, 0.75, 1.1, 1.8)
 MIN_FRAMES_FOR_FOCAL = 4
-TRACKS_PER_FRAME = 700
+TRACKS_PER_FRAME = 1000
 MIN_TRACKS = 40
 MIN_TRACK_LENGTH = 3
-MIN_LINK = 12
-MIN_KEYFRAME_SHARE = 0.5
-ROTATION_SHARE = 0.9
+MIN_SOLVED_SHARE = 0.5
+MIN_EXPLAINED_SHARE = 0.25
 DOUBTFUL_ROTATION_SHARE = 0.6
+RIVAL_ROTATION_SHARE = 0.9
 ROTATION_GATE_PX = 2.0
 ROTATION_FOCAL_DEVIATION = 0.02
 SEED_RIVAL = 2.0
-NO_PARALLAX_DEG = 0.5
+NO_PARALLAX_DEG = 1.0
 MIN_GAUGE_POINTS = 20
 
 
@@ -61,11 +62,12 @@ def solve_cameras(frames, *, focal_px: float | None = None, pixel_aspect: float 
     _check(frames, focal_px, pixel_aspect, masks)
     min_length = min(MIN_TRACK_LENGTH, len(frames))
     tracks = thin_tracks(track_features(frames, masks, report), per_frame=TRACKS_PER_FRAME, min_length=min_length)
-    if np.median(tracks.per_frame) < MIN_TRACKS:
-        raise _unsolved(f"only about {np.median(tracks.per_frame):.0f} points could be followed in a frame, at least "
-                        f"{MIN_TRACKS} are needed")
+    linked = longest_linked_run(tracks)
+    _check_tracks(tracks, linked, first_frame)
+    tracks = tracks.only(linked[tracks.frame])
     focal = None if focal_px is None else focal_px * pixel_aspect
-    return _solve(_Shot(tracks, _square_tracks(tracks, pixel_aspect), focal, pixel_aspect, seed, first_frame, report))
+    return _solve(_Shot(tracks, _square_tracks(tracks, pixel_aspect), np.flatnonzero(linked), focal, pixel_aspect, seed,
+                        first_frame, report))
 
 
 def _check(frames, focal_px, pixel_aspect, masks) -> None:
@@ -79,6 +81,16 @@ def _check(frames, focal_px, pixel_aspect, masks) -> None:
         raise StereoDiffError("settings_invalid", f"the focal length must be positive, got {focal_px}")
     if not (np.isfinite(pixel_aspect) and 0.1 < pixel_aspect < 10):
         raise StereoDiffError("settings_invalid", f"the pixel aspect must be between 0.1 and 10, got {pixel_aspect}")
+
+
+def _check_tracks(tracks: Tracks, linked: np.ndarray, first_frame: int) -> None:
+    typical = float(np.median(tracks.per_frame))
+    if typical < MIN_TRACKS:
+        raise _unsolved(f"only about {typical:.0f} points could be followed in a frame, {MIN_TRACKS} are needed")
+    if linked.mean() < MIN_SOLVED_SHARE:
+        run = np.flatnonzero(linked) + first_frame
+        raise _unsolved("the shot falls apart; the longest stretch in which points could be followed is frames "
+                        f"{run[0]} to {run[-1]} (is there a cut, or much blur or darkness?)")
 
 
 class _Steps:
@@ -97,16 +109,22 @@ class _Steps:
 class _Shot:
     """What every step needs. tracks: thinned; square: the same with square pixels from the principal point.
 
-    focal: in rows, or None where unknown.
+    frames: those that tracks link. focal: in rows, or None where unknown.
     """
 
     tracks: Tracks
     square: Tracks
+    frames: np.ndarray
     focal: float | None
     pixel_aspect: float
     seed: int
     first_frame: int
     report: Report
+
+    @property
+    def linked(self) -> np.ndarray:
+        """(T,) bool, true at frames."""
+        return np.isin(np.arange(self.tracks.frame_count), self.frames)
 
     @property
     def guessed_focal(self) -> float:
@@ -121,24 +139,48 @@ def _square_tracks(tracks: Tracks, pixel_aspect: float) -> Tracks:
 
 
 def _solve(shot: _Shot) -> CameraSolution:
-    if is_static(shot.tracks):
+    if is_static(shot.tracks, shot.frames):
         return _static_solution(shot)
-    keyframes = choose_keyframes(shot.square)
+    keyframes = choose_keyframes(shot.square, shot.frames)
     seeds = _focal_seeds(shot)
     steps = _Steps(shot.report, 2 + len(seeds) + len(ROUNDS))
     rotation = fit_rotations(shot.square, keyframes, shot.focal)
     steps.step()
-    if rotation is not None and rotation.explains(ROTATION_SHARE):
+    if rotation is not None and rotation.is_certain:
         return _rotation_solution(shot, rotation)
     try:
         reconstruction, spread = _reconstruct(shot, keyframes, seeds, steps)
         fitted = fit_all_frames(reconstruction, steps.step)
-        return _moving_solution(shot, fitted, spread)
+        _check_fit(shot, fitted)
     except StereoDiffError:
-        # A turning camera with much moving in front is no clear case, but with nothing else solvable it is the one.
-        if rotation is not None and rotation.explains(DOUBTFUL_ROTATION_SHARE):
+        # With much moving in front, a turning camera is no clear case; where nothing else holds, it is the likely one.
+        if rotation is not None and rotation.share_within(ROTATION_GATE_PX) > DOUBTFUL_ROTATION_SHARE:
             return _rotation_solution(shot, rotation)
         raise
+    if rotation is not None and _rotation_is_likelier(shot, rotation, fitted):
+        return _rotation_solution(shot, rotation)
+    return _moving_solution(shot, fitted, spread)
+
+
+def _explained_share(shot: _Shot, fitted: FittedClip) -> float:
+    return len(fitted.frame) / len(shot.tracks.frame)
+
+
+def _check_fit(shot: _Shot, fitted: FittedClip) -> None:
+    if fitted.solved.mean() < MIN_SOLVED_SHARE or not len(fitted.points):
+        raise _unsolved(f"only {fitted.solved.sum()} of {len(fitted.solved)} frames fit together")
+    if _explained_share(shot, fitted) < MIN_EXPLAINED_SHARE:
+        raise _unsolved(f"only {100 * _explained_share(shot, fitted):.0f} % of the tracked points agree on one camera "
+                        "path; if much of the picture moves, give a matte of it")
+
+
+def _rotation_is_likelier(shot: _Shot, rotation: RotationFit, fitted: FittedClip) -> bool:
+    """Whether a camera that only turns explains as much as one that travels, or more than half where that one finds
+    hardly any parallax: the extra freedom then only fits noise, or something that moves by itself."""
+    share = rotation.share_within(ROTATION_GATE_PX)
+    if share > RIVAL_ROTATION_SHARE * _explained_share(shot, fitted):
+        return True
+    return bool(np.median(fitted.point_parallax_deg) < NO_PARALLAX_DEG and share > DOUBTFUL_ROTATION_SHARE)
 
 
 def _focal_seeds(shot: _Shot) -> list[float]:
@@ -159,12 +201,13 @@ def _reconstruct(shot: _Shot, keyframes: np.ndarray, seeds: list[float], steps: 
         steps.step()
     best, spread = _best_solve([solve for solve in solves if solve is not None])
     if best is None:
-        raise _unsolved("no two frames show the same points from clearly different places")
+        given = "" if shot.focal is None else " if the focal length given is right"
+        raise _unsolved(f"no two frames show the same points from clearly different places{given}")
     best.grow(keyframes)
     steps.step()
-    if best.registered[keyframes].mean() < MIN_KEYFRAME_SHARE:
+    if best.registered[keyframes].mean() < MIN_SOLVED_SHARE:
         raise _unsolved(f"the camera could be followed through only {100 * best.registered[keyframes].mean():.0f} % of "
-                        f"the shot{_where_tracks_break(shot)}")
+                        "the shot")
     return best, spread
 
 
@@ -184,56 +227,43 @@ def _unsolved(reason: str) -> StereoDiffError:
     return StereoDiffError("camera_unsolved", f"The camera could not be solved: {reason}.")
 
 
-def _where_tracks_break(shot: _Shot) -> str:
-    """Names the first place where hardly a track goes on, which is what a cut looks like."""
-    for index in range(1, shot.tracks.frame_count):
-        if len(shot.tracks.common(index - 1, index)[0]) < MIN_LINK:
-            number = shot.first_frame + index
-            return f"; hardly a point could be followed from frame {number - 1} to {number} (a cut, blur or darkness?)"
-    return ""
-
-
 # --- What is handed back ---------------------------------------------------------------------------------------
 
 def _static_solution(shot: _Shot) -> CameraSolution:
     shot.report.stage("solve", 1)
+    solved = shot.linked
     warn_static(shot.report)
     if shot.focal is None:
         warn_assumed_focal(shot.report)
+    warn_unsolved(shot.report, solved, shot.first_frame)
     shot.report.progress(1)
-    count = shot.tracks.frame_count
-    poses = np.tile(np.eye(4), (count, 1, 1))
-    return _without_points(shot, "static", poses, shot.guessed_focal, np.ones(count, bool), np.full(count, np.nan))
+    poses = np.tile(np.eye(4), (len(solved), 1, 1))
+    return _without_points(shot, "static", poses, shot.guessed_focal, solved, np.full(len(solved), np.nan))
 
 
 def _rotation_solution(shot: _Shot, keyframe_fit: RotationFit) -> CameraSolution:
-    known = shot.focal is not None
-    measured = known or keyframe_fit.focal_deviation < ROTATION_FOCAL_DEVIATION
-    every = np.arange(shot.square.frame_count)
-    fit = fit_rotations(shot.square, every, shot.focal if known else None if measured else shot.guessed_focal)
-    if fit is None:
-        raise _unsolved("the first frames share too few points" + _where_tracks_break(shot))
-    warn_rotation(shot.report)
-    if not measured:
-        warn_assumed_focal(shot.report)
+    measured = shot.focal is None and keyframe_fit.focal_deviation < ROTATION_FOCAL_DEVIATION
+    start = keyframe_fit.focal if measured else shot.guessed_focal
+    fit = fit_rotations_from(shot.square, shot.frames, start, free_focal=measured)
     close = fit.residual_px < ROTATION_GATE_PX
-    counts = np.bincount(fit.seen.camera[close], minlength=len(every))
-    solved = counts >= MIN_LINK
-    rotations, _ = fill_unsolved(np.swapaxes(fit.rotations, -1, -2), np.zeros((len(every), 3)), solved)
-    poses = np.tile(np.eye(4), (len(every), 1, 1))
-    poses[:, :3, :3] = rotations
+    frame = shot.frames[fit.seen.camera[close]]
+    solved = np.bincount(frame, minlength=shot.tracks.frame_count) >= MIN_LINK
+    if solved.mean() < MIN_SOLVED_SHARE:
+        raise _unsolved("neither a travelling nor a turning camera explains the tracks")
+    rotations = np.tile(np.eye(3), (len(solved), 1, 1))
+    rotations[shot.frames] = np.swapaxes(fit.rotations, -1, -2)
+    poses = np.tile(np.eye(4), (len(solved), 1, 1))
+    poses[:, :3, :3], _ = fill_unsolved(rotations, np.zeros((len(solved), 3)), solved)
+    warn_rotation(shot.report)
+    if shot.focal is None and not measured:
+        warn_assumed_focal(shot.report)
     warn_unsolved(shot.report, solved, shot.first_frame)
-    mean = _mean_by_frame(fit.seen.camera[close], fit.residual_px[close], solved)
+    mean = _mean_by_frame(frame, fit.residual_px[close], solved)
     return _without_points(shot, "rotation", rebase(poses), fit.focal, solved, mean)
 
 
 def _moving_solution(shot: _Shot, fitted: FittedClip, spread: float) -> CameraSolution:
-    if fitted.solved.mean() < MIN_KEYFRAME_SHARE or not len(fitted.points):
-        raise _unsolved(f"only {fitted.solved.sum()} of {len(fitted.solved)} frames fit together"
-                        + _where_tracks_break(shot))
     parallax = float(np.median(fitted.point_parallax_deg))
-    if parallax < NO_PARALLAX_DEG:
-        raise _unsolved("the camera hardly moves against the scene, so nothing tells its path")
     _warn_about(shot, fitted, spread, parallax)
     poses, points = _in_gauge(fitted)
     mean = _mean_by_frame(fitted.frame, fitted.residual_px, fitted.solved)

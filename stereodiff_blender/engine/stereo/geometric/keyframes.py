@@ -10,23 +10,24 @@ SHIFT_SHARE = 0.035
 SURVIVING_SHARE = 0.35
 MIN_COMMON = 40
 MIN_KEYFRAMES = 6
+FEW_KEYFRAMES = 8
 MAX_KEYFRAMES = 60
 SEED_KEYFRAMES = 12
 MIN_LINK_SHARE = 0.35
 
 
-def choose_keyframes(tracks: Tracks) -> np.ndarray:
-    """Frames (K,) in order, first and last included: a new one where the picture has moved by SHIFT_SHARE of its
-    width or most tracks of the last one are gone."""
-    chosen = [0]
-    for index in range(1, tracks.frame_count):
+def choose_keyframes(tracks: Tracks, frames: np.ndarray) -> np.ndarray:
+    """Keyframes (K,) among the frames, in order, first and last included: a new one where the picture has moved by
+    SHIFT_SHARE of its width or most tracks of the last one are gone."""
+    chosen = [frames[0]]
+    for index in frames[1:]:
         if _has_moved_on(tracks, chosen[-1], index):
             chosen.append(index)
-    if chosen[-1] != tracks.frame_count - 1:
-        chosen.append(tracks.frame_count - 1)
+    if chosen[-1] != frames[-1]:
+        chosen.append(frames[-1])
     if len(chosen) < MIN_KEYFRAMES:
-        return _evenly(np.arange(tracks.frame_count), 8)
-    return _evenly(np.array(chosen), MAX_KEYFRAMES)
+        return _evenly(frames, FEW_KEYFRAMES)
+    return _evenly(np.array(chosen), max(MAX_KEYFRAMES, len(frames) // 6))
 
 
 def _has_moved_on(tracks: Tracks, keyframe: int, index: int) -> bool:

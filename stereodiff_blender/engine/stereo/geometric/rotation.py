@@ -15,10 +15,10 @@ STATIC_SHIFT_PX = 0.5
 REFERENCE_SHARE = 0.4
 MIN_COMMON = 20
 ROTATION_MEDIAN_PX = 0.5
-ROTATION_CLOSE_PX = 1.0
+ROTATION_SHARE = 0.9
 FOCAL_GUESS_SHARE = 1.1
 FOCAL_STARTS = (0.75, 1.8)
-FOCAL_PRIOR_PX2 = 2.0
+FOCAL_PRIOR_PX2 = 0.02
 ALIGN_ROUNDS = 10
 ALIGN_LOSS_PX = 1.5
 
@@ -28,10 +28,10 @@ def guess_focal(tracks: Tracks) -> float:
     return FOCAL_GUESS_SHARE * max(tracks.size)
 
 
-def is_static(tracks: Tracks) -> bool:
-    """Whether the majority of tracks stays where it is over the whole clip, whatever moves in front."""
-    reference, drift = 0, 0.0
-    for index in range(1, tracks.frame_count):
+def is_static(tracks: Tracks, frames: np.ndarray) -> bool:
+    """Whether the majority of tracks stays where it is through the frames, whatever moves in front."""
+    reference, drift = frames[0], 0.0
+    for index in frames[1:]:
         _, pixels_i, pixels_j = tracks.common(reference, index)
         if len(pixels_i) < MIN_COMMON:
             return False
@@ -58,28 +58,36 @@ class RotationFit:
     cost_px2: float
     focal_deviation: float
 
-    def explains(self, share: float) -> bool:
-        """Whether that share of the observations, and their median, lie where pure rotation puts them."""
-        close = float(np.mean(self.residual_px < ROTATION_CLOSE_PX))
-        return bool(np.median(self.residual_px) < ROTATION_MEDIAN_PX and close > share)
+    @property
+    def is_certain(self) -> bool:
+        """Whether nearly all observations lie where pure rotation puts them."""
+        return bool(np.median(self.residual_px) < ROTATION_MEDIAN_PX and self.share_within(1.0) > ROTATION_SHARE)
+
+    def share_within(self, gate_px: float) -> float:
+        return float(np.mean(self.residual_px < gate_px))
 
 
 def fit_rotations(tracks: Tracks, frames: np.ndarray, focal: float | None) -> RotationFit | None:
     """Rotations and focal length (None: unknown) that explain the tracks best; None if the frames share too few."""
-    if len(tracks.common(frames[0], frames[1])[0]) < MIN_COMMON:
+    seen = _observations(tracks, frames)
+    if len(seen.point) < MIN_COMMON:
         return None
     starts = [focal] if focal else [share * max(tracks.size) for share in FOCAL_STARTS]
-    fits = [_fit_from(tracks, frames, start, free_focal=focal is None) for start in starts]
+    fits = [_fit_from(tracks, frames, seen, start, free_focal=focal is None) for start in starts]
     return min(fits, key=lambda fit: fit.cost_px2)
 
 
-def _fit_from(tracks: Tracks, frames: np.ndarray, focal: float, *, free_focal: bool) -> RotationFit:
+def fit_rotations_from(tracks: Tracks, frames: np.ndarray, focal: float, *, free_focal: bool) -> RotationFit:
+    """As fit_rotations, from one focal length; the frames are known to share tracks."""
+    return _fit_from(tracks, frames, _observations(tracks, frames), focal, free_focal=free_focal)
+
+
+def _fit_from(tracks: Tracks, frames: np.ndarray, seen: Observations, focal: float, *, free_focal: bool) -> RotationFit:
     rotations = [np.eye(3)]
     for index_i, index_j in zip(frames[:-1], frames[1:], strict=True):
         _, pixels_i, pixels_j = tracks.common(index_i, index_j)
         rotations.append(_align_rays(_rays(pixels_i, focal), _rays(pixels_j, focal), focal) @ rotations[-1])
     rotations = np.array(rotations)
-    seen = _observations(tracks, frames)
     rays = np.einsum("nji,nj->ni", rotations[seen.camera], _rays(seen.pixels, focal))
     points = sum_by_index(seen.point, rays, seen.point.max() + 1)
     points /= np.linalg.norm(points, axis=1, keepdims=True)

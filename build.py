@@ -1,0 +1,410 @@
+#!/usr/bin/env python3
+"""StereoDiff from a checkout: show it, test it, measure it, package it.
+
+Needs Python 3.11 or newer and a package registry, nothing else. What a command needs besides, it installs into two
+environments, as an artist has them: .venv holds Blender (as the Python module bpy), .venv-worker what the engine
+imports. The first run installs and takes minutes; later runs find both complete and start at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+if sys.version_info < (3, 11):  # noqa: UP036 - said in words, before the next import fails on an older Python
+    sys.exit("build.py needs Python 3.11 or newer")
+
+import tomllib
+
+from stereodiff_blender import runtime
+from stereodiff_blender.engine.contract import StereoDiffError
+
+ROOT = Path(__file__).resolve().parent
+TESTS = ROOT / "tests"
+SAMPLE = TESTS / "data" / "sample"
+STANDARD_WORKER = ROOT / "vendor" / "runtime" / "standard.txt"
+TEST_WORKER = TESTS / "requirements-worker.txt"
+
+PYTHON_OF_BLENDER = {"4.2": (3, 11), "4.5": (3, 11), "5.0": (3, 11), "5.2": (3, 13)}
+BLENDER_OF_PYTHON = {(3, 11): "5.0", (3, 13): "5.2"}
+
+PACKAGED = (("stereodiff_blender", {".py"}), ("vendor", {".txt", ".toml"}))
+NOT_PACKAGED = {"__pycache__", "wheels"}
+ROOT_INIT = "from .stereodiff_blender import register, unregister\n"
+
+NOTHING_COLLECTED = 5
+SILENCE_S = 8
+INSTALLER_STEPS = ("Collecting", "Processing", "Downloading", "Building", "Installing", "Successfully", "ERROR")
+
+
+class BuildError(Exception):
+    """Something the person at the keyboard can act on; one sentence."""
+
+
+# --- Pythons ---------------------------------------------------------------------------------------------------
+
+def find_python(version: tuple[int, int]) -> Path | None:
+    """A Python of this major and minor version that runs: this one, on PATH, or of pyenv; None if there is none."""
+    if sys.version_info[:2] == version:
+        return Path(sys.executable)
+    name = f"python{version[0]}.{version[1]}"
+    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    folders += sorted(Path.home().glob(f".pyenv/versions/{version[0]}.{version[1]}.*/bin"), reverse=True)
+    candidates = [folder / (name + suffix) for folder in folders for suffix in ("", ".exe")]
+    return next((c for c in candidates if c.is_file() and runs_as(c, version)), None)
+
+
+def runs_as(python: Path, version: tuple[int, int]) -> bool:
+    """Ask the program itself: a pyenv shim exists for versions that are not switched on, and fails."""
+    question = "import sys, venv, ensurepip; print(*sys.version_info[:2])"
+    try:
+        answer = subprocess.run([python, "-I", "-c", question], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return answer.stdout.split() == [str(number) for number in version]
+
+
+def dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
+def default_blender() -> str:
+    """The Blender version of the Python at hand. Raises BuildError if this machine has no Python that bpy has."""
+    for version in (sys.version_info[:2], (3, 13), (3, 11)):
+        if version in BLENDER_OF_PYTHON and find_python(version):
+            return BLENDER_OF_PYTHON[version]
+    raise BuildError("Blender's Python module exists for Python 3.11 and 3.13 only; neither was found here")
+
+
+# --- Environments ----------------------------------------------------------------------------------------------
+
+def environment(folder: Path, requirements: Path, base_python: Path, label: str) -> Path:
+    """The environment's Python; what is missing is installed first, and the installer's lines are shown."""
+    if runtime.is_complete(folder, requirements):
+        return runtime.environment_python(folder)
+    print(f"Installing {label} into {folder.name} (with {base_python}); this happens once.", flush=True)
+    with installation_lines() as show:
+        return runtime.create(folder, requirements, base_python=base_python, on_line=show)
+
+
+@contextmanager
+def installation_lines():
+    """Gives a function that prints one line of an installer; while it downloads in silence, the time is shown."""
+    began, lines, ended = time.monotonic(), [""], threading.Event()
+
+    def show(line: str) -> None:
+        lines.append(line.strip().partition(" (from ")[0][:110])
+        if lines[-1].startswith(INSTALLER_STEPS):
+            print(f"  {time.monotonic() - began:4.0f} s  {lines[-1]}", flush=True)
+
+    def pulse() -> None:
+        shown = 0
+        while not ended.wait(SILENCE_S):
+            if shown == len(lines):
+                print(f"  {time.monotonic() - began:4.0f} s  ... still at: {lines[-1]}", flush=True)
+            shown = len(lines)
+
+    thread = threading.Thread(target=pulse, daemon=True)
+    thread.start()
+    try:
+        yield show
+    finally:
+        ended.set()
+        thread.join()
+
+
+def python_version_of(folder: Path) -> tuple[int, int] | None:
+    """Version an environment was made with; None if there is no environment."""
+    settings = folder / "pyvenv.cfg"
+    found = settings.is_file() and re.search(r"^version\w* *= *(\d+)\.(\d+)", settings.read_text(), re.MULTILINE)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def blender_folder(blender: str) -> Path:
+    """.venv for the Blender version it was first made for (the default one), .venv-X.Y for the others."""
+    made_with = python_version_of(ROOT / ".venv") or PYTHON_OF_BLENDER[default_blender()]
+    return ROOT / (".venv" if BLENDER_OF_PYTHON.get(made_with) == blender else f".venv-{blender}")
+
+
+def blender_environment(blender: str) -> Path | None:
+    """Python of the environment with this Blender; None, said in one line, if its Python is not on this machine."""
+    folder, requirements = blender_folder(blender), TESTS / f"requirements-blender-{blender}.txt"
+    version = PYTHON_OF_BLENDER[blender]
+    base = find_python(version)
+    if base is None:
+        print(f"Blender {blender} skipped: it needs Python {dotted(version)}, which was not found on this machine.")
+        return None
+    return environment(folder, requirements, base, f"Blender {blender}")
+
+
+def worker_environment(requirements: Path) -> Path:
+    """Python of .venv-worker; the tests' set contains the standard one, so either serves where that one is asked."""
+    folder = ROOT / ".venv-worker"
+    if requirements == STANDARD_WORKER and runtime.is_complete(folder, TEST_WORKER):
+        return runtime.environment_python(folder)
+    return environment(folder, requirements, worker_base(), "the engine's environment")
+
+
+def worker_base() -> Path:
+    """On Linux only Python 3.11 has torch without CUDA at hand, so that one where there is a choice."""
+    preferred = find_python((3, 11)) if sys.platform == "linux" else None
+    return preferred or Path(sys.executable)
+
+
+def environ_for_worker() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+# --- The package -----------------------------------------------------------------------------------------------
+
+def manifest(root: Path = ROOT) -> dict:
+    return tomllib.loads((root / "blender_manifest.toml").read_text(encoding="utf-8"))
+
+
+def package_contents(root: Path = ROOT) -> dict[str, bytes]:
+    """Every file of the package by its name in the zip.
+
+    Raises BuildError for a file of a kind that does not belong there, so that none is left out or slips in unseen.
+    """
+    contents = {name: (root / name).read_bytes() for name in ("blender_manifest.toml", "LICENSE")}
+    contents["__init__.py"] = ROOT_INIT.encode()
+    for folder, suffixes in PACKAGED:
+        for path in (root / folder).rglob("*"):
+            relative = path.relative_to(root)
+            if not path.is_file() or NOT_PACKAGED.intersection(relative.parts) or path.name.startswith("."):
+                continue
+            if path.suffix not in suffixes:
+                raise BuildError(f"{relative.as_posix()} is no kind of file that is packaged from {folder}")
+            contents[relative.as_posix()] = path.read_bytes()
+    return contents
+
+
+def write_package(folder: Path, root: Path = ROOT) -> Path:
+    """Write stereodiff-VERSION.zip: the same input gives the same bytes, on any machine and Python.
+
+    Stored, not deflated: compressors differ between builds of zlib, and the sources are small.
+    """
+    about, contents = manifest(root), package_contents(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{about['id']}-{about['version']}.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(contents):
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.create_system, entry.external_attr = 3, 0o100644 << 16
+            archive.writestr(entry, contents[name])
+    return path
+
+
+def validate_package(package: Path, blender_python: Path) -> subprocess.CompletedProcess[str]:
+    """Run Blender's own validator, tags included, on a package."""
+    find = "import importlib.util as u; print(u.find_spec('bpy').submodule_search_locations[0])"
+    located = subprocess.run([blender_python, "-I", "-c", find], capture_output=True, text=True, check=True)
+    scripts = next(Path(located.stdout.strip()).glob("*/scripts"))
+    program = scripts / "addons_core" / "bl_pkg" / "cli" / "blender_ext.py"
+    tags = scripts / "modules" / "_bpy_internal" / "extensions" / "tags.py"
+    command = [blender_python, program, "validate", "--valid-tags", tags, package]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+# --- Running tests ---------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Part:
+    """One run of pytest: in which environment, and which files and folders are its."""
+
+    label: str
+    python: Path
+    paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    label: str
+    status: int
+    closing_line: str
+
+
+def test_parts(blenders: list[str]) -> list[Part]:
+    """Environments are made here, all of them before the first test runs."""
+    worker = worker_environment(TEST_WORKER)
+    engine = (TESTS / "engine", TESTS / "jobs", *sorted(TESTS.glob("test_*.py")))
+    parts = [Part("worker", worker, engine)]
+    for blender in blenders:
+        python = blender_environment(blender)
+        if python is not None:
+            parts.append(Part(f"Blender {blender}", python, (TESTS / "blender", TESTS / "package")))
+    return parts
+
+
+def chosen_paths(part: Part, selected: list[str]) -> list[str]:
+    """What this part runs: all that is its, or those of the paths asked for that are its."""
+    if not selected:
+        return [str(path) for path in part.paths if path.exists()]
+    return [item for item in selected
+            if any((ROOT / item.partition("::")[0]).resolve().is_relative_to(path) for path in part.paths)]
+
+
+def run_part(part: Part, paths: list[str], options: list[str], worker: Path) -> Outcome:
+    print(f"\n=== {part.label}: pytest in {part.python.parent.parent.name}", flush=True)
+    environ = {**os.environ, "STEREODIFF_WORKER_PYTHON": str(worker), "PYTHONUNBUFFERED": "1"}
+    command = [str(part.python), "-m", "pytest", *paths, *options]
+    last = ""
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, errors="replace") as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if re.search(r"\b(passed|failed|errors?|deselected|no tests ran|skipped)\b.* in [\d.:]+", line):
+                last = line.strip(" =\n")
+    return Outcome(part.label, process.returncode, last or f"pytest ended with status {process.returncode}")
+
+
+def verdict(outcomes: list[Outcome], selective: bool) -> int:
+    """0 if every part passed and any ran. A selection may leave a part empty; without one, empty is a failure."""
+    statuses = {outcome.status for outcome in outcomes}
+    if selective and 0 in statuses:
+        statuses.discard(NOTHING_COLLECTED)
+    return 0 if statuses == {0} else 1
+
+
+# --- Commands --------------------------------------------------------------------------------------------------
+
+def demo(options: argparse.Namespace) -> int:
+    out = options.out.resolve()
+    clip = (options.clip or SAMPLE / "clip.mp4").resolve()
+    if not clip.is_file():
+        raise BuildError(f"there is no clip at {clip}")
+    blender = blender_environment(default_blender())
+    worker = worker_environment(STANDARD_WORKER)
+    package = write_package(out)
+    with tempfile.TemporaryDirectory(prefix="stereodiff-user-") as user:
+        command = [blender, TESTS / "demo.py", "--package", package, "--clip", clip, "--out", out, "--worker", worker]
+        status = subprocess.call(command, env={**os.environ, "BLENDER_USER_RESOURCES": user}, cwd=ROOT)
+    if status == 0 and options.clip is None:
+        print("\nAccuracy against the truth the sample clip was rendered with")
+        command = [worker, TESTS / "accuracy.py", out / "jobs", SAMPLE / "truth.npz"]
+        status = subprocess.call(command, env=environ_for_worker())
+    return status
+
+
+def test(options: argparse.Namespace, pytest_options: list[str]) -> int:
+    at_hand = PYTHON_OF_BLENDER[default_blender()]
+    asked = options.blender or [blender for blender, python in PYTHON_OF_BLENDER.items() if python == at_hand]
+    asked = list(PYTHON_OF_BLENDER) if "all" in asked else asked
+    began = time.monotonic()
+    parts = test_parts(asked)
+    selected = [item for item in pytest_options if item.startswith("tests/")]
+    others = [item for item in pytest_options if item not in selected]
+    outcomes = []
+    for part in parts:
+        paths = chosen_paths(part, selected)
+        if paths:
+            outcomes.append(run_part(part, paths, others, parts[0].python))
+    print(f"\n=== Summary ({time.monotonic() - began:.0f} s)")
+    for outcome in outcomes:
+        print(f"{outcome.label:12} {outcome.closing_line}")
+    for blender in asked:
+        if f"Blender {blender}" not in {part.label for part in parts}:
+            print(f"Blender {blender}  skipped: there is no Python {dotted(PYTHON_OF_BLENDER[blender])} here")
+    return verdict(outcomes, selective=bool(pytest_options))
+
+
+def solve(arguments: list[str]) -> int:
+    worker = worker_environment(STANDARD_WORKER)
+    command = [worker, "-s", "-u", "-m", "stereodiff_blender.engine", "solve", *arguments]
+    return subprocess.call(command, env=environ_for_worker())
+
+
+def package(options: argparse.Namespace) -> int:
+    print(write_package(options.out.resolve()))
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    worker, blender = worker_environment(TEST_WORKER), blender_environment(default_blender())
+    failed = []
+    for label, command in (("ruff", ["ruff", "check", "."]), ("rooms", ["pytest", "-q", "tests/test_rooms.py"])):
+        print(f"--- {label}", flush=True)
+        if subprocess.call([worker, "-m", *command], cwd=ROOT) != 0:
+            failed.append(label)
+    print("--- Blender's validator", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        validated = validate_package(write_package(Path(folder)), blender)
+    print(validated.stdout.strip())
+    failed += ["validator"] if validated.returncode != 0 else []
+    print(f"check failed: {', '.join(failed)}" if failed else "check passed")
+    return 1 if failed else 0
+
+
+def bench(options: argparse.Namespace) -> int:
+    worker = worker_environment(STANDARD_WORKER)
+    command = [worker, TESTS / "bench.py", SAMPLE / "clip.mp4", options.out.resolve()]
+    return subprocess.call(command, env=environ_for_worker())
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="build.py", description=__doc__, allow_abbrev=False,
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, summary: str, details: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=summary, description=f"{summary}.\n\n{details}", allow_abbrev=False,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    command = add("demo", "solve a clip and build the Blender scene from it, as an artist would",
+                  "Installs the extension into a throw-away Blender user folder, opens the clip, presses Solve,\n"
+                  "imports and renders. Leaves demo.blend, mesh.png, camera.png, depth.png and the job folder.")
+    command.add_argument("--clip", type=Path, metavar="FILE", help="movie to solve (default: the sample clip, whose "
+                         "true depth and cameras are known, so that true accuracy is printed)")
+    command.add_argument("--out", type=Path, metavar="DIR", default=Path("demo_out"), help="default: ./demo_out")
+    command.set_defaults(run=demo)
+
+    command = add("test", "run the test suite on real Blender",
+                  "Options that are not listed here go to pytest:  build.py test --blender 4.2 -k camera -x")
+    command.add_argument("--blender", action="append", choices=[*PYTHON_OF_BLENDER, "all"],
+                         help="this version (may be repeated); default: all versions of the Python at hand "
+                              "(3.11: 4.2, 4.5, 5.0; 3.13: 5.2)")
+
+    add("solve", "solve a clip without Blender; OUT becomes a job folder",
+        "Everything after `solve` goes to the engine; `build.py solve --help` shows its options.")
+
+    command = add("package", "write the extension's zip; its path is the last line printed",
+                  "The same input gives the same bytes.")
+    command.add_argument("--out", type=Path, metavar="DIR", default=Path("dist"), help="default: ./dist")
+    command.set_defaults(run=package)
+
+    add("check", "ruff, the rule of rooms, and Blender's own validator on the zip").set_defaults(run=check)
+
+    command = add("bench", "measure time and memory of solving the sample clip, stage by stage")
+    command.add_argument("--out", type=Path, metavar="DIR", default=Path("bench_out"), help="default: ./bench_out")
+    command.set_defaults(run=bench)
+    return top
+
+
+def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["solve"]:
+        return solve(arguments[1:])
+    options, rest = parser().parse_known_args(arguments)
+    if options.command == "test":
+        return test(options, [item for item in rest if item != "--"])
+    if rest:
+        parser().error(f"{options.command} does not know {' '.join(rest)}")
+    return options.run(options)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (BuildError, StereoDiffError) as error:
+        sys.exit(f"build.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

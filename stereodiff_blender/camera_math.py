@@ -1,0 +1,116 @@
+"""The engine's cameras in Blender's terms: matrices, lens, rays. NumPy only, no bpy.
+
+The engine's camera looks along +z with y down (OpenCV); Blender's looks along -z with y up, in a world whose z is up.
+Intrinsics are (fx, fy, cx, cy) in pixels, with x = 0 at the left edge and y = 0 at the top edge of the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FLIP_CAMERA_AXES = np.diag([1.0, -1.0, -1.0, 1.0])
+WORLD_TO_Z_UP = np.array([[1.0, 0.0, 0.0, 0.0],
+                          [0.0, 0.0, 1.0, 0.0],
+                          [0.0, -1.0, 0.0, 0.0],
+                          [0.0, 0.0, 0.0, 1.0]])
+LARGEST_MISS_PX = 0.02
+
+
+@dataclass(frozen=True)
+class Lens:
+    """Blender's camera lens for sensor fit HORIZONTAL: focal length in mm, shifts in picture widths."""
+
+    focal_mm: float
+    shift_x: float
+    shift_y: float
+
+
+def matrix_world_from_camera_to_world(camera_to_world) -> np.ndarray:
+    """Matrices (...,4,4) for Blender's camera object, z up. camera_to_world: (...,4,4), OpenCV axes.
+
+    The engine's first camera (the identity) becomes one at the origin that looks along +y.
+    """
+    return WORLD_TO_Z_UP @ np.asarray(camera_to_world, dtype=np.float64) @ FLIP_CAMERA_AXES
+
+
+def points_in_blender_world(points) -> np.ndarray:
+    """World points (...,3) of the engine on Blender's axes."""
+    return np.asarray(points, dtype=np.float64) @ WORLD_TO_Z_UP[:3, :3].T
+
+
+def scale_intrinsics(intrinsics, from_size, to_size) -> np.ndarray:
+    """Intrinsics (...,4) of the same camera on another raster. Sizes are (width, height) in pixels."""
+    across, down = to_size[0] / from_size[0], to_size[1] / from_size[1]
+    return np.asarray(intrinsics, dtype=np.float64) * [across, down, across, down]
+
+
+def render_pixel_aspect(intrinsics, size, clip_pixel_aspect: float) -> float:
+    """Width / height of one pixel that makes Blender's one focal length serve both fx and fy.
+
+    intrinsics: (fx, fy, cx, cy) on the clip's raster, size (width, height). It is the clip's own pixel aspect wherever
+    that moves no point by more than LARGEST_MISS_PX; a working raster that was rounded to whole pixels can need
+    slightly more, and then the camera's own fy / fx holds.
+    """
+    fx, fy, _, cy = intrinsics
+    farthest_row = max(abs(cy), abs(size[1] - cy))
+    miss_px = abs(1.0 - clip_pixel_aspect * fx / fy) * farthest_row
+    return float(clip_pixel_aspect) if miss_px <= LARGEST_MISS_PX else float(fy / fx)
+
+
+def lens_from_intrinsics(intrinsics, size, pixel_aspect: float, sensor_mm: float) -> Lens:
+    """Lens and shifts for a sensor of sensor_mm across the picture.
+
+    intrinsics: (fx, fy, cx, cy) on the raster that is rendered, size (width, height); pixel_aspect: of that render.
+    """
+    fx, _, cx, cy = (float(value) for value in intrinsics)
+    width, height = size
+    return Lens(fx * sensor_mm / width, (width / 2 - cx) / width, (cy - height / 2) / width / pixel_aspect)
+
+
+def camera_rays(columns, rows, intrinsics) -> np.ndarray:
+    """Rays of Blender's camera through pixel centres, (len(rows), len(columns), 3), scaled to z = -1.
+
+    A ray times the z-depth of its pixel is the point, in the camera object's own space.
+    """
+    fx, fy, cx, cy = intrinsics
+    rays = np.empty((len(rows), len(columns), 3))
+    rays[..., 0] = (np.asarray(columns) + 0.5 - cx) / fx
+    rays[..., 1] = -(np.asarray(rows)[:, None] + 0.5 - cy) / fy
+    rays[..., 2] = -1.0
+    return rays
+
+
+def ray_changes(intrinsics) -> tuple[np.ndarray, np.ndarray]:
+    """How the rays of every frame follow from those of the first: scale (T,2) and offset (T,2), for x and y.
+
+    intrinsics: (T,4). ray at frame t = scale[t] * ray at frame 0 + offset[t], exact for any change of the lens.
+    """
+    fx, fy, cx, cy = np.asarray(intrinsics, dtype=np.float64).T
+    scale = np.stack([fx[0] / fx, fy[0] / fy], axis=-1)
+    offset = np.stack([(cx[0] - cx) / fx, (cy - cy[0]) / fy], axis=-1)
+    return scale, offset
+
+
+def sample_positions(length: int, step: int) -> np.ndarray:
+    """Pixels 0, step, 2 step ... and always the last one, so that a coarse grid still reaches the border."""
+    return np.unique(np.append(np.arange(0, length, step), length - 1))
+
+
+def step_for_density(width: int, height: int, most_vertices: int) -> int:
+    """Smallest step at which a grid over width x height pixels has at most most_vertices vertices."""
+    step = 1
+    while len(sample_positions(width, step)) * len(sample_positions(height, step)) > most_vertices:
+        step += 1
+    return step
+
+
+def fps_and_base(fps: float) -> tuple[int, float]:
+    """Blender's whole frame rate and its divisor: 23.976 and 29.97 are the NTSC rates 24 / 1.001 and 30 / 1.001."""
+    whole = max(1, round(fps))
+    if abs(fps - whole) < 1e-4:
+        return whole, 1.0
+    if abs(fps - whole / 1.001) < 0.006:
+        return whole, 1.001
+    return whole, whole / fps

@@ -1,0 +1,94 @@
+"""A MovieClip as the worker needs it: which file, which pictures, which lens.
+
+Clip frames are counted as Blender's clip counts them: 1 is the first frame of the footage, shown at the clip's
+Start Frame of the scene. The clip's Frame Offset skips pictures at the head of the footage.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import bpy
+
+from .engine.contract import ClipSource, StereoDiffError
+
+LAST_NUMBER = re.compile(r"(\d+)(?!.*\d)")
+
+
+def chosen_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
+    """The clip chosen in the panel, or else the one that the Movie Clip Editor at hand shows."""
+    clip = context.scene.stereodiff.clip
+    space = context.space_data
+    if clip is None and space is not None and space.type == "CLIP_EDITOR":
+        return space.clip
+    return clip
+
+
+def clip_source(clip: bpy.types.MovieClip, *, sequence_fps: float = 0.0) -> ClipSource:
+    """The clip's footage on disk.
+
+    sequence_fps: the rate at which still images play, normally the scene's; files of stills have none.
+    Raises StereoDiffError: "clip_missing", "clip_empty", "clip_too_short" or "frame_range_invalid".
+    """
+    if clip.frame_offset < 0:
+        raise StereoDiffError("frame_range_invalid", f"Frame Offset of {clip.name} is {clip.frame_offset}, so its "
+                                                     f"first frames show nothing; set it to 0 or more.")
+    path = Path(bpy.path.abspath(clip.filepath, library=clip.library)).absolute()
+    source = _sequence(clip, path, sequence_fps) if clip.source == "SEQUENCE" else _movie(clip, path)
+    _check_file(Path(source.path))
+    return source
+
+
+def _movie(clip: bpy.types.MovieClip, path: Path) -> ClipSource:
+    """Size and rate stay unknown: not every Blender turns a rotated movie upright, and all round 29.97."""
+    return ClipSource("movie", str(path), clip.frame_offset, pixel_aspect=_pixel_aspect(clip))
+
+
+def _sequence(clip: bpy.types.MovieClip, path: Path, fps: float) -> ClipSource:
+    digits = LAST_NUMBER.search(path.stem)
+    if digits is None:
+        raise StereoDiffError("clip_too_short", f"{path.name} is a single picture, not a numbered sequence.")
+    number = int(digits[0]) + clip.frame_offset
+    stem = path.stem[:digits.start()] + str(number).zfill(len(digits[0])) + path.stem[digits.end():]
+    width, height = clip.size
+    return ClipSource("sequence", str(path.with_name(stem + path.suffix)), number, width, height,
+                      _pixel_aspect(clip), fps)
+
+
+def _pixel_aspect(clip: bpy.types.MovieClip) -> float:
+    """Blender shows every clip 1:1 until told otherwise, so 1:1 says nothing about the file: 0, ask the file."""
+    x, y = clip.display_aspect
+    return 0.0 if x == y else x / y
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise StereoDiffError("clip_missing", f"{path} does not exist.")
+    if path.stat().st_size == 0:
+        raise StereoDiffError("clip_empty", f"{path} has no content.")
+
+
+def footage_range(clip: bpy.types.MovieClip) -> tuple[int, int]:
+    """First and last clip frame that have a picture; last < first if the footage cannot be read."""
+    return 1, clip.frame_duration - max(0, clip.frame_offset)
+
+
+def check_range(clip: bpy.types.MovieClip, first_frame: int, last_frame: int) -> None:
+    """Raises StereoDiffError: "clip_unreadable" without any picture, "frame_range_invalid" outside the footage."""
+    first, last = footage_range(clip)
+    if last < first:
+        raise StereoDiffError("clip_unreadable", f"Blender finds no picture in {clip.name}.")
+    if not first <= first_frame <= last_frame <= last:
+        raise StereoDiffError("frame_range_invalid", f"Frames {first_frame} to {last_frame} were asked for, "
+                                                     f"{clip.name} has {first} to {last}.")
+
+
+def scene_frame_from_clip_frame(clip: bpy.types.MovieClip, frame: int) -> int:
+    """The frame of the timeline at which the clip shows its frame."""
+    return frame + clip.frame_start - 1
+
+
+def clip_frame_from_scene_frame(clip: bpy.types.MovieClip, scene_frame: int) -> int:
+    """The clip frame that is shown at a frame of the timeline."""
+    return scene_frame - clip.frame_start + 1

@@ -1,0 +1,216 @@
+"""Stage 2 without weights: average away what flickers, put back what is slow.
+
+Works on log disparity, where a camera's move along the ray is nearly a shift and every distance counts the same.
+Static pixels are followed through time by the solved cameras, which is exact up to the depth itself; moving pixels
+by optical flow. What the averaging did to low frequencies, in space and time together, is undone at the end: slow
+changes are stage 1's business (paper, section 3.1: stage 2 acts as a low-pass filter on the error only).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ..flow import OpticalFlow, sample
+from ..geometry import camera_matrix, relative_pose
+from ..report import Report
+from ..scratch import Scratch
+
+STATIC_OFFSETS = (-4, -3, -2, -1, 1, 2, 3, 4)
+MOVING_OFFSETS = (-2, -1, 1, 2)
+PASSES = 2
+COLOUR_SIGMA = 12.0
+"""Grey levels by which two views of one thing may differ."""
+RANGE_SIGMA = 0.12
+"""Relative depth by which two measurements of one thing may differ."""
+CONFIDENCE_FLOOR = 0.15
+"""Weight of a pixel without any confidence against one with full confidence."""
+CONSISTENT_PX, CONSISTENT_SHARE = 1.0, 0.03
+LOW_PASS_STEP_PX = 8
+LOW_PASS_SIGMA = 3.0
+"""Standard deviation in space of what counts as low frequency, in steps of LOW_PASS_STEP_PX."""
+LOW_PASS_CUTOFF = 0.12
+"""Cycles per frame below which nothing may change."""
+LOW_PASS_REACH = 12
+MIN_DISPARITY = 1e-9
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """What the filter looks at: T frames of frames, confidence, motion_mask (T,H,W), cameras and flow."""
+
+    frames: np.ndarray
+    confidence: np.ndarray
+    motion_mask: np.ndarray
+    camera_to_world: np.ndarray
+    intrinsics: np.ndarray
+    flow: OpticalFlow
+
+    def grey(self, index: int) -> np.ndarray:
+        return cv2.cvtColor(np.ascontiguousarray(self.frames[index]), cv2.COLOR_RGB2GRAY).astype(np.float32)
+
+    def view(self, index: int, log_disparity: np.ndarray) -> np.ndarray:
+        """(H,W,4) float32: log disparity, grey, confidence, moving; looked up together."""
+        planes = (log_disparity, self.grey(index), self.confidence[index], self.motion_mask[index])
+        return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=-1)
+
+
+def refine_guided(frames: np.ndarray, depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray,
+                  camera_to_world: np.ndarray, intrinsics: np.ndarray, *, flow: OpticalFlow, scratch: Scratch,
+                  report: Report) -> np.ndarray:
+    """Depth without flicker, (T,H,W) float32 from scratch, > 0 everywhere.
+
+    frames: (T,H,W,3) uint8. depth: (T,H,W) > 0. confidence: (T,H,W) in [0,1]. motion_mask: (T,H,W), 1 = moving.
+    camera_to_world: (T,4,4). intrinsics: (T,4). flow: of the same frames. Arrays may be memory-mapped; a window of
+    nine frames is in memory at a time. Raises ValueError if the shapes do not fit.
+    """
+    if not depth.shape == confidence.shape == motion_mask.shape == frames.shape[:3]:
+        raise ValueError(f"frames {frames.shape}, depth {depth.shape}, confidence {confidence.shape} and motion mask "
+                         f"{motion_mask.shape} must agree in (T,H,W)")
+    clip = _Clip(frames, confidence, motion_mask, camera_to_world, intrinsics, flow)
+    count = len(depth)
+    report.stage("refine", count * (PASSES + 1))
+    current = scratch.allocate("refined_start", depth.shape, np.float32)
+    for index in range(count):
+        np.log(1.0 / depth[index], out=current[index])
+    for turn in range(PASSES):
+        following = scratch.allocate(f"refined_pass{turn}", depth.shape, np.float32)
+        _average_frames(clip, current, following, lambda done, base=turn * count: report.progress(base + done))
+        current = following
+    return _restore_low_frequencies(depth, current, lambda done: report.progress(PASSES * count + done))
+
+
+# --- Averaging over time ----------------------------------------------------------------------------------------
+
+def _average_frames(clip: _Clip, source: np.ndarray, target: np.ndarray, tick) -> None:
+    """One pass: every frame of target is the weighted mean of source there and in the frames around."""
+    reach = max(STATIC_OFFSETS)
+    views: dict[int, np.ndarray] = {}
+    for index in range(len(source)):
+        for k in range(index, min(index + reach + 1, len(source))):
+            if k not in views:
+                views[k] = clip.view(k, source[k])
+        views.pop(index - reach - 1, None)
+        target[index] = _average(clip, views, index)
+        tick(index + 1)
+
+
+def _average(clip: _Clip, views: dict[int, np.ndarray], index: int) -> np.ndarray:
+    own = views[index]
+    total_weight = own[..., 2] + CONFIDENCE_FLOOR
+    total = total_weight * own[..., 0]
+    for offset in STATIC_OFFSETS:
+        if index + offset in views:
+            value, weight = _static_opinion(clip, views, index, index + offset)
+            total += weight * value
+            total_weight += weight
+    moving = own[..., 3] > 0.5
+    if moving.any():
+        total[moving], total_weight[moving] = _moving_total(clip, views, index, moving)
+    return total / total_weight
+
+
+def _moving_total(clip: _Clip, views: dict[int, np.ndarray], index: int, moving: np.ndarray):
+    """Sums of weighted values and of weights of the moving pixels, each (n,)."""
+    own = views[index]
+    total_weight = np.ones(int(moving.sum()), np.float32)
+    total = own[..., 0][moving].copy()
+    for offset in MOVING_OFFSETS:
+        if index + offset in views:
+            value, weight = _moving_opinion(clip, views, index, index + offset)
+            total += (weight * value)[moving]
+            total_weight += weight[moving]
+    return total, total_weight
+
+
+def _static_opinion(clip: _Clip, views: dict[int, np.ndarray], i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
+    """What frame j says about the log disparity of frame i's pixels if nothing moves, and its weight; (H,W)."""
+    own = views[i]
+    columns, rows = _reproject(clip, i, j, np.exp(own[..., 0]))
+    there = cv2.remap(views[j], columns - 0.5, rows - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT,
+                      borderValue=(0.0, 0.0, 0.0, 1.0))
+    value, is_in_front = _carry_back(clip, i, j, columns, rows, np.exp(there[..., 0]))
+    weight = (there[..., 2] + CONFIDENCE_FLOOR) * _likeness(there[..., 1] - own[..., 1], value - own[..., 0])
+    weight *= is_in_front & (there[..., 3] < 0.5)
+    return value, weight
+
+
+def _moving_opinion(clip: _Clip, views: dict[int, np.ndarray], i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
+    """What frame j says about the log disparity of frame i's moving pixels, and its weight; (H,W)."""
+    own, field = views[i], clip.flow.between(i, j)
+    there = sample(views[j], field)
+    weight = _likeness(there[..., 1] - own[..., 1], there[..., 0] - own[..., 0]) / np.float32(abs(i - j))
+    length = cv2.magnitude(field[..., 0], field[..., 1])
+    weight *= (clip.flow.consistency(i, j) < CONSISTENT_PX + CONSISTENT_SHARE * length) & (there[..., 3] > 0.5)
+    return there[..., 0], weight
+
+
+def _likeness(grey_difference: np.ndarray, log_difference: np.ndarray) -> np.ndarray:
+    """Gaussian weight in colour and in range."""
+    return np.exp(-0.5 * ((grey_difference / COLOUR_SIGMA) ** 2 + (log_difference / RANGE_SIGMA) ** 2))
+
+
+def _reproject(clip: _Clip, i: int, j: int, disparity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and rows, (H,W) float32, of frame i's static pixels in frame j; far outside if behind camera j."""
+    rotation, translation = relative_pose(clip.camera_to_world[i], clip.camera_to_world[j])
+    matrix_i, matrix_j = camera_matrix(clip.intrinsics[i]), camera_matrix(clip.intrinsics[j])
+    height, width = disparity.shape
+    x = np.arange(width, dtype=np.float32)[None, :] + 0.5
+    y = np.arange(height, dtype=np.float32)[:, None] + 0.5
+    homography = (matrix_j @ rotation @ np.linalg.inv(matrix_i)).astype(np.float32)
+    parallax = (matrix_j @ translation).astype(np.float32)
+    u, v, w = ((homography[k, 0] * x + homography[k, 2]) + homography[k, 1] * y + parallax[k] * disparity
+               for k in range(3))
+    behind = w < 1e-6
+    w[behind] = 1.0
+    u[behind] = -1e6
+    return u / w, v / w
+
+
+def _carry_back(clip: _Clip, i: int, j: int, columns: np.ndarray, rows: np.ndarray, disparity: np.ndarray):
+    """Frame j's disparity at (columns, rows) as frame i would have it: log disparity (H,W), and whether it is in
+    front of camera i."""
+    rotation, translation = relative_pose(clip.camera_to_world[j], clip.camera_to_world[i])
+    fx, fy, cx, cy = clip.intrinsics[j]
+    a, b, c = (float(value) for value in rotation[2])
+    # z-depth in frame i of the ray's point at unit depth in frame j, then of the point itself, times disparity.
+    nearness = columns * np.float32(a / fx) + rows * np.float32(b / fy) + np.float32(c - a * cx / fx - b * cy / fy)
+    nearness += np.float32(translation[2]) * disparity
+    is_in_front = nearness > 1e-6
+    value = np.log(np.maximum(disparity, MIN_DISPARITY) / np.where(is_in_front, nearness, 1.0))
+    return value.astype(np.float32), is_in_front
+
+
+# --- Keeping the low frequencies --------------------------------------------------------------------------------
+
+def _restore_low_frequencies(depth: np.ndarray, log_disparity: np.ndarray, tick) -> np.ndarray:
+    """Take from log_disparity (T,H,W) the slow part of its difference to depth; turn it into depth, in place."""
+    count, height, width = depth.shape
+    size = (max(1, width // LOW_PASS_STEP_PX), max(1, height // LOW_PASS_STEP_PX))
+    change = np.stack([_coarse(log_disparity[k] + np.log(depth[k]), size) for k in range(count)])  # (T,h,w)
+    slow = low_pass_in_time(change)
+    for index in range(count):
+        correction = cv2.resize(slow[index], (width, height), interpolation=cv2.INTER_LINEAR)
+        np.exp(correction - log_disparity[index], out=log_disparity[index])
+        tick(index + 1)
+    return log_disparity
+
+
+def _coarse(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return cv2.GaussianBlur(small, (0, 0), LOW_PASS_SIGMA, borderType=cv2.BORDER_REFLECT)
+
+
+def low_pass_in_time(signal: np.ndarray) -> np.ndarray:
+    """Frequencies of a (T,...) float32 signal below LOW_PASS_CUTOFF: a windowed sinc, mirrored at both ends.
+
+    A clip shorter than the window is mirrored as often as it takes.
+    """
+    taps = np.arange(-LOW_PASS_REACH, LOW_PASS_REACH + 1)
+    kernel = 2 * LOW_PASS_CUTOFF * np.sinc(2 * LOW_PASS_CUTOFF * taps) * np.hamming(len(taps))
+    kernel = (kernel / kernel.sum()).astype(np.float32)
+    padding = [(LOW_PASS_REACH, LOW_PASS_REACH)] + [(0, 0)] * (signal.ndim - 1)
+    padded = np.pad(signal, padding, mode="symmetric")
+    return sum(kernel[k] * padded[k:k + len(signal)] for k in range(len(taps)))

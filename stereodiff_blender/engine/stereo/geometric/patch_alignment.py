@@ -1,0 +1,110 @@
+"""Aligning a track's patch in a new frame with its template, by an affine warp, to a small fraction of a pixel.
+
+Flow from frame to frame adds up its errors; a template taken where the track began does not drift. Inverse
+compositional alignment (Baker and Matthews 2004, "Lucas-Kanade 20 years on"), all tracks of a frame at once, on
+patches normalised to zero mean and unit length, so that brightness and contrast may change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+RADIUS_PX = 7
+ITERATIONS = 5
+CONVERGED_PX = 0.01
+WARP_STIFFNESS = 0.02
+
+
+def _offsets(radius_px: int) -> np.ndarray:
+    rows, columns = np.mgrid[-radius_px:radius_px + 1, -radius_px:radius_px + 1]
+    return np.stack([columns.ravel(), rows.ravel()], axis=-1).astype(np.float32)
+
+
+_OFFSETS = _offsets(RADIUS_PX)
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Patches of n tracks: values (n,S) normalised; descent (n,6,S) their change by shift and warp; solve (n,6,6)
+    the inverse of descent's products."""
+
+    values: np.ndarray
+    descent: np.ndarray
+    solve: np.ndarray
+
+    def __getitem__(self, chosen) -> Templates:
+        return Templates(self.values[chosen], self.descent[chosen], self.solve[chosen])
+
+    def replaced(self, where: np.ndarray, new: Templates) -> Templates:
+        """With the templates at where (n,) bool exchanged."""
+        result = Templates(self.values.copy(), self.descent.copy(), self.solve.copy())
+        result.values[where], result.descent[where], result.solve[where] = new.values, new.descent, new.solve
+        return result
+
+    def joined(self, more: Templates) -> Templates:
+        return Templates(np.concatenate([self.values, more.values]), np.concatenate([self.descent, more.descent]),
+                         np.concatenate([self.solve, more.solve]))
+
+
+def take_templates(grey: np.ndarray, pixels: np.ndarray) -> Templates:
+    """Templates around pixels (n,2), array coordinates, of grey (H,W) float32."""
+    side = 2 * RADIUS_PX + 1
+    wide = _sample(grey, pixels, np.tile(np.eye(2, dtype=np.float32), (len(pixels), 1, 1)), _offsets(RADIUS_PX + 1))
+    wide = wide.reshape(-1, side + 2, side + 2)
+    values, length = _normalised(wide[:, 1:-1, 1:-1].reshape(-1, side * side))
+    by_column = (0.5 * (wide[:, 1:-1, 2:] - wide[:, 1:-1, :-2])).reshape(-1, side * side) / length
+    by_row = (0.5 * (wide[:, 2:, 1:-1] - wide[:, :-2, 1:-1])).reshape(-1, side * side) / length
+    x, y = (_OFFSETS / RADIUS_PX).T
+    descent = np.stack([by_column, by_row, by_column * x, by_column * y, by_row * x, by_row * y], axis=1)
+    descent -= descent.mean(2, keepdims=True)
+    # Only what changes the patch beyond its contrast can be told from the normalised values.
+    descent -= (descent @ values[:, :, None]) * values[:, None, :]
+    products = descent @ np.swapaxes(descent, 1, 2)
+    stiffness = WARP_STIFFNESS * np.maximum(np.einsum("nii->n", products[:, :2, :2]), 1e-6)
+    diagonal = np.einsum("nii->ni", products)
+    diagonal[:, 2:] += stiffness[:, None]
+    diagonal[:, :2] += 1e-6
+    return Templates(values, descent, np.linalg.inv(products))
+
+
+def align_patches(grey: np.ndarray, templates: Templates, pixels: np.ndarray,
+                  warps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Improve pixels (n,2) float32 and warps (n,2,2) from template to frame; and correlation (n,) in -1..1 there."""
+    pixels, warps = pixels.astype(np.float32), warps.astype(np.float32)
+    active = np.arange(len(pixels))
+    for _ in range(ITERATIONS):
+        chosen = templates if len(active) == len(pixels) else templates[active]
+        values, _ = _normalised(_sample(grey, pixels[active], warps[active], _OFFSETS))
+        change = (chosen.descent @ (values - chosen.values)[:, :, None])[:, :, 0]
+        change = (chosen.solve @ change[:, :, None])[:, :, 0]
+        warp_change = np.eye(2, dtype=np.float32) + change[:, 2:].reshape(-1, 2, 2) / RADIUS_PX
+        good = np.abs(np.linalg.det(warp_change)) > 0.2
+        active, change, warp_change = active[good], change[good], warp_change[good]
+        warps[active] = warps[active] @ np.linalg.inv(warp_change)
+        moved = np.einsum("nij,nj->ni", warps[active], change[:, :2])
+        pixels[active] -= moved
+        active = active[np.abs(moved).max(1) > CONVERGED_PX] if len(active) else active
+        if not len(active):
+            break
+    values, _ = _normalised(_sample(grey, pixels, warps, _OFFSETS))
+    return pixels, warps, (values * templates.values).sum(1)
+
+
+def _sample(grey: np.ndarray, pixels: np.ndarray, warps: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Values (n,S) of grey at pixels + warp @ offset; cubic, since linear would pull towards pixel centres."""
+    if not len(pixels):
+        return np.zeros((0, len(offsets)), np.float32)
+    places = np.einsum("nij,sj->nsi", warps, offsets, optimize=True) + pixels[:, None, :]
+    return cv2.remap(grey, np.ascontiguousarray(places[:, :, 0], np.float32),
+                     np.ascontiguousarray(places[:, :, 1], np.float32), cv2.INTER_CUBIC,
+                     borderMode=cv2.BORDER_REPLICATE)
+
+
+def _normalised(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values (n,S) with zero mean and unit length, and the lengths (n,1) they had."""
+    centred = values - values.mean(1, keepdims=True)
+    length = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-3)
+    return centred / length, length

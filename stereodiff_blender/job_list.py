@@ -1,0 +1,56 @@
+"""The list of jobs that every scene keeps in the .blend: finding, adding and updating its items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import bpy
+
+from .jobs import JobStatus
+
+
+def items_of(job_id: str) -> Iterator:
+    """The items that list a job: normally one, more if its scene was copied."""
+    return (item for scene in bpy.data.scenes for item in scene.stereodiff.jobs if item.job_id == job_id)
+
+
+def find_item(job_id: str):
+    """The first item that lists a job, None if no scene of this file does."""
+    return next(items_of(job_id), None)
+
+
+def scene_of(job_id: str, scene_uid: int) -> bpy.types.Scene | None:
+    """The scene a job came from: the very one, or after loading a file the one that lists the job.
+
+    scene_uid: its session_uid, which undo keeps and loading a file does not.
+    """
+    for scene in bpy.data.scenes:
+        if scene.session_uid == scene_uid:
+            return scene
+    return next((scene for scene in bpy.data.scenes for item in scene.stereodiff.jobs if item.job_id == job_id), None)
+
+
+def add_item(scene: bpy.types.Scene, job_id: str, folder: Path, clip_name: str,
+             clip: bpy.types.MovieClip | None) -> None:
+    """List a job at the end of the scene's list and select it there."""
+    item = scene.stereodiff.jobs.add()
+    item.job_id, item.folder, item.clip_name, item.clip = job_id, str(folder), clip_name, clip
+    scene.stereodiff.active_job_index = len(scene.stereodiff.jobs) - 1
+
+
+def write_state(job_id: str, status: JobStatus) -> None:
+    """How a job stands, so that the .blend still says it when the session is gone."""
+    for item in items_of(job_id):
+        if item.state != status.state:
+            item.state = status.state
+            item.code, item.message = status.code or "", status.message or ""
+
+
+def remove_items(scene: bpy.types.Scene, job_id: str) -> None:
+    """Take a job off the scene's list; the selection stays inside the list."""
+    group = scene.stereodiff
+    for index in reversed(range(len(group.jobs))):
+        if group.jobs[index].job_id == job_id:
+            group.jobs.remove(index)
+    group.active_job_index = max(0, min(group.active_job_index, len(group.jobs) - 1))

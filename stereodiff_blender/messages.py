@@ -1,0 +1,138 @@
+"""Error and warning codes in the artist's words: what happened, and what to do about it.
+
+Standard library and the contract only, so that the panels, the command line and the tests read the same text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """sentence: what happened. remedy: what to do now."""
+
+    sentence: str
+    remedy: str
+
+
+_LIGHTER = "Choose the Draft preset, a smaller working size or a shorter frame range."
+
+ERRORS = {
+    "clip_missing": Explanation(
+        "The clip's file is not where it was.",
+        "Reload the clip or relink it to the file, then solve again."),
+    "clip_unreadable": Explanation(
+        "The file is not a movie or picture that can be read.",
+        "Play it in another program to see whether it is damaged, or convert it to MP4 or to an image sequence."),
+    "clip_empty": Explanation(
+        "The clip's file is empty.",
+        "Copy or export the footage again; the transfer was probably interrupted."),
+    "clip_truncated": Explanation(
+        "The footage ends before the last frame that was asked for.",
+        "Shorten the frame range to the pictures that exist, or export the footage again."),
+    "clip_too_short": Explanation(
+        "A solve needs at least two frames.",
+        "Choose a longer frame range."),
+    "clip_too_small": Explanation(
+        "The picture is too small to find anything in it.",
+        "Use footage of at least 64 pixels on its shorter side; several hundred are better."),
+    "clip_frozen": Explanation(
+        "All frames show the same picture.",
+        "Choose a frame range in which the shot plays; a still has no depth to measure."),
+    "sequence_gap": Explanation(
+        "A picture of the image sequence is missing.",
+        "Render or copy the missing file, or choose a frame range without the gap."),
+    "frame_range_invalid": Explanation(
+        "The frame range does not lie inside the clip.",
+        "Set first and last frame to numbers the clip has; the clip's first picture is frame 1."),
+    "settings_invalid": Explanation(
+        "A setting has a value that makes no sense.",
+        "Correct the setting that is named, or go back to the presets."),
+    "job_invalid": Explanation(
+        "The job's description cannot be read by this version.",
+        "Start the solve again; the job folder was changed or comes from another version."),
+    "job_missing": Explanation(
+        "This folder holds no job.",
+        "Choose a folder that contains job.json, or start a new solve."),
+    "output_not_writable": Explanation(
+        "The folder for the results cannot be written to.",
+        "Choose another jobs folder in the preferences, or give yourself the right to write there."),
+    "output_in_use": Explanation(
+        "The folder for the results already holds something.",
+        "Choose an empty or new folder, or allow an earlier result there to be overwritten."),
+    "disk_full": Explanation(
+        "There is not enough room on the disk.",
+        "Free some space or choose a jobs folder on another disk. " + _LIGHTER),
+    "out_of_memory": Explanation(
+        "The computer ran out of memory.",
+        "Close other programs. " + _LIGHTER),
+    "runtime_missing": Explanation(
+        "The engine is not installed yet.",
+        "Install the engine in the preferences, or choose a Python there that has its packages."),
+    "runtime_broken": Explanation(
+        "The engine's installation is incomplete or does not start.",
+        "Install the engine again in the preferences."),
+    "torch_missing": Explanation(
+        "This choice needs PyTorch, which the engine's installation does not have.",
+        "Install the engine for High quality in the preferences, or choose the Standard preset."),
+    "device_unavailable": Explanation(
+        "The chosen graphics device is not available.",
+        "Choose Auto or CPU as device, or update the graphics driver."),
+    "engine_unavailable": Explanation(
+        "The chosen engine is not part of this version.",
+        "Choose Geometric for stereo and Guided for refinement."),
+    "camera_unsolved": Explanation(
+        "The camera's movement could not be found.",
+        "Choose frames with more visible texture and less motion blur, or enter the lens and its sensor width."),
+    "result_invalid": Explanation(
+        "The result is incomplete or was changed.",
+        "Solve again; do not move or rename files inside a job folder."),
+    "worker_died": Explanation(
+        "The engine stopped without saying why.",
+        "Open the log for the cause. If the system ended it for lack of memory: " + _LIGHTER),
+    "cancelled": Explanation(
+        "The solve was cancelled.",
+        "Start it again whenever you like."),
+    "internal_error": Explanation(
+        "The engine met a fault of its own.",
+        "Open the log and report what it says, together with the clip if you may share it."),
+}
+
+WARNINGS = {
+    "rotation_only": Explanation(
+        "The camera only turns: its rotation and lens were solved, but depth cannot be measured.",
+        "Move the camera sideways while filming; a turn on the spot shows no parallax."),
+    "static_camera": Explanation(
+        "The camera does not move, so depth cannot be measured.",
+        "Film with a camera that travels, even a little."),
+    "low_coverage": Explanation(
+        "Only a part of the picture could be measured; the rest is interpolated.",
+        "Trust depth where the confidence picture is bright; more texture or a slower move helps."),
+    "low_texture": Explanation(
+        "There is little texture to follow.",
+        "Check camera and depth by eye; footage with sharper detail gives a surer solve."),
+    "weak_focal": Explanation(
+        "The shot says little about the focal length.",
+        "Enter the lens in millimetres and the sensor width if you know them."),
+    "focal_assumed": Explanation(
+        "The focal length could not be found and was assumed.",
+        "Enter the lens in millimetres and the sensor width."),
+    "large_motion": Explanation(
+        "A large part of the picture moves by itself.",
+        "Check depth on the moving things by eye; there it is plausible rather than measured."),
+    "little_parallax": Explanation(
+        "The camera travels only a little, so far depth is uncertain.",
+        "Use a longer frame range or a longer camera move."),
+    "frames_unsolved": Explanation(
+        "Some frames could not be solved; their camera is interpolated.",
+        "Look at the frames that are named, or leave them out of the range."),
+    "high_residual": Explanation(
+        "The solved camera fits the footage only roughly.",
+        "Check that objects stick to the picture; entering the lens or a shorter range may help."),
+}
+
+
+def explain(code: str) -> Explanation:
+    """Sentence and remedy of an error or warning code of the contract. Raises KeyError for any other."""
+    return ERRORS[code] if code in ERRORS else WARNINGS[code]

@@ -1,0 +1,304 @@
+"""What the buttons do: read the context, call a function, report. All of them work from scripts and in background."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import bpy
+
+from . import clip as clips
+from . import job_list, jobs, messages, preferences, properties, runtime, session
+from .engine.contract import Job, JobFolder, StereoDiffError
+from .scene import import_result
+
+WAIT_DESCRIPTION = "Return when it has ended. Not given: wait only where Blender has no window"
+
+
+def in_words(code: str, message: str) -> str:
+    """What happened, the particulars of this case, and what to do, in one line."""
+    explanation = messages.explain(code)
+    return " ".join(part for part in (explanation.sentence, message, explanation.remedy) if part)
+
+
+def _fail(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:
+    operator.report({"ERROR"}, in_words(error.code, error.message))
+    return {"CANCELLED"}
+
+
+def _must_wait(operator: bpy.types.Operator) -> bool:
+    return operator.wait if operator.properties.is_property_set("wait") else bpy.app.background
+
+
+# --- Solve and cancel ------------------------------------------------------------------------------------------
+
+class STEREODIFF_OT_solve(bpy.types.Operator):
+    """Find camera and depth of the clip, in a program of its own beside Blender"""
+
+    bl_idname = "stereodiff.solve"
+    bl_label = "Solve"
+    bl_options = {"REGISTER"}
+
+    wait: bpy.props.BoolProperty(name="Wait", description=WAIT_DESCRIPTION, options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context):
+        if clips.chosen_clip(context) is None:
+            cls.poll_message_set("Choose a clip first")
+            return False
+        return True
+
+    def execute(self, context):
+        session.current().look_for_engine()
+        try:
+            job_id = _submit_job(context)
+        except StereoDiffError as error:
+            return _fail(self, error)
+        if not _must_wait(self):
+            session.current().tick()
+            return {"FINISHED"}
+        session.current().wait_for(lambda: session.current().is_active(job_id))
+        return _report_end(self, session.status().jobs[job_id])
+
+
+def _submit_job(context: bpy.types.Context) -> str:
+    """Write the job folder of what the scene asks for and queue it. Returns the job's id."""
+    scene = context.scene
+    clip = scene.stereodiff.clip = clips.chosen_clip(context)
+    python = preferences.find_python()
+    source = clips.clip_source(clip, sequence_fps=scene.render.fps / scene.render.fps_base)
+    first_frame, last_frame = properties.frame_range(scene, clip)
+    job_id = jobs.new_job_id(clip.name, datetime.now())
+    job = Job(job_id, source, first_frame, last_frame, properties.settings_from(scene))
+    folder = jobs.create_job(job, preferences.jobs_folder())
+    return session.current().submit(scene, clip, folder, session.Launch(python, preferences.EXTENSION_ROOT))
+
+
+def _report_end(operator: bpy.types.Operator, view: session.JobView) -> set[str]:
+    status = view.status
+    if status.state != "finished":
+        operator.report({"ERROR"}, in_words(status.code or "internal_error", status.message or ""))
+        return {"CANCELLED"}
+    if view.import_problem is not None:
+        operator.report({"ERROR"}, in_words(view.import_problem.code, view.import_problem.message))
+        return {"CANCELLED"}
+    operator.report({"INFO"}, f"{view.clip_name} is solved.")
+    return {"FINISHED"}
+
+
+class STEREODIFF_OT_cancel(bpy.types.Operator):
+    """End the job and everything it started"""
+
+    bl_idname = "stereodiff.cancel"
+    bl_label = "Cancel"
+    bl_options = {"REGISTER"}
+
+    job_id: bpy.props.StringProperty(name="Job", description="Empty: the running job", options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context):
+        status = session.status()
+        if status.running is None and not status.waiting:
+            cls.poll_message_set("No job is running")
+            return False
+        return True
+
+    def execute(self, context):
+        status = session.status()
+        job_id = self.job_id or (status.running or status.waiting[0]).job_id
+        if not session.current().is_active(job_id):
+            self.report({"WARNING"}, "This job has ended already.")
+            return {"CANCELLED"}
+        session.current().cancel(job_id)
+        if bpy.app.background:
+            session.current().wait_for(lambda: session.current().is_active(job_id))
+        return {"FINISHED"}
+
+
+# --- Results ---------------------------------------------------------------------------------------------------
+
+class STEREODIFF_OT_import_result(bpy.types.Operator):
+    """Bring camera, displaced mesh and depth of a finished job into this scene; an earlier import is replaced"""
+
+    bl_idname = "stereodiff.import_result"
+    bl_label = "Import Result"
+    bl_options = {"REGISTER", "UNDO"}
+
+    directory: bpy.props.StringProperty(name="Job Folder", description="The folder that holds result.json",
+                                        subtype="DIR_PATH", options={"SKIP_SAVE"})
+
+    def invoke(self, context, event):
+        if self.directory:
+            return self.execute(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context):
+        if not self.directory:
+            self.report({"ERROR"}, "Choose the folder of a finished job.")
+            return {"CANCELLED"}
+        folder = Path(bpy.path.abspath(self.directory)).resolve()
+        try:
+            job_id = JobFolder(folder).read_job().id
+            item = job_list.find_item(job_id)
+            imported = import_result(context.scene, folder, clip=item.clip if item else None)
+        except StereoDiffError as error:
+            return _fail(self, error)
+        session.current().adopt(context.scene, job_id, folder, imported.shot.name)
+        return {"FINISHED"}
+
+
+class STEREODIFF_OT_remove_job(bpy.types.Operator):
+    """Take a job off the list"""
+
+    bl_idname = "stereodiff.remove_job"
+    bl_label = "Remove Job"
+    bl_options = {"REGISTER", "UNDO"}
+
+    job_id: bpy.props.StringProperty(name="Job", description="Empty: the selected job", options={"SKIP_SAVE", "HIDDEN"})
+    delete_files: bpy.props.BoolProperty(
+        name="Also Delete Files", options={"SKIP_SAVE"},
+        description="Delete the job's folder from disk. Imported scenes read their depth from there. Cannot be undone",
+    )
+
+    @classmethod
+    def poll(cls, context):
+        if properties.active_job(context.scene) is None:
+            cls.poll_message_set("There is no job in the list")
+            return False
+        return True
+
+    def invoke(self, context, event):
+        return context.window_manager.invoke_props_dialog(self)
+
+    def execute(self, context):
+        item = job_list.find_item(self.job_id) if self.job_id else properties.active_job(context.scene)
+        if item is None or session.current().is_active(item.job_id):
+            self.report({"ERROR"}, "Cancel the job first." if item else "This job is not in the list.")
+            return {"CANCELLED"}
+        job_id, folder = item.job_id, Path(item.folder)
+        try:
+            if self.delete_files:
+                _delete_job_folder(folder, job_id)
+        except StereoDiffError as error:
+            return _fail(self, error)
+        job_list.remove_items(context.scene, job_id)
+        session.current().forget(job_id)
+        return {"FINISHED"}
+
+
+def _delete_job_folder(folder: Path, job_id: str) -> None:
+    """Only ever the folder of this very job: a .blend from elsewhere may name any folder."""
+    if not folder.exists():
+        return
+    job = JobFolder(folder).read_job()
+    if job.id != job_id:
+        raise StereoDiffError("job_invalid", f"{folder} does not belong to {job_id}; nothing was deleted.")
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise StereoDiffError("output_not_writable", f"{folder} cannot be deleted: {error.strerror}.") from error
+
+
+class STEREODIFF_OT_open_log(bpy.types.Operator):
+    """Show what the engine wrote while it worked on the selected job"""
+
+    bl_idname = "stereodiff.open_log"
+    bl_label = "Open Log"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context):
+        if properties.active_job(context.scene) is None:
+            cls.poll_message_set("There is no job in the list")
+            return False
+        return True
+
+    def execute(self, context):
+        item = properties.active_job(context.scene)
+        try:
+            content = JobFolder(item.folder).log_file.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            self.report({"ERROR"}, f"There is no log of this job: {error.strerror}.")
+            return {"CANCELLED"}
+        text = _log_text(f"{item.job_id}.log", content)
+        if not bpy.app.background:
+            _show_text(context, text)
+        return {"FINISHED"}
+
+
+def _log_text(name: str, content: str) -> bpy.types.Text:
+    text = bpy.data.texts.get(name) or bpy.data.texts.new(name)
+    text.from_string(content)
+    return text
+
+
+def _show_text(context: bpy.types.Context, text: bpy.types.Text) -> None:
+    """In a text editor that is open, or else in a new window."""
+    areas = [area for window in context.window_manager.windows for area in window.screen.areas]
+    area = next((area for area in areas if area.type == "TEXT_EDITOR"), None)
+    if area is None:
+        bpy.ops.wm.window_new()
+        area = context.window_manager.windows[-1].screen.areas[0]
+        area.type = "TEXT_EDITOR"
+    area.spaces.active.text = text
+    area.spaces.active.top = 0
+
+
+# --- The engine ------------------------------------------------------------------------------------------------
+
+class STEREODIFF_OT_install_runtime(bpy.types.Operator):
+    """Download the engine's Python packages into a folder of your user account; Blender itself stays as it is"""
+
+    bl_idname = "stereodiff.install_runtime"
+    bl_label = "Install Engine"
+    bl_options = {"REGISTER"}
+
+    wait: bpy.props.BoolProperty(name="Wait", description=WAIT_DESCRIPTION, options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context):
+        if session.current().is_installing():
+            cls.poll_message_set("The engine is being installed")
+            return False
+        if not bpy.app.online_access:
+            cls.poll_message_set("Allow Online Access first, in Preferences, System, Network")
+            return False
+        return True
+
+    def execute(self, context):
+        session.current().install(_install_engine)
+        if not _must_wait(self):
+            return {"FINISHED"}
+        session.current().wait_for(session.current().is_installing)
+        problem = session.status().installation.problem
+        if problem is not None:
+            self.report({"ERROR"}, in_words(problem.code, problem.message))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+def _install_engine(on_line) -> None:
+    """Runs in a thread: no bpy here."""
+    python = runtime.create(runtime.environment_folder(), preferences.REQUIREMENTS_FILE,
+                            base_python=sys.executable, on_line=on_line)
+    on_line("Trying the engine.")
+    runtime.verify(python)
+
+
+CLASSES = (
+    STEREODIFF_OT_solve, STEREODIFF_OT_cancel, STEREODIFF_OT_import_result, STEREODIFF_OT_remove_job,
+    STEREODIFF_OT_open_log, STEREODIFF_OT_install_runtime,
+)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

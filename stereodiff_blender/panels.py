@@ -1,0 +1,290 @@
+"""The sidebar tab, the same in the 3D View and the Movie Clip Editor. Draws what properties and session say.
+
+No disk, no probing, no changes here: drawing happens many times a second.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+import bpy
+
+from . import messages, session
+from .engine.contract import STAGE_LABELS, Quality
+from .properties import active_job
+
+STATE_ICONS = {"waiting": "TIME", "running": "PLAY", "finished": "CHECKMARK", "failed": "ERROR", "cancelled": "X"}
+CHARACTER_WIDTH_PX = 6.2
+PIXELS_OF_FRAME = 45
+
+
+# --- Words -----------------------------------------------------------------------------------------------------
+
+def progress_text(status) -> str:
+    """A job's status as one line: "Measuring depth 12 / 48 · 1:05 left"."""
+    if status.state == "waiting" or status.stage is None:
+        return "Starting"
+    counted = f" {status.done} / {status.total}" if status.total > 1 else ""
+    left = f" · {duration_text(status.eta_s)} left" if status.eta_s is not None else ""
+    return f"{STAGE_LABELS.get(status.stage, status.stage)}{counted}{left}"
+
+
+def duration_text(seconds: float) -> str:
+    """"0:07", "1:05" or "2:03:04"."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def quality_lines(outcome: session.Outcome) -> list[tuple[str, str]]:
+    """What a result says about itself, as (name, value) in words; what does not apply is left out."""
+    quality, count = outcome.quality, outcome.frame_count
+    solved = count - len(quality.unsolved_frames)
+    lines = [("Camera", {"moving": "Moves", "rotation": "Only turns", "static": "Stands still"}[outcome.camera_kind]),
+             ("Frames", f"{solved} of {count} solved")]
+    optional = (
+        ("Error", quality.reprojection_mean_px, lambda: _error_text(quality)),
+        ("Parallax", quality.parallax_deg, lambda: f"{quality.parallax_deg:.1f}°"),
+        ("Measured", quality.coverage, lambda: f"{quality.coverage:.0%} of the picture"),
+        ("Moving", quality.moving_share, lambda: f"{quality.moving_share:.0%} of the picture"),
+        ("Flicker", quality.flicker_before, lambda: _flicker_text(quality)),
+    )
+    return lines + [(name, text()) for name, value, text in optional if value is not None]
+
+
+def _error_text(quality: Quality) -> str:
+    worst = quality.reprojection_worst_px
+    return f"{quality.reprojection_mean_px:.2f} px" + (f", worst frame {worst:.2f}" if worst is not None else "")
+
+
+def _flicker_text(quality: Quality) -> str:
+    after = quality.flicker_after
+    return f"{quality.flicker_before:.2g} %" + (f" → {after:.2g} %" if after is not None else "")
+
+
+def wrapped(text: str, width_px: float, ui_scale: float) -> list[str]:
+    """Text in lines that fit a region of that width; Blender's labels do not wrap."""
+    room_px = width_px - PIXELS_OF_FRAME * ui_scale
+    return textwrap.wrap(text, max(16, int(room_px / (CHARACTER_WIDTH_PX * ui_scale))))
+
+
+# --- Pieces ----------------------------------------------------------------------------------------------------
+
+def draw_text(layout, context, text: str, icon: str = "NONE") -> None:
+    """A paragraph; the icon stands before its first line."""
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    lines = wrapped(text, context.region.width, context.preferences.system.ui_scale)
+    for number, line in enumerate(lines):
+        column.label(text=line, icon=icon if number == 0 else ("NONE" if icon == "NONE" else "BLANK1"))
+
+
+def draw_problem(layout, context, code: str, message: str) -> None:
+    """An error in words: what happened, the particulars, and what to do."""
+    explanation = messages.explain(code)
+    draw_text(layout, context, explanation.sentence, "ERROR")
+    if message:
+        draw_text(layout, context, message)
+    draw_text(layout, context, explanation.remedy, "FORWARD")
+
+
+def draw_engine(layout, context, status: session.Status) -> None:
+    """Nothing at all when the engine is there; otherwise what is missing and the button that brings it."""
+    installation = status.installation
+    if installation is not None and installation.is_running:
+        box = layout.box()
+        draw_text(box, context, "Installing the engine. This takes a minute or two.", "TIME")
+        draw_text(box, context, installation.last_line[:160])
+        return
+    failed = installation.problem if installation is not None else None
+    problem = failed or status.engine_problem
+    if problem is None:
+        return
+    box = layout.box()
+    draw_problem(box, context, problem.code, problem.message)
+    if not bpy.app.online_access:
+        draw_text(box, context, "Blender may not go online. Allow it in Preferences, System, Network.", "INTERNET")
+    box.operator("stereodiff.install_runtime", icon="IMPORT")
+
+
+def draw_running(layout, context, status: session.Status) -> None:
+    """The running job's progress, and those that wait behind it."""
+    view = status.running
+    if view is not None:
+        box = layout.box()
+        row = box.row()
+        row.label(text=view.clip_name, icon="RENDER_ANIMATION")
+        row.operator("stereodiff.cancel", text="", icon="X", emboss=False).job_id = view.job_id
+        box.progress(text=progress_text(view.status), factor=view.status.fraction, type="BAR")
+        for warning in view.status.warnings:
+            draw_text(box, context, warning.message, "INFO")
+    for waiting in status.waiting:
+        row = layout.row()
+        row.label(text=f"{waiting.clip_name} waits", icon="TIME")
+        row.operator("stereodiff.cancel", text="", icon="X", emboss=False).job_id = waiting.job_id
+
+
+def draw_job(layout, context, item, view: session.JobView | None) -> None:
+    """The selected job: quality and Import, or what went wrong and its remedy."""
+    state = view.status.state if view is not None else item.state
+    if state == "finished":
+        layout.operator("stereodiff.import_result", text="Import", icon="IMPORT").directory = item.folder
+    if state == "failed":
+        code, message = (view.status.code, view.status.message) if view is not None else (item.code, item.message)
+        draw_problem(layout.box(), context, code or "internal_error", message or "")
+        layout.operator("stereodiff.open_log", icon="TEXT")
+    if view is not None and view.import_problem is not None:
+        draw_problem(layout.box(), context, view.import_problem.code, view.import_problem.message)
+    if view is not None and view.outcome is not None:
+        draw_quality(layout, context, view.outcome)
+
+
+def draw_quality(layout, context, outcome: session.Outcome) -> None:
+    column = layout.column(align=True)
+    for name, value in quality_lines(outcome):
+        split = column.split(factor=0.32)
+        split.active = True
+        label = split.row()
+        label.alignment = "RIGHT"
+        label.active = False
+        label.label(text=name)
+        split.label(text=value)
+    for warning in outcome.warnings:
+        box = layout.box()
+        draw_text(box, context, warning.message, "INFO")
+        draw_text(box, context, messages.explain(warning.code).remedy, "FORWARD")
+
+
+# --- Panels ----------------------------------------------------------------------------------------------------
+
+class SolvePanel:
+    """Footage, settings and the Solve button."""
+
+    bl_label = "Clip to Scene"
+    bl_category = "StereoDiff"
+    bl_region_type = "UI"
+
+    def draw(self, context):
+        layout, group, status = self.layout, context.scene.stereodiff, session.status()
+        layout.use_property_decorate = False
+        layout.template_ID(group, "clip", open="clip.open")
+        column = layout.column()
+        column.use_property_split = True
+        column.prop(group, "use_clip_range")
+        if not group.use_clip_range:
+            frames = column.column(align=True)
+            frames.prop(group, "first_frame", text="Frame First")
+            frames.prop(group, "last_frame", text="Last")
+        column.prop(group, "quality")
+        column.prop(group, "use_known_focal")
+        if group.use_known_focal and group.clip is not None:
+            lens = column.column(align=True)
+            lens.prop(group.clip.tracking.camera, "focal_length", text="Focal Length")
+            lens.prop(group.clip.tracking.camera, "sensor_width", text="Sensor Width")
+        draw_engine(layout, context, status)
+        row = layout.row()
+        row.scale_y = 1.6
+        row.operator("stereodiff.solve", icon="TRACKER")
+        draw_running(layout, context, status)
+
+
+class AdvancedPanel:
+    """Engines and the settings that presets decide otherwise."""
+
+    bl_label = "Advanced"
+    bl_category = "StereoDiff"
+    bl_region_type = "UI"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context):
+        layout, group = self.layout, context.scene.stereodiff
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(group, "stereo", text="Depth")
+        layout.prop(group, "refine", text="Refinement")
+        layout.prop(group, "max_side_px")
+        layout.prop(group, "exposure_ev")
+        layout.prop(group, "import_when_finished", text="Import at End")
+
+
+class ResultsPanel:
+    """The jobs of this scene, their quality and Import."""
+
+    bl_label = "Results"
+    bl_category = "StereoDiff"
+    bl_region_type = "UI"
+
+    def draw(self, context):
+        layout, group = self.layout, context.scene.stereodiff
+        row = layout.row()
+        row.template_list("STEREODIFF_UL_jobs", "", group, "jobs", group, "active_job_index", rows=3)
+        buttons = row.column(align=True)
+        buttons.operator("stereodiff.import_result", text="", icon="FILE_FOLDER")
+        buttons.operator("stereodiff.open_log", text="", icon="TEXT")
+        buttons.operator("stereodiff.remove_job", text="", icon="REMOVE")
+        item = active_job(context.scene)
+        if item is not None:
+            draw_job(layout, context, item, session.status().jobs.get(item.job_id))
+
+
+class STEREODIFF_UL_jobs(bpy.types.UIList):
+    def draw_item(self, context, layout, data, item, icon, active_data, active_property):
+        view = session.status().jobs.get(item.job_id)
+        state = view.status.state if view is not None else item.state
+        row = layout.row()
+        row.label(text=item.clip_name, icon=STATE_ICONS[state])
+        detail = row.row()
+        detail.alignment = "RIGHT"
+        detail.active = False
+        detail.label(text=_list_detail(state, view))
+
+
+def _list_detail(state: str, view: session.JobView | None) -> str:
+    if view is not None and view.outcome is not None:
+        return f"{view.outcome.frame_count} frames"
+    if state == "running" and view is not None:
+        return f"{view.status.fraction:.0%}"
+    return state
+
+
+class STEREODIFF_PT_solve_view3d(SolvePanel, bpy.types.Panel):
+    bl_space_type = "VIEW_3D"
+
+
+class STEREODIFF_PT_solve_clip(SolvePanel, bpy.types.Panel):
+    bl_space_type = "CLIP_EDITOR"
+
+
+class STEREODIFF_PT_advanced_view3d(AdvancedPanel, bpy.types.Panel):
+    bl_space_type = "VIEW_3D"
+    bl_parent_id = "STEREODIFF_PT_solve_view3d"
+
+
+class STEREODIFF_PT_advanced_clip(AdvancedPanel, bpy.types.Panel):
+    bl_space_type = "CLIP_EDITOR"
+    bl_parent_id = "STEREODIFF_PT_solve_clip"
+
+
+class STEREODIFF_PT_results_view3d(ResultsPanel, bpy.types.Panel):
+    bl_space_type = "VIEW_3D"
+
+
+class STEREODIFF_PT_results_clip(ResultsPanel, bpy.types.Panel):
+    bl_space_type = "CLIP_EDITOR"
+
+
+CLASSES = (
+    STEREODIFF_UL_jobs,
+    STEREODIFF_PT_solve_view3d, STEREODIFF_PT_solve_clip, STEREODIFF_PT_advanced_view3d, STEREODIFF_PT_advanced_clip,
+    STEREODIFF_PT_results_view3d, STEREODIFF_PT_results_clip,
+)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

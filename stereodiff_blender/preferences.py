@@ -1,0 +1,92 @@
+"""Preferences of the extension: where the engine's Python is, where jobs go, which device computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from . import messages, runtime, session
+
+EXTENSION_ID = __package__.rpartition(".")[0]
+EXTENSION_ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS_FILE = EXTENSION_ROOT / "vendor" / "runtime" / "standard.txt"
+
+DEVICES = (
+    ("auto", "Auto", "The fastest device that this computer has"),
+    ("cpu", "CPU", "The processor; slower, the same on every computer"),
+    ("cuda", "CUDA", "An NVIDIA graphics card"),
+    ("mps", "Metal", "The graphics unit of a Mac"),
+)
+
+
+class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
+    bl_idname = EXTENSION_ID
+
+    runtime_python: bpy.props.StringProperty(
+        name="Python",
+        description="Python that runs the engine. Empty: the environment that Install Engine makes",
+        subtype="FILE_PATH",
+    )
+    jobs_folder: bpy.props.StringProperty(
+        name="Jobs Folder",
+        description="Where results are written; imported scenes read their depth from there. "
+                    "Empty: a folder of your user account",
+        subtype="DIR_PATH",
+    )
+    device: bpy.props.EnumProperty(
+        name="Device", description="What computes the learned stages and the High preset", items=DEVICES,
+    )
+
+    def draw(self, context):
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        _draw_engine(layout.box(), session.status())
+        layout.prop(self, "runtime_python")
+        layout.prop(self, "jobs_folder")
+        layout.prop(self, "device")
+
+
+def _draw_engine(layout, status: session.Status) -> None:
+    """What is known about the engine's installation, in words, and the button that makes it."""
+    installation = status.installation
+    if installation is not None and installation.is_running:
+        layout.label(text="Installing the engine. This takes a minute or two.", icon="TIME")
+        layout.label(text=installation.last_line)
+        return
+    problem = (installation.problem if installation is not None else None) or status.engine_problem
+    if problem is None:
+        ready = "The engine is installed." if status.engine_is_known else "The engine has not been looked for yet."
+        layout.label(text=ready, icon="CHECKMARK" if status.engine_is_known else "INFO")
+    else:
+        explanation = messages.explain(problem.code)
+        layout.label(text=explanation.sentence, icon="ERROR")
+        layout.label(text=problem.message)
+        layout.label(text=explanation.remedy)
+    layout.operator("stereodiff.install_runtime")
+
+
+def current() -> STEREODIFF_AP_preferences:
+    """The extension's preferences. Only there while the extension is enabled."""
+    return bpy.context.preferences.addons[EXTENSION_ID].preferences
+
+
+def find_python() -> Path:
+    """The worker's interpreter. Raises StereoDiffError "runtime_missing" or "runtime_broken"."""
+    configured = current().runtime_python
+    return runtime.find_python(bpy.path.abspath(configured) if configured else "")
+
+
+def jobs_folder() -> Path:
+    """Where new job folders are made; not necessarily there yet."""
+    configured = current().jobs_folder
+    return Path(bpy.path.abspath(configured)) if configured else runtime.user_folder() / "jobs"
+
+
+def register() -> None:
+    bpy.utils.register_class(STEREODIFF_AP_preferences)
+
+
+def unregister() -> None:
+    bpy.utils.unregister_class(STEREODIFF_AP_preferences)

@@ -1,0 +1,130 @@
+"""scene.stereodiff: what to solve and how, and the jobs that were started from this scene.
+
+Saved in the .blend, so a Blender that opens it later finds its jobs again. No property has a callback: they would
+keep a background Blender from ending cleanly.
+"""
+
+from __future__ import annotations
+
+import bpy
+
+from . import clip as clips
+from . import preferences
+from .engine.contract import Settings
+
+STEREO_ITEMS = (
+    ("geometric", "Geometric", "Solves the camera from tracked points and measures depth from several views. "
+                               "Needs no learned weights"),
+)
+REFINE_ITEMS = (
+    ("guided", "Guided", "Removes flicker over time, forward and backward, and keeps edges"),
+    ("none", "None", "Leaves depth as it was measured"),
+)
+QUALITY_ITEMS = (
+    ("draft", "Draft", "A quick look: 480 pixels on the long side, to see whether the shot solves at all"),
+    ("standard", "Standard", "For most shots: 640 pixels on the long side, the balance of detail and time"),
+    ("high", "High", "For final results: 960 pixels on the long side with sharper edges; takes several times as long"),
+)
+STATE_ITEMS = tuple((state, state.capitalize(), "") for state in
+                    ("waiting", "running", "finished", "failed", "cancelled"))
+ENDED_STATES = ("finished", "failed", "cancelled")
+
+
+class STEREODIFF_PG_job(bpy.types.PropertyGroup):
+    """One job of this scene; what it holds survives in the .blend, everything else is read from the folder."""
+
+    job_id: bpy.props.StringProperty(name="Job")
+    folder: bpy.props.StringProperty(name="Folder", description="The job folder")
+    clip_name: bpy.props.StringProperty(name="Clip")
+    clip: bpy.props.PointerProperty(type=bpy.types.MovieClip)
+    state: bpy.props.EnumProperty(name="State", items=STATE_ITEMS)
+    code: bpy.props.StringProperty(name="Error Code")
+    message: bpy.props.StringProperty(name="Error")
+
+
+class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
+    """The settings of one scene."""
+
+    clip: bpy.props.PointerProperty(
+        name="Clip", description="The footage to solve", type=bpy.types.MovieClip,
+    )
+    use_clip_range: bpy.props.BoolProperty(
+        name="Whole Clip", description="Solve every frame of the footage", default=True,
+    )
+    first_frame: bpy.props.IntProperty(
+        name="First Frame", description="First frame to solve; the clip's first picture is 1", default=1, min=1,
+    )
+    last_frame: bpy.props.IntProperty(
+        name="Last Frame", description="Last frame to solve, counted as the clip counts", default=48, min=1,
+    )
+    stereo: bpy.props.EnumProperty(
+        name="Cameras and Depth", description="How cameras and depth are found", items=STEREO_ITEMS,
+    )
+    refine: bpy.props.EnumProperty(
+        name="Refinement", description="How depth is made steady over time", items=REFINE_ITEMS,
+    )
+    quality: bpy.props.EnumProperty(
+        name="Quality", description="How much detail, and how long it takes", items=QUALITY_ITEMS, default="standard",
+    )
+    max_side_px: bpy.props.IntProperty(
+        name="Working Size", description="Longest side of depth in pixels. 0: as the quality preset says",
+        default=0, min=0, max=4096, subtype="PIXEL",
+    )
+    use_known_focal: bpy.props.BoolProperty(
+        name="Known Lens",
+        description="Take focal length and sensor width from the clip's camera settings instead of finding them",
+    )
+    exposure_ev: bpy.props.FloatProperty(
+        name="Exposure", description="Stops added to scene-linear footage (EXR) before it is looked at",
+        default=0.0, min=-20.0, max=20.0, soft_min=-6.0, soft_max=6.0,
+    )
+    import_when_finished: bpy.props.BoolProperty(
+        name="Import When Finished", description="Bring camera, mesh and depth into this scene as soon as all is done",
+        default=True,
+    )
+    jobs: bpy.props.CollectionProperty(type=STEREODIFF_PG_job)
+    active_job_index: bpy.props.IntProperty(name="Active Job")
+
+
+CLASSES = (STEREODIFF_PG_job, STEREODIFF_PG_scene)
+
+
+def settings_from(scene: bpy.types.Scene) -> Settings:
+    """What the scene and the preferences ask for. Not checked here: Job.validate does that."""
+    group = scene.stereodiff
+    focal_mm, sensor_mm = _known_lens(group.clip) if group.use_known_focal and group.clip else (None, None)
+    return Settings(
+        stereo=group.stereo, refine=group.refine, quality=group.quality, max_side_px=group.max_side_px,
+        focal_mm=focal_mm, sensor_mm=sensor_mm, exposure_ev=group.exposure_ev, device=preferences.current().device,
+    )
+
+
+def _known_lens(clip: bpy.types.MovieClip) -> tuple[float, float]:
+    camera = clip.tracking.camera
+    return camera.focal_length, camera.sensor_width
+
+
+def frame_range(scene: bpy.types.Scene, clip: bpy.types.MovieClip) -> tuple[int, int]:
+    """First and last clip frame to solve. Raises StereoDiffError as clip.check_range does."""
+    group = scene.stereodiff
+    asked = clips.footage_range(clip) if group.use_clip_range else (group.first_frame, group.last_frame)
+    clips.check_range(clip, *asked)
+    return asked
+
+
+def active_job(scene: bpy.types.Scene) -> STEREODIFF_PG_job | None:
+    """The job that is selected in the list."""
+    group = scene.stereodiff
+    return group.jobs[group.active_job_index] if 0 <= group.active_job_index < len(group.jobs) else None
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.stereodiff = bpy.props.PointerProperty(type=STEREODIFF_PG_scene)
+
+
+def unregister() -> None:
+    del bpy.types.Scene.stereodiff
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

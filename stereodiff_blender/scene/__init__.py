@@ -1,0 +1,72 @@
+"""A job's result as Blender data: camera, displaced mesh, depth images, in one collection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from ..engine.contract import Result
+from .camera import import_camera
+from .compositing import add_depth_pass, refresh_depth_pass
+from .depth_images import import_depth_images, import_plate
+from .depth_mesh import import_mesh
+from .material import depth_material, plate_material
+from .ownership import claim_collection, claim_object, remove_depth
+from .shot import Shot, read_shot
+from .timeline import fit_scene
+
+__all__ = ["Imported", "add_depth_pass", "import_result"]
+
+
+@dataclass
+class Imported:
+    """What an import made or updated. Valid until the next undo, redo or file load, as all references into Blender.
+
+    mesh: None, and images empty, when the camera only turned or stood still, for which there is no depth.
+    """
+
+    collection: bpy.types.Collection
+    root: bpy.types.Object
+    camera: bpy.types.Object
+    mesh: bpy.types.Object | None
+    images: dict[str, bpy.types.Image]
+    result: Result
+    shot: Shot
+
+
+def import_result(scene: bpy.types.Scene, folder: Path, *, clip: bpy.types.MovieClip | None = None,
+                  step: int | None = None) -> Imported:
+    """Bring a finished job into a scene, in place of an earlier import of the same footage.
+
+    folder: the job folder. clip: the footage; None looks for it among the open clips, then loads it.
+    step: pixels between neighbouring vertices of the mesh; None chooses one that plays well.
+    The scene takes over the clip's size, pixel aspect and rate, the solved frame range, and looks through the camera.
+    Move, turn and scale the root to orient the whole; a later import leaves it where it is.
+    Raises StereoDiffError, before anything in the scene is touched: see read_shot().
+    """
+    shot, clip = read_shot(folder, clip)
+    collection = claim_collection(scene, shot)
+    root = _claim_root(collection, shot)
+    camera = import_camera(collection, root, shot, clip)
+    images = import_depth_images(shot)
+    mesh = None
+    if shot.result.depth_range is None:
+        remove_depth(shot)
+    else:
+        materials = [plate_material(shot, import_plate(shot, clip), clip), depth_material(shot, images)]
+        mesh = import_mesh(collection, camera, shot, images["depth"], materials, step)
+    fit_scene(scene, collection, shot)
+    scene.camera = camera
+    imported = Imported(collection, root, camera, mesh, images, shot.result, shot)
+    refresh_depth_pass(scene, imported)
+    return imported
+
+
+def _claim_root(collection: bpy.types.Collection, shot: Shot) -> bpy.types.Object:
+    """The empty that carries everything. Its transform belongs to the artist."""
+    root = claim_object(collection, shot, "root", None)
+    if shot.result.depth_range is not None:
+        root.empty_display_size = shot.result.depth_range[0]
+    return root

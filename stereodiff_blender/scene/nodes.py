@@ -1,0 +1,24 @@
+"""Small words for building node trees."""
+
+from __future__ import annotations
+
+import bpy
+
+
+def add_node(tree: bpy.types.NodeTree, kind: str, location: tuple[float, float], label: str = "", **settings):
+    """A new node at a place in the editor. settings: properties of the node."""
+    node = tree.nodes.new(kind)
+    node.location = location
+    node.label = label
+    for name, value in settings.items():
+        setattr(node, name, value)
+    return node
+
+
+def feed(tree: bpy.types.NodeTree, node: bpy.types.Node, *sources) -> None:
+    """Give the node's inputs, in order: an output socket is linked, a value is set, None leaves the input alone."""
+    for socket, source in zip(node.inputs, sources, strict=False):
+        if isinstance(source, bpy.types.NodeSocket):
+            tree.links.new(source, socket)
+        elif source is not None:
+            socket.default_value = source

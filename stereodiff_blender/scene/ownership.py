@@ -1,0 +1,76 @@
+"""Which datablocks an import made, so that the next import of the same footage brings them up to date.
+
+Every datablock carries a custom property "stereodiff" that names its footage, its job and its part. The next import of
+that footage claims them again instead of making others beside them: names stay, nothing is left over, and whatever an
+artist has hung on them (parents, constraints, compositor nodes, the root's transform) holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import bpy
+
+from .shot import Shot
+
+TAG = "stereodiff"
+DEPTH_PARTS = frozenset({"depth mesh", "plate", "plate material", "depth material", "depth displacement",
+                         "depth", "confidence", "motion_mask"})
+
+
+def tag(block, shot: Shot, part: str) -> None:
+    """Mark a datablock or a node as the part of this footage's import that is called part."""
+    block[TAG] = {"footage": shot.key, "job": shot.result.job_id, "part": part}
+
+
+def part_of(block, shot: Shot) -> str | None:
+    """The part a datablock or a node plays in this footage's import; None if it is somebody else's."""
+    mark = block.get(TAG)
+    return mark["part"] if mark is not None and mark["footage"] == shot.key else None
+
+
+def find(blocks: Iterable, shot: Shot, part: str):
+    """This footage's own datablock for a part among blocks; None if there is none that may be changed."""
+    return next((b for b in blocks if part_of(b, shot) == part and b.library is None), None)
+
+
+def claim(blocks: Iterable, shot: Shot, part: str, make: Callable[[str], bpy.types.ID]) -> bpy.types.ID:
+    """This footage's datablock for a part, found among blocks or made by make(name)."""
+    block = find(blocks, shot, part) or make(f"{shot.name} {part}")
+    tag(block, shot, part)
+    return block
+
+
+def claim_collection(scene: bpy.types.Scene, shot: Shot) -> bpy.types.Collection:
+    """The footage's collection, linked to the scene."""
+    found = find(scene.collection.children_recursive, shot, "collection")
+    collection = found or claim(bpy.data.collections, shot, "collection", _make_collection)
+    if found is None:
+        scene.collection.children.link(collection)
+    tag(collection, shot, "collection")
+    return collection
+
+
+def _make_collection(name: str) -> bpy.types.Collection:
+    return bpy.data.collections.new(f"StereoDiff {name.removesuffix(' collection')}")
+
+
+def claim_object(collection: bpy.types.Collection, shot: Shot, part: str, data: bpy.types.ID | None):
+    """The footage's object for a part: in the collection, showing data."""
+
+    def make(name: str) -> bpy.types.Object:
+        made = bpy.data.objects.new(name, data)
+        collection.objects.link(made)
+        return made
+
+    found = claim(collection.objects, shot, part, make)
+    found.data = data
+    return found
+
+
+def remove_depth(shot: Shot) -> None:
+    """Take away what an earlier import made from depth, for a result that has none. What is used elsewhere stays."""
+    for blocks in (bpy.data.objects, bpy.data.meshes, bpy.data.materials, bpy.data.node_groups, bpy.data.images):
+        for block in [b for b in blocks if part_of(b, shot) in DEPTH_PARTS and b.library is None]:
+            if block.users == 0 or isinstance(block, bpy.types.Object):
+                blocks.remove(block)

@@ -1,0 +1,136 @@
+"""MovieClip to ClipSource, on real files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import bpy
+import pytest
+from conftest import write_sequence
+
+
+@pytest.fixture
+def clips(addon):
+    return addon.operators.clips
+
+
+@pytest.fixture
+def movie(sample_folder) -> bpy.types.MovieClip:
+    return bpy.data.movieclips.load(str(sample_folder / "clip.mp4"))
+
+
+def test_sequence(clips, sequence, tmp_path):
+    source = clips.clip_source(sequence, sequence_fps=25.0)
+    assert source.kind == "sequence"
+    assert Path(source.path) == tmp_path / "footage" / "plate_0001.png"
+    assert (source.first_number, source.width, source.height, source.fps) == (1, 96, 72, 25.0)
+    assert source.pixel_aspect == 0.0
+
+
+def test_sequence_that_is_opened_at_a_later_file(clips, tmp_path):
+    first = write_sequence(tmp_path, first=101, count=8, stem="shot_v2_")
+    clip = bpy.data.movieclips.load(str(first.with_name("shot_v2_0103.png")))
+    source = clips.clip_source(clip)
+    assert (source.first_number, Path(source.path).name) == (103, "shot_v2_0103.png")
+    assert clips.footage_range(clip) == (1, 6)
+
+
+def test_frame_offset_skips_the_head(clips, tmp_path):
+    clip = bpy.data.movieclips.load(str(write_sequence(tmp_path, first=998, count=6)))
+    clip.frame_offset = 3
+    source = clips.clip_source(clip)
+    assert (source.first_number, Path(source.path).name) == (1001, "plate_1001.png")
+    assert clips.footage_range(clip) == (1, 3)
+
+
+def test_movie(clips, movie, sample_folder):
+    movie.frame_offset = 2
+    source = clips.clip_source(movie, sequence_fps=25.0)
+    assert (source.kind, Path(source.path), source.first_number) == ("movie", sample_folder / "clip.mp4", 2)
+    assert (source.width, source.height, source.fps) == (0, 0, 0.0), "these are for the worker to find out"
+    assert clips.footage_range(movie) == (1, movie.frame_duration - 2)
+
+
+def test_pixel_aspect_set_by_the_artist(clips, sequence):
+    sequence.display_aspect = (1.5, 1.0)
+    assert clips.clip_source(sequence).pixel_aspect == 1.5
+
+
+def test_relative_path(clips, sequence, tmp_path):
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"), check_existing=False)
+    sequence.filepath = bpy.path.relpath(sequence.filepath)
+    assert sequence.filepath.startswith("//")
+    assert Path(clips.clip_source(sequence).path) == tmp_path / "footage" / "plate_0001.png"
+
+
+def test_path_relative_to_a_library(clips, sequence, tmp_path):
+    sequence.filepath, name = str(tmp_path / "footage" / "plate_0001.png"), sequence.name
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "library.blend"), check_existing=False)
+    sequence.filepath = bpy.path.relpath(sequence.filepath)
+    sequence.use_fake_user = True
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "library.blend"), check_existing=False)
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    with bpy.data.libraries.load(str(tmp_path / "library.blend"), link=True) as (_, wanted):
+        wanted.movieclips = [name]
+    source = clips.clip_source(bpy.data.movieclips[0])
+    assert Path(source.path) == tmp_path / "footage" / "plate_0001.png"
+
+
+def refused(clips, clip) -> str:
+    with pytest.raises(Exception) as caught:
+        clips.clip_source(clip)
+    assert len(caught.value.message) > 20
+    return caught.value.code
+
+
+def test_file_that_went_away(clips, sequence, tmp_path):
+    shutil.rmtree(tmp_path / "footage")
+    assert refused(clips, sequence) == "clip_missing"
+
+
+def test_empty_file(clips, sequence, tmp_path):
+    (tmp_path / "footage" / "plate_0001.png").write_bytes(b"")
+    assert refused(clips, sequence) == "clip_empty"
+
+
+def test_single_picture(clips, tmp_path):
+    first = write_sequence(tmp_path, count=1)
+    still = first.rename(first.with_name("still.png"))
+    assert refused(clips, bpy.data.movieclips.load(str(still))) == "clip_too_short"
+
+
+def test_negative_frame_offset(clips, sequence):
+    sequence.frame_offset = -1
+    assert refused(clips, sequence) == "frame_range_invalid"
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 7), (0, 3), (4, 3)])
+def test_range_outside_the_footage(clips, sequence, first, last):
+    with pytest.raises(Exception, match="plate_0001.png has 1 to 6") as caught:
+        clips.check_range(sequence, first, last)
+    assert caught.value.code == "frame_range_invalid"
+
+
+def test_clip_without_a_picture(clips, tmp_path):
+    (tmp_path / "text.mp4").write_text("not a movie")
+    clip = bpy.data.movieclips.load(str(tmp_path / "text.mp4"))
+    with pytest.raises(Exception, match="no picture") as caught:
+        clips.check_range(clip, *clips.footage_range(clip))
+    assert caught.value.code == "clip_unreadable"
+
+
+def test_scene_frames(clips, sequence):
+    sequence.frame_start = 101
+    assert clips.scene_frame_from_clip_frame(sequence, 1) == 101
+    assert clips.clip_frame_from_scene_frame(sequence, 106) == 6
+
+
+def test_editor_clip_is_taken_when_none_is_chosen(clips, sequence, settings):
+    area = bpy.context.window_manager.windows[0].screen.areas[0]
+    area.type = "CLIP_EDITOR"
+    area.spaces.active.clip = sequence
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=area):
+        assert clips.chosen_clip(bpy.context) == sequence
+        other = settings.clip = sequence.copy()
+        assert clips.chosen_clip(bpy.context) == other

@@ -1,0 +1,101 @@
+"""scene.stereodiff and what it becomes for the worker."""
+
+from __future__ import annotations
+
+import typing
+
+import bpy
+import pytest
+
+
+def scene_settings(addon):
+    return addon.properties.settings_from(bpy.context.scene)
+
+
+def test_defaults_are_the_contract_s(addon, contract):
+    assert scene_settings(addon) == contract.Settings()
+
+
+def test_every_choice_is_valid_in_the_contract(addon, settings):
+    for name in ("stereo", "refine", "quality"):
+        for item in settings.bl_rna.properties[name].enum_items:
+            setattr(settings, name, item.identifier)
+            scene_settings(addon).validate()
+            assert getattr(scene_settings(addon), name) == item.identifier
+
+
+def test_every_device_is_valid_in_the_contract(addon, preferences):
+    for item in preferences.bl_rna.properties["device"].enum_items:
+        preferences.device = item.identifier
+        scene_settings(addon).validate()
+        assert scene_settings(addon).device == item.identifier
+
+
+def test_settings_are_handed_on(addon, settings):
+    settings.max_side_px, settings.exposure_ev, settings.refine = 320, 1.5, "none"
+    asked = scene_settings(addon)
+    assert (asked.max_side_px, asked.exposure_ev, asked.refine) == (320, 1.5, "none")
+
+
+def test_known_lens_comes_from_the_clip(addon, settings, sequence):
+    settings.clip = sequence
+    sequence.tracking.camera.sensor_width = 24.0
+    sequence.tracking.camera.focal_length = 35.0
+    assert scene_settings(addon).focal_mm is None
+    settings.use_known_focal = True
+    assert (scene_settings(addon).focal_mm, scene_settings(addon).sensor_mm) == pytest.approx((35.0, 24.0))
+
+
+def test_known_lens_in_pixels_is_told_in_millimetres(addon, settings, sequence):
+    settings.clip, settings.use_known_focal = sequence, True
+    sequence.tracking.camera.sensor_width = 36.0
+    sequence.tracking.camera.units = "PIXELS"
+    sequence.tracking.camera.focal_length_pixels = 96.0
+    assert scene_settings(addon).focal_mm == pytest.approx(36.0)
+
+
+def test_frame_range(addon, settings, sequence):
+    scene = bpy.context.scene
+    settings.first_frame, settings.last_frame = 2, 4
+    assert addon.properties.frame_range(scene, sequence) == (1, 6)
+    settings.use_clip_range = False
+    assert addon.properties.frame_range(scene, sequence) == (2, 4)
+    settings.last_frame = 60
+    with pytest.raises(Exception, match="2 to 60") as caught:
+        addon.properties.frame_range(scene, sequence)
+    assert caught.value.code == "frame_range_invalid"
+
+
+def test_no_property_has_a_callback_or_lacks_words(addon):
+    for cls in (addon.properties.STEREODIFF_PG_scene, addon.preferences.STEREODIFF_AP_preferences):
+        for name, deferred in typing.get_type_hints(cls).items():
+            keywords = deferred.keywords
+            assert not {"update", "get", "set", "poll"} & set(keywords), name
+            assert not callable(keywords.get("items")), name
+            if keywords.get("name") not in ("Active Job",) and name != "jobs":
+                assert keywords.get("description"), name
+
+
+def test_saved_with_the_file(addon, settings, sequence, tmp_path):
+    name = sequence.name
+    settings.clip, settings.quality = sequence, "draft"
+    job = settings.jobs.add()
+    job.job_id, job.state = "somewhere", "failed"
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"), check_existing=False)
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
+    group = bpy.context.scene.stereodiff
+    assert (group.clip.name, group.quality, group.jobs[0].state) == (name, "draft", "failed")
+
+
+def test_jobs_folder(addon, preferences, tmp_path):
+    assert addon.preferences.jobs_folder() == tmp_path / "jobs"
+    preferences.jobs_folder = ""
+    assert addon.preferences.jobs_folder() == addon.preferences.runtime.user_folder() / "jobs"
+
+
+def test_python_that_does_not_exist(addon, preferences):
+    preferences.runtime_python = "/nowhere/python"
+    with pytest.raises(Exception) as caught:
+        addon.preferences.find_python()
+    assert caught.value.code == "runtime_missing"

@@ -1,0 +1,138 @@
+"""Bundle adjustment on scenes whose answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from camera_scenes import FOCAL_PX, point_scene
+
+from stereodiff_blender.engine.geometry import align_similarity, exp_so3, rotation_angle_deg
+from stereodiff_blender.engine.stereo.bundle_adjustment import (
+    Freedom,
+    Observations,
+    Scene,
+    bundle_adjust,
+    focal_deviation,
+)
+
+TIGHT = {"iterations": 60, "tolerance": 1e-12}
+
+
+def disturbed(scene: Scene, amount: float = 1.0) -> Scene:
+    """The scene with every unknown but the first camera off by a few percent."""
+    generator = np.random.default_rng(3)
+    turns = amount * generator.normal(0, 0.01, (len(scene.rotations), 3))
+    shifts = amount * generator.normal(0, 0.05, scene.translations.shape)
+    turns[0] = shifts[0] = 0.0
+    points = scene.points + amount * generator.normal(0, 0.2, scene.points.shape)
+    focal = scene.focal * (1 + 0.1 * amount)
+    return Scene(exp_so3(turns) @ scene.rotations, scene.translations + shifts, points, focal)
+
+
+def centres(scene: Scene) -> np.ndarray:
+    return -np.einsum("nji,nj->ni", scene.rotations, scene.translations)
+
+
+def assert_same_up_to_scale(found: Scene, true: Scene, tolerance: float) -> None:
+    scale, rotation, shift = align_similarity(centres(found), centres(true))
+    assert np.abs(scale * centres(found) @ rotation.T + shift - centres(true)).max() < tolerance
+    off = rotation_angle_deg(np.swapaxes(found.rotations, 1, 2) @ true.rotations)
+    assert off.max() < 60.0 * tolerance
+
+
+@pytest.fixture(scope="module")
+def truth() -> tuple[Scene, Observations]:
+    return point_scene()
+
+
+def test_exact_observations_give_the_exact_scene(truth):
+    scene, seen = truth
+    found, cost = bundle_adjust(disturbed(scene), seen, **TIGHT)
+    assert cost < 1e-8
+    assert found.focal == pytest.approx(FOCAL_PX, rel=1e-6)
+    assert_same_up_to_scale(found, scene, 1e-5)
+    assert found.residual_px(seen).max() < 1e-4
+
+
+def test_gross_outliers_hardly_matter(truth):
+    scene, seen = truth
+    generator = np.random.default_rng(0)
+    pixels = seen.pixels + generator.normal(0, 0.1, seen.pixels.shape)
+    wrong = generator.random(len(pixels)) < 0.1
+    pixels[wrong] += generator.uniform(-40, 40, (wrong.sum(), 2))
+    found, _ = bundle_adjust(disturbed(scene, 0.3), replace(seen, pixels=pixels), loss_px=0.5, **TIGHT)
+    assert found.focal == pytest.approx(FOCAL_PX, rel=3e-3)
+    assert_same_up_to_scale(found, scene, 0.01)
+
+
+def test_what_is_not_free_stays(truth):
+    scene, seen = truth
+    start = disturbed(scene)
+    free = Freedom(focal=False, fixed_cameras=(0, 5))
+    found, _ = bundle_adjust(start, seen, free=free, **TIGHT)
+    assert found.focal == start.focal
+    for camera in (0, 5):
+        np.testing.assert_allclose(found.rotations[camera], start.rotations[camera], atol=1e-12)
+        np.testing.assert_array_equal(found.translations[camera], start.translations[camera])
+    assert np.abs(found.translations[6] - start.translations[6]).max() > 1e-4
+
+
+def test_rotations_and_focal_from_directions_alone(truth):
+    scene, seen = truth
+    still = replace(scene, translations=np.zeros_like(scene.translations))
+    in_camera = still.in_camera(seen)
+    seen = replace(seen, pixels=FOCAL_PX * in_camera[:, :2] / in_camera[:, 2:])
+    rays = still.points / np.linalg.norm(still.points, axis=1, keepdims=True)
+    start = replace(disturbed(still), translations=still.translations, points=rays)
+    found, _ = bundle_adjust(start, seen, free=Freedom(positions=False), **TIGHT)
+    np.testing.assert_array_equal(found.translations, 0.0)
+    assert found.focal == pytest.approx(FOCAL_PX, rel=1e-4)
+    assert rotation_angle_deg(np.swapaxes(found.rotations, 1, 2) @ scene.rotations).max() < 1e-2
+
+
+def test_the_order_of_observations_does_not_matter(truth):
+    scene, seen = truth
+    order = np.random.default_rng(1).permutation(len(seen.camera))
+    found, _ = bundle_adjust(disturbed(scene), seen, iterations=5)
+    again, _ = bundle_adjust(disturbed(scene), seen.only(order), iterations=5)
+    np.testing.assert_allclose(again.translations, found.translations, atol=1e-7)
+    np.testing.assert_allclose(again.points, found.points, atol=1e-5)
+
+
+def test_the_same_input_gives_the_same_bytes(truth):
+    scene, seen = truth
+    results = [bundle_adjust(disturbed(scene), seen, iterations=4)[0] for _ in range(2)]
+    assert results[0].points.tobytes() == results[1].points.tobytes()
+    assert results[0].rotations.tobytes() == results[1].rotations.tobytes()
+
+
+def test_a_strong_focal_prior_wins_and_a_weak_one_does_not(truth):
+    scene, seen = truth
+    strong, _ = bundle_adjust(scene, seen, focal_prior=(400.0, 1e9), **TIGHT)
+    weak, _ = bundle_adjust(scene, seen, focal_prior=(400.0, 1e-3), **TIGHT)
+    assert strong.focal == pytest.approx(400.0, rel=1e-2)
+    assert weak.focal == pytest.approx(FOCAL_PX, rel=1e-3)
+
+
+def test_focal_deviation_tells_good_geometry_from_poor(truth):
+    scene, seen = truth
+    noisy = replace(seen, pixels=seen.pixels + np.random.default_rng(0).normal(0, 0.3, seen.pixels.shape))
+    good = focal_deviation(scene, noisy)
+    estimates = []
+    for seed in range(8):
+        noise = np.random.default_rng(seed).normal(0, 0.3, seen.pixels.shape)
+        estimates.append(bundle_adjust(scene, replace(seen, pixels=seen.pixels + noise), loss_px=3.0, **TIGHT)[0].focal)
+    assert 0.3 < np.std(estimates) / FOCAL_PX / good < 3.0
+    first_two = noisy.camera < 2
+    point = np.unique(noisy.point[first_two], return_inverse=True)
+    pair = Scene(scene.rotations[:2], scene.translations[:2], scene.points[point[0]], scene.focal)
+    few = Observations(noisy.camera[first_two], point[1].reshape(-1), noisy.pixels[first_two])
+    assert focal_deviation(pair, few) > 5.0 * good
+
+
+def test_a_point_behind_the_camera_is_no_fit():
+    scene = Scene(np.eye(3)[None], np.zeros((1, 3)), np.array([[0.1, 0.0, -2.0], [0.1, 0.0, 2.0], [np.nan] * 3]), 100.0)
+    seen = Observations(np.zeros(3, int), np.arange(3), np.array([[-5.0, 0.0], [5.0, 0.0], [0.0, 0.0]]))
+    np.testing.assert_array_equal(scene.residual_px(seen), [np.inf, 0.0, np.inf])

@@ -1,0 +1,269 @@
+"""The camera solve from end to end: rendered frames with a known camera in, cameras, lens and points out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from camera_scenes import (
+    FOCAL_PX,
+    HEIGHT,
+    WIDTH,
+    Diary,
+    camera_path,
+    render_boards,
+    render_wall,
+    texture,
+    turned,
+)
+
+from stereodiff_blender.engine.contract import StereoDiffError
+from stereodiff_blender.engine.geometry import align_similarity, invert_rigid, rotation_angle_deg
+from stereodiff_blender.engine.stereo import CameraSolution
+from stereodiff_blender.engine.stereo.geometric.all_frames import fill_unsolved, interpolate_rotations
+from stereodiff_blender.engine.stereo.geometric.camera_findings import frame_ranges
+from stereodiff_blender.engine.stereo.geometric.cameras import solve_cameras
+
+COUNT = 14
+
+
+def solve(frames: np.ndarray, **options) -> tuple[CameraSolution, dict[str, str]]:
+    diary = Diary()
+    solution = solve_cameras(frames, report=diary, **options)
+    assert [stage for stage, _ in diary.stages][0] == "track"
+    assert {stage for stage, _ in diary.stages[1:]} == {"solve"}
+    return solution, diary.warnings
+
+
+def path_error(solution: CameraSolution, poses: np.ndarray) -> float:
+    """Root mean square distance from the true path after similarity alignment, as a share of its length."""
+    found, true = solution.camera_to_world[:, :3, 3], poses[:, :3, 3]
+    scale, rotation, shift = align_similarity(found, true)
+    off = np.linalg.norm(scale * found @ rotation.T + shift - true, axis=1)
+    return float(np.sqrt((off**2).mean()) / np.linalg.norm(np.diff(true, axis=0), axis=1).sum())
+
+
+def rotation_error_deg(solution: CameraSolution, rotations: np.ndarray) -> float:
+    found = solution.camera_to_world[:, :3, :3]
+    return float(rotation_angle_deg(np.swapaxes(found, 1, 2) @ (rotations[0].T @ rotations)).max())
+
+
+def crossing(index: int) -> tuple[int, int]:
+    return 40 + 11 * index, 60
+
+
+@pytest.fixture(scope="module")
+def poses() -> np.ndarray:
+    return camera_path(COUNT)
+
+
+@pytest.fixture(scope="module")
+def frames(poses) -> np.ndarray:
+    return render_boards(poses)
+
+
+@pytest.fixture(scope="module")
+def solved(frames) -> tuple[CameraSolution, dict[str, str]]:
+    return solve(frames)
+
+
+def test_a_moving_camera_and_its_lens_are_found(solved, poses):
+    solution, warnings = solved
+    assert solution.kind == "moving" and solution.solved.all()
+    assert path_error(solution, poses) < 0.005
+    assert rotation_error_deg(solution, poses[:, :3, :3]) < 0.1
+    assert solution.intrinsics[0, 0] == pytest.approx(FOCAL_PX, rel=0.02)
+    np.testing.assert_array_equal(solution.intrinsics[:, 2:], [[WIDTH / 2, HEIGHT / 2]] * COUNT)
+    assert "frames_unsolved" not in warnings and "focal_assumed" not in warnings
+
+
+def test_points_project_to_where_they_are_seen(solved):
+    solution, _ = solved
+    to_camera = invert_rigid(solution.camera_to_world)
+    assert len(solution.observations) == COUNT
+    for index, (points, pixels) in enumerate(solution.observations):
+        local = solution.points[points] @ to_camera[index, :3, :3].T + to_camera[index, :3, 3]
+        fx, fy, cx, cy = solution.intrinsics[index]
+        off = np.linalg.norm(local[:, :2] / local[:, 2:] * (fx, fy) + (cx, cy) - pixels, axis=1)
+        assert len(points) > 100 and (local[:, 2] > 0).all()
+        assert off.mean() == pytest.approx(solution.reprojection_px[index], rel=1e-6)
+        assert off.mean() < 0.4
+    assert len(solution.point_parallax_deg) == len(solution.points)
+    assert (solution.point_parallax_deg > 0.4).all()
+
+
+def test_the_gauge_is_the_first_camera_and_unit_depth(solved):
+    solution, _ = solved
+    np.testing.assert_array_equal(solution.camera_to_world[0], np.eye(4))
+    assert np.median(solution.points[solution.observations[0][0], 2]) == pytest.approx(1.0)
+
+
+def test_a_known_lens_is_kept(frames, poses):
+    solution, warnings = solve(frames, focal_px=FOCAL_PX)
+    np.testing.assert_allclose(solution.intrinsics[:, :2], FOCAL_PX)
+    assert path_error(solution, poses) < 0.005
+    assert not {"weak_focal", "focal_assumed"} & set(warnings)
+
+
+def test_the_same_frames_give_the_same_bytes(frames, solved):
+    again, _ = solve(frames)
+    assert again.camera_to_world.tobytes() == solved[0].camera_to_world.tobytes()
+    assert again.points.tobytes() == solved[0].points.tobytes()
+
+
+def test_what_moves_by_itself_is_rejected(poses):
+    solution, _ = solve(render_boards(poses, mover=crossing), focal_px=FOCAL_PX)
+    assert solution.kind == "moving"
+    assert path_error(solution, poses) < 0.01
+
+
+def test_masked_places_are_not_used(frames, poses):
+    masks = np.zeros(frames.shape[:3], np.uint8)
+    masks[:, :, 240:] = 1
+    solution, _ = solve(frames, focal_px=FOCAL_PX, masks=masks)
+    assert path_error(solution, poses) < 0.01
+    assert max(pixels[:, 0].max() for _, pixels in solution.observations) < 240.0
+
+
+def test_pixels_need_not_be_square(poses):
+    squeezed = render_boards(poses)[:, :, ::2]
+    solution, _ = solve(np.ascontiguousarray(squeezed), pixel_aspect=2.0, focal_px=FOCAL_PX / 2)
+    np.testing.assert_allclose(solution.intrinsics[0], [FOCAL_PX / 2, FOCAL_PX, WIDTH / 4, HEIGHT / 2])
+    assert path_error(solution, poses) < 0.01
+
+
+def test_a_spoilt_frame_is_interpolated_and_named(frames, poses):
+    spoilt = frames.copy()
+    spoilt[5:7] = 0
+    solution, warnings = solve(spoilt, focal_px=FOCAL_PX, first_frame=101)
+    np.testing.assert_array_equal(np.flatnonzero(~solution.solved), [5, 6])
+    assert np.isnan(solution.reprojection_px[5:7]).all()
+    assert warnings["frames_unsolved"] == "Frames 106-107 could not be solved; their camera is interpolated."
+    assert path_error(solution, poses) < 0.02
+    assert not len(solution.observations[5][0])
+
+
+def test_a_camera_that_only_turns_gives_rotations_and_lens():
+    rotations = turned([[2.0 * np.sin(0.3 * i), 1.1 * i, 0.3 * np.sin(i)] for i in range(COUNT)])
+    solution, warnings = solve(render_wall(rotations))
+    assert solution.kind == "rotation" and solution.solved.all()
+    assert solution.intrinsics[0, 0] == pytest.approx(FOCAL_PX, rel=0.02)
+    assert rotation_error_deg(solution, rotations) < 0.1
+    np.testing.assert_array_equal(solution.camera_to_world[:, :3, 3], 0.0)
+    assert "rotation_only" in warnings and "focal_assumed" not in warnings
+    assert np.nanmax(solution.reprojection_px) < 0.5 and not len(solution.points)
+
+
+def test_a_turning_camera_is_not_fooled_by_a_mover():
+    rotations = turned([[0.5 * np.sin(0.3 * i), 0.8 * i, 0.0] for i in range(COUNT)])
+    solution, _ = solve(render_wall(rotations, mover=crossing))
+    assert solution.kind == "rotation"
+    assert rotation_error_deg(solution, rotations) < 0.1
+
+
+def test_a_slight_turn_does_not_tell_the_lens():
+    rotations = turned([[0.0, 0.03 * (i % 2), 0.0] for i in range(4)])
+    solution, warnings = solve(render_wall(rotations, focal_px=2000.0))
+    assert solution.kind == "rotation" and "focal_assumed" in warnings
+    np.testing.assert_allclose(solution.intrinsics[:, 0], 1.1 * WIDTH)
+
+
+def test_a_locked_camera_stands_still_whatever_passes():
+    solution, warnings = solve(render_wall(turned(np.zeros((8, 3))), mover=crossing))
+    assert solution.kind == "static" and solution.solved.all()
+    np.testing.assert_array_equal(solution.camera_to_world, np.tile(np.eye(4), (8, 1, 1)))
+    assert {"static_camera", "focal_assumed"} <= set(warnings)
+    known, warnings = solve(render_wall(turned(np.zeros((4, 3)))), focal_px=500.0)
+    assert known.intrinsics[0, 0] == 500.0 and "focal_assumed" not in warnings
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_two_or_three_frames_suffice(count):
+    poses = camera_path(count, travel=0.35, turn_deg=1.0)
+    solution, warnings = solve(render_boards(poses), focal_px=FOCAL_PX)
+    assert solution.kind == "moving" and solution.solved.all()
+    assert rotation_error_deg(solution, poses[:, :3, :3]) < 0.3
+    heading = solution.camera_to_world[-1, :3, 3] / np.linalg.norm(solution.camera_to_world[-1, :3, 3])
+    assert heading @ poses[-1, :3, 3] / np.linalg.norm(poses[-1, :3, 3]) > 0.98
+    assert "focal_assumed" not in warnings
+    _, warnings = solve(render_boards(poses))
+    assert "focal_assumed" in warnings
+
+
+def hopeless_shots() -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(0)
+    return {
+        "black": np.zeros((6, 96, 128, 3), np.uint8),
+        "grey": np.full((6, 96, 128, 3), 90, np.uint8),
+        "noise": generator.integers(0, 255, (6, 96, 128, 3), dtype=np.uint8),
+        "tiny": generator.integers(0, 255, (3, 8, 8, 3), dtype=np.uint8),
+        "slides": np.stack([texture(seed, 160) for seed in range(6)]),
+    }
+
+
+@pytest.mark.parametrize("shot", hopeless_shots())
+def test_a_hopeless_shot_says_so(shot):
+    with pytest.raises(StereoDiffError) as caught:
+        solve(hopeless_shots()[shot])
+    assert caught.value.code == "camera_unsolved"
+    assert caught.value.message.startswith("The camera could not be solved: ")
+
+
+def test_a_wrong_lens_is_no_crash(frames):
+    try:
+        solution, _ = solve(frames, focal_px=20.0 * FOCAL_PX)
+    except StereoDiffError as error:
+        assert error.code == "camera_unsolved"
+    else:
+        assert np.isfinite(solution.camera_to_world).all()
+
+
+def test_after_a_cut_the_longer_part_is_solved(frames, poses):
+    other = render_wall(turned([[0.0, 2.0 * i, 0.0] for i in range(5)]))
+    solution, warnings = solve(np.concatenate([frames, other]), focal_px=FOCAL_PX)
+    np.testing.assert_array_equal(np.flatnonzero(~solution.solved), np.arange(COUNT, COUNT + 5))
+    assert "15-19" in warnings["frames_unsolved"]
+    np.testing.assert_array_equal(solution.camera_to_world[-1], solution.camera_to_world[COUNT - 1])
+
+
+@pytest.mark.parametrize(("options", "code"), [
+    ({"focal_px": -3.0}, "settings_invalid"), ({"focal_px": float("nan")}, "settings_invalid"),
+    ({"pixel_aspect": 0.0}, "settings_invalid"),
+])
+def test_bad_settings_are_refused(frames, options, code):
+    with pytest.raises(StereoDiffError) as caught:
+        solve_cameras(frames, report=Diary(), **options)
+    assert caught.value.code == code
+
+
+def test_bad_arrays_are_refused(frames):
+    with pytest.raises(ValueError, match="uint8"):
+        solve_cameras(frames.astype(np.float32), report=Diary())
+    with pytest.raises(ValueError, match="masks"):
+        solve_cameras(frames, masks=np.zeros((2, 3, 4)), report=Diary())
+    with pytest.raises(StereoDiffError) as caught:
+        solve_cameras(frames[:1], report=Diary())
+    assert caught.value.code == "clip_too_short"
+
+
+def test_unsolved_frames_lie_between_their_neighbours():
+    rotations = turned([[0.0, 10.0 * i, 0.0] for i in range(6)])
+    centres = np.arange(18.0).reshape(6, 3)
+    solved = np.array([False, True, False, False, True, False])
+    spoilt_rotations, spoilt_centres = rotations.copy(), centres.copy()
+    spoilt_rotations[~solved], spoilt_centres[~solved] = np.eye(3), 99.0
+    filled, moved = fill_unsolved(spoilt_rotations, spoilt_centres, solved)
+    np.testing.assert_allclose(filled[1:5], rotations[1:5], atol=1e-12)
+    np.testing.assert_allclose(moved[1:5], centres[1:5])
+    np.testing.assert_allclose(filled[[0, 5]], rotations[[1, 4]], atol=1e-12)
+    np.testing.assert_allclose(moved[[0, 5]], centres[[1, 4]])
+
+
+def test_halfway_is_half_the_turn():
+    middle = interpolate_rotations(turned([[0.0, 0.0, 0.0]]), turned([[0.0, 0.0, 30.0]]), np.array([0.5]))
+    np.testing.assert_allclose(middle, turned([[0.0, 0.0, 15.0]]), atol=1e-12)
+
+
+def test_frame_ranges_in_words():
+    assert frame_ranges(np.array([7])) == "frame 7"
+    assert frame_ranges(np.array([3, 4, 5, 9])) == "frames 3-5 and 9"
+    assert frame_ranges(np.array([1, 2, 5, 8, 9])) == "frames 1-2, 5 and 8-9"

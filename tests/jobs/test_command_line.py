@@ -1,0 +1,151 @@
+"""The engine's command line, as pipeline people call it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from tiny_jobs import FRAMES, render_boards, write_movie
+
+from stereodiff_blender import jobs
+from stereodiff_blender.engine.contract import JobFolder
+
+
+@pytest.fixture
+def engine(worker_python, repository):
+    """engine(*arguments) -> the finished process."""
+
+    def call(*arguments) -> subprocess.CompletedProcess:
+        command = [worker_python, "-s", "-m", jobs.WORKER_MODULE, *map(str, arguments)]
+        return subprocess.run(command, env=jobs.worker_environment(repository), capture_output=True, text=True,
+                              check=False)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def solved(worker_python, repository, tiny_clip, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    """A short solve into a folder that was not there."""
+    out = tmp_path_factory.mktemp("solve") / "new" / "room"
+    command = [worker_python, "-m", jobs.WORKER_MODULE, "solve", tiny_clip, out, "--frames", "3-7", "--max-side", "160",
+               "--quality", "draft", "--seed", "4"]
+    return out, subprocess.run(command, env=jobs.worker_environment(repository), capture_output=True, text=True,
+                               check=False)
+
+
+def test_solve_makes_a_job_folder(solved):
+    out, done = solved
+    assert done.returncode == 0, done.stderr
+    job, result = JobFolder(out).read_job(), JobFolder(out).read_result()
+    assert (job.settings.quality, job.settings.seed, job.settings.max_side_px) == ("draft", 4, 160)
+    assert [frame.frame for frame in result.frames] == [3, 4, 5, 6, 7]
+    assert (result.width, result.height) == (160, 120)
+
+
+def test_solve_prints_the_report_and_where_things_are(solved):
+    out, done = solved
+    assert "camera moving, 5 frames of 160x120" in done.stdout
+    assert "solved_share" in done.stdout and "reprojection_mean_px" in done.stdout
+    assert str(out / "result.json") in done.stdout.splitlines()
+    assert "Solving the camera" in done.stderr
+    assert "Solving the camera" not in done.stdout
+
+
+def test_a_result_is_not_overwritten_unasked(solved, engine, tiny_clip):
+    out, _ = solved
+    before = (out / "result.json").read_bytes()
+    done = engine("solve", tiny_clip, out, "--frames", "1-3")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error output_in_use: ") and "\nremedy: " in done.stderr
+    assert (out / "result.json").read_bytes() == before
+
+
+def test_overwriting_clears_only_what_a_job_writes(engine, tiny_clip, tmp_path):
+    out = tmp_path / "room"
+    assert engine("solve", tiny_clip, out, "--frames", "1-5").returncode == 0
+    (out / "notes.txt").write_text("mine")
+    done = engine("solve", tiny_clip, out, "--frames", "2-4", "--refine", "none", "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in sorted((out / "depth").iterdir())] == ["0002.exr", "0003.exr", "0004.exr"]
+    assert JobFolder(out).read_result().refine == "none"
+    assert (out / "notes.txt").read_text() == "mine"
+    assert sum(event.kind == "started" for event in JobFolder(out).read_events()[0]) == 1
+
+
+def test_a_folder_that_is_no_jobs_is_never_overwritten(engine, tiny_clip, tmp_path):
+    (tmp_path / "depth").mkdir()
+    (tmp_path / "depth" / "0001.exr").write_bytes(b"precious")
+    done = engine("solve", tiny_clip, tmp_path, "--overwrite")
+    assert done.returncode == 1 and "output_in_use" in done.stderr
+    assert (tmp_path / "depth" / "0001.exr").read_bytes() == b"precious"
+
+
+def test_running_a_folder_that_is_no_job_changes_nothing(engine, tmp_path):
+    (tmp_path / "preview.png").write_bytes(b"precious")
+    done = engine("run", tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith("error job_missing: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["preview.png"]
+
+
+def test_an_output_below_a_file(engine, tiny_clip, tmp_path):
+    (tmp_path / "file").write_text("a file")
+    done = engine("solve", tiny_clip, tmp_path / "file" / "room")
+    assert done.returncode == 1 and done.stderr.startswith("error output_not_writable: ")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc here")
+def test_an_output_where_nobody_may_write(engine, tiny_clip):
+    done = engine("solve", tiny_clip, "/proc/room")
+    assert done.returncode == 1 and done.stderr.startswith("error output_not_writable: ")
+
+
+def test_a_missing_clip_makes_no_folder(engine, tmp_path):
+    done = engine("solve", tmp_path / "gone.mp4", tmp_path / "room")
+    assert done.returncode == 1 and done.stderr.startswith("error clip_missing: ")
+    assert not (tmp_path / "room").exists()
+
+
+def test_a_failed_solve_keeps_job_events_and_log(engine, tmp_path):
+    write_movie(tmp_path / "still.mp4", render_boards(1) * 3)
+    done = engine("solve", tmp_path / "still.mp4", tmp_path / "room")
+    assert done.returncode == 1 and "\nerror clip_frozen: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Traceback" in (tmp_path / "room" / "worker.log").read_text()
+    assert {path.name for path in (tmp_path / "room").iterdir()} == {"job.json", "events.jsonl", "worker.log"}
+
+
+def test_a_request_that_is_refused_leaves_the_earlier_result(solved, engine, tiny_clip):
+    out, _ = solved
+    before = (out / "result.json").read_bytes()
+    for options in (["--stereo", "monst3r"], ["--frames", f"1-{FRAMES + 1}"], ["--max-side", "70"]):
+        assert engine("solve", tiny_clip, out, "--overwrite", *options).returncode == 1
+        assert (out / "result.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["solve"], ["dance"], ["solve", "a.mp4", "out", "--frames", "8"], ["solve", "a.mp4", "out", "--stereo", "x"],
+])
+def test_wrong_usage(engine, arguments):
+    done = engine(*arguments)
+    assert done.returncode == 2 and done.stderr.startswith("usage: ")
+
+
+@pytest.mark.parametrize(("options", "code"), [
+    (["--focal-mm", "35"], "settings_invalid"), (["--max-side", "8"], "settings_invalid"),
+    (["--device", "gpu"], "settings_invalid"), (["--frames", "7-3"], "frame_range_invalid"),
+    (["--frames", "3-3"], "clip_too_short"), (["--stereo", "monst3r"], "engine_unavailable"),
+])
+def test_options_that_make_no_sense(engine, tiny_clip, tmp_path, options, code):
+    done = engine("solve", tiny_clip, tmp_path / "room", *options)
+    assert done.returncode == 1 and f"error {code}: " in done.stderr
+    assert not (tmp_path / "room").exists()
+
+
+def test_doctor_names_what_is_installed(engine):
+    done = engine("doctor")
+    assert done.returncode == 0, done.stderr
+    table = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert {"Python", "numpy", "cv2", "av", "OpenEXR", "torch", "Device"} <= set(table)
+    assert table["numpy"][0].isdigit()

@@ -1,0 +1,224 @@
+"""Who may import whom: the boundary between Blender, the worker and the parts of the engine, as one table.
+
+Every import statement of the package is read from its syntax tree, wherever it stands (top of the file, inside a
+function, under TYPE_CHECKING), so nothing here imports bpy or torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "stereodiff_blender"
+ROOT = Path(__file__).resolve().parent.parent / PACKAGE
+
+BLENDER = {"bpy", "bpy_extras", "mathutils", "gpu", "gpu_extras", "blf", "bmesh", "addon_utils", "bl_ui"}
+STANDARD_LIBRARY = set(sys.stdlib_module_names)
+
+CONTRACT = {"engine.contract"}
+ARRAYS = {"engine.contract", "engine.geometry", "engine.flow", "engine.report", "engine.scratch"}
+
+
+@dataclass(frozen=True)
+class Room:
+    """rooms: modules of this package it may import, each with all below it. libraries: besides Python's own."""
+
+    rooms: frozenset[str]
+    libraries: frozenset[str]
+
+
+def room(rooms=(), libraries=()) -> Room:
+    return Room(frozenset(rooms), frozenset(libraries))
+
+
+# The longest name that fits a module is its room; a room may always import what lies inside itself. The two rooms
+# in HALLS are an __init__.py alone: what lies below them needs a room of its own.
+HALLS = {"", "engine"}
+ROOMS = {
+    # What Blender loads. Of the engine it sees the contract and nothing else.
+    "": room({"preferences", "properties", "operators", "panels", "session"}),
+    "panels": room({"properties", "messages", "session"} | CONTRACT, BLENDER),
+    "operators": room({"properties", "clip", "session", "job_list", "jobs", "runtime", "scene", "preferences",
+                       "messages"} | CONTRACT, BLENDER),
+    "preferences": room({"runtime", "messages", "session"} | CONTRACT, BLENDER),
+    "properties": room({"preferences", "clip"} | CONTRACT, BLENDER),
+    "session": room({"job_list", "jobs", "installation", "scene", "messages"} | CONTRACT, BLENDER),
+    "job_list": room({"jobs"} | CONTRACT, BLENDER),
+    "clip": room(CONTRACT, BLENDER),
+    "scene": room({"camera_math"} | CONTRACT, BLENDER | {"numpy"}),
+    # Also on Blender's side, but without Blender.
+    "camera_math": room(CONTRACT, {"numpy"}),
+    "installation": room(CONTRACT),
+    "jobs": room(CONTRACT),
+    "runtime": room(CONTRACT),
+    "messages": room(CONTRACT),
+    # What the worker runs.
+    "engine": room(),
+    "engine.contract": room({"engine.strict_json"}),
+    "engine.strict_json": room(),
+    "engine.__main__": room({"engine.worker", "engine.frames", "messages"} | CONTRACT),
+    "engine.worker": room({"engine.pipeline", "engine.frames", "engine.products", "engine.quality", "engine.weights",
+                           "engine.report", "engine.scratch"} | CONTRACT, {"numpy", "cv2"}),
+    # Files in and out.
+    "engine.frames": room({"engine.movies", "engine.stills", "engine.sequences"} | CONTRACT, {"numpy", "cv2"}),
+    "engine.movies": room(CONTRACT, {"numpy", "av"}),
+    "engine.stills": room({"engine.exr", "engine.movies"} | CONTRACT, {"numpy", "cv2", "av"}),
+    "engine.sequences": room(CONTRACT),
+    "engine.products": room({"engine.exr", "engine.outputs", "engine.preview", "engine.report", "engine.stereo"}
+                            | CONTRACT, {"numpy"}),
+    "engine.preview": room({"engine.outputs"} | CONTRACT, {"numpy", "cv2", "av"}),
+    "engine.exr": room({"engine.outputs"} | CONTRACT, {"numpy", "OpenEXR"}),
+    "engine.outputs": room(CONTRACT),
+    "engine.weights": room(CONTRACT, {"numpy", "safetensors"}),
+    # The method, which knows no files.
+    "engine.pipeline": room({"engine.pairs", "engine.stereo", "engine.diffusion", "engine.quality"} | ARRAYS,
+                            {"numpy"}),
+    "engine.quality": room({"engine.stereo"} | ARRAYS, {"numpy", "cv2"}),
+    "engine.geometry": room(CONTRACT, {"numpy"}),
+    "engine.flow": room(CONTRACT, {"numpy", "cv2"}),
+    "engine.report": room(),
+    "engine.scratch": room(CONTRACT, {"numpy"}),
+    "engine.pairs": room(),
+    "engine.stereo": room(ARRAYS | {"engine.pairs"}, {"numpy", "cv2"}),
+    "engine.stereo.geometric.edge_refinement": room(ARRAYS | {"engine.stereo"}, {"numpy", "cv2", "torch"}),
+    "engine.diffusion": room(ARRAYS, {"numpy", "cv2", "diffusers"}),
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import as written: the line, and the dotted module it names (absolute, or inside the package)."""
+
+    line: int
+    module: str
+    inside: bool
+
+
+def module_name(path: Path, root: Path) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def is_within(module: str, room_name: str) -> bool:
+    return room_name == "" or module == room_name or module.startswith(room_name + ".")
+
+
+def room_of(module: str) -> str:
+    """The longest room name that fits. Raises LookupError for a module without a room."""
+    fitting = [name for name in ROOMS if (module == name if name in HALLS else is_within(module, name))]
+    if not fitting:
+        raise LookupError(f"{module} belongs to no room: add it to ROOMS with what it may import")
+    return max(fitting, key=len)
+
+
+def imports_of(source: str, module: str, modules: set[str]) -> list[Import]:
+    """Every import in a source; `from . import a, b` names the modules a and b where they are modules."""
+    found = []
+    package = module if any(m.startswith(module + ".") for m in modules) or not module else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [Import(node.lineno, alias.name, False) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.append(Import(node.lineno, node.module, False))
+        elif isinstance(node, ast.ImportFrom):
+            found += relative_imports(node, package, modules)
+    return found
+
+
+def relative_imports(node: ast.ImportFrom, package: str, modules: set[str]) -> list[Import]:
+    parents = package.split(".") if package else []
+    if node.level - 1 > len(parents):
+        return [Import(node.lineno, "." * node.level + (node.module or ""), False)]
+    base = ".".join(parents[:len(parents) - node.level + 1] + ([node.module] if node.module else []))
+    names = [f"{base}.{alias.name}" if base else alias.name for alias in node.names]
+    return [Import(node.lineno, name if name in modules else base, True) for name in names]
+
+
+def violations(source: str, module: str, modules: set[str]) -> list[str]:
+    """Sentences, one for each import that the module's room does not allow."""
+    own = room_of(module)
+    allowed = ROOMS[own]
+    wrong = []
+    for item in imports_of(source, module, modules):
+        top = item.module.partition(".")[0]
+        if item.inside:
+            at_home = own not in HALLS and is_within(item.module, own)
+            fine = at_home or any(is_within(item.module, r) for r in allowed.rooms)
+        else:
+            fine = top in STANDARD_LIBRARY or top in allowed.libraries
+        if not fine:
+            wrong.append(f"{module or '__init__'}:{item.line} may not import {item.module}")
+    return wrong
+
+
+def package_modules() -> dict[str, Path]:
+    return {module_name(path, ROOT): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+@pytest.mark.parametrize("module", package_modules())
+def test_module_imports_only_what_its_room_allows(module):
+    modules = package_modules()
+    assert violations(modules[module].read_text(encoding="utf-8"), module, set(modules)) == []
+
+
+SAMPLE_MODULES = {
+    "", "jobs", "panels", "session", "operators", "scene", "scene.camera", "engine", "engine.contract", "engine.worker",
+    "engine.pipeline", "engine.frames", "engine.stereo", "engine.stereo.geometric", "engine.stereo.geometric.depth",
+    "engine.diffusion", "engine.diffusion.guided",
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("jobs", "import bpy"),
+        ("jobs", "from mathutils import Matrix"),
+        ("jobs", "from .engine import pipeline"),
+        ("jobs", "def late():\n    from .engine.worker import run"),
+        ("session", "import cv2"),
+        ("panels", "from .operators import STEREODIFF_OT_solve"),
+        ("panels", "from . import jobs"),
+        ("scene.camera", "from ..engine.pipeline import estimate_depth"),
+        ("operators", "from stereodiff_blender.engine.worker import run"),
+        ("engine.worker", "import bpy"),
+        ("engine.worker", "from ..jobs import poll"),
+        ("engine.contract", "import numpy"),
+        ("engine.contract", "from . import pipeline"),
+        ("engine.pipeline", "from .frames import read_frames"),
+        ("engine.__main__", "from ..jobs import start"),
+        ("engine.stereo.geometric.depth", "import torch"),
+        ("engine.stereo.geometric.depth", "from ...diffusion import guided"),
+        ("engine.stereo.geometric.depth", "import diffusers"),
+        ("engine.diffusion.guided", "from ..stereo import TRUSTED"),
+        ("engine.diffusion.guided", "from ....outside import thing"),
+    ],
+)
+def test_checker_refuses(module, source):
+    assert len(violations(source, module, SAMPLE_MODULES)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("", "def register():\n    from . import operators, panels"),
+        ("jobs", "import subprocess\nfrom .engine.contract import Job"),
+        ("operators", "import bpy\nfrom . import session, jobs\nfrom .engine import contract"),
+        ("scene.camera", "import numpy as np\nfrom mathutils import Matrix\nfrom . import names"),
+        ("engine.contract", "from .strict_json import from_dict"),
+        ("engine.stereo.geometric.depth", "import cv2\nfrom ... import flow\nfrom .tracks import track"),
+        ("engine.stereo.geometric", "from .depth import measure\nfrom .. import StereoResult"),
+    ],
+)
+def test_checker_allows(module, source):
+    modules = SAMPLE_MODULES | {"engine.flow", "engine.strict_json", "engine.stereo.geometric.tracks", "scene.names"}
+    assert violations(source, module, modules) == []
+
+
+@pytest.mark.parametrize("module", ["shortcuts", "engine.shortcuts"])
+def test_new_module_needs_a_room(module):
+    with pytest.raises(LookupError, match="shortcuts belongs to no room"):
+        room_of(module)

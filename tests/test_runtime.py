@@ -1,0 +1,203 @@
+"""The worker's environment: found, verified, made and recognised when half made; with real interpreters."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stereodiff_blender import runtime
+from stereodiff_blender.engine.contract import StereoDiffError
+
+EMPTY_ENVIRONMENT = "pip\n"  # there already, so nothing is fetched
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A user folder of its own, on every system."""
+    for name in ("XDG_DATA_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "user"))
+    return tmp_path
+
+
+@pytest.fixture
+def requirements(tmp_path) -> Path:
+    path = tmp_path / "requirements.txt"
+    path.write_text(EMPTY_ENVIRONMENT)
+    return path
+
+
+def refused(code: str):
+    return pytest.raises(StereoDiffError, check=lambda error: error.code == code)
+
+
+def test_user_folder_lies_in_the_users_data(home):
+    assert runtime.user_folder().is_relative_to(home / "user")
+    assert not runtime.user_folder().exists()
+
+
+def test_without_an_environment_it_is_missing(home):
+    with refused("runtime_missing"):
+        runtime.find_python("")
+
+
+def test_a_half_made_environment_is_broken(home):
+    python = runtime.environment_python(runtime.environment_folder())
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    with refused("runtime_broken"):
+        runtime.find_python("")
+    (runtime.environment_folder() / runtime.MARKER).write_text("hash")
+    assert runtime.find_python("") == python
+
+
+def test_a_configured_interpreter_comes_first(home):
+    assert runtime.find_python(f" {sys.executable} ") == Path(sys.executable)
+
+
+def test_a_configured_environment_folder_is_enough(home, tmp_path):
+    python = runtime.environment_python(tmp_path / "mine")
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    assert runtime.find_python(str(tmp_path / "mine")) == python
+
+
+def test_a_configured_interpreter_that_is_gone(home, tmp_path):
+    with refused("runtime_missing"):
+        runtime.find_python(str(tmp_path / "gone" / "python"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no executable bit")
+def test_a_configured_file_that_is_no_program(home, tmp_path):
+    text = tmp_path / "python"
+    text.write_text("not a program")
+    with refused("runtime_broken"):
+        runtime.find_python(str(text))
+
+
+def test_verify_names_what_the_worker_has(worker_python):
+    versions = runtime.verify(worker_python)
+    assert set(versions) == {"python", *runtime.MODULES}
+    assert versions["python"].startswith("3.")
+
+
+def test_verify_is_not_led_astray_by_the_hosts_settings(worker_python, tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise ImportError('the wrong numpy')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONHOME", str(tmp_path))
+    assert "numpy" in runtime.verify(worker_python)
+
+
+def test_verify_names_what_is_missing(bare_environment):
+    with refused("runtime_broken") as caught:
+        runtime.verify(runtime.environment_python(bare_environment))
+    assert all(name in caught.value.message for name in runtime.MODULES)
+
+
+def test_verify_of_something_that_is_no_python(tmp_path):
+    with refused("runtime_broken"):
+        runtime.verify(tmp_path / "python")
+
+
+@pytest.fixture(scope="module")
+def bare_environment(tmp_path_factory) -> Path:
+    """A real environment with nothing in it but pip, made by create() where an earlier attempt had broken off."""
+    folder = tmp_path_factory.mktemp("runtime") / "environment"
+    folder.mkdir()
+    (folder / "pyvenv.cfg").write_text("home = nowhere\n")
+    (folder / "left over").touch()
+    requirements = folder.parent / "requirements.txt"
+    requirements.write_text(EMPTY_ENVIRONMENT)
+    lines: list[str] = []
+    python = runtime.create(folder, requirements, base_python=sys.executable, on_line=lines.append)
+    assert python == runtime.environment_python(folder)
+    assert any("already satisfied" in line for line in lines), lines
+    return folder
+
+
+@pytest.fixture
+def environment(bare_environment, tmp_path) -> Path:
+    """A copy to change."""
+    return shutil.copytree(bare_environment, tmp_path / "environment", symlinks=True)
+
+
+def test_a_half_made_environment_is_made_anew(bare_environment):
+    assert runtime.is_complete(bare_environment, bare_environment.parent / "requirements.txt")
+    assert not (bare_environment / "left over").exists()
+
+
+def test_a_made_environment_runs_and_is_not_made_twice(bare_environment):
+    python = runtime.environment_python(bare_environment)
+    prefix = subprocess.run([python, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True)
+    assert Path(prefix.stdout.strip()).resolve() == bare_environment.resolve()
+    lines: list[str] = []
+    runtime.create(bare_environment, bare_environment.parent / "requirements.txt", base_python="no such python",
+                   on_line=lines.append)
+    assert lines == []
+
+
+def test_other_requirements_are_not_complete(bare_environment, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("# something else\n")
+    assert not runtime.is_complete(bare_environment, other)
+
+
+def test_a_finished_environment_is_updated_in_place(environment, requirements):
+    (environment / "kept").touch()
+    requirements.write_text("# newer\npip\n")
+    assert not runtime.is_complete(environment, requirements)
+    runtime.create(environment, requirements, base_python="no such python", on_line=lambda line: None)
+    assert runtime.is_complete(environment, requirements)
+    assert (environment / "kept").exists()
+
+
+def test_included_requirements_count(tmp_path):
+    (tmp_path / "base.txt").write_text("# one\n")
+    (tmp_path / "all.txt").write_text("-r base.txt\n")
+    folder = tmp_path / "environment"
+    runtime.environment_python(folder).parent.mkdir(parents=True)
+    runtime.environment_python(folder).symlink_to(sys.executable)
+    (folder / runtime.MARKER).write_text(runtime._fingerprint(tmp_path / "all.txt"))
+    assert runtime.is_complete(folder, tmp_path / "all.txt")
+    (tmp_path / "base.txt").write_text("# two\n")
+    assert not runtime.is_complete(folder, tmp_path / "all.txt")
+
+
+def test_a_failed_installation_leaves_no_complete_environment(environment, requirements):
+    requirements.write_text("./no-such-package-here\n")
+    with refused("runtime_broken") as caught:
+        runtime.create(environment, requirements, base_python=sys.executable, on_line=lambda line: None)
+    assert "no-such-package-here" in caught.value.message
+    assert not (environment / runtime.MARKER).exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path, requirements):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "holiday.jpg").write_bytes(b"precious")
+    with refused("output_in_use"):
+        runtime.create(folder, requirements, base_python=sys.executable, on_line=lambda line: None)
+    assert (folder / "holiday.jpg").read_bytes() == b"precious"
+
+
+def test_a_base_python_that_does_not_exist(tmp_path, requirements):
+    with refused("runtime_broken"):
+        runtime.create(tmp_path / "environment", requirements, base_python=tmp_path / "python",
+                       on_line=lambda line: None)
+
+
+def test_a_listener_that_gives_up_ends_the_installation(environment, requirements):
+    class Stopped(Exception):
+        pass
+
+    def stop(line: str) -> None:
+        raise Stopped
+
+    requirements.write_text("# newer\npip\n")
+    with pytest.raises(Stopped):
+        runtime.create(environment, requirements, base_python=sys.executable, on_line=stop)
+    assert not (environment / runtime.MARKER).exists()

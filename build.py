@@ -237,6 +237,8 @@ class Outcome:
 def test_parts(blenders: list[str]) -> list[Part]:
     """Environments are made here, all of them before the first test runs."""
     worker = worker_environment(TEST_WORKER)
+    if sys.platform == "linux" and python_version_of(ROOT / ".venv-worker") != (3, 11):
+        print("Tests that need torch are skipped: on Linux they need Python 3.11, which was not found on this machine.")
     engine = (TESTS / "engine", TESTS / "jobs", *sorted(TESTS.glob("test_*.py")))
     parts = [Part("worker", worker, engine)]
     for blender in blenders:

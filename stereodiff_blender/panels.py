@@ -14,8 +14,9 @@ from .engine.contract import STAGE_LABELS, Quality
 from .properties import active_job
 
 STATE_ICONS = {"waiting": "TIME", "running": "PLAY", "finished": "CHECKMARK", "failed": "ERROR", "cancelled": "X"}
-CHARACTER_WIDTH_PX = 6.2
-PIXELS_OF_FRAME = 45
+CHARACTER_WIDTH_PX = 6.4
+FRAME_PX = 45
+ICON_PX = 24
 
 
 # --- Words -----------------------------------------------------------------------------------------------------
@@ -63,20 +64,20 @@ def _flicker_text(quality: Quality) -> str:
 
 
 def wrapped(text: str, width_px: float, ui_scale: float) -> list[str]:
-    """Text in lines that fit a region of that width; Blender's labels do not wrap."""
-    room_px = width_px - PIXELS_OF_FRAME * ui_scale
+    """Text in lines that fit beside an icon in a region of that width; Blender's labels do not wrap."""
+    room_px = width_px - (FRAME_PX + ICON_PX) * ui_scale
     return textwrap.wrap(text, max(16, int(room_px / (CHARACTER_WIDTH_PX * ui_scale))))
 
 
 # --- Pieces ----------------------------------------------------------------------------------------------------
 
-def draw_text(layout, context, text: str, icon: str = "NONE") -> None:
-    """A paragraph; the icon stands before its first line."""
+def draw_text(layout, context, text: str, icon: str = "BLANK1") -> None:
+    """A paragraph; the icon stands before its first line, the other lines are indented as far."""
     column = layout.column(align=True)
     column.scale_y = 0.8
     lines = wrapped(text, context.region.width, context.preferences.system.ui_scale)
     for number, line in enumerate(lines):
-        column.label(text=line, icon=icon if number == 0 else ("NONE" if icon == "NONE" else "BLANK1"))
+        column.label(text=line, icon=icon if number == 0 else "BLANK1")
 
 
 def draw_problem(layout, context, code: str, message: str) -> None:

@@ -64,7 +64,9 @@ def _draw_engine(layout, status: session.Status) -> None:
         layout.label(text=explanation.sentence, icon="ERROR")
         layout.label(text=problem.message)
         layout.label(text=explanation.remedy)
-    layout.operator("stereodiff.install_runtime")
+    if not bpy.app.online_access:
+        layout.label(text="To install it, allow Online Access in Preferences, System, Network.", icon="INTERNET")
+    layout.operator("stereodiff.install_runtime", icon="IMPORT")
 
 
 def current() -> STEREODIFF_AP_preferences:

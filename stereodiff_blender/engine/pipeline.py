@@ -112,7 +112,7 @@ def _refine_edges(frames: np.ndarray, stereo: StereoResult, device: str, report:
     except ImportError as error:
         raise StereoDiffError("torch_missing", f"The High preset needs PyTorch: {error}.") from error
     sources = select_sources(stereo.cameras, *frames.shape[1:3])
-    refine_edges(frames, stereo.cameras, stereo.depth, stereo.confidence, sources, device=device, report=report)
+    refine_edges(frames, stereo.cameras, stereo.depth, stereo.motion_mask, sources, device=device, report=report)
 
 
 def fit_to_stereo(refined_depth: np.ndarray, stereo: StereoResult) -> float | None:

@@ -6,6 +6,7 @@ Standard library only: the contract stands on it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -34,7 +35,7 @@ def from_dict(cls, data):
     """Build dataclass cls from plain JSON data. Raises ValueError on a wrong type, an unknown or a missing key."""
     if not isinstance(data, dict):
         raise ValueError(f"{cls.__name__} must be an object")
-    hints = typing.get_type_hints(cls)
+    hints = _field_types(cls)
     unknown = sorted(set(data) - set(hints))
     if unknown:
         raise ValueError(f"{cls.__name__} has no {', '.join(map(repr, unknown))}")
@@ -43,6 +44,11 @@ def from_dict(cls, data):
         return cls(**values)
     except TypeError as error:
         raise ValueError(f"{cls.__name__}: {error}") from error
+
+
+@functools.cache
+def _field_types(cls) -> dict:
+    return typing.get_type_hints(cls)
 
 
 def _value(hint, value, where: str):
@@ -68,7 +74,7 @@ def _tuple(arguments, value, where: str) -> tuple:
         return tuple(_value(arguments[0], item, where) for item in value)
     if len(value) != len(arguments):
         raise ValueError(f"{where} must have {len(arguments)} members, got {len(value)}")
-    return tuple(_value(hint, item, where) for hint, item in zip(arguments, value))
+    return tuple(_value(hint, item, where) for hint, item in zip(arguments, value, strict=True))
 
 
 def _scalar(hint, value, where: str):

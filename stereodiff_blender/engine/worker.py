@@ -43,21 +43,21 @@ OPENCV_NO_MEMORY = -4
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
-# Share of each stage in the time of a whole job, measured on a 40-frame room walk at 480x270 on two cores. The
-# "high" row counts the edge refinement, which is most of it.
+# Share of each stage in the time of a whole job, measured on two cores: draft on 40 frames of 480x270, standard on 30
+# of 640x480. High is standard with the sharpening of borders added, whose share depends on the device.
 PLANS = {
-    "draft": (("read", 0.01), ("track", 0.05), ("solve", 0.23), ("depth", 0.42), ("motion", 0.15), ("refine", 0.10),
-              ("write", 0.04)),
-    "standard": (("read", 0.01), ("track", 0.05), ("solve", 0.23), ("depth", 0.42), ("motion", 0.15), ("refine", 0.10),
-                 ("write", 0.04)),
-    "high": (("read", 0.01), ("track", 0.03), ("solve", 0.10), ("depth", 0.20), ("motion", 0.10), ("edges", 0.46),
-             ("refine", 0.07), ("write", 0.03)),
+    "draft": (("read", 0.01), ("track", 0.10), ("solve", 0.15), ("depth", 0.60), ("motion", 0.03), ("refine", 0.08),
+              ("write", 0.03)),
+    "standard": (("read", 0.01), ("track", 0.04), ("solve", 0.07), ("depth", 0.69), ("motion", 0.03), ("refine", 0.10),
+                 ("write", 0.06)),
+    "high": (("read", 0.01), ("track", 0.02), ("solve", 0.04), ("depth", 0.37), ("motion", 0.02), ("edges", 0.45),
+             ("refine", 0.06), ("write", 0.03)),
 }
 
-# What one pixel of one frame takes on disk at the worst moment: 3 bytes of picture, 4 each of depth, refined depth
-# and confidence, 1 of mask, and the products beside them (floats that compress by about half, and the preview).
-SCRATCH_BYTES_PER_PIXEL = 16
-PRODUCT_BYTES_PER_PIXEL = 6
+# What one pixel of one frame takes on disk. Scratch: 3 bytes of picture, 19 of measuring depth, 12 of refining it.
+# Products, measured: floats that compress to about half, and the preview.
+SCRATCH_BYTES_PER_PIXEL = 34
+PRODUCT_BYTES_PER_PIXEL = 8
 
 
 def run(folder: str | os.PathLike, *, watch: Callable[[Event], None] | None = None,

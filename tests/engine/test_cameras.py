@@ -71,7 +71,7 @@ def test_a_moving_camera_and_its_lens_are_found(solved, poses):
     assert solution.kind == "moving" and solution.solved.all()
     assert path_error(solution, poses) < 0.005
     assert rotation_error_deg(solution, poses[:, :3, :3]) < 0.1
-    assert solution.intrinsics[0, 0] == pytest.approx(FOCAL_PX, rel=0.02)
+    assert solution.intrinsics[0, 0] == pytest.approx(FOCAL_PX, rel=0.03)
     np.testing.assert_array_equal(solution.intrinsics[:, 2:], [[WIDTH / 2, HEIGHT / 2]] * COUNT)
     assert "frames_unsolved" not in warnings and "focal_assumed" not in warnings
 
@@ -105,7 +105,7 @@ def test_a_known_lens_is_kept(frames, poses):
 
 
 def test_the_same_frames_give_the_same_bytes(frames, solved):
-    again, _ = solve(frames)
+    again, _ = solve(frames, seed=0)
     assert again.camera_to_world.tobytes() == solved[0].camera_to_world.tobytes()
     assert again.points.tobytes() == solved[0].points.tobytes()
 
@@ -206,6 +206,11 @@ def test_a_hopeless_shot_says_so(shot):
         solve(hopeless_shots()[shot])
     assert caught.value.code == "camera_unsolved"
     assert caught.value.message.startswith("The camera could not be solved: ")
+
+
+def test_any_seed_will_do(frames, poses):
+    solution, _ = solve(frames, focal_px=FOCAL_PX, seed=2**40 + 7)
+    assert path_error(solution, poses) < 0.005
 
 
 def test_a_wrong_lens_is_no_crash(frames):

@@ -130,7 +130,7 @@ def test_a_disk_that_is_too_small_is_seen_before_any_work(start, make_job, mount
 
 
 def test_a_disk_that_fills_up_during_the_solve(start, make_job, mount):
-    disk = mount(12)
+    disk = mount(20)
     folder = shutil.move(make_job(), disk / "job")
     job = start(folder)
     wait_until(lambda: job.poll().stage in ("track", "solve", "depth") or job.poll().has_ended)

@@ -16,6 +16,7 @@ from ...report import Report
 from .. import CameraSolution
 from .all_frames import ROUNDS, FittedClip, fill_unsolved, fit_all_frames
 from .camera_findings import (
+    LITTLE_PARALLAX_DEG,
     warn_assumed_focal,
     warn_moving_camera,
     warn_rotation,
@@ -44,6 +45,7 @@ ROTATION_FOCAL_DEVIATION = 0.02
 SEED_RIVAL = 2.0
 NO_PARALLAX_DEG = 1.0
 MIN_GAUGE_POINTS = 20
+MAX_SEED = 2**31
 
 
 def solve_cameras(frames, *, focal_px: float | None = None, pixel_aspect: float = 1.0, masks=None, seed: int = 0,
@@ -66,8 +68,8 @@ def solve_cameras(frames, *, focal_px: float | None = None, pixel_aspect: float 
     _check_tracks(tracks, linked, first_frame)
     tracks = tracks.only(linked[tracks.frame])
     focal = None if focal_px is None else focal_px * pixel_aspect
-    return _solve(_Shot(tracks, _square_tracks(tracks, pixel_aspect), np.flatnonzero(linked), focal, pixel_aspect, seed,
-                        first_frame, report))
+    return _solve(_Shot(tracks, _square_tracks(tracks, pixel_aspect), np.flatnonzero(linked), focal, pixel_aspect,
+                        seed % MAX_SEED, first_frame, report))
 
 
 def _check(frames, focal_px, pixel_aspect, masks) -> None:
@@ -175,12 +177,14 @@ def _check_fit(shot: _Shot, fitted: FittedClip) -> None:
 
 
 def _rotation_is_likelier(shot: _Shot, rotation: RotationFit, fitted: FittedClip) -> bool:
-    """Whether a camera that only turns explains as much as one that travels, or more than half where that one finds
-    hardly any parallax: the extra freedom then only fits noise, or something that moves by itself."""
-    share = rotation.share_within(ROTATION_GATE_PX)
-    if share > RIVAL_ROTATION_SHARE * _explained_share(shot, fitted):
-        return True
-    return bool(np.median(fitted.point_parallax_deg) < NO_PARALLAX_DEG and share > DOUBTFUL_ROTATION_SHARE)
+    """Whether a camera that only turns is the better answer than the travelling one: it explains more, or nearly as
+    much where there is little parallax, or more than half where there is none. The extra freedom then only fits noise,
+    or something that moves by itself."""
+    share, explained = rotation.share_within(ROTATION_GATE_PX), _explained_share(shot, fitted)
+    parallax = float(np.median(fitted.point_parallax_deg))
+    if parallax < NO_PARALLAX_DEG:
+        return share > DOUBTFUL_ROTATION_SHARE
+    return share > (RIVAL_ROTATION_SHARE * explained if parallax < LITTLE_PARALLAX_DEG else explained)
 
 
 def _focal_seeds(shot: _Shot) -> list[float]:

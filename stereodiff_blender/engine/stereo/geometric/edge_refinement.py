@@ -1,0 +1,189 @@
+"""Sharper depth borders, for the "high" preset: each pixel near a depth edge chooses between its neighbours' depths.
+
+Optical flow straddles object borders, so measured depth is some pixels fat there. Here every pixel of the border band
+is offered the disparities found a few pixels away in eight directions (as in PatchMatch stereo, Bleyer et al. 2011);
+each offer is judged by how well the picture, carried by it into the source frames, agrees with them, with the costs
+aggregated along the picture's own edges (cost-volume filtering, Rhemann et al. 2011). The best offer wins.
+
+PyTorch, on CPU and CUDA by the same code; this module is imported only when the preset asks for it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+
+from ...contract import StereoDiffError
+from ...geometry import camera_matrix, relative_pose
+from ...report import Report
+from .. import CameraSolution
+
+REACHES_PX = (2, 4, 8, 12)
+DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))
+MAX_SOURCES = 4
+BATCH = 8
+EDGE_RANGE = 0.08
+"""Relative disparity range inside the window below that makes an edge."""
+EDGE_WINDOW_PX = 9
+BAND_PX = 8
+TRUNCATION = 0.15
+MARGIN = 0.002
+"""An offer must be cheaper by this much than the depth there already, so that plain surfaces stay untouched."""
+GUIDE_RADIUS_PX, GUIDE_EPSILON = 4, 1e-4
+
+
+def refine_edges(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray, motion_mask: np.ndarray,
+                 sources: list[tuple[int, ...]], *, device: str, report: Report) -> None:
+    """Sharpen the borders of depth (T,H,W) > 0, in place.
+
+    frames: (T,H,W,3) uint8. motion_mask: (T,H,W), 1 = moving; those pixels keep their depth. sources: frames that
+    each frame is compared with. device: as in contract.Settings. Raises StereoDiffError "device_unavailable".
+    """
+    chosen = torch_device(device)
+    report.stage("edges", len(depth))
+    with torch.no_grad():
+        for index in range(len(depth)):
+            near = _nearest_sources(index, sources[index])
+            band = _border_band(torch.from_numpy(1.0 / depth[index]).to(chosen))
+            band &= torch.from_numpy(np.asarray(motion_mask[index]) == 0).to(chosen)
+            if near and bool(band.any()):
+                depth[index] = _refine_frame(frames, cameras, depth[index], band, index, near, chosen)
+            report.progress(index + 1)
+
+
+def torch_device(name: str) -> torch.device:
+    """"auto" is CUDA where there is one, else the CPU. Raises StereoDiffError "device_unavailable"."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind == "cuda" and not (torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count()):
+        raise StereoDiffError("device_unavailable", f"The device {name} was asked for, but PyTorch does not see it here.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise StereoDiffError("device_unavailable", "The device mps was asked for, but PyTorch does not see it here.")
+    return torch.device(name)
+
+
+def _nearest_sources(index: int, sources: tuple[int, ...]) -> list[int]:
+    """The nearest in time: fewest occlusions, and parallax enough to tell a border's two sides apart."""
+    return sorted(sources, key=lambda j: (abs(j - index), j))[:MAX_SOURCES]
+
+
+def _border_band(disparity: torch.Tensor) -> torch.Tensor:
+    """(H,W) bool: within reach of a depth edge."""
+    plane = disparity[None, None]
+    highest, lowest = _window_maximum(plane, EDGE_WINDOW_PX), -_window_maximum(-plane, EDGE_WINDOW_PX)
+    edge = ((highest - lowest) / highest > EDGE_RANGE).float()
+    return _window_maximum(edge, 2 * BAND_PX + 1)[0, 0] > 0.5
+
+
+def _window_maximum(plane: torch.Tensor, size: int) -> torch.Tensor:
+    return functional.max_pool2d(plane, size, stride=1, padding=size // 2)
+
+
+def _refine_frame(frames, cameras, depth, band, index: int, sources: list[int], device) -> np.ndarray:
+    disparity = torch.from_numpy(1.0 / depth).to(device)
+    judge = _Judge(frames, cameras, index, sources, device)
+    best, lowest_cost = disparity.clone(), judge.cost(disparity[None])[0] - MARGIN
+    offers = [_shifted(disparity, reach * dy, reach * dx) for reach in REACHES_PX for dy, dx in DIRECTIONS]
+    for start in range(0, len(offers), BATCH):
+        batch = torch.stack(offers[start:start + BATCH])  # (B,H,W)
+        cost, which = judge.cost(batch).min(dim=0)
+        better = band & (cost < lowest_cost)
+        best = torch.where(better, batch.gather(0, which[None])[0], best)
+        lowest_cost = torch.where(better, cost, lowest_cost)
+    return (1.0 / best).cpu().numpy()
+
+
+def _shifted(image: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
+    """(H,W) image whose pixel (r,c) holds image (r + rows, c + cols), the border repeated."""
+    height, width = image.shape
+    row = torch.arange(height, device=image.device).add(rows).clamp(0, height - 1)
+    col = torch.arange(width, device=image.device).add(cols).clamp(0, width - 1)
+    return image[row][:, col]
+
+
+class _Judge:
+    """How badly disparities of one frame agree with what its source frames show."""
+
+    def __init__(self, frames, cameras: CameraSolution, index: int, sources: list[int], device):
+        self._own = _features(frames[index], device)
+        self._others = [_features(frames[j], device) for j in sources]
+        self._guide = _GuidedFilter(_picture(frames[index], device))
+        height, width = frames.shape[1:3]
+        rows, cols = torch.meshgrid(torch.arange(height, device=device) + 0.5,
+                                    torch.arange(width, device=device) + 0.5, indexing="ij")
+        pixels = torch.stack([cols, rows, torch.ones_like(cols)])  # (3,H,W)
+        self._size = torch.tensor([2.0 / width, 2.0 / height], device=device)
+        self._transfers = [_transfer(cameras, index, j, pixels) for j in sources]
+
+    def cost(self, disparity: torch.Tensor) -> torch.Tensor:
+        """disparity: (B,H,W). Returns (B,H,W): mean truncated feature difference in the better half of the sources,
+        aggregated along the picture's edges."""
+        costs = torch.stack([self._source_cost(disparity, *pair) for pair in zip(self._transfers, self._others)])
+        better_half = costs.topk((len(costs) + 1) // 2, dim=0, largest=False).values.mean(dim=0)
+        return self._guide(better_half)
+
+    def _source_cost(self, disparity, transfer, other) -> torch.Tensor:
+        base, parallax = transfer
+        point = base[None] + disparity[:, None] * parallax[None, :, None, None]  # (B,3,H,W)
+        depth = point[:, 2].clamp_min(1e-6)
+        grid = torch.stack([point[:, 0] / depth, point[:, 1] / depth], dim=-1) * self._size - 1.0
+        seen = functional.grid_sample(other.expand(len(disparity), -1, -1, -1), grid, mode="bilinear",
+                                      padding_mode="border", align_corners=False)
+        difference = (seen - self._own).abs().sum(dim=1).clamp_max(TRUNCATION)
+        is_outside = (grid.abs() > 1).any(dim=-1) | (point[:, 2] <= 0)
+        return torch.where(is_outside, torch.full_like(difference, TRUNCATION), difference)
+
+
+def _transfer(cameras: CameraSolution, i: int, j: int, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Homogeneous pixels of frame i carried to frame j at infinity, (3,H,W), and what disparity adds, (3,)."""
+    rotation, translation = relative_pose(cameras.camera_to_world[i], cameras.camera_to_world[j])
+    matrix_i, matrix_j = camera_matrix(cameras.intrinsics[i]), camera_matrix(cameras.intrinsics[j])
+    homography = torch.tensor(matrix_j @ rotation @ np.linalg.inv(matrix_i), dtype=torch.float32, device=pixels.device)
+    parallax = torch.tensor(matrix_j @ translation, dtype=torch.float32, device=pixels.device)
+    return torch.einsum("ij,jhw->ihw", homography, pixels), parallax
+
+
+def _picture(frame: np.ndarray, device) -> torch.Tensor:
+    """(1,3,H,W) in 0..1."""
+    return torch.from_numpy(np.array(frame, np.float32)).to(device).permute(2, 0, 1)[None] / 255.0
+
+
+def _features(frame: np.ndarray, device) -> torch.Tensor:
+    """(1,3,H,W): grey with most of its local mean removed, and its gradients; little touched by changes of light."""
+    grey = _picture(frame, device).mean(dim=1, keepdim=True)
+    detail = grey - 0.7 * _box_mean(grey, 6)
+    across = functional.pad(detail[..., 2:] - detail[..., :-2], (1, 1, 0, 0), mode="replicate")
+    down = functional.pad(detail[..., 2:, :] - detail[..., :-2, :], (0, 0, 1, 1), mode="replicate")
+    return torch.cat([detail, across, down], dim=1)
+
+
+def _box_mean(planes: torch.Tensor, radius: int) -> torch.Tensor:
+    """Mean over a square window of (B,C,H,W), the border repeated."""
+    size = 2 * radius + 1
+    wide = functional.avg_pool2d(functional.pad(planes, (radius, radius, 0, 0), mode="replicate"), (1, size), stride=1)
+    return functional.avg_pool2d(functional.pad(wide, (0, 0, radius, radius), mode="replicate"), (size, 1), stride=1)
+
+
+class _GuidedFilter:
+    """Smooths planes along the edges of a colour picture (He et al. 2010): locally a linear function of colour."""
+
+    def __init__(self, picture: torch.Tensor):
+        self._picture = picture
+        self._mean = _box_mean(picture, GUIDE_RADIUS_PX)
+        products = picture[:, :, None] * picture[:, None, :]  # (1,3,3,H,W)
+        shape = products.shape[-2:]
+        second = _box_mean(products.reshape(1, 9, *shape), GUIDE_RADIUS_PX).reshape(3, 3, *shape)
+        covariance = (second - self._mean[0, :, None] * self._mean[0, None, :]).permute(2, 3, 0, 1)
+        self._inverse = torch.linalg.inv(covariance + GUIDE_EPSILON * torch.eye(3, device=picture.device))
+
+    def __call__(self, planes: torch.Tensor) -> torch.Tensor:
+        """planes: (B,H,W). Returns the same, filtered."""
+        planes = planes[:, None]
+        mean = _box_mean(planes, GUIDE_RADIUS_PX)
+        covariance = _box_mean(self._picture * planes, GUIDE_RADIUS_PX) - self._mean * mean  # (B,3,H,W)
+        slope = torch.einsum("hwij,bjhw->bihw", self._inverse, covariance)
+        offset = mean - (slope * self._mean).sum(dim=1, keepdim=True)
+        return ((_box_mean(slope, GUIDE_RADIUS_PX) * self._picture).sum(dim=1, keepdim=True)
+                + _box_mean(offset, GUIDE_RADIUS_PX))[:, 0]

@@ -165,7 +165,7 @@ class Job:
             raise StereoDiffError("job_invalid", f"clip kind must be movie or sequence, got {self.clip.kind!r}")
         if self.first_frame < 1 or self.last_frame < self.first_frame:
             raise StereoDiffError("frame_range_invalid",
-                                  f"frames {self.first_frame} to {self.last_frame} are no range that starts at 1 or later")
+                                  f"frames {self.first_frame} to {self.last_frame} are no range from 1 upwards")
         if len(self.frame_numbers) < MIN_FRAMES:
             raise StereoDiffError("clip_too_short", f"a solve needs at least {MIN_FRAMES} frames, got one")
 

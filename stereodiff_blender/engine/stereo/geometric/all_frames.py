@@ -12,7 +12,8 @@ from ..bundle_adjustment import Freedom, Observations, focal_deviation
 from .reconstruction import Reconstruction
 from .triangulate_points import parallax_deg, triangulate_points
 
-ROUNDS = ((4.0, 1.0, 8, 1e-3), (2.0, 1.0, 12, 1e-3), (1.5, 0.6, 60, 2e-5))
+# Gate in px, width of the loss in px, iterations, tolerance.
+ROUNDS = ((4.0, 1.0, 8, 1e-3), (2.0, 1.0, 12, 1e-3), (1.5, 0.3, 60, 2e-5))
 MIN_PARALLAX_DEG = 0.5
 MIN_VIEWS = 3
 MIN_SHARE = 0.5

@@ -21,14 +21,14 @@ from .. import CameraSolution
 
 REACHES_PX = (2, 4, 8, 12)
 DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))
-MAX_SOURCES = 4
+MAX_SOURCES = 6
 BATCH = 8
 EDGE_RANGE = 0.08
 """Relative disparity range inside the window below that makes an edge."""
 EDGE_WINDOW_PX = 9
 BAND_PX = 8
 TRUNCATION = 0.15
-MARGIN = 0.002
+MARGIN = 0.006
 """An offer must be cheaper by this much than the depth there already, so that plain surfaces stay untouched."""
 GUIDE_RADIUS_PX, GUIDE_EPSILON = 4, 1e-4
 
@@ -45,10 +45,9 @@ def refine_edges(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray,
     with torch.no_grad():
         for index in range(len(depth)):
             near = _nearest_sources(index, sources[index])
-            band = _border_band(torch.from_numpy(1.0 / depth[index]).to(chosen))
-            band &= torch.from_numpy(np.asarray(motion_mask[index]) == 0).to(chosen)
-            if near and bool(band.any()):
-                depth[index] = _refine_frame(frames, cameras, depth[index], band, index, near, chosen)
+            static = torch.from_numpy(np.asarray(motion_mask[index]) == 0).to(chosen)
+            if near:
+                depth[index] = _refine_frame(frames, cameras, depth[index], static, index, near, chosen)
             report.progress(index + 1)
 
 
@@ -58,9 +57,9 @@ def torch_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, number = name.partition(":")
     if kind == "cuda" and not (torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count()):
-        raise StereoDiffError("device_unavailable", f"The device {name} was asked for, but PyTorch does not see it here.")
+        raise StereoDiffError("device_unavailable", f"{name} was asked for, but PyTorch does not see it here.")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise StereoDiffError("device_unavailable", "The device mps was asked for, but PyTorch does not see it here.")
+        raise StereoDiffError("device_unavailable", "mps was asked for, but PyTorch does not see it here.")
     return torch.device(name)
 
 
@@ -81,13 +80,18 @@ def _window_maximum(plane: torch.Tensor, size: int) -> torch.Tensor:
     return functional.max_pool2d(plane, size, stride=1, padding=size // 2)
 
 
-def _refine_frame(frames, cameras, depth, band, index: int, sources: list[int], device) -> np.ndarray:
+def _refine_frame(frames, cameras, depth, static, index: int, sources: list[int], device) -> np.ndarray:
+    """static: (H,W) bool; other pixels neither change nor offer their depth, which is not one of the still scene."""
     disparity = torch.from_numpy(1.0 / depth).to(device)
+    band = static & _border_band(disparity)
+    if not bool(band.any()):
+        return depth
     judge = _Judge(frames, cameras, index, sources, device)
     best, lowest_cost = disparity.clone(), judge.cost(disparity[None])[0] - MARGIN
-    offers = [_shifted(disparity, reach * dy, reach * dx) for reach in REACHES_PX for dy, dx in DIRECTIONS]
-    for start in range(0, len(offers), BATCH):
-        batch = torch.stack(offers[start:start + BATCH])  # (B,H,W)
+    offsets = [(reach * dy, reach * dx) for reach in REACHES_PX for dy, dx in DIRECTIONS]
+    for start in range(0, len(offsets), BATCH):
+        batch = torch.stack([torch.where(_shifted(static, *offset), _shifted(disparity, *offset), disparity)
+                             for offset in offsets[start:start + BATCH]])  # (B,H,W)
         cost, which = judge.cost(batch).min(dim=0)
         better = band & (cost < lowest_cost)
         best = torch.where(better, batch.gather(0, which[None])[0], best)
@@ -120,7 +124,7 @@ class _Judge:
     def cost(self, disparity: torch.Tensor) -> torch.Tensor:
         """disparity: (B,H,W). Returns (B,H,W): mean truncated feature difference in the better half of the sources,
         aggregated along the picture's edges."""
-        costs = torch.stack([self._source_cost(disparity, *pair) for pair in zip(self._transfers, self._others)])
+        costs = torch.stack([self._source_cost(disparity, *pair) for pair in zip(self._transfers, self._others, strict=True)])
         better_half = costs.topk((len(costs) + 1) // 2, dim=0, largest=False).values.mean(dim=0)
         return self._guide(better_half)
 

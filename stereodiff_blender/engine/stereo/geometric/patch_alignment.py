@@ -15,6 +15,7 @@ import numpy as np
 RADIUS_PX = 7
 ITERATIONS = 5
 CONVERGED_PX = 0.01
+# How much the warp resists, against the shift: weak texture tells a shift sooner than a shear.
 WARP_STIFFNESS = 0.02
 
 

@@ -41,8 +41,10 @@ def clip_source(clip: bpy.types.MovieClip, *, sequence_fps: float = 0.0) -> Clip
 
 
 def _movie(clip: bpy.types.MovieClip, path: Path) -> ClipSource:
-    """Size and rate stay unknown: not every Blender turns a rotated movie upright, and all round 29.97."""
-    return ClipSource("movie", str(path), clip.frame_offset, pixel_aspect=_pixel_aspect(clip))
+    """The size is Blender's own, because 4.2 does not turn a rotated movie upright, and the result must lie on what
+    Blender shows. The rate stays unknown: Blender rounds 29.97."""
+    width, height = clip.size
+    return ClipSource("movie", str(path), clip.frame_offset, width, height, _pixel_aspect(clip))
 
 
 def _sequence(clip: bpy.types.MovieClip, path: Path, fps: float) -> ClipSource:

@@ -70,7 +70,7 @@ ROOMS = {
     "engine.sequences": room(CONTRACT),
     "engine.products": room({"engine.exr", "engine.outputs", "engine.preview", "engine.report", "engine.stereo"}
                             | CONTRACT, {"numpy"}),
-    "engine.preview": room({"engine.outputs"} | CONTRACT, {"numpy", "cv2", "av"}),
+    "engine.preview": room({"engine.outputs"} | CONTRACT, {"numpy", "cv2", "av", "imageio"}),
     "engine.exr": room({"engine.outputs"} | CONTRACT, {"numpy", "OpenEXR"}),
     "engine.outputs": room(CONTRACT),
     "engine.weights": room(CONTRACT, {"numpy", "safetensors"}),

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import av
 import cv2
+import imageio.v3 as imageio
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
@@ -32,8 +33,7 @@ def write_preview_image(path: str | os.PathLike, frame: np.ndarray, depth: np.nd
     Raises StereoDiffError "disk_full" or "output_not_writable".
     """
     limits = None if depth is None else disparity_limits(depth[None])
-    encoded = cv2.imencode(".png", cv2.cvtColor(_side_by_side(frame, depth, limits), cv2.COLOR_RGB2BGR))[1]
-    write_bytes(path, encoded.tobytes())
+    write_bytes(path, imageio.imwrite("<bytes>", _side_by_side(frame, depth, limits), extension=".png"))
 
 
 def write_preview_movie(path: str | os.PathLike, frames: np.ndarray, depth: np.ndarray | None, fps: float) -> None:

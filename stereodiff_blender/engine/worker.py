@@ -21,6 +21,7 @@ import numpy as np
 from . import products
 from .contract import (
     ENGINE_VERSION,
+    MIN_FRAMES,
     WARNING_CODES,
     ClipSource,
     Event,
@@ -130,10 +131,19 @@ def examine(job: Job) -> tuple[ClipInfo, Raster]:
     job.validate()
     refuse_unavailable(job.settings)
     info = probe_clip(job.clip)
-    if job.last_frame > info.frame_count:
-        raise StereoDiffError("frame_range_invalid", f"Frames {job.first_frame} to {job.last_frame} were asked for, "
-                                                     f"but the clip has {info.frame_count}.")
+    _check_length(job, info)
     return info, plan_raster(info, job.settings.working_side_px)
+
+
+def _check_length(job: Job, info: ClipInfo) -> None:
+    if info.frame_count < MIN_FRAMES:
+        raise StereoDiffError("clip_too_short", f"The clip has {info.frame_count} frame; a solve needs {MIN_FRAMES}.")
+    if job.last_frame <= info.frame_count:
+        return
+    # Blender counts the frames of a file by its header: one that was cut short promises more than it has.
+    code = "clip_truncated" if job.first_frame <= info.frame_count else "frame_range_invalid"
+    raise StereoDiffError(code, f"Frames {job.first_frame} to {job.last_frame} were asked for, but the clip ends at "
+                                f"frame {info.frame_count}.")
 
 
 def known_focal_px(settings: Settings, raster: Raster) -> float | None:

@@ -91,7 +91,8 @@ def cobble_material():
     material, nodes, links, surface = new_material("cobbles")
     vector = coordinates(nodes, links, 1.0)
     cells, ramp = nodes.new("ShaderNodeTexVoronoi"), nodes.new("ShaderNodeValToRGB")
-    edge, edge_ramp, mix = nodes.new("ShaderNodeTexVoronoi"), nodes.new("ShaderNodeValToRGB"), nodes.new("ShaderNodeMix")
+    edge, edge_ramp = nodes.new("ShaderNodeTexVoronoi"), nodes.new("ShaderNodeValToRGB")
+    mix = nodes.new("ShaderNodeMix")
     edge.feature = "DISTANCE_TO_EDGE"
     for texture in (cells, edge):
         texture.inputs["Scale"].default_value = 4.5
@@ -126,10 +127,10 @@ def make_materials() -> dict:
     quarter = math.pi / 2
     return {
         "cobbles": cobble_material(),
-        "brick_side": brick_material("brick_side", (0.36, 0.13, 0.08), (0.24, 0.09, 0.06), (0.42, 0.39, 0.35), scale=2.6,
-                                     rotation=(0, -quarter, -quarter)),
-        "brick_front": brick_material("brick_front", (0.50, 0.40, 0.26), (0.40, 0.31, 0.20), (0.24, 0.22, 0.2), scale=2.0,
-                                      rotation=(-quarter, 0, 0)),
+        "brick_side": brick_material("brick_side", (0.36, 0.13, 0.08), (0.24, 0.09, 0.06), (0.42, 0.39, 0.35),
+                                     scale=2.6, rotation=(0, -quarter, -quarter)),
+        "brick_front": brick_material("brick_front", (0.50, 0.40, 0.26), (0.40, 0.31, 0.20), (0.24, 0.22, 0.2),
+                                      scale=2.0, rotation=(-quarter, 0, 0)),
         "plaster": plain_material("plaster", (0.50, 0.36, 0.20), scale=3.0, amount=0.5),
         "stone": plain_material("stone", (0.36, 0.35, 0.33), scale=7.0, amount=0.55),
         "wood": wood_material("wood", (0.12, 0.06, 0.03), (0.42, 0.25, 0.12)),
@@ -201,14 +202,16 @@ def build_walls(materials) -> None:
         window(materials, -3.18, y, 2.3, on_side=True)
     for x in (-1.9, 2.9):
         window(materials, x, 11.98, 2.2, on_side=False)
-    posters = (("poster_blue", 3.6, 1.7), ("poster_rose", 4.6, 1.5), ("poster_teal", 6.4, 1.8), ("poster_blue", 8.6, 1.6))
+    posters = (("poster_blue", 3.6, 1.7), ("poster_rose", 4.6, 1.5), ("poster_teal", 6.4, 1.8),
+               ("poster_blue", 8.6, 1.6))
     for material, y, z in posters:
         box(materials[material], (0.06, 0.75, 1.0), (3.58, y, z), bevel=0)
 
 
 def build_things(materials) -> None:
     draw = random.Random(7)
-    crates = ((-2.6, 4.4, 0.35, 0.7, 8), (-2.65, 5.25, 0.35, 0.7, -6), (-2.6, 4.8, 1.0, 0.6, 22), (-2.0, 5.0, 0.25, 0.5, 35),
+    crates = ((-2.6, 4.4, 0.35, 0.7, 8), (-2.65, 5.25, 0.35, 0.7, -6), (-2.6, 4.8, 1.0, 0.6, 22),
+              (-2.0, 5.0, 0.25, 0.5, 35),
               (2.7, 9.4, 0.4, 0.8, 12), (2.2, 10.2, 0.3, 0.6, -20))
     for x, y, z, size, turn in crates:
         box(materials["wood"], (size, size, size), (x, y, z), turn_deg=turn)
@@ -281,7 +284,8 @@ def build_camera(scene):
         step = math.sin(2 * math.pi * 1.7 * t)
         place = Vector((-0.85 + 0.62 * t + 0.012 * math.sin(5.1 * t), -1.2 + 0.55 * t, 1.55 + 0.018 * step))
         aim = Vector((0.25 + 0.1 * t, 7.0, 1.25)) - place
-        shake = Euler((0.006 * math.sin(7.3 * t + 1) + 0.004 * step, 0.006 * math.sin(4.1 * t), 0.008 * math.sin(5.7 * t + 2)))
+        shake = Euler((0.006 * math.sin(7.3 * t + 1) + 0.004 * step, 0.006 * math.sin(4.1 * t),
+                       0.008 * math.sin(5.7 * t + 2)))
         camera.location = place
         camera.rotation_quaternion = (aim.to_track_quat("-Z", "Y").to_matrix() @ shake.to_matrix()).to_quaternion()
         camera.keyframe_insert("location", frame=frame)

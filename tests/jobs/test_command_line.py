@@ -29,8 +29,8 @@ def engine(worker_python, repository):
 def solved(worker_python, repository, tiny_clip, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     """A short solve into a folder that was not there."""
     out = tmp_path_factory.mktemp("solve") / "new" / "room"
-    command = [worker_python, "-m", jobs.WORKER_MODULE, "solve", tiny_clip, out, "--frames", "3-10", "--max-side", "160",
-               "--quality", "draft", "--seed", "4"]
+    command = [worker_python, "-m", jobs.WORKER_MODULE, "solve", tiny_clip, out, "--frames", "3-10",
+               "--max-side", "160", "--quality", "draft", "--seed", "4"]
     return out, subprocess.run(command, env=jobs.worker_environment(repository), capture_output=True, text=True,
                                check=False)
 

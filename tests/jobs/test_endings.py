@@ -45,7 +45,7 @@ def test_a_text_that_calls_itself_a_movie(start, make_job, tmp_path):
 
 def test_a_movie_of_one_frame(start, make_job, tmp_path):
     write_movie(tmp_path / "one.mp4", render_boards(1))
-    assert_failed(start(make_job(tmp_path / "one.mp4", last=2)), "frame_range_invalid")
+    assert_failed(start(make_job(tmp_path / "one.mp4", last=2)), "clip_too_short")
 
 
 def test_a_movie_of_two_identical_frames(start, make_job, tmp_path):
@@ -59,7 +59,7 @@ def test_a_movie_of_eight_pixels(start, make_job, tmp_path):
 
 
 def test_frames_after_the_end_of_the_clip(start, make_job):
-    status = assert_failed(start(make_job(last=500)), "frame_range_invalid")
+    status = assert_failed(start(make_job(last=500)), "clip_truncated")
     assert "500" in status.message
 
 

@@ -7,7 +7,6 @@ The worker is a session of its own. It outlives Blender, and FollowedJob(folder)
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import secrets
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from .engine.contract import Event, Job, JobFolder, ResultWarning, StereoDiffError
+from .engine.contract import Event, Job, JobFolder, ResultWarning, StereoDiffError, write_refusal
 
 KILL_AFTER_S = 1.0
 STARTUP_GRACE_S = 60.0
@@ -57,11 +56,9 @@ def create_job(job: Job, jobs_folder: str | os.PathLike) -> Path:
 
 
 def _output_error(error: OSError, folder: Path) -> StereoDiffError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StereoDiffError("disk_full", f"No space left for {folder}.")
     if isinstance(error, FileExistsError) and folder.is_dir():
         return StereoDiffError("output_in_use", f"{folder} exists already.")
-    return StereoDiffError("output_not_writable", f"{folder} cannot be written: {error.strerror or error}.")
+    return write_refusal(error, folder)
 
 
 def start(folder: str | os.PathLike, python: str | os.PathLike, extension_root: str | os.PathLike) -> subprocess.Popen:

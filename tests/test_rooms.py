@@ -58,11 +58,12 @@ ROOMS = {
     "messages": room(CONTRACT),
     # What the worker runs.
     "engine": room(),
-    "engine.contract": room({"engine.strict_json"}),
+    "engine.contract": room({"engine.strict_json", "engine.errors"}),
+    "engine.errors": room(),
     "engine.strict_json": room(),
     "engine.__main__": room({"engine.worker", "engine.frames", "messages"} | CONTRACT),
     "engine.worker": room({"engine.pipeline", "engine.frames", "engine.products", "engine.quality", "engine.weights",
-                           "engine.report", "engine.scratch"} | CONTRACT, {"numpy", "cv2"}),
+                           "engine.report", "engine.scratch", "engine.errors"} | CONTRACT, {"numpy", "cv2"}),
     # Files in and out.
     "engine.frames": room({"engine.movies", "engine.stills", "engine.sequences"} | CONTRACT, {"numpy", "cv2"}),
     "engine.movies": room(CONTRACT, {"numpy", "av"}),

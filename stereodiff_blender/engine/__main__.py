@@ -39,6 +39,7 @@ from .contract import (
     Result,
     Settings,
     StereoDiffError,
+    write_refusal,
 )
 from .frames import probe_clip, source_from_path
 
@@ -138,7 +139,7 @@ def _prepare_output(folder: JobFolder, overwrite: bool) -> None:
             path.mkdir(parents=True, exist_ok=True)
             return
     except OSError as error:
-        raise _output_error(error, path) from error
+        raise write_refusal(error, path) from error
     if not overwrite:
         raise StereoDiffError("output_in_use", f"{path} is not empty; --overwrite replaces an earlier result.")
     if not folder.job_file.is_file():
@@ -153,13 +154,7 @@ def _write_job(folder: JobFolder, job: Job) -> None:
     try:
         folder.write_job(job)
     except OSError as error:
-        raise _output_error(error, folder.path) from error
-
-
-def _output_error(error: OSError, path: Path) -> StereoDiffError:
-    if error.errno in worker.FULL_DISK:
-        return StereoDiffError("disk_full", f"No space left for {path}.")
-    return StereoDiffError("output_not_writable", f"{path} cannot be written: {error.strerror or error}.")
+        raise write_refusal(error, folder.path) from error
 
 
 class _ProgressLine:

@@ -28,6 +28,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from .errors import ERROR_CODES, WARNING_CODES, StereoDiffError, write_refusal  # noqa: F401 - said on both ends
 from .strict_json import from_dict, to_dict, write_json_atomically
 
 SCHEMA_VERSION = 1
@@ -41,33 +42,6 @@ CAMERA_KINDS = ("moving", "rotation", "static")
 EVENT_KINDS = ("started", "stage", "progress", "warning", "failed", "finished")
 MIN_FRAMES = 2
 MIN_SIDE_PX = 64
-
-ERROR_CODES = frozenset({
-    "clip_missing", "clip_unreadable", "clip_empty", "clip_truncated", "clip_too_short", "clip_too_small",
-    "clip_frozen", "sequence_gap", "frame_range_invalid", "settings_invalid", "job_invalid", "job_missing",
-    "output_not_writable", "output_in_use", "disk_full", "out_of_memory", "runtime_missing", "runtime_broken",
-    "torch_missing", "device_unavailable", "engine_unavailable", "camera_unsolved", "result_invalid",
-    "worker_died", "cancelled", "internal_error",
-})
-WARNING_CODES = frozenset({
-    "rotation_only", "static_camera", "low_coverage", "low_texture", "weak_focal", "focal_assumed",
-    "large_motion", "little_parallax", "frames_unsolved", "high_residual",
-})
-
-
-class StereoDiffError(Exception):
-    """An error the artist can act on.
-
-    code: one of ERROR_CODES; stereodiff_blender.messages gives its sentence and remedy.
-    message: the particulars of this case (which file, which frame), one sentence.
-    """
-
-    def __init__(self, code: str, message: str):
-        if code not in ERROR_CODES:
-            raise ValueError(f"unknown error code {code!r}")
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 # --- What is asked for -----------------------------------------------------------------------------------------

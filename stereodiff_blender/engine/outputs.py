@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .contract import StereoDiffError
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+from .contract import write_refusal
 
 
 @contextmanager
@@ -19,8 +16,7 @@ def writing(path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        code = "disk_full" if error.errno in _FULL else "output_not_writable"
-        raise StereoDiffError(code, f"{path} cannot be written: {error.strerror or error}.") from error
+        raise write_refusal(error, path) from error
 
 
 def write_bytes(path: str | os.PathLike, data: bytes | memoryview) -> None:

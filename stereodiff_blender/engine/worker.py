@@ -32,7 +32,9 @@ from .contract import (
     ResultWarning,
     Settings,
     StereoDiffError,
+    write_refusal,
 )
+from .errors import WRITE_REFUSALS
 from .frames import ClipInfo, Raster, check_not_frozen, plan_raster, probe_clip, read_frames
 from .pipeline import Estimate, estimate_depth, refuse_unavailable
 from .report import Report
@@ -41,8 +43,6 @@ from .scratch import DiskScratch
 EVENTS_PER_SECOND = 5.0
 DEPTH_PRODUCTS = ("depth", "confidence", "motion_mask")
 OPENCV_NO_MEMORY = -4
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 # Share of each stage in the time of a whole job, measured on two cores: draft on 40 frames of 480x270, standard on 30
 # of 640x480. High is standard with the sharpening of borders added, whose share depends on the device.
@@ -115,7 +115,7 @@ def plan_of(settings: Settings) -> tuple[tuple[str, float], ...]:
 def _solve(job: Job, folder: JobFolder, report: EventReport) -> Result:
     info, raster = examine(job)
     _check_disk_space(folder.path, len(job.frame_numbers) * raster.width * raster.height)
-    scratch = ReservedScratch(_scratch_folder(folder))
+    scratch = DiskScratch(_scratch_folder(folder))
     frames = _read_frames(job, raster, scratch, report)  # (T,H,W,3) uint8
     estimate = estimate_depth(frames, job.settings, pixel_aspect=raster.pixel_aspect,
                               focal_px=known_focal_px(job.settings, raster), first_frame=job.first_frame,
@@ -242,21 +242,6 @@ def _check_disk_space(folder: Path, pixels: int) -> None:
                                            f"{free / 1e6:.0f} MB left.")
 
 
-class ReservedScratch(DiskScratch):
-    """Scratch that takes its room on the disk at once.
-
-    A memory-mapped file begins as a hole; filling it on a full disk would kill the process (SIGBUS) instead of
-    raising an error. Windows never makes holes, and macOS has no such call.
-    """
-
-    def allocate(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
-        array = super().allocate(name, shape, dtype)
-        if hasattr(os, "posix_fallocate"):
-            with open(array.filename, "r+b") as stream:
-                os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
-        return array
-
-
 def _scratch_folder(folder: JobFolder) -> Path:
     return folder.cache / "scratch"
 
@@ -307,11 +292,8 @@ def error_with_code(error: Exception) -> StereoDiffError:
         return error
     if isinstance(error, MemoryError) or _is_memory_error_of_a_library(error):
         return StereoDiffError("out_of_memory", "The solve needed more memory than there is.")
-    if isinstance(error, OSError) and error.errno in FULL_DISK:
-        return StereoDiffError("disk_full", "The disk filled up during the solve.")
-    if isinstance(error, OSError) and error.errno in UNWRITABLE:
-        return StereoDiffError("output_not_writable", f"{error.filename or 'A file'} cannot be written: "
-                                                      f"{error.strerror}.")
+    if isinstance(error, OSError) and error.errno in WRITE_REFUSALS:
+        return write_refusal(error, error.filename or "a file of the job")
     kind = type(error)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
     return StereoDiffError("internal_error", f"There was a {name}; the log has the details.")

@@ -11,10 +11,10 @@ import pytest
 
 from stereodiff_blender.engine.contract import JobFolder, Settings, StereoDiffError
 from stereodiff_blender.engine.frames import Raster
+from stereodiff_blender.engine.scratch import DiskScratch
 from stereodiff_blender.engine.stereo import CameraSolution
 from stereodiff_blender.engine.worker import (
     EventReport,
-    ReservedScratch,
     error_with_code,
     known_focal_px,
     plan_of,
@@ -125,6 +125,6 @@ def test_points_take_the_colour_of_their_first_sight():
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="room cannot be reserved here")
 def test_scratch_takes_its_room_at_once(tmp_path):
-    array = ReservedScratch(tmp_path / "scratch").allocate("depth", (50, 100, 100), np.float32)
+    array = DiskScratch(tmp_path / "scratch").allocate("depth", (50, 100, 100), np.float32)
     assert not array.any()
     assert os.stat(array.filename).st_blocks * 512 >= array.nbytes

@@ -1,0 +1,49 @@
+"""What can go wrong and what should be known, as codes: part of the contract.
+
+Standard library only. stereodiff_blender.messages gives every code its sentence and its remedy.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+ERROR_CODES = frozenset({
+    "clip_missing", "clip_unreadable", "clip_empty", "clip_truncated", "clip_too_short", "clip_too_small",
+    "clip_frozen", "sequence_gap", "frame_range_invalid", "settings_invalid", "job_invalid", "job_missing",
+    "output_not_writable", "output_in_use", "disk_full", "out_of_memory", "runtime_missing", "runtime_broken",
+    "torch_missing", "device_unavailable", "engine_unavailable", "camera_unsolved", "result_invalid",
+    "worker_died", "cancelled", "internal_error",
+})
+WARNING_CODES = frozenset({
+    "rotation_only", "static_camera", "low_coverage", "low_texture", "weak_focal", "focal_assumed",
+    "large_motion", "little_parallax", "frames_unsolved", "high_residual",
+})
+
+
+class StereoDiffError(Exception):
+    """An error the artist can act on.
+
+    code: one of ERROR_CODES; stereodiff_blender.messages gives its sentence and remedy.
+    message: the particulars of this case (which file, which frame), one sentence.
+    """
+
+    def __init__(self, code: str, message: str):
+        if code not in ERROR_CODES:
+            raise ValueError(f"unknown error code {code!r}")
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+_FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
+_LOCKED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST})
+WRITE_REFUSALS = _FULL_DISK | _LOCKED
+"""Error numbers that the system answers with when a file or folder cannot be written."""
+
+
+def write_refusal(error: OSError, path: str | os.PathLike) -> StereoDiffError:
+    """What the system's refusal to write path means: "disk_full" or "output_not_writable"."""
+    if error.errno in _FULL_DISK:
+        return StereoDiffError("disk_full", f"No space left for {path}.")
+    return StereoDiffError("output_not_writable", f"{path} cannot be written: {error.strerror or error}.")

@@ -69,15 +69,16 @@ def lens_from_intrinsics(intrinsics, size, pixel_aspect: float, sensor_mm: float
     return Lens(fx * sensor_mm / width, (width / 2 - cx) / width, (cy - height / 2) / width / pixel_aspect)
 
 
-def camera_rays(columns, rows, intrinsics) -> np.ndarray:
-    """Rays of Blender's camera through pixel centres, (len(rows), len(columns), 3), scaled to z = -1.
+def camera_rays(x, y, intrinsics) -> np.ndarray:
+    """Rays of Blender's camera through a grid of places in the picture, (len(y), len(x), 3), scaled to z = -1.
 
-    A ray times the z-depth of its pixel is the point, in the camera object's own space.
+    x, y: in pixels from the picture's left and top edge. A ray times the z-depth seen there is the point, in the
+    camera object's own space.
     """
     fx, fy, cx, cy = intrinsics
-    rays = np.empty((len(rows), len(columns), 3))
-    rays[..., 0] = (np.asarray(columns) + 0.5 - cx) / fx
-    rays[..., 1] = -(np.asarray(rows)[:, None] + 0.5 - cy) / fy
+    rays = np.empty((len(y), len(x), 3))
+    rays[..., 0] = (np.asarray(x) - cx) / fx
+    rays[..., 1] = -(np.asarray(y)[:, None] - cy) / fy
     rays[..., 2] = -1.0
     return rays
 
@@ -93,15 +94,19 @@ def ray_changes(intrinsics) -> tuple[np.ndarray, np.ndarray]:
     return scale, offset
 
 
-def sample_positions(length: int, step: int) -> np.ndarray:
-    """Pixels 0, step, 2 step ... and always the last one, so that a coarse grid still reaches the border."""
-    return np.unique(np.append(np.arange(0, length, step), length - 1))
+def grid_positions(length: int, step: int) -> np.ndarray:
+    """Where a grid over length pixels has its vertices, in pixels: centres of pixels, and the two edges.
+
+    The centres are those of every step-th pixel and of the last one, whatever the step.
+    """
+    pixels = np.unique(np.append(np.arange(0, length, step), length - 1))
+    return np.concatenate([[0.0], pixels + 0.5, [length]])
 
 
 def step_for_density(width: int, height: int, most_vertices: int) -> int:
     """Smallest step at which a grid over width x height pixels has at most most_vertices vertices."""
     step = 1
-    while len(sample_positions(width, step)) * len(sample_positions(height, step)) > most_vertices:
+    while len(grid_positions(width, step)) * len(grid_positions(height, step)) > most_vertices:
         step += 1
     return step
 

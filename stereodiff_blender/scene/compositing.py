@@ -16,18 +16,18 @@ def add_depth_pass(scene: bpy.types.Scene, imported, *, connect: bool = False) -
     """Add the depth sequence and its normalised disparity to the scene's compositor, or update them.
 
     imported: Imported with depth. Returns the socket of the normalised pass: 0..1 over the clip's one depth range,
-    near is 1, invalid depth 0. The image node beside it gives z-depth in scene units.
+    near is 1, invalid depth 0, stretched to the render's size. The image node beside it gives z-depth in scene units.
     connect: make it the compositor's picture; else the output stays as it is. Raises ValueError without depth.
     """
     if "depth" not in imported.images:
         raise ValueError("this result has no depth: its camera only turned or stood still")
     tree = _compositor_tree(scene)
-    normalized = _find(tree, imported, "depth pass") or _build(tree, imported)
+    fitted = _find(tree, imported, "depth pass") or _build(tree, imported)
     _configure(tree, imported)
     if connect:
         _switch_on(scene)
-        tree.links.new(normalized.outputs[0], _output_node(tree).inputs[0])
-    return normalized.outputs[0]
+        tree.links.new(fitted.outputs[0], _output_node(tree).inputs[0])
+    return fitted.outputs[0]
 
 
 def refresh_depth_pass(scene: bpy.types.Scene, imported) -> None:
@@ -46,12 +46,15 @@ def _build(tree: bpy.types.NodeTree, imported) -> bpy.types.Node:
     normalized = add_node(tree, _kind("MapRange"), (left + 400, top), "Near is 1")
     setattr(normalized, "use_clamp" if hasattr(normalized, "use_clamp") else "clamp", True)
     feed(tree, normalized, disparity.outputs[0])
-    parts = {"depth frame": frame, "depth picture": picture, "depth disparity": disparity, "depth pass": normalized}
+    fitted = _add_fit(tree, (left + 580, top))
+    feed(tree, fitted, normalized.outputs[0])
+    parts = {"depth frame": frame, "depth picture": picture, "depth disparity": disparity,
+             "depth range": normalized, "depth pass": fitted}
     for part, node in parts.items():
         tag(node, imported.shot, part)
         if node is not frame:
             node.parent = frame
-    return normalized
+    return fitted
 
 
 def _configure(tree: bpy.types.NodeTree, imported) -> None:
@@ -60,8 +63,9 @@ def _configure(tree: bpy.types.NodeTree, imported) -> None:
     if picture is not None:
         picture.image = imported.images["depth"]
         play_product(picture, imported.shot)
-    low, high = disparity_range(*imported.result.depth_range)
-    feed(tree, _find(tree, imported, "depth pass"), None, low, high, 0.0, 1.0)
+    normalized = _find(tree, imported, "depth range")
+    if normalized is not None:
+        feed(tree, normalized, None, *disparity_range(*imported.result.depth_range), 0.0, 1.0)
 
 
 def _find(tree: bpy.types.NodeTree, imported, part: str) -> bpy.types.Node | None:
@@ -81,6 +85,16 @@ def _free_corner(tree: bpy.types.NodeTree) -> tuple[float, float]:
 def _kind(name: str) -> str:
     """Node type of Math and Map Range: 5.0 shares the shader's, 4.2 has only its own."""
     return f"{'ShaderNode' if bpy.app.version >= (5, 0, 0) else 'CompositorNode'}{name}"
+
+
+def _add_fit(tree: bpy.types.NodeTree, location) -> bpy.types.Node:
+    """A node that stretches the working raster over the render, which is as large as the clip."""
+    node = add_node(tree, "CompositorNodeScale", location, "Fit to Render")
+    if bpy.app.version >= (5, 0, 0):
+        node.inputs["Type"].default_value, node.inputs["Frame Type"].default_value = "Render Size", "Stretch"
+    else:
+        node.space, node.frame_method = "RENDER_SIZE", "STRETCH"
+    return node
 
 
 def _existing_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:

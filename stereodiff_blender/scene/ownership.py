@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 import bpy
 
+from .animation import clear_animation
 from .shot import Shot
 
 TAG = "stereodiff"
@@ -56,21 +57,25 @@ def _make_collection(name: str) -> bpy.types.Collection:
 
 
 def claim_object(collection: bpy.types.Collection, shot: Shot, part: str, data: bpy.types.ID | None):
-    """The footage's object for a part: in the collection, showing data."""
-
-    def make(name: str) -> bpy.types.Object:
-        made = bpy.data.objects.new(name, data)
-        collection.objects.link(made)
-        return made
-
-    found = claim(collection.objects, shot, part, make)
-    found.data = data
-    return found
+    """The footage's object for a part, showing data; wherever the artist keeps it, at first in the collection."""
+    found = find(collection.objects, shot, part)
+    thing = found or claim(bpy.data.objects, shot, part, lambda name: bpy.data.objects.new(name, data))
+    if not thing.users_collection:
+        collection.objects.link(thing)
+    thing.data = data
+    tag(thing, shot, part)
+    return thing
 
 
 def remove_depth(shot: Shot) -> None:
     """Take away what an earlier import made from depth, for a result that has none. What is used elsewhere stays."""
     for blocks in (bpy.data.objects, bpy.data.meshes, bpy.data.materials, bpy.data.node_groups, bpy.data.images):
         for block in [b for b in blocks if part_of(b, shot) in DEPTH_PARTS and b.library is None]:
-            if block.users == 0 or isinstance(block, bpy.types.Object):
-                blocks.remove(block)
+            if isinstance(block, bpy.types.Object) or block.users == 0:
+                _remove(blocks, block)
+
+
+def _remove(blocks, block: bpy.types.ID) -> None:
+    if not isinstance(block, bpy.types.Image):  # the one kind that has no animation
+        clear_animation(block)
+    blocks.remove(block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from .. import camera_math
 from ..engine.contract import JobFolder, Result, StereoDiffError
 
 DEFAULT_SENSOR_MM = 36.0
+LAST_NUMBER = re.compile(r"\d+(?!.*\d)")
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Shot:
 
     name: for people, of the footage. key: which footage this is; an import of the same key replaces the one before.
     start: scene frame at which the clip shows its frame 1.
+    sensor_mm: width of the sensor, the known one or Blender's usual 36 mm.
     """
 
     result: Result
@@ -86,7 +89,8 @@ def read_shot(folder: Path, clip: bpy.types.MovieClip | None) -> tuple[Shot, bpy
     sensor_mm = job_folder.read_job().settings.sensor_mm or DEFAULT_SENSOR_MM
     _check_raster(job_folder.path, result)
     clip = clip or _find_clip(result) or _load_clip(result)
-    shot = Shot(result, job_folder.path.absolute(), Path(result.clip.path).stem, _footage(result.clip.path),
+    name = clip.name.removesuffix(Path(result.clip.path).suffix)
+    shot = Shot(result, job_folder.path.absolute(), name, _footage(result.clip.path),
                 clip.frame_start, sensor_mm)
     return shot, clip
 
@@ -116,12 +120,16 @@ def _find_clip(result: Result) -> bpy.types.MovieClip | None:
 
 
 def _shows(clip: bpy.types.MovieClip, result: Result) -> bool:
-    path, wanted = Path(bpy.path.abspath(clip.filepath)).resolve(), Path(result.clip.path).resolve()
+    path = Path(bpy.path.abspath(clip.filepath, library=clip.library)).resolve()
+    wanted = Path(result.clip.path).resolve()
     if path == wanted:
         return True
-    same_sequence = path.parent == wanted.parent and path.suffix == wanted.suffix \
-        and path.stem.rstrip("0123456789") == wanted.stem.rstrip("0123456789")
-    return result.clip.kind == "sequence" and same_sequence
+    return result.clip.kind == "sequence" and path.parent == wanted.parent and _pattern(path) == _pattern(wanted)
+
+
+def _pattern(path: Path) -> str:
+    """File name of a sequence without its number."""
+    return LAST_NUMBER.sub("#", path.stem) + path.suffix
 
 
 def _load_clip(result: Result) -> bpy.types.MovieClip:

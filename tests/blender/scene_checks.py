@@ -1,0 +1,101 @@
+"""Reading back what an import made, for the tests of stereodiff_blender/scene."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+import numpy as np
+from job_folder import Example, camera_to_world, intrinsics
+
+BLOCKS = ("actions", "cameras", "collections", "images", "materials", "meshes", "movieclips", "node_groups", "objects",
+          "scenes", "worlds")
+
+
+def datablocks() -> dict[str, list[str]]:
+    """Names of everything in the file, by kind."""
+    return {kind: sorted(block.name for block in getattr(bpy.data, kind)) for kind in BLOCKS}
+
+
+def orphans() -> list[str]:
+    return [block.name for kind in BLOCKS for block in getattr(bpy.data, kind) if block.users == 0]
+
+
+def show_frame(frame: int) -> bpy.types.Depsgraph:
+    bpy.context.scene.frame_set(frame)
+    return bpy.context.evaluated_depsgraph_get()
+
+
+def evaluated_mesh(thing: bpy.types.Object) -> tuple[np.ndarray, list[tuple[int, ...]]]:
+    """Vertices (N,3) in object space and the faces, at the frame shown."""
+    evaluated = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    mesh = evaluated.to_mesh()
+    vertices = np.empty(3 * len(mesh.vertices), np.float32)
+    mesh.vertices.foreach_get("co", vertices)
+    faces = [tuple(face.vertices) for face in mesh.polygons]
+    evaluated.to_mesh_clear()
+    return vertices.reshape(-1, 3), faces
+
+
+def set_input(thing: bpy.types.Object, name: str, value) -> None:
+    """Set an input of the geometry nodes modifier as the artist does in its panel."""
+    modifier = thing.modifiers[0]
+    socket = next(s for s in modifier.node_group.interface.items_tree if s.name == name and s.in_out == "INPUT")
+    if hasattr(modifier, "properties"):
+        getattr(modifier.properties.inputs, socket.identifier).value = value
+    else:
+        modifier[socket.identifier] = value
+    thing.update_tag()
+    bpy.context.view_layer.update()
+
+
+def projected(example: Example, index: int, points: np.ndarray) -> np.ndarray:
+    """(N,2) pixels of the clip where the engine's camera sees world points (N,3), by the pinhole formula alone."""
+    fx, fy, cx, cy = intrinsics(example, index)
+    pose = camera_to_world(example, index)
+    x, y, z = ((points - pose[:3, 3]) @ pose[:3, :3]).T
+    return np.stack([fx * x / z + cx, fy * y / z + cy], axis=-1) * np.divide(example.clip, example.raster)
+
+
+def prepare_render(scene: bpy.types.Scene, path: Path) -> None:
+    """Few rays, no denoising, plain linear floats on disk."""
+    scene.render.engine = "CYCLES"
+    scene.cycles.device, scene.cycles.samples, scene.cycles.use_denoising = "CPU", 4, False
+    if hasattr(scene.render, "compositor_device"):
+        scene.render.compositor_device = "CPU"
+    settings = scene.render.image_settings
+    if hasattr(settings, "media_type"):
+        settings.media_type = "IMAGE"
+    settings.file_format, settings.color_depth = "OPEN_EXR", "32"
+    scene.render.filepath = str(path)
+
+
+def render(scene: bpy.types.Scene, path: Path, frame: int) -> np.ndarray:
+    """(H,W,3) scene-linear, row 0 at the top."""
+    prepare_render(scene, path)
+    scene.frame_set(frame)
+    bpy.ops.render.render(write_still=True)
+    return read_linear(path)
+
+
+def read_linear(path: Path) -> np.ndarray:
+    """A picture as Blender sees it, scene-linear, (H,W,3), row 0 at the top."""
+    image = bpy.data.images.load(str(path), check_existing=False)
+    if image.colorspace_settings.name == "sRGB":
+        image.colorspace_settings.name = "Non-Color"
+        pixels = _linear_from_srgb(_pixels(image))
+    else:
+        pixels = _pixels(image)
+    bpy.data.images.remove(image)
+    return pixels
+
+
+def _pixels(image: bpy.types.Image) -> np.ndarray:
+    width, height = image.size
+    pixels = np.empty(4 * width * height, np.float32)
+    image.pixels.foreach_get(pixels)
+    return pixels.reshape(height, width, 4)[::-1, :, :3]
+
+
+def _linear_from_srgb(value: np.ndarray) -> np.ndarray:
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)

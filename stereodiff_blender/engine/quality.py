@@ -61,7 +61,7 @@ def flicker(depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray, 
     z-depth should be z' and is found to be d'. With e = ln(d' / z'), the second temporal difference is
     e(t - 1) + e(t + 1): zero on exact depth under any camera move, untouched by a global scale, and blind to slow
     drift. Returned is 100 * RMS / sqrt(6) over a grid of pixels of all frames, which for white noise is its standard
-    deviation.
+    deviation. Where a neighbour frame shows an edge, an occlusion or something moving instead, there is no sample.
 
     depth: (T,H,W) > 0. confidence, motion_mask: (T,H,W). camera_to_world: (T,4,4). intrinsics: (T,4).
     """
@@ -69,8 +69,8 @@ def flicker(depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray, 
     for index in range(1, len(depth) - 1):
         rows, cols = _static_grid(confidence[index], motion_mask[index])
         points = _world_points(depth[index], rows, cols, camera_to_world[index], intrinsics[index])
-        before = _log_error(depth, points, index - 1, camera_to_world, intrinsics)
-        after = _log_error(depth, points, index + 1, camera_to_world, intrinsics)
+        before, after = (_log_error(depth[k], motion_mask[k], points, camera_to_world[k], intrinsics[k])
+                         for k in (index - 1, index + 1))
         same_surface = np.maximum(np.abs(before), np.abs(after)) < OTHER_SURFACE
         second_difference = (before + after)[same_surface]
         squares += float((second_difference**2).sum())
@@ -113,28 +113,32 @@ def _world_points(depth, rows, cols, camera_to_world, intrinsics) -> np.ndarray:
     return points @ camera_to_world[:3, :3].T + camera_to_world[:3, 3]
 
 
-def _log_error(depth, points, index, camera_to_world, intrinsics) -> np.ndarray:
-    """ln(found / expected) z-depth of world points in a frame, (n,); infinite where it does not see them."""
-    pose = invert_rigid(camera_to_world[index])
+def _log_error(depth, motion_mask, points, camera_to_world, intrinsics) -> np.ndarray:
+    """ln(found / expected) z-depth of world points in one frame, (n,); infinite where it does not show them."""
+    pose = invert_rigid(camera_to_world)
     local = points @ pose[:3, :3].T + pose[:3, 3]
     error = np.full(len(points), np.inf)
     front = local[:, 2] > 1e-6
-    pixels = project(local[front], intrinsics[index])
-    found = _bilinear(depth[index], pixels)
+    found = _lookup(depth, motion_mask, project(local[front], intrinsics))
     seen = found > 0
     error[np.flatnonzero(front)[seen]] = np.log(found[seen] / local[front][seen, 2])
     return error
 
 
-def _bilinear(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Inverse of the interpolated inverse: depth at (n,2) pixels, interpolated in disparity; 0 outside the image."""
-    height, width = image.shape
+def _lookup(depth: np.ndarray, motion_mask: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Depth at (n,2) pixels, interpolated in disparity, in which a plane is linear; 0 where the picture does not tell:
+    outside, on something that moves, and between two surfaces, where the mean of both is neither."""
+    height, width = depth.shape
     x, y = pixels[:, 0] - 0.5, pixels[:, 1] - 0.5
     inside = (x >= 0) & (y >= 0) & (x < width - 1) & (y < height - 1)
     col, row = np.floor(x[inside]).astype(int), np.floor(y[inside]).astype(int)
     a, b = x[inside] - col, y[inside] - row
-    corner = [1.0 / image[row + dr, col + dc].astype(np.float64) for dr in (0, 1) for dc in (0, 1)]
-    disparity = (1 - b) * ((1 - a) * corner[0] + a * corner[1]) + b * ((1 - a) * corner[2] + a * corner[3])
+    corners = [(row + down, col + right) for down in (0, 1) for right in (0, 1)]
+    weights = ((1 - b) * (1 - a), (1 - b) * a, b * (1 - a), b * a)
+    disparities = np.stack([1.0 / depth[corner].astype(np.float64) for corner in corners])
+    is_still = ~np.any([motion_mask[corner] > 0 for corner in corners], axis=0)
+    is_one_surface = disparities.max(axis=0) < disparities.min(axis=0) * (1 + OTHER_SURFACE)
     found = np.zeros(len(pixels))
-    found[inside] = 1.0 / disparity
+    mean = sum(weight * disparity for weight, disparity in zip(weights, disparities, strict=True))
+    found[inside] = np.where(is_still & is_one_surface, 1.0 / mean, 0.0)
     return found

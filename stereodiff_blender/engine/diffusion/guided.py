@@ -8,6 +8,7 @@ changes are stage 1's business (paper, section 3.1: stage 2 acts as a low-pass f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -18,22 +19,23 @@ from ..geometry import camera_matrix, relative_pose
 from ..report import Report
 from ..scratch import Scratch
 
-STATIC_OFFSETS = (-4, -3, -2, -1, 1, 2, 3, 4)
+STATIC_OFFSETS = (-6, -4, -3, -2, -1, 1, 2, 3, 4, 6)
 MOVING_OFFSETS = (-2, -1, 1, 2)
 PASSES = 2
 COLOUR_SIGMA = 12.0
 """Grey levels by which two views of one thing may differ."""
-RANGE_SIGMA = 0.12
+RANGE_SIGMA = 0.16
 """Relative depth by which two measurements of one thing may differ."""
+SLOPE = 0.03
+"""Relative change of disparity over half a pixel that a single surface may have."""
 CONFIDENCE_FLOOR = 0.15
 """Weight of a pixel without any confidence against one with full confidence."""
 CONSISTENT_PX, CONSISTENT_SHARE = 1.0, 0.03
 LOW_PASS_STEP_PX = 8
 LOW_PASS_SIGMA = 3.0
 """Standard deviation in space of what counts as low frequency, in steps of LOW_PASS_STEP_PX."""
-LOW_PASS_CUTOFF = 0.12
-"""Cycles per frame below which nothing may change."""
-LOW_PASS_REACH = 12
+LOW_PASS_CUTOFF, LOW_PASS_REACH = 0.14, 24
+"""Half-amplitude frequency in cycles per frame and half-width in frames: everything below 0.1 cycles passes whole."""
 MIN_DISPARITY = 1e-9
 
 
@@ -52,8 +54,11 @@ class _Clip:
         return cv2.cvtColor(np.ascontiguousarray(self.frames[index]), cv2.COLOR_RGB2GRAY).astype(np.float32)
 
     def view(self, index: int, log_disparity: np.ndarray) -> np.ndarray:
-        """(H,W,4) float32: log disparity, grey, confidence, moving; looked up together."""
-        planes = (log_disparity, self.grey(index), self.confidence[index], self.motion_mask[index])
+        """(H,W,4) float32: disparity, grey, confidence, moving; looked up together.
+
+        Disparity, because that of a plane is linear in the picture, so that looking up between pixels is exact.
+        """
+        planes = (np.exp(log_disparity), self.grey(index), self.confidence[index], self.motion_mask[index])
         return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=-1)
 
 
@@ -64,7 +69,7 @@ def refine_guided(frames: np.ndarray, depth: np.ndarray, confidence: np.ndarray,
 
     frames: (T,H,W,3) uint8. depth: (T,H,W) > 0. confidence: (T,H,W) in [0,1]. motion_mask: (T,H,W), 1 = moving.
     camera_to_world: (T,4,4). intrinsics: (T,4). flow: of the same frames. Arrays may be memory-mapped; a window of
-    nine frames is in memory at a time. Raises ValueError if the shapes do not fit.
+    thirteen frames is in memory at a time. Raises ValueError if the shapes do not fit.
     """
     if not depth.shape == confidence.shape == motion_mask.shape == frames.shape[:3]:
         raise ValueError(f"frames {frames.shape}, depth {depth.shape}, confidence {confidence.shape} and motion mask "
@@ -72,13 +77,12 @@ def refine_guided(frames: np.ndarray, depth: np.ndarray, confidence: np.ndarray,
     clip = _Clip(frames, confidence, motion_mask, camera_to_world, intrinsics, flow)
     count = len(depth)
     report.stage("refine", count * (PASSES + 1))
-    current = scratch.allocate("refined_start", depth.shape, np.float32)
+    current, following = (scratch.allocate(name, depth.shape, np.float32) for name in ("refined_even", "refined_odd"))
     for index in range(count):
         np.log(1.0 / depth[index], out=current[index])
     for turn in range(PASSES):
-        following = scratch.allocate(f"refined_pass{turn}", depth.shape, np.float32)
         _average_frames(clip, current, following, lambda done, base=turn * count: report.progress(base + done))
-        current = following
+        current, following = following, current
     return _restore_low_frequencies(depth, current, lambda done: report.progress(PASSES * count + done))
 
 
@@ -99,57 +103,74 @@ def _average_frames(clip: _Clip, source: np.ndarray, target: np.ndarray, tick) -
 
 def _average(clip: _Clip, views: dict[int, np.ndarray], index: int) -> np.ndarray:
     own = views[index]
+    log_disparity = np.log(own[..., 0])
     total_weight = own[..., 2] + CONFIDENCE_FLOOR
-    total = total_weight * own[..., 0]
+    total = total_weight * log_disparity
     for offset in STATIC_OFFSETS:
         if index + offset in views:
-            value, weight = _static_opinion(clip, views, index, index + offset)
+            value, weight = _static_opinion(clip, views, log_disparity, index, index + offset)
             total += weight * value
             total_weight += weight
     moving = own[..., 3] > 0.5
     if moving.any():
-        total[moving], total_weight[moving] = _moving_total(clip, views, index, moving)
+        total[moving], total_weight[moving] = _moving_total(clip, views, log_disparity, index, moving)
     return total / total_weight
 
 
-def _moving_total(clip: _Clip, views: dict[int, np.ndarray], index: int, moving: np.ndarray):
+def _moving_total(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np.ndarray, index: int,
+                  moving: np.ndarray):
     """Sums of weighted values and of weights of the moving pixels, each (n,)."""
-    own = views[index]
     total_weight = np.ones(int(moving.sum()), np.float32)
-    total = own[..., 0][moving].copy()
+    total = log_disparity[moving]
     for offset in MOVING_OFFSETS:
         if index + offset in views:
-            value, weight = _moving_opinion(clip, views, index, index + offset)
+            value, weight = _moving_opinion(clip, views, log_disparity, index, index + offset)
             total += (weight * value)[moving]
             total_weight += weight[moving]
     return total, total_weight
 
 
-def _static_opinion(clip: _Clip, views: dict[int, np.ndarray], i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
+def _static_opinion(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np.ndarray, i: int,
+                    j: int) -> tuple[np.ndarray, np.ndarray]:
     """What frame j says about the log disparity of frame i's pixels if nothing moves, and its weight; (H,W)."""
     own = views[i]
-    columns, rows = _reproject(clip, i, j, np.exp(own[..., 0]))
-    there = cv2.remap(views[j], columns - 0.5, rows - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT,
-                      borderValue=(0.0, 0.0, 0.0, 1.0))
-    value, is_in_front = _carry_back(clip, i, j, columns, rows, np.exp(there[..., 0]))
-    weight = (there[..., 2] + CONFIDENCE_FLOOR) * _likeness(there[..., 1] - own[..., 1], value - own[..., 0])
-    weight *= is_in_front & (there[..., 3] < 0.5)
+    columns, rows = _reproject(clip, i, j, own[..., 0])
+    there = _look_up(views[j], columns - 0.5, rows - 0.5)
+    value, is_in_front = _carry_back(clip, i, j, columns, rows, there[..., 0])
+    weight = (there[..., 2] + CONFIDENCE_FLOOR) * _likeness(there[..., 1] - own[..., 1], value - log_disparity)
+    weight *= is_in_front & _is_inside(columns, rows) & (there[..., 3] < 0.5)
     return value, weight
 
 
-def _moving_opinion(clip: _Clip, views: dict[int, np.ndarray], i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
+def _look_up(view: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A view (H,W,4) between its pixels; at a depth edge the nearest pixel's disparity, not a mean of two surfaces."""
+    there = cv2.remap(view, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    nearest = cv2.remap(np.ascontiguousarray(view[..., 0]), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    is_mixed = np.abs(there[..., 0] - nearest) > SLOPE * nearest
+    there[..., 0][is_mixed] = nearest[is_mixed]
+    return there
+
+
+def _moving_opinion(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np.ndarray, i: int,
+                    j: int) -> tuple[np.ndarray, np.ndarray]:
     """What frame j says about the log disparity of frame i's moving pixels, and its weight; (H,W)."""
     own, field = views[i], clip.flow.between(i, j)
     there = sample(views[j], field)
-    weight = _likeness(there[..., 1] - own[..., 1], there[..., 0] - own[..., 0]) / np.float32(abs(i - j))
+    value = np.log(np.maximum(there[..., 0], MIN_DISPARITY))
+    weight = _likeness(there[..., 1] - own[..., 1], value - log_disparity) / np.float32(abs(i - j))
     length = cv2.magnitude(field[..., 0], field[..., 1])
     weight *= (clip.flow.consistency(i, j) < CONSISTENT_PX + CONSISTENT_SHARE * length) & (there[..., 3] > 0.5)
-    return there[..., 0], weight
+    return value, weight
 
 
 def _likeness(grey_difference: np.ndarray, log_difference: np.ndarray) -> np.ndarray:
     """Gaussian weight in colour and in range."""
     return np.exp(-0.5 * ((grey_difference / COLOUR_SIGMA) ** 2 + (log_difference / RANGE_SIGMA) ** 2))
+
+
+def _is_inside(columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    height, width = columns.shape
+    return (columns >= 0.5) & (columns <= width - 0.5) & (rows >= 0.5) & (rows <= height - 0.5)
 
 
 def _reproject(clip: _Clip, i: int, j: int, disparity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -188,29 +209,44 @@ def _carry_back(clip: _Clip, i: int, j: int, columns: np.ndarray, rows: np.ndarr
 def _restore_low_frequencies(depth: np.ndarray, log_disparity: np.ndarray, tick) -> np.ndarray:
     """Take from log_disparity (T,H,W) the slow part of its difference to depth; turn it into depth, in place."""
     count, height, width = depth.shape
-    size = (max(1, width // LOW_PASS_STEP_PX), max(1, height // LOW_PASS_STEP_PX))
-    change = np.stack([_coarse(log_disparity[k] + np.log(depth[k]), size) for k in range(count)])  # (T,h,w)
-    slow = low_pass_in_time(change)
+    change: dict[int, np.ndarray] = {}
     for index in range(count):
-        correction = cv2.resize(slow[index], (width, height), interpolation=cv2.INTER_LINEAR)
+        # A frame's change is taken before the frame is turned into depth, and kept while a mirror may ask for it.
+        for k in range(index, min(index + LOW_PASS_REACH + 1, count)):
+            if k not in change:
+                change[k] = _coarse(log_disparity[k] + np.log(depth[k]))
+        change.pop(index - LOW_PASS_REACH - 1, None)
+        correction = cv2.resize(slow_part(change, index, count), (width, height), interpolation=cv2.INTER_LINEAR)
         np.exp(correction - log_disparity[index], out=log_disparity[index])
         tick(index + 1)
     return log_disparity
 
 
-def _coarse(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _coarse(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape
+    size = (max(1, width // LOW_PASS_STEP_PX), max(1, height // LOW_PASS_STEP_PX))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return cv2.GaussianBlur(small, (0, 0), LOW_PASS_SIGMA, borderType=cv2.BORDER_REFLECT)
 
 
-def low_pass_in_time(signal: np.ndarray) -> np.ndarray:
-    """Frequencies of a (T,...) float32 signal below LOW_PASS_CUTOFF: a windowed sinc, mirrored at both ends.
+def slow_part(signal: Mapping[int, np.ndarray] | np.ndarray, index: int, count: int):
+    """What the frequencies below 0.1 cycles per frame are at one frame of a signal of `count` frames.
 
-    A clip shorter than the window is mirrored as often as it takes.
+    signal: value by frame index, wanted within LOW_PASS_REACH of index. A windowed sinc; the signal goes on mirrored
+    at both ends, as often as it takes.
     """
+    offsets = range(-LOW_PASS_REACH, LOW_PASS_REACH + 1)
+    around = zip(_low_pass_kernel(), offsets, strict=True)
+    return sum(weight * signal[_mirrored(index + offset, count)] for weight, offset in around)
+
+
+def _low_pass_kernel() -> np.ndarray:
     taps = np.arange(-LOW_PASS_REACH, LOW_PASS_REACH + 1)
-    kernel = 2 * LOW_PASS_CUTOFF * np.sinc(2 * LOW_PASS_CUTOFF * taps) * np.hamming(len(taps))
-    kernel = (kernel / kernel.sum()).astype(np.float32)
-    padding = [(LOW_PASS_REACH, LOW_PASS_REACH)] + [(0, 0)] * (signal.ndim - 1)
-    padded = np.pad(signal, padding, mode="symmetric")
-    return sum(kernel[k] * padded[k:k + len(signal)] for k in range(len(taps)))
+    kernel = np.sinc(2 * LOW_PASS_CUTOFF * taps) * np.hamming(len(taps))
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+def _mirrored(index: int, count: int) -> int:
+    """Index in 0..count-1 of a signal that goes on as ... 1 0 0 1 ... n n ... beyond its ends."""
+    turn = index % (2 * count)
+    return min(turn, 2 * count - 1 - turn)

@@ -18,7 +18,8 @@ from .. import CameraSolution, StereoResult
 from .edge_aware import boundary_confidence, smooth_along_surfaces
 from .motion import find_moving, neighbours_of, vote
 from .moving_depth import Mover, Standing, label_movers, link_movers, measure_standing, smooth_tracks
-from .sources import DepthLimits, depth_limits, interpolated_disparity, select_sources
+from .sky import SkyCandidate, find_plain_sky, is_sky
+from .sources import DepthLimits, depth_limits, interpolated_disparity, point_depths, select_sources
 from .triangulation import Triangulation, induced_flow, transfer_between, triangulate
 from .trust import assess, texture_of
 
@@ -29,9 +30,11 @@ PRECISION = 0.02
 """Relative standard deviation of disparity that halves a measurement's confidence."""
 MOVING_CONFIDENCE = 0.1
 FILLED_CONFIDENCE = 0.4
+PLAIN_SKY_SUPPORT = 0.5
+"""Evidence for plain sky: a sign or two, no measurement."""
 LOW_COVERAGE = 0.5
 LARGE_MOTION = 0.25
-UNTRUSTED, TRUSTED_STATIC, SKY = 0, 1, 2
+UNTRUSTED, TRUSTED_STATIC, SKY, PLAIN_SKY = 0, 1, 2, 3
 LATENESS = 2
 """Frames that a vote lags behind, so that all its voters are known."""
 
@@ -67,21 +70,23 @@ class _Survey:
     """What the first pass leaves for the later ones, (T,H,W) each.
 
     disparity: float32, within the limits. uncertainty: float16 sigma / disparity. status: uint8 UNTRUSTED,
-    TRUSTED_STATIC or SKY. found: uint8 motion of single frames. mask: uint8 motion after the vote.
-    labels: uint16 connected regions of the mask.
+    TRUSTED_STATIC, SKY (seen to lie beyond the limits) or PLAIN_SKY (too even to be matched). even: uint8 what may
+    be plain sky. found: uint8 motion of single frames. mask: uint8 motion after the vote. labels: uint16 connected
+    regions of the mask.
     """
 
     disparity: np.ndarray
     uncertainty: np.ndarray
     status: np.ndarray
+    even: np.ndarray
     found: np.ndarray
     mask: np.ndarray
     labels: np.ndarray
 
     @classmethod
     def allocate(cls, scratch: Scratch, shape: tuple[int, int, int]) -> _Survey:
-        kinds = {"disparity": np.float32, "uncertainty": np.float16, "status": np.uint8, "found": np.uint8,
-                 "mask": np.uint8, "labels": np.uint16}
+        kinds = {"disparity": np.float32, "uncertainty": np.float16, "status": np.uint8, "even": np.uint8,
+                 "found": np.uint8, "mask": np.uint8, "labels": np.uint16}
         return cls(**{name: scratch.allocate(f"stereo_{name}", shape, kind) for name, kind in kinds.items()})
 
 
@@ -103,13 +108,17 @@ def _survey_frames(frames, cameras, masks, flow, limits, survey, report) -> list
     count = len(frames)
     sources = select_sources(cameras, *frames.shape[1:3])
     movers: list[list[Mover]] = []
+    candidates: list[SkyCandidate] = []
     for index in range(count + LATENESS):
         if index < count:
             measured = _triangulate_frame(index, sources[index], cameras, flow, limits, frames.shape[1:3])
-            _judge(index, frames[index], measured, len(sources[index]), cameras, flow, limits, survey)
+            candidates.append(_judge(index, frames[index], measured, len(sources[index]), cameras, flow, limits,
+                                     survey))
             report.progress(index + 1)
         if index >= LATENESS:
             movers.append(_settle_motion(index - LATENESS, masks, flow, survey, movers))
+    if is_sky(candidates):
+        _settle_sky(survey, limits)
     return movers
 
 
@@ -136,8 +145,9 @@ def _expected_flow(disparity, transfer) -> np.ndarray:
     return np.clip(induced_flow(disparity, transfer), -reach, reach)
 
 
-def _judge(index, frame, measured, source_count, cameras, flow, limits: DepthLimits, survey: _Survey) -> None:
-    """Note what one frame's triangulation is worth and where it hints at motion."""
+def _judge(index, frame, measured, source_count, cameras, flow, limits: DepthLimits,
+           survey: _Survey) -> SkyCandidate:
+    """Note what one frame's triangulation is worth and where it hints at motion; returns what may be plain sky."""
     texture = texture_of(frame)
     assessed = assess(measured, limits, source_count, texture)
     near = neighbours_of(index, len(survey.mask))
@@ -149,6 +159,8 @@ def _judge(index, frame, measured, source_count, cameras, flow, limits: DepthLim
     survey.uncertainty[index] = np.minimum(measured.sigma / disparity, 1e4)
     survey.status[index] = np.where(assessed.trusted, TRUSTED_STATIC, np.where(assessed.sky, SKY, UNTRUSTED))
     survey.found[index] = moving
+    survey.even[index], candidate = find_plain_sky(frame, texture, point_depths(cameras, index)[0])
+    return candidate
 
 
 def _settle_motion(index, masks, flow, survey: _Survey, movers: list[list[Mover]]) -> list[Mover]:
@@ -163,6 +175,13 @@ def _settle_motion(index, masks, flow, survey: _Survey, movers: list[list[Mover]
         return link_movers(index, labels, regions, [], None, None, first_new_track)
     return link_movers(index, labels, regions, movers[-1], survey.labels[index - 1], flow.between(index, index - 1),
                        first_new_track)
+
+
+def _settle_sky(survey: _Survey, limits: DepthLimits) -> None:
+    """Send what may be plain sky as far away as anything can be, whatever its flow seemed to say."""
+    for even, disparity, status in zip(survey.even, survey.disparity, survey.status, strict=True):
+        disparity[even > 0] = limits.disparity[0]
+        status[even > 0] = PLAIN_SKY
 
 
 # --- Second pass: fill, and measure where movers stand ----------------------------------------------------------
@@ -182,9 +201,10 @@ def _fill_frames(frames, survey: _Survey, movers, depth, confidence, report) -> 
 
 
 def _known_static(survey: _Survey, index: int) -> np.ndarray:
-    """Believed pixels clear of movers, whose outline flow blurs by a few pixels."""
+    """Measured pixels to be believed and clear of movers, whose outline flow blurs by a few pixels."""
     near_motion = cv2.dilate(survey.mask[index], np.ones((5, 5), np.uint8)) > 0
-    return (survey.status[index] != UNTRUSTED) & ~near_motion
+    status = survey.status[index]
+    return ((status == TRUSTED_STATIC) | (status == SKY)) & ~near_motion
 
 
 def _fill(frame, survey: _Survey, index: int, known) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -195,7 +215,12 @@ def _fill(frame, survey: _Survey, index: int, known) -> tuple[np.ndarray, np.nda
     certainty *= boundary_confidence(measured, known, radius=4, tolerance=0.08)
     smooth, support = smooth_along_surfaces(frame, measured, certainty, strength=120.0, edge_levels=8.0, rounds=3)
     share = np.minimum(1.5 * certainty, 1.0)
-    return share * measured + (1.0 - share) * smooth, certainty, support
+    disparity = share * measured + (1.0 - share) * smooth
+    # Only now: the outline of plain sky is sharp, and must not draw what stands before it into the distance.
+    plain_sky = survey.status[index] == PLAIN_SKY
+    disparity[plain_sky] = measured[plain_sky]
+    support[plain_sky] = PLAIN_SKY_SUPPORT
+    return disparity, certainty, support
 
 
 def _confidence(trusted, moving, certainty, support) -> np.ndarray:
@@ -215,7 +240,7 @@ def _stand(standings: list[Standing], labels, depth, limits: DepthLimits) -> Non
 
 
 def _warn(survey: _Survey, report: Report) -> None:
-    measured = [_known_static(survey, k).mean() for k in range(len(survey.mask))]
+    measured = [(_known_static(survey, k) | (survey.status[k] == PLAIN_SKY)).mean() for k in range(len(survey.mask))]
     coverage, moving = float(np.mean(measured)), float(np.mean([m.mean() for m in survey.mask]))
     if coverage < LOW_COVERAGE:
         report.warn("low_coverage", f"Only {100 * coverage:.0f} % of the picture could be measured; the rest is "

@@ -15,7 +15,7 @@ def spread(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     Pull-push interpolation (Grossman and Dally 1998). Zero everywhere if all weights are zero.
     """
     levels = [_Level(values * weights, weights)]
-    while min(levels[-1].weight.shape) > 2:
+    while max(levels[-1].weight.shape) > 2:
         levels.append(levels[-1].halved())
     filled = levels[-1].mean()
     for level in reversed(levels[:-1]):

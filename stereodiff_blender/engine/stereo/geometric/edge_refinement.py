@@ -1,9 +1,11 @@
 """Sharper depth borders, for the "high" preset: each pixel near a depth edge chooses between its neighbours' depths.
 
 Optical flow straddles object borders, so measured depth is some pixels fat there. Here every pixel of the border band
-is offered the disparities found a few pixels away in eight directions (as in PatchMatch stereo, Bleyer et al. 2011);
-each offer is judged by how well the picture, carried by it into the source frames, agrees with them, with the costs
-aggregated along the picture's own edges (cost-volume filtering, Rhemann et al. 2011). The best offer wins.
+is offered the farther disparities found a few pixels away in eight directions (as in PatchMatch stereo, Bleyer et al.
+2011); each offer is judged by how well the picture, carried by it into the source frames, agrees with them, with the
+costs aggregated along the picture's own edges (cost-volume filtering, Rhemann et al. 2011). The best offer wins.
+Nearer disparities are not offered: windowed matching errs by making the foreground fat, and beside a strong contour
+the windowed cost makes the same error again.
 
 PyTorch, on CPU and CUDA by the same code; this module is imported only when the preset asks for it.
 """
@@ -28,7 +30,7 @@ EDGE_RANGE = 0.08
 EDGE_WINDOW_PX = 9
 BAND_PX = 8
 TRUNCATION = 0.15
-MARGIN = 0.006
+MARGIN = 0.002
 """An offer must be cheaper by this much than the depth there already, so that plain surfaces stay untouched."""
 GUIDE_RADIUS_PX, GUIDE_EPSILON = 4, 1e-4
 
@@ -90,13 +92,18 @@ def _refine_frame(frames, cameras, depth, static, index: int, sources: list[int]
     best, lowest_cost = disparity.clone(), judge.cost(disparity[None])[0] - MARGIN
     offsets = [(reach * dy, reach * dx) for reach in REACHES_PX for dy, dx in DIRECTIONS]
     for start in range(0, len(offsets), BATCH):
-        batch = torch.stack([torch.where(_shifted(static, *offset), _shifted(disparity, *offset), disparity)
-                             for offset in offsets[start:start + BATCH]])  # (B,H,W)
+        batch = torch.stack([_offer(disparity, static, *offset) for offset in offsets[start:start + BATCH]])  # (B,H,W)
         cost, which = judge.cost(batch).min(dim=0)
         better = band & (cost < lowest_cost)
         best = torch.where(better, batch.gather(0, which[None])[0], best)
         lowest_cost = torch.where(better, cost, lowest_cost)
     return (1.0 / best).cpu().numpy()
+
+
+def _offer(disparity: torch.Tensor, static: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
+    """Disparity (H,W) of the pixel so far away, where that one is static and farther; else the pixel's own."""
+    there = torch.where(_shifted(static, rows, cols), _shifted(disparity, rows, cols), disparity)
+    return torch.minimum(there, disparity)
 
 
 def _shifted(image: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
@@ -124,7 +131,8 @@ class _Judge:
     def cost(self, disparity: torch.Tensor) -> torch.Tensor:
         """disparity: (B,H,W). Returns (B,H,W): mean truncated feature difference in the better half of the sources,
         aggregated along the picture's edges."""
-        costs = torch.stack([self._source_cost(disparity, *pair) for pair in zip(self._transfers, self._others, strict=True)])
+        pairs = zip(self._transfers, self._others, strict=True)
+        costs = torch.stack([self._source_cost(disparity, *pair) for pair in pairs])
         better_half = costs.topk((len(costs) + 1) // 2, dim=0, largest=False).values.mean(dim=0)
         return self._guide(better_half)
 

@@ -49,7 +49,8 @@ def texture_of(frame: np.ndarray) -> np.ndarray:
     grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 0.8)
     x = cv2.Sobel(grey, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
     y = cv2.Sobel(grey, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
-    return np.sqrt(cv2.blur(x * x + y * y, (9, 9)))
+    # Running sums round: where nothing changes, the mean can come out a little below zero.
+    return np.sqrt(np.maximum(cv2.blur(x * x + y * y, (9, 9)), 0))
 
 
 def _split_by_top_border(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,132 @@
+"""Depth borders settled by vote: near a depth edge, each pixel asks the frames around which surface it belongs to.
+
+A border that flow has made too fat is fat in every frame, but on another part of what lies behind: as the camera moves
+on, the background comes free, and is measured well there. So a pixel of the border band is offered three disparities:
+its own, and the nearest and the farthest surface close by. Each is carried into the frames around; a frame supports
+it as far as what it shows there has the same colour and was itself measured, with confidence, at that depth. The
+offer with most support wins, and its supporters' mean is taken. (Kin to the consistency votes of multi-view depth
+fusion: Merrell et al. 2007.)
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ...report import Report
+from .. import CameraSolution
+from .triangulation import transfer_between
+
+OFFSETS = (-10, -8, -6, -4, -2, -1, 1, 2, 4, 6, 8, 10)
+ROUNDS = 2
+"""The second round hears supporters whose own borders the first one has settled."""
+WINDOW_PX = 25
+"""Surfaces within half of it are offered."""
+EDGE_RANGE = 0.1
+"""Relative disparity range inside the window above that there is a border to settle."""
+RANGE_SIGMA = 0.06
+"""Relative depth by which a supporter may differ from the offer."""
+COLOUR_SIGMA = 12.0
+"""Grey levels by which two views of one thing may differ."""
+ROW = 256
+"""Band pixels are laid out in rows of this length: OpenCV looks up no longer ones than 32767."""
+
+
+def settle_borders(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray, confidence: np.ndarray,
+                   motion_mask: np.ndarray, *, report: Report) -> None:
+    """Correct depth (T,H,W) > 0 near depth edges, in place.
+
+    frames: (T,H,W,3) uint8. confidence: (T,H,W) in [0,1]. motion_mask: (T,H,W), 1 = moving; those pixels neither
+    change nor vote nor are offered. Arrays may be memory-mapped. Raises ValueError if the shapes do not fit.
+    """
+    if not depth.shape == confidence.shape == motion_mask.shape == frames.shape[:3]:
+        raise ValueError(f"frames {frames.shape}, depth {depth.shape}, confidence {confidence.shape} and motion mask "
+                         f"{motion_mask.shape} must agree in (T,H,W)")
+    count = len(depth)
+    report.stage("edges", ROUNDS * count)
+    for turn in range(ROUNDS):
+        views: dict[int, np.ndarray] = {}
+        for index in range(count):
+            # A view is taken before its frame is settled, so that a round does not depend on the order of frames.
+            for k in range(index, min(index + max(OFFSETS) + 1, count)):
+                if k not in views:
+                    views[k] = _view(frames[k], depth[k], confidence[k], motion_mask[k])
+            views.pop(index - max(OFFSETS) - 1, None)
+            _settle(cameras, views, index, depth[index])
+            report.progress(turn * count + index + 1)
+
+
+def _view(frame, depth, confidence, motion_mask) -> np.ndarray:
+    """(H,W,4) float32: log disparity, grey, vote, moving; looked up together. What moves has no vote."""
+    grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+    planes = (-np.log(depth), grey, np.where(motion_mask > 0, 0, confidence), motion_mask)
+    return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=-1)
+
+
+def _settle(cameras: CameraSolution, views: dict[int, np.ndarray], index: int, depth: np.ndarray) -> None:
+    """Correct the depth (H,W) of one frame in place."""
+    own = views[index]
+    nearest, farthest = _surfaces_around(own[..., 0], own[..., 3] == 0)
+    rows, cols = np.nonzero((own[..., 3] == 0) & (nearest - farthest > EDGE_RANGE))
+    if len(rows) == 0:
+        return
+    ballot = _Ballot(cameras, views, index, rows, cols)
+    best = own[rows, cols, 0]
+    most = ballot.support(best)[0] + own[rows, cols, 2]
+    is_better = np.zeros(len(rows), bool)
+    for offer in (farthest[rows, cols], nearest[rows, cols]):
+        support, mean = ballot.support(offer)
+        wins = support > most
+        best, most, is_better = np.where(wins, mean, best), np.where(wins, support, most), is_better | wins
+    depth[rows[is_better], cols[is_better]] = np.exp(-best[is_better])
+
+
+def _surfaces_around(log_disparity: np.ndarray, still: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Largest and smallest log disparity of still pixels in the window around each pixel, (H,W) each."""
+    window, beyond = np.ones((WINDOW_PX, WINDOW_PX), np.uint8), np.float32(1e3)
+    nearest = cv2.dilate(np.where(still, log_disparity, -beyond), window)
+    farthest = cv2.erode(np.where(still, log_disparity, beyond), window)
+    return nearest, farthest
+
+
+class _Ballot:
+    """The border pixels of one frame, and what the frames around say about them."""
+
+    def __init__(self, cameras: CameraSolution, views: dict[int, np.ndarray], index: int, rows, cols):
+        self._count = len(rows)
+        self._shape = (-(-len(rows) // ROW), ROW)
+        self._x, self._y, self._grey = (self._laid_out(values.astype(np.float32)) for values in
+                                        (cols + 0.5, rows + 0.5, views[index][rows, cols, 1]))
+        self._voters = [(views[index + offset], transfer_between(cameras, index, index + offset))
+                        for offset in OFFSETS if index + offset in views]
+
+    def _laid_out(self, values: np.ndarray) -> np.ndarray:
+        """(n,) values in rows; the last row is filled up with values from the start."""
+        return np.resize(values, self._shape)
+
+    def support(self, offer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """offer: (n,) log disparity. Returns the votes for it and the voters' mean log disparity, (n,) each."""
+        laid_out = self._laid_out(offer)
+        disparity = np.exp(laid_out)
+        votes, difference = np.zeros(self._shape, np.float32), np.zeros(self._shape, np.float32)
+        for view, transfer in self._voters:
+            found, weight = self._vote(view, transfer, laid_out, disparity)
+            votes += weight
+            difference += weight * found
+        mean = laid_out + difference / np.maximum(votes, np.float32(1e-9))
+        return votes.ravel()[:self._count], mean.ravel()[:self._count]
+
+    def _vote(self, view: np.ndarray, transfer, offer: np.ndarray, disparity: np.ndarray):
+        """How far, in log disparity, one frame finds the offers wrong, and the weight of its word."""
+        (a, b, c), parallax = transfer.homography.astype(np.float32), transfer.parallax.astype(np.float32)
+        u, v, w = (row[0] * self._x + row[1] * self._y + row[2] + shift * disparity
+                   for row, shift in zip((a, b, c), parallax, strict=True))
+        in_front = w > 1e-4
+        w = np.where(in_front, w, np.float32(1.0))
+        # Nothing seen outside the picture: the border has no vote.
+        there = cv2.remap(view, np.where(in_front, u / w, -1e4).astype(np.float32) - np.float32(0.5),
+                          v / w - np.float32(0.5), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        # Depth there is w times depth here, so disparity / w is what the still scene would show.
+        found = there[..., 0] - offer + np.log(w)
+        unlikeness = ((there[..., 1] - self._grey) / COLOUR_SIGMA) ** 2 + (found / RANGE_SIGMA) ** 2
+        return found, there[..., 2] * np.exp(np.float32(-0.5) * np.minimum(unlikeness, np.float32(80.0)))

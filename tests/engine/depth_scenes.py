@@ -1,0 +1,107 @@
+"""A shot whose depth is known exactly: a wall, a floor and boards, ray-cast, seen by a moving camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from stereodiff_blender.engine.geometry import exp_so3
+from stereodiff_blender.engine.stereo import CameraSolution
+
+WIDTH, HEIGHT, FOCAL_PX = 160, 112, 150.0
+
+
+@dataclass(frozen=True)
+class Shot:
+    """frames (T,H,W,3) uint8; depth (T,H,W) float32; motion_mask (T,H,W) uint8; cameras as contract.py has them."""
+
+    frames: np.ndarray
+    depth: np.ndarray
+    motion_mask: np.ndarray
+    camera_to_world: np.ndarray
+    intrinsics: np.ndarray
+
+    @property
+    def confidence(self) -> np.ndarray:
+        return np.ones_like(self.depth)
+
+    @property
+    def cameras(self) -> CameraSolution:
+        count = len(self.frames)
+        return CameraSolution("moving", self.camera_to_world, self.intrinsics, np.ones(count, bool),
+                              np.full(count, 0.2), np.zeros((0, 3)), np.zeros(0))
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """Points with normal . X = level; a board where half_size (x, y) around centre is given, without end otherwise."""
+
+    normal: tuple[float, float, float]
+    level: float
+    tint: tuple[float, float, float]
+    centre: tuple[float, float] = (0.0, 0.0)
+    half_size: tuple[float, float] | None = None
+    moves: bool = False
+
+
+def ray_cast(count: int = 12, *, with_mover: bool = False) -> Shot:
+    """A camera that slides right and forward with a slow pan. The mover is a board that crosses the picture."""
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    step = np.arange(count)
+    poses[:, 0, 3], poses[:, 2, 3] = 0.05 * step, 0.03 * step
+    poses[:, :3, :3] = exp_so3(np.stack([0.002 * step, -0.004 * step, 0.001 * step], axis=1))
+    pictures = [_noise(seed) for seed in range(4)]
+    views = [_view(pose, _planes(index, with_mover), pictures) for index, pose in enumerate(poses)]
+    frames, depth, moves = (np.stack(parts) for parts in zip(*views, strict=True))
+    intrinsics = np.tile([FOCAL_PX, FOCAL_PX, WIDTH / 2, HEIGHT / 2], (count, 1))
+    return Shot(frames, depth, moves, poses, intrinsics)
+
+
+def _planes(index: int, with_mover: bool) -> list[_Plane]:
+    planes = [_Plane((0.15, 0.0, 1.0), 7.0, (150, 110, 90)), _Plane((0.0, 1.0, 0.0), 1.4, (90, 120, 80)),
+              _Plane((0.0, 0.0, 1.0), 3.5, (80, 100, 170), (0.1, -0.1), (0.6, 0.7))]
+    if with_mover:
+        planes.append(_Plane((0.0, 0.0, 1.0), 3.0, (190, 170, 60), (-0.9 + 0.05 * index, 0.3), (0.3, 0.4), moves=True))
+    return planes
+
+
+def _view(pose: np.ndarray, planes: list[_Plane], pictures: list[np.ndarray]):
+    rows, cols = np.mgrid[0:HEIGHT, 0:WIDTH] + 0.5
+    rays = np.stack([(cols - WIDTH / 2) / FOCAL_PX, (rows - HEIGHT / 2) / FOCAL_PX, np.ones_like(cols)], axis=-1)
+    rays = rays @ pose[:3, :3].T
+    frame = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+    depth, moves = np.full((HEIGHT, WIDTH), np.inf), np.zeros((HEIGHT, WIDTH), np.uint8)
+    for plane, picture in zip(planes, pictures, strict=False):
+        facing = rays @ np.array(plane.normal)
+        distance = (plane.level - np.array(plane.normal) @ pose[:3, 3]) / np.where(np.abs(facing) > 1e-9, facing, 1e-9)
+        points = pose[:3, 3] + distance[..., None] * rays
+        hit = (distance > 0) & (distance < depth) & _covers(plane, points)
+        depth[hit], moves[hit] = distance[hit], plane.moves
+        frame[hit] = _paint(plane, picture, points)[hit]
+    return np.clip(frame, 0, 255).astype(np.uint8), depth.astype(np.float32), moves
+
+
+def _covers(plane: _Plane, points: np.ndarray) -> np.ndarray:
+    if plane.half_size is None:
+        return np.ones(points.shape[:2], bool)
+    return (np.abs(points[..., :2] - plane.centre) < plane.half_size).all(axis=-1)
+
+
+def _paint(plane: _Plane, picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The plane's own colour and noise that is fixed to it."""
+    across = points[..., 0] - plane.centre[0]
+    down = points[..., 2] if plane.normal[1] else points[..., 1] - plane.centre[1]
+    place = [np.mod(60.0 * axis, 255.0).astype(np.float32) for axis in (across, down)]
+    return np.array(plane.tint, np.float32) + cv2.remap(picture, *place, cv2.INTER_LINEAR)[..., None]
+
+
+def _noise(seed: int) -> np.ndarray:
+    """(256,256) float32 around 0, with detail from 2 cells to 32 cells a side of 256."""
+    generator = np.random.default_rng(seed)
+    total = np.zeros((256, 256), np.float32)
+    for cells in (16, 64, 128):
+        total += cv2.resize(generator.uniform(-22, 22, (cells, cells)).astype(np.float32), (256, 256),
+                            interpolation=cv2.INTER_CUBIC)
+    return total

@@ -1,0 +1,247 @@
+"""The dense half of stage 1 from end to end, on scenes with known depth and cameras."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from camera_scenes import Diary
+from known_depth import HEIGHT, WIDTH, boards_shot, known_cameras
+
+from stereodiff_blender.engine.flow import OpticalFlow
+from stereodiff_blender.engine.report import Report
+from stereodiff_blender.engine.scratch import DiskScratch, Scratch
+from stereodiff_blender.engine.stereo import TRUSTED
+from stereodiff_blender.engine.stereo.geometric.dense import MOVING_CONFIDENCE, measure_depth
+from stereodiff_blender.engine.stereo.geometric.sources import depth_limits
+from stereodiff_blender.engine.stereo.geometric.trust import texture_of
+
+COUNT = 8
+
+
+def measure(shot, scratch=None, report=None, **more):
+    return measure_depth(shot.frames, shot.cameras, scratch=scratch or Scratch(), report=report or Report(), **more)
+
+
+def check_promises(result, shape):
+    """What StereoResult promises, whatever the clip."""
+    assert result.depth.shape == result.confidence.shape == result.motion_mask.shape == shape
+    assert result.depth.dtype == result.confidence.dtype == np.float32 and result.motion_mask.dtype == np.uint8
+    assert np.isfinite(result.depth).all() and (result.depth > 0).all()
+    assert result.confidence.min() >= 0 and result.confidence.max() <= 1
+    assert set(np.unique(result.motion_mask)) <= {0, 1}
+
+
+@pytest.fixture(scope="module")
+def shot():
+    return boards_shot(COUNT)
+
+
+@pytest.fixture(scope="module")
+def result(shot):
+    return measure(shot)
+
+
+@pytest.fixture(scope="module")
+def noise():
+    """Frames that have nothing to do with one another, seen by cameras that say otherwise."""
+    frames = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
+    return replace(boards_shot(4, width=64, height=64), frames=frames)
+
+
+# --- Accuracy ---------------------------------------------------------------------------------------------------
+
+def test_promises_are_kept(result):
+    check_promises(result, (COUNT, HEIGHT, WIDTH))
+
+
+def away_from_edges(depth):
+    """Pixels in whose neighbourhood the true depth changes little."""
+    window = np.ones((9, 9), np.uint8)
+    return np.stack([cv2.dilate(z, window) < 1.15 * cv2.erode(z, window) for z in depth])
+
+
+def test_depth_is_right(shot, result):
+    error = np.abs(result.depth / shot.depth - 1)
+    assert error.mean() < 0.045 and (error < 0.05).mean() > 0.8
+
+
+def test_trusted_depth_is_righter_and_covers_most(shot, result):
+    trusted = result.confidence > TRUSTED
+    error = np.abs(result.depth / shot.depth - 1)
+    assert trusted.mean() > 0.9 and error[trusted].mean() < error[~trusted].mean()
+    surfaces = trusted & away_from_edges(shot.depth)
+    assert surfaces.mean() > 0.55
+    assert error[surfaces].mean() < 0.015 and (error[surfaces] < 0.05).mean() > 0.95
+
+
+def test_depth_has_no_bias(shot, result):
+    surfaces = (result.confidence > TRUSTED) & away_from_edges(shot.depth)
+    assert abs(np.median((result.depth / shot.depth)[surfaces]) - 1) < 0.01
+
+
+def test_depth_stays_within_the_limits(shot, result):
+    low, high = depth_limits(shot.cameras).disparity
+    assert result.depth.max() <= 1.001 / low and result.depth.min() >= 0.999 / high
+
+
+def test_progress_is_told(shot):
+    diary = Diary()
+    measure(shot, report=diary)
+    assert diary.stages == [("depth", COUNT), ("motion", COUNT)] and diary.done == COUNT
+    assert diary.warnings == {}
+
+
+# --- Small and hopeless clips -----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("count, height, width", [(2, HEIGHT, WIDTH), (2, 64, 64), (3, 64, 333)])
+def test_small_clips(count, height, width):
+    shot = boards_shot(count, travel=0.15 * (count - 1), width=width, height=height)
+    result = measure(shot)
+    check_promises(result, (count, height, width))
+    trusted = result.confidence > TRUSTED
+    assert trusted.mean() > 0.4
+    assert np.nanmedian(np.abs(result.depth / shot.depth - 1)[trusted]) < 0.03
+
+
+def test_noise_is_little_trusted_and_breaks_nothing(noise):
+    diary = Diary()
+    result = measure(noise, report=diary)
+    check_promises(result, (4, 64, 64))
+    assert (result.confidence > TRUSTED).mean() < 0.3
+    assert "low_coverage" in diary.warnings
+
+
+def test_noise_without_points_to_start_from_is_not_trusted_at_all(noise):
+    bare = replace(noise, cameras=replace(noise.cameras, points=np.empty((0, 3)), observations=[]))
+    assert (measure(bare).confidence > TRUSTED).mean() < 0.02
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_empty_pictures_break_nothing(shot, level):
+    empty = replace(shot, frames=np.full_like(shot.frames, level))
+    check_promises(measure(empty), empty.frames.shape[:3])
+
+
+def test_a_solve_without_points_is_enough(shot):
+    bare = replace(shot, cameras=replace(shot.cameras, points=np.empty((0, 3)), observations=[]))
+    check_promises(measure(bare), (COUNT, HEIGHT, WIDTH))
+
+
+# --- Masks --------------------------------------------------------------------------------------------------------
+
+def test_masks_of_the_artist_are_honoured(shot, result):
+    masks = np.zeros((COUNT, HEIGHT, WIDTH), bool)
+    masks[2:6, 30:70, 80:110] = True
+    masked = measure(shot, masks=masks)
+    assert (masked.motion_mask[masks] == 1).all()
+    assert (masked.confidence[masks] == np.float32(MOVING_CONFIDENCE)).all()
+    inside = masked.depth[3, 30:70, 80:110]
+    assert np.ptp(inside) < 1e-3 * inside.mean()
+    assert np.array_equal(masked.motion_mask[~masks], result.motion_mask[~masks])
+
+
+def test_a_picture_that_moves_altogether_is_said_to(shot):
+    diary = Diary()
+    result = measure(shot, report=diary, masks=np.ones((COUNT, HEIGHT, WIDTH), bool))
+    check_promises(result, (COUNT, HEIGHT, WIDTH))
+    assert set(diary.warnings) == {"low_coverage", "large_motion"}
+
+
+# --- Sameness -----------------------------------------------------------------------------------------------------
+
+def assert_same(one, other):
+    for name in ("depth", "confidence", "motion_mask"):
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
+
+
+def test_twice_is_the_same(shot, result):
+    assert_same(measure(shot), result)
+
+
+def test_scratch_on_disk_gives_the_same(shot, result, tmp_path):
+    np.save(tmp_path / "frames.npy", shot.frames)
+    mapped = replace(shot, frames=np.load(tmp_path / "frames.npy", mmap_mode="r"))
+    on_disk = measure(mapped, scratch=DiskScratch(tmp_path / "scratch"))
+    assert isinstance(on_disk.depth, np.memmap)
+    assert_same(on_disk, result)
+
+
+def test_given_flow_is_used_and_gives_the_same(shot, result):
+    flow = OpticalFlow(shot.frames, capacity=200)
+    assert_same(measure(shot, flow=flow), result)
+    assert flow.has(0, 1) and flow.has(1, 0)
+
+
+# --- Doors --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("kind", ["rotation", "static"])
+def test_only_a_moving_camera_measures(shot, kind):
+    with pytest.raises(ValueError, match="moving camera"):
+        measure(replace(shot, cameras=replace(shot.cameras, kind=kind)))
+
+
+@pytest.mark.parametrize("frames, message", [
+    (np.zeros((COUNT, HEIGHT, WIDTH), np.uint8), "frames must be"),
+    (np.zeros((COUNT, HEIGHT, WIDTH, 3), np.float32), "frames must be"),
+    (np.zeros((1, HEIGHT, WIDTH, 3), np.uint8), "frames must be"),
+    (np.zeros((COUNT + 1, HEIGHT, WIDTH, 3), np.uint8), "as many cameras"),
+])
+def test_frames_that_do_not_fit_are_refused(shot, frames, message):
+    with pytest.raises(ValueError, match=message):
+        measure(replace(shot, frames=frames))
+
+
+def test_masks_that_do_not_fit_are_refused(shot):
+    with pytest.raises(ValueError, match="masks must be"):
+        measure(shot, masks=np.zeros((COUNT, HEIGHT, WIDTH + 1), bool))
+
+
+# --- Texture ------------------------------------------------------------------------------------------------------
+
+def test_texture_is_the_gradient_in_grey_levels():
+    ramp = np.repeat((3 * np.arange(60, dtype=np.uint8))[None, :, None], 40, axis=0).repeat(3, axis=2)
+    assert np.allclose(texture_of(ramp)[8:-8, 8:-8], 3.0, rtol=1e-3)
+
+
+def test_texture_of_evenness_beside_strong_detail_is_zero_and_no_error():
+    # Running sums that leave a strong pattern behind round to just below zero.
+    frame = np.full((200, 200, 3), 90, np.uint8)
+    frame[:60] = np.random.default_rng(0).integers(0, 256, (60, 200, 3), np.uint8)
+    texture = texture_of(frame)
+    assert np.isfinite(texture).all() and texture[80:].max() < 0.2
+
+
+# --- Sky ----------------------------------------------------------------------------------------------------------
+
+CLEAR_BLUE = (171, 188, 202)
+
+
+def under_a_sky(shot, colour):
+    """The same shot with the far board, which fills the picture's top, painted over: an even area behind the rest."""
+    frames, cameras = shot.frames.copy(), shot.cameras
+    far = np.zeros(shot.depth.shape, bool)
+    for index, depth in enumerate(shot.depth):
+        far[index] = (depth > 9.5) & (np.arange(HEIGHT)[:, None] < 50)
+        frames[index][far[index]] = colour
+    frames = np.where(far[..., None], frames, (0.55 * frames).astype(np.uint8))
+    depth = np.where(far, np.nan, shot.depth)
+    return replace(shot, frames=frames, cameras=known_cameras(cameras.camera_to_world, cameras.intrinsics, depth)), far
+
+
+def test_plain_blue_sky_is_far_sharp_and_not_trusted(shot):
+    clear, sky = under_a_sky(shot, CLEAR_BLUE)
+    result = measure(clear)
+    check_promises(result, sky.shape)
+    farthest = result.depth > 0.99 / depth_limits(clear.cameras).disparity[0]
+    assert (farthest & sky).sum() / (farthest | sky).sum() > 0.9
+    assert (result.confidence[farthest] < TRUSTED).all()
+    assert np.nanmean(np.abs(result.depth / shot.depth - 1)[~sky & ~farthest]) < 0.06
+
+
+def test_a_plain_white_ceiling_is_not_thrown_to_the_horizon(shot):
+    ceiling, even = under_a_sky(shot, (205, 203, 198))
+    depth = measure(ceiling).depth
+    assert depth[even].max() < 0.7 / depth_limits(ceiling.cameras).disparity[0]

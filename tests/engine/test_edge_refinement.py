@@ -1,0 +1,114 @@
+"""Sharper borders for the "high" preset: a box before a wall, made fat and sharpened again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from camera_scenes import Diary
+from depth_scenes import Shot, ray_cast
+
+import stereodiff_blender.engine
+from stereodiff_blender.engine.contract import StereoDiffError
+from stereodiff_blender.engine.report import Report
+from stereodiff_blender.engine.stereo.geometric.edge_refinement import refine_edges, torch_device
+
+COUNT, FAT_PX = 5, 3
+SOURCES = [tuple(j for j in range(COUNT) if j != i) for i in range(COUNT)]
+
+
+@pytest.fixture(scope="module")
+def shot() -> Shot:
+    """Every third frame of a longer shot: parallax of three pixels between box and wall, frame to frame."""
+    whole = ray_cast(3 * COUNT, with_mover=True)
+    return Shot(*(getattr(whole, name)[::3] for name in whole.__dataclass_fields__))
+
+
+@pytest.fixture(scope="module")
+def fat(shot) -> np.ndarray:
+    """Depth whose near things reach some pixels too far; the mover keeps its own."""
+    window = np.ones((2 * FAT_PX + 1, 2 * FAT_PX + 1), np.uint8)
+    still = np.where(shot.motion_mask > 0, np.float32(1e3), shot.depth)
+    return np.where(shot.motion_mask > 0, shot.depth, np.stack([cv2.erode(frame, window) for frame in still]))
+
+
+def refined(shot: Shot, depth: np.ndarray, *, sources=SOURCES, report: Report | None = None) -> np.ndarray:
+    result = depth.copy()
+    refine_edges(shot.frames, shot.cameras, result, shot.motion_mask, sources, device="cpu", report=report or Report())
+    return result
+
+
+def border_error(shot: Shot, depth: np.ndarray) -> float:
+    """Mean relative error of static pixels near the true edges."""
+    window = np.ones((17, 17), np.uint8)
+    near = np.stack([cv2.dilate(d, window) > 1.15 * cv2.erode(d, window) for d in shot.depth])
+    return float(np.abs(depth / shot.depth - 1)[near & (shot.motion_mask == 0)].mean())
+
+
+def test_fat_borders_become_thin(shot, fat):
+    before, after = border_error(shot, fat), border_error(shot, refined(shot, fat))
+    assert before > 0.05
+    assert after < 0.7 * before
+
+
+def test_nothing_comes_nearer(shot, fat):
+    assert (refined(shot, fat) >= fat * (1 - 1e-6)).all()
+
+
+def test_true_borders_stay(shot):
+    assert border_error(shot, refined(shot, shot.depth)) < 0.02
+
+
+def test_what_moves_keeps_its_depth(shot, fat):
+    moving = shot.motion_mask > 0
+    np.testing.assert_allclose(refined(shot, fat)[moving], fat[moving], rtol=1e-6)
+
+
+def test_the_same_bytes_twice(shot, fat):
+    assert np.array_equal(refined(shot, fat), refined(shot, fat))
+
+
+def test_a_frame_without_sources_is_left_alone(shot, fat):
+    after = refined(shot, fat, sources=[(), *SOURCES[1:]])
+    assert np.array_equal(after[0], fat[0])
+    assert not np.array_equal(after[1], fat[1])
+
+
+def test_progress_ends_at_the_announced_total(shot, fat):
+    diary = Diary()
+    refined(shot, fat, report=diary)
+    assert diary.stages == [("edges", COUNT)] and diary.done == COUNT
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
+def test_a_device_that_is_not_there_is_named(shot, fat):
+    before = fat.copy()
+    with pytest.raises(StereoDiffError, match="cuda:0", check=lambda error: error.code == "device_unavailable"):
+        refine_edges(shot.frames, shot.cameras, before, shot.motion_mask, SOURCES, device="cuda:0", report=Report())
+    assert np.array_equal(before, fat)
+
+
+def test_auto_is_a_device_that_is_there():
+    assert torch_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert torch_device("cpu").type == "cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_finds_what_the_cpu_finds(shot, fat):
+    on_cuda = fat.copy()
+    refine_edges(shot.frames, shot.cameras, on_cuda, shot.motion_mask, SOURCES, device="cuda", report=Report())
+    differs = ~np.isclose(on_cuda, refined(shot, fat), rtol=1e-4)
+    assert differs.mean() < 0.01
+
+
+def test_no_other_module_of_the_method_brings_torch():
+    """The standard preset must start, and run, where torch is not installed."""
+    code = ("import sys; import stereodiff_blender.engine.pipeline, stereodiff_blender.engine.worker; "
+            "sys.exit('torch' in sys.modules)")
+    root = Path(stereodiff_blender.engine.__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

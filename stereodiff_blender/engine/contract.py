@@ -333,6 +333,7 @@ STAGE_LABELS = {
     "solve": "Solving the camera",
     "depth": "Measuring depth",
     "motion": "Finding what moves",
+    "borders": "Settling borders",
     "edges": "Sharpening borders",
     "refine": "Removing flicker",
     "write": "Writing results",

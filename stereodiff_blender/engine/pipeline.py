@@ -18,6 +18,7 @@ from .geometry import fit_scale_shift
 from .report import Report
 from .scratch import Scratch
 from .stereo import TRUSTED, CameraSolution, StereoResult
+from .stereo.geometric.borders import settle_borders
 from .stereo.geometric.cameras import solve_cameras
 from .stereo.geometric.dense import measure_depth
 from .stereo.geometric.sources import select_sources
@@ -71,7 +72,8 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, pixel_aspect: floa
     flow = OpticalFlow(frames, capacity=flows_in(FLOW_MEMORY_MB, *frames.shape[1:3]))
     stereo = measure_depth(frames, cameras, scratch=scratch, report=report, flow=flow)  # depth (T,H,W)
 
-    # 3. Sharper borders, where time allows.
+    # 3. Which side of its border each pixel belongs to; finer still, where time allows.
+    settle_borders(frames, cameras, stereo.depth, stereo.confidence, stereo.motion_mask, report=report)
     if settings.quality == "high":
         _refine_edges(frames, stereo, settings.device, report)
 

@@ -44,15 +44,15 @@ EVENTS_PER_SECOND = 5.0
 DEPTH_PRODUCTS = ("depth", "confidence", "motion_mask")
 OPENCV_NO_MEMORY = -4
 
-# Share of each stage in the time of a whole job, measured on two cores: draft on 40 frames of 480x270, standard on 30
-# of 640x480. High is standard with the sharpening of borders added, whose share depends on the device.
+# Share of each stage in the time of a whole job, measured on two cores: draft on 40 frames of 480x270, standard on 48
+# of 640x360. High is standard with the sharpening of borders added, whose share depends on the device.
 PLANS = {
-    "draft": (("read", 0.01), ("track", 0.10), ("solve", 0.15), ("depth", 0.60), ("motion", 0.03), ("refine", 0.08),
-              ("write", 0.03)),
-    "standard": (("read", 0.01), ("track", 0.04), ("solve", 0.07), ("depth", 0.69), ("motion", 0.03), ("refine", 0.10),
-                 ("write", 0.06)),
-    "high": (("read", 0.01), ("track", 0.02), ("solve", 0.04), ("depth", 0.37), ("motion", 0.02), ("edges", 0.45),
-             ("refine", 0.06), ("write", 0.03)),
+    "draft": (("read", 0.01), ("track", 0.07), ("solve", 0.14), ("depth", 0.59), ("motion", 0.02), ("borders", 0.07),
+              ("refine", 0.08), ("write", 0.02)),
+    "standard": (("read", 0.01), ("track", 0.04), ("solve", 0.07), ("depth", 0.61), ("motion", 0.02),
+                 ("borders", 0.06), ("refine", 0.17), ("write", 0.02)),
+    "high": (("read", 0.01), ("track", 0.02), ("solve", 0.03), ("depth", 0.33), ("motion", 0.01), ("borders", 0.03),
+             ("edges", 0.47), ("refine", 0.08), ("write", 0.02)),
 }
 
 # What one pixel of one frame takes on disk. Scratch: 3 bytes of picture, 19 of measuring depth, 12 of refining it.

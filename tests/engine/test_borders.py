@@ -91,7 +91,7 @@ def test_progress_ends_at_the_announced_total(shot):
     diary = Diary()
     settled(shot, shot.depth, shot.confidence, diary)
     (stage, total), = diary.stages
-    assert stage == "edges" and diary.done == total
+    assert stage == "borders" and diary.done == total
 
 
 def test_shapes_that_do_not_fit_are_refused(shot):

@@ -45,7 +45,7 @@ def test_the_result_says_what_was_solved(finished):
     assert result.frames[0].fx == pytest.approx(FOCAL_PX)
     assert result.quality.solved_share == 1.0
     assert result.quality.reprojection_mean_px < 0.5
-    assert set(result.timings_s) == {"read", "track", "solve", "depth", "motion", "refine", "write"}
+    assert set(result.timings_s) == {"read", "track", "solve", "depth", "motion", "borders", "refine", "write"}
 
 
 def test_depth_lies_in_the_range_that_is_named(finished):

@@ -81,15 +81,19 @@ def refine_guided(frames: np.ndarray, depth: np.ndarray, confidence: np.ndarray,
     for index in range(count):
         np.log(1.0 / depth[index], out=current[index])
     for turn in range(PASSES):
-        _average_frames(clip, current, following, lambda done, base=turn * count: report.progress(base + done))
+        _average_frames(clip, current, following, turn == 0,
+                        lambda done, base=turn * count: report.progress(base + done))
         current, following = following, current
     return _restore_low_frequencies(depth, current, lambda done: report.progress(PASSES * count + done))
 
 
 # --- Averaging over time ----------------------------------------------------------------------------------------
 
-def _average_frames(clip: _Clip, source: np.ndarray, target: np.ndarray, tick) -> None:
-    """One pass: every frame of target is the weighted mean of source there and in the frames around."""
+def _average_frames(clip: _Clip, source: np.ndarray, target: np.ndarray, through_flow: bool, tick) -> None:
+    """One pass: every frame of target is the weighted mean of source there and in the frames around.
+
+    through_flow: whether moving pixels take part. Once is enough for them, and their flow is most of the cost.
+    """
     reach = max(STATIC_OFFSETS)
     views: dict[int, np.ndarray] = {}
     for index in range(len(source)):
@@ -97,11 +101,11 @@ def _average_frames(clip: _Clip, source: np.ndarray, target: np.ndarray, tick) -
             if k not in views:
                 views[k] = clip.view(k, source[k])
         views.pop(index - reach - 1, None)
-        target[index] = _average(clip, views, index)
+        target[index] = _average(clip, views, index, through_flow)
         tick(index + 1)
 
 
-def _average(clip: _Clip, views: dict[int, np.ndarray], index: int) -> np.ndarray:
+def _average(clip: _Clip, views: dict[int, np.ndarray], index: int, through_flow: bool) -> np.ndarray:
     own = views[index]
     log_disparity = np.log(own[..., 0])
     total_weight = own[..., 2] + CONFIDENCE_FLOOR
@@ -112,14 +116,17 @@ def _average(clip: _Clip, views: dict[int, np.ndarray], index: int) -> np.ndarra
             total += weight * value
             total_weight += weight
     moving = own[..., 3] > 0.5
+    average = total / total_weight
     if moving.any():
-        total[moving], total_weight[moving] = _moving_total(clip, views, log_disparity, index, moving)
-    return total / total_weight
+        average[moving] = log_disparity[moving]
+        if through_flow:
+            average[moving] = _moving_average(clip, views, log_disparity, index, moving)
+    return average
 
 
-def _moving_total(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np.ndarray, index: int,
-                  moving: np.ndarray):
-    """Sums of weighted values and of weights of the moving pixels, each (n,)."""
+def _moving_average(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np.ndarray, index: int,
+                    moving: np.ndarray) -> np.ndarray:
+    """Mean log disparity of the moving pixels over the frames around, (n,)."""
     total_weight = np.ones(int(moving.sum()), np.float32)
     total = log_disparity[moving]
     for offset in MOVING_OFFSETS:
@@ -127,7 +134,7 @@ def _moving_total(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np.n
             value, weight = _moving_opinion(clip, views, log_disparity, index, index + offset)
             total += (weight * value)[moving]
             total_weight += weight[moving]
-    return total, total_weight
+    return total / total_weight
 
 
 def _static_opinion(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np.ndarray, i: int,

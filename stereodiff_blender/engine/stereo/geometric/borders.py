@@ -43,7 +43,7 @@ def settle_borders(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarra
         raise ValueError(f"frames {frames.shape}, depth {depth.shape}, confidence {confidence.shape} and motion mask "
                          f"{motion_mask.shape} must agree in (T,H,W)")
     count = len(depth)
-    report.stage("edges", ROUNDS * count)
+    report.stage("borders", ROUNDS * count)
     for turn in range(ROUNDS):
         views: dict[int, np.ndarray] = {}
         for index in range(count):

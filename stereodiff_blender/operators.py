@@ -256,6 +256,10 @@ class STEREODIFF_OT_install_runtime(bpy.types.Operator):
     bl_label = "Install Engine"
     bl_options = {"REGISTER"}
 
+    extent: bpy.props.EnumProperty(name="Extent", items=(
+        ("standard", "Standard", "What the Draft and Standard presets need"),
+        ("high", "High", "That and PyTorch, for the High preset"),
+    ))
     wait: bpy.props.BoolProperty(name="Wait", description=WAIT_DESCRIPTION, options={"SKIP_SAVE"})
 
     @classmethod
@@ -269,7 +273,8 @@ class STEREODIFF_OT_install_runtime(bpy.types.Operator):
         return True
 
     def execute(self, context):
-        session.current().install(_install_engine)
+        requirements = preferences.REQUIREMENTS_FOLDER / f"{self.extent}.txt"
+        session.current().install(lambda on_line: _install_engine(requirements, on_line))
         if not _must_wait(self):
             return {"FINISHED"}
         session.current().wait_for(session.current().is_installing)
@@ -280,10 +285,9 @@ class STEREODIFF_OT_install_runtime(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _install_engine(on_line) -> None:
+def _install_engine(requirements: Path, on_line) -> None:
     """Runs in a thread: no bpy here."""
-    python = runtime.create(runtime.environment_folder(), preferences.REQUIREMENTS_FILE,
-                            base_python=sys.executable, on_line=on_line)
+    python = runtime.create(runtime.environment_folder(), requirements, base_python=sys.executable, on_line=on_line)
     on_line("Trying the engine.")
     runtime.verify(python)
 

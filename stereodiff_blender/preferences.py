@@ -10,7 +10,7 @@ from . import messages, runtime, session
 
 EXTENSION_ID = __package__.rpartition(".")[0]
 EXTENSION_ROOT = Path(__file__).resolve().parent.parent
-REQUIREMENTS_FILE = EXTENSION_ROOT / "vendor" / "runtime" / "standard.txt"
+REQUIREMENTS_FOLDER = EXTENSION_ROOT / "vendor" / "runtime"
 
 DEVICES = (
     ("auto", "Auto", "The fastest device that this computer has"),
@@ -66,7 +66,9 @@ def _draw_engine(layout, status: session.Status) -> None:
         layout.label(text=explanation.remedy)
     if not bpy.app.online_access:
         layout.label(text="To install it, allow Online Access in Preferences, System, Network.", icon="INTERNET")
-    layout.operator("stereodiff.install_runtime", icon="IMPORT")
+    layout.operator("stereodiff.install_runtime", icon="IMPORT").extent = "standard"
+    layout.operator("stereodiff.install_runtime", text="Install Engine for High Quality (PyTorch, several GB)",
+                    icon="IMPORT").extent = "high"
 
 
 def current() -> STEREODIFF_AP_preferences:

@@ -210,6 +210,13 @@ def test_installation_respects_online_access(addon):
         bpy.ops.stereodiff.install_runtime()
 
 
+def test_every_extent_of_the_installation_has_its_requirements(addon):
+    extents = bpy.ops.stereodiff.install_runtime.get_rna_type().properties["extent"].enum_items.keys()
+    assert extents == ["standard", "high"]
+    for extent in extents:
+        assert (addon.preferences.REQUIREMENTS_FOLDER / f"{extent}.txt").is_file()
+
+
 def test_installation_that_fails_is_an_error_in_words(addon, tmp_path, monkeypatch, session):
     monkeypatch.setattr(addon.preferences.runtime, "environment_folder", lambda: tmp_path / "environment")
     (tmp_path / "environment").mkdir()

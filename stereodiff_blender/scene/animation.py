@@ -22,6 +22,18 @@ def animate(block: bpy.types.ID, data_path: str, scene_frames, values) -> None:
         _fill(curves.new(data_path, index=index), scene_frames, column)
 
 
+def clear_curves(block: bpy.types.ID, *data_paths: str) -> None:
+    """Take away the keys of these properties; keys that an artist put on others stay."""
+    animation = block.animation_data
+    if animation is None or animation.action is None:
+        return
+    curves = _curves(block)
+    for curve in [c for c in curves if c.data_path in data_paths]:
+        curves.remove(curve)
+    if not len(curves):
+        clear_animation(block)
+
+
 def clear_animation(block: bpy.types.ID) -> None:
     """Take away a datablock's animation, and its action if nothing else plays it."""
     action = block.animation_data.action if block.animation_data else None

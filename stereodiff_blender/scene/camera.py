@@ -7,7 +7,7 @@ import numpy as np
 from mathutils import Matrix
 
 from .. import camera_math
-from .animation import animate, clear_animation
+from .animation import animate, clear_curves
 from .ownership import claim, claim_object
 from .shot import Shot
 
@@ -20,8 +20,8 @@ def import_camera(collection: bpy.types.Collection, root: bpy.types.Object, shot
     """Make or update the camera under root: one key per solved frame, lens and principal point exact."""
     data = claim(bpy.data.cameras, shot, "camera lens", bpy.data.cameras.new)
     camera = claim_object(collection, shot, "camera", data)
-    clear_animation(camera)
-    clear_animation(data)
+    clear_curves(camera, "location", "rotation_quaternion")
+    clear_curves(data, "lens", "shift_x", "shift_y")
     camera.parent = root
     camera.matrix_parent_inverse = Matrix.Identity(4)
     _set_pose(camera, shot)

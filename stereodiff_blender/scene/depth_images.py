@@ -31,7 +31,7 @@ def _import_product(shot: Shot, product: str, file: Path) -> bpy.types.Image:
 
 def import_plate(shot: Shot, clip: bpy.types.MovieClip) -> bpy.types.Image:
     """The footage as an image texture, in the colour space the clip is read with."""
-    image = _claim_image(shot, "plate", Path(shot.result.clip.path))
+    image = _claim_image(shot, "plate", shot.plate)
     image.source = "MOVIE" if shot.result.clip.kind == "movie" else "SEQUENCE"
     image.colorspace_settings.name = clip.colorspace_settings.name
     return image
@@ -70,8 +70,7 @@ def play_product(user, shot: Shot) -> None:
 
 def play_plate(user, shot: Shot, clip: bpy.types.MovieClip) -> None:
     """Time an image user so that it shows the footage as the solve saw it."""
-    footage = shot.result.clip
-    offset = footage.first_number if footage.kind == "movie" else footage.first_number - 1
+    offset = shot.plate_number if shot.result.clip.kind == "movie" else shot.plate_number - 1
     _play(user, shot.start, max(clip.frame_duration, shot.result.frames[-1].frame), offset)
 
 

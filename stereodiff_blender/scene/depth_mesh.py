@@ -18,7 +18,7 @@ from .ownership import claim, claim_object
 from .shot import Shot
 
 MOST_VERTICES = 60_000  # what still plays at film rate on two cores with the tearing on
-TEAR_THRESHOLD = 0.1
+TEAR_THRESHOLD = 0.05
 NEVER = 1e30
 
 TEAR = "Tear at Depth Edges"

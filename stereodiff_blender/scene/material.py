@@ -6,17 +6,20 @@ import bpy
 
 from .depth_images import play_plate, play_product
 from .nodes import add_node, feed
-from .ownership import claim
+from .ownership import claim, find
 from .shot import Shot
+
+RELIGHT = "Relight"
 
 
 def plate_material(shot: Shot, plate: bpy.types.Image, clip: bpy.types.MovieClip) -> bpy.types.Material:
     """The footage projected onto the mesh: it glows with the plate's own colour; Relight 1 lets lights fall on it."""
+    amount = _relight_of(find(bpy.data.materials, shot, "plate material"))
     material, tree = _claim_material(shot, "plate material")
     picture = _add_picture(tree, plate, (-500, 0), "Linear", "Plate")
     play_plate(picture.image_user, shot, clip)
-    relight = add_node(tree, "ShaderNodeValue", (-500, 140), "Relight")
-    relight.outputs[0].default_value = 0.0
+    relight = add_node(tree, "ShaderNodeValue", (-500, 140), RELIGHT)
+    relight.outputs[0].default_value = amount
     emission = add_node(tree, "ShaderNodeEmission", (-160, 40))
     feed(tree, emission, picture.outputs["Color"], 1.0)
     surface = add_node(tree, "ShaderNodeBsdfDiffuse", (-160, -120))
@@ -26,6 +29,12 @@ def plate_material(shot: Shot, plate: bpy.types.Image, clip: bpy.types.MovieClip
     _add_output(tree, mix.outputs[0])
     tree.nodes.active = picture
     return material
+
+
+def _relight_of(material: bpy.types.Material | None) -> float:
+    """What the artist has set on an earlier import; 0 without one."""
+    nodes = material.node_tree.nodes if material is not None else ()
+    return next((node.outputs[0].default_value for node in nodes if node.label == RELIGHT), 0.0)
 
 
 def depth_material(shot: Shot, images: dict[str, bpy.types.Image]) -> bpy.types.Material:

@@ -23,6 +23,7 @@ class Shot:
     name: for people, of the footage. key: which footage this is; an import of the same key replaces the one before.
     start: scene frame at which the clip shows its frame 1.
     sensor_mm: width of the sensor, the known one or Blender's usual 36 mm.
+    plate: the footage on disk: the movie, or the picture that clip frame 1 shows. plate_number: of that picture.
     """
 
     result: Result
@@ -31,6 +32,8 @@ class Shot:
     key: str
     start: int
     sensor_mm: float
+    plate: Path
+    plate_number: int
 
     @property
     def first_frame(self) -> int:
@@ -82,16 +85,20 @@ def read_shot(folder: Path, clip: bpy.types.MovieClip | None) -> tuple[Shot, bpy
     """Read and validate a job folder and find its clip; touches no scene.
 
     Raises StereoDiffError: "result_invalid" (also when the pictures are not of the result's raster), "job_missing",
-    "job_invalid", or "clip_missing" when no clip is given and the footage is gone.
+    "job_invalid", "clip_missing" when neither the solved footage nor what the clip points at is there, or
+    "clip_unreadable" when Blender finds no picture in it.
     """
     job_folder = JobFolder(folder)
     result = job_folder.read_result()
     sensor_mm = job_folder.read_job().settings.sensor_mm or DEFAULT_SENSOR_MM
     _check_raster(job_folder.path, result)
-    clip = clip or _find_clip(result) or _load_clip(result)
+    clip = clip or _find_clip(result)
+    plate, number = _plate(result, clip)
+    _check_plate(plate)
+    clip = clip or _load_clip(result)
     name = clip.name.removesuffix(Path(result.clip.path).suffix)
     shot = Shot(result, job_folder.path.absolute(), name, _footage(result.clip.path),
-                clip.frame_start, sensor_mm)
+                clip.frame_start, sensor_mm, plate, number)
     return shot, clip
 
 
@@ -120,21 +127,41 @@ def _find_clip(result: Result) -> bpy.types.MovieClip | None:
 
 
 def _shows(clip: bpy.types.MovieClip, result: Result) -> bool:
-    path = Path(bpy.path.abspath(clip.filepath, library=clip.library)).resolve()
-    wanted = Path(result.clip.path).resolve()
-    if path == wanted:
-        return True
-    return result.clip.kind == "sequence" and path.parent == wanted.parent and _pattern(path) == _pattern(wanted)
+    """The same footage, from the same picture on."""
+    path, wanted = _first_picture(clip)[0].resolve(), Path(result.clip.path).resolve()
+    return path == wanted and (result.clip.kind == "sequence" or clip.frame_offset == result.clip.first_number)
 
 
-def _pattern(path: Path) -> str:
-    """File name of a sequence without its number."""
-    return LAST_NUMBER.sub("#", path.stem) + path.suffix
+def _first_picture(clip: bpy.types.MovieClip) -> tuple[Path, int]:
+    """What the clip shows at its frame 1: the movie and the number of the picture in it, or the still and its own."""
+    path = Path(bpy.path.abspath(clip.filepath, library=clip.library)).absolute()
+    digits = LAST_NUMBER.search(path.stem)
+    if clip.source == "MOVIE" or digits is None:
+        return path, clip.frame_offset
+    number = int(digits[0]) + clip.frame_offset
+    stem = path.stem[:digits.start()] + str(number).zfill(len(digits[0])) + path.stem[digits.end():]
+    return path.with_name(stem + path.suffix), number
+
+
+def _plate(result: Result, clip: bpy.types.MovieClip | None) -> tuple[Path, int]:
+    """The solved footage, or, if it was moved, what the clip points at; and the number of its first picture."""
+    if Path(result.clip.path).is_file():
+        return Path(result.clip.path), result.clip.first_number
+    if clip is not None and (found := _first_picture(clip))[0].is_file():
+        return found
+    raise StereoDiffError("clip_missing", f"{result.clip.path} is not there, and no open clip shows it")
+
+
+def _check_plate(path: Path) -> None:
+    try:
+        width, _ = _picture_size(path)
+    except RuntimeError as error:
+        raise StereoDiffError("clip_unreadable", f"Blender cannot read {path}: {error}") from error
+    if width == 0:
+        raise StereoDiffError("clip_unreadable", f"Blender finds no picture in {path}")
 
 
 def _load_clip(result: Result) -> bpy.types.MovieClip:
-    if not Path(result.clip.path).is_file():
-        raise StereoDiffError("clip_missing", f"{result.clip.path} is not there, and no open clip shows it")
     clip = bpy.data.movieclips.load(result.clip.path, check_existing=False)
     if result.clip.kind == "movie":
         clip.frame_offset = result.clip.first_number

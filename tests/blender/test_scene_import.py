@@ -154,11 +154,46 @@ def test_nothing_of_the_users_is_touched(import_here):
 
 def test_open_clip_is_used_again(import_here, scene_module, tmp_path):
     write_job_folder(tmp_path / "job", SMALL, clip_folder=tmp_path / "clip")
-    clip = bpy.data.movieclips.load(str(tmp_path / "clip" / "plate_0004.png"))
+    clip = bpy.data.movieclips.load(str(tmp_path / "clip" / "plate_0001.png"))
     clip.name = "my shot"
     imported = scene_module.import_result(bpy.context.scene, tmp_path / "job")
     assert list(bpy.data.movieclips) == [clip]
     assert imported.collection.name == "StereoDiff my shot"
+
+
+def test_open_clip_that_begins_elsewhere_is_not_the_footage(import_here, scene_module, tmp_path):
+    write_job_folder(tmp_path / "job", SMALL, clip_folder=tmp_path / "clip")
+    later = bpy.data.movieclips.load(str(tmp_path / "clip" / "plate_0004.png"))
+    imported = scene_module.import_result(bpy.context.scene, tmp_path / "job")
+    behind = imported.camera.data.background_images[0].clip
+    assert behind != later and Path(behind.filepath).name == "plate_0001.png"
+
+
+def test_footage_that_was_moved_is_found_through_the_clip(scene_module, tmp_path):
+    write_job_folder(tmp_path / "job", SMALL, clip_folder=tmp_path / "clip")
+    (tmp_path / "clip").rename(tmp_path / "archive")
+    clip = bpy.data.movieclips.load(str(tmp_path / "archive" / "plate_0001.png"))
+    scene_module.import_result(bpy.context.scene, tmp_path / "job", clip=clip)
+    plate = next(image for image in bpy.data.images if image.name.endswith("plate"))
+    assert Path(bpy.path.abspath(plate.filepath)) == tmp_path / "archive" / "plate_0001.png"
+
+
+def test_keys_and_values_of_the_artist_survive_another_import(import_here):
+    lens = import_here().camera.data
+    for frame, distance in ((1, 3.0), (6, 5.0)):
+        lens.dof.focus_distance = distance
+        lens.keyframe_insert("dof.focus_distance", frame=frame)
+    relight = next(node for material in bpy.data.materials for node in material.node_tree.nodes
+                   if node.label == "Relight")
+    relight.outputs[0].default_value = 0.75
+    before = datablocks()
+    lens = import_here(replace(SMALL, job_id="again"), "again").camera.data
+    assert datablocks() == before
+    show_frame(1)
+    assert lens.dof.focus_distance == pytest.approx(3.0)
+    relight = next(node for material in bpy.data.materials for node in material.node_tree.nodes
+                   if node.label == "Relight")
+    assert relight.outputs[0].default_value == 0.75
 
 
 def spoil_result(folder: Path, footage: Path) -> str:
@@ -193,8 +228,18 @@ def remove_footage(folder: Path, footage: Path) -> str:
     return "clip_missing"
 
 
+def spoil_footage(folder: Path, footage: Path) -> str:
+    (footage / "plate_0001.png").write_text("no picture")
+    return "clip_unreadable"
+
+
+def open_and_remove_footage(folder: Path, footage: Path) -> str:
+    bpy.data.movieclips.load(str(footage / "plate_0001.png"))
+    return remove_footage(folder, footage)
+
+
 @pytest.mark.parametrize("damage", [spoil_result, remove_result, remove_depth, spoil_depth, shrink_depth,
-                                    remove_footage])
+                                    remove_footage, spoil_footage, open_and_remove_footage])
 def test_a_broken_folder_is_refused_before_anything_is_touched(scene_module, contract, tmp_path, damage):
     write_job_folder(tmp_path / "job", SMALL, clip_folder=tmp_path / "clip")
     code = damage(tmp_path / "job", tmp_path / "clip")

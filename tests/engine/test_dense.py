@@ -14,6 +14,7 @@ from stereodiff_blender.engine.flow import OpticalFlow
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.scratch import DiskScratch, Scratch
 from stereodiff_blender.engine.stereo import TRUSTED
+from stereodiff_blender.engine.stereo.geometric import dense
 from stereodiff_blender.engine.stereo.geometric.dense import MOVING_CONFIDENCE, measure_depth
 from stereodiff_blender.engine.stereo.geometric.sources import depth_limits
 from stereodiff_blender.engine.stereo.geometric.trust import texture_of
@@ -245,3 +246,14 @@ def test_a_plain_white_ceiling_is_not_thrown_to_the_horizon(shot):
     ceiling, even = under_a_sky(shot, (205, 203, 198))
     depth = measure(ceiling).depth
     assert depth[even].max() < 0.7 / depth_limits(ceiling.cameras).disparity[0]
+
+
+@pytest.mark.parametrize(("measured_rows", "warns"), [(12, False), (8, True)])
+def test_plain_sky_does_not_count_against_coverage(measured_rows, warns):
+    """Half of the picture is sky: of the 20 rows below it, more or less than half are measured."""
+    survey = dense._Survey.allocate(Scratch(), (3, 40, 16))
+    survey.status[:, :20] = dense.PLAIN_SKY
+    survey.status[:, 20:20 + measured_rows] = dense.TRUSTED_STATIC
+    diary = Diary()
+    dense._warn(survey, diary)
+    assert ("low_coverage" in diary.warnings) == warns

@@ -240,10 +240,13 @@ def _stand(standings: list[Standing], labels, depth, limits: DepthLimits) -> Non
 
 
 def _warn(survey: _Survey, report: Report) -> None:
-    measured = [(_known_static(survey, k) | (survey.status[k] == PLAIN_SKY)).mean() for k in range(len(survey.mask))]
-    coverage, moving = float(np.mean(measured)), float(np.mean([m.mean() for m in survey.mask]))
+    """Shares are of what is not plain sky: under an open sky, half a picture measured can be all that there is."""
+    frames = range(len(survey.mask))
+    below = max(1.0 - np.mean([(survey.status[k] == PLAIN_SKY).mean() for k in frames]), 1e-6)
+    coverage = float(np.mean([_known_static(survey, k).mean() for k in frames]) / below)
+    moving = float(np.mean([survey.mask[k].mean() for k in frames]) / below)
     if coverage < LOW_COVERAGE:
-        report.warn("low_coverage", f"Only {100 * coverage:.0f} % of the picture could be measured; the rest is "
-                                    "interpolated.")
+        report.warn("low_coverage", f"Only {100 * coverage:.0f} % of the picture could be measured, the sky aside; the "
+                                    "rest is interpolated.")
     if moving > LARGE_MOTION:
         report.warn("large_motion", f"{100 * moving:.0f} % of the picture moves by itself; a matte would help.")

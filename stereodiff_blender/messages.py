@@ -101,8 +101,8 @@ ERRORS = {
 
 WARNINGS = {
     "rotation_only": Explanation(
-        "The camera only turns: its rotation and lens were solved, but depth cannot be measured.",
-        "Move the camera sideways while filming; a turn on the spot shows no parallax."),
+        "No sideways move of the camera was measured: its rotation was solved, but no depth.",
+        "Solve more frames, or move the camera sideways while filming; a turn on the spot shows no parallax."),
     "static_camera": Explanation(
         "The camera does not move, so depth cannot be measured.",
         "Film with a camera that travels, even a little."),

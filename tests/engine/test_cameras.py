@@ -20,7 +20,7 @@ from stereodiff_blender.engine.contract import StereoDiffError
 from stereodiff_blender.engine.geometry import align_similarity, invert_rigid, rotation_angle_deg
 from stereodiff_blender.engine.stereo import CameraSolution
 from stereodiff_blender.engine.stereo.geometric.all_frames import fill_unsolved, interpolate_rotations
-from stereodiff_blender.engine.stereo.geometric.camera_findings import frame_ranges
+from stereodiff_blender.engine.stereo.geometric.camera_findings import frame_ranges, warn_rotation
 from stereodiff_blender.engine.stereo.geometric.cameras import solve_cameras
 
 COUNT = 14
@@ -272,3 +272,10 @@ def test_frame_ranges_in_words():
     assert frame_ranges(np.array([7])) == "frame 7"
     assert frame_ranges(np.array([3, 4, 5, 9])) == "frames 3-5 and 9"
     assert frame_ranges(np.array([1, 2, 5, 8, 9])) == "frames 1-2, 5 and 8-9"
+
+
+@pytest.mark.parametrize(("is_certain", "words"), [(True, "only rotates"), (False, "travels too little, if at all")])
+def test_a_doubtful_turn_is_not_called_certain(is_certain, words):
+    diary = Diary()
+    warn_rotation(diary, is_certain=is_certain)
+    assert words in diary.warnings["rotation_only"]

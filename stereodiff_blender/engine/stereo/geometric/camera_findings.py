@@ -26,9 +26,10 @@ def warn_static(report: Report) -> None:
                                  "camera, or an engine that estimates depth from single pictures.")
 
 
-def warn_rotation(report: Report) -> None:
-    report.warn("rotation_only", "The camera only rotates: its rotation is solved, but depth cannot be measured. Move "
-                                 "the camera sideways, or use an engine that estimates depth from single pictures.")
+def warn_rotation(report: Report, *, is_certain: bool) -> None:
+    """is_certain: nearly all tracks lie where a turn on the spot puts them; else the camera may travel a little."""
+    finding = "The camera only rotates" if is_certain else "The camera travels too little, if at all, to measure by"
+    report.warn("rotation_only", f"{finding}: its rotation is solved, but no depth.")
 
 
 def warn_assumed_focal(report: Report) -> None:

@@ -258,7 +258,7 @@ def _rotation_solution(shot: _Shot, keyframe_fit: RotationFit) -> CameraSolution
     rotations[shot.frames] = np.swapaxes(fit.rotations, -1, -2)
     poses = np.tile(np.eye(4), (len(solved), 1, 1))
     poses[:, :3, :3], _ = fill_unsolved(rotations, np.zeros((len(solved), 3)), solved)
-    warn_rotation(shot.report)
+    warn_rotation(shot.report, is_certain=keyframe_fit.is_certain)
     if shot.focal is None and not measured:
         warn_assumed_focal(shot.report)
     warn_unsolved(shot.report, solved, shot.first_frame)

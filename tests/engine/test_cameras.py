@@ -189,6 +189,16 @@ def test_two_or_three_frames_suffice(count):
     assert "focal_assumed" in warnings
 
 
+@pytest.mark.parametrize("count", [4, 6, 9])
+def test_a_little_travel_is_enough(count):
+    """The nearest board moves against the farthest by 8 pixels, much more than the tracking noise."""
+    poses = camera_path(count, travel=0.15, turn_deg=1.0)
+    solution, warnings = solve(render_boards(poses))
+    assert solution.kind == "moving" and solution.solved.all()
+    assert rotation_error_deg(solution, poses[:, :3, :3]) < 0.3
+    assert "little_parallax" in warnings and "rotation_only" not in warnings
+
+
 def hopeless_shots() -> dict[str, np.ndarray]:
     generator = np.random.default_rng(0)
     return {
@@ -277,5 +287,11 @@ def test_frame_ranges_in_words():
 @pytest.mark.parametrize(("is_certain", "words"), [(True, "only rotates"), (False, "travels too little, if at all")])
 def test_a_doubtful_turn_is_not_called_certain(is_certain, words):
     diary = Diary()
-    warn_rotation(diary, is_certain=is_certain)
-    assert words in diary.warnings["rotation_only"]
+    warn_rotation(diary, is_certain=is_certain, tracks_per_frame=500)
+    assert words in diary.warnings["rotation_only"] and "low_texture" not in diary.warnings
+
+
+def test_a_turn_on_few_tracks_names_the_texture():
+    diary = Diary()
+    warn_rotation(diary, is_certain=False, tracks_per_frame=90)
+    assert "only about 90 points" in diary.warnings["low_texture"]

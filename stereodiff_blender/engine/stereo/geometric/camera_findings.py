@@ -8,7 +8,10 @@ from ...report import Report
 
 FOCAL_DEVIATION = 0.03
 FOCAL_SPREAD = 1.25
-LOW_TEXTURE_TRACKS = 250
+FOCAL_DISAGREEMENT = 1.08
+LONG_LENS = 2.5
+SHORT_LENS = 0.35
+LOW_TEXTURE_TRACKS = 320
 LITTLE_PARALLAX_DEG = 2.0
 HIGH_RESIDUAL_PX = 1.0
 
@@ -26,10 +29,12 @@ def warn_static(report: Report) -> None:
                                  "camera, or an engine that estimates depth from single pictures.")
 
 
-def warn_rotation(report: Report, *, is_certain: bool) -> None:
-    """is_certain: nearly all tracks lie where a turn on the spot puts them; else the camera may travel a little."""
+def warn_rotation(report: Report, *, is_certain: bool, tracks_per_frame: float) -> None:
+    """is_certain: nearly all tracks lie where a turn on the spot puts them; else the camera may travel a little.
+    tracks_per_frame: median number of tracks in a frame that fit."""
     finding = "The camera only rotates" if is_certain else "The camera travels too little, if at all, to measure by"
     report.warn("rotation_only", f"{finding}: its rotation is solved, but no depth.")
+    _warn_low_texture(report, tracks_per_frame)
 
 
 def warn_assumed_focal(report: Report) -> None:
@@ -48,9 +53,7 @@ def warn_unsolved(report: Report, solved: np.ndarray, first_frame: int) -> None:
 
 def warn_moving_camera(report: Report, *, tracks_per_frame: float, parallax_deg: float, residual_px: float) -> None:
     """tracks_per_frame: median number of static tracks in a frame; parallax_deg: median over the points."""
-    if tracks_per_frame < LOW_TEXTURE_TRACKS:
-        report.warn("low_texture", f"Little texture to track: only about {tracks_per_frame:.0f} points hold in a "
-                                   "frame. Camera and depth are less certain.")
+    _warn_low_texture(report, tracks_per_frame)
     if parallax_deg < LITTLE_PARALLAX_DEG:
         report.warn("little_parallax", f"The view of a point changes by only {parallax_deg:.1f} degrees: far depth is "
                                        "uncertain. A longer camera move measures better.")
@@ -59,8 +62,24 @@ def warn_moving_camera(report: Report, *, tracks_per_frame: float, parallax_deg:
                                      "for lens distortion, rolling shutter or a zoom.")
 
 
-def warn_weak_focal(report: Report, *, spread: float, deviation: float) -> None:
-    """spread: longest over shortest focal length that explains the shot about as well. deviation: relative."""
-    if spread > FOCAL_SPREAD or deviation > FOCAL_DEVIATION:
-        report.warn("weak_focal", "The shot tells the focal length only roughly. Enter focal length and sensor size if "
-                                  "you know them.")
+def _warn_low_texture(report: Report, tracks_per_frame: float) -> None:
+    if tracks_per_frame < LOW_TEXTURE_TRACKS:
+        report.warn("low_texture", f"Little texture to track: only about {tracks_per_frame:.0f} points hold in a "
+                                   "frame. The result is less certain.")
+
+
+def warn_weak_focal(report: Report, *, spread: float, deviation: float, disagreement: float,
+                    width_share: float) -> None:
+    """spread: longest over shortest focal length that explains the shot about as well. deviation: relative.
+    disagreement: longest over shortest that parts of the picture tell. width_share: focal length over width."""
+    if not SHORT_LENS < width_share < LONG_LENS:
+        reason = (f"The shot tells a lens of {36 * width_share:.0f} mm on a 36 mm sensor, which few shots are made with; "
+                  "a zoom during the shot looks like this.")
+    elif disagreement > FOCAL_DISAGREEMENT:
+        reason = ("Parts of the picture tell different focal lengths, so camera and depth may be wrong: much may be "
+                  "moving, or the lens zooms. Give a matte of what moves.")
+    elif spread > FOCAL_SPREAD or deviation > FOCAL_DEVIATION:
+        reason = "The shot tells the focal length only roughly."
+    else:
+        return
+    report.warn("weak_focal", f"{reason} Enter focal length and sensor size if you know them.")

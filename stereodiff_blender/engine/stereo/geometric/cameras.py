@@ -16,7 +16,6 @@ from ...report import Report
 from .. import CameraSolution
 from .all_frames import ROUNDS, FittedClip, fill_unsolved, fit_all_frames
 from .camera_findings import (
-    LITTLE_PARALLAX_DEG,
     warn_assumed_focal,
     warn_moving_camera,
     warn_rotation,
@@ -24,6 +23,7 @@ from .camera_findings import (
     warn_unsolved,
     warn_weak_focal,
 )
+from .focal_support import focal_disagreement
 from .keyframes import choose_keyframes, choose_seed_keyframes
 from .reconstruction import Reconstruction, reconstruct
 from .rotation import RotationFit, fit_rotations, fit_rotations_from, guess_focal, is_static
@@ -39,11 +39,12 @@ MIN_TRACK_LENGTH = 3
 MIN_SOLVED_SHARE = 0.5
 MIN_EXPLAINED_SHARE = 0.25
 DOUBTFUL_ROTATION_SHARE = 0.6
-RIVAL_ROTATION_SHARE = 0.9
+RIVAL_ROTATION_SHARE = 0.75
+NOISE_GATE = 2.5
+NOISE_GATE_PX = 0.25
 ROTATION_GATE_PX = 2.0
 ROTATION_FOCAL_DEVIATION = 0.02
 SEED_RIVAL = 2.0
-NO_PARALLAX_DEG = 1.0
 MIN_GAUGE_POINTS = 20
 MAX_SEED = 2**31
 
@@ -159,7 +160,7 @@ def _solve(shot: _Shot) -> CameraSolution:
         if rotation is not None and rotation.share_within(ROTATION_GATE_PX) > DOUBTFUL_ROTATION_SHARE:
             return _rotation_solution(shot, rotation)
         raise
-    if rotation is not None and _rotation_is_likelier(shot, rotation, fitted):
+    if rotation is not None and _rotation_is_likelier(rotation, shot, fitted):
         return _rotation_solution(shot, rotation)
     return _moving_solution(shot, fitted, spread)
 
@@ -176,15 +177,16 @@ def _check_fit(shot: _Shot, fitted: FittedClip) -> None:
                         "path; if much of the picture moves, give a matte of it")
 
 
-def _rotation_is_likelier(shot: _Shot, rotation: RotationFit, fitted: FittedClip) -> bool:
-    """Whether a camera that only turns is the better answer than the travelling one: it explains more, or nearly as
-    much where there is little parallax, or more than half where there is none. The extra freedom then only fits noise,
-    or something that moves by itself."""
-    share, explained = rotation.share_within(ROTATION_GATE_PX), _explained_share(shot, fitted)
-    parallax = float(np.median(fitted.point_parallax_deg))
-    if parallax < NO_PARALLAX_DEG:
-        return share > DOUBTFUL_ROTATION_SHARE
-    return share > (RIVAL_ROTATION_SHARE * explained if parallax < LITTLE_PARALLAX_DEG else explained)
+def _rotation_is_likelier(rotation: RotationFit, shot: _Shot, fitted: FittedClip) -> bool:
+    """Whether a camera that only turns is the better answer than the travelling one.
+
+    Both are judged by the share of tracks they explain to within the noise, as the residuals of the travelling camera
+    tell it. That camera has a depth for every point and a place for every frame to fit noise with, or something that
+    moves by itself: it has to explain clearly more. How little it travels is no argument against it, if it does.
+    """
+    gate_px = max(NOISE_GATE_PX, NOISE_GATE * float(np.median(fitted.residual_px)))
+    explained = float(np.mean(fitted.residual_px < gate_px)) * _explained_share(shot, fitted)
+    return rotation.share_within(gate_px) > RIVAL_ROTATION_SHARE * explained
 
 
 def _focal_seeds(shot: _Shot) -> list[float]:
@@ -258,7 +260,8 @@ def _rotation_solution(shot: _Shot, keyframe_fit: RotationFit) -> CameraSolution
     rotations[shot.frames] = np.swapaxes(fit.rotations, -1, -2)
     poses = np.tile(np.eye(4), (len(solved), 1, 1))
     poses[:, :3, :3], _ = fill_unsolved(rotations, np.zeros((len(solved), 3)), solved)
-    warn_rotation(shot.report, is_certain=keyframe_fit.is_certain)
+    warn_rotation(shot.report, is_certain=keyframe_fit.is_certain,
+                  tracks_per_frame=float(np.median(np.bincount(frame, minlength=len(solved))[solved])))
     if shot.focal is None and not measured:
         warn_assumed_focal(shot.report)
     warn_unsolved(shot.report, solved, shot.first_frame)
@@ -285,7 +288,8 @@ def _warn_about(shot: _Shot, fitted: FittedClip, spread: float, parallax: float)
     if shot.focal is None and shot.square.frame_count < MIN_FRAMES_FOR_FOCAL:
         warn_assumed_focal(shot.report)
     elif shot.focal is None:
-        warn_weak_focal(shot.report, spread=spread, deviation=fitted.focal_deviation)
+        warn_weak_focal(shot.report, spread=spread, deviation=fitted.focal_deviation,
+                        disagreement=focal_disagreement(fitted), width_share=fitted.focal / shot.square.size[0])
     warn_unsolved(shot.report, fitted.solved, shot.first_frame)
 
 

@@ -13,6 +13,7 @@ from .two_view import InitialPair, PairCandidate, best_pair
 
 GATE_PX = 2.0
 MIN_PARALLAX_DEG = 1.0
+TYPICAL_PARALLAX_SHARE = 0.4
 MIN_INLIER_SHARE = 0.6
 MIN_OBSERVATIONS = 40
 MIN_VISIBLE = 12
@@ -124,13 +125,14 @@ class Reconstruction:
     def fitting(self, frames, seen: Observations, *, gate_px: float, min_parallax_deg: float, min_views: int = 2,
                 min_share: float = 0.0) -> np.ndarray:
         """(N,) observations near their projection, of points that fit in min_views frames and min_share of theirs,
-        and are seen at a sufficient angle."""
+        and are seen at a sufficient angle: min_parallax_deg, or less where the whole shot has little."""
         fits = self.scene(frames).residual_px(seen) < gate_px
         views = np.bincount(seen.point[fits], minlength=len(self.points))
         total = np.bincount(seen.point, minlength=len(self.points))
         enough = (views >= min_views) & (views > min_share * total)
         angle = parallax_deg(self.rotations[frames], self.translations[frames], self.points, seen)
-        return fits & (enough & (angle > min_parallax_deg))[seen.point]
+        typical = float(np.median(angle[enough])) if enough.any() else 0.0
+        return fits & (enough & (angle > min(min_parallax_deg, TYPICAL_PARALLAX_SHARE * typical)))[seen.point]
 
     def adjust(self, frames, seen: Observations, **options) -> None:
         used, point = np.unique(seen.point, return_inverse=True)

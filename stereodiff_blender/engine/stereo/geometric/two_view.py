@@ -15,6 +15,8 @@ MAX_PAIRS = 14
 MIN_COMMON = 40
 MIN_IN_FRONT = 25
 MIN_SHIFT_SHARE = 0.01
+SMALL_SHIFT_SHARE = 0.5
+MIN_SHIFT_PX = 0.5
 EPIPOLAR_PX = 1.0
 HOMOGRAPHY_PX = 1.5
 ENOUGH_PARALLAX_DEG = 8.0
@@ -33,7 +35,7 @@ class PairCandidate:
     @property
     def promise(self) -> float:
         """Many tracks, moved far, not all on a plane."""
-        shift = float(np.median(np.linalg.norm(self.pixels_j - self.pixels_i, axis=1)))
+        shift = _median_shift(self.pixels_i, self.pixels_j)
         return len(self.pixels_i) * np.sqrt(shift) * (1.05 - self.homography_share)
 
 
@@ -50,19 +52,25 @@ class InitialPair:
 
 def pair_candidates(tracks: Tracks, keyframes: np.ndarray, seed: int) -> list[PairCandidate]:
     """The most promising pairs of keyframes, whatever the focal length."""
-    candidates = []
-    for position, frame_i in enumerate(keyframes):
-        for frame_j in keyframes[position + 1:position + 1 + MAX_STEP]:
-            _, pixels_i, pixels_j = tracks.common(frame_i, frame_j)
-            if len(pixels_i) < MIN_COMMON:
-                continue
-            if np.median(np.linalg.norm(pixels_j - pixels_i, axis=1)) < MIN_SHIFT_SHARE * max(tracks.size):
-                continue
-            cv2.setRNGSeed(seed)
-            _, inliers = cv2.findHomography(pixels_i, pixels_j, cv2.USAC_MAGSAC, HOMOGRAPHY_PX)
-            share = 0.0 if inliers is None else float((inliers > 0).mean())
-            candidates.append(PairCandidate(int(frame_i), int(frame_j), pixels_i, pixels_j, share))
+    pairs = [(frame_i, frame_j, *tracks.common(frame_i, frame_j)[1:]) for position, frame_i in enumerate(keyframes)
+             for frame_j in keyframes[position + 1:position + 1 + MAX_STEP]]
+    pairs = [pair for pair in pairs if len(pair[2]) >= MIN_COMMON]
+    shifts = [_median_shift(pixels_i, pixels_j) for _, _, pixels_i, pixels_j in pairs]
+    # A short or slow shot has no pair that moves far; the widest it has must do.
+    least = max(min(MIN_SHIFT_SHARE * max(tracks.size), SMALL_SHIFT_SHARE * max(shifts, default=0.0)), MIN_SHIFT_PX)
+    candidates = [_candidate(*pair, seed) for pair, shift in zip(pairs, shifts, strict=True) if shift >= least]
     return sorted(candidates, key=lambda c: -c.promise)[:MAX_PAIRS]
+
+
+def _median_shift(pixels_i: np.ndarray, pixels_j: np.ndarray) -> float:
+    return float(np.median(np.linalg.norm(pixels_j - pixels_i, axis=1)))
+
+
+def _candidate(frame_i, frame_j, pixels_i: np.ndarray, pixels_j: np.ndarray, seed: int) -> PairCandidate:
+    cv2.setRNGSeed(seed)
+    _, inliers = cv2.findHomography(pixels_i, pixels_j, cv2.USAC_MAGSAC, HOMOGRAPHY_PX)
+    share = 0.0 if inliers is None else float((inliers > 0).mean())
+    return PairCandidate(int(frame_i), int(frame_j), pixels_i, pixels_j, share)
 
 
 def best_pair(candidates: list[PairCandidate], focal: float, seed: int) -> InitialPair | None:

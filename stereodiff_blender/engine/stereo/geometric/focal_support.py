@@ -1,0 +1,58 @@
+"""How firmly a shot tells its focal length: does every part of the picture tell the same?
+
+The curvature of the cost supposes independent errors, and so proves a lens that a crowd walking with the camera made
+up. What moves by itself fills some part of the picture; leave that part out, and the answer changes (a jackknife over
+regions).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..bundle_adjustment import Observations, Scene, bundle_adjust
+from .all_frames import ROUNDS, FittedClip
+
+MAX_FRAMES = 20
+REGION_SHARE = 1 / 3
+ITERATIONS = 25
+TOLERANCE = 1e-4
+MIN_OBSERVATIONS = 200
+
+
+def focal_disagreement(fitted: FittedClip) -> float:
+    """Longest over shortest focal length, found anew without the left, right, upper and lower third of the points.
+
+    1 where too little remains to try.
+    """
+    frames = _spread(np.flatnonzero(fitted.solved))
+    x, y = _mean_pixels(fitted)
+    regions = [x < np.quantile(x, REGION_SHARE), x > np.quantile(x, 1 - REGION_SHARE),
+               y < np.quantile(y, REGION_SHARE), y > np.quantile(y, 1 - REGION_SHARE)]
+    found = [focal for region in regions if (focal := _focal_without(fitted, frames, region)) is not None]
+    return max(found) / min(found) if found else 1.0
+
+
+def _spread(frames: np.ndarray) -> np.ndarray:
+    """At most MAX_FRAMES of the frames, evenly."""
+    return frames[np.unique(np.rint(np.linspace(0, len(frames) - 1, MAX_FRAMES)).astype(int))]
+
+
+def _mean_pixels(fitted: FittedClip) -> tuple[np.ndarray, np.ndarray]:
+    """(P,) each: where in the picture a point is seen on average."""
+    count = np.bincount(fitted.point, minlength=len(fitted.points))
+    return tuple(np.bincount(fitted.point, axis, len(fitted.points)) / count for axis in fitted.pixels.T)
+
+
+def _focal_without(fitted: FittedClip, frames: np.ndarray, left_out: np.ndarray) -> float | None:
+    """Focal length that the points not left_out (P,) bool give in the frames; None if too few are seen."""
+    position = np.full(len(fitted.solved), -1)
+    position[frames] = np.arange(len(frames))
+    used = (position[fitted.frame] >= 0) & ~left_out[fitted.point]
+    used &= (np.bincount(fitted.point[used], minlength=len(fitted.points)) >= 2)[fitted.point]
+    if used.sum() < MIN_OBSERVATIONS:
+        return None
+    points, point = np.unique(fitted.point[used], return_inverse=True)
+    scene = Scene(fitted.rotations[frames], fitted.translations[frames], fitted.points[points], fitted.focal)
+    seen = Observations(position[fitted.frame[used]], point.reshape(-1), fitted.pixels[used])
+    scene, _ = bundle_adjust(scene, seen, loss_px=ROUNDS[-1][1], iterations=ITERATIONS, tolerance=TOLERANCE)
+    return scene.focal

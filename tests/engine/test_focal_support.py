@@ -1,0 +1,69 @@
+"""Whether the parts of a shot agree on its lens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from camera_scenes import FOCAL_PX, Diary, camera_path
+
+from stereodiff_blender.engine.stereo.bundle_adjustment import Observations, Scene, bundle_adjust
+from stereodiff_blender.engine.stereo.geometric.all_frames import FittedClip
+from stereodiff_blender.engine.stereo.geometric.camera_findings import warn_weak_focal
+from stereodiff_blender.engine.stereo.geometric.focal_support import focal_disagreement
+
+
+def seen_by(scene: Scene, camera: np.ndarray, point: np.ndarray, world: np.ndarray) -> Observations:
+    """Observations of world (N,3), where each point is at its moment."""
+    local = np.einsum("nij,nj->ni", scene.rotations[camera], world) + scene.translations[camera]
+    return Observations(camera, point, scene.focal * local[:, :2] / local[:, 2:])
+
+
+def sideways(points: int, walk=(0.0, 0.0, 0.0)) -> tuple[Scene, Observations]:
+    """A short sideways move past points in a box; those at the right walk steadily by this vector meanwhile."""
+    poses = camera_path(12, travel=0.7, turn_deg=2.0)
+    rotations = np.swapaxes(poses[:, :3, :3], 1, 2)
+    world = np.random.default_rng(0).uniform((-3, -2, 4), (3, 2, 12), (points, 3))
+    scene = Scene(rotations, -np.einsum("nij,nj->ni", rotations, poses[:, :3, 3]), world, FOCAL_PX)
+    camera, point = (index.ravel() for index in np.meshgrid(np.arange(12), np.arange(points), indexing="ij"))
+    share = np.where(world[point, 0] / world[point, 2] > 0.15, camera / 11, 0.0)
+    return scene, seen_by(scene, camera, point, world[point] + share[:, None] * np.asarray(walk))
+
+
+def fitted(scene: Scene, seen: Observations) -> FittedClip:
+    """What a solve makes of the observations, as solve_cameras hands it on."""
+    scene, _ = bundle_adjust(scene, seen, loss_px=0.3, iterations=60, tolerance=1e-6)
+    count = len(scene.rotations)
+    return FittedClip(scene.rotations, scene.translations, np.ones(count, bool), scene.focal, 0.0, seen.camera,
+                      seen.point, seen.pixels, scene.residual_px(seen), scene.points, np.full(len(scene.points), 5.0))
+
+
+def with_noise(scene: Scene, seen: Observations) -> tuple[Scene, Observations]:
+    noise = np.random.default_rng(1).normal(0.0, 0.1, seen.pixels.shape)
+    return scene, Observations(seen.camera, seen.point, seen.pixels + noise)
+
+
+def test_still_points_agree_on_the_lens():
+    assert focal_disagreement(fitted(*with_noise(*sideways(500)))) < 1.03
+
+
+def test_a_crowd_that_walks_past_is_found_out():
+    assert focal_disagreement(fitted(*with_noise(*sideways(500, walk=(0.2, 0.0, -0.5))))) > 1.08
+
+
+def test_too_little_to_try_disagrees_with_nothing():
+    assert focal_disagreement(fitted(*sideways(14))) == 1.0
+
+
+@pytest.mark.parametrize(("found", "words"), [
+    ({}, None),
+    ({"spread": 1.4}, "only roughly"),
+    ({"deviation": 0.05}, "only roughly"),
+    ({"disagreement": 1.2}, "different focal lengths"),
+    ({"width_share": 3.3}, "119 mm"),
+    ({"width_share": 0.2}, "7 mm"),
+])
+def test_a_doubtful_lens_is_named_with_its_reason(found, words):
+    diary = Diary()
+    sound = {"spread": 1.02, "deviation": 0.004, "disagreement": 1.01, "width_share": 0.8}
+    warn_weak_focal(diary, **(sound | found))
+    assert (words is None and not diary.warnings) or words in diary.warnings["weak_focal"]

@@ -1,0 +1,170 @@
+"""Footage with faults, made fit to be worked on, and the results brought back to what the clip really shows.
+
+Stage 1 and 2 work on the plate: the frames with steady light and lettering painted out, and for depth only the
+measurable ones of them, inside the bars.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from .flow import sample
+from .footage import Footage
+from .geometry import pixel_grid
+from .scratch import Scratch
+from .stereo import TRUSTED, CameraSolution
+from .stereo.geometric.edge_aware import spread
+from .stereo.geometric.triangulation import Transfer, transfer_between
+
+PAINT_RADIUS_PX = 3
+CARRYING_ROUNDS = 4
+CARRIED_CONFIDENCE = 0.4
+BESIDE_PX = 12
+"""How far around lettering the depth that fills it is taken from."""
+
+
+@dataclass(frozen=True)
+class Plate:
+    """What is worked on. For clean footage these are the clip's own frames and masks, and nothing is copied.
+
+    frames: (T,H,W,3) uint8, for the cameras; of the whole raster, so that its centre stays the lens's.
+    masks: (T,H,W) bool-like or None, true where nothing may be tracked.
+    """
+
+    footage: Footage
+    frames: np.ndarray
+    masks: np.ndarray | None
+    _matte: np.ndarray | None
+
+    def scene_frames(self, scratch: Scratch) -> np.ndarray:
+        """(D,h,w,3) uint8: the measurable frames inside the bars, for depth."""
+        return self._scene_of(self.frames, "scene_frames", scratch)
+
+    def scene_matte(self, scratch: Scratch) -> np.ndarray | None:
+        """(D,h,w) or None: the artist's matte of the scene's frames."""
+        return None if self._matte is None else self._scene_of(self._matte, "scene_matte", scratch)
+
+    def _scene_of(self, array: np.ndarray, name: str, scratch: Scratch) -> np.ndarray:
+        footage = self.footage
+        if not self._is_a_part:
+            return array
+        top, bottom, left, right = footage.picture
+        scene = scratch.allocate(name, (len(footage.measurable), bottom - top, right - left, *array.shape[3:]),
+                                 array.dtype)
+        for place, index in enumerate(footage.measurable):
+            scene[place] = array[index, top:bottom, left:right]
+        return scene
+
+    @property
+    def _is_a_part(self) -> bool:
+        """Whether the scene is less than the raster in all frames."""
+        return self.footage.has_bars or len(self.footage.measurable) < len(self.footage.shown_in)
+
+    def scene_cameras(self, cameras: CameraSolution) -> CameraSolution:
+        """The cameras of the scene's frames, in its pixels."""
+        footage = self.footage
+        top, _, left, _ = footage.picture
+        chosen = footage.measurable
+        observations = [(cameras.observations[k][0], cameras.observations[k][1] - (left, top)) for k in chosen]
+        return replace(cameras, camera_to_world=cameras.camera_to_world[chosen],
+                       intrinsics=cameras.intrinsics[chosen] - (0.0, 0.0, left, top), solved=cameras.solved[chosen],
+                       reprojection_px=cameras.reprojection_px[chosen], observations=observations)
+
+    def with_equal_repeats(self, cameras: CameraSolution) -> CameraSolution:
+        """The cameras of all frames, with that of a repeated picture equal to its twin's."""
+        shown_in = self.footage.shown_in
+        return replace(cameras, camera_to_world=cameras.camera_to_world[shown_in],
+                       intrinsics=cameras.intrinsics[shown_in], solved=cameras.solved[shown_in],
+                       reprojection_px=cameras.reprojection_px[shown_in])
+
+    def shown(self, scene: np.ndarray, name: str, scratch: Scratch) -> np.ndarray:
+        """(D,h,w) of the scene as (T,H,W) of the clip: repeated pictures are given their twin's, bars 0."""
+        footage = self.footage
+        if not self._is_a_part:
+            return scene
+        top, bottom, left, right = footage.picture
+        whole = scratch.allocate(name, (len(footage.shown_in), *footage.size), scene.dtype)
+        for index, place in enumerate(np.searchsorted(footage.measurable, footage.measured_in)):
+            whole[index, top:bottom, left:right] = scene[place]
+        return whole
+
+    def carry_into_flashes(self, depth: np.ndarray, confidence: np.ndarray, cameras: CameraSolution) -> None:
+        """A flash is given the depth of the frame before it, as seen by its own camera. In place, (T,H,W)."""
+        top, bottom, left, right = self.footage.picture
+        for index in self.footage.flashes:
+            before = self.footage.measured_in[index]
+            carried = _seen_from(depth[before], transfer_between(cameras, index, before))
+            depth[index, top:bottom, left:right] = carried[top:bottom, left:right]
+            confidence[index] = np.minimum(confidence[index], CARRIED_CONFIDENCE)
+
+    def fill_overlays(self, depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray) -> None:
+        """Behind lettering the scene goes on as it does beside it, but nothing was measured. In place, (D,h,w)."""
+        top, bottom, left, right = self.footage.picture
+        overlay = self.footage.overlay_mask()[top:bottom, left:right]
+        if not overlay.any():
+            return
+        for one_depth, one_confidence, moves in zip(depth, confidence, motion_mask, strict=True):
+            one_depth[overlay] = 1.0 / _carried_over(1.0 / one_depth, one_confidence, overlay)[overlay]
+            one_confidence[overlay] = 0.0
+            moves[overlay] = 0
+
+
+def make_plate(frames: np.ndarray, masks: np.ndarray | None, footage: Footage, scratch: Scratch) -> Plate:
+    """frames: (T,H,W,3) uint8; masks: (T,H,W) or None, the artist's matte. Neither is changed."""
+    return Plate(footage, _steady_and_unwritten(frames, footage, scratch), _not_to_track(masks, footage, scratch),
+                 masks)
+
+
+def _steady_and_unwritten(frames: np.ndarray, footage: Footage, scratch: Scratch) -> np.ndarray:
+    if not (footage.flickers or footage.overlays):
+        return frames
+    overlay = footage.overlay_mask().astype(np.uint8)
+    plate = scratch.allocate("plate", frames.shape, np.uint8)
+    for index, gain in enumerate(footage.gain):
+        frame = np.ascontiguousarray(frames[index])
+        if gain != 1.0:
+            frame = cv2.convertScaleAbs(frame, alpha=1.0 / float(gain))
+        if footage.overlays:
+            frame = cv2.inpaint(frame, overlay, PAINT_RADIUS_PX, cv2.INPAINT_TELEA)
+        plate[index] = frame
+    return plate
+
+
+def _not_to_track(matte: np.ndarray | None, footage: Footage, scratch: Scratch) -> np.ndarray | None:
+    outside = footage.outside_scene()
+    if not outside.any():
+        return matte
+    if matte is None:
+        return np.broadcast_to(outside, (len(footage.shown_in), *outside.shape))
+    masks = scratch.allocate("untracked", matte.shape, np.uint8)
+    for index in range(len(matte)):
+        masks[index] = outside | (np.asarray(matte[index]) > 0)
+    return masks
+
+
+def _seen_from(depth: np.ndarray, transfer: Transfer) -> np.ndarray:
+    """Depth (H,W) of one frame as another camera sees it; transfer: of that camera's pixels to the frame.
+
+    Each round looks up where the disparity guessed so far would lie in the frame, and takes what is found there.
+    """
+    grid = pixel_grid(*depth.shape)  # (3,H*W)
+    turned = (transfer.homography @ grid).reshape(3, *depth.shape)
+    seen = np.where(depth > 0, depth, 1.0)
+    for _ in range(CARRYING_ROUNDS):
+        moved = turned + transfer.parallax[:, None, None] / seen
+        ahead = np.maximum(moved[2], 1e-4)
+        flow = np.stack([moved[0] / ahead, moved[1] / ahead], axis=-1) - grid[:2].T.reshape(*depth.shape, 2)
+        found = sample(depth, flow.astype(np.float32), nearest=True)
+        # The third component is the point's depth in the frame over its depth in the camera.
+        seen = np.where(found > 0, found / ahead, seen)
+    return seen
+
+
+def _carried_over(disparity: np.ndarray, confidence: np.ndarray, overlay: np.ndarray) -> np.ndarray:
+    """(H,W) disparity in which the overlay holds what lies beside it, measured pixels before filled ones."""
+    beside = cv2.dilate(overlay.astype(np.uint8), np.ones((2 * BESIDE_PX + 1,) * 2, np.uint8)) > 0
+    weights = np.where(confidence > TRUSTED, 1.0, 0.1) * (beside & ~overlay)
+    return spread(disparity.astype(np.float32), weights.astype(np.float32))

@@ -1,0 +1,220 @@
+"""One look at every frame of a clip, at a reduced size: what changes from each frame to the next, and what never does.
+
+footage.py judges what is measured here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .flow import sample
+
+SIDE_PX = 160
+"""Longest side at which neighbours are matched."""
+GRID = (16, 9)
+EVIDENCE_FRAMES = 48
+"""At most about so many frames are asked what stands still in the picture."""
+TEXTURED_LEVELS = 12.0
+MIN_TEXTURED_SHARE = 0.02
+CONSISTENT_PX, CONSISTENT_SHARE = 0.5, 0.05
+OUTSIDE = 1e4
+ALIKE = 0.6
+LIKENESS_WINDOW_PX = 9
+STILL_PX = 0.1
+MEASURABLE_LEVELS = (16, 240)
+MIN_GAIN_PIXELS = 100
+NEIGHBOURHOOD_PX = 45
+NOISE_LEVELS = 2.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How a frame goes on in a later one. Lengths are shares of the picture's longest side.
+
+    matched: share of the textured pixels that flow takes there and back again, to what looks the same; nan where
+    neither frame has texture.
+    motion: 75th percentile of flow length. change: mean difference in place, in grey levels at equal contrast.
+    flow: (9,16,2), coarse. log_gain: natural logarithm of how much brighter the same things are; nan if unknown.
+    is_blank: whether one of the two shows hardly anything, as black and white frames do.
+    """
+
+    matched: float
+    motion: float
+    change: float
+    flow: np.ndarray
+    log_gain: float
+    is_blank: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What every pixel (H,W) did over the clip.
+
+    darkest, brightest: uint8 grey levels. edge: strength of the mean gradient, in grey levels per pixel.
+    steadiness: that strength over the gradient's deviation in time, so that what is drawn onto the picture is far
+    above 1. corner: how much the steady edges around a pixel run in two directions (smaller eigenvalue of their
+    structure tensor). surroundings_px: how far what surrounds a pixel has moved in all.
+    """
+
+    darkest: np.ndarray
+    brightest: np.ndarray
+    edge: np.ndarray
+    steadiness: np.ndarray
+    corner: np.ndarray
+    surroundings_px: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scan:
+    """pairs: of each frame with the next, T - 1 of them."""
+
+    pairs: list[Pair]
+    evidence: Evidence
+
+
+class Scanner:
+    """Looks at frames (T,H,W,3) uint8, which may be memory-mapped; reads them one at a time."""
+
+    def __init__(self, frames: np.ndarray):
+        self._frames = frames
+        height, width = frames.shape[1:3]
+        self.scale = min(1.0, SIDE_PX / max(height, width))
+        self._size = max(16, round(width * self.scale)), max(16, round(height * self.scale))
+        self._matcher = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._matcher.setFinestScale(1)
+
+    def scan(self) -> Scan:
+        """Look at every frame once."""
+        gathering = _Gathering(self._frames.shape[1:3], self._size)
+        step = -(-len(self._frames) // EVIDENCE_FRAMES)
+        pairs, before = [], None
+        for index in range(len(self._frames)):
+            frame = np.ascontiguousarray(self._frames[index])
+            now = self._look(frame)
+            if before is not None:
+                pair, flow = self._match(before, now)
+                pairs.append(pair)
+                gathering.moved(flow)
+            gathering.seen(frame, is_witness=index % step == 0)
+            before = now
+        return Scan(pairs, gathering.evidence(self.scale))
+
+    def match(self, index_i: int, index_j: int) -> Pair:
+        """Any frame with any other."""
+        looks = [self._look(np.ascontiguousarray(self._frames[index])) for index in (index_i, index_j)]
+        return self._match(*looks)[0]
+
+    def _look(self, frame: np.ndarray) -> _Look:
+        grey = cv2.cvtColor(cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        return _Look(grey, _at_equal_contrast(grey))
+
+    def _match(self, look_i: _Look, look_j: _Look) -> tuple[Pair, np.ndarray]:
+        forward = self._matcher.calc(look_i.even, look_j.even, None)
+        backward = self._matcher.calc(look_j.even, look_i.even, None)
+        length = cv2.magnitude(forward[..., 0], forward[..., 1])
+        gap = sample(backward, forward, outside=OUTSIDE) + forward
+        miss = cv2.magnitude(gap[..., 0], gap[..., 1])
+        agrees = miss < CONSISTENT_PX + CONSISTENT_SHARE * length
+        by_frame = [_is_textured(look.even) for look in (look_i, look_j)]
+        textured = by_frame[0] | by_frame[1]
+        enough = textured.mean() >= MIN_TEXTURED_SHARE
+        alike = agrees & (_likeness(look_i.even, sample(look_j.even, forward)) > ALIKE)
+        side = max(self._size)
+        return Pair(
+            matched=_share(alike[textured & (miss < 0.5 * OUTSIDE)]) if enough else float("nan"),
+            motion=float(np.percentile(length[textured], 75)) / side if enough else 0.0,
+            change=float(cv2.absdiff(look_i.even, look_j.even).mean()),
+            flow=cv2.resize(forward, GRID, interpolation=cv2.INTER_AREA) / side,
+            log_gain=_log_gain(look_i.grey, look_j.grey, forward, agrees),
+            is_blank=min(frame.mean() for frame in by_frame) < MIN_TEXTURED_SHARE), length
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A small frame, (h,w) uint8 each: grey; and even, with the same mean and contrast as all others."""
+
+    grey: np.ndarray
+    even: np.ndarray
+
+
+def _at_equal_contrast(grey: np.ndarray) -> np.ndarray:
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(grey))
+    gain = 45.0 / max(deviation, 2.0)
+    return np.clip(grey.astype(np.float32) * gain + (128.0 - gain * mean), 0, 255).astype(np.uint8)
+
+
+def _is_textured(grey: np.ndarray) -> np.ndarray:
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=0.25) for order in ((1, 0), (0, 1)))
+    return cv2.magnitude(across, down) > TEXTURED_LEVELS
+
+
+def _likeness(grey_i: np.ndarray, grey_j: np.ndarray) -> np.ndarray:
+    """Correlation of the windows around each pixel, (h,w) in -1..1."""
+    a, b = grey_i.astype(np.float32), grey_j.astype(np.float32)
+    mean_a, mean_b, square_a, square_b, product = (cv2.blur(image, (LIKENESS_WINDOW_PX,) * 2)
+                                                   for image in (a, b, a * a, b * b, a * b))
+    spread = (square_a - mean_a**2) * (square_b - mean_b**2)
+    return (product - mean_a * mean_b) / np.sqrt(np.maximum(spread, 1.0))
+
+
+def _share(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else 0.0
+
+
+def _log_gain(grey_i, grey_j, flow, agrees) -> float:
+    found = sample(grey_j, flow)
+    low, high = MEASURABLE_LEVELS
+    good = agrees & (grey_i > low) & (grey_i < high) & (found > low) & (found < high)
+    if good.sum() < MIN_GAIN_PIXELS:
+        return float("nan")
+    return float(np.median(np.log(found[good].astype(np.float32) / grey_i[good])))
+
+
+class _Gathering:
+    """Sums over the clip that become its evidence."""
+
+    def __init__(self, shape: tuple[int, int], small_size: tuple[int, int]):
+        self._darkest, self._brightest = np.full(shape, 255, np.uint8), np.zeros(shape, np.uint8)
+        self._across, self._down, self._square = (np.zeros(shape, np.float32) for _ in range(3))
+        self._path = np.zeros(small_size[::-1], np.float32)
+        self._witnesses = 0
+
+    def moved(self, length: np.ndarray) -> None:
+        """length: (h,w) of small pixels that a frame's flow goes; what is below its noise is no motion."""
+        self._path += np.where(length > STILL_PX, length, 0.0)
+
+    def seen(self, frame: np.ndarray, *, is_witness: bool) -> None:
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        cv2.min(self._darkest, grey, dst=self._darkest)
+        cv2.max(self._brightest, grey, dst=self._brightest)
+        if not is_witness:
+            return
+        across, down = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=0.25) for order in ((1, 0), (0, 1)))
+        self._across += across
+        self._down += down
+        self._square += across * across + down * down
+        self._witnesses += 1
+
+    def evidence(self, scale: float) -> Evidence:
+        across, down = self._across / self._witnesses, self._down / self._witnesses
+        squared = across * across + down * down
+        deviation = np.sqrt(np.maximum(self._square / self._witnesses - squared, 0.0) + NOISE_LEVELS**2)
+        edge = np.sqrt(squared)
+        steadiness = edge / deviation
+        return Evidence(self._darkest, self._brightest, edge, steadiness,
+                        _corner_strength(across, down, steadiness > 1.0), self._surroundings_px(scale))
+
+    def _surroundings_px(self, scale: float) -> np.ndarray:
+        """The median, so that lettering does not vouch for itself; in quarters of small pixels, to fit a byte."""
+        quarters = np.minimum(4.0 * self._path, 255.0).astype(np.uint8)
+        typical = cv2.medianBlur(quarters, NEIGHBOURHOOD_PX).astype(np.float32) / (4.0 * scale)
+        return cv2.resize(typical, self._darkest.shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _corner_strength(across: np.ndarray, down: np.ndarray, where: np.ndarray) -> np.ndarray:
+    across, down = np.where(where, across, 0.0), np.where(where, down, 0.0)
+    a, b, c = (cv2.boxFilter(product, -1, (7, 7)) for product in (across * across, across * down, down * down))
+    return 0.5 * (a + c) - np.sqrt(0.25 * (a - c) ** 2 + b * b)

@@ -1,0 +1,145 @@
+"""Spoilt footage through the whole method: what comes back for bars, repeats, lettering and flashes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from tiny_jobs import FOCAL_PX, HEIGHT, WIDTH, render_boards
+
+from stereodiff_blender.engine.contract import Settings, StereoDiffError
+from stereodiff_blender.engine.footage import inspect_footage
+from stereodiff_blender.engine.footage_plate import make_plate
+from stereodiff_blender.engine.pipeline import Estimate, estimate_depth
+from stereodiff_blender.engine.report import Report
+from stereodiff_blender.engine.scratch import Scratch
+
+COUNT = 10
+
+
+class Warnings(Report):
+    def __init__(self):
+        self.codes: list[str] = []
+
+    def warn(self, code: str, message: str) -> None:
+        self.codes.append(code)
+
+
+def solve(frames: np.ndarray, masks: np.ndarray | None = None) -> tuple[Estimate, list[str]]:
+    report = Warnings()
+    given = frames.copy()
+    estimate = estimate_depth(frames, Settings(), masks=masks, focal_px=FOCAL_PX, scratch=Scratch(), report=report)
+    np.testing.assert_array_equal(frames, given)
+    return estimate, report.codes
+
+
+@pytest.fixture(scope="module")
+def boards() -> np.ndarray:
+    return np.stack(render_boards(COUNT))
+
+
+@pytest.fixture(scope="module")
+def clean(boards) -> tuple[Estimate, list[str]]:
+    return solve(boards)
+
+
+def relative_difference(depth: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    return np.abs(depth / reference - 1)
+
+
+def test_clean_footage_is_neither_copied_nor_masked(boards):
+    matte = np.zeros(boards.shape[:3], np.uint8)
+    plate = make_plate(boards, matte, inspect_footage(boards), Scratch())
+    assert plate.frames is boards and plate.masks is matte
+    assert plate.scene_frames(Scratch()) is boards and plate.scene_matte(Scratch()) is matte
+
+
+def test_a_cut_is_refused_before_anything_is_solved(boards):
+    turned = np.ascontiguousarray(255 - boards[:, ::-1, ::-1])
+    with pytest.raises(StereoDiffError) as caught:
+        solve(np.concatenate([boards, turned]))
+    assert caught.value.code == "cut_in_range" and caught.value.shots == ((1, 10), (11, 20))
+
+
+def test_bars_have_no_depth_and_the_picture_between_them_is_as_good(boards, clean):
+    barred = boards.copy()
+    barred[:, :18] = barred[:, -18:] = 0
+    estimate, codes = solve(barred)
+    assert codes.count("black_bars") == 1
+    top, bottom, left, right = inspect_footage(barred).picture
+    assert (left, right) == (0, WIDTH) and 18 <= top <= 20
+    inside = np.zeros((HEIGHT, WIDTH), bool)
+    inside[top:bottom] = True
+    for array in (estimate.depth, estimate.stereo_depth, estimate.confidence, estimate.motion_mask):
+        assert array.shape == (COUNT, HEIGHT, WIDTH) and not array[:, ~inside].any()
+    assert (estimate.depth[:, inside] > 0).all()
+    np.testing.assert_allclose(estimate.cameras.intrinsics[0, 2:], (WIDTH / 2, HEIGHT / 2))
+    assert estimate.quality.coverage > clean[0].quality.coverage - 0.05
+    scale = np.median(clean[0].depth[:, inside] / estimate.depth[:, inside])
+    difference = relative_difference(scale * estimate.depth, clean[0].depth)[:, inside]
+    assert np.median(difference) < 0.01 and difference.mean() < 0.05
+
+
+def test_repeats_share_camera_and_depth(boards, clean):
+    shown = np.array([0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 9])
+    grain = np.random.default_rng(5).normal(0, 2, (len(shown), HEIGHT, WIDTH, 1))
+    estimate, codes = solve(np.clip(boards[shown] + grain, 0, 255).astype(np.uint8))
+    assert codes.count("repeated_frames") == 1
+    for twin, repeat in ((2, 3), (6, 7)):
+        np.testing.assert_array_equal(*estimate.cameras.camera_to_world[[twin, repeat]])
+        for array in (estimate.depth, estimate.confidence, estimate.motion_mask):
+            np.testing.assert_array_equal(array[twin], array[repeat])
+    assert len(estimate.depth) == len(shown)
+    ratio = estimate.depth / clean[0].depth[shown]
+    assert np.median(relative_difference(ratio, np.median(ratio))) < 0.01
+
+
+def written_on(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frames with a word on them, and (H,W) where it stands."""
+    written = frames.copy()
+    for frame in written:
+        cv2.putText(frame, "ROUGH", (20, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 2, cv2.LINE_AA)
+    return written, (written != frames).any(axis=(0, 3))
+
+
+def test_lettering_becomes_what_is_around_it(boards, clean):
+    written, drawn = written_on(boards)
+    estimate, codes = solve(written)
+    assert codes.count("burnt_in_text") == 1
+    box = inspect_footage(written).overlay_mask()
+    assert (box & drawn).sum() > 0.9 * drawn.sum()
+    assert not estimate.confidence[:, box].any() and not estimate.motion_mask[:, box].any()
+    ratio = estimate.depth / clean[0].depth
+    error = relative_difference(ratio, np.median(ratio))
+    assert error[:, drawn].mean() < 0.12 and error[:, ~box].mean() < 0.03
+
+
+def test_lettering_is_added_to_the_matte_only_for_tracking(boards):
+    written, _ = written_on(boards)
+    matte = np.zeros(boards.shape[:3], np.uint8)
+    matte[:, 100:120, 60:90] = 1
+    footage = inspect_footage(written)
+    plate = make_plate(written, matte, footage, Scratch())
+    for index in range(COUNT):
+        np.testing.assert_array_equal(np.asarray(plate.masks[index]) > 0, (matte[index] > 0) | footage.overlay_mask())
+    np.testing.assert_array_equal(plate.scene_matte(Scratch()), matte)
+
+
+def test_a_flash_gets_the_depth_of_the_frame_before_seen_from_its_own_camera(boards, clean):
+    lit = boards.copy()
+    lit[5] = np.clip(lit[5].astype(int) * 3 + 110, 0, 255)
+    estimate, codes = solve(lit)
+    assert codes.count("flash_frames") == 1
+    ratio = estimate.depth[5] / clean[0].depth[5]
+    assert np.median(relative_difference(ratio, np.median(ratio))) < 0.02
+    assert estimate.confidence[5].max() <= 0.4
+    not_carried = relative_difference(estimate.depth[4], estimate.depth[5])
+    assert (not_carried > 0.05).mean() > 0.005
+
+
+def test_even_light_is_restored(boards):
+    gain = 1 + 0.2 * np.sin(2 * np.pi * np.arange(COUNT) / 2.7)
+    flickering = np.clip(0.7 * boards * gain[:, None, None, None], 0, 255).astype(np.uint8)
+    plate = make_plate(flickering, None, inspect_footage(flickering), Scratch())
+    swing_before = np.std(flickering.mean(axis=(1, 2, 3)))
+    assert np.std(np.asarray(plate.frames).mean(axis=(1, 2, 3))) < 0.5 * swing_before

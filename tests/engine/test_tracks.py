@@ -101,6 +101,18 @@ def test_tracks_bridge_a_spoilt_frame(trouble):
     np.testing.assert_array_equal(longest_linked_run(tracks), np.arange(8) != 4)
 
 
+def test_tracks_bridge_a_frame_that_is_masked_altogether():
+    """Something that the artist marked passes right before the lens."""
+    matrices = [shifted(1.5 * i, 0) for i in range(8)]
+    frames = warped(matrices)
+    masks = np.zeros(frames.shape[:3], np.uint8)
+    masks[4] = 1
+    tracks = track_features(frames, masks, Diary())
+    assert tracks.per_frame[4] == 0
+    miss = miss_px(tracks, matrices, 7)
+    assert len(miss) > 100 and np.median(miss) < 0.1
+
+
 def test_light_may_jump():
     matrices = [shifted(1.5 * i, 0) for i in range(6)]
     frames = warped(matrices)

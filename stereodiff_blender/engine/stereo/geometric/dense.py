@@ -16,8 +16,12 @@ from ...report import Report
 from ...scratch import Scratch
 from .. import CameraSolution, StereoResult
 from .edge_aware import boundary_confidence, smooth_along_surfaces
+from .ground_plane import find_ground
+from .matte import doubtful_beside, motion_beyond, without_matte
 from .motion import find_moving, neighbours_of, vote
-from .moving_depth import Mover, Standing, label_movers, link_movers, measure_standing, smooth_tracks
+from .mover_tracks import coarse_flow, coarse_shape
+from .movers import Movers
+from .occlusion import find_impossible
 from .sky import SkyCandidate, find_plain_sky, is_sky
 from .sources import DepthLimits, depth_limits, interpolated_disparity, point_depths, select_sources
 from .triangulation import Triangulation, induced_flow, transfer_between, triangulate
@@ -35,6 +39,8 @@ PLAIN_SKY_SUPPORT = 0.5
 LOW_COVERAGE = 0.5
 LARGE_MOTION = 0.25
 UNTRUSTED, TRUSTED_STATIC, SKY, PLAIN_SKY = 0, 1, 2, 3
+POINT_STEP_PX, POINT_FRAMES, POINT_PRECISION = 12, 16, 0.03
+"""Which measured points the ground is looked for in."""
 LATENESS = 2
 """Frames that a vote lags behind, so that all its voters are known."""
 
@@ -55,13 +61,18 @@ def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, scratch: Scrat
     survey = _Survey.allocate(scratch, (count, height, width))
     limits = depth_limits(cameras)
     report.stage("depth", count)
-    movers = _survey_frames(frames, cameras, masks, flow, limits, survey, report)
+    _survey_frames(frames, cameras, masks, flow, limits, survey, report)
+    _expose(cameras, survey)
+    ground = find_ground(*_static_points(cameras, survey), cameras)
+    movers = Movers(frames, cameras, survey.mask, survey.flow_back, ground, scratch, masks)
     report.stage("motion", count)
     depth = scratch.allocate("stereo_depth", (count, height, width), np.float32)
     confidence = scratch.allocate("stereo_confidence", (count, height, width), np.float32)
-    standings = _fill_frames(frames, survey, movers, depth, confidence, report)
-    _stand(smooth_tracks(standings), survey.labels, depth, limits)
-    _warn(survey, report)
+    _fill_frames(frames, survey, movers, depth, confidence, report)
+    movers.stand(depth, limits.disparity)
+    for index, tracks in enumerate(movers.tracks):
+        survey.mask[index] = tracks > 0
+    _warn(survey, report, has_matte=masks is not None)
     return StereoResult(cameras, depth, confidence, survey.mask)
 
 
@@ -71,8 +82,8 @@ class _Survey:
 
     disparity: float32, within the limits. uncertainty: float16 sigma / disparity. status: uint8 UNTRUSTED,
     TRUSTED_STATIC, SKY (seen to lie beyond the limits) or PLAIN_SKY (too even to be matched). even: uint8 what may
-    be plain sky. found: uint8 motion of single frames. mask: uint8 motion after the vote. labels: uint16 connected
-    regions of the mask.
+    be plain sky. found: uint8 motion of single frames. mask: uint8 motion after the vote. flow_back:
+    float16 (T,h,w,2) flow to the frame before, as of coarse_flow.
     """
 
     disparity: np.ndarray
@@ -81,13 +92,15 @@ class _Survey:
     even: np.ndarray
     found: np.ndarray
     mask: np.ndarray
-    labels: np.ndarray
+    flow_back: np.ndarray
 
     @classmethod
     def allocate(cls, scratch: Scratch, shape: tuple[int, int, int]) -> _Survey:
         kinds = {"disparity": np.float32, "uncertainty": np.float16, "status": np.uint8, "even": np.uint8,
-                 "found": np.uint8, "mask": np.uint8, "labels": np.uint16}
-        return cls(**{name: scratch.allocate(f"stereo_{name}", shape, kind) for name, kind in kinds.items()})
+                 "found": np.uint8, "mask": np.uint8}
+        arrays = {name: scratch.allocate(f"stereo_{name}", shape, kind) for name, kind in kinds.items()}
+        flow_back = scratch.allocate("stereo_flow_back", (shape[0], *coarse_shape(*shape[1:]), 2), np.float16)
+        return cls(**arrays, flow_back=flow_back)
 
 
 def _check(frames, cameras, masks) -> None:
@@ -103,26 +116,26 @@ def _check(frames, cameras, masks) -> None:
 
 # --- First pass: match, triangulate, find motion ----------------------------------------------------------------
 
-def _survey_frames(frames, cameras, masks, flow, limits, survey, report) -> list[list[Mover]]:
-    """Fill the survey; returns the movers of each frame."""
+def _survey_frames(frames, cameras, masks, flow, limits, survey, report) -> None:
+    """Fill the survey."""
     count = len(frames)
     sources = select_sources(cameras, *frames.shape[1:3])
-    movers: list[list[Mover]] = []
     candidates: list[SkyCandidate] = []
     for index in range(count + LATENESS):
         if index < count:
-            measured = _triangulate_frame(index, sources[index], cameras, flow, limits, frames.shape[1:3])
+            measured = _triangulate_frame(index, sources[index], cameras, masks, flow, limits, frames.shape[1:3])
             candidates.append(_judge(index, frames[index], measured, len(sources[index]), cameras, flow, limits,
                                      survey))
+            if masks is not None:
+                _heed_matte(index, masks[index], survey)
             report.progress(index + 1)
         if index >= LATENESS:
-            movers.append(_settle_motion(index - LATENESS, masks, flow, survey, movers))
+            _settle_motion(index - LATENESS, masks, flow, survey)
     if is_sky(candidates):
         _settle_sky(survey, limits)
-    return movers
 
 
-def _triangulate_frame(index, sources, cameras, flow, limits, size) -> Triangulation:
+def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Triangulation:
     flows, consistent, transfers = [], [], []
     guesses: dict[int, np.ndarray] = {}
     for j in sources:
@@ -136,6 +149,8 @@ def _triangulate_frame(index, sources, cameras, flow, limits, size) -> Triangula
         flows.append(field)
         consistent.append(flow.consistency(index, j) < tolerance)
         transfers.append(transfer_between(cameras, index, j))
+    if masks is not None:
+        consistent = without_matte(consistent, flows, masks[index], [masks[j] for j in sources])
     return triangulate(flows, consistent, transfers, limits.disparity)
 
 
@@ -163,18 +178,21 @@ def _judge(index, frame, measured, source_count, cameras, flow, limits: DepthLim
     return candidate
 
 
-def _settle_motion(index, masks, flow, survey: _Survey, movers: list[list[Mover]]) -> list[Mover]:
-    """Vote on one frame's mask, and link its moving regions to those of the frame before."""
+def _heed_matte(index, matte, survey: _Survey) -> None:
+    """Take back what was noted of one frame where the artist knows better."""
+    found = survey.found[index] > 0
+    survey.status[index][doubtful_beside(found, matte)] = UNTRUSTED
+    survey.found[index] = motion_beyond(found, matte)
+
+
+def _settle_motion(index, masks, flow, survey: _Survey) -> None:
+    """Vote on one frame's mask, and keep the flow that links its movers to those of the frame before."""
     mask = vote(index, survey.found, flow)
     if masks is not None:
         mask |= np.asarray(masks[index], bool)
-    labels, regions = label_movers(mask)
-    survey.mask[index], survey.labels[index] = mask, labels
-    first_new_track = 1 + max((m.track for frame in movers for m in frame), default=-1)
-    if index == 0:
-        return link_movers(index, labels, regions, [], None, None, first_new_track)
-    return link_movers(index, labels, regions, movers[-1], survey.labels[index - 1], flow.between(index, index - 1),
-                       first_new_track)
+    survey.mask[index] = mask
+    if index > 0:
+        survey.flow_back[index] = coarse_flow(flow.between(index, index - 1))
 
 
 def _settle_sky(survey: _Survey, limits: DepthLimits) -> None:
@@ -184,20 +202,52 @@ def _settle_sky(survey: _Survey, limits: DepthLimits) -> None:
         status[even > 0] = PLAIN_SKY
 
 
+def _expose(cameras, survey: _Survey) -> None:
+    """Add to the masks what hides things that are nearer than it seems to be."""
+    def measured(index: int, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        place = (index, part, part)
+        disparity, status = survey.disparity[place], survey.status[place]
+        sigma = np.where(status >= SKY, np.inf, survey.uncertainty[place].astype(np.float32) * disparity)
+        return disparity, sigma, (status == TRUSTED_STATIC) & (survey.mask[place] == 0)
+
+    for index in range(len(survey.mask)):
+        survey.found[index] = find_impossible(index, measured, len(survey.mask), cameras)
+    for mask, impossible in zip(survey.mask, survey.found, strict=True):
+        mask |= impossible
+
+
+def _static_points(cameras, survey: _Survey) -> tuple[np.ndarray, np.ndarray]:
+    """Measured points (N,3), world axes, from a grid of pixels of some frames, and the cameras (N,3) that saw them."""
+    points, origins = [], []
+    count, height, width = survey.mask.shape
+    rows, columns = (np.arange(POINT_STEP_PX // 2, size, POINT_STEP_PX) for size in (height, width))
+    for index in range(0, count, max(1, count // POINT_FRAMES)):
+        grid = (index, rows[:, None], columns[None, :])
+        sure = ((survey.status[grid] == TRUSTED_STATIC) & (survey.mask[grid] == 0)
+                & (survey.uncertainty[grid] < POINT_PRECISION))
+        fx, fy, cx, cy = cameras.intrinsics[index]
+        y, x = np.nonzero(sure)
+        depth = 1.0 / survey.disparity[grid][sure].astype(float)
+        seen = np.stack([(columns[x] + 0.5 - cx) / fx, (rows[y] + 0.5 - cy) / fy, np.ones(len(x))], axis=1)
+        pose = cameras.camera_to_world[index]
+        points.append(depth[:, None] * seen @ pose[:3, :3].T + pose[:3, 3])
+        origins.append(np.tile(pose[:3, 3], (len(x), 1)))
+    return np.concatenate(points), np.concatenate(origins)
+
+
 # --- Second pass: fill, and measure where movers stand ----------------------------------------------------------
 
-def _fill_frames(frames, survey: _Survey, movers, depth, confidence, report) -> list[Standing]:
-    """Write static depth and confidence; returns where each mover stands."""
-    standings = []
+def _fill_frames(frames, survey: _Survey, movers: Movers, depth, confidence, report) -> None:
+    """Write static depth and confidence, and show them to the movers."""
     for index in range(len(frames)):
         known = _known_static(survey, index)
         disparity, certainty, support = _fill(frames[index], survey, index, known)
         trusted = known & (survey.status[index] == TRUSTED_STATIC)
+        moving = movers.observe(index, disparity, trusted)
+        survey.status[index][(survey.mask[index] > 0) & ~moving] = UNTRUSTED
         depth[index] = 1.0 / disparity
-        confidence[index] = _confidence(trusted, survey.mask[index] > 0, certainty, support)
-        standings += [measure_standing(m, survey.labels[index], disparity, trusted) for m in movers[index]]
+        confidence[index] = _confidence(trusted, moving, certainty, support)
         report.progress(index + 1)
-    return standings
 
 
 def _known_static(survey: _Survey, index: int) -> np.ndarray:
@@ -230,16 +280,9 @@ def _confidence(trusted, moving, certainty, support) -> np.ndarray:
     return confidence
 
 
-# --- Last: movers, warnings -------------------------------------------------------------------------------------
+# --- Last: warnings ---------------------------------------------------------------------------------------------
 
-def _stand(standings: list[Standing], labels, depth, limits: DepthLimits) -> None:
-    """Write the movers' depth."""
-    for standing in standings:
-        region = labels[standing.mover.frame] == standing.mover.label
-        depth[standing.mover.frame][region] = 1.0 / np.clip(standing.disparity, *limits.disparity)
-
-
-def _warn(survey: _Survey, report: Report) -> None:
+def _warn(survey: _Survey, report: Report, *, has_matte: bool = False) -> None:
     """Shares are of what is not plain sky: under an open sky, half a picture measured can be all that there is."""
     frames = range(len(survey.mask))
     below = max(1.0 - np.mean([(survey.status[k] == PLAIN_SKY).mean() for k in frames]), 1e-6)
@@ -249,4 +292,5 @@ def _warn(survey: _Survey, report: Report) -> None:
         report.warn("low_coverage", f"Only {100 * coverage:.0f} % of the picture could be measured, the sky aside; the "
                                     "rest is interpolated.")
     if moving > LARGE_MOTION:
-        report.warn("large_motion", f"{100 * moving:.0f} % of the picture moves by itself; a matte would help.")
+        advice = "" if has_matte else "; a matte would help"
+        report.warn("large_motion", f"{100 * moving:.0f} % of the picture moves by itself{advice}.")

@@ -95,10 +95,12 @@ class _Tracker:
     def advance(self, grey: np.ndarray, mask: np.ndarray | None) -> None:
         """Take the next frame: follow, judge, merge, replenish, record.
 
-        A frame in which nearly everything is lost at once (a flash, a black or torn frame) records nothing; the
-        tracks wait for the picture to come back, and give up after MAX_BLIND frames.
+        A frame in which nearly everything is lost at once (a flash, a black or torn frame, a mask that covers it)
+        records nothing; the tracks wait for the picture to come back, and give up after MAX_BLIND frames.
         """
         followed = self._followed(grey) if len(self.living) else self.living
+        if mask is not None:
+            followed = followed.only(_outside(followed.pixels, mask))
         if self._is_blind(followed):
             self.blind_frames += 1
             self.seen.append((self.living.names[:0], self.living.pixels[:0]))

@@ -1,0 +1,110 @@
+"""Pixels of the motion mask that show the static background after all: cast shadows, and the rim around a thing.
+
+Where a pixel shows something static, other frames show the same thing: it can be looked up there, through the depth of
+the surroundings or of the ground, wherever nothing moving covers it. Ground in a cast shadow has the same hue there and
+is only brighter; the rim that flow adds around a thing looks just the same. A thing's own surface rarely repeats the
+hue of what lies behind it. (Background subtraction with a hue test for shadows: Horprasert et al. 1999.)
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .. import CameraSolution
+from .triangulation import Transfer, transfer_between
+
+OFFSETS = (-20, -10, -5, 5, 10, 20)
+MIN_VIEWS = 2
+IN_SHADOW, LIT = 0.4, 0.93
+"""Least brightness of the background here, as a share of its brightness in other frames: on the ground, where shadows
+fall, and anywhere else, where a darker surface of the same hue is likelier the thing's own."""
+MAX_BRIGHTNESS = 1.08
+MAX_HUE_CHANGE = 0.06
+"""Greatest relative difference of a colour channel from the change in brightness."""
+BLACK_LEVEL = 4.0
+"""Added to all colours: hue is noise where it is dark."""
+MIN_AGREEING = 0.5
+"""Share of the moving pixels around one that must show background too."""
+WINDOW_PX = 7
+
+
+def find_background(index: int, frames: np.ndarray, moving: np.ndarray, surroundings: np.ndarray,
+                    ground: np.ndarray | None, cameras: CameraSolution) -> np.ndarray:
+    """Pixels (H,W) bool of one frame's motion mask that show the background.
+
+    frames: (T,H,W,3) uint8. moving: (T,H,W) uint8, shadows and rims included. surroundings: (H,W) disparity of
+    the background, from around the moving. ground: (H,W) that of the ground, not positive above the horizon, or None.
+    """
+    found = np.zeros(moving.shape[1:], bool)
+    rows, columns = np.flatnonzero(moving[index].any(axis=1)), np.flatnonzero(moving[index].any(axis=0))
+    if len(rows) == 0:
+        return found
+    box = tuple(slice(max(side[0] - WINDOW_PX, 0), side[-1] + WINDOW_PX + 1) for side in (rows, columns))
+    here = cv2.blur(np.ascontiguousarray(frames[index][box]), (3, 3)).astype(np.float32)
+    candidates = moving[index][box] > 0
+    like = np.zeros(candidates.shape, bool)
+    for disparity, least_brightness in ((surroundings, LIT), (ground, IN_SHADOW)):
+        if disparity is not None:
+            elsewhere, is_known = _seen_elsewhere(index, frames, moving, disparity[box], cameras, box)
+            like |= is_known & _is_like(here, elsewhere, least_brightness)
+    found[box] = _open_to_outside(candidates, _agreed(like & candidates, candidates))
+    return found
+
+
+def _seen_elsewhere(index, frames, moving, disparity, cameras, box) -> tuple[np.ndarray, np.ndarray]:
+    """Median colour (h,w,3) float32 that other frames show where the background of a box would be, and where two or
+    more of them show it, (h,w) bool."""
+    y, x = (np.arange(side.start, side.start + size, dtype=np.float32) + np.float32(0.5)
+            for side, size in zip(box, disparity.shape, strict=True))
+    views = [_look_up(frames[other], moving[other], transfer_between(cameras, index, other), x[None, :], y[:, None],
+                      disparity) for other in (index + offset for offset in OFFSETS) if 0 <= other < len(frames)]
+    if len(views) < MIN_VIEWS:
+        return np.zeros((*disparity.shape, 3), np.float32), np.zeros(disparity.shape, bool)
+    colours, seen = (np.stack(parts) for parts in zip(*views, strict=True))
+    count = (seen & (disparity > 0)).sum(axis=0)
+    # What is not seen is sorted to the end, as brighter than white.
+    ordered = np.sort(np.where(seen[..., None], colours, np.uint16(999)), axis=0)
+    middle = np.maximum(count - 1, 0) // 2
+    median = np.take_along_axis(ordered, middle[None, ..., None], axis=0)[0]
+    return median.astype(np.float32), count >= MIN_VIEWS
+
+
+def _look_up(frame, moving, transfer: Transfer, x, y, disparity) -> tuple[np.ndarray, np.ndarray]:
+    """Colour (h,w,3) uint16 of static pixels in another frame, and whether nothing moving covers them there."""
+    matrix, parallax = transfer.homography.astype(np.float32), transfer.parallax.astype(np.float32)
+    u, v, w = (row[0] * x + row[2] + row[1] * y + shift * disparity
+               for row, shift in zip(matrix, parallax, strict=True))
+    in_front = w > 1e-4
+    w = np.where(in_front, w, np.float32(1.0))
+    place = np.where(in_front, u / w, np.float32(-1e4)) - np.float32(0.5), v / w - np.float32(0.5)
+    colour = cv2.remap(np.ascontiguousarray(frame), *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    still = cv2.remap((moving == 0).astype(np.uint8), *place, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+    return colour.astype(np.uint16), still > 0
+
+
+def _is_like(here: np.ndarray, elsewhere: np.ndarray, least_brightness: float) -> np.ndarray:
+    """Where two pictures (h,w,3) have the same hue, and the first is no brighter, nor much darker."""
+    ratio = (here + np.float32(BLACK_LEVEL)) / (cv2.blur(elsewhere, (3, 3)) + np.float32(BLACK_LEVEL))
+    brightness = ratio.mean(axis=2)
+    hue_change = np.abs(ratio / brightness[..., None] - 1).max(axis=2)
+    return (brightness > least_brightness) & (brightness < MAX_BRIGHTNESS) & (hue_change < MAX_HUE_CHANGE)
+
+
+def _agreed(like: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Pixels that most of the candidates around them agree with, without specks."""
+    alike, all_around = (cv2.blur(each.astype(np.float32), (WINDOW_PX, WINDOW_PX)) for each in (like, candidates))
+    agreed = (like & (alike > MIN_AGREEING * all_around)).astype(np.uint8)
+    return cv2.morphologyEx(agreed, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+
+
+def _open_to_outside(candidates: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """The found parts that touch the outside of the candidates: no holes are torn into a thing."""
+    outside = ~candidates
+    if not outside.any():
+        return np.zeros_like(found)
+    _, labels = cv2.connectedComponents((outside | found).astype(np.uint8), connectivity=4)
+    is_open = np.zeros(labels.max() + 1, bool)
+    is_open[labels[outside]] = True
+    is_open[0] = False
+    return found & is_open[labels]

@@ -1,0 +1,129 @@
+"""The plane that things stand on, found in the clip's measured static points.
+
+One plane for the clip: steep walls and ceilings are excluded by the cameras' own idea of up, table tops by how much
+lies below them. Where a clip has no such plane there is none, and nothing is made up. (RANSAC: Fischler and Bolles
+1981, refined by iteratively reweighted least squares.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...geometry import camera_matrix
+from .. import CameraSolution
+
+TRIPLES = 400
+MIN_UPRIGHT = 0.7
+"""Cosine of the angle that the ground's normal may be off the cameras' mean up."""
+TOLERANCE = 0.012
+"""Height above the plane, as a share of the distance to the camera, within which a point lies on it."""
+BELOW = 0.03
+MIN_SHARE, MAX_BELOW = 0.1, 0.1
+MIN_POINTS = 60
+ROUNDS = 8
+MAX_PITCH_COSINE = 0.5
+
+
+@dataclass(frozen=True)
+class GroundPlane:
+    """Points X with up . X = level, world axes; up is a unit vector (3,) away from the ground."""
+
+    up: np.ndarray
+    level: float
+
+    def seen_by(self, camera_to_world: np.ndarray, intrinsics: np.ndarray) -> GroundView:
+        """The plane as one camera has it."""
+        up = camera_to_world[:3, :3].T @ self.up
+        height = float(self.up @ camera_to_world[:3, 3] - self.level)
+        return GroundView(-(up @ np.linalg.inv(camera_matrix(intrinsics))) / height, upright_normal(up, intrinsics))
+
+
+@dataclass(frozen=True)
+class GroundView:
+    """A ground plane in one frame, as functions of the homogeneous pixel p = (x, y, 1).
+
+    disparity: (3,), the ground's disparity is disparity . p; not positive above the horizon.
+    facing: (3,), facing . p is the horizontal depth of the pixel's ray per unit of z-depth: an upright board that
+    faces the camera at horizontal depth d has disparity facing . p / d.
+    """
+
+    disparity: np.ndarray
+    facing: np.ndarray
+
+    def disparity_at(self, x, y):
+        """Ground disparity at pixels x, y (arrays that broadcast), 1 / scene unit."""
+        return self.disparity[0] * x + self.disparity[1] * y + self.disparity[2]
+
+    def disparity_of(self, shape: tuple[int, int]) -> np.ndarray:
+        """Ground disparity of all pixels of a raster, (H,W) float32."""
+        x, y = (np.arange(size, dtype=np.float32) + np.float32(0.5) for size in (shape[1], shape[0]))
+        return self.disparity_at(x[None, :], y[:, None]).astype(np.float32)
+
+    def facing_at(self, x, y):
+        """Horizontal depth per z-depth at pixels x, y (arrays that broadcast)."""
+        return self.facing[0] * x + self.facing[1] * y + self.facing[2]
+
+
+FLAT_VIEW = GroundView(np.zeros(3), np.array([0.0, 0.0, 1.0]))
+"""Where there is no ground: boards of constant z-depth."""
+
+
+def upright_normal(up: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """GroundView.facing for an up vector (3,) in camera axes; constant z-depth if the camera looks steeply down."""
+    forward = np.array([0.0, 0.0, 1.0])
+    horizontal = forward - up[2] * up
+    length = np.linalg.norm(horizontal)
+    if length < MAX_PITCH_COSINE:
+        return forward
+    return horizontal / length @ np.linalg.inv(camera_matrix(intrinsics))
+
+
+def find_ground(points: np.ndarray, origins: np.ndarray, cameras: CameraSolution) -> GroundPlane | None:
+    """The ground below static points (N,3), world axes, each measured by a camera at origins (N,3); None if none fits.
+
+    Deterministic.
+    """
+    if len(points) < MIN_POINTS:
+        return None
+    distance = np.linalg.norm(points - origins, axis=1)
+    mean_up = -cameras.camera_to_world[:, :3, 1].mean(axis=0)
+    mean_up /= max(np.linalg.norm(mean_up), 1e-9)
+    ups, levels = _proposals(points, mean_up, cameras.camera_to_world[:, :3, 3])
+    if len(ups) == 0:
+        return None
+    heights = (points @ ups.T - levels) / distance[:, None]
+    score = (np.abs(heights) < TOLERANCE).mean(axis=0) - (heights < -BELOW).mean(axis=0)
+    best = int(np.argmax(score))
+    up, level = _refined(points, distance, ups[best], levels[best])
+    height = (points @ up - level) / distance
+    is_ground = (np.abs(height) < TOLERANCE).mean() > MIN_SHARE and (height < -BELOW).mean() < MAX_BELOW
+    return GroundPlane(up, level) if is_ground else None
+
+
+def _proposals(points, mean_up, centres) -> tuple[np.ndarray, np.ndarray]:
+    """Planes through three points each that are level enough and below all cameras: (n,3) ups and (n,) levels."""
+    low = points[points @ mean_up <= np.median(points @ mean_up)]
+    a, b, c = low[np.random.default_rng(0).integers(0, len(low), (3, TRIPLES))]
+    normals = np.cross(b - a, c - a)
+    length = np.linalg.norm(normals, axis=1)
+    usable = length > 1e-12
+    normals = normals[usable] / length[usable, None]
+    normals *= np.sign(normals @ mean_up)[:, None]
+    levels = np.einsum("ij,ij->i", normals, a[usable])
+    keep = (normals @ mean_up > MIN_UPRIGHT) & ((normals @ centres.T).min(axis=1) > levels)
+    return normals[keep], levels[keep]
+
+
+def _refined(points, distance, up, level) -> tuple[np.ndarray, float]:
+    """Least squares plane of the points near a first one, heights measured as shares of distance."""
+    for _ in range(ROUNDS):
+        height = (points @ up - level) / distance
+        weight = np.where(np.abs(height) < 3 * TOLERANCE, 1.0 / (1.0 + (height / TOLERANCE) ** 2) ** 2, 0) / distance**2
+        centre = weight @ points / weight.sum()
+        offset = points - centre
+        _, vectors = np.linalg.eigh((offset * weight[:, None]).T @ offset)
+        up = vectors[:, 0] * np.sign(vectors[:, 0] @ up)
+        level = float(up @ centre)
+    return up, level

@@ -1,0 +1,103 @@
+"""The things that move in a clip: freed of their shadows, found again from frame to frame, stood on the ground."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ...scratch import Scratch
+from .. import CameraSolution
+from .background import find_background
+from .ground_plane import FLAT_VIEW, GroundPlane, GroundView
+from .matte import with_gaps_bridged
+from .mover_tracks import UNKNOWN_GROWTH, label_movers, link_movers, measure_growth
+from .moving_depth import Standing, measure_standing, settle_tracks
+
+NOTCH_PX = 9
+MIN_AREA = 0.001
+"""Share of the picture below which what is left of a region, without its shadow, is a speck."""
+
+
+class Movers:
+    """All things that move in T frames; to be shown every frame in order, then told to stand.
+
+    tracks: (T,H,W) uint16, 0 static, the same number for the same thing in all frames.
+    """
+
+    def __init__(self, frames: np.ndarray, cameras: CameraSolution, mask: np.ndarray, flow_back: np.ndarray,
+                 ground: GroundPlane | None, scratch: Scratch, masks: np.ndarray | None = None):
+        """frames: (T,H,W,3) uint8. mask: (T,H,W) uint8, what looks as if it moved. flow_back: (T,h,w,2) as of
+        coarse_flow, to the frame before. ground: None if the clip has none. masks: (T,H,W) or None, what the artist
+        says moves, which is never taken for background."""
+        self._frames, self._cameras, self._mask, self._masks = frames, cameras, mask, masks
+        self._flow_back, self._ground = flow_back, ground
+        self._standings: list[Standing] = []
+        self._first_new_track = 1
+        self.tracks = scratch.allocate("stereo_tracks", mask.shape, np.uint16)
+
+    def observe(self, index: int, disparity: np.ndarray, trusted: np.ndarray) -> np.ndarray:
+        """Tell one frame's things apart and note where each seems to stand; returns where they are, (H,W) bool.
+
+        disparity: (H,W) static background, filled behind things. trusted: (H,W) bool, where it was measured.
+        """
+        moving = self._without_background(index, disparity)
+        tracks = self._link(index, moving)
+        ground, view = self._views(index)
+        for track in _present(tracks):
+            growth = UNKNOWN_GROWTH
+            if index:
+                growth = measure_growth(track, tracks, self.tracks[index - 1], self._flow_back[index])
+            self._standings.append(measure_standing(index, track, tracks, disparity, trusted, ground, view, growth))
+        return moving
+
+    def stand(self, depth: np.ndarray, disparity_limits: tuple[float, float]) -> None:
+        """Write the things' depth into depth (T,H,W), in place, once every frame has been observed."""
+        for (index, track), nearness in settle_tracks(self._standings).items():
+            rows, columns = np.nonzero(self.tracks[index] == track)
+            facing = self._views(index)[1].facing_at(columns + 0.5, rows + 0.5)
+            depth[index][rows, columns] = 1.0 / np.clip(nearness * facing, *disparity_limits)
+
+    def _without_background(self, index: int, disparity: np.ndarray) -> np.ndarray:
+        moving = self._mask[index] > 0
+        if not moving.any():
+            return moving
+        ground, _ = self._views(index)
+        floor = None if ground is None else ground.disparity_of(disparity.shape)
+        kept = moving & ~find_background(index, self._frames, self._mask, disparity, floor, self._cameras)
+        kept = _without_specks(moving & _tidied(kept))
+        return kept if self._masks is None else kept | (np.asarray(self._masks[index]) > 0)
+
+    def _link(self, index: int, moving: np.ndarray) -> np.ndarray:
+        labels, count = label_movers(moving if self._masks is None else with_gaps_bridged(moving))
+        labels[~moving] = 0
+        before, flow_back = (self.tracks[index - 1], self._flow_back[index]) if index else (None, None)
+        tracks = link_movers(labels, count, before, flow_back, self._first_new_track)
+        self._first_new_track = max(self._first_new_track, int(tracks.max()) + 1)
+        self.tracks[index] = tracks
+        return tracks
+
+    def _views(self, index: int) -> tuple[GroundView | None, GroundView]:
+        """The ground in one frame, and what is upright there."""
+        if self._ground is None:
+            return None, FLAT_VIEW
+        ground = self._ground.seen_by(self._cameras.camera_to_world[index], self._cameras.intrinsics[index])
+        return ground, ground
+
+
+def _present(tracks: np.ndarray) -> list[int]:
+    """The tracks of a frame (H,W), ascending."""
+    return [int(track) for track in np.flatnonzero(np.bincount(tracks.ravel())) if track]
+
+
+def _tidied(mask: np.ndarray) -> np.ndarray:
+    """Without threads, and with the notches closed that the background cut into it."""
+    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (NOTCH_PX, NOTCH_PX))
+    return cv2.morphologyEx(opened, cv2.MORPH_CLOSE, window) > 0
+
+
+def _without_specks(mask: np.ndarray) -> np.ndarray:
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    keep = boxes[:, cv2.CC_STAT_AREA] > MIN_AREA * mask.size
+    keep[0] = False
+    return keep[labels]

@@ -1,0 +1,132 @@
+"""Cast shadows and rims are background, a thing is not; and what a clip's movers become without them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from depth_scenes import ray_cast
+
+from stereodiff_blender.engine.scratch import Scratch
+from stereodiff_blender.engine.stereo.geometric.background import find_background
+from stereodiff_blender.engine.stereo.geometric.ground_plane import GroundPlane
+from stereodiff_blender.engine.stereo.geometric.mover_tracks import coarse_shape
+from stereodiff_blender.engine.stereo.geometric.movers import Movers
+
+INDEX = 6
+FLOOR = GroundPlane(np.array([0.0, -1.0, 0.0]), -1.4)
+SHADOW = (slice(92, 110), slice(20, 60))
+"""On the floor of ray_cast's scene."""
+BOARD = (slice(60, 80), slice(64, 96))
+"""On the static board in its middle."""
+BLUE = (40, 60, 200)
+
+
+@pytest.fixture(scope="module")
+def shot():
+    return ray_cast(13)
+
+
+def marked(shot, *places):
+    mask = np.zeros(shot.depth.shape, np.uint8)
+    for place in places:
+        mask[INDEX][place] = 1
+    return mask
+
+
+def darkened(shot, place, share):
+    frames = shot.frames.copy()
+    frames[INDEX][place] = (share * frames[INDEX][place]).astype(np.uint8)
+    return frames
+
+
+def painted(shot, place, colour):
+    frames = shot.frames.copy()
+    frames[INDEX][place] = colour
+    return frames
+
+
+def search(shot, frames, mask, ground=FLOOR):
+    surroundings = (1.0 / shot.depth[INDEX]).astype(np.float32)
+    floor = None
+    if ground is not None:
+        floor = ground.seen_by(shot.camera_to_world[INDEX], shot.intrinsics[INDEX]).disparity_of(mask.shape[1:])
+    return find_background(INDEX, frames, mask, surroundings, floor, shot.cameras)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.75, 0.95])
+def test_ground_in_shadow_and_in_light_is_background(shot, share):
+    found = search(shot, darkened(shot, SHADOW, share), marked(shot, SHADOW))
+    assert found[SHADOW].mean() > 0.8 and found.sum() == found[SHADOW].sum()
+
+
+def test_a_thing_of_another_hue_is_not(shot):
+    assert not search(shot, painted(shot, SHADOW, BLUE), marked(shot, SHADOW)).any()
+
+
+def test_a_brighter_thing_of_the_same_hue_is_not(shot):
+    assert not search(shot, np.minimum(darkened(shot, SHADOW, 1.3), 255), marked(shot, SHADOW)).any()
+
+
+def test_off_the_ground_a_darker_surface_is_hardly_background(shot):
+    same = search(shot, shot.frames, marked(shot, BOARD))
+    darker = search(shot, darkened(shot, BOARD, 0.6), marked(shot, BOARD))
+    assert same[BOARD].mean() > 0.8 and darker[BOARD].mean() < 0.5 * same[BOARD].mean()
+
+
+def test_no_hole_is_torn_into_a_thing(shot):
+    inside = (slice(98, 104), slice(36, 44))
+    frames = painted(shot, SHADOW, BLUE)
+    frames[INDEX][inside] = shot.frames[INDEX][inside]
+    assert not search(shot, frames, marked(shot, SHADOW)).any()
+
+
+def test_what_is_never_seen_free_stays(shot):
+    mask = np.ones(shot.depth.shape, np.uint8)
+    assert not search(shot, shot.frames, mask).any()
+    assert not search(shot, shot.frames, np.zeros_like(mask)).any()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_short_clips_break_nothing(count):
+    short = ray_cast(count)
+    mask = np.ones(short.depth.shape, np.uint8)
+    found = find_background(0, short.frames, mask, (1 / short.depth[0]).astype(np.float32), None, short.cameras)
+    assert found.shape == mask.shape[1:] and not found.any()
+
+
+def movers_of(shot, frames, mask, masks=None):
+    back = np.zeros((len(mask), *coarse_shape(*mask.shape[1:]), 2), np.float16)
+    return Movers(frames, shot.cameras, mask, back, FLOOR, Scratch(), masks)
+
+
+def observed(movers, shot):
+    for index, depth in enumerate(shot.depth):
+        moving = movers.observe(index, 1.0 / depth, np.ones(depth.shape, bool))
+        if index == INDEX:
+            result = moving
+    return result
+
+
+THING = (slice(60, 100), slice(30, 48))
+
+
+def test_a_thing_stands_without_its_shadow(shot):
+    frames = darkened(shot, SHADOW, 0.6)
+    frames[INDEX][THING] = BLUE
+    mask = marked(shot, SHADOW, THING)
+    movers = movers_of(shot, frames, mask)
+    truth = marked(shot, THING)[INDEX] > 0
+    moving = observed(movers, shot)
+    assert (moving & truth).sum() / (moving | truth).sum() > 0.8
+    depth = shot.depth.copy()
+    movers.stand(depth, (1e-3, 1e3))
+    # The floor, 1.4 below a camera that looks along it, is seen in row 100 at this depth.
+    view = FLOOR.seen_by(shot.camera_to_world[INDEX], shot.intrinsics[INDEX])
+    assert depth[INDEX][THING].mean() == pytest.approx(1 / view.disparity_at(39, 100), rel=0.06)
+    assert np.array_equal(depth[INDEX][~moving], shot.depth[INDEX][~moving])
+
+
+def test_what_the_artist_marked_is_never_background(shot):
+    masks = marked(shot, SHADOW) > 0
+    movers = movers_of(shot, darkened(shot, SHADOW, 0.6), masks.astype(np.uint8), masks)
+    assert np.array_equal(observed(movers, shot), masks[INDEX])

@@ -1,0 +1,80 @@
+"""What hides nearer things than itself cannot be static."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from depth_scenes import ray_cast
+
+from stereodiff_blender.engine.stereo.geometric.occlusion import find_impossible
+
+INDEX, COUNT = 12, 25
+PATCH = (slice(30, 60), slice(100, 130))
+"""On the wall of ray_cast's scene."""
+
+
+@pytest.fixture(scope="module")
+def shot():
+    return ray_cast(COUNT)
+
+
+def search(shot, change=None, sigma=0.002, index=INDEX):
+    """change(index, disparity, sure): what is measured wrongly in each frame, in place."""
+    frames = []
+    for k, depth in enumerate(shot.depth):
+        disparity, sure = (1.0 / depth).astype(np.float32), np.ones(depth.shape, bool)
+        if change is not None:
+            change(k, disparity, sure)
+        frames.append((disparity, np.full(depth.shape, sigma, np.float32), sure))
+    return find_impossible(index, lambda k, part: tuple(each[part, part] for each in frames[k]), len(frames),
+                           shot.cameras)
+
+
+def test_a_static_scene_is_possible(shot):
+    for index in (0, INDEX, COUNT - 1):
+        assert search(shot, index=index).mean() < 0.003
+
+
+def far_patch(index, disparity, sure):
+    """Something travels along with the camera, so that it seems far away, in all frames."""
+    disparity[PATCH] = 0.02
+
+
+def test_what_travels_along_and_hides_the_wall_is_found(shot):
+    def change(index, disparity, sure):
+        left = 20 + 4 * index
+        disparity[30:60, left:left + 30] = 0.02
+
+    found = search(shot, change)
+    truth = np.zeros(found.shape, bool)
+    truth[30:60, 68:98] = True
+    assert (found & truth).sum() / (found | truth).sum() > 0.8
+
+
+def test_what_is_never_uncovered_is_not(shot):
+    """The wall behind is seen by no other frame: nothing contradicts."""
+    def change(index, disparity, sure):
+        far_patch(index, disparity, sure)
+        sure[:] = False
+
+    assert not search(shot, change).any()
+
+
+def test_what_is_too_uncertain_to_judge_is_not(shot):
+    assert not search(shot, far_patch, sigma=np.inf).any()
+
+
+def test_two_frames_that_err_are_not_believed(shot):
+    def change(index, disparity, sure):
+        if index in (INDEX - 5, INDEX + 5):
+            disparity *= 2.0
+
+    assert search(shot, change).mean() < 0.003
+
+
+def test_a_thing_nearer_than_its_background_is_ordinary(shot):
+    def change(index, disparity, sure):
+        if index == INDEX:
+            disparity[PATCH] = 0.5
+
+    assert search(shot, change).mean() < 0.003

@@ -6,14 +6,12 @@ Start Frame of the scene. The clip's Frame Offset skips pictures at the head of 
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import bpy
 
 from .engine.contract import ClipSource, StereoDiffError
-
-LAST_NUMBER = re.compile(r"(\d+)(?!.*\d)")
+from .numbered_files import file_further_on
 
 
 def chosen_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
@@ -48,14 +46,11 @@ def _movie(clip: bpy.types.MovieClip, path: Path) -> ClipSource:
 
 
 def _sequence(clip: bpy.types.MovieClip, path: Path, fps: float) -> ClipSource:
-    digits = LAST_NUMBER.search(path.stem)
-    if digits is None:
+    first = file_further_on(path, clip.frame_offset)
+    if first is None:
         raise StereoDiffError("clip_too_short", f"{path.name} is a single picture, not a numbered sequence.")
-    number = int(digits[0]) + clip.frame_offset
-    stem = path.stem[:digits.start()] + str(number).zfill(len(digits[0])) + path.stem[digits.end():]
     width, height = clip.size
-    return ClipSource("sequence", str(path.with_name(stem + path.suffix)), number, width, height,
-                      _pixel_aspect(clip), fps)
+    return ClipSource("sequence", str(first[0]), first[1], width, height, _pixel_aspect(clip), fps)
 
 
 def _pixel_aspect(clip: bpy.types.MovieClip) -> float:

@@ -45,6 +45,12 @@ def write_state(job_id: str, status: JobStatus) -> None:
         if item.state != status.state:
             item.state = status.state
             item.code, item.message = status.code or "", status.message or ""
+            item.shots = " ".join(f"{first}-{last}" for first, last in status.shots)
+
+
+def shots_of(item) -> tuple[tuple[int, int], ...]:
+    """First and last clip frame of each shot that a failed job's item names; none if it failed for another reason."""
+    return tuple(tuple(int(frame) for frame in shot.split("-")) for shot in item.shots.split())
 
 
 def remove_items(scene: bpy.types.Scene, job_id: str) -> None:

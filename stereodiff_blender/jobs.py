@@ -20,7 +20,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from .engine.contract import Event, Job, JobFolder, ResultWarning, StereoDiffError, write_refusal
+from .engine.contract import (
+    Event,
+    Job,
+    JobFolder,
+    MatteShapes,
+    ResultWarning,
+    StereoDiffError,
+    write_refusal,
+    write_shapes,
+)
 
 KILL_AFTER_S = 1.0
 STARTUP_GRACE_S = 60.0
@@ -39,16 +48,22 @@ def new_job_id(clip_name: str, now: datetime) -> str:
     return f"{stem}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
-def create_job(job: Job, jobs_folder: str | os.PathLike) -> Path:
+def create_job(job: Job, jobs_folder: str | os.PathLike, shapes: MatteShapes | None = None) -> Path:
     """Make the folder of a checked job and write its job.json. Returns the folder.
 
-    Raises StereoDiffError: what Job.validate raises, "output_not_writable", "output_in_use" or "disk_full".
+    shapes: of the job's matte, if that has any.
+    Raises StereoDiffError: what Job.validate raises, "matte_invalid", "output_not_writable", "output_in_use" or
+    "disk_full".
     """
     job.validate()
+    if shapes is not None:
+        shapes.validate()
     folder = Path(jobs_folder).expanduser().absolute() / job.id
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
+        if shapes is not None:
+            write_shapes(JobFolder(folder).matte_file, shapes)
         JobFolder(folder).write_job(job)
     except OSError as error:
         raise _output_error(error, folder) from error
@@ -119,7 +134,8 @@ class JobStatus:
 
     state: "waiting", "running", "finished", "failed" or "cancelled". stage: a key of contract.STAGE_LABELS or None.
     done, total: its units. fraction: 0..1 of the job's expected time; never falls. eta_s: None until a rate is known.
-    code, message: why it failed. log_tail: the last lines of worker.log of a failed job, else empty.
+    code, message: why it failed. shots: if for a cut, the first and last clip frame of each shot. log_tail: the last
+    lines of worker.log of a failed job, else empty.
     """
 
     state: str
@@ -131,6 +147,7 @@ class JobStatus:
     eta_s: float | None = None
     code: str | None = None
     message: str | None = None
+    shots: tuple[tuple[int, int], ...] = ()
     warnings: tuple[ResultWarning, ...] = ()
     log_tail: str = ""
 
@@ -151,7 +168,7 @@ class Progress:
         self.done = self.total = 0
         self.fraction = 0.0
         self.warnings: tuple[ResultWarning, ...] = ()
-        self.failure: tuple[str, str] | None = None
+        self.failure: tuple[str, str, tuple[tuple[int, int], ...]] | None = None
         self.is_finished = False
 
     def take(self, event: Event) -> None:
@@ -165,7 +182,7 @@ class Progress:
         elif event.kind == "warning":
             self.warnings += (ResultWarning(event.code or "", event.message or ""),)
         elif event.kind == "failed":
-            self.failure = (event.code or "internal_error", event.message or "")
+            self.failure = (event.code or "internal_error", event.message or "", event.shots or ())
         elif event.kind == "finished":
             self.is_finished, self.fraction = True, 1.0
 
@@ -268,8 +285,8 @@ class FollowedJob:
         last = (self._log_tail() or "The log is empty.").splitlines()[-1]
         return self._failed("worker_died", f"The engine {describe_exit(status)}. {last}")
 
-    def _failed(self, code: str, message: str) -> JobStatus:
-        return self._status("failed", code=code, message=message, log_tail=self._log_tail())
+    def _failed(self, code: str, message: str, shots: tuple[tuple[int, int], ...] = ()) -> JobStatus:
+        return self._status("failed", code=code, message=message, shots=shots, log_tail=self._log_tail())
 
     def _was_started(self) -> bool:
         """Without process and started event, a log is the only trace; a Python takes a while until its first event."""

@@ -97,6 +97,27 @@ ERRORS = {
     "internal_error": Explanation(
         "The engine met a fault of its own.",
         "Open the log and report what it says, together with the clip if you may share it."),
+    "cut_in_range": Explanation(
+        "There is a cut in the frame range.",
+        "Choose one of the shots as the frame range, and solve each by itself."),
+    "matte_missing": Explanation(
+        "The matte is not there.",
+        "Choose the mask or the footage again, or set Matte to None."),
+    "matte_unreadable": Explanation(
+        "The matte's footage cannot be read.",
+        "Render it again, as PNG or EXR pictures or as a movie."),
+    "matte_incomplete": Explanation(
+        "The matte does not cover all the frames that are solved.",
+        "Render the missing frames, set the start frame of the matte's footage, or solve fewer frames."),
+    "matte_wrong_size": Explanation(
+        "The matte has other proportions than the clip.",
+        "Render it for the whole picture of this clip; half size or double size is fine."),
+    "matte_full": Explanation(
+        "The matte leaves nothing of the picture to find the camera by.",
+        "White is what moves: switch Invert if it is the other way round, or mark less."),
+    "matte_invalid": Explanation(
+        "What is chosen cannot serve as a matte.",
+        "Correct what is named, or render the mask to an image sequence and choose that."),
 }
 
 WARNINGS = {
@@ -130,6 +151,24 @@ WARNINGS = {
     "high_residual": Explanation(
         "The solved camera fits the footage only roughly.",
         "Check that objects stick to the picture; entering the lens or a shorter range may help."),
+    "repeated_frames": Explanation(
+        "Some frames repeat the picture before them.",
+        "Nothing needs to be done: they share its camera and depth. Smooth motion needs the footage at its own rate."),
+    "black_bars": Explanation(
+        "The picture has black bars.",
+        "Nothing needs to be done: there is no depth in the bars. The lens is taken to be centred in the whole frame."),
+    "burnt_in_text": Explanation(
+        "Something is written on the picture.",
+        "Depth behind it is filled from what is around it; solve a clean version of the footage if there is one."),
+    "flash_frames": Explanation(
+        "In some frames the light is suddenly another.",
+        "Check camera and depth in the frames that are named, or leave them out of the range."),
+    "flickering_light": Explanation(
+        "The light flickers.",
+        "It was evened out for the solve. Flicker that runs through the picture in bands has to be removed before."),
+    "matte_empty": Explanation(
+        "The matte marks nothing in the frames that were solved.",
+        "Look whether the right mask or footage is chosen, and whether it needs Invert."),
 }
 
 

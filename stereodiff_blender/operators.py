@@ -11,6 +11,7 @@ import bpy
 
 from . import clip as clips
 from . import job_list, jobs, messages, preferences, properties, runtime, session
+from . import matte as mattes
 from .engine.contract import Job, JobFolder, StereoDiffError
 from .scene import import_result
 
@@ -70,9 +71,10 @@ def _submit_job(context: bpy.types.Context) -> str:
     python = preferences.find_python()
     source = clips.clip_source(clip, sequence_fps=scene.render.fps / scene.render.fps_base)
     first_frame, last_frame = properties.frame_range(scene, clip)
+    matte, shapes = mattes.chosen_matte(scene, clip, first_frame, last_frame)
     job_id = jobs.new_job_id(clip.name, datetime.now())
-    job = Job(job_id, source, first_frame, last_frame, properties.settings_from(scene))
-    folder = jobs.create_job(job, preferences.jobs_folder())
+    job = Job(job_id, source, first_frame, last_frame, properties.settings_from(scene), matte)
+    folder = jobs.create_job(job, preferences.jobs_folder(), shapes)
     return session.current().submit(scene, clip, folder, session.Launch(python, preferences.EXTENSION_ROOT))
 
 
@@ -147,6 +149,25 @@ class STEREODIFF_OT_import_result(bpy.types.Operator):
         except StereoDiffError as error:
             return _fail(self, error)
         session.current().adopt(context.scene, job_id, folder, imported.shot.name)
+        return {"FINISHED"}
+
+
+class STEREODIFF_OT_use_shot(bpy.types.Operator):
+    """Set the frame range to this shot; then click Solve"""
+
+    bl_idname = "stereodiff.use_shot"
+    bl_label = "Use Shot"
+    bl_options = {"REGISTER", "UNDO"}
+
+    first_frame: bpy.props.IntProperty(name="First Frame", default=1, min=1, options={"SKIP_SAVE"})
+    last_frame: bpy.props.IntProperty(name="Last Frame", default=2, min=1, options={"SKIP_SAVE"})
+
+    def execute(self, context):
+        group, item = context.scene.stereodiff, properties.active_job(context.scene)
+        if item is not None and item.clip is not None:
+            group.clip = item.clip
+        group.use_clip_range = False
+        group.first_frame, group.last_frame = self.first_frame, self.last_frame
         return {"FINISHED"}
 
 
@@ -294,7 +315,7 @@ def _install_engine(requirements: Path, on_line) -> None:
 
 CLASSES = (
     STEREODIFF_OT_solve, STEREODIFF_OT_cancel, STEREODIFF_OT_import_result, STEREODIFF_OT_remove_job,
-    STEREODIFF_OT_open_log, STEREODIFF_OT_install_runtime,
+    STEREODIFF_OT_open_log, STEREODIFF_OT_use_shot, STEREODIFF_OT_install_runtime,
 )
 
 

@@ -132,12 +132,24 @@ def draw_job(layout, context, item, view: session.JobView | None) -> None:
         layout.operator("stereodiff.import_result", text="Import", icon="IMPORT").directory = item.folder
     if state == "failed":
         code, message = (view.status.code, view.status.message) if view is not None else (item.code, item.message)
-        draw_problem(layout.box(), context, code or "internal_error", message or "")
+        box = layout.box()
+        draw_problem(box, context, code or "internal_error", message or "")
+        if view is not None:
+            draw_shots(box, view.status.shots)
         layout.operator("stereodiff.open_log", icon="TEXT")
     if view is not None and view.import_problem is not None:
         draw_problem(layout.box(), context, view.import_problem.code, view.import_problem.message)
     if view is not None and view.outcome is not None:
         draw_quality(layout, context, view.outcome)
+
+
+def draw_shots(layout, shots: tuple[tuple[int, int], ...]) -> None:
+    """A button for each shot that can be solved; a single frame cannot."""
+    column = layout.column(align=True)
+    for first, last in shots:
+        if last > first:
+            button = column.operator("stereodiff.use_shot", text=f"Frames {first}-{last}", icon="SEQUENCE")
+            button.first_frame, button.last_frame = first, last
 
 
 def draw_quality(layout, context, outcome: session.Outcome) -> None:
@@ -157,6 +169,21 @@ def draw_quality(layout, context, outcome: session.Outcome) -> None:
 
 
 # --- Panels ----------------------------------------------------------------------------------------------------
+
+def draw_matte(layout, group) -> None:
+    """What kind of matte, and which."""
+    column = layout.column()
+    column.use_property_split = True
+    column.prop(group, "matte")
+    if group.matte == "MASK":
+        column.prop(group, "matte_mask")
+    elif group.matte == "CLIP":
+        layout.template_ID(group, "matte_clip", open="clip.open")
+    if group.matte != "NONE":
+        row = layout.column()
+        row.use_property_split = True
+        row.prop(group, "matte_invert")
+
 
 class SolvePanel:
     """Footage, settings and the Solve button."""
@@ -182,6 +209,7 @@ class SolvePanel:
             lens = column.column(align=True)
             lens.prop(group.clip.tracking.camera, "focal_length", text="Focal Length")
             lens.prop(group.clip.tracking.camera, "sensor_width", text="Sensor Width")
+        draw_matte(layout, group)
         draw_engine(layout, context, status)
         row = layout.row()
         row.scale_y = 1.6

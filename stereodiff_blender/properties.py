@@ -25,6 +25,11 @@ QUALITY_ITEMS = (
     ("standard", "Standard", "For most shots: 640 pixels on the long side, the balance of detail and time"),
     ("high", "High", "For final results: 960 pixels on the long side with sharper edges; takes several times as long"),
 )
+MATTE_ITEMS = (
+    ("NONE", "None", "Find what moves by itself"),
+    ("MASK", "Mask", "A mask drawn over this clip; its outlines count, feather does not"),
+    ("CLIP", "Footage", "An image sequence or movie, white where things move, in step with the clip on the timeline"),
+)
 STATE_ITEMS = tuple((state, state.capitalize(), "") for state in
                     ("waiting", "running", "finished", "failed", "cancelled"))
 ENDED_STATES = ("finished", "failed", "cancelled")
@@ -40,6 +45,7 @@ class STEREODIFF_PG_job(bpy.types.PropertyGroup):
     state: bpy.props.EnumProperty(name="State", items=STATE_ITEMS)
     code: bpy.props.StringProperty(name="Error Code")
     message: bpy.props.StringProperty(name="Error")
+    shots: bpy.props.StringProperty(name="Shots", description="Frame ranges between the cuts that were found")
 
 
 class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
@@ -73,6 +79,20 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
     use_known_focal: bpy.props.BoolProperty(
         name="Known Lens",
         description="Take focal length and sensor width from the clip's camera settings instead of finding them",
+    )
+    matte: bpy.props.EnumProperty(
+        name="Matte", description="What moves by itself: left out when the camera is solved, and given the depth of a "
+                                  "moving thing", items=MATTE_ITEMS,
+    )
+    matte_mask: bpy.props.PointerProperty(
+        name="Mask", description="The mask that covers what moves; animated on this timeline", type=bpy.types.Mask,
+    )
+    matte_clip: bpy.props.PointerProperty(
+        name="Footage", description="Footage that shows white what moves. Its Start Frame places it on the timeline",
+        type=bpy.types.MovieClip,
+    )
+    matte_invert: bpy.props.BoolProperty(
+        name="Invert", description="Black, or the outside of the mask, is what moves",
     )
     exposure_ev: bpy.props.FloatProperty(
         name="Exposure", description="Stops added to scene-linear footage (EXR) before it is looked at",

@@ -294,7 +294,8 @@ class Session:
             entry.status = JobStatus("finished")
             self._unread.append(entry.job_id)
         elif item.state in ("failed", "cancelled"):
-            entry.status = JobStatus(item.state, code=item.code or None, message=item.message or None)
+            entry.status = JobStatus(item.state, code=item.code or None, message=item.message or None,
+                                     shots=job_list.shots_of(item))
         elif not _was_started(entry.folder):
             # Opening a file must not start programs, so a job that still waited has to be asked for again.
             entry.status = JobStatus("cancelled", code="cancelled", message="It still waited when Blender was closed.")

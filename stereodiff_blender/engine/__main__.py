@@ -35,10 +35,12 @@ from .contract import (
     Event,
     Job,
     JobFolder,
+    Matte,
     Quality,
     Result,
     Settings,
     StereoDiffError,
+    as_matte_error,
     write_refusal,
 )
 from .frames import probe_clip, source_from_path
@@ -80,6 +82,9 @@ def _add_solve(solve: argparse.ArgumentParser) -> None:
     solve.add_argument("--max-side", type=int, default=0, metavar="N", help="longest working side in pixels")
     solve.add_argument("--focal-mm", type=float, metavar="F", help="known focal length; needs --sensor-mm")
     solve.add_argument("--sensor-mm", type=float, metavar="S", help="width of the sensor; needs --focal-mm")
+    solve.add_argument("--matte", metavar="PATH", help="footage that shows white what moves by itself; its first "
+                       "picture belongs to the clip's first")
+    solve.add_argument("--invert-matte", action="store_true", help="black is what moves; needs --matte")
     solve.add_argument("--exposure-ev", type=float, default=0.0, metavar="EV", help="stops added to scene-linear EXR")
     solve.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     solve.add_argument("--seed", type=int, default=0, help="of every random draw (0)")
@@ -128,7 +133,18 @@ def _job_from(options: argparse.Namespace) -> Job:
                         options.sensor_mm, options.exposure_ev, options.device, options.seed)
     settings.validate()
     first, last = options.frames or (1, probe_clip(clip).frame_count)
-    return Job(options.out.absolute().name, clip, first, last, settings)
+    return Job(options.out.absolute().name, clip, first, last, settings, _matte_from(options))
+
+
+def _matte_from(options: argparse.Namespace) -> Matte | None:
+    if options.matte is None:
+        if options.invert_matte:
+            raise StereoDiffError("settings_invalid", "--invert-matte needs a --matte.")
+        return None
+    try:
+        return Matte("pictures", source_from_path(options.matte), invert=options.invert_matte)
+    except StereoDiffError as error:
+        raise as_matte_error(error) from error
 
 
 def _prepare_output(folder: JobFolder, overwrite: bool) -> None:
@@ -146,7 +162,7 @@ def _prepare_output(folder: JobFolder, overwrite: bool) -> None:
         raise StereoDiffError("output_in_use", f"{path} is not a job folder, so it is not overwritten.")
     worker.discard_products(folder)
     shutil.rmtree(folder.cache, ignore_errors=True)
-    for file in (folder.events_file, folder.log_file, folder.cancelled_file, folder.job_file):
+    for file in (folder.events_file, folder.log_file, folder.cancelled_file, folder.matte_file, folder.job_file):
         file.unlink(missing_ok=True)
 
 

@@ -28,7 +28,14 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from .errors import ERROR_CODES, WARNING_CODES, StereoDiffError, write_refusal  # noqa: F401 - said on both ends
+from .errors import (  # noqa: F401 - said on both ends
+    ERROR_CODES,
+    WARNING_CODES,
+    StereoDiffError,
+    as_matte_error,
+    write_refusal,
+)
+from .shapes import MatteDrawing, MatteLayer, MatteShapes, read_shapes, write_shapes  # noqa: F401 - said on both ends
 from .strict_json import from_dict, to_dict, write_json_atomically
 
 SCHEMA_VERSION = 1
@@ -38,6 +45,7 @@ STEREO_ENGINES = ("geometric", "monst3r")
 REFINE_ENGINES = ("guided", "depthcrafter", "none")
 QUALITIES = ("draft", "standard", "high")
 MAX_SIDE_PX = {"draft": 480, "standard": 640, "high": 960}
+MATTE_KINDS = ("pictures", "shapes")
 CAMERA_KINDS = ("moving", "rotation", "static")
 EVENT_KINDS = ("started", "stage", "progress", "warning", "failed", "finished")
 MIN_FRAMES = 2
@@ -65,6 +73,36 @@ class ClipSource:
     height: int = 0
     pixel_aspect: float = 0.0
     fps: float = 0.0
+
+
+@dataclass(frozen=True)
+class Matte:
+    """What the artist says moves by itself: nothing is tracked there, and its depth is that of a moving thing.
+
+    kind: "pictures" (footage that shows it white) or "shapes" (outlines, in the job folder's matte.json).
+    footage: only of "pictures". A pixel counts where the picture as displayed is lighter than mid grey; what is
+    transparent is black. Any size of the clip's proportions.
+    first_frame: the clip frame to which the footage's frame 1 belongs; may be below 1.
+    invert: black, or the outside of all shapes, is what moves.
+    """
+
+    kind: str
+    footage: ClipSource | None = None
+    first_frame: int = 1
+    invert: bool = False
+
+    def validate(self) -> None:
+        """Raises StereoDiffError "job_invalid"."""
+        if self.kind not in MATTE_KINDS:
+            raise StereoDiffError("job_invalid", f"matte kind must be one of {', '.join(MATTE_KINDS)}, got "
+                                                 f"{self.kind!r}")
+        if (self.kind == "pictures") != (self.footage is not None):
+            raise StereoDiffError("job_invalid", "a matte of pictures has footage, and one of shapes has none")
+
+    def footage_frames(self, clip_frames: range) -> range:
+        """The footage's own frames that belong to these frames of the clip."""
+        shift = self.first_frame - 1
+        return range(clip_frames.start - shift, clip_frames.stop - shift, clip_frames.step)
 
 
 @dataclass(frozen=True)
@@ -118,13 +156,14 @@ def _invalid_setting(message: str) -> StereoDiffError:
 
 @dataclass(frozen=True)
 class Job:
-    """One request: this footage, these frames (first and last included), these settings."""
+    """One request: this footage, these frames (first and last included), these settings, and perhaps a matte."""
 
     id: str
     clip: ClipSource
     first_frame: int
     last_frame: int
     settings: Settings = field(default_factory=Settings)
+    matte: Matte | None = None
     engine_version: str = ENGINE_VERSION
     schema_version: int = SCHEMA_VERSION
 
@@ -142,6 +181,8 @@ class Job:
                                   f"frames {self.first_frame} to {self.last_frame} are no range from 1 upwards")
         if len(self.frame_numbers) < MIN_FRAMES:
             raise StereoDiffError("clip_too_short", f"a solve needs at least {MIN_FRAMES} frames, got one")
+        if self.matte is not None:
+            self.matte.validate()
 
 
 # --- What comes back -------------------------------------------------------------------------------------------
@@ -173,7 +214,7 @@ class Quality:
     reprojection_*_px: of the solved static tracks, in pixels of the raster (mean; worst frame's mean).
     solved_share: frames whose camera was measured, 0..1; unsolved_frames: the others, interpolated.
     parallax_deg: median triangulation angle of the solved points.
-    coverage: share of the picture whose depth was measured and is trusted, 0..1.
+    coverage: share of the picture whose depth was measured and is trusted, 0..1; 0 where the shot contradicts its lens.
     moving_share: share of the picture marked as moving, 0..1.
     flicker_before, flicker_after: high-band energy of static depth over time, before and after stage 2, in
         percent of depth (quality.py says how).
@@ -313,6 +354,7 @@ class Event:
 
     started: pid, plan = ((stage, share of the expected time), ...) in order.   stage: stage, total units.
     progress: stage, done, total.   warning, failed: code, message.   finished: nothing more.
+    shots: of a failure for a cut, the first and last clip frame of each shot.
     time_s: seconds since the epoch.
     """
 
@@ -325,6 +367,7 @@ class Event:
     total: int | None = None
     code: str | None = None
     message: str | None = None
+    shots: tuple[tuple[int, int], ...] | None = None
 
 
 STAGE_LABELS = {
@@ -348,6 +391,7 @@ class JobFolder:
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         self.job_file = self.path / "job.json"
+        self.matte_file = self.path / "matte.json"
         self.events_file = self.path / "events.jsonl"
         self.log_file = self.path / "worker.log"
         self.cancelled_file = self.path / "cancelled"

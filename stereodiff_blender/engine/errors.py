@@ -14,10 +14,14 @@ ERROR_CODES = frozenset({
     "output_not_writable", "output_in_use", "disk_full", "out_of_memory", "runtime_missing", "runtime_broken",
     "torch_missing", "device_unavailable", "engine_unavailable", "camera_unsolved", "result_invalid",
     "worker_died", "cancelled", "internal_error",
+    "cut_in_range",
+    "matte_missing", "matte_unreadable", "matte_incomplete", "matte_wrong_size", "matte_full", "matte_invalid",
 })
 WARNING_CODES = frozenset({
     "rotation_only", "static_camera", "low_coverage", "low_texture", "weak_focal", "focal_assumed",
     "large_motion", "little_parallax", "frames_unsolved", "high_residual",
+    "matte_empty",
+    "repeated_frames", "black_bars", "burnt_in_text", "flash_frames", "flickering_light",
 })
 
 
@@ -26,14 +30,16 @@ class StereoDiffError(Exception):
 
     code: one of ERROR_CODES; stereodiff_blender.messages gives its sentence and remedy.
     message: the particulars of this case (which file, which frame), one sentence.
+    shots: of "cut_in_range", the first and last clip frame of each shot.
     """
 
-    def __init__(self, code: str, message: str):
+    def __init__(self, code: str, message: str, shots: tuple[tuple[int, int], ...] = ()):
         if code not in ERROR_CODES:
             raise ValueError(f"unknown error code {code!r}")
         super().__init__(message)
         self.code = code
         self.message = message
+        self.shots = shots
 
 
 _FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -47,3 +53,16 @@ def write_refusal(error: OSError, path: str | os.PathLike) -> StereoDiffError:
     if error.errno in _FULL_DISK:
         return StereoDiffError("disk_full", f"No space left for {path}.")
     return StereoDiffError("output_not_writable", f"{path} cannot be written: {error.strerror or error}.")
+
+
+_OF_A_MATTE = {
+    "clip_missing": "matte_missing", "sequence_gap": "matte_incomplete", "clip_truncated": "matte_incomplete",
+    "clip_too_short": "matte_incomplete", "frame_range_invalid": "matte_incomplete",
+}
+
+
+def as_matte_error(error: StereoDiffError) -> StereoDiffError:
+    """The same fault of footage, where that footage is the matte."""
+    if not error.code.startswith(("clip_", "sequence_", "frame_range_")):
+        return error
+    return StereoDiffError(_OF_A_MATTE.get(error.code, "matte_unreadable"), f"The matte: {error.message}")

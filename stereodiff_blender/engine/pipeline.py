@@ -6,7 +6,7 @@ Usable from a notebook: estimate_depth(frames, Settings(), scratch=Scratch(), re
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from . import quality
 from .contract import Quality, Settings, StereoDiffError
 from .diffusion.guided import refine_guided
 from .flow import OpticalFlow, flows_in
+from .footage import inspect_footage
+from .footage_findings import refuse_cuts, warn_of_faults
+from .footage_plate import Plate, make_plate
 from .geometry import fit_scale_shift
 from .report import Report
 from .scratch import Scratch
@@ -52,44 +55,72 @@ class Estimate:
         return self.stereo_depth if self.refined_depth is None else self.refined_depth
 
 
-def estimate_depth(frames: np.ndarray, settings: Settings, *, pixel_aspect: float = 1.0, focal_px: float | None = None,
-                   first_frame: int = 1, scratch: Scratch, report: Report) -> Estimate:
+def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray | None = None,
+                   pixel_aspect: float = 1.0, focal_px: float | None = None, first_frame: int = 1, scratch: Scratch,
+                   report: Report) -> Estimate:
     """Cameras and depth of one clip.
 
-    frames: (T,H,W,3) uint8 sRGB, in memory or memory-mapped. focal_px: known focal length in pixels of the raster.
+    frames: (T,H,W,3) uint8 sRGB, in memory or memory-mapped. masks: (T,H,W) uint8 or None, 1 where the artist
+    says that something moves; what is found to move is added. focal_px: known focal length in pixels of the raster.
     pixel_aspect: of the raster. first_frame: number of frames[0], for what is said to people.
-    Raises StereoDiffError, among others "engine_unavailable", "torch_missing" and "camera_unsolved".
+    Raises StereoDiffError, among others "engine_unavailable", "torch_missing", "cut_in_range" and "camera_unsolved".
     """
     refuse_unavailable(settings)
 
+    # 0. What is wrong with the footage, and what is worked on instead.
+    footage = inspect_footage(frames)
+    refuse_cuts(footage, first_frame)
+    warn_of_faults(footage, first_frame, report)
+    plate = make_plate(frames, masks, footage, scratch)
+
     # 1. Where the camera was.
-    cameras = solve_cameras(frames, focal_px=focal_px, pixel_aspect=pixel_aspect, seed=settings.seed,
-                            first_frame=first_frame, report=report)
+    cameras = solve_cameras(plate.frames, masks=plate.masks, focal_px=focal_px, pixel_aspect=pixel_aspect,
+                            seed=settings.seed, first_frame=first_frame, report=report)
+    cameras = plate.with_equal_repeats(cameras)
     if cameras.kind != "moving":
         return Estimate(cameras, quality.assess(cameras, None, None, None, None, first_frame, None))
 
-    # 2. How far away everything is, from every frame's neighbours.
-    flow = OpticalFlow(frames, capacity=flows_in(FLOW_MEMORY_MB, *frames.shape[1:3]))
-    stereo = measure_depth(frames, cameras, scratch=scratch, report=report, flow=flow)  # depth (T,H,W)
+    # 2. How far away everything is, from every frame's neighbours: D measurable frames, inside the bars.
+    scene, scene_cameras = plate.scene_frames(scratch), plate.scene_cameras(cameras)
+    flow = OpticalFlow(scene, capacity=flows_in(FLOW_MEMORY_MB, *scene.shape[1:3]))
+    stereo = measure_depth(scene, scene_cameras, masks=plate.scene_matte(scratch), scratch=scratch, report=report,
+                           flow=flow)  # depth (D,h,w)
+    plate.fill_overlays(stereo.depth, stereo.confidence, stereo.motion_mask)
 
     # 3. Which side of its border each pixel belongs to; finer still, where time allows.
-    settle_borders(frames, cameras, stereo.depth, stereo.confidence, stereo.motion_mask, report=report)
+    settle_borders(scene, scene_cameras, stereo.depth, stereo.confidence, stereo.motion_mask, report=report)
     if settings.quality == "high":
-        _refine_edges(frames, stereo, settings.device, report)
+        _refine_edges(scene, stereo, settings.device, report)
 
     # 4. No flicker.
     refined_depth = gauge_residual = None
     if settings.refine == "guided":
-        refined_depth = refine_guided(frames, stereo.depth, stereo.confidence, stereo.motion_mask,
-                                      cameras.camera_to_world, cameras.intrinsics, flow=flow, scratch=scratch,
-                                      report=report)  # (T,H,W)
+        refined_depth = refine_guided(scene, stereo.depth, stereo.confidence, stereo.motion_mask,
+                                      scene_cameras.camera_to_world, scene_cameras.intrinsics, flow=flow,
+                                      scratch=scratch, report=report)  # (D,h,w)
         # 5. Back into the cameras' gauge.
         gauge_residual = fit_to_stereo(refined_depth, stereo)
 
     # 6. How far all this can be trusted.
-    trust = quality.assess(cameras, stereo.depth, refined_depth, stereo.confidence, stereo.motion_mask, first_frame,
-                           gauge_residual)
-    return Estimate(cameras, trust, stereo.depth, refined_depth, stereo.confidence, stereo.motion_mask)
+    trust = quality.assess(scene_cameras, stereo.depth, refined_depth, stereo.confidence, stereo.motion_mask,
+                           first_frame, gauge_residual)
+    return _shown(plate, cameras, trust, stereo, refined_depth, first_frame, scratch)
+
+
+def _shown(plate: Plate, cameras: CameraSolution, scene_trust: Quality, stereo: StereoResult,
+           refined_depth: np.ndarray | None, first_frame: int, scratch: Scratch) -> Estimate:
+    """What was found out about the scene's frames, as all frames of the clip show it."""
+    solve = quality.assess(cameras, None, None, None, None, first_frame, None)
+    trust = replace(scene_trust, solved_share=solve.solved_share, unsolved_frames=solve.unsolved_frames,
+                    reprojection_mean_px=solve.reprojection_mean_px,
+                    reprojection_worst_px=solve.reprojection_worst_px)
+    found = {"stereo_depth": stereo.depth, "refined_depth": refined_depth, "confidence": stereo.confidence,
+             "motion_mask": stereo.motion_mask}
+    shown = {name: plate.shown(array, f"shown_{name}", scratch) for name, array in found.items() if array is not None}
+    for name in ("stereo_depth", "refined_depth"):
+        if name in shown:
+            plate.carry_into_flashes(shown[name], shown["confidence"], cameras)
+    return Estimate(cameras, trust, **shown)
 
 
 def refuse_unavailable(settings: Settings) -> None:

@@ -36,11 +36,16 @@ def assess(cameras: CameraSolution, stereo_depth: np.ndarray | None, refined_dep
         reprojection_mean_px=float(per_frame.mean()) if len(per_frame) else None,
         reprojection_worst_px=float(per_frame.max()) if len(per_frame) else None,
         parallax_deg=float(np.median(cameras.point_parallax_deg)) if len(cameras.point_parallax_deg) else None,
-        coverage=coverage(confidence) if has_depth else None,
+        coverage=_trusted_share(cameras, confidence) if has_depth else None,
         moving_share=moving_share(motion_mask) if has_depth else None,
         flicker_before=flicker(stereo_depth, *where) if has_depth else None,
         flicker_after=flicker(refined_depth, *where) if has_refined else None,
         gauge_residual=gauge_residual)
+
+
+def _trusted_share(cameras: CameraSolution, confidence: np.ndarray) -> float:
+    """Depth that agrees between views through a wrong lens is wrong all the same."""
+    return 0.0 if cameras.is_lens_contradicted else coverage(confidence)
 
 
 def coverage(confidence: np.ndarray) -> float:

@@ -36,6 +36,7 @@ from .contract import (
 )
 from .errors import WRITE_REFUSALS
 from .frames import ClipInfo, Raster, check_not_frozen, plan_raster, probe_clip, read_frames
+from .mattes import examine_matte, read_matte
 from .pipeline import Estimate, estimate_depth, refuse_unavailable
 from .report import Report
 from .scratch import DiskScratch
@@ -55,9 +56,9 @@ PLANS = {
              ("edges", 0.47), ("refine", 0.08), ("write", 0.02)),
 }
 
-# What one pixel of one frame takes on disk. Scratch: 3 bytes of picture, 19 of measuring depth, 12 of refining it.
-# Products, measured: floats that compress to about half, and the preview.
-SCRATCH_BYTES_PER_PIXEL = 34
+# What one pixel of one frame takes on disk. Scratch: 3 bytes of picture, 1 of a matte, 19 of measuring depth, 12 of
+# refining it. Products, measured: floats that compress to about half, and the preview.
+SCRATCH_BYTES_PER_PIXEL = 35
 PRODUCT_BYTES_PER_PIXEL = 8
 
 
@@ -116,22 +117,26 @@ def _solve(job: Job, folder: JobFolder, report: EventReport) -> Result:
     info, raster = examine(job)
     _check_disk_space(folder.path, len(job.frame_numbers) * raster.width * raster.height)
     scratch = DiskScratch(_scratch_folder(folder))
+    masks = _read_matte(job, folder, raster, scratch, report)  # (T,H,W) uint8, or None
     frames = _read_frames(job, raster, scratch, report)  # (T,H,W,3) uint8
-    estimate = estimate_depth(frames, job.settings, pixel_aspect=raster.pixel_aspect,
+    estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,
                               focal_px=known_focal_px(job.settings, raster), first_frame=job.first_frame,
                               scratch=scratch, report=report)
     return _write_products(job, folder, info, raster, frames, estimate, report)
 
 
 def examine(job: Job) -> tuple[ClipInfo, Raster]:
-    """Look at everything that can be refused before any work: settings, clip, frame range, size.
+    """Look at everything that can be refused before any work: settings, clip, frame range, size, a matte's footage.
 
-    Raises StereoDiffError "engine_unavailable", "torch_missing", "clip_...", "frame_range_invalid" and the like.
+    Raises StereoDiffError "engine_unavailable", "torch_missing", "clip_...", "frame_range_invalid", "matte_..." and
+    the like.
     """
     job.validate()
     refuse_unavailable(job.settings)
     info = probe_clip(job.clip)
     _check_length(job, info)
+    if job.matte is not None:
+        examine_matte(job.matte, job.frame_numbers, info)
     return info, plan_raster(info, job.settings.working_side_px)
 
 
@@ -151,6 +156,17 @@ def known_focal_px(settings: Settings, raster: Raster) -> float | None:
     if settings.focal_mm is None:
         return None
     return settings.focal_mm / settings.sensor_mm * raster.width
+
+
+def _read_matte(job: Job, folder: JobFolder, raster: Raster, scratch: DiskScratch,
+                report: Report) -> np.ndarray | None:
+    """Before the frames, so that a matte that cannot be used is found out at once."""
+    if job.matte is None:
+        return None
+    masks = scratch.allocate("matte", (len(job.frame_numbers), raster.height, raster.width), np.uint8)
+    report.stage("read", len(masks))
+    read_matte(job, folder, raster, masks, report)
+    return masks
 
 
 def _read_frames(job: Job, raster: Raster, scratch: DiskScratch, report: Report) -> np.ndarray:
@@ -345,7 +361,7 @@ class EventReport(Report):
         self._write("warning", code=code, message=message)
 
     def failed(self, error: StereoDiffError) -> None:
-        self._write("failed", code=error.code, message=error.message)
+        self._write("failed", code=error.code, message=error.message, shots=error.shots or None)
 
     def finished(self) -> None:
         self._write("finished")

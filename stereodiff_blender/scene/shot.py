@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import numpy as np
 
 from .. import camera_math
 from ..engine.contract import JobFolder, Result, StereoDiffError
+from ..numbered_files import file_further_on
 
 DEFAULT_SENSOR_MM = 36.0
-LAST_NUMBER = re.compile(r"\d+(?!.*\d)")
 
 
 @dataclass(frozen=True)
@@ -135,12 +134,8 @@ def _shows(clip: bpy.types.MovieClip, result: Result) -> bool:
 def _first_picture(clip: bpy.types.MovieClip) -> tuple[Path, int]:
     """What the clip shows at its frame 1: the movie and the number of the picture in it, or the still and its own."""
     path = Path(bpy.path.abspath(clip.filepath, library=clip.library)).absolute()
-    digits = LAST_NUMBER.search(path.stem)
-    if clip.source == "MOVIE" or digits is None:
-        return path, clip.frame_offset
-    number = int(digits[0]) + clip.frame_offset
-    stem = path.stem[:digits.start()] + str(number).zfill(len(digits[0])) + path.stem[digits.end():]
-    return path.with_name(stem + path.suffix), number
+    first = file_further_on(path, clip.frame_offset) if clip.source == "SEQUENCE" else None
+    return first or (path, clip.frame_offset)
 
 
 def _plate(result: Result, clip: bpy.types.MovieClip | None) -> tuple[Path, int]:

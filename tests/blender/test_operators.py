@@ -7,7 +7,9 @@ from pathlib import Path
 
 import bpy
 import pytest
+from conftest import write_sequence
 from job_folder import Example, write_job_folder
+from masks import add_polygon, square
 
 
 @pytest.fixture
@@ -71,6 +73,39 @@ def test_solve_where_nothing_can_be_written(chosen, settings, preferences, tmp_p
     (tmp_path / "jobs").write_text("a file where the folder should be")
     fails("cannot be written")
     assert len(settings.jobs) == 0
+
+
+def test_solve_with_a_mask_writes_its_outlines(chosen, settings, worker_like, contract):
+    worker_like("finish")
+    mask = bpy.data.masks.new("Roto")
+    add_polygon(mask.layers.new(name="Body"), square(0.25, 0.4, 0.2))
+    settings.matte, settings.matte_mask, settings.matte_invert = "MASK", mask, True
+    bpy.ops.stereodiff.solve(wait=False)
+    folder = contract.JobFolder(settings.jobs[0].folder)
+    assert folder.read_job().matte == contract.Matte("shapes", invert=True)
+    (drawing,) = contract.read_shapes(folder.matte_file).drawings
+    assert drawing.frame == 1 and drawing.layers[0].outlines[0][0] == pytest.approx(0.25)
+    assert len(bpy.data.scenes) == 1
+
+
+def test_solve_with_footage_as_matte(chosen, settings, worker_like, contract, tmp_path):
+    worker_like("finish")
+    settings.matte = "CLIP"
+    settings.matte_clip = bpy.data.movieclips.load(str(write_sequence(tmp_path / "matte", stem="matte_")))
+    bpy.ops.stereodiff.solve(wait=False)
+    folder = contract.JobFolder(settings.jobs[0].folder)
+    assert folder.read_job().matte.footage.path == str(tmp_path / "matte" / "matte_0001.png")
+    assert not folder.matte_file.exists()
+
+
+def test_solve_with_a_matte_that_cannot_serve_leaves_nothing(chosen, settings, tmp_path):
+    settings.matte = "MASK"
+    fails("The matte is not there.*No mask is chosen.*set Matte to None")
+    settings.matte_mask = bpy.data.masks.new("Roto")
+    fails("cannot serve as a matte.*no closed, filled spline")
+    settings.matte, settings.matte_clip = "CLIP", chosen
+    fails("is the clip itself")
+    assert len(settings.jobs) == 0 and not (tmp_path / "jobs").exists()
 
 
 def test_failed_solve_is_an_error_in_words(chosen, worker_like):

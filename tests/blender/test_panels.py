@@ -81,6 +81,17 @@ def test_icons_exist_in_this_blender(panels):
     assert len(used | positional) > 5
 
 
+def test_every_drawn_property_exists(panels):
+    import ast
+    from pathlib import Path
+    tree = ast.parse(Path(panels.__file__).read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and len(node.args) > 1
+             and getattr(node.func, "attr", "") in ("prop", "template_ID")]
+    drawn = {call.args[1].value for call in calls if getattr(call.args[0], "id", "") == "group"}
+    assert {"matte", "matte_mask", "matte_clip", "matte_invert"} <= drawn
+    assert drawn <= set(bpy.context.scene.stereodiff.bl_rna.properties.keys())
+
+
 def test_both_editors_have_the_same_panels(addon):
     names = {name for name in dir(bpy.types) if name.startswith("STEREODIFF_PT_")}
     in_view = {name.removesuffix("_view3d") for name in names if getattr(bpy.types, name).bl_space_type == "VIEW_3D"}

@@ -16,12 +16,14 @@ from stereodiff_blender.engine.contract import (
     FrameResult,
     Job,
     JobFolder,
+    Matte,
     Quality,
     Result,
     ResultWarning,
     Settings,
     StereoDiffError,
     WeightsUsed,
+    as_matte_error,
 )
 
 IDENTITY = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
@@ -120,6 +122,34 @@ def test_impossible_jobs_are_refused(change, code):
 def test_job_round_trips(folder):
     assert folder.read_job() == JOB
     assert list(JOB.frame_numbers) == [11, 12, 13]
+
+
+@pytest.mark.parametrize("matte", [
+    Matte("shapes", invert=True), Matte("pictures", ClipSource("sequence", "/m/m.1001.exr", 1001), first_frame=-4),
+])
+def test_a_job_with_a_matte_round_trips(folder, matte):
+    folder.write_job(replace(JOB, matte=matte))
+    assert folder.read_job().matte == matte
+
+
+@pytest.mark.parametrize("matte", [Matte("pictures"), Matte("shapes", CLIP), Matte("roto")])
+def test_a_matte_that_contradicts_itself(matte):
+    with refused("job_invalid"):
+        replace(JOB, matte=matte).validate()
+
+
+def test_a_mattes_own_frames():
+    assert Matte("pictures", CLIP, first_frame=5).footage_frames(range(11, 14)) == range(7, 10)
+    assert Matte("pictures", CLIP, first_frame=-1).footage_frames(range(1, 3)) == range(3, 5)
+
+
+def test_a_clips_fault_is_the_mattes_where_it_is_the_matte():
+    """Every code that reading footage can raise has one of the matte's; others stay what they are."""
+    for code in sorted(ERROR_CODES):
+        told = as_matte_error(StereoDiffError(code, "Frame 3."))
+        is_footage = code.startswith(("clip_", "sequence_", "frame_range_"))
+        assert told.code.startswith("matte_") == (is_footage or code.startswith("matte_")), code
+    assert as_matte_error(StereoDiffError("clip_truncated", "Frame 3.")).message == "The matte: Frame 3."
 
 
 def test_a_folder_without_a_job(tmp_path):

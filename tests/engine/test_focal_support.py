@@ -54,16 +54,16 @@ def test_too_little_to_try_disagrees_with_nothing():
     assert focal_disagreement(fitted(*sideways(14))) == 1.0
 
 
-@pytest.mark.parametrize(("found", "words"), [
-    ({}, None),
-    ({"spread": 1.4}, "only roughly"),
-    ({"deviation": 0.05}, "only roughly"),
-    ({"disagreement": 1.2}, "different focal lengths"),
-    ({"width_share": 3.3}, "119 mm"),
-    ({"width_share": 0.2}, "7 mm"),
+@pytest.mark.parametrize(("found", "words", "contradicts"), [
+    ({}, None, False),
+    ({"spread": 1.4}, "only roughly", False),
+    ({"deviation": 0.05}, "only roughly", False),
+    ({"disagreement": 1.2}, "different focal lengths", True),
+    ({"width_share": 3.3}, "119 mm", True),
+    ({"width_share": 0.2}, "7 mm", True),
 ])
-def test_a_doubtful_lens_is_named_with_its_reason(found, words):
+def test_a_doubtful_lens_is_named_with_its_reason(found, words, contradicts):
     diary = Diary()
     sound = {"spread": 1.02, "deviation": 0.004, "disagreement": 1.01, "width_share": 0.8}
-    warn_weak_focal(diary, **(sound | found))
+    assert warn_weak_focal(diary, **(sound | found)) is contradicts
     assert (words is None and not diary.warnings) or words in diary.warnings["weak_focal"]

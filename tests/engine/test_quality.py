@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from depth_scenes import Shot, ray_cast
@@ -124,6 +126,13 @@ def test_assess_of_a_shot_without_depth_says_only_what_applies(kind):
     silent = ("reprojection_mean_px", "reprojection_worst_px", "parallax_deg", "coverage", "moving_share",
               "flicker_before", "flicker_after", "gauge_residual")
     assert [getattr(report, name) for name in silent] == [None] * len(silent)
+
+
+def test_nothing_is_trusted_through_a_contradicted_lens(shot):
+    cameras = replace(shot.cameras, is_lens_contradicted=True)
+    moves = np.zeros(shot.depth.shape, np.uint8)
+    report = quality.assess(cameras, shot.depth, None, np.ones(shot.depth.shape), moves, 1, None)
+    assert report.coverage == 0.0
 
 
 def test_assess_without_stage_2_has_flicker_before_only(shot):

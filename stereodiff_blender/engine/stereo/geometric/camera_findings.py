@@ -69,17 +69,23 @@ def _warn_low_texture(report: Report, tracks_per_frame: float) -> None:
 
 
 def warn_weak_focal(report: Report, *, spread: float, deviation: float, disagreement: float,
-                    width_share: float) -> None:
-    """spread: longest over shortest focal length that explains the shot about as well. deviation: relative.
-    disagreement: longest over shortest that parts of the picture tell. width_share: focal length over width."""
-    if not SHORT_LENS < width_share < LONG_LENS:
-        reason = (f"The shot tells a lens of {36 * width_share:.0f} mm on a 36 mm sensor, which few shots are made with; "
-                  "a zoom during the shot looks like this.")
-    elif disagreement > FOCAL_DISAGREEMENT:
+                    width_share: float) -> bool:
+    """Whether the shot speaks against the lens found for it, not only for too little of it; warns of either.
+
+    spread: longest over shortest focal length that explains the shot about as well. deviation: relative.
+    disagreement: longest over shortest that parts of the picture tell. width_share: focal length over width.
+    """
+    is_odd = not SHORT_LENS < width_share < LONG_LENS
+    is_disputed = disagreement > FOCAL_DISAGREEMENT
+    if is_odd:
+        reason = (f"The shot tells a lens of {36 * width_share:.0f} mm on a 36 mm sensor, which few shots are made "
+                  "with; a zoom during the shot looks like this.")
+    elif is_disputed:
         reason = ("Parts of the picture tell different focal lengths, so camera and depth may be wrong: much may be "
                   "moving, or the lens zooms. Give a matte of what moves.")
     elif spread > FOCAL_SPREAD or deviation > FOCAL_DEVIATION:
         reason = "The shot tells the focal length only roughly."
     else:
-        return
+        return False
     report.warn("weak_focal", f"{reason} Enter focal length and sensor size if you know them.")
+    return is_odd or is_disputed

@@ -271,26 +271,29 @@ def _rotation_solution(shot: _Shot, keyframe_fit: RotationFit) -> CameraSolution
 
 def _moving_solution(shot: _Shot, fitted: FittedClip, spread: float) -> CameraSolution:
     parallax = float(np.median(fitted.point_parallax_deg))
-    _warn_about(shot, fitted, spread, parallax)
+    is_lens_contradicted = _warn_about(shot, fitted, spread, parallax)
     poses, points = _in_gauge(fitted)
     mean = _mean_by_frame(fitted.frame, fitted.residual_px, fitted.solved)
     raster = fitted.pixels / (shot.pixel_aspect, 1.0) + 0.5 * np.array(shot.tracks.size)
     bounds = np.searchsorted(fitted.frame, np.arange(len(poses) + 1))
     observations = [(fitted.point[a:b], raster[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
     return CameraSolution("moving", poses, _intrinsics(shot, fitted.focal), fitted.solved, mean, points,
-                          fitted.point_parallax_deg, observations)
+                          fitted.point_parallax_deg, observations, is_lens_contradicted)
 
 
-def _warn_about(shot: _Shot, fitted: FittedClip, spread: float, parallax: float) -> None:
+def _warn_about(shot: _Shot, fitted: FittedClip, spread: float, parallax: float) -> bool:
+    """Whether the shot speaks against its own lens."""
     per_frame = np.bincount(fitted.frame, minlength=len(fitted.solved))[fitted.solved]
     warn_moving_camera(shot.report, tracks_per_frame=float(np.median(per_frame)), parallax_deg=parallax,
                        residual_px=float(np.mean(fitted.residual_px)))
-    if shot.focal is None and shot.square.frame_count < MIN_FRAMES_FOR_FOCAL:
-        warn_assumed_focal(shot.report)
-    elif shot.focal is None:
-        warn_weak_focal(shot.report, spread=spread, deviation=fitted.focal_deviation,
-                        disagreement=focal_disagreement(fitted), width_share=fitted.focal / shot.square.size[0])
     warn_unsolved(shot.report, fitted.solved, shot.first_frame)
+    if shot.focal is not None:
+        return False
+    if shot.square.frame_count < MIN_FRAMES_FOR_FOCAL:
+        warn_assumed_focal(shot.report)
+        return False
+    return warn_weak_focal(shot.report, spread=spread, deviation=fitted.focal_deviation,
+                           disagreement=focal_disagreement(fitted), width_share=fitted.focal / shot.square.size[0])
 
 
 def _in_gauge(fitted: FittedClip) -> tuple[np.ndarray, np.ndarray]:

@@ -29,10 +29,10 @@ EDGE_RANGE = 0.08
 """Relative disparity range inside the window below that makes an edge."""
 EDGE_WINDOW_PX = 9
 BAND_PX = 8
-TRUNCATION = 0.15
-MARGIN = 0.002
+TRUNCATION = 0.08
+MARGIN = 0.004
 """An offer must be cheaper by this much than the depth there already, so that plain surfaces stay untouched."""
-GUIDE_RADIUS_PX, GUIDE_EPSILON = 4, 1e-4
+GUIDE_RADIUS_PX, GUIDE_EPSILON = 8, 1e-5
 
 
 def refine_edges(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray, motion_mask: np.ndarray,

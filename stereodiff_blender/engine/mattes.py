@@ -1,0 +1,190 @@
+"""The artist's matte on the working raster: footage or outlines in, (T,H,W) marks out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+
+from .contract import Job, JobFolder, Matte, MatteDrawing, MatteLayer, StereoDiffError, as_matte_error, read_shapes
+from .frames import ClipInfo, Raster, probe_clip, read_frames
+from .report import Report
+
+MID_GREY = 128
+FULL_SHARE = 0.9
+"""Share of the picture, in the typical frame, beyond which a matte leaves too little to track."""
+FINER = 4
+"""Outlines are drawn this many times finer than the raster, so that a pixel knows how much of it is inside."""
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+
+_BLENDS = {
+    "merge_add": lambda below, layer: below + layer * (1.0 - below),
+    "merge_subtract": lambda below, layer: below * (1.0 - layer),
+    "add": lambda below, layer: below + layer,
+    "subtract": lambda below, layer: below - layer,
+    "lighten": np.maximum,
+    "darken": np.minimum,
+    "mul": lambda below, layer: below * layer,
+    "difference": lambda below, layer: np.abs(below - layer),
+}
+
+
+# --- At the door -----------------------------------------------------------------------------------------------
+
+def examine_matte(matte: Matte, clip_frames: range, clip: ClipInfo) -> None:
+    """Refuse footage that cannot serve for these frames of the clip, before any work. Shapes are not looked at.
+
+    Raises StereoDiffError "matte_missing", "matte_unreadable", "matte_incomplete" or "matte_wrong_size".
+    """
+    if matte.footage is None:
+        return
+    info = _probe(matte)
+    _check_length(matte, clip_frames, info)
+    if not _have_same_shape(info, clip):
+        raise StereoDiffError("matte_wrong_size", f"The matte has {info.width} x {info.height} pixels, the clip "
+                                                  f"{clip.width} x {clip.height}.")
+
+
+def _probe(matte: Matte) -> ClipInfo:
+    try:
+        return probe_clip(matte.footage)
+    except StereoDiffError as error:
+        raise as_matte_error(error) from error
+
+
+def _check_length(matte: Matte, clip_frames: range, info: ClipInfo) -> None:
+    own = matte.footage_frames(clip_frames)
+    if own[0] < 1 or own[-1] > info.frame_count:
+        first, last = matte.first_frame, matte.first_frame + info.frame_count - 1
+        raise StereoDiffError("matte_incomplete", f"Frames {clip_frames[0]} to {clip_frames[-1]} are solved, the matte "
+                                                  f"covers {first} to {last} of the clip.")
+
+
+def _have_same_shape(matte: ClipInfo, clip: ClipInfo) -> bool:
+    """Whether the sides fit one scale up to a pixel; stored pixels, or as displayed where a matte was unsqueezed."""
+    return (_fits_one_scale(matte.width / clip.width, matte.height / clip.height, clip.width, clip.height)
+            or _fits_one_scale(matte.width * matte.pixel_aspect / (clip.width * clip.pixel_aspect),
+                               matte.height / clip.height, clip.width * clip.pixel_aspect, clip.height))
+
+
+def _fits_one_scale(across: float, down: float, width: float, height: float) -> bool:
+    """Both scales are known up to one pixel of the matte: 1 / width, 1 / height of the clip."""
+    return abs(across - down) <= 1.0 / width + 1.0 / height
+
+
+# --- Reading ---------------------------------------------------------------------------------------------------
+
+def read_matte(job: Job, folder: JobFolder, raster: Raster, marks: np.ndarray, report: Report) -> None:
+    """Fill marks (T,H,W) uint8 of the raster: 1 where the job's matte says that something moves.
+
+    Warns "matte_empty". Raises StereoDiffError "matte_..." if the matte is missing, unreadable, incomplete, invalid,
+    or marks nearly everything.
+    """
+    shares = []
+    for index, inside in enumerate(_insides(job, folder, raster)):
+        marks[index] = inside != job.matte.invert
+        shares.append(float(marks[index].mean()))
+        report.progress(index + 1)
+    _judge(shares, report)
+
+
+def _judge(shares: list[float], report: Report) -> None:
+    typical = float(np.median(shares))
+    if typical > FULL_SHARE:
+        raise StereoDiffError("matte_full", f"It marks {100 * typical:.0f} % of the picture as moving.")
+    if not any(shares):
+        report.warn("matte_empty", "The matte marks nothing in these frames.")
+
+
+def _insides(job: Job, folder: JobFolder, raster: Raster) -> Iterator[np.ndarray]:
+    """What is white, or inside, in every frame of the job, (H,W) bool each."""
+    if job.matte.kind == "pictures":
+        return _from_footage(job.matte, job.frame_numbers, raster)
+    return _from_shapes(folder, job.frame_numbers, raster)
+
+
+def _from_footage(matte: Matte, frames: range, raster: Raster) -> Iterator[np.ndarray]:
+    info = _probe(matte)
+    own = Raster(raster.width, raster.height, info.width, info.height, info.pixel_aspect)
+    try:
+        for picture in read_frames(matte.footage, matte.footage_frames(frames), own):
+            yield picture.astype(np.float32) @ np.array(LUMINANCE, np.float32) >= MID_GREY
+    except StereoDiffError as error:
+        raise as_matte_error(error) from error
+
+
+def _from_shapes(folder: JobFolder, frames: range, raster: Raster) -> Iterator[np.ndarray]:
+    shapes = read_shapes(folder.matte_file)
+    drawn = inside = None
+    for frame in frames:
+        drawing = shapes.at(frame)
+        if drawing is not drawn:
+            drawn, inside = drawing, draw(drawing, raster.height, raster.width)
+        yield inside
+
+
+# --- Drawing ---------------------------------------------------------------------------------------------------
+
+def draw(drawing: MatteDrawing, height: int, width: int) -> np.ndarray:
+    """Inside of a drawing, (H,W) bool: where its layers, laid over each other, come to one half or more."""
+    value = np.zeros((height, width), np.float32)
+    for layer in drawing.layers:
+        cover = _cover(layer, height, width)
+        if layer.invert:
+            cover = 1.0 - cover
+        if layer.blend == "replace":
+            value += (cover - value) * layer.opacity
+        else:
+            value = np.clip(_BLENDS[layer.blend](value, cover * np.float32(layer.opacity)), 0.0, 1.0)
+    return value >= 0.5
+
+
+def _cover(layer: MatteLayer, height: int, width: int) -> np.ndarray:
+    """Share of every pixel that lies inside the layer's outlines, (H,W) float32."""
+    inside = np.zeros((height * FINER, width * FINER), np.uint8)
+    scale = np.array([inside.shape[1], inside.shape[0]])
+    outlines = [np.reshape(outline, (-1, 2)) * scale for outline in layer.outlines]
+    for group in [outlines] if layer.fill == "winding" and outlines else [[outline] for outline in outlines]:
+        box, corner = _box_around(np.concatenate(group), *inside.shape)
+        size = inside[box].shape
+        if 0 in size:  # all of it lies outside the picture
+            continue
+        part = (winding([outline - corner for outline in group], *size) != 0).astype(np.uint8) * 255
+        if layer.fill == "even_odd":
+            inside[box] ^= part
+        else:
+            inside[box] |= _silhouette(part) if layer.fill == "union" else part
+    return cv2.resize(inside, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+
+
+def _box_around(points: np.ndarray, height: int, width: int) -> tuple[tuple[slice, slice], np.ndarray]:
+    """The part of the picture that (N,2) points span, and its top left corner as x, y."""
+    left, top = np.clip(np.floor(points.min(axis=0)), 0, (width, height)).astype(int)
+    right, bottom = np.clip(np.ceil(points.max(axis=0)), 0, (width, height)).astype(int)
+    return (slice(top, bottom), slice(left, right)), np.array([left, top])
+
+
+def _silhouette(part: np.ndarray) -> np.ndarray:
+    """A part (H,W) uint8 with all that it encloses filled, 255."""
+    contours, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(np.zeros_like(part), contours, -1, 255, cv2.FILLED)
+
+
+def winding(outlines: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+    """How often closed polygons, (N,2) each in pixels, run around the centre of every pixel, (H,W) int16.
+
+    Every crossing of a row with a side changes the number for all that lies right of it.
+    """
+    change = np.zeros((height, width + 1), np.int16)
+    for outline in outlines:
+        start, end = outline, np.roll(outline, -1, axis=0)
+        first, last = (np.clip(np.ceil(side(start[:, 1], end[:, 1]) - 0.5), 0, height).astype(int)
+                       for side in (np.minimum, np.maximum))
+        count = last - first
+        side = np.repeat(np.arange(len(outline)), count)
+        row = np.arange(len(side)) - np.repeat(np.cumsum(count) - count, count) + first[side]
+        (x, y), (to_x, to_y) = start[side].T, end[side].T
+        column = np.ceil(x + (row + 0.5 - y) * (to_x - x) / (to_y - y) - 0.5)
+        np.add.at(change, (row, np.clip(column, 0, width).astype(int)), np.where(to_y > y, 1, -1))
+    return np.cumsum(change[:, :width], axis=1, dtype=np.int16)

@@ -23,7 +23,7 @@ def shot() -> Shot:
 
 def chosen(shot: Shot, depth: np.ndarray, *, sources=SOURCES, confidence: float = 0.6) -> np.ndarray:
     return choose_sides(shot.frames, shot.cameras, INDEX, sources, depth, np.full_like(depth, confidence),
-                        shot.motion_mask[INDEX])
+                        shot.motion_mask[INDEX] > 0)
 
 
 def fat(shot: Shot) -> np.ndarray:
@@ -77,7 +77,7 @@ def test_the_pictures_decide_not_the_depth_alone(shot):
     assert error(shot, chosen(still, fat(shot))) > 2 * error(shot, chosen(shot, fat(shot)))
 
 
-def test_what_moves_keeps_its_bytes_and_lends_no_depth(shot):
+def test_what_is_fixed_keeps_its_bytes_and_lends_no_depth(shot):
     moving = shot.motion_mask[INDEX] > 0
     depth = np.where(moving, np.float32(0.5), shot.depth[INDEX])
     after = chosen(shot, depth)

@@ -1,25 +1,32 @@
-"""Depth borders settled by vote: near a depth edge, each pixel asks the frames around which surface it belongs to.
+"""Depth borders settled: near a depth edge, each pixel finds out which surface it belongs to.
 
-A border that flow has made too fat is fat in every frame, but on another part of what lies behind: as the camera moves
-on, the background comes free, and is measured well there. So a pixel of the border band is offered three disparities:
-its own, and the nearest and the farthest surface close by. Each is carried into the frames around; a frame supports
-it as far as what it shows there has the same colour and was itself measured, with confidence, at that depth. The
-offer with most support wins, and its supporters' mean is taken. (Kin to the consistency votes of multi-view depth
-fusion: Merrell et al. 2007.)
+First by vote. A border that flow has made too fat is fat in every frame, but on another part of what lies behind: as
+the camera moves on, the background comes free, and is measured well there. So a pixel of the border band is offered
+three disparities: its own, and the nearest and the farthest surface close by. Each is carried into the frames around;
+a frame supports it as far as what it shows there has the same colour and was itself measured, with confidence, at
+that depth. The offer with most support wins, and its supporters' mean is taken. (Kin to the consistency votes of
+multi-view depth fusion: Merrell et al. 2007.) What is fat in every frame alike no vote can correct: there the
+pictures decide, frame by frame (border_sides.py). A last vote makes the frames agree on what they decided.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 
 from ...report import Report
 from .. import CameraSolution
+from .border_sides import choose_sides
+from .sources import select_sources
 from .triangulation import transfer_between
 
 OFFSETS = (-10, -8, -6, -4, -2, -1, 1, 2, 4, 6, 8, 10)
-ROUNDS = 2
-"""The second round hears supporters whose own borders the first one has settled."""
+ROUNDS_BEFORE, ROUNDS_AFTER = 2, 1
+"""Votes before and after the pictures decide. A second one hears supporters whose borders the first has settled."""
+FAR_SHARE = 0.98
+"""Share of the clip's greatest depth from that on a pixel counts as lying at the far limit."""
 WINDOW_PX = 25
 """Surfaces within half of it are offered."""
 EDGE_RANGE = 0.1
@@ -42,18 +49,37 @@ def settle_borders(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarra
     if not depth.shape == confidence.shape == motion_mask.shape == frames.shape[:3]:
         raise ValueError(f"frames {frames.shape}, depth {depth.shape}, confidence {confidence.shape} and motion mask "
                          f"{motion_mask.shape} must agree in (T,H,W)")
-    count = len(depth)
-    report.stage("borders", ROUNDS * count)
-    for turn in range(ROUNDS):
-        views: dict[int, np.ndarray] = {}
-        for index in range(count):
-            # A view is taken before its frame is settled, so that a round does not depend on the order of frames.
-            for k in range(index, min(index + max(OFFSETS) + 1, count)):
-                if k not in views:
-                    views[k] = _view(frames[k], depth[k], confidence[k], motion_mask[k])
-            views.pop(index - max(OFFSETS) - 1, None)
-            _settle(cameras, views, index, depth[index])
-            report.progress(turn * count + index + 1)
+    tasks = [vote_on_borders] * ROUNDS_BEFORE + [_choose_all_sides] + [vote_on_borders] * ROUNDS_AFTER
+    report.stage("borders", len(tasks) * len(depth))
+    for turn, task in enumerate(tasks):
+        for index in task(frames, cameras, depth, confidence, motion_mask):
+            report.progress(turn * len(depth) + index + 1)
+
+
+def vote_on_borders(frames, cameras, depth, confidence, motion_mask) -> Iterator[int]:
+    """One round of votes over all frames, in place; yields each frame's index when it is done.
+
+    Arguments as of settle_borders.
+    """
+    views: dict[int, np.ndarray] = {}
+    for index in range(len(depth)):
+        # A view is taken before its frame is settled, so that a round does not depend on the order of frames.
+        for k in range(index, min(index + max(OFFSETS) + 1, len(depth))):
+            if k not in views:
+                views[k] = _view(frames[k], depth[k], confidence[k], motion_mask[k])
+        views.pop(index - max(OFFSETS) - 1, None)
+        _settle(cameras, views, index, depth[index])
+        yield index
+
+
+def _choose_all_sides(frames, cameras, depth, confidence, motion_mask) -> Iterator[int]:
+    """Let the pictures decide in all frames, in place; yields each frame's index when it is done."""
+    # What lies at the far limit is sky, whose outline was drawn by colour and is sharp already.
+    sky = FAR_SHARE * max(float(one.max()) for one in depth)
+    for index, sources in enumerate(select_sources(cameras, *frames.shape[1:3])):
+        fixed = (motion_mask[index] > 0) | (depth[index] > sky)
+        depth[index] = choose_sides(frames, cameras, index, sources, depth[index], confidence[index], fixed)
+        yield index
 
 
 def _view(frame, depth, confidence, motion_mask) -> np.ndarray:

@@ -6,6 +6,7 @@ Usable from a notebook: estimate_depth(frames, Settings(), scratch=Scratch(), re
 from __future__ import annotations
 
 import importlib.util
+from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from .geometry import fit_scale_shift
 from .report import Report
 from .scratch import Scratch
 from .stereo import TRUSTED, CameraSolution, StereoResult
-from .stereo.geometric.borders import settle_borders
+from .stereo.geometric.borders import settle_borders, vote_on_borders
 from .stereo.geometric.cameras import solve_cameras
 from .stereo.geometric.dense import measure_depth
 from .stereo.geometric.sources import select_sources
@@ -146,6 +147,8 @@ def _refine_edges(frames: np.ndarray, stereo: StereoResult, device: str, report:
         raise StereoDiffError("torch_missing", f"The High preset needs PyTorch: {error}.") from error
     sources = select_sources(stereo.cameras, *frames.shape[1:3])
     refine_edges(frames, stereo.cameras, stereo.depth, stereo.motion_mask, sources, device=device, report=report)
+    # Frames were sharpened one by one; a last vote makes them agree again.
+    deque(vote_on_borders(frames, stereo.cameras, stereo.depth, stereo.confidence, stereo.motion_mask), maxlen=0)
 
 
 def fit_to_stereo(refined_depth: np.ndarray, stereo: StereoResult) -> float | None:

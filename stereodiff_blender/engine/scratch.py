@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 
@@ -15,6 +16,9 @@ class Scratch:
         """A zeroed array. name: unique within the job, a plain word."""
         return np.zeros(shape, dtype)
 
+    def let_go(self) -> None:
+        """Give back memory that the arrays hold only for speed. They stay valid, and as they are."""
+
 
 class DiskScratch(Scratch):
     """Arrays as memory-mapped files, so that resident memory does not grow with clip length.
@@ -25,6 +29,7 @@ class DiskScratch(Scratch):
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self._mappings: list[mmap.mmap] = []
         folder.mkdir(parents=True, exist_ok=True)
 
     def allocate(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
@@ -33,4 +38,14 @@ class DiskScratch(Scratch):
         if hasattr(os, "posix_fallocate"):
             with open(path, "r+b") as stream:
                 os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
+        self._mappings.append(array.base)
         return array
+
+    def let_go(self) -> None:
+        """Unmap the pages looked at so far; the files keep what was written. Windows sees to that by itself.
+
+        Otherwise every page once read counts as this process's memory until the system runs short, so that a long
+        clip looks as if it needed gigabytes.
+        """
+        for mapping in self._mappings if hasattr(mmap, "MADV_DONTNEED") else ():
+            mapping.madvise(mmap.MADV_DONTNEED)

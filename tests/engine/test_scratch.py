@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,3 +42,29 @@ def test_allocating_a_name_again_starts_from_zero(tmp_path):
     scratch = DiskScratch(tmp_path)
     scratch.allocate("depth", (2, 3), np.float32)[:] = 7
     assert not scratch.allocate("depth", (4, 3), np.float32).any()
+
+
+def test_letting_go_keeps_what_was_written(scratch):
+    array = scratch.allocate("depth", (40, 100, 100), np.float32)
+    array[:] = np.arange(40)[:, None, None]
+    scratch.let_go()
+    np.testing.assert_array_equal(array, np.broadcast_to(np.arange(40)[:, None, None], array.shape))
+    array[3] = 7.0
+    scratch.let_go()
+    assert array[3].min() == 7.0 and array[39].max() == 39.0
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is read as Linux tells it")
+def test_letting_go_gives_back_memory(tmp_path):
+    scratch = DiskScratch(tmp_path)
+    array = scratch.allocate("depth", (64, 1024, 256), np.float32)
+    array[:] = 1.0
+    before = mapped_mb()
+    scratch.let_go()
+    assert before - mapped_mb() > 50
+
+
+def mapped_mb() -> float:
+    """Pages of files in this process's memory."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile")) / 1024

@@ -1,7 +1,7 @@
 """Optical flow between the frames of a clip, shared by both stages so that no pair is matched twice.
 
 A flow field is (H,W,2) float32 in pixels, (x, y): what pixel p of frame i shows is found at p + flow in frame j.
-Method: dense inverse search (Kroeger et al. 2016) in OpenCV's medium preset, carried down to full resolution.
+Method: dense inverse search (Kroeger et al. 2016), in OpenCV's medium preset but for what is said at the matchers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 OUTSIDE_PX = 1e4
 """Forward-backward error of a pixel whose match lies outside the other picture."""
+PATCH_STRIDE_PX, DESCENT_STEPS, SMOOTHNESS = 4, 16, 15.0
 
 
 def flows_in(megabytes: float, height: int, width: int) -> int:
@@ -24,9 +25,10 @@ class OpticalFlow:
     """Flow fields of one clip, computed when first asked for; the `capacity` most recently used are kept.
 
     frames: (T,H,W,3) uint8 RGB, in memory or memory-mapped. An evicted field is computed again when asked for.
+    quick: stop at half resolution, for a quarter of the time and twice the error.
     """
 
-    def __init__(self, frames: np.ndarray, *, capacity: int):
+    def __init__(self, frames: np.ndarray, *, capacity: int, quick: bool = False):
         if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
             raise ValueError(f"frames must be (T,H,W,3) uint8, got {frames.shape} {frames.dtype}")
         if capacity < 2:
@@ -34,7 +36,7 @@ class OpticalFlow:
         self._frames = frames
         self._capacity = capacity
         self._kept: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
-        self._matcher = _full_resolution_matcher()
+        self._matcher = _half_resolution_matcher() if quick else _full_resolution_matcher()
 
     def between(self, i: int, j: int, initial: np.ndarray | None = None) -> np.ndarray:
         """Flow from frame i to frame j, (H,W,2) float32, read-only.
@@ -54,6 +56,11 @@ class OpticalFlow:
     def has(self, i: int, j: int) -> bool:
         """Whether the field is kept, so that asking for it costs nothing."""
         return (i, j) in self._kept
+
+    def forget_before(self, index: int) -> None:
+        """Let go of the fields between two frames that are both earlier than this one."""
+        for pair in [pair for pair in self._kept if max(pair) < index]:
+            del self._kept[pair]
 
     def consistency(self, i: int, j: int) -> np.ndarray:
         """Forward-backward error, (H,W) float32: how far from p the way to frame j and back ends, in pixels.
@@ -95,8 +102,19 @@ def sample(image: np.ndarray, flow: np.ndarray, *, outside: float = 0.0, nearest
 
 
 def _full_resolution_matcher() -> cv2.DISOpticalFlow:
-    matcher = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    matcher = _half_resolution_matcher()
     # The preset stops at half resolution; the last octave halves the end-point error, the largest gain there is.
     matcher.setFinestScale(0)
+    return matcher
+
+
+def _half_resolution_matcher() -> cv2.DISOpticalFlow:
+    matcher = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    matcher.setFinestScale(1)
     matcher.setUseSpatialPropagation(True)
+    # Patches a little farther apart, and no longer descent than it takes to converge: a third of the time less. What
+    # the average over fewer patches smooths more, the variational refinement has to smooth less.
+    matcher.setPatchStride(PATCH_STRIDE_PX)
+    matcher.setGradientDescentIterations(DESCENT_STEPS)
+    matcher.setVariationalRefinementAlpha(SMOOTHNESS)
     return matcher

@@ -29,7 +29,7 @@ from .stereo.geometric.sources import select_sources
 
 STEREO_HERE = ("geometric",)
 REFINE_HERE = ("guided", "none")
-FLOW_MEMORY_MB = 600.0
+FLOW_MEMORY_MB, NEAR_FLOW_MEMORY_MB = 600.0, 40.0
 GAUGE_STEP_PX = 4
 MIN_GAUGE_SAMPLES = 100
 
@@ -96,8 +96,10 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     # 4. No flicker.
     refined_depth = gauge_residual = None
     if settings.refine == "guided":
+        # What moves is followed to the next two frames only: half resolution tells enough.
+        near_flow = OpticalFlow(scene, capacity=flows_in(NEAR_FLOW_MEMORY_MB, *scene.shape[1:3]), quick=True)
         refined_depth = refine_guided(scene, stereo.depth, stereo.confidence, stereo.motion_mask,
-                                      scene_cameras.camera_to_world, scene_cameras.intrinsics, flow=flow,
+                                      scene_cameras.camera_to_world, scene_cameras.intrinsics, flow=near_flow,
                                       scratch=scratch, report=report)  # (D,h,w)
         # 5. Back into the cameras' gauge.
         gauge_residual = fit_to_stereo(refined_depth, stereo)

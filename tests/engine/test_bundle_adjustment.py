@@ -79,6 +79,25 @@ def test_what_is_not_free_stays(truth):
     assert np.abs(found.translations[6] - start.translations[6]).max() > 1e-4
 
 
+def test_cameras_alone_find_back_to_points_that_are_held(truth):
+    scene, seen = truth
+    start = replace(disturbed(scene, 0.3), points=scene.points, focal=scene.focal)
+    found, cost = bundle_adjust(start, seen, free=Freedom(focal=False, points=False, fixed_cameras=(5,)), **TIGHT)
+    np.testing.assert_array_equal(found.points, scene.points)
+    np.testing.assert_array_equal(found.translations[5], start.translations[5])
+    others = np.arange(len(scene.rotations)) != 5
+    np.testing.assert_allclose(found.translations[others], scene.translations[others], atol=1e-5)
+    off = rotation_angle_deg(np.swapaxes(found.rotations, 1, 2) @ scene.rotations)[others]
+    assert off.max() < 1e-4
+    assert found.focal == scene.focal and cost > 1.0, "camera 5 cannot fit"
+
+
+def test_a_free_focal_length_needs_free_points(truth):
+    scene, seen = truth
+    with pytest.raises(ValueError, match="focal"):
+        bundle_adjust(scene, seen, free=Freedom(points=False))
+
+
 def test_rotations_and_focal_from_directions_alone(truth):
     scene, seen = truth
     still = replace(scene, translations=np.zeros_like(scene.translations))

@@ -173,7 +173,9 @@ def test_scratch_on_disk_gives_the_same(shot, result, tmp_path):
 def test_given_flow_is_used_and_gives_the_same(shot, result):
     flow = OpticalFlow(shot.frames, capacity=200)
     assert_same(measure(shot, flow=flow), result)
-    assert flow.has(0, 1) and flow.has(1, 0)
+    assert not any(flow.has(i, j) for i in range(COUNT) for j in range(COUNT)), "what is not needed any more is let go"
+    blind = OpticalFlow(np.zeros_like(shot.frames), capacity=200)
+    assert measure(shot, flow=blind).confidence.mean() < 0.5 * result.confidence.mean()
 
 
 # --- Doors --------------------------------------------------------------------------------------------------------

@@ -86,6 +86,20 @@ def test_asking_again_keeps_a_field(sliding):
     assert flows.has(0, 1) and not flows.has(1, 2)
 
 
+def test_only_fields_between_past_frames_are_forgotten(sliding):
+    flows = OpticalFlow(sliding, capacity=8)
+    for pair in ((0, 1), (1, 0), (0, 2), (2, 1)):
+        flows.between(*pair)
+    flows.forget_before(2)
+    assert [flows.has(*pair) for pair in ((0, 1), (1, 0), (0, 2), (2, 1))] == [False, False, True, True]
+
+
+def test_quick_flow_is_nearly_as_good_where_all_moves_alike(sliding):
+    flow = OpticalFlow(sliding, capacity=8, quick=True).between(0, 2)
+    assert flow.shape == (96, 128, 2)
+    assert np.abs(flow[16:-16, 16:-16] - (6.0, 2.0)).mean() < 0.2
+
+
 def test_initial_guess_is_not_changed(sliding):
     guess = np.full((96, 128, 2), 4.0, np.float32)
     flow = OpticalFlow(sliding, capacity=2).between(0, 1, guess)

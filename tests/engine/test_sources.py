@@ -7,9 +7,11 @@ import pytest
 from known_depth import FOCAL_PX, HEIGHT, WIDTH, boards_shot, known_cameras, without_points
 
 from stereodiff_blender.engine.stereo.geometric.sources import (
+    MAX_OFFSET,
     PARALLAX_TARGETS,
     depth_limits,
     interpolated_disparity,
+    near_sources,
     point_depths,
     select_sources,
 )
@@ -29,15 +31,22 @@ def wall_cameras(count, step_px, *, turn_deg=0.0):
 
 
 def offsets_wanted(step_px):
-    return {round(target * WIDTH / step_px) for target in PARALLAX_TARGETS}
+    return {min(round(target * WIDTH / step_px), MAX_OFFSET) for target in PARALLAX_TARGETS}
 
 
 @pytest.mark.parametrize("step_px", [0.2, 0.6])
 def test_sources_are_as_far_apart_as_their_parallax_wants(step_px):
-    sources = select_sources(wall_cameras(61, step_px), HEIGHT, WIDTH)
+    sources = select_sources(wall_cameras(101, step_px), HEIGHT, WIDTH)
     offsets = offsets_wanted(step_px)
-    assert len(offsets) == 3
-    assert sources[30] == tuple(sorted(30 + sign * offset for offset in offsets for sign in (-1, 1)))
+    assert len(offsets) == 4
+    assert sources[50] == tuple(sorted(50 + sign * offset for offset in offsets for sign in (-1, 1)))
+
+
+def test_near_sources_are_all_but_the_longest():
+    cameras = wall_cameras(101, 0.6)
+    sources = select_sources(cameras, HEIGHT, WIDTH)[50]
+    near = near_sources(cameras, 50, sources, HEIGHT, WIDTH)
+    assert near == [False] + [True] * 6 + [False]
 
 
 def test_turning_is_no_parallax():

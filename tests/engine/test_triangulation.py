@@ -36,11 +36,11 @@ def cameras_at(positions, intrinsics=CENTRED, angles_deg=None):
     return without_points(poses, np.tile(intrinsics, (len(positions), 1)))
 
 
-def triangulated(cameras, flows, consistent=None):
+def triangulated(cameras, flows, consistent=None, judges=None):
     """Frame 0 against all others, with one flow each."""
     consistent = consistent or [np.ones(flow.shape[:2], bool) for flow in flows]
     transfers = [transfer_between(cameras, 0, j) for j in range(1, len(flows) + 1)]
-    return triangulate(flows, consistent, transfers, LIMITS)
+    return triangulate(flows, consistent, transfers, LIMITS, judges)
 
 
 def exact_flows(cameras, depth):
@@ -90,6 +90,20 @@ def test_one_wrong_source_does_not_count():
     assert np.abs(result.disparity * depth - 1).max() < 0.02
     assert (result.agreeing == 2).all() and (result.seen == 3).all()
     assert result.residual.max() < AGREEING_PX
+
+
+def test_only_judges_make_the_residual():
+    cameras = cameras_at([(0, 0, 0), (0.3, 0, 0), (0.6, 0, 0), (0, 0.4, 0)])
+    flows = exact_flows(cameras, slanted())
+    for j, error in ((1, 0.2), (2, 0.2), (3, 5.0)):
+        flows[j - 1] = flows[j - 1] + error * epipolar_normal(cameras, 0, j).astype(np.float32)
+    by_all, by_two = (triangulated(cameras, flows, judges=judges) for judges in (None, [True, True, False]))
+    np.testing.assert_array_equal(by_two.disparity, by_all.disparity)
+    np.testing.assert_array_equal(by_two.agreeing, by_all.agreeing)
+    nobody = triangulated(cameras, flows, judges=[False] * 3)
+    np.testing.assert_array_equal(nobody.residual, by_all.residual)
+    third = triangulated(cameras, flows, judges=[False, False, True])
+    assert third.residual.min() > 3.0 and np.median(by_two.residual) < 1.0
 
 
 def test_matches_off_the_epipolar_lines_leave_a_residual():

@@ -61,10 +61,12 @@ class Scene:
 @dataclass(frozen=True)
 class Freedom:
     """What may move. fixed_cameras hold pose; free_positions False holds every translation (with zeros that is a
-    camera on a tripod, whose points are mere directions)."""
+    camera on a tripod, whose points are mere directions). points False, which needs focal False, holds every point:
+    each camera is then on its own, and time and memory are linear in cameras."""
 
     focal: bool = True
     positions: bool = True
+    points: bool = True
     fixed_cameras: tuple[int, ...] = (0,)
 
 
@@ -78,6 +80,8 @@ def bundle_adjust(scene: Scene, seen: Observations, *, free: Freedom = Freedom()
     focal_prior: (focal, weight in px^2) adds weight * log(focal / prior)^2 to the cost.
     Triggs et al. 2000, "Bundle adjustment - a modern synthesis".
     """
+    if free.focal and not free.points:
+        raise ValueError("the focal length can only be free together with the points")
     problem = _Problem(seen, len(scene.rotations), len(scene.points), free, loss_px, focal_prior)
     state = Scene(scene.rotations, scene.translations, scene.points[problem.point_order], float(scene.focal))
     fit = problem.fit(state)
@@ -157,6 +161,7 @@ class _Problem:
             poses[:, 3:] = False
         movable[-1] = free.focal
         self.unknowns = np.flatnonzero(movable)
+        self.points_move = free.points
 
     def _sort(self, seen: Observations) -> None:
         first = np.full(self.points, self.cameras)
@@ -188,7 +193,7 @@ class _Problem:
         """A state of lower cost, its fit and the damping that led there; None if none was found."""
         normal = self.normal_equations(state, fit)
         for _ in range(DAMPING_TRIALS):
-            candidate = self._step(state, normal, damping)
+            candidate = (self._step if self.points_move else self._step_of_poses)(state, normal, damping)
             if candidate is not None:
                 candidate_fit = self.fit(candidate)
                 if candidate_fit.cost < fit.cost:
@@ -291,3 +296,17 @@ class _Problem:
         points = state.points - np.einsum("nij,ni->nj", factors, whitened)
         return Scene(exp_so3(pose_change[:, :3]) @ state.rotations, state.translations + pose_change[:, 3:], points,
                      focal)
+
+    def _step_of_poses(self, state: Scene, normal: _Normal, damping: float) -> Scene | None:
+        """Every camera by its own six equations, points and focal as they are."""
+        moves = np.zeros(6 * self.cameras)
+        moves[self.unknowns] = 1.0
+        moves = moves.reshape(-1, 6)
+        systems = normal.frames[:, :6, :6] * moves[:, :, None] * moves[:, None, :]
+        diagonal = np.einsum("nii->ni", systems)
+        diagonal += damping * diagonal + 1e-9
+        change = -np.linalg.solve(systems, (normal.frames[:, :6, 7] * moves)[:, :, None])[:, :, 0]
+        if not np.isfinite(change).all():
+            return None
+        return Scene(exp_so3(change[:, :3]) @ state.rotations, state.translations + change[:, 3:], state.points,
+                     state.focal)

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from ...geometry import exp_so3, rotation_angle_deg
-from ..bundle_adjustment import Freedom, Observations, focal_deviation
+from ..bundle_adjustment import Observations, Scene, focal_deviation
+from .anchors import MOST_TOGETHER, adjust_frames, choose_anchors, seen_twice
 from .reconstruction import Reconstruction
 from .triangulate_points import parallax_deg, triangulate_points
 
@@ -66,13 +67,12 @@ def _adjust_all(reconstruction: Reconstruction, progress) -> tuple[np.ndarray, O
     reconstruction.points = triangulate_points(reconstruction.rotations[frames], reconstruction.translations[frames],
                                                reconstruction.focal, seen, reconstruction.tracks.points)
     rules = {"min_parallax_deg": MIN_PARALLAX_DEG, "min_views": min(MIN_VIEWS, len(frames)), "min_share": MIN_SHARE}
-    free = Freedom(focal=reconstruction.free_focal)
     for gate, loss, iterations, tolerance in ROUNDS:
         fits = reconstruction.fitting(frames, seen, gate_px=gate, **rules)
         if not fits.any():
             break
-        reconstruction.adjust(frames, seen.only(fits), free=free, loss_px=loss, iterations=iterations,
-                              tolerance=tolerance)
+        adjust_frames(reconstruction, frames, seen.only(fits), free_focal=reconstruction.free_focal, loss_px=loss,
+                      iterations=iterations, tolerance=tolerance)
         progress()
     return frames, seen, reconstruction.fitting(frames, seen, gate_px=2.0 * ROUNDS[-1][0], **rules)
 
@@ -121,12 +121,20 @@ def _fitted(reconstruction: Reconstruction, frames, seen: Observations, solved: 
     rotations, translations = reconstruction.rotations, reconstruction.translations
     parallax = parallax_deg(rotations[frames], translations[frames], reconstruction.points, seen)
     used, point = np.unique(seen.point, return_inverse=True)
-    compact = Observations(seen.camera, point.reshape(-1), seen.pixels)
     scene = reconstruction.scene(frames)
     residual = scene.residual_px(seen)
-    deviation = 0.0
-    if reconstruction.free_focal and len(used):
-        deviation = focal_deviation(type(scene)(scene.rotations, scene.translations, scene.points[used], scene.focal),
-                                    compact, loss_px=ROUNDS[-1][1])
+    deviation = _focal_deviation(scene, seen) if reconstruction.free_focal and len(used) else 0.0
     return FittedClip(rotations, translations, solved, reconstruction.focal, deviation, frames[seen.camera],
-                      compact.point, seen.pixels, residual, reconstruction.points[used], parallax[used])
+                      point.reshape(-1), seen.pixels, residual, reconstruction.points[used], parallax[used])
+
+
+def _focal_deviation(scene: Scene, seen: Observations) -> float:
+    """Relative, of the fitted scene; from the anchors of a clip too long to be adjusted as a whole."""
+    cameras = np.ones(len(scene.rotations), bool)
+    if len(cameras) > MOST_TOGETHER:
+        cameras = choose_anchors(seen, len(cameras))
+    seen = seen.only(cameras[seen.camera] & seen_twice(seen, cameras)[seen.point])
+    used, point = np.unique(seen.point, return_inverse=True)
+    part = Scene(scene.rotations[cameras], scene.translations[cameras], scene.points[used], scene.focal)
+    compact = Observations((np.cumsum(cameras) - 1)[seen.camera], point.reshape(-1), seen.pixels)
+    return focal_deviation(part, compact, loss_px=ROUNDS[-1][1])

@@ -23,7 +23,7 @@ from .mover_tracks import coarse_flow, coarse_shape
 from .movers import Movers
 from .occlusion import find_impossible
 from .sky import SkyCandidate, find_plain_sky, is_sky
-from .sources import DepthLimits, depth_limits, interpolated_disparity, point_depths, select_sources
+from .sources import DepthLimits, depth_limits, interpolated_disparity, near_sources, point_depths, select_sources
 from .triangulation import Triangulation, induced_flow, transfer_between, triangulate
 from .trust import assess, texture_of
 
@@ -131,6 +131,7 @@ def _survey_frames(frames, cameras, masks, flow, limits, survey, report) -> None
             report.progress(index + 1)
         if index >= LATENESS:
             _settle_motion(index - LATENESS, masks, flow, survey)
+            flow.forget_before(index - LATENESS + 1)
     if is_sky(candidates):
         _settle_sky(survey, limits)
 
@@ -151,7 +152,7 @@ def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Tr
         transfers.append(transfer_between(cameras, index, j))
     if masks is not None:
         consistent = without_matte(consistent, flows, masks[index], [masks[j] for j in sources])
-    return triangulate(flows, consistent, transfers, limits.disparity)
+    return triangulate(flows, consistent, transfers, limits.disparity, near_sources(cameras, index, sources, *size))
 
 
 def _expected_flow(disparity, transfer) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,11 @@ from .. import CameraSolution
 from .edge_aware import spread
 from .triangulation import Transfer, transfer_between
 
-PARALLAX_TARGETS = (3.0 / 480, 7.0 / 480, 15.0 / 480)
-"""Wanted median parallax of the sources, as shares of the picture's width: a short one for few occlusions, a long
-one for precision."""
+PARALLAX_TARGETS = (3.0 / 480, 7.0 / 480, 15.0 / 480, 28.0 / 480)
+"""Wanted median parallax of the sources, as shares of the picture's width: short ones for few occlusions, long
+ones for precision."""
+NEAR_PARALLAX = 20.0 / 480
+"""Parallax up to which a source judges whether something moves: beyond, outlines have grown too far out of shape."""
 MAX_FLOW = 0.3
 MIN_VISIBLE = 0.45
 MAX_OFFSET = 40
@@ -92,13 +95,20 @@ def select_sources(cameras: CameraSolution, height: int, width: int) -> list[tup
     return [tuple(sorted(sources)) for sources in chosen]
 
 
+def near_sources(cameras: CameraSolution, index: int, sources: Sequence[int], height: int, width: int) -> list[bool]:
+    """Which of a frame's sources have little parallax to it; all of them if no points tell."""
+    pixels, depth = _probes(cameras, index)
+    if len(depth) < MIN_POINTS:
+        return [True] * len(sources)
+    shifts = (_shift(transfer_between(cameras, index, j), pixels, depth, height, width) for j in sources)
+    return [parallax < NEAR_PARALLAX * width for parallax, _, _ in shifts]
+
+
 def _pick(cameras: CameraSolution, index: int, step: int, height: int, width: int) -> set[int]:
     """Frames in one direction of time whose parallax is nearest each target."""
-    pixels, depth = point_depths(cameras, index)
+    pixels, depth = _probes(cameras, index)
     if len(depth) < MIN_POINTS:
         return set()
-    stride = max(1, len(depth) // PROBES)
-    pixels, depth = pixels[::stride], depth[::stride]
     candidates, parallaxes = [], []
     for j in _frames_from(index, step, len(cameras.camera_to_world)):
         parallax, visible, flow = _shift(transfer_between(cameras, index, j), pixels, depth, height, width)
@@ -109,6 +119,13 @@ def _pick(cameras: CameraSolution, index: int, step: int, height: int, width: in
     if not candidates:
         return set()
     return {candidates[int(np.argmin(np.abs(np.array(parallaxes) - np.log(t))))] for t in PARALLAX_TARGETS}
+
+
+def _probes(cameras: CameraSolution, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Some of a frame's solved points: pixels (n,2) and z-depths (n,)."""
+    pixels, depth = point_depths(cameras, index)
+    stride = max(1, len(depth) // PROBES)
+    return pixels[::stride], depth[::stride]
 
 
 def _frames_from(index: int, step: int, count: int) -> range:

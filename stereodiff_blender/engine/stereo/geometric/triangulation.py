@@ -8,6 +8,7 @@ weighting (Geman-McClure), started from the best supported of the single answers
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,7 @@ class Triangulation:
 
     disparity: float32, 1 / scene unit, unclamped: negative where matches meet behind the camera.
     sigma: float32 standard deviation of the disparity. residual: float32 median distance between match and
-    reprojection over the sources that see the pixel, pixels; UNSEEN_RESIDUAL_PX where none does.
+    reprojection over the judging sources that see the pixel, pixels; UNSEEN_RESIDUAL_PX where none does.
     agreeing: uint8 sources within AGREEING_PX. seen: uint8 sources with a consistent match.
     """
 
@@ -73,12 +74,14 @@ def induced_flow(disparity: np.ndarray, transfer: Transfer) -> np.ndarray:
 
 
 def triangulate(flows: list[np.ndarray], consistent: list[np.ndarray], transfers: list[Transfer],
-                disparity_limits: tuple[float, float]) -> Triangulation:
+                disparity_limits: tuple[float, float], judges: Sequence[bool] | None = None) -> Triangulation:
     """Join the matches of one frame in its S source frames.
 
     flows: S times (H,W,2), from the frame to the source. consistent: S times (H,W) bool, matches to be used.
     disparity_limits: plausible least and greatest disparity; bounds the distances used for weighting only.
+    judges: S flags, the sources whose distances make the residual; all of them if None or all are False.
     """
+    is_judge = np.array(judges if judges is not None and any(judges) else [True] * len(flows))
     height, width = consistent[0].shape
     result = Triangulation(*(np.empty((height, width), kind)
                              for kind in (np.float32, np.float32, np.float32, np.uint8, np.uint8)))
@@ -87,7 +90,7 @@ def triangulate(flows: list[np.ndarray], consistent: list[np.ndarray], transfers
         band = slice(top, min(top + rows, height))
         equations = _equations([f[band] for f in flows], [c[band] for c in consistent], transfers, top,
                                disparity_limits)
-        _solve(*equations, result, band)
+        _solve(*equations, is_judge, result, band)
     return result
 
 
@@ -127,7 +130,7 @@ def _equations(flows, consistent, transfers, top, limits):
     return own, sensitivity, offset
 
 
-def _solve(own, sensitivity, offset, result: Triangulation, band: slice) -> None:
+def _solve(own, sensitivity, offset, is_judge, result: Triangulation, band: slice) -> None:
     disparity = _best_supported(own, sensitivity, offset)
     for _ in range(ROUNDS):
         weight = _robust_weight(_squared_error(disparity, own, sensitivity, offset)) * sensitivity
@@ -140,7 +143,8 @@ def _solve(own, sensitivity, offset, result: Triangulation, band: slice) -> None
     result.sigma[band] = MATCH_SIGMA_PX / np.sqrt(np.maximum(information, np.float32(1e-12)))
     result.seen[band] = usable.sum(axis=0)
     result.agreeing[band] = (error < AGREEING_PX).sum(axis=0)
-    result.residual[band] = lower_median(error, result.seen[band])
+    judged = usable[is_judge].sum(axis=0)
+    result.residual[band] = lower_median(error[is_judge], judged)
 
 
 def _squared_error(disparity, own, sensitivity, offset):

@@ -1,0 +1,88 @@
+"""Adjusting clips of many frames: a part of the frames together, every other one on what those have settled.
+
+The dense system of one bundle adjustment grows with the square of the cameras, and its solution with the cube. But
+neighbouring frames of a long shot see nearly the same points. So anchors are chosen, as far apart as most of their
+tracks reach; cameras, points and lens are adjusted on the anchors, and each frame between them is fitted to the
+points. That is linear in frames, and in camera poses as exact: a frame's own pose rests on its own pixels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..bundle_adjustment import Freedom, Observations
+from .reconstruction import Reconstruction
+from .triangulate_points import triangulate_points
+
+MOST_TOGETHER = 200
+"""Frames up to which all are adjusted together."""
+LOST_PERCENT = 20
+"""Share of an anchor's tracks that may end before the next one."""
+MAX_GAP = 6
+MOST_ANCHORS = 400
+"""Where tracks are so short that this needs more anchors, they are taken farther apart."""
+POSE_ITERATIONS, POSE_TOLERANCE = 10, 1e-4
+
+
+def adjust_frames(reconstruction: Reconstruction, frames: np.ndarray, seen: Observations, *, free_focal: bool,
+                  loss_px: float, iterations: int, tolerance: float) -> None:
+    """Adjust the frames (C,) and their points to the observations, whose cameras count in frames.
+
+    Of a clip of more than MOST_TOGETHER frames, points that fewer than two anchors see are triangulated anew.
+    """
+    rule = {"loss_px": loss_px, "iterations": iterations, "tolerance": tolerance}
+    if len(frames) <= MOST_TOGETHER:
+        reconstruction.adjust(frames, seen, free=Freedom(focal=free_focal), **rule)
+        return
+    anchors = choose_anchors(seen, len(frames))
+    held = seen_twice(seen, anchors)
+    position = np.cumsum(anchors) - 1
+    rows = held[seen.point] & anchors[seen.camera]
+    among_anchors = Observations(position[seen.camera[rows]], seen.point[rows], seen.pixels[rows])
+    reconstruction.adjust(frames[anchors], among_anchors, free=Freedom(focal=free_focal), **rule)
+    _fit_between(reconstruction, frames, seen.only(held[seen.point]), anchors, loss_px)
+    _triangulate(reconstruction, frames, seen.only(~held[seen.point]))
+
+
+def choose_anchors(seen: Observations, cameras: int) -> np.ndarray:
+    """(C,) bool: the first and last camera, and between them each as far on as enough tracks of the one before."""
+    last = np.zeros(seen.point.max() + 1, np.int64)
+    np.maximum.at(last, seen.point, seen.camera)
+    by_camera = np.argsort(seen.camera, kind="stable")
+    bounds = np.searchsorted(seen.camera[by_camera], np.arange(cameras + 1))
+    least_gap = math.ceil(cameras / MOST_ANCHORS)
+    anchors = np.zeros(cameras, bool)
+    anchors[[0, -1]] = True
+    index = 0
+    while index < cameras:
+        anchors[index] = True
+        ends = last[seen.point[by_camera[bounds[index]:bounds[index + 1]]]]
+        reach = int(np.percentile(ends, LOST_PERCENT)) if len(ends) else index
+        index = min(max(reach, index + least_gap), index + max(MAX_GAP, least_gap))
+    return anchors
+
+
+def seen_twice(seen: Observations, cameras: np.ndarray) -> np.ndarray:
+    """(P,) bool: points that at least two of the cameras, (C,) bool, see."""
+    return np.bincount(seen.point, cameras[seen.camera]) >= 2
+
+
+def _fit_between(reconstruction: Reconstruction, frames, seen: Observations, anchors, loss_px: float) -> None:
+    """Fit the cameras that are no anchors to the points as they are."""
+    between = np.flatnonzero(~anchors)
+    if not len(between):
+        return
+    rows = ~anchors[seen.camera]
+    position = np.cumsum(~anchors) - 1
+    rest = Observations(position[seen.camera[rows]], seen.point[rows], seen.pixels[rows])
+    reconstruction.adjust(frames[between], rest, loss_px=loss_px, iterations=POSE_ITERATIONS,
+                          tolerance=POSE_TOLERANCE, free=Freedom(focal=False, points=False, fixed_cameras=()))
+
+
+def _triangulate(reconstruction: Reconstruction, frames, seen: Observations) -> None:
+    points = triangulate_points(reconstruction.rotations[frames], reconstruction.translations[frames],
+                                reconstruction.focal, seen, reconstruction.tracks.points)
+    new = np.unique(seen.point)
+    reconstruction.points[new] = points[new]

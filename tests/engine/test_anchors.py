@@ -1,0 +1,163 @@
+"""Adjusting more frames than fit into one system: as exact as if they did, and linear in frames."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from camera_scenes import FOCAL_PX, camera_path
+
+from stereodiff_blender.engine.geometry import align_similarity, exp_so3, rotation_angle_deg
+from stereodiff_blender.engine.stereo.bundle_adjustment import Freedom, Observations, Scene
+from stereodiff_blender.engine.stereo.geometric.anchors import (
+    MAX_GAP,
+    MOST_ANCHORS,
+    MOST_TOGETHER,
+    adjust_frames,
+    choose_anchors,
+)
+from stereodiff_blender.engine.stereo.geometric.reconstruction import Reconstruction
+from stereodiff_blender.engine.stereo.geometric.tracks import Tracks
+
+NOISE_PX = 0.2
+FRAMES = MOST_TOGETHER + 40
+RULE = {"free_focal": True, "loss_px": 1.0, "iterations": 20, "tolerance": 1e-4}
+
+
+def tracks_of(cameras: int, points: int, length: int) -> tuple[Observations, np.ndarray]:
+    """Which of `cameras` see which points: each `length` in a row, or fewer at the end. Observations without pixels,
+    and where each point's run starts."""
+    first = np.sort(np.random.default_rng(0).integers(-length + 2, cameras - 1, points))
+    camera, point = np.meshgrid(np.arange(cameras), np.arange(points), indexing="ij")
+    seen = (camera >= first) & (camera < first + length)
+    camera, point = camera[seen], point[seen]
+    return Observations(camera, point, np.zeros((len(camera), 2))), first
+
+
+def long_shot(cameras: int) -> tuple[Scene, Observations]:
+    """A long sideways move past points that stay in view for some 40 frames; pixels with noise."""
+    seen, first = tracks_of(cameras, points=5 * cameras, length=40)
+    poses = camera_path(cameras, travel=0.1 * cameras)
+    rotations = np.swapaxes(poses[:, :3, :3], 1, 2)
+    generator = np.random.default_rng(1)
+    middle = poses[np.clip(first + 20, 0, cameras - 1)]
+    offset = generator.uniform((-2, -2, 4), (2, 2, 12), (len(first), 3))
+    points = np.einsum("nij,nj->ni", middle[:, :3, :3], offset) + middle[:, :3, 3]
+    scene = Scene(rotations, -np.einsum("nij,nj->ni", rotations, poses[:, :3, 3]), points, FOCAL_PX)
+    in_camera = scene.in_camera(seen)
+    pixels = FOCAL_PX * in_camera[:, :2] / in_camera[:, 2:] + generator.normal(0, NOISE_PX, (len(in_camera), 2))
+    return scene, Observations(seen.camera, seen.point, pixels)
+
+
+def disturbed(scene: Scene, seen: Observations) -> Reconstruction:
+    tracks = Tracks(len(scene.rotations), (640, 480), len(scene.points), seen.camera, seen.point, seen.pixels)
+    reconstruction = Reconstruction(tracks, 1.03 * FOCAL_PX, free_focal=True, seed=0)
+    generator = np.random.default_rng(2)
+    turns, shifts = generator.normal(0, 0.003, (2, len(scene.rotations), 3))
+    turns[0] = shifts[0] = 0.0
+    reconstruction.rotations[:] = exp_so3(turns) @ scene.rotations
+    reconstruction.translations[:] = scene.translations + 5.0 * shifts
+    reconstruction.points[:] = scene.points + generator.normal(0, 0.05, scene.points.shape)
+    reconstruction.registered[:] = True
+    return reconstruction
+
+
+def centres(rotations: np.ndarray, translations: np.ndarray) -> np.ndarray:
+    return -np.einsum("nji,nj->ni", rotations, translations)
+
+
+def centre_error(found: Reconstruction, scene: Scene) -> float:
+    """RMS distance of the camera centres after a similarity alignment, as a share of the path."""
+    true = centres(scene.rotations, scene.translations)
+    scale, rotation, shift = align_similarity(centres(found.rotations, found.translations), true)
+    off = scale * centres(found.rotations, found.translations) @ rotation.T + shift - true
+    return np.sqrt((off**2).sum(1).mean()) / np.linalg.norm(np.diff(true, axis=0), axis=1).sum()
+
+
+def rotation_error_deg(found: Reconstruction, scene: Scene) -> float:
+    """Mean over the turns from frame to frame."""
+    steps, true = (np.swapaxes(r[:-1], 1, 2) @ r[1:] for r in (found.rotations, scene.rotations))
+    return rotation_angle_deg(np.swapaxes(steps, 1, 2) @ true).mean()
+
+
+def adjusted(cameras: int) -> tuple[Reconstruction, Scene, Observations]:
+    scene, seen = long_shot(cameras)
+    reconstruction = disturbed(scene, seen)
+    adjust_frames(reconstruction, np.arange(cameras), seen, **RULE)
+    return reconstruction, scene, seen
+
+
+@pytest.fixture(scope="module")
+def solved() -> tuple[Reconstruction, Scene, Observations]:
+    return adjusted(FRAMES)
+
+
+@pytest.fixture(scope="module")
+def together(solved) -> Reconstruction:
+    """The same shot with all its frames in one system."""
+    _, scene, seen = solved
+    reconstruction = disturbed(scene, seen)
+    rule = {name: value for name, value in RULE.items() if name != "free_focal"}
+    reconstruction.adjust(np.arange(FRAMES), seen, free=Freedom(), **rule)
+    return reconstruction
+
+
+def test_cameras_are_as_exact_as_from_one_system(solved, together):
+    found, scene, _ = solved
+    assert centre_error(found, scene) < min(1.1 * centre_error(together, scene), 5e-4)
+    assert rotation_error_deg(found, scene) < min(1.1 * rotation_error_deg(together, scene), 0.03)
+    assert found.focal == pytest.approx(together.focal, rel=5e-3)
+
+
+def test_every_frame_fits_nearly_as_well_as_in_one_system(solved, together):
+    found, _, seen = solved
+    anchors = choose_anchors(seen, FRAMES)
+    assert 0.1 < anchors.mean() < 0.5
+    best = np.median(together.scene(np.arange(FRAMES)).residual_px(seen))
+    between = ~anchors[seen.camera]
+    assert np.median(found.scene(np.arange(FRAMES)).residual_px(seen)[between]) < 1.2 * best
+
+
+def test_points_that_anchors_miss_are_found_again(solved):
+    found, scene, seen = solved
+    anchors = choose_anchors(seen, FRAMES)
+    missed = np.bincount(seen.point, anchors[seen.camera]) < 2
+    views = np.bincount(seen.point)
+    assert missed.any(), "the shot must have points that this is about"
+    assert np.isfinite(found.points[views >= 2]).all()
+    residual = found.scene(np.arange(len(anchors))).residual_px(seen)
+    assert np.median(residual[missed[seen.point]]) < 2.0 * NOISE_PX
+
+
+def test_memory_grows_with_frames_and_not_with_their_square():
+    def peak_bytes(cameras: int) -> int:
+        tracemalloc.start()
+        adjusted(cameras)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    assert peak_bytes(2 * FRAMES) < 2.4 * peak_bytes(FRAMES)
+
+
+def test_the_same_input_gives_the_same_bytes(solved):
+    found, _, _ = solved
+    again, _, _ = adjusted(FRAMES)
+    assert again.translations.tobytes() == found.translations.tobytes()
+    assert again.points.tobytes() == found.points.tobytes()
+
+
+def test_anchors_stand_closer_where_tracks_are_short():
+    def gaps(length: int, cameras: int = 300) -> np.ndarray:
+        return np.diff(np.flatnonzero(choose_anchors(tracks_of(cameras, 10 * cameras, length)[0], cameras)))
+
+    assert gaps(200).max() == MAX_GAP
+    assert np.median(gaps(12)) < np.median(gaps(200))
+    assert gaps(3).max() <= 2
+
+
+def test_anchors_begin_and_end_the_shot_and_are_not_too_many():
+    cameras = 3 * MOST_ANCHORS
+    anchors = choose_anchors(tracks_of(cameras, 2000, 3)[0], cameras)
+    assert anchors[0] and anchors[-1] and anchors.sum() <= MOST_ANCHORS + 1

@@ -49,12 +49,12 @@ OPENCV_NO_MEMORY = -4
 # Share of each stage in the time of a whole job, measured on two cores: draft on 40 frames of 480x270, standard on 48
 # of 640x360. High is standard with the sharpening of borders added, whose share depends on the device.
 PLANS = {
-    "draft": (("read", 0.01), ("track", 0.07), ("solve", 0.14), ("depth", 0.59), ("motion", 0.02), ("borders", 0.07),
-              ("refine", 0.08), ("write", 0.02)),
-    "standard": (("read", 0.01), ("track", 0.04), ("solve", 0.07), ("depth", 0.61), ("motion", 0.02),
-                 ("borders", 0.06), ("refine", 0.17), ("write", 0.02)),
-    "high": (("read", 0.01), ("track", 0.02), ("solve", 0.03), ("depth", 0.33), ("motion", 0.01), ("borders", 0.03),
-             ("edges", 0.47), ("refine", 0.08), ("write", 0.02)),
+    "draft": (("read", 0.01), ("track", 0.05), ("solve", 0.11), ("depth", 0.48), ("motion", 0.05), ("borders", 0.19),
+              ("refine", 0.09), ("write", 0.02)),
+    "standard": (("read", 0.01), ("track", 0.03), ("solve", 0.05), ("depth", 0.50), ("motion", 0.04),
+                 ("borders", 0.21), ("refine", 0.13), ("write", 0.03)),
+    "high": (("read", 0.01), ("track", 0.01), ("solve", 0.01), ("depth", 0.14), ("motion", 0.01), ("borders", 0.06),
+             ("edges", 0.72), ("refine", 0.03), ("write", 0.01)),
 }
 
 # What one pixel of one frame takes on disk. Scratch: 3 bytes of picture, 1 of a matte, 19 of measuring depth, 12 of

@@ -58,7 +58,8 @@ def test_too_little_to_try_disagrees_with_nothing():
     ({}, None, False),
     ({"spread": 1.4}, "only roughly", False),
     ({"deviation": 0.05}, "only roughly", False),
-    ({"disagreement": 1.2}, "different focal lengths", True),
+    ({"disagreement": 1.15}, "different focal lengths", False),
+    ({"disagreement": 1.35}, "different focal lengths", True),
     ({"width_share": 3.3}, "119 mm", True),
     ({"width_share": 0.2}, "7 mm", True),
 ])

@@ -8,7 +8,7 @@ from ...report import Report
 
 FOCAL_DEVIATION = 0.03
 FOCAL_SPREAD = 1.25
-FOCAL_DISAGREEMENT = 1.08
+FOCAL_DISAGREEMENT, FOCAL_CONTRADICTION = 1.08, 1.25
 LONG_LENS = 2.5
 SHORT_LENS = 0.35
 LOW_TEXTURE_TRACKS = 320
@@ -88,4 +88,4 @@ def warn_weak_focal(report: Report, *, spread: float, deviation: float, disagree
     else:
         return False
     report.warn("weak_focal", f"{reason} Enter focal length and sensor size if you know them.")
-    return is_odd or is_disputed
+    return is_odd or disagreement > FOCAL_CONTRADICTION

@@ -350,6 +350,8 @@ def check(options: argparse.Namespace) -> int:
 def bench(options: argparse.Namespace) -> int:
     worker = worker_environment(STANDARD_WORKER)
     command = [worker, TESTS / "bench.py", SAMPLE / "clip.mp4", options.out.resolve()]
+    if options.lengths:
+        command += ["--lengths", *map(str, options.lengths)]
     return subprocess.call(command, env=environ_for_worker())
 
 
@@ -388,6 +390,8 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("bench", "measure time and memory of solving the sample clip, stage by stage")
     command.add_argument("--out", type=Path, metavar="DIR", default=Path("bench_out"), help="default: ./bench_out")
+    command.add_argument("--lengths", type=int, nargs="+", metavar="N", default=[],
+                         help="play the clip to and fro to these lengths, and tell what a frame more costs")
     command.set_defaults(run=bench)
     return top
 

@@ -124,6 +124,7 @@ def _solve(job: Job, folder: JobFolder, report: EventReport) -> Result:
     estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,
                               focal_px=known_focal_px(job.settings, raster), first_frame=job.first_frame,
                               scratch=scratch, report=report)
+    scratch.let_go()
     return _write_products(job, folder, info, raster, frames, estimate, report)
 
 

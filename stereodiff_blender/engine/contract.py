@@ -45,6 +45,7 @@ STEREO_ENGINES = ("geometric", "monst3r")
 REFINE_ENGINES = ("guided", "depthcrafter", "none")
 QUALITIES = ("draft", "standard", "high")
 MAX_SIDE_PX = {"draft": 480, "standard": 640, "high": 960}
+MAX_ENLARGEMENT = {"draft": 1.0, "standard": 1.0, "high": 2.0}
 MATTE_KINDS = ("pictures", "shapes")
 CAMERA_KINDS = ("moving", "rotation", "static")
 EVENT_KINDS = ("started", "stage", "progress", "warning", "failed", "finished")
@@ -109,7 +110,8 @@ class Matte:
 class Settings:
     """How to solve.
 
-    max_side_px: longest side of the working raster; 0 = MAX_SIDE_PX of the quality preset. Never enlarges.
+    max_side_px: longest side of the working raster; 0 = MAX_SIDE_PX of the quality preset. A smaller
+        clip is enlarged up to it by MAX_ENLARGEMENT at most: matched between its pixels, borders come out sharper.
     focal_mm, sensor_mm: the known lens and sensor width; both or neither.
     exposure_ev: stops added to scene-linear footage (EXR) before it is exposed to display.
     device: "auto", "cpu", "cuda", "cuda:N" or "mps"; only learned stages and the "high" preset use it.
@@ -148,6 +150,11 @@ class Settings:
     def working_side_px(self) -> int:
         """Longest side of the working raster that these settings ask for."""
         return self.max_side_px or MAX_SIDE_PX[self.quality]
+
+    @property
+    def max_enlargement(self) -> float:
+        """How many times larger than the clip's the working raster's sides may be."""
+        return MAX_ENLARGEMENT[self.quality]
 
 
 def _invalid_setting(message: str) -> StereoDiffError:

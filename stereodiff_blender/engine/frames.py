@@ -57,14 +57,16 @@ class Raster:
         return self.clip_width * self.clip_pixel_aspect / self.width / (self.clip_height / self.height)
 
 
-def plan_raster(info: ClipInfo, max_side_px: int) -> Raster:
-    """A raster with square pixels up to rounding, its longest side at most max_side_px, no side enlarged.
+def plan_raster(info: ClipInfo, max_side_px: int, max_enlargement: float = 1.0) -> Raster:
+    """A raster with square pixels up to rounding, its longest side at most max_side_px.
+
+    max_enlargement: of the sides of a clip that is smaller than that; 1 = never.
 
     Raises StereoDiffError "clip_too_small" if a side would have fewer than MIN_SIDE_PX pixels.
     """
     square_width = info.width * min(info.pixel_aspect, 1.0)
     square_height = info.height / max(info.pixel_aspect, 1.0)
-    scale = min(1.0, max_side_px / max(square_width, square_height))
+    scale = min(max_enlargement, max_side_px / max(square_width, square_height))
     width, height = round(square_width * scale), round(square_height * scale)
     if min(width, height) < MIN_SIDE_PX:
         raise StereoDiffError("clip_too_small", f"A clip of {info.width} x {info.height} pixels is worked on at "
@@ -105,7 +107,8 @@ def _family(source: ClipSource) -> Family:
 
 def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *,
                 exposure_ev: float = 0.0) -> Iterator[np.ndarray]:
-    """Yield the frames (H,W,3) uint8 sRGB of the raster, one by one, area-averaged where they shrink.
+    """Yield the frames (H,W,3) uint8 sRGB of the raster, one by one, area-averaged where they shrink and
+    bicubic where they grow.
 
     frame_numbers: ascending clip frames, 1 is the first. exposure_ev: stops added to scene-linear stills.
     Raises StereoDiffError, on the frame concerned: "frame_range_invalid" if the range starts outside the clip,
@@ -172,7 +175,9 @@ def _to_raster(picture: np.ndarray, raster: Raster, frame: int) -> np.ndarray:
                                                  f"{raster.clip_width} x {raster.clip_height}.")
     if (width, height) == (raster.width, raster.height):
         return picture
-    return cv2.resize(picture, (raster.width, raster.height), interpolation=cv2.INTER_AREA)
+    grows = raster.width > width or raster.height > height
+    return cv2.resize(picture, (raster.width, raster.height),
+                      interpolation=cv2.INTER_CUBIC if grows else cv2.INTER_AREA)
 
 
 def check_not_frozen(frames: np.ndarray) -> None:

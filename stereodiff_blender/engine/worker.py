@@ -140,7 +140,7 @@ def examine(job: Job) -> tuple[ClipInfo, Raster]:
     _check_length(job, info)
     if job.matte is not None:
         examine_matte(job.matte, job.frame_numbers, info)
-    return info, plan_raster(info, job.settings.working_side_px)
+    return info, plan_raster(info, job.settings.working_side_px, job.settings.max_enlargement)
 
 
 def _check_length(job: Job, info: ClipInfo) -> None:

@@ -25,6 +25,7 @@ from clips import (
     write_stills,
 )
 
+from stereodiff_blender.engine.contract import QUALITIES, Settings
 from stereodiff_blender.engine.frames import (
     ClipInfo,
     check_not_frozen,
@@ -219,6 +220,34 @@ def test_the_raster_has_square_pixels_and_is_never_larger(size, aspect, side, ex
     assert (raster.width, raster.height) == expected
     assert raster.pixel_aspect == pytest.approx(1.0, abs=0.01)
     assert raster.pixel_aspect == pytest.approx(size[0] * aspect / size[1] * expected[1] / expected[0])
+
+
+@pytest.mark.parametrize("size, aspect, side, expected", [
+    ((480, 270), 1.0, 960, (960, 540)),
+    ((320, 240), 1.0, 960, (640, 480)),
+    ((640, 360), 1.0, 960, (960, 540)),
+    ((1920, 1080), 1.0, 960, (960, 540)),
+    ((720, 576), 64 / 45, 960, (960, 540)),
+])
+def test_a_raster_may_be_larger_where_that_is_asked_for(size, aspect, side, expected):
+    raster = plan_raster(ClipInfo(*size, aspect, 24.0, 10), side, 2.0)
+    assert (raster.width, raster.height) == expected
+    assert raster.pixel_aspect == pytest.approx(1.0, abs=0.01)
+
+
+def test_only_the_high_preset_enlarges():
+    assert [Settings(quality=quality).max_enlargement for quality in QUALITIES] == [1.0, 1.0, 2.0]
+
+
+def test_growing_keeps_places(tmp_path):
+    """A pixel-wide ramp, twice as large, is the same ramp: nothing shifts by half a pixel."""
+    ramp = np.tile(np.arange(128, dtype=np.uint8) * 2, (96, 1))
+    write_encoded(tmp_path / "ramp_1.png", ramp)
+    source = source_from_path(tmp_path / "ramp_1.png")
+    frame = next(read_frames(source, range(1, 2), plan_raster(probe_clip(source), 256, 2.0)))
+    expected = (np.arange(256) + 0.5) / 2 - 0.5
+    assert frame.shape == (192, 256, 3)
+    assert np.abs(frame[96, 8:-8, 0] / 2.0 - expected[8:-8]).max() < 0.6
 
 
 @pytest.mark.parametrize("size, side", [((8, 8), 640), ((63, 640), 640), ((4000, 300), 640)])

@@ -87,7 +87,6 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     stereo = measure_depth(scene, scene_cameras, masks=plate.scene_matte(scratch), scratch=scratch, report=report,
                            flow=flow)  # depth (D,h,w)
     plate.fill_overlays(stereo.depth, stereo.confidence, stereo.motion_mask)
-    scratch.let_go()
 
     # 3. Which side of its border each pixel belongs to; finer still, where time allows.
     settle_borders(scene, scene_cameras, stereo.depth, stereo.confidence, stereo.motion_mask, report=report)
@@ -104,12 +103,10 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
                                       scratch=scratch, report=report)  # (D,h,w)
         # 5. Back into the cameras' gauge.
         gauge_residual = fit_to_stereo(refined_depth, stereo)
-    scratch.let_go()
 
     # 6. How far all this can be trusted.
     trust = quality.assess(scene_cameras, stereo.depth, refined_depth, stereo.confidence, stereo.motion_mask,
                            first_frame, gauge_residual)
-    scratch.let_go()
     return _shown(plate, cameras, trust, stereo, refined_depth, first_frame, scratch)
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
+RELIEF_S = 0.25
 
 
 class Scratch:
@@ -15,10 +20,6 @@ class Scratch:
     def allocate(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
         """A zeroed array. name: unique within the job, a plain word."""
         return np.zeros(shape, dtype)
-
-    def let_go(self) -> None:
-        """Give back memory that the arrays hold only for speed. They stay valid, and as they are."""
-
 
 class DiskScratch(Scratch):
     """Arrays as memory-mapped files, so that resident memory does not grow with clip length.
@@ -42,10 +43,27 @@ class DiskScratch(Scratch):
         return array
 
     def let_go(self) -> None:
-        """Unmap the pages looked at so far; the files keep what was written. Windows sees to that by itself.
+        """Unmap the pages looked at so far; the files keep what was written. Windows sees to that by itself."""
+        for mapping in tuple(self._mappings) if hasattr(mmap, "MADV_DONTNEED") else ():
+            mapping.madvise(mmap.MADV_DONTNEED)
+
+    @contextmanager
+    def relieved(self) -> Iterator[None]:
+        """Meanwhile lets go four times a second, beside whatever works on the arrays.
 
         Otherwise every page once read counts as this process's memory until the system runs short, so that a long
-        clip looks as if it needed gigabytes.
+        clip looks as if it needed gigabytes. What is still in use comes back from the system's cache, in microseconds.
         """
-        for mapping in self._mappings if hasattr(mmap, "MADV_DONTNEED") else ():
-            mapping.madvise(mmap.MADV_DONTNEED)
+        done = threading.Event()
+
+        def relieve() -> None:
+            while not done.wait(RELIEF_S):
+                self.let_go()
+
+        thread = threading.Thread(target=relieve, name="scratch relief", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()

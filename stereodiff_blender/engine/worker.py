@@ -39,10 +39,9 @@ from .frames import ClipInfo, Raster, check_not_frozen, plan_raster, probe_clip,
 from .mattes import examine_matte, read_matte
 from .pipeline import Estimate, estimate_depth, refuse_unavailable
 from .report import Report
-from .scratch import DiskScratch, Scratch
+from .scratch import DiskScratch
 
 EVENTS_PER_SECOND = 5.0
-UNITS_PER_RELIEF = 16
 DEPTH_PRODUCTS = ("depth", "confidence", "motion_mask")
 OPENCV_NO_MEMORY = -4
 
@@ -118,14 +117,13 @@ def _solve(job: Job, folder: JobFolder, report: EventReport) -> Result:
     info, raster = examine(job)
     _check_disk_space(folder.path, len(job.frame_numbers) * raster.width * raster.height)
     scratch = DiskScratch(_scratch_folder(folder))
-    report.relieve(scratch)
-    masks = _read_matte(job, folder, raster, scratch, report)  # (T,H,W) uint8, or None
-    frames = _read_frames(job, raster, scratch, report)  # (T,H,W,3) uint8
-    estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,
-                              focal_px=known_focal_px(job.settings, raster), first_frame=job.first_frame,
-                              scratch=scratch, report=report)
-    scratch.let_go()
-    return _write_products(job, folder, info, raster, frames, estimate, report)
+    with scratch.relieved():
+        masks = _read_matte(job, folder, raster, scratch, report)  # (T,H,W) uint8, or None
+        frames = _read_frames(job, raster, scratch, report)  # (T,H,W,3) uint8
+        estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,
+                                  focal_px=known_focal_px(job.settings, raster), first_frame=job.first_frame,
+                                  scratch=scratch, report=report)
+        return _write_products(job, folder, info, raster, frames, estimate, report)
 
 
 def examine(job: Job) -> tuple[ClipInfo, Raster]:
@@ -335,7 +333,6 @@ class EventReport(Report):
         self.warnings: tuple[ResultWarning, ...] = ()
         self._folder = folder
         self._watch = watch
-        self._scratch = Scratch()
         self._stage: str | None = None
         self._total = 0
         self._stage_began_s = 0.0
@@ -350,14 +347,8 @@ class EventReport(Report):
         self._stage, self._total, self._stage_began_s = stage, int(total), time.monotonic()
         self._write("stage", stage=stage, total=int(total))
 
-    def relieve(self, scratch: Scratch) -> None:
-        """From now on let go of this scratch's pages between units of work."""
-        self._scratch = scratch
-
     def progress(self, done: int) -> None:
         """At most EVENTS_PER_SECOND are written, but always a stage's last."""
-        if done % UNITS_PER_RELIEF == 0:
-            self._scratch.let_go()
         now = time.monotonic()
         if now - self._last_progress_s < 1.0 / EVENTS_PER_SECOND and done < self._total:
             return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +46,8 @@ def test_allocating_a_name_again_starts_from_zero(tmp_path):
     assert not scratch.allocate("depth", (4, 3), np.float32).any()
 
 
-def test_letting_go_keeps_what_was_written(scratch):
+def test_letting_go_keeps_what_was_written(tmp_path):
+    scratch = DiskScratch(tmp_path)
     array = scratch.allocate("depth", (40, 100, 100), np.float32)
     array[:] = np.arange(40)[:, None, None]
     scratch.let_go()
@@ -62,6 +65,23 @@ def test_letting_go_gives_back_memory(tmp_path):
     before = mapped_mb()
     scratch.let_go()
     assert before - mapped_mb() > 50
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is read as Linux tells it")
+def test_a_relieved_scratch_lets_go_by_itself_and_loses_nothing(tmp_path):
+    scratch = DiskScratch(tmp_path)
+    array = scratch.allocate("depth", (64, 1024, 256), np.float32)
+    with scratch.relieved():
+        array[:] = 1.0
+        before = mapped_mb()
+        deadline = time.monotonic() + 20
+        while before - mapped_mb() < 50 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert before - mapped_mb() >= 50
+        for value in range(5):
+            array += 1.0
+            assert array.min() == array.max() == value + 2
+    assert "scratch relief" not in [thread.name for thread in threading.enumerate()]
 
 
 def mapped_mb() -> float:

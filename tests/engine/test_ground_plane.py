@@ -86,3 +86,32 @@ def test_a_camera_that_looks_straight_down_gets_boards_of_constant_depth():
     cams = cameras(80.0)
     ground = find(points_of_a_room(noise=0.0), cameras())
     assert np.array_equal(ground.seen_by(cams.camera_to_world[0], LENS).facing, FLAT_VIEW.facing)
+
+
+# --- Nothing below the ground -----------------------------------------------------------------------------------
+
+@pytest.fixture
+def view():
+    return find(points_of_a_room(noise=0.0)).seen_by(np.eye(4), LENS)
+
+
+def test_what_was_guessed_below_the_ground_is_lifted_onto_it(view):
+    floor = view.disparity_of((108, 192))
+    guessed = np.full(floor.shape, 0.125, np.float32)
+    lifted = view.lifted(guessed, np.full(floor.shape, np.inf, np.float32))
+    assert lifted[100] == pytest.approx(floor[100], rel=0.021)
+    assert np.array_equal(lifted[:70], guessed[:70]), "the wall behind the floor stays, and so does what is above"
+
+
+def test_what_was_surely_measured_below_the_ground_stays(view):
+    floor = view.disparity_of((108, 192))
+    ditch = np.where(floor > 0, 0.8 * floor, 0.01).astype(np.float32)
+    assert np.array_equal(view.lifted(ditch, np.full(floor.shape, 0.02, np.float32)), ditch)
+    unsure = view.lifted(ditch, np.full(floor.shape, 0.2, np.float32))
+    assert unsure[100] == pytest.approx(floor[100], rel=0.021)
+
+
+def test_what_stands_on_the_ground_stays(view):
+    floor = view.disparity_of((108, 192))
+    thing = np.maximum(1.1 * floor, 0.3).astype(np.float32)
+    assert np.array_equal(view.lifted(thing, np.full(floor.shape, np.inf, np.float32)), thing)

@@ -12,7 +12,7 @@ from stereodiff_blender.engine.scratch import Scratch
 from stereodiff_blender.engine.stereo.geometric.dense import measure_depth
 from stereodiff_blender.engine.stereo.geometric.motion import find_moving, neighbours_of, vote
 from stereodiff_blender.engine.stereo.geometric.sources import DepthLimits
-from stereodiff_blender.engine.stereo.geometric.triangulation import Triangulation
+from stereodiff_blender.engine.stereo.geometric.triangulation import Transfer, Triangulation
 from stereodiff_blender.engine.stereo.geometric.trust import assess
 
 SQUARE = (60, 50)
@@ -47,10 +47,12 @@ def test_a_static_scene_is_static():
 
 SQUARE_AREA = (slice(30, 70), slice(60, 120))
 LIMITS = DepthLimits(2.0, 5.0, 10.0)
+WALL_SLIDE = (4.0, 0.0)
 
 
-def judged(texture=5.0, **square):
-    """find_moving without flow to neighbours, where only a square differs from a well measured wall."""
+def judged(texture=5.0, near_flow=(), **square):
+    """find_moving where only a square differs from a well measured wall; near_flow: (H,W,2) to each neighbour, between
+    which and this frame the wall slides by WALL_SLIDE."""
     values = {"disparity": 0.2, "sigma": 0.001, "residual": 0.1, "agreeing": 4, "seen": 4}
     kinds = {"agreeing": np.uint8, "seen": np.uint8}
     arrays = {name: np.full((HEIGHT, WIDTH), value, kinds.get(name, np.float32)) for name, value in values.items()}
@@ -60,7 +62,10 @@ def judged(texture=5.0, **square):
     detail = np.full((HEIGHT, WIDTH), texture, np.float32)
     frame = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     frame[SQUARE_AREA] = 160
-    return find_moving(frame, measured, assess(measured, LIMITS, 4, detail), detail, LIMITS, [], [], [])
+    slide = Transfer(np.eye(3), np.array([WALL_SLIDE[0] / 0.2, 0.0, 0.0]))
+    sure = [np.zeros((HEIGHT, WIDTH), np.float32)] * len(near_flow)
+    return find_moving(frame, measured, assess(measured, LIMITS, 4, detail), detail, LIMITS, near_flow, sure,
+                       [slide] * len(near_flow))
 
 
 @pytest.mark.parametrize("square", [
@@ -79,6 +84,25 @@ def test_what_no_static_scene_does_is_motion(square):
 
 def test_an_ordinary_step_in_depth_is_no_motion():
     assert not judged(disparity=0.4).any()
+
+
+@pytest.mark.parametrize("slide, moves", [
+    (WALL_SLIDE, False),
+    ((5.0, 0.0), False),
+    ((4.0, 3.0), True),
+    ((-4.0, 0.0), True),
+], ids=["with the wall", "a little nearer", "across", "against"])
+def test_where_distant_frames_contradict_each_other_the_near_ones_decide(slide, moves):
+    field = np.full((HEIGHT, WIDTH, 2), WALL_SLIDE, np.float32)
+    field[SQUARE_AREA] = slide
+    found = judged(residual=3.0, agreeing=0, near_flow=[field, field])
+    assert found[SQUARE_AREA].mean() > 0.9 if moves else not found.any()
+
+
+def test_regions_that_near_frames_cannot_judge_stay():
+    field = np.full((HEIGHT, WIDTH, 2), WALL_SLIDE, np.float32)
+    assert judged(residual=3.0, agreeing=0, near_flow=[])[SQUARE_AREA].mean() > 0.9
+    assert not judged(residual=3.0, agreeing=0, near_flow=[field]).any()
 
 
 def test_neighbours_exist():

@@ -1,4 +1,4 @@
-"""What hides nearer things than itself cannot be static."""
+"""Surfaces carried from frame to frame: what hides nearer things cannot be static, and what is behind what moves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from depth_scenes import ray_cast
 
-from stereodiff_blender.engine.stereo.geometric.occlusion import find_impossible
+from stereodiff_blender.engine.stereo.geometric.occlusion import (
+    background_of,
+    carry_surfaces,
+    cells_as_pixels,
+    find_impossible,
+    grid_shape,
+)
 
 INDEX, COUNT = 12, 25
 PATCH = (slice(30, 60), slice(100, 130))
@@ -20,14 +26,21 @@ def shot():
 
 def search(shot, change=None, sigma=0.002, index=INDEX):
     """change(index, disparity, sure): what is measured wrongly in each frame, in place."""
+    disparity, deviation, carried = surfaces(shot, change, sigma, index)
+    return find_impossible(disparity, deviation, carried)
+
+
+def surfaces(shot, change=None, sigma=0.002, index=INDEX):
+    """Disparity (H,W) and standard deviation of one frame, and what the others carry into it."""
     frames = []
     for k, depth in enumerate(shot.depth):
         disparity, sure = (1.0 / depth).astype(np.float32), np.ones(depth.shape, bool)
         if change is not None:
             change(k, disparity, sure)
         frames.append((disparity, np.full(depth.shape, sigma, np.float32), sure))
-    return find_impossible(index, lambda k, part: tuple(each[part, part] for each in frames[k]), len(frames),
-                           shot.cameras)
+    carried = carry_surfaces(index, lambda k, part: tuple(each[part, part] for each in frames[k]),
+                             shot.depth.shape[1:], len(frames), shot.cameras)
+    return *frames[index][:2], carried
 
 
 def test_a_static_scene_is_possible(shot):
@@ -78,3 +91,44 @@ def test_a_thing_nearer_than_its_background_is_ordinary(shot):
             disparity[PATCH] = 0.5
 
     assert search(shot, change).mean() < 0.003
+
+
+# --- The background ---------------------------------------------------------------------------------------------
+
+def test_the_background_is_what_other_frames_measured(shot):
+    _, _, carried = surfaces(shot)
+    background = cells_as_pixels(background_of(carried), shot.depth.shape[1:])
+    error = np.abs(background * shot.depth[INDEX] - 1)[background > 0]
+    assert (background > 0).mean() > 0.95
+    assert np.median(error) < 0.01
+
+
+def test_the_background_is_known_behind_a_thing_that_moves_on(shot):
+    """In no frame is anything measured where the thing is."""
+    def change(index, disparity, sure):
+        left = 20 + 8 * index
+        disparity[30:60, left:left + 30] = 0.9
+        sure[30:60, left:left + 30] = False
+
+    _, _, carried = surfaces(shot, change)
+    hidden = (slice(34, 56), slice(20 + 8 * INDEX + 4, 20 + 8 * INDEX + 26))
+    background = cells_as_pixels(background_of(carried), shot.depth.shape[1:])[hidden]
+    assert (background > 0).mean() > 0.9
+    assert np.median(np.abs(background * shot.depth[INDEX][hidden] - 1)[background > 0]) < 0.01
+
+
+def test_one_frame_that_errs_does_not_make_the_background(shot):
+    def change(index, disparity, sure):
+        if index == INDEX + 5:
+            disparity *= 2.0
+
+    _, _, carried = surfaces(shot, change)
+    background = cells_as_pixels(background_of(carried), shot.depth.shape[1:])
+    assert np.median(np.abs(background * shot.depth[INDEX] - 1)[background > 0]) < 0.01
+
+
+def test_without_other_frames_there_is_no_background(shot):
+    nothing = carry_surfaces(0, lambda k, part: pytest.fail("asked for a frame that is not there"),
+                             shot.depth.shape[1:], 1, shot.cameras)
+    assert nothing.shape == (0, *grid_shape(*shot.depth.shape[1:]))
+    assert not background_of(nothing).any()

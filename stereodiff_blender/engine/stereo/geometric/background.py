@@ -15,7 +15,6 @@ from .. import CameraSolution
 from .triangulation import Transfer, transfer_between
 
 OFFSETS = (-20, -10, -5, 5, 10, 20)
-MIN_VIEWS = 2
 IN_SHADOW, LIT = 0.4, 0.93
 """Least brightness of the background here, as a share of its brightness in other frames: on the ground, where shadows
 fall, and anywhere else, where a darker surface of the same hue is likelier the thing's own."""
@@ -53,13 +52,13 @@ def find_background(index: int, frames: np.ndarray, moving: np.ndarray, surround
 
 
 def _seen_elsewhere(index, frames, moving, disparity, cameras, box) -> tuple[np.ndarray, np.ndarray]:
-    """Median colour (h,w,3) float32 that other frames show where the background of a box would be, and where two or
-    more of them show it, (h,w) bool."""
+    """Median colour (h,w,3) float32 that other frames show where the background of a box would be, and where any of
+    them shows it, (h,w) bool."""
     y, x = (np.arange(side.start, side.start + size, dtype=np.float32) + np.float32(0.5)
             for side, size in zip(box, disparity.shape, strict=True))
     views = [_look_up(frames[other], moving[other], transfer_between(cameras, index, other), x[None, :], y[:, None],
                       disparity) for other in (index + offset for offset in OFFSETS) if 0 <= other < len(frames)]
-    if len(views) < MIN_VIEWS:
+    if not views:
         return np.zeros((*disparity.shape, 3), np.float32), np.zeros(disparity.shape, bool)
     colours, seen = (np.stack(parts) for parts in zip(*views, strict=True))
     count = (seen & (disparity > 0)).sum(axis=0)
@@ -67,7 +66,7 @@ def _seen_elsewhere(index, frames, moving, disparity, cameras, box) -> tuple[np.
     ordered = np.sort(np.where(seen[..., None], colours, np.uint16(999)), axis=0)
     middle = np.maximum(count - 1, 0) // 2
     median = np.take_along_axis(ordered, middle[None, ..., None], axis=0)[0]
-    return median.astype(np.float32), count >= MIN_VIEWS
+    return median.astype(np.float32), count > 0
 
 
 def _look_up(frame, moving, transfer: Transfer, x, y, disparity) -> tuple[np.ndarray, np.ndarray]:

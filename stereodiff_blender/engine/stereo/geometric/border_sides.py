@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import CameraSolution
 from .edge_aware import smooth_along_surfaces
+from .likeness import carry, features_of, mean_of_better_half, unlikeness
 from .triangulation import transfer_between
 
 WINDOW_PX = 25
@@ -35,9 +36,6 @@ SLOPE_RIDGE = 20.0
 """Variance of probe positions, px^2, below that a fitted surface is level rather than slanted."""
 MAX_EXTRAPOLATION = 0.1
 MAX_SOURCES = 6
-COLOUR_SHARE, GRADIENT_SHARE = 0.29, 0.35
-TRUNCATION = 16.5
-"""Grey levels of summed difference that count as entirely unlike."""
 APART_PX = 2.0
 """Distance between the two places a pixel may have in another frame from that on the frame has a full say."""
 MIN_SAY = 0.05
@@ -51,8 +49,6 @@ KEPT_SHARE = 0.05
 SURE, OWN_MARGIN_SURE, OWN_MARGIN = 0.8, 0.05, 0.1
 """A pixel that does not change sides, yet lies off its surface, keeps its depth if the pictures favour that by
 OWN_MARGIN; above the confidence SURE, unless they speak against it by OWN_MARGIN_SURE."""
-ROW = 256
-"""Band pixels are laid out in rows of this length: OpenCV looks up no longer ones than 32767."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +174,8 @@ class _Pictures:
     """What the frames around say about depths of one frame."""
 
     def __init__(self, frames: np.ndarray, cameras: CameraSolution, index: int, sources: list[int]):
-        self._own, self._size = _features(frames[index]), frames.shape[1:3]
-        self._sources = [(transfer_between(cameras, index, j), _features(frames[j])) for j in sources]
+        self._own, self._size = features_of(frames[index]), frames.shape[1:3]
+        self._sources = [(transfer_between(cameras, index, j), features_of(frames[j])) for j in sources]
 
     def favour(self, rows: np.ndarray, cols: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Two log disparities for each of n pixels: (n,) in [-1,1], above zero if the second explains more."""
@@ -187,49 +183,16 @@ class _Pictures:
         own = [planes[rows, cols] for planes in self._own]
         first_costs, second_costs, says = [], [], []
         for transfer, features in self._sources:
-            first_x, first_y, first_seen = _carry(transfer, x, y, np.exp(first), self._size)
-            second_x, second_y, second_seen = _carry(transfer, x, y, np.exp(second), self._size)
+            first_x, first_y, first_seen = carry(transfer, x, y, np.exp(first), self._size)
+            second_x, second_y, second_seen = carry(transfer, x, y, np.exp(second), self._size)
             say = np.clip(np.hypot(first_x - second_x, first_y - second_y) / APART_PX, 0, 1)
             say *= first_seen & second_seen
             # A frame without a say finds both as unlike as can be: it is no evidence.
-            first_costs.append(np.where(say > MIN_SAY, _unlikeness(own, features, first_x, first_y), 1.0))
-            second_costs.append(np.where(say > MIN_SAY, _unlikeness(own, features, second_x, second_y), 1.0))
+            first_costs.append(np.where(say > MIN_SAY, unlikeness(own, features, first_x, first_y), 1.0))
+            second_costs.append(np.where(say > MIN_SAY, unlikeness(own, features, second_x, second_y), 1.0))
             says.append(say)
-        return (_better_half(first_costs) - _better_half(second_costs)) * np.minimum(np.sum(says, axis=0) / 2.0, 1.0)
-
-
-def _features(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Colour (H,W,3) and gradient (H,W,2) float32, weighted; in grey levels."""
-    colour = np.asarray(frame, np.float32)
-    grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
-    gradient = cv2.merge([cv2.Sobel(grey, cv2.CV_32F, 1, 0, ksize=1), cv2.Sobel(grey, cv2.CV_32F, 0, 1, ksize=1)])
-    return colour * np.float32(COLOUR_SHARE), gradient * np.float32(GRADIENT_SHARE)
-
-
-def _carry(transfer, x, y, disparity, size) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels (n,) in another frame, from the middle of its first pixel, and whether they are in its picture."""
-    (a, b, c), parallax = transfer.homography.astype(np.float32), transfer.parallax.astype(np.float32)
-    u, v, w = (row[0] * x + row[1] * y + row[2] + shift * disparity for row, shift in zip((a, b, c), parallax,
-                                                                                       strict=True))
-    in_front = w > 1e-6
-    w = np.where(in_front, w, np.float32(1.0))
-    column, row = u / w - np.float32(0.5), v / w - np.float32(0.5)
-    return column, row, in_front & (column > 0) & (row > 0) & (column < size[1] - 1) & (row < size[0] - 1)
-
-
-def _unlikeness(own, features, column: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """(n,) in [0,1]: truncated difference between the pixels' own features and those found at (column, row)."""
-    count, shape = len(column), (-(-len(column) // ROW), ROW)
-    column, row = np.resize(column, shape), np.resize(row, shape)
-    difference = sum(np.abs(cv2.remap(there, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-                            .reshape(-1, there.shape[-1])[:count] - here).sum(axis=-1)
-                     for here, there in zip(own, features, strict=True))
-    return np.minimum(difference / np.float32(TRUNCATION), np.float32(1.0))
-
-
-def _better_half(costs: list[np.ndarray]) -> np.ndarray:
-    """Mean of the lower half of the sources' costs, (n,)."""
-    return np.sort(np.array(costs, np.float32), axis=0)[:(len(costs) + 1) // 2].mean(axis=0)
+        gain = mean_of_better_half(first_costs) - mean_of_better_half(second_costs)
+        return gain * np.minimum(np.sum(says, axis=0) / 2.0, 1.0)
 
 
 # --- The decision -----------------------------------------------------------------------------------------------

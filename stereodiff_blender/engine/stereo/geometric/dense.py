@@ -21,7 +21,8 @@ from .matte import doubtful_beside, motion_beyond, without_matte
 from .motion import find_moving, neighbours_of, vote
 from .mover_tracks import coarse_flow, coarse_shape
 from .movers import Movers
-from .occlusion import find_impossible
+from .occlusion import background_of, carry_surfaces, cells_as_pixels, find_impossible, grid_shape
+from .outlines import draw_outlines
 from .sky import SkyCandidate, find_plain_sky, is_sky
 from .sources import DepthLimits, depth_limits, interpolated_disparity, near_sources, point_depths, select_sources
 from .triangulation import Triangulation, induced_flow, transfer_between, triangulate
@@ -34,10 +35,15 @@ PRECISION = 0.02
 """Relative standard deviation of disparity that halves a measurement's confidence."""
 MOVING_CONFIDENCE = 0.1
 FILLED_CONFIDENCE = 0.4
+BORROWED_CERTAINTY, EVEN_SHARE = 0.6, 0.08
+"""Of background that other frames measured, where it is even: relative change between cells that is still a slope."""
+BEHIND_CONFIDENCE = 0.3
+"""Of still pixels that were taken for a moving thing at first: filled, but the pictures agree."""
 PLAIN_SKY_SUPPORT = 0.5
 """Evidence for plain sky: a sign or two, no measurement."""
 LOW_COVERAGE = 0.6
-LARGE_MOTION = 0.25
+LARGE_MOTION = 0.22
+"""Marked share of the picture; where a quarter moves, so much at least is marked."""
 UNTRUSTED, TRUSTED_STATIC, SKY, PLAIN_SKY = 0, 1, 2, 3
 POINT_STEP_PX, POINT_FRAMES, POINT_PRECISION = 12, 16, 0.03
 """Which measured points the ground is looked for in."""
@@ -61,7 +67,8 @@ def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, scratch: Scrat
     survey = _Survey.allocate(scratch, (count, height, width))
     limits = depth_limits(cameras)
     report.stage("depth", count)
-    _survey_frames(frames, cameras, masks, flow, limits, survey, report)
+    sources = select_sources(cameras, height, width)
+    _survey_frames(frames, cameras, sources, masks, flow, limits, survey, report)
     _expose(cameras, survey)
     ground = find_ground(*_static_points(cameras, survey), cameras)
     movers = Movers(frames, cameras, survey.mask, survey.flow_back, ground, scratch, masks)
@@ -69,9 +76,11 @@ def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, scratch: Scrat
     depth = scratch.allocate("stereo_depth", (count, height, width), np.float32)
     confidence = scratch.allocate("stereo_confidence", (count, height, width), np.float32)
     _fill_frames(frames, survey, movers, depth, confidence, report)
+    draw_outlines(frames, cameras, depth, movers.tracks, sources, masks)
     movers.stand(depth, limits.disparity)
-    for index, tracks in enumerate(movers.tracks):
-        survey.mask[index] = tracks > 0
+    for mask, tracks, sure in zip(survey.mask, movers.tracks, confidence, strict=True):
+        mask[:] = tracks > 0
+        sure[(sure == np.float32(MOVING_CONFIDENCE)) & (mask == 0)] = BEHIND_CONFIDENCE
     _warn(survey, report, has_matte=masks is not None)
     return StereoResult(cameras, depth, confidence, survey.mask)
 
@@ -82,8 +91,9 @@ class _Survey:
 
     disparity: float32, within the limits. uncertainty: float16 sigma / disparity. status: uint8 UNTRUSTED,
     TRUSTED_STATIC, SKY (seen to lie beyond the limits) or PLAIN_SKY (too even to be matched). even: uint8 what may
-    be plain sky. found: uint8 motion of single frames. mask: uint8 motion after the vote. flow_back:
-    float16 (T,h,w,2) flow to the frame before, as of coarse_flow.
+    be plain sky. found: uint8 motion of single frames. mask: uint8 motion after the vote. background:
+    float32 (T,h,w) disparity that other frames measured, as of background_of. flow_back: float16 (T,h,w,2) flow to the
+    frame before, as of coarse_flow.
     """
 
     disparity: np.ndarray
@@ -92,6 +102,7 @@ class _Survey:
     even: np.ndarray
     found: np.ndarray
     mask: np.ndarray
+    background: np.ndarray
     flow_back: np.ndarray
 
     @classmethod
@@ -100,7 +111,8 @@ class _Survey:
                  "found": np.uint8, "mask": np.uint8}
         arrays = {name: scratch.allocate(f"stereo_{name}", shape, kind) for name, kind in kinds.items()}
         flow_back = scratch.allocate("stereo_flow_back", (shape[0], *coarse_shape(*shape[1:]), 2), np.float16)
-        return cls(**arrays, flow_back=flow_back)
+        background = scratch.allocate("stereo_background", (shape[0], *grid_shape(*shape[1:])), np.float32)
+        return cls(**arrays, background=background, flow_back=flow_back)
 
 
 def _check(frames, cameras, masks) -> None:
@@ -116,10 +128,9 @@ def _check(frames, cameras, masks) -> None:
 
 # --- First pass: match, triangulate, find motion ----------------------------------------------------------------
 
-def _survey_frames(frames, cameras, masks, flow, limits, survey, report) -> None:
+def _survey_frames(frames, cameras, sources, masks, flow, limits, survey, report) -> None:
     """Fill the survey."""
     count = len(frames)
-    sources = select_sources(cameras, *frames.shape[1:3])
     candidates: list[SkyCandidate] = []
     for index in range(count + LATENESS):
         if index < count:
@@ -204,7 +215,8 @@ def _settle_sky(survey: _Survey, limits: DepthLimits) -> None:
 
 
 def _expose(cameras, survey: _Survey) -> None:
-    """Add to the masks what hides things that are nearer than it seems to be."""
+    """Add to the masks what hides things that are nearer than it seems to be, and note the background of each frame
+    as the others have it."""
     def measured(index: int, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         place = (index, part, part)
         disparity, status = survey.disparity[place], survey.status[place]
@@ -212,7 +224,9 @@ def _expose(cameras, survey: _Survey) -> None:
         return disparity, sigma, (status == TRUSTED_STATIC) & (survey.mask[place] == 0)
 
     for index in range(len(survey.mask)):
-        survey.found[index] = find_impossible(index, measured, len(survey.mask), cameras)
+        carried = carry_surfaces(index, measured, survey.mask.shape[1:], len(survey.mask), cameras)
+        survey.found[index] = find_impossible(*measured(index, slice(None))[:2], carried)
+        survey.background[index] = background_of(carried)
     for mask, impossible in zip(survey.mask, survey.found, strict=True):
         mask |= impossible
 
@@ -244,6 +258,7 @@ def _fill_frames(frames, survey: _Survey, movers: Movers, depth, confidence, rep
         known = _known_static(survey, index)
         disparity, certainty, support = _fill(frames[index], survey, index, known)
         trusted = known & (survey.status[index] == TRUSTED_STATIC)
+        _keep_above_ground(disparity, survey, index, trusted, movers.ground_in(index))
         moving = movers.observe(index, disparity, trusted)
         survey.status[index][(survey.mask[index] > 0) & ~moving] = UNTRUSTED
         depth[index] = 1.0 / disparity
@@ -264,7 +279,8 @@ def _fill(frame, survey: _Survey, index: int, known) -> tuple[np.ndarray, np.nda
     uncertainty = survey.uncertainty[index].astype(np.float32)
     certainty = np.where(known, 1.0 / (1.0 + (uncertainty / PRECISION) ** 2), 0).astype(np.float32)
     certainty *= boundary_confidence(measured, known, radius=4, tolerance=0.08)
-    smooth, support = smooth_along_surfaces(frame, measured, certainty, strength=120.0, edge_levels=8.0, rounds=3)
+    values, weights = _with_background(survey.background[index], measured, certainty, known)
+    smooth, support = smooth_along_surfaces(frame, values, weights, strength=120.0, edge_levels=8.0, rounds=3)
     share = np.minimum(1.5 * certainty, 1.0)
     disparity = share * measured + (1.0 - share) * smooth
     # Only now: the outline of plain sky is sharp, and must not draw what stands before it into the distance.
@@ -272,6 +288,25 @@ def _fill(frame, survey: _Survey, index: int, known) -> tuple[np.ndarray, np.nda
     disparity[plain_sky] = measured[plain_sky]
     support[plain_sky] = PLAIN_SKY_SUPPORT
     return disparity, certainty, support
+
+
+def _with_background(background, measured, certainty, known) -> tuple[np.ndarray, np.ndarray]:
+    """What is measured and its certainty, and where nothing is known, the background (h,w) that other frames saw.
+
+    Not where that background is uneven: at its cells' size, near things would be fat.
+    """
+    even = boundary_confidence(background, background > 0, radius=1, tolerance=EVEN_SHARE) * (background > 0)
+    behind, weight = (cells_as_pixels(cells, known.shape) for cells in (background, BORROWED_CERTAINTY * even))
+    borrowed = ~known & (behind > 0)
+    return np.where(borrowed, behind, measured), np.where(borrowed, weight, certainty)
+
+
+def _keep_above_ground(disparity, survey: _Survey, index: int, trusted, ground) -> None:
+    """In place, the sky aside."""
+    if ground is not None:
+        uncertainty = np.where(trusted, survey.uncertainty[index].astype(np.float32), np.inf)
+        below = survey.status[index] < SKY
+        disparity[below] = ground.lifted(disparity, uncertainty)[below]
 
 
 def _confidence(trusted, moving, certainty, support) -> np.ndarray:

@@ -14,6 +14,9 @@ import numpy as np
 from ...geometry import camera_matrix
 from .. import CameraSolution
 
+SUNK = 0.02
+"""Share by which measured ground may lie farther away than the plane says."""
+MAX_SIGMAS = 3.0
 TRIPLES = 400
 MIN_UPRIGHT = 0.7
 """Cosine of the angle that the ground's normal may be off the cameras' mean up."""
@@ -60,6 +63,16 @@ class GroundView:
         """Ground disparity of all pixels of a raster, (H,W) float32."""
         x, y = (np.arange(size, dtype=np.float32) + np.float32(0.5) for size in (shape[1], shape[0]))
         return self.disparity_at(x[None, :], y[:, None]).astype(np.float32)
+
+    def lifted(self, disparity: np.ndarray, uncertainty: np.ndarray) -> np.ndarray:
+        """Disparity (H,W) without what lies below the ground for no good reason: nothing is seen through it.
+
+        uncertainty: (H,W) relative standard deviation, infinite where nothing was measured. What was surely measured
+        below the ground (a step, a ditch) stays there.
+        """
+        floor = np.float32(1.0 - SUNK) * self.disparity_of(disparity.shape)
+        return np.where(floor < disparity * (1.0 + np.float32(MAX_SIGMAS) * uncertainty), np.maximum(disparity, floor),
+                        disparity)
 
     def facing_at(self, x, y):
         """Horizontal depth per z-depth at pixels x, y (arrays that broadcast)."""

@@ -20,8 +20,15 @@ TEXTURE_RAMP = (0.9, 1.9)
 MIN_TEXTURE = 0.3
 SURROUNDING_RANGE = (0.6, 1.7)
 """Factors on the surrounding disparity within which an unmeasured static pixel may lie."""
+DEPARTED_PX, MIN_DEPARTED = 0.8, 0.25
+"""Share of a region's judged pixels that must depart so far from all that static surroundings could do. Where thin or
+near things hide and uncover what is behind, distant frames contradict each other, yet near ones show nothing odd."""
+MIN_JUDGED = 0.4
+"""Share of a region that must be judged before it is acquitted so."""
 MIN_AREA = 0.002
 MAX_HOLE = 0.003
+"""Share of the picture up to which a hole in a thing is filled: likelier than a gap it is a patch whose matches lie,
+and what was measured in it would be taken for the background that the thing stands before."""
 VOTE_THRESHOLD = 0.42
 OWN_VOTE = 1.5
 UNKNOWN_PX = 1e6
@@ -39,7 +46,8 @@ def find_moving(frame: np.ndarray, measured: Triangulation, assessed: Assessment
 
     flows, errors, transfers: to each neighbouring frame: (H,W,2) flow, its forward-backward error, its transfer.
     """
-    evidence, weight = _evidence(measured, assessed, limits, flows, errors, transfers)
+    departure = _departure(measured, assessed, limits, flows, errors, transfers)
+    evidence, weight = _evidence(measured, assessed, limits, departure)
     gate = _ramp(texture, *TEXTURE_RAMP)
     # Without texture the flow is interpolated, and its errors look like motion.
     evidence[gate < MIN_TEXTURE] = 0.0
@@ -47,7 +55,8 @@ def find_moving(frame: np.ndarray, measured: Triangulation, assessed: Assessment
     belief = _smooth_at_half_size(frame, evidence, weight)
     mask = (belief > 0.5) | ((evidence > 0.8) & (belief > 0.3))
     mask &= _near_seeds((evidence > 0.6) & (weight > 0.3))
-    return _clean(mask, beyond=(measured.disparity < limits.disparity[0]) | (measured.seen == 0))
+    mask = _clean(mask, beyond=(measured.disparity < limits.disparity[0]) | (measured.seen == 0))
+    return _without_still(mask, departure)
 
 
 def vote(index: int, found: np.ndarray, flow: OpticalFlow) -> np.ndarray:
@@ -65,14 +74,13 @@ def vote(index: int, found: np.ndarray, flow: OpticalFlow) -> np.ndarray:
     return _without_specks(votes > VOTE_THRESHOLD * total)
 
 
-def _evidence(measured, assessed, limits, flows, errors, transfers) -> tuple[np.ndarray, np.ndarray]:
+def _evidence(measured, assessed, limits, departure) -> tuple[np.ndarray, np.ndarray]:
     """How much each pixel looks like motion, 0..1, and how much that is worth."""
     seen = measured.seen >= 1
     evidence = _ramp(measured.residual, *RESIDUAL_RAMP_PX)
     impossible = (measured.disparity < -2.5 * measured.sigma) | (measured.disparity > limits.disparity[1])
     evidence = np.where(seen, np.where(impossible, 1.0, evidence), 0.0).astype(np.float32)
     evidence[assessed.floating] = 1.0
-    departure = _departure(measured, assessed, limits, flows, errors, transfers)
     judged = ~assessed.trusted & (departure < UNKNOWN_PX)
     evidence = np.where(judged, np.maximum(evidence, _ramp(departure, *DEPARTURE_RAMP_PX)), evidence)
     return evidence, (seen | judged).astype(np.float32)
@@ -141,6 +149,15 @@ def _clean(mask: np.ndarray, beyond: np.ndarray) -> np.ndarray:
     unknown_share = np.bincount(labels.ravel(), beyond.ravel(), count) / np.maximum(boxes[:, cv2.CC_STAT_AREA], 1)
     keep &= ~((boxes[:, cv2.CC_STAT_TOP] <= 3) & (unknown_share > 0.5))
     return _without_holes(keep[labels])
+
+
+def _without_still(mask: np.ndarray, departure: np.ndarray) -> np.ndarray:
+    """A mask without the regions that do from frame to frame what static things do."""
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    judged = np.bincount(labels[departure < UNKNOWN_PX], minlength=count)
+    departed = np.bincount(labels[(departure > DEPARTED_PX) & (departure < UNKNOWN_PX)], minlength=count)
+    still = (departed < MIN_DEPARTED * judged) & (judged > MIN_JUDGED * boxes[:, cv2.CC_STAT_AREA])
+    return mask & ~still[labels]
 
 
 def _without_specks(mask: np.ndarray) -> np.ndarray:

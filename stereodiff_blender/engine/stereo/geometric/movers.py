@@ -35,6 +35,10 @@ class Movers:
         self._first_new_track = 1
         self.tracks = scratch.allocate("stereo_tracks", mask.shape, np.uint16)
 
+    def ground_in(self, index: int) -> GroundView | None:
+        """The ground as one frame has it; None if the clip has none."""
+        return self._views(index)[0]
+
     def observe(self, index: int, disparity: np.ndarray, trusted: np.ndarray) -> np.ndarray:
         """Tell one frame's things apart and note where each seems to stand; returns where they are, (H,W) bool.
 

@@ -1,9 +1,9 @@
-"""Things that seem farther away than what they hide: they cannot be static.
+"""Static surfaces as other frames measured them: what must be behind things that move, and what cannot be static.
 
 What moves along with the camera matches well from frame to frame, at a depth far behind its own. But then the static
 surfaces behind it, which other frames see beside it, would have to stand before it. So every frame's measured surfaces
 are carried into the others, on a coarse grid; where several frames expect something nearer than what is there, what is
-there moves.
+there moves. And where a thing moves, what they expect is the background that it hides, or has just uncovered.
 """
 
 from __future__ import annotations
@@ -33,31 +33,56 @@ Measured = Callable[[int, slice], tuple[np.ndarray, np.ndarray, np.ndarray]]
 be judged, and where a static surface was surely measured, bool."""
 
 
-def find_impossible(index: int, measured: Measured, count: int, cameras: CameraSolution) -> np.ndarray:
-    """Pixels (H,W) bool of one of `count` frames that hide what is nearer than they seem.
+def grid_shape(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of cells that a raster has."""
+    return len(range(STEP // 2, height, STEP)), len(range(STEP // 2, width, STEP))
 
-    measured: asked for this frame and those OFFSETS away.
+
+def carry_surfaces(index: int, measured: Measured, shape: tuple[int, int], count: int,
+                   cameras: CameraSolution) -> np.ndarray:
+    """Disparity (S,h,w) float32 that S other frames expect in the cells of one of `count` frames, 0 where one has no
+    surface to show. shape: (H,W) of a frame. measured: asked for frames OFFSETS away.
     """
-    disparity, sigma, _ = measured(index, slice(None))
+    others = [index + offset for offset in OFFSETS if 0 <= index + offset < count]
+    carried = np.zeros((len(others), *grid_shape(*shape)), np.float32)
+    for place, other in zip(carried, others, strict=True):
+        place[:] = _expected(other, index, measured(other, GRID), place.shape, cameras)
+    return carried
+
+
+def background_of(carried: np.ndarray) -> np.ndarray:
+    """Disparity (h,w) float32 of the static background: the median of the frames that show one, 0 where none does.
+
+    carried: (S,h,w) as of carry_surfaces.
+    """
+    if len(carried) == 0:
+        return np.zeros(carried.shape[1:], np.float32)
+    count = (carried > 0).sum(axis=0)
+    ordered = np.sort(np.where(carried > 0, carried, np.float32(np.inf)), axis=0)
+    middle = np.take_along_axis(ordered, np.maximum(count - 1, 0)[None] // 2, axis=0)[0]
+    return np.where(count > 0, middle, np.float32(0))
+
+
+def find_impossible(disparity: np.ndarray, sigma: np.ndarray, carried: np.ndarray) -> np.ndarray:
+    """Pixels (H,W) bool of a frame that hide what is nearer than they seem.
+
+    disparity, sigma: (H,W), sigma infinite where nothing is to be judged. carried: (S,h,w) as of carry_surfaces.
+    """
     allowed = NEARER * disparity + SIGMAS * sigma
     # Where the ground recedes, a cell's neighbours above and below differ a lot: no contradiction.
     cells = cv2.dilate(allowed[GRID, GRID], np.ones((3, 1), np.uint8))
-    votes, seen = np.zeros(cells.shape, np.uint8), np.zeros(cells.shape, np.uint8)
-    nearest = np.zeros(cells.shape, np.float32)
-    for other in (index + offset for offset in OFFSETS if 0 <= index + offset < count):
-        expected = _expected(other, index, measured(other, GRID), cells.shape, cameras)
-        votes += expected > cells
-        seen += expected > 0
-        nearest = np.maximum(nearest, expected)
+    votes, seen = (carried > cells).sum(axis=0), (carried > 0).sum(axis=0)
+    nearest = carried.max(axis=0, initial=0)
     found = ((votes >= MIN_VOTES) & (votes >= MIN_SHARE * seen)).astype(np.uint8)
     found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     if not found.any():
         return np.zeros(disparity.shape, bool)
     near = cv2.dilate(found, np.ones((REACH_CELLS, REACH_CELLS), np.uint8))
-    return (_fine(near, disparity.shape) > 0) & (_fine(cv2.dilate(nearest, np.ones((3, 3))), disparity.shape) > allowed)
+    expected = cells_as_pixels(cv2.dilate(nearest, np.ones((3, 3))), disparity.shape)
+    return (cells_as_pixels(near, disparity.shape) > 0) & (expected > allowed)
 
 
-def _fine(cells: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def cells_as_pixels(cells: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Cells (h,w) as pixels (H,W)."""
     rows, columns = (np.minimum(np.arange(size) // STEP, cell_count - 1)
                      for size, cell_count in zip(shape, cells.shape, strict=True))

@@ -1,0 +1,134 @@
+"""Outlines of moving things drawn where the pictures say, instead of where blurred flow does.
+
+Optical flow bleeds over an outline by a few pixels, so what moves is found too fat, and here and there too thin. A
+pixel near the outline belongs to the still scene if the scene's depth, known behind the thing, explains it: if there
+is a pixel of the same look where that depth puts it in two frames in which the thing does not stand before it. What
+the pictures say is spread along the surfaces of the frame but not across its edges.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .. import CameraSolution
+from .edge_aware import smooth_along_surfaces
+from .likeness import carry, features_of, unlikeness
+from .triangulation import transfer_between
+
+INNER_REACH_PX, OUTER_REACH_PX = 12.0, 3.0
+"""How far inside an outline a pixel can be given back, and how far outside it can be added."""
+MAX_SOURCES, WITNESSES = 6, 2
+EXPLAINED = 0.85
+"""Unlikeness below which a pixel counts as explained by the still scene; a thing's own pixels have 0.97 on average."""
+AGAINST, AGAINST_OUTSIDE = 0.12, 0.3
+"""Weight of a pixel that nothing explains, against 1 for one that is explained exactly."""
+MIN_VIEWS = 3
+"""Frames that must see the place, before a pixel outside counts as not explained."""
+FIRST_OPINION, LEAST_OPINION, OPINION_OUTSIDE = 0.24, 0.15, 0.1
+INNER_PX, DEEP_PX = 2.0, 10.0
+"""The opinion that a marked pixel does move gains its weight from here to there inside the outline."""
+SURROUNDING_PX, SURROUNDING_WEIGHT = 2.0, 0.05
+STRENGTH, EDGE_LEVELS, ROUNDS = 30.0, 8.0, 3
+KEPT_FEATURES = 12
+
+
+def draw_outlines(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray, tracks: np.ndarray,
+                  sources: list[tuple[int, ...]], masks: np.ndarray | None = None) -> None:
+    """Draw the outlines of tracks (T,H,W) again, in place (0 = still, else the number of the thing).
+
+    frames: (T,H,W,3) uint8. depth: (T,H,W) > 0 of the still scene, also behind what moves. sources: frames that each
+    frame is compared with. masks: (T,H,W) or None, what the artist says moves, whose outline is left alone.
+    """
+    pictures = _Features(frames)
+    for index in range(len(frames)):
+        nearest = sorted(sources[index], key=lambda j: (abs(j - index), j))[:MAX_SOURCES]
+        band = _Band.around(tracks[index], None if masks is None else masks[index])
+        if len(band.rows) == 0 or len(nearest) < WITNESSES:
+            continue
+        cost, views = _unexplained(pictures, cameras, index, nearest, depth[index], tracks, band)
+        moves = _spread(frames[index], band, cost, views) > 0.5
+        tracks[index][band.rows, band.cols] = np.where(moves, band.nearest_track, 0)
+
+
+@dataclass(frozen=True)
+class _Band:
+    """Pixels (n,) on both sides of an outline, how far inside it they are (pixels, 0 outside), the thing at hand,
+    and where the still picture begins: (H,W) bool just outside."""
+
+    rows: np.ndarray
+    cols: np.ndarray
+    inside_px: np.ndarray
+    nearest_track: np.ndarray
+    beyond: np.ndarray
+
+    @classmethod
+    def around(cls, tracks: np.ndarray, mask: np.ndarray | None) -> _Band:
+        """tracks: (H,W), of one frame. mask: (H,W) or None, the artist's."""
+        marked = np.asarray(tracks) > 0
+        inside, outside = (cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+                           for part in (marked, ~marked))
+        window = np.ones((2 * int(OUTER_REACH_PX) + 1,) * 2, np.uint8)
+        chosen = (inside <= INNER_REACH_PX) & (outside <= OUTER_REACH_PX)
+        if mask is not None:
+            chosen &= cv2.dilate((np.asarray(mask) > 0).astype(np.uint8), window) == 0
+        rows, cols = np.nonzero(chosen & marked.any())
+        nearest = np.where(marked, tracks, cv2.dilate(np.asarray(tracks), window))
+        beyond = (outside > OUTER_REACH_PX) & (outside <= OUTER_REACH_PX + SURROUNDING_PX)
+        return cls(rows, cols, inside[rows, cols], nearest[rows, cols], beyond)
+
+    def fill(self, picture: np.ndarray, values: np.ndarray) -> np.ndarray:
+        picture[self.rows, self.cols] = values
+        return picture
+
+
+class _Features:
+    """Features of frames, the most recently used kept."""
+
+    def __init__(self, frames: np.ndarray):
+        self._frames, self._kept = frames, OrderedDict()
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if index not in self._kept:
+            self._kept[index] = features_of(self._frames[index])
+            if len(self._kept) > KEPT_FEATURES:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(index)
+        return self._kept[index]
+
+
+def _unexplained(pictures: _Features, cameras: CameraSolution, index: int, sources: list[int], depth: np.ndarray,
+                 tracks: np.ndarray, band: _Band) -> tuple[np.ndarray, np.ndarray]:
+    """How unlike the still scene the band's pixels are, by the best witnesses: (n,) in [0,1]; and the number of
+    witnesses, (n,)."""
+    x, y = band.cols.astype(np.float32) + np.float32(0.5), band.rows.astype(np.float32) + np.float32(0.5)
+    disparity = 1.0 / depth[band.rows, band.cols].astype(np.float32)
+    own = [planes[band.rows, band.cols] for planes in pictures[index]]
+    costs, views = [], np.zeros(len(x), int)
+    for j in sources:
+        column, row, seen = carry(transfer_between(cameras, index, j), x, y, disparity, depth.shape)
+        # Where a thing stands before the place, that frame is no witness.
+        seen[seen] = tracks[j][np.rint(row[seen]).astype(int), np.rint(column[seen]).astype(int)] == 0
+        costs.append(np.where(seen, unlikeness(own, pictures[j], column, row), np.float32(1.0)))
+        views += seen
+    return np.sort(np.array(costs, np.float32), axis=0)[:WITNESSES].mean(axis=0), views
+
+
+def _spread(frame: np.ndarray, band: _Band, cost: np.ndarray, views: np.ndarray) -> np.ndarray:
+    """(n,) in [0,1], above one half where the band's pixels move."""
+    marked = band.inside_px > 0
+    inside = np.clip((band.inside_px - INNER_PX) / (DEEP_PX - INNER_PX), LEAST_OPINION, 1.0)
+    against = np.where(marked, AGAINST, np.where(views >= MIN_VIEWS, AGAINST_OUTSIDE, 0.0))
+    for_motion = (np.where(marked, FIRST_OPINION * inside, 0.0)
+                  + against * np.clip((cost - EXPLAINED) / (1.0 - EXPLAINED), 0, 1))
+    for_rest = np.where(marked, 0.0, OPINION_OUTSIDE) + np.clip((EXPLAINED - cost) / EXPLAINED, 0, 1)
+    weight = for_motion + for_rest
+    shape = frame.shape[:2]
+    belief = band.fill(np.zeros(shape, np.float32), for_motion / weight)
+    weights = band.fill(band.beyond.astype(np.float32) * np.float32(SURROUNDING_WEIGHT), weight)
+    smooth, _ = smooth_along_surfaces(frame, belief, weights, strength=STRENGTH, edge_levels=EDGE_LEVELS,
+                                      rounds=ROUNDS)
+    return smooth[band.rows, band.cols]

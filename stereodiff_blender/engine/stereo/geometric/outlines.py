@@ -24,6 +24,9 @@ INNER_REACH_PX, OUTER_REACH_PX = 12.0, 3.0
 MAX_SOURCES, WITNESSES = 6, 2
 EXPLAINED = 0.85
 """Unlikeness below which a pixel counts as explained by the still scene; a thing's own pixels have 0.97 on average."""
+DEEP_INSIDE_PX, DEEP_SHARE, MIN_DEEP = 6.0, 0.05, 50
+"""Where things are dark and grainy like what is behind them, the scene seems to explain even the middle of a thing.
+What counts as explained is then less than this share of the pixels so far inside, if there are enough to tell."""
 AGAINST, AGAINST_OUTSIDE = 0.12, 0.3
 """Weight of a pixel that nothing explains, against 1 for one that is explained exactly."""
 MIN_VIEWS = 3
@@ -121,10 +124,11 @@ def _spread(frame: np.ndarray, band: _Band, cost: np.ndarray, views: np.ndarray)
     """(n,) in [0,1], above one half where the band's pixels move."""
     marked = band.inside_px > 0
     inside = np.clip((band.inside_px - INNER_PX) / (DEEP_PX - INNER_PX), LEAST_OPINION, 1.0)
+    explained = _explained(band, cost)
     against = np.where(marked, AGAINST, np.where(views >= MIN_VIEWS, AGAINST_OUTSIDE, 0.0))
     for_motion = (np.where(marked, FIRST_OPINION * inside, 0.0)
-                  + against * np.clip((cost - EXPLAINED) / (1.0 - EXPLAINED), 0, 1))
-    for_rest = np.where(marked, 0.0, OPINION_OUTSIDE) + np.clip((EXPLAINED - cost) / EXPLAINED, 0, 1)
+                  + against * np.clip((cost - explained) / (1.0 - explained), 0, 1))
+    for_rest = np.where(marked, 0.0, OPINION_OUTSIDE) + np.clip((explained - cost) / explained, 0, 1)
     weight = for_motion + for_rest
     shape = frame.shape[:2]
     belief = band.fill(np.zeros(shape, np.float32), for_motion / weight)
@@ -132,3 +136,11 @@ def _spread(frame: np.ndarray, band: _Band, cost: np.ndarray, views: np.ndarray)
     smooth, _ = smooth_along_surfaces(frame, belief, weights, strength=STRENGTH, edge_levels=EDGE_LEVELS,
                                       rounds=ROUNDS)
     return smooth[band.rows, band.cols]
+
+
+def _explained(band: _Band, cost: np.ndarray) -> float:
+    """The cost below which a pixel counts as explained in this frame."""
+    deep = cost[band.inside_px > DEEP_INSIDE_PX]
+    if len(deep) < MIN_DEEP:
+        return EXPLAINED
+    return float(np.clip(np.quantile(deep, DEEP_SHARE), 0.1, EXPLAINED))

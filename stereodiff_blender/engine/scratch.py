@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import threading
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-RELIEF_S = 0.25
+RELIEF_S, MAPPED_MB = 0.05, 256.0
+"""How often it is looked how much of the arrays is in memory, and how much may be."""
 
 
 class Scratch:
@@ -48,8 +50,8 @@ class DiskScratch(Scratch):
             mapping.madvise(mmap.MADV_DONTNEED)
 
     @contextmanager
-    def relieved(self) -> Iterator[None]:
-        """Meanwhile lets go four times a second, beside whatever works on the arrays.
+    def relieved(self, mapped_mb: float = MAPPED_MB) -> Iterator[None]:
+        """Meanwhile lets go whenever more than mapped_mb are in memory, beside whatever works on the arrays.
 
         Otherwise every page once read counts as this process's memory until the system runs short, so that a long
         clip looks as if it needed gigabytes. What is still in use comes back from the system's cache, in microseconds.
@@ -58,7 +60,8 @@ class DiskScratch(Scratch):
 
         def relieve() -> None:
             while not done.wait(RELIEF_S):
-                self.let_go()
+                if mapped_megabytes() > mapped_mb:
+                    self.let_go()
 
         thread = threading.Thread(target=relieve, name="scratch relief", daemon=True)
         thread.start()
@@ -67,3 +70,12 @@ class DiskScratch(Scratch):
         finally:
             done.set()
             thread.join()
+
+
+def mapped_megabytes() -> float:
+    """How much of all mapped files is in this process's memory; without end where the system does not tell."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[2]
+    except OSError:
+        return math.inf
+    return int(pages) * mmap.PAGESIZE / 1e6

@@ -118,6 +118,27 @@ ERRORS = {
     "matte_invalid": Explanation(
         "What is chosen cannot serve as a matte.",
         "Correct what is named, or render the mask to an image sequence and choose that."),
+    "weights_missing": Explanation(
+        "The model's weights are not there.",
+        "Put the model's published files into the folder that is named, or choose the folder that holds them."),
+    "weights_damaged": Explanation(
+        "The file with the model's weights is damaged or was not downloaded completely.",
+        "Delete it and download it again from the model's own page."),
+    "weights_wrong_model": Explanation(
+        "The file holds the weights of another model.",
+        "Download the files that the model's page names, and keep those of each model in a folder of their own."),
+    "weights_refused": Explanation(
+        "The file holds more than weights, so it was not opened.",
+        "Do not use it: such a file can run programs. Download the weights from the model's own page."),
+    "weights_not_writable": Explanation(
+        "The weights have to be converted once, but their folder cannot be written to.",
+        "Give yourself the right to write there, or put model.safetensors there instead of the .pth file."),
+    "network_not_finite": Explanation(
+        "The network gave no numbers for some frames.",
+        "Download the weights again, as they may be damaged; if that does not help, choose CPU as device."),
+    "pointmaps_unsure": Explanation(
+        "No two frames could be matched with any confidence.",
+        "Choose frames with more light and texture and less blur; if any clip fails so, download the weights again."),
 }
 
 WARNINGS = {

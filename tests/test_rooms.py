@@ -79,7 +79,7 @@ ROOMS = {
     "engine.preview": room({"engine.outputs"} | CONTRACT, {"numpy", "cv2", "av", "imageio"}),
     "engine.exr": room({"engine.outputs"} | CONTRACT, {"numpy", "OpenEXR"}),
     "engine.outputs": room(CONTRACT),
-    "engine.weights": room(CONTRACT, {"numpy", "safetensors"}),
+    "engine.weights": room(CONTRACT, {"safetensors", "torch"}),
     # The method, which knows no files.
     "engine.pipeline": room({"engine.pairs", "engine.stereo", "engine.diffusion", "engine.quality",
                              "engine.footage", "engine.footage_findings", "engine.footage_plate"} | ARRAYS,
@@ -95,6 +95,8 @@ ROOMS = {
     "engine.scratch": room(CONTRACT, {"numpy"}),
     "engine.pairs": room(),
     "engine.stereo": room(ARRAYS | {"engine.pairs"}, {"numpy", "cv2"}),
+    "engine.stereo.monst3r": room(ARRAYS | {"engine.stereo"}, {"numpy", "cv2", "torch", "PIL"}),
+    "engine.stereo.monst3r.checkpoint": room(CONTRACT | {"engine.stereo.monst3r", "engine.weights"}, {"torch"}),
     "engine.stereo.geometric.edge_refinement": room(ARRAYS | {"engine.stereo"}, {"numpy", "cv2", "torch"}),
     "engine.diffusion": room(ARRAYS, {"numpy", "cv2", "diffusers"}),
 }

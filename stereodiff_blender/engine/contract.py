@@ -379,6 +379,7 @@ class Event:
 
 STAGE_LABELS = {
     "read": "Reading frames",
+    "match": "Matching frames",
     "track": "Tracking points",
     "solve": "Solving the camera",
     "depth": "Measuring depth",

@@ -16,6 +16,8 @@ ERROR_CODES = frozenset({
     "worker_died", "cancelled", "internal_error",
     "cut_in_range",
     "matte_missing", "matte_unreadable", "matte_incomplete", "matte_wrong_size", "matte_full", "matte_invalid",
+    "weights_missing", "weights_damaged", "weights_wrong_model", "weights_refused", "weights_not_writable",
+    "network_not_finite", "pointmaps_unsure",
 })
 WARNING_CODES = frozenset({
     "rotation_only", "static_camera", "low_coverage", "low_texture", "weak_focal", "focal_assumed",

@@ -46,12 +46,18 @@ class _Plane:
     moves: bool = False
 
 
-def ray_cast(count: int = 12, *, with_mover: bool = False) -> Shot:
-    """A camera that slides right and forward with a slow pan. The mover is a board that crosses the picture."""
+def sliding_path(count: int) -> np.ndarray:
+    """camera_to_world (T,4,4): right and forward, with a slow pan."""
     poses = np.tile(np.eye(4), (count, 1, 1))
     step = np.arange(count)
     poses[:, 0, 3], poses[:, 2, 3] = 0.05 * step, 0.03 * step
     poses[:, :3, :3] = exp_so3(np.stack([0.002 * step, -0.004 * step, 0.001 * step], axis=1))
+    return poses
+
+
+def ray_cast(count: int = 12, *, with_mover: bool = False, poses: np.ndarray | None = None) -> Shot:
+    """What a camera on the sliding path, or on these poses, sees. The mover is a board that crosses the picture."""
+    poses = sliding_path(count) if poses is None else poses
     pictures = [_noise(seed) for seed in range(4)]
     views = [_view(pose, _planes(index, with_mover), pictures) for index, pose in enumerate(poses)]
     frames, depth, moves = (np.stack(parts) for parts in zip(*views, strict=True))

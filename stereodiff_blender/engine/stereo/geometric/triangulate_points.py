@@ -29,7 +29,8 @@ def triangulate_points(rotations, translations, focal: float, seen: Observations
 
 def sum_by_index(index: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
     """Rows of values (N,K) summed by index (N,) into (size,K)."""
-    return np.stack([np.bincount(index, column, size) for column in values.T], axis=1)
+    # Without a single row, bincount answers in integers.
+    return np.stack([np.bincount(index, column, size) for column in values.T], axis=1).astype(np.float64, copy=False)
 
 
 def parallax_deg(rotations, translations, points, seen: Observations) -> np.ndarray:

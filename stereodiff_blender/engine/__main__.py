@@ -86,6 +86,9 @@ def _add_solve(solve: argparse.ArgumentParser) -> None:
                        "picture belongs to the clip's first")
     solve.add_argument("--invert-matte", action="store_true", help="black is what moves; needs --matte")
     solve.add_argument("--exposure-ev", type=float, default=0.0, metavar="EV", help="stops added to scene-linear EXR")
+    solve.add_argument("--refine-cameras", action="store_true", help="adjust cameras to points tracked in the pictures")
+    solve.add_argument("--models", type=Path, metavar="DIR", help="where the weights of learned engines are: a folder "
+                       "for each, such as DIR/monst3r")
     solve.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     solve.add_argument("--seed", type=int, default=0, help="of every random draw (0)")
     solve.add_argument("--overwrite", action="store_true", help="clear OUT first if it is an earlier job folder")
@@ -130,10 +133,11 @@ def _solve(options: argparse.Namespace) -> int:
 def _job_from(options: argparse.Namespace) -> Job:
     clip = source_from_path(options.clip)
     settings = Settings(options.stereo, options.refine, options.quality, options.max_side, options.focal_mm,
-                        options.sensor_mm, options.exposure_ev, options.device, options.seed)
+                        options.sensor_mm, options.exposure_ev, options.device, options.seed, options.refine_cameras)
     settings.validate()
     first, last = options.frames or (1, probe_clip(clip).frame_count)
-    return Job(options.out.absolute().name, clip, first, last, settings, _matte_from(options))
+    return Job(options.out.absolute().name, clip, first, last, settings, _matte_from(options),
+               str(options.models.absolute()) if options.models else "")
 
 
 def _matte_from(options: argparse.Namespace) -> Matte | None:

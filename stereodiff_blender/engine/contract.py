@@ -114,6 +114,7 @@ class Settings:
         clip is enlarged up to it by MAX_ENLARGEMENT at most: matched between its pixels, borders come out sharper.
     focal_mm, sensor_mm: the known lens and sensor width; both or neither.
     exposure_ev: stops added to scene-linear footage (EXR) before it is exposed to display.
+    refine_cameras: after stage 1, adjust cameras, lens and depth to points tracked in the still parts.
     device: "auto", "cpu", "cuda", "cuda:N" or "mps"; only learned stages and the "high" preset use it.
     seed: of every random draw.
     """
@@ -127,6 +128,7 @@ class Settings:
     exposure_ev: float = 0.0
     device: str = "auto"
     seed: int = 0
+    refine_cameras: bool = False
 
     def validate(self) -> None:
         """Raises StereoDiffError "settings_invalid" naming the first field that is out of range."""
@@ -163,7 +165,10 @@ def _invalid_setting(message: str) -> StereoDiffError:
 
 @dataclass(frozen=True)
 class Job:
-    """One request: this footage, these frames (first and last included), these settings, and perhaps a matte."""
+    """One request: this footage, these frames (first and last included), these settings, and perhaps a matte.
+
+    models_folder: where the weights of learned engines are, one folder for each; needed only by those.
+    """
 
     id: str
     clip: ClipSource
@@ -171,6 +176,7 @@ class Job:
     last_frame: int
     settings: Settings = field(default_factory=Settings)
     matte: Matte | None = None
+    models_folder: str = ""
     engine_version: str = ENGINE_VERSION
     schema_version: int = SCHEMA_VERSION
 
@@ -219,6 +225,8 @@ class Quality:
     """The trust report. None = does not apply to this shot (a static camera has no parallax).
 
     reprojection_*_px: of the solved static tracks, in pixels of the raster (mean; worst frame's mean).
+    reprojection_before_px: of the points that "refine cameras" tracked, under the cameras it began with; what it left
+        is in reprojection_mean_px. None if it did not run, or changed nothing.
     solved_share: frames whose camera was measured, 0..1; unsolved_frames: the others, interpolated.
     parallax_deg: median triangulation angle of the solved points.
     coverage: share of the picture whose depth was measured and is trusted, 0..1; 0 where the shot contradicts its lens.
@@ -232,6 +240,7 @@ class Quality:
     unsolved_frames: tuple[int, ...] = ()
     reprojection_mean_px: float | None = None
     reprojection_worst_px: float | None = None
+    reprojection_before_px: float | None = None
     parallax_deg: float | None = None
     coverage: float | None = None
     moving_share: float | None = None

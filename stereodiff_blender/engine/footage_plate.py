@@ -13,9 +13,10 @@ import numpy as np
 
 from .flow import sample
 from .footage import Footage
-from .geometry import pixel_grid
+from .geometry import pixel_grid, rebase
 from .scratch import Scratch
 from .stereo import TRUSTED, CameraSolution
+from .stereo.geometric.all_frames import fill_unsolved
 from .stereo.geometric.edge_aware import spread
 from .stereo.geometric.triangulation import Transfer, transfer_between
 
@@ -79,6 +80,25 @@ class Plate:
         return replace(cameras, camera_to_world=cameras.camera_to_world[shown_in],
                        intrinsics=cameras.intrinsics[shown_in], solved=cameras.solved[shown_in],
                        reprojection_px=cameras.reprojection_px[shown_in])
+
+    def clip_cameras(self, scene: CameraSolution) -> CameraSolution:
+        """The cameras of all frames, from those of the scene's, in the raster's pixels.
+
+        A repeated picture has its twin's; a flash's is interpolated, and counts as not solved.
+        """
+        footage = self.footage
+        top, _, left, _ = footage.picture
+        own, is_shown = footage.shown_in, np.isin(footage.shown_in, footage.measurable)
+        place = np.clip(np.searchsorted(footage.measurable, own), 0, len(footage.measurable) - 1)
+        poses = scene.camera_to_world[place].copy()
+        poses[:, :3, :3], poses[:, :3, 3] = fill_unsolved(poses[:, :3, :3], poses[:, :3, 3], is_shown)
+        nothing = (np.empty(0, np.int64), np.empty((0, 2)))
+        observations = [(scene.observations[k][0], scene.observations[k][1] + (left, top)) if shown else nothing
+                        for k, shown in zip(place, is_shown, strict=True)] if scene.observations else []
+        return replace(scene, camera_to_world=rebase(poses), intrinsics=scene.intrinsics[place] + (0.0, 0.0, left, top),
+                       solved=scene.solved[place] & is_shown,
+                       reprojection_px=np.where(is_shown, scene.reprojection_px[place], np.nan),
+                       observations=observations)
 
     def shown(self, scene: np.ndarray, name: str, scratch: Scratch) -> np.ndarray:
         """(D,h,w) of the scene as (T,H,W) of the clip: repeated pictures are given their twin's, bars 0."""

@@ -19,6 +19,7 @@ from .footage import inspect_footage
 from .footage_findings import refuse_cuts, warn_of_faults
 from .footage_plate import Plate, make_plate
 from .geometry import fit_scale_shift
+from .networks import Networks
 from .report import Report
 from .scratch import Scratch
 from .stereo import TRUSTED, CameraSolution, StereoResult
@@ -26,10 +27,12 @@ from .stereo.geometric.borders import settle_borders, vote_on_borders
 from .stereo.geometric.cameras import solve_cameras
 from .stereo.geometric.dense import measure_depth
 from .stereo.geometric.sources import select_sources
+from .stereo.refine import refine_cameras
 
-STEREO_HERE = ("geometric",)
+STEREO_HERE = ("geometric", "monst3r")
 REFINE_HERE = ("guided", "none")
 FLOW_MEMORY_MB, NEAR_FLOW_MEMORY_MB = 600.0, 40.0
+NO_NETWORKS = Networks()
 GAUGE_STEP_PX = 4
 MIN_GAUGE_SAMPLES = 100
 
@@ -57,41 +60,50 @@ class Estimate:
 
 
 def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray | None = None,
-                   pixel_aspect: float = 1.0, focal_px: float | None = None, first_frame: int = 1, scratch: Scratch,
-                   report: Report) -> Estimate:
+                   pixel_aspect: float = 1.0, focal_px: float | None = None, first_frame: int = 1,
+                   networks: Networks = NO_NETWORKS, scratch: Scratch, report: Report) -> Estimate:
     """Cameras and depth of one clip.
 
     frames: (T,H,W,3) uint8 sRGB, in memory or memory-mapped. masks: (T,H,W) uint8 or None, 1 where the artist
     says that something moves; what is found to move is added. focal_px: known focal length in pixels of the raster.
-    pixel_aspect: of the raster. first_frame: number of frames[0], for what is said to people.
-    Raises StereoDiffError, among others "engine_unavailable", "torch_missing", "cut_in_range" and "camera_unsolved".
+    pixel_aspect: of the raster. first_frame: number of frames[0], for what is said to people. networks: the learned
+    ones that the settings ask for. Raises StereoDiffError, among others "engine_unavailable", "torch_missing",
+    "cut_in_range" and "camera_unsolved".
     """
     refuse_unavailable(settings)
+    shot = _Shot(settings, pixel_aspect, focal_px, first_frame, scratch, report)
 
     # 0. What is wrong with the footage, and what is worked on instead.
     footage = inspect_footage(frames)
     refuse_cuts(footage, first_frame)
     warn_of_faults(footage, first_frame, report)
     plate = make_plate(frames, masks, footage, scratch)
+    scene = plate.scene_frames(scratch)  # the D measurable frames, inside the bars
 
-    # 1. Where the camera was.
-    cameras = solve_cameras(plate.frames, masks=plate.masks, focal_px=focal_px, pixel_aspect=pixel_aspect,
-                            seed=settings.seed, first_frame=first_frame, report=report)
-    cameras = plate.with_equal_repeats(cameras)
-    if cameras.kind != "moving":
-        return Estimate(cameras, quality.assess(cameras, None, None, None, None, first_frame, None))
+    # 1. Where the camera was, and how far away everything is.
+    if settings.stereo == "monst3r":
+        stereo = _match(plate, scene, networks, shot)  # depth (D,h,w)
+        cameras = plate.clip_cameras(stereo.cameras)
+    else:
+        cameras = _solve(plate, shot)
+        if cameras.kind != "moving":
+            return Estimate(cameras, quality.assess(cameras, None, None, None, None, first_frame, None))
+        stereo = _measure(plate, scene, cameras, shot)  # depth (D,h,w)
 
-    # 2. How far away everything is, from every frame's neighbours: D measurable frames, inside the bars.
-    scene, scene_cameras = plate.scene_frames(scratch), plate.scene_cameras(cameras)
-    flow = OpticalFlow(scene, capacity=flows_in(FLOW_MEMORY_MB, *scene.shape[1:3]))
-    stereo = measure_depth(scene, scene_cameras, masks=plate.scene_matte(scratch), scratch=scratch, report=report,
-                           flow=flow)  # depth (D,h,w)
+    # 2. Truer to points tracked in the pictures.
+    if settings.refine_cameras:
+        refinement = refine_cameras(scene, stereo, is_focal_known=focal_px is not None, seed=settings.seed,
+                                    report=report)
+        if refinement.is_refined:
+            stereo, cameras = refinement.stereo, plate.clip_cameras(refinement.stereo.cameras)
+            shot = replace(shot, reprojection_before_px=refinement.reprojection_before_px)
     plate.fill_overlays(stereo.depth, stereo.confidence, stereo.motion_mask)
 
     # 3. Which side of its border each pixel belongs to; finer still, where time allows.
-    settle_borders(scene, scene_cameras, stereo.depth, stereo.confidence, stereo.motion_mask, report=report)
-    if settings.quality == "high":
-        _refine_edges(scene, stereo, settings.device, report)
+    if settings.stereo == "geometric":
+        settle_borders(scene, stereo.cameras, stereo.depth, stereo.confidence, stereo.motion_mask, report=report)
+        if settings.quality == "high":
+            _refine_edges(scene, stereo, settings.device, report)
 
     # 4. No flicker.
     refined_depth = gauge_residual = None
@@ -99,27 +111,63 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
         # What moves is followed to the next two frames only: half resolution tells enough.
         near_flow = OpticalFlow(scene, capacity=flows_in(NEAR_FLOW_MEMORY_MB, *scene.shape[1:3]), quick=True)
         refined_depth = refine_guided(scene, stereo.depth, stereo.confidence, stereo.motion_mask,
-                                      scene_cameras.camera_to_world, scene_cameras.intrinsics, flow=near_flow,
+                                      stereo.cameras.camera_to_world, stereo.cameras.intrinsics, flow=near_flow,
                                       scratch=scratch, report=report)  # (D,h,w)
         # 5. Back into the cameras' gauge.
         gauge_residual = fit_to_stereo(refined_depth, stereo)
 
     # 6. How far all this can be trusted.
-    trust = quality.assess(scene_cameras, stereo.depth, refined_depth, stereo.confidence, stereo.motion_mask,
+    trust = quality.assess(stereo.cameras, stereo.depth, refined_depth, stereo.confidence, stereo.motion_mask,
                            first_frame, gauge_residual)
-    return _shown(plate, cameras, trust, stereo, refined_depth, first_frame, scratch)
+    return _shown(plate, cameras, trust, stereo, refined_depth, shot)
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """What every step may need to know; see estimate_depth. reprojection_before_px: see contract.Quality."""
+
+    settings: Settings
+    pixel_aspect: float
+    focal_px: float | None
+    first_frame: int
+    scratch: Scratch
+    report: Report
+    reprojection_before_px: float | None = None
+
+
+def _solve(plate: Plate, shot: _Shot) -> CameraSolution:
+    """The cameras of all T frames, by tracked points."""
+    cameras = solve_cameras(plate.frames, masks=plate.masks, focal_px=shot.focal_px, pixel_aspect=shot.pixel_aspect,
+                            seed=shot.settings.seed, first_frame=shot.first_frame, report=shot.report)
+    return plate.with_equal_repeats(cameras)
+
+
+def _measure(plate: Plate, scene: np.ndarray, cameras: CameraSolution, shot: _Shot) -> StereoResult:
+    """Depth of the scene's frames, from every frame's neighbours."""
+    flow = OpticalFlow(scene, capacity=flows_in(FLOW_MEMORY_MB, *scene.shape[1:3]))
+    return measure_depth(scene, plate.scene_cameras(cameras), masks=plate.scene_matte(shot.scratch),
+                         scratch=shot.scratch, report=shot.report, flow=flow)
+
+
+def _match(plate: Plate, scene: np.ndarray, networks: Networks, shot: _Shot) -> StereoResult:
+    """Cameras and depth of the scene's frames, by the network. Loaded only here, because it brings torch with it."""
+    from .stereo.monst3r.clip import match_clip
+    return match_clip(scene, networks.matcher, masks=plate.scene_matte(shot.scratch), focal_px=shot.focal_px,
+                      scratch=shot.scratch, report=shot.report)
 
 
 def _shown(plate: Plate, cameras: CameraSolution, scene_trust: Quality, stereo: StereoResult,
-           refined_depth: np.ndarray | None, first_frame: int, scratch: Scratch) -> Estimate:
+           refined_depth: np.ndarray | None, shot: _Shot) -> Estimate:
     """What was found out about the scene's frames, as all frames of the clip show it."""
-    solve = quality.assess(cameras, None, None, None, None, first_frame, None)
+    solve = quality.assess(cameras, None, None, None, None, shot.first_frame, None)
     trust = replace(scene_trust, solved_share=solve.solved_share, unsolved_frames=solve.unsolved_frames,
                     reprojection_mean_px=solve.reprojection_mean_px,
-                    reprojection_worst_px=solve.reprojection_worst_px)
+                    reprojection_worst_px=solve.reprojection_worst_px,
+                    reprojection_before_px=shot.reprojection_before_px)
     found = {"stereo_depth": stereo.depth, "refined_depth": refined_depth, "confidence": stereo.confidence,
              "motion_mask": stereo.motion_mask}
-    shown = {name: plate.shown(array, f"shown_{name}", scratch) for name, array in found.items() if array is not None}
+    shown = {name: plate.shown(array, f"shown_{name}", shot.scratch) for name, array in found.items()
+             if array is not None}
     for name in ("stereo_depth", "refined_depth"):
         if name in shown:
             plate.carry_into_flashes(shown[name], shown["confidence"], cameras)

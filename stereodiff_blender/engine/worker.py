@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -37,6 +38,7 @@ from .contract import (
 from .errors import WRITE_REFUSALS
 from .frames import ClipInfo, Raster, check_not_frozen, plan_raster, probe_clip, read_frames
 from .mattes import examine_matte, read_matte
+from .networks import load_networks, refuse_missing
 from .pipeline import Estimate, estimate_depth, refuse_unavailable
 from .report import Report
 from .scratch import DiskScratch
@@ -55,6 +57,10 @@ PLANS = {
     "high": (("read", 0.01), ("track", 0.01), ("solve", 0.01), ("depth", 0.14), ("motion", 0.01), ("borders", 0.06),
              ("edges", 0.72), ("refine", 0.03), ("write", 0.01)),
 }
+
+# On a CPU the network is nearly all of it; on a GPU about half.
+MONST3R_PLAN = (("read", 0.01), ("match", 0.80), ("solve", 0.04), ("motion", 0.08), ("refine", 0.05), ("write", 0.02))
+MONST3R_REFINED_PLAN = (*MONST3R_PLAN[:4], ("track", 0.03), *MONST3R_PLAN[4:])
 
 # What one pixel of one frame takes on disk. Scratch: 3 bytes of picture, 1 of a matte, 19 of measuring depth, 12 of
 # refining it. Products, measured: floats that compress to about half, and the preview.
@@ -107,8 +113,10 @@ def _run(job: Job, folder: JobFolder, report: EventReport) -> Result:
 
 def plan_of(settings: Settings) -> tuple[tuple[str, float], ...]:
     """Stages in order, with their share of the expected time."""
-    return tuple((stage, share) for stage, share in PLANS[settings.quality]
-                 if not (stage == "refine" and settings.refine == "none"))
+    plan = PLANS[settings.quality]
+    if settings.stereo == "monst3r":
+        plan = MONST3R_REFINED_PLAN if settings.refine_cameras else MONST3R_PLAN
+    return tuple((stage, share) for stage, share in plan if not (stage == "refine" and settings.refine == "none"))
 
 
 # --- The job, step by step -------------------------------------------------------------------------------------
@@ -117,13 +125,15 @@ def _solve(job: Job, folder: JobFolder, report: EventReport) -> Result:
     info, raster = examine(job)
     _check_disk_space(folder.path, len(job.frame_numbers) * raster.width * raster.height)
     scratch = DiskScratch(_scratch_folder(folder))
+    networks = load_networks(job.settings, job.models_folder)
     with scratch.relieved():
         masks = _read_matte(job, folder, raster, scratch, report)  # (T,H,W) uint8, or None
         frames = _read_frames(job, raster, scratch, report)  # (T,H,W,3) uint8
         estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,
                                   focal_px=known_focal_px(job.settings, raster), first_frame=job.first_frame,
-                                  scratch=scratch, report=report)
-        return _write_products(job, folder, info, raster, frames, estimate, report)
+                                  networks=networks, scratch=scratch, report=report)
+        result = _write_products(job, folder, info, raster, frames, estimate, report)
+        return replace(result, weights=networks.used)
 
 
 def examine(job: Job) -> tuple[ClipInfo, Raster]:
@@ -134,6 +144,7 @@ def examine(job: Job) -> tuple[ClipInfo, Raster]:
     """
     job.validate()
     refuse_unavailable(job.settings)
+    refuse_missing(job.settings, job.models_folder)
     info = probe_clip(job.clip)
     _check_length(job, info)
     if job.matte is not None:

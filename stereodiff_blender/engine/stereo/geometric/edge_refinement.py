@@ -16,9 +16,9 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from ...contract import StereoDiffError
 from ...geometry import camera_matrix, relative_pose
 from ...report import Report
+from ...torch_device import torch_device
 from .. import CameraSolution
 
 REACHES_PX = (2, 4, 8, 12)
@@ -51,18 +51,6 @@ def refine_edges(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray,
             if near:
                 depth[index] = _refine_frame(frames, cameras, depth[index], static, index, near, chosen)
             report.progress(index + 1)
-
-
-def torch_device(name: str) -> torch.device:
-    """"auto" is CUDA where there is one, else the CPU. Raises StereoDiffError "device_unavailable"."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    if kind == "cuda" and not (torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count()):
-        raise StereoDiffError("device_unavailable", f"{name} was asked for, but PyTorch does not see it here.")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise StereoDiffError("device_unavailable", "mps was asked for, but PyTorch does not see it here.")
-    return torch.device(name)
 
 
 def _nearest_sources(index: int, sources: tuple[int, ...]) -> list[int]:

@@ -26,8 +26,6 @@ SURE = 1.1
 SURE_SHARE = 0.05
 """Share of the pixels of both maps that must count for a pair to be of use."""
 MIN_SPARE, SPARE_SHARE = 8, 16
-LET_GO_EVERY = 16
-"""Pairs, or frames, after which memory that the scratch holds only for speed is given back."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,6 @@ class PointmapReduction:
         self._kept: list[Edge] = []
         self._best_own = [Edge(frame, frame_count, -np.inf) for frame in range(frame_count)]
         self._is_matched = np.zeros(frame_count, bool)
-        self._taken = 0
         self._scratch = scratch
         self._pair_points = scratch.allocate("pair_points", (slots, 2, *self.size, 3), np.float32)
         self._pair_confidence = scratch.allocate("pair_confidence", (slots, 2, *self.size), np.float32)
@@ -88,9 +85,6 @@ class PointmapReduction:
         if min(float((c > SURE).mean()) for c in (maps.confidence_i, maps.confidence_j)) >= SURE_SHARE:
             self._is_matched[[i, j]] = True
         self._keep(i, j, mean_i * mean_j, maps)
-        self._taken += 1
-        if self._taken % LET_GO_EVERY == 0:
-            self._scratch.let_go()
 
     def finish(self) -> ReducedPointmaps:
         """What is left after the last pair.
@@ -104,7 +98,6 @@ class PointmapReduction:
             raise ValueError(f"the pairs do not connect all {self.frame_count} frames")
         if any(edge.score == -np.inf for edge in self._best_own):
             raise ValueError("every frame must come first in a pair")
-        self._scratch.let_go()
         return ReducedPointmaps(self._kept, self._pair_points, self._pair_confidence, self._own_points,
                                 self._own_confidence, self._confidence, self._is_matched, self._scratch)
 

@@ -18,7 +18,7 @@ from ...geometry import invert_rigid
 from ...report import Report
 from .focal import weiszfeld_focal
 from .published_start import camera_by_perspective, published_focals
-from .reduction import LET_GO_EVERY, ReducedPointmaps
+from .reduction import ReducedPointmaps
 from .similarity import IDENTITY, Similarity, fit_similarity
 from .spanning_tree import Edge, Step, growing_order
 
@@ -87,8 +87,6 @@ def register_pointmaps(reduced: ReducedPointmaps, *, as_published: bool = False,
             camera_to_world[index] = _procrustes(reduced, index, placement)
         depth[index] = _depth(reduced, placement, camera_to_world[index])
         report.progress(index + 1)
-        if index % LET_GO_EVERY == 0:
-            reduced.scratch.let_go()
     return Registration(depth, camera_to_world, focal, placements)
 
 
@@ -98,7 +96,7 @@ def _place(reduced: ReducedPointmaps, steps: list[Step]) -> tuple[list[Placement
     root = steps[0].edge
     placements = {root.i: Placement(root, 0, IDENTITY), root.j: Placement(root, 1, IDENTITY)}
     poses = {root.i: np.eye(4)}
-    for number, step in enumerate(steps[1:]):
+    for step in steps[1:]:
         edge = step.edge
         known, new = (edge.i, edge.j) if step.knows_i else (edge.j, edge.i)
         role = 0 if step.knows_i else 1
@@ -106,8 +104,6 @@ def _place(reduced: ReducedPointmaps, steps: list[Step]) -> tuple[list[Placement
                          reduced.pair_confidence[edge.slot, role])
         placements[new] = Placement(edge, 1 - role, to_world)
         poses.setdefault(edge.i, to_world.camera_to_world())
-        if number % LET_GO_EVERY == 0:
-            reduced.scratch.let_go()
     return [placements[index] for index in range(len(placements))], poses
 
 

@@ -57,7 +57,6 @@ def solve_monst3r(predictions: Iterable[tuple[int, int, PairPointmaps]], frames:
     cameras = replace(cameras, reprojection_px=np.where(cameras.solved, reprojection_px, np.nan))
     confidence = _confidence(depth, motion_mask, cameras, reduced.confidence, scratch)
     cameras = _with_points(cameras, depth, confidence, motion_mask)
-    scratch.let_go()
     return StereoResult(cameras, depth, confidence, motion_mask)
 
 

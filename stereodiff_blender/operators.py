@@ -73,7 +73,8 @@ def _submit_job(context: bpy.types.Context) -> str:
     first_frame, last_frame = properties.frame_range(scene, clip)
     matte, shapes = mattes.chosen_matte(scene, clip, first_frame, last_frame)
     job_id = jobs.new_job_id(clip.name, datetime.now())
-    job = Job(job_id, source, first_frame, last_frame, properties.settings_from(scene), matte)
+    job = Job(job_id, source, first_frame, last_frame, properties.settings_from(scene), matte,
+              str(preferences.models_folder()))
     folder = jobs.create_job(job, preferences.jobs_folder(), shapes)
     return session.current().submit(scene, clip, folder, session.Launch(python, preferences.EXTENSION_ROOT))
 

@@ -10,7 +10,7 @@ import textwrap
 import bpy
 
 from . import messages, session
-from .engine.contract import STAGE_LABELS, Quality
+from .engine.contract import STAGE_LABELS, Quality, WeightsUsed
 from .properties import active_job
 
 STATE_ICONS = {"waiting": "TIME", "running": "PLAY", "finished": "CHECKMARK", "failed": "ERROR", "cancelled": "X"}
@@ -50,12 +50,19 @@ def quality_lines(outcome: session.Outcome) -> list[tuple[str, str]]:
         ("Moving", quality.moving_share, lambda: f"{quality.moving_share:.0%} of the picture"),
         ("Flicker", quality.flicker_before, lambda: _flicker_text(quality)),
     )
-    return lines + [(name, text()) for name, value, text in optional if value is not None]
+    lines += [(name, text()) for name, value, text in optional if value is not None]
+    return lines + [("Weights", _weights_text(used)) for used in outcome.weights]
+
+
+def _weights_text(used: WeightsUsed) -> str:
+    return used.name if used.commercial_use else f"{used.name}: no commercial use ({used.licence})"
 
 
 def _error_text(quality: Quality) -> str:
     worst = quality.reprojection_worst_px
-    return f"{quality.reprojection_mean_px:.2f} px" + (f", worst frame {worst:.2f}" if worst is not None else "")
+    before = quality.reprojection_before_px
+    return (f"{quality.reprojection_mean_px:.2f} px" + (f", worst frame {worst:.2f}" if worst is not None else "")
+            + (f"; {before:.2f} before it was refined" if before is not None else ""))
 
 
 def _flicker_text(quality: Quality) -> str:
@@ -230,6 +237,9 @@ class AdvancedPanel:
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.prop(group, "stereo", text="Depth")
+        if group.stereo == "monst3r":
+            layout.label(text="Weights: no commercial use (CC BY-NC-SA 4.0)", icon="ERROR")
+        layout.prop(group, "refine_cameras")
         layout.prop(group, "refine", text="Refinement")
         layout.prop(group, "max_side_px")
         layout.prop(group, "exposure_ev")

@@ -34,6 +34,12 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
                     "Empty: a folder of your user account",
         subtype="DIR_PATH",
     )
+    models_folder: bpy.props.StringProperty(
+        name="Models Folder",
+        description="Where the weights of learned engines are, a folder for each: MonST3R's files in its folder "
+                    "monst3r. Empty: a folder of your user account",
+        subtype="DIR_PATH",
+    )
     device: bpy.props.EnumProperty(
         name="Device", description="What computes the learned stages and the High preset", items=DEVICES,
     )
@@ -45,6 +51,7 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
         _draw_engine(layout.box(), session.status())
         layout.prop(self, "runtime_python")
         layout.prop(self, "jobs_folder")
+        layout.prop(self, "models_folder")
         layout.prop(self, "device")
 
 
@@ -86,6 +93,12 @@ def jobs_folder() -> Path:
     """Where new job folders are made; not necessarily there yet."""
     configured = current().jobs_folder
     return Path(bpy.path.abspath(configured)) if configured else runtime.user_folder() / "jobs"
+
+
+def models_folder() -> Path:
+    """Where weights are looked for; not necessarily there."""
+    configured = current().models_folder
+    return Path(bpy.path.abspath(configured)) if configured else runtime.user_folder() / "models"
 
 
 def register() -> None:

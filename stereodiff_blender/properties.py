@@ -15,6 +15,8 @@ from .engine.contract import Settings
 STEREO_ITEMS = (
     ("geometric", "Geometric", "Solves the camera from tracked points and measures depth from several views. "
                                "Needs no learned weights"),
+    ("monst3r", "MonST3R", "Depth and cameras of a network trained on films in which things move. Needs its weights, "
+                           "which are not for commercial work, and PyTorch; a graphics card saves hours"),
 )
 REFINE_ITEMS = (
     ("guided", "Guided", "Removes flicker over time, forward and backward, and keeps edges"),
@@ -66,6 +68,11 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
     stereo: bpy.props.EnumProperty(
         name="Cameras and Depth", description="How cameras and depth are found", items=STEREO_ITEMS,
     )
+    refine_cameras: bpy.props.BoolProperty(
+        name="Refine Cameras",
+        description="Adjust cameras and lens to points tracked in the still parts of the picture, which takes the "
+                    "jitter out of a network's cameras; depth is scaled to them",
+    )
     refine: bpy.props.EnumProperty(
         name="Refinement", description="How depth is made steady over time", items=REFINE_ITEMS,
     )
@@ -116,6 +123,7 @@ def settings_from(scene: bpy.types.Scene) -> Settings:
     return Settings(
         stereo=group.stereo, refine=group.refine, quality=group.quality, max_side_px=group.max_side_px,
         focal_mm=focal_mm, sensor_mm=sensor_mm, exposure_ev=group.exposure_ev, device=preferences.current().device,
+        refine_cameras=group.refine_cameras,
     )
 
 

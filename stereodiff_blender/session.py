@@ -17,7 +17,7 @@ from pathlib import Path
 import bpy
 
 from . import job_list
-from .engine.contract import JobFolder, Quality, ResultWarning, StereoDiffError
+from .engine.contract import JobFolder, Quality, ResultWarning, StereoDiffError, WeightsUsed
 from .installation import Installation, InstallationView, Problem, problem_from
 from .jobs import FollowedJob, JobStatus, start
 from .scene import import_result
@@ -37,6 +37,7 @@ class Outcome:
     frame_count: int
     quality: Quality
     warnings: tuple[ResultWarning, ...]
+    weights: tuple[WeightsUsed, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -270,7 +271,8 @@ class Session:
         except StereoDiffError as error:
             entry.import_problem = problem_from(error)
             return
-        entry.outcome = Outcome(result.camera_kind, len(result.frames), result.quality, result.warnings)
+        entry.outcome = Outcome(result.camera_kind, len(result.frames), result.quality, result.warnings,
+                                result.weights)
 
     # -- files and undo --
 

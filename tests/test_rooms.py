@@ -66,7 +66,7 @@ ROOMS = {
     "engine.strict_json": room(),
     "engine.__main__": room({"engine.worker", "engine.frames", "messages"} | CONTRACT),
     "engine.worker": room({"engine.pipeline", "engine.frames", "engine.mattes", "engine.products", "engine.quality",
-                           "engine.weights", "engine.report", "engine.scratch", "engine.errors"} | CONTRACT,
+                           "engine.networks", "engine.report", "engine.scratch", "engine.errors"} | CONTRACT,
                           {"numpy", "cv2"}),
     # Files in and out.
     "engine.frames": room({"engine.movies", "engine.stills", "engine.sequences"} | CONTRACT, {"numpy", "cv2"}),
@@ -80,9 +80,12 @@ ROOMS = {
     "engine.exr": room({"engine.outputs"} | CONTRACT, {"numpy", "OpenEXR"}),
     "engine.outputs": room(CONTRACT),
     "engine.weights": room(CONTRACT, {"safetensors", "torch"}),
+    "engine.networks": room({"engine.stereo.monst3r", "engine.torch_device", "engine.weights"} | CONTRACT),
+    "engine.torch_device": room(CONTRACT, {"torch"}),
     # The method, which knows no files.
     "engine.pipeline": room({"engine.pairs", "engine.stereo", "engine.diffusion", "engine.quality",
-                             "engine.footage", "engine.footage_findings", "engine.footage_plate"} | ARRAYS,
+                             "engine.footage", "engine.footage_findings", "engine.footage_plate",
+                             "engine.networks"} | ARRAYS,
                             {"numpy"}),
     "engine.quality": room({"engine.stereo"} | ARRAYS, {"numpy", "cv2"}),
     "engine.footage": room({"engine.footage_scan"} | ARRAYS, {"numpy", "cv2"}),
@@ -95,9 +98,10 @@ ROOMS = {
     "engine.scratch": room(CONTRACT, {"numpy"}),
     "engine.pairs": room(),
     "engine.stereo": room(ARRAYS | {"engine.pairs"}, {"numpy", "cv2"}),
-    "engine.stereo.monst3r": room(ARRAYS | {"engine.stereo"}, {"numpy", "cv2", "torch", "PIL"}),
+    "engine.stereo.monst3r": room(ARRAYS | {"engine.pairs", "engine.stereo"}, {"numpy", "cv2", "torch", "PIL"}),
     "engine.stereo.monst3r.checkpoint": room(CONTRACT | {"engine.stereo.monst3r", "engine.weights"}, {"torch"}),
-    "engine.stereo.geometric.edge_refinement": room(ARRAYS | {"engine.stereo"}, {"numpy", "cv2", "torch"}),
+    "engine.stereo.geometric.edge_refinement": room(ARRAYS | {"engine.stereo", "engine.torch_device"},
+                                                    {"numpy", "cv2", "torch"}),
     "engine.diffusion": room(ARRAYS, {"numpy", "cv2", "diffusers"}),
 }
 

@@ -96,7 +96,8 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
                                     report=report)
         if refinement.is_refined:
             stereo, cameras = refinement.stereo, plate.clip_cameras(refinement.stereo.cameras)
-            shot = replace(shot, reprojection_before_px=refinement.reprojection_before_px)
+            before_px = refinement.reprojection_before_px
+            shot = replace(shot, reprojection_before_px=before_px if np.isfinite(before_px) else None)
     plate.fill_overlays(stereo.depth, stereo.confidence, stereo.motion_mask)
 
     # 3. Which side of its border each pixel belongs to; finer still, where time allows.

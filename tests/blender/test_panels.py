@@ -47,6 +47,14 @@ def test_quality_in_words(panels, contract):
     ]
 
 
+def test_weights_and_what_refining_changed_in_words(panels, contract):
+    weights = (contract.WeightsUsed("MonST3R", "CC BY-NC-SA 4.0", False), contract.WeightsUsed("Free", "MIT", True))
+    quality = contract.Quality(solved_share=1.0, reprojection_mean_px=0.21, reprojection_before_px=3.456)
+    lines = panels.quality_lines(panels.session.Outcome("moving", 2, quality, (), weights))
+    assert ("Error", "0.21 px; 3.46 before it was refined") in lines
+    assert lines[-2:] == [("Weights", "MonST3R: no commercial use (CC BY-NC-SA 4.0)"), ("Weights", "Free")]
+
+
 def test_what_does_not_apply_is_left_out(panels, contract):
     lines = dict(panels.quality_lines(outcome(panels, contract, solved_share=1.0)))
     assert lines == {"Camera": "Moves", "Frames": "48 of 48 solved"}

@@ -103,7 +103,6 @@ def test_a_still_camera_has_no_depth(frames):
 # --- At the door -----------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("settings", "words"), [
-    (Settings(stereo="monst3r"), "not part of this version; choose Geometric"),
     (Settings(refine="depthcrafter"), "not part of this version; choose Guided"),
 ])
 def test_engines_of_a_later_version(settings, words):

@@ -48,7 +48,8 @@ FOCAL_DEVIATION = 0.05
 class Refinement:
     """stereo: the refined result, or what was given where is_refined is False: the shot has too little to track.
 
-    reprojection_before_px, reprojection_after_px: mean distance of the same tracked points from their projection.
+    reprojection_before_px, reprojection_after_px: mean distance of the same tracked points from their projection; not a
+        number where the cameras before were so far off that they give no points.
     depth_misfit_before, depth_misfit_after: median relative difference of depth from those points, under one scale
     for the clip before, and one a frame after. focal_before_px, focal_after_px: fy.
     """
@@ -282,11 +283,12 @@ def _square_by(cameras: CameraSolution) -> np.ndarray:
 
 def _error_of_start(start: _Start, fitted: FittedClip) -> float:
     """Mean residual, pixels, of the fitted observations under the cameras refinement began with: their points are
-    triangulated from these very cameras, so that only the cameras are judged."""
+    triangulated from these very cameras, so that only the cameras are judged. Not a number if these give no point."""
     seen = Observations(fitted.frame, fitted.point, fitted.pixels)
     points = triangulate_points(start.rotations, start.translations, start.focal, seen, len(fitted.points))
     residual = Scene(start.rotations, start.translations, points, start.focal).residual_px(seen)
-    return float(residual[np.isfinite(residual)].mean())
+    residual = residual[np.isfinite(residual)]
+    return float(residual.mean()) if len(residual) else float("nan")
 
 
 def _depth_in_camera(fitted: FittedClip) -> np.ndarray:

@@ -1,0 +1,139 @@
+"""A whole job with the MonST3R engine: a tiny network in the published layout, from the command line to the result.
+
+Its pointmaps mean nothing, so nothing is asked of the depth but that it is there.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+safetensors = pytest.importorskip("safetensors.torch")
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine"))
+from tiny_monst3r import published_tensors, write_tiny_monst3r  # noqa: E402
+
+from stereodiff_blender import jobs  # noqa: E402
+from stereodiff_blender.engine.contract import JobFolder  # noqa: E402
+
+LENS = ("--focal-mm", "30", "--sensor-mm", "36")
+
+
+@pytest.fixture
+def solve(worker_python, repository, tiny_clip, tmp_path):
+    """solve(*options) -> the finished process, and the job folder."""
+
+    def call(*options) -> tuple[subprocess.CompletedProcess, JobFolder]:
+        out = tmp_path / "out"
+        command = [worker_python, "-s", "-m", jobs.WORKER_MODULE, "solve", tiny_clip, out, "--frames", "2-5",
+                   "--stereo", "monst3r", "--device", "cpu", *map(str, options)]
+        done = subprocess.run(command, env=jobs.worker_environment(repository), capture_output=True, text=True,
+                              check=False)
+        return done, JobFolder(out)
+
+    return call
+
+
+@pytest.fixture
+def models(tmp_path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pth"])
+def test_the_whole_job(solve, models, kind):
+    write_tiny_monst3r(models / "monst3r", kind=kind)
+    done, folder = solve("--models", models, *LENS)
+    assert done.returncode == 0, done.stderr
+    result = folder.read_result()
+    result.validate(folder.path)
+    assert (result.stereo, result.camera_kind, result.width, result.height) == ("monst3r", "moving", 192, 144)
+    assert [(used.name, used.licence, used.commercial_use) for used in result.weights] == [
+        ("MonST3R", "CC BY-NC-SA 4.0", False)]
+    assert result.frames[0].fx == pytest.approx(30 / 36 * 192, rel=1e-3)
+    assert list(result.timings_s)[:2] == ["read", "match"]
+
+
+def test_the_same_bytes_twice(solve, models):
+    write_tiny_monst3r(models / "monst3r")
+    depth = []
+    for _ in range(2):
+        _, folder = solve("--models", models, "--overwrite", *LENS)
+        depth.append(b"".join(path.read_bytes() for path in sorted((folder.path / "depth").iterdir())))
+    assert depth[0] == depth[1]
+
+
+def test_refined_cameras_are_asked_for_and_reported(solve, models):
+    write_tiny_monst3r(models / "monst3r")
+    done, folder = solve("--models", models, "--refine-cameras", "--refine", "none", *LENS)
+    assert done.returncode == 0, done.stderr
+    assert "track" in folder.read_result().timings_s
+
+
+def test_without_a_models_folder(solve):
+    done, folder = solve()
+    assert done.returncode == 1 and "error weights_missing" in done.stderr and "remedy: Put the model" in done.stderr
+    assert not folder.job_file.exists()
+
+
+def test_without_weights_in_it(solve, models):
+    (models / "monst3r").mkdir(parents=True)
+    done, _ = solve("--models", models)
+    assert done.returncode == 1 and "error weights_missing" in done.stderr and "monst3r" in done.stderr
+
+
+def test_a_file_cut_short(solve, models):
+    path = write_tiny_monst3r(models / "monst3r") / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:5000])
+    done, folder = solve("--models", models)
+    assert done.returncode == 1 and "error weights_damaged" in done.stderr
+    assert "Traceback" not in done.stderr.split("error weights_damaged")[1]
+    assert not folder.result_file.exists()
+
+
+def test_a_pth_that_holds_a_program(solve, models, tmp_path):
+    """It is refused, and does not run."""
+    target = tmp_path / "ran"
+    folder = models / "monst3r"
+    folder.mkdir(parents=True)
+
+    class Program:
+        def __reduce__(self):
+            return (Path.touch, (target,))
+
+    torch.save({"model": Program()}, folder / "weights.pth")
+    done, _ = solve("--models", models)
+    assert done.returncode == 1 and "error weights_refused" in done.stderr
+    assert not target.exists()
+
+
+def test_a_network_that_gives_no_numbers(solve, models):
+    folder = write_tiny_monst3r(models / "monst3r")
+    tensors = published_tensors()
+    tensors["enc_norm.bias"][:] = float("nan")
+    safetensors.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    done, _ = solve("--models", models)
+    assert done.returncode == 1 and "error network_not_finite" in done.stderr
+
+
+def test_a_network_that_is_never_sure(solve, models):
+    folder = write_tiny_monst3r(models / "monst3r")
+    tensors = published_tensors()
+    for head in (1, 2):
+        tensors[f"downstream_head{head}.dpt.head.4.bias"][3] = -40.0  # confidence 1, its least
+    safetensors.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    done, _ = solve("--models", models)
+    assert done.returncode == 1 and "error pointmaps_unsure" in done.stderr
+
+
+def test_another_model(solve, models):
+    folder = models / "monst3r"
+    folder.mkdir(parents=True)
+    safetensors.save_file({"unet.weight": torch.zeros(4, 4)}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"model_type": "unet"}))
+    done, _ = solve("--models", models)
+    assert done.returncode == 1 and "error weights_wrong_model" in done.stderr

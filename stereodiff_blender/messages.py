@@ -75,7 +75,8 @@ ERRORS = {
         "Install the engine again in the preferences."),
     "torch_missing": Explanation(
         "This choice needs PyTorch, which the engine's installation does not have.",
-        "Install the engine for High quality in the preferences, or choose the Standard preset."),
+        "Install the engine for High quality and MonST3R in the preferences, or choose the Standard preset and "
+        "Geometric."),
     "device_unavailable": Explanation(
         "The chosen graphics device is not available.",
         "Choose Auto or CPU as device, or update the graphics driver."),

@@ -238,7 +238,7 @@ class AdvancedPanel:
         layout.use_property_decorate = False
         layout.prop(group, "stereo", text="Depth")
         if group.stereo == "monst3r":
-            layout.label(text="Weights: no commercial use (CC BY-NC-SA 4.0)", icon="ERROR")
+            layout.label(text="Weights: no commercial use", icon="ERROR")
         layout.prop(group, "refine_cameras")
         layout.prop(group, "refine", text="Refinement")
         layout.prop(group, "max_side_px")

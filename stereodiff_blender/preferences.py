@@ -74,7 +74,7 @@ def _draw_engine(layout, status: session.Status) -> None:
     if not bpy.app.online_access:
         layout.label(text="To install it, allow Online Access in Preferences, System, Network.", icon="INTERNET")
     layout.operator("stereodiff.install_runtime", icon="IMPORT").extent = "standard"
-    layout.operator("stereodiff.install_runtime", text="Install Engine for High Quality (PyTorch, several GB)",
+    layout.operator("stereodiff.install_runtime", text="Install Engine for High Quality and MonST3R (PyTorch, several GB)",
                     icon="IMPORT").extent = "high"
 
 

@@ -45,7 +45,7 @@ from .contract import (
 )
 from .frames import probe_clip, source_from_path
 
-PACKAGES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "torch")
+PACKAGES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "torch", "safetensors", "PIL")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -74,8 +74,8 @@ def _draw_engine(layout, status: session.Status) -> None:
     if not bpy.app.online_access:
         layout.label(text="To install it, allow Online Access in Preferences, System, Network.", icon="INTERNET")
     layout.operator("stereodiff.install_runtime", icon="IMPORT").extent = "standard"
-    layout.operator("stereodiff.install_runtime", text="Install Engine for High Quality and MonST3R (PyTorch, several GB)",
-                    icon="IMPORT").extent = "high"
+    layout.operator("stereodiff.install_runtime", icon="IMPORT",
+                    text="Install Engine for High Quality and MonST3R (PyTorch, several GB)").extent = "high"
 
 
 def current() -> STEREODIFF_AP_preferences:

@@ -60,7 +60,8 @@ ROOMS = {
     "messages": room(CONTRACT),
     # What the worker runs.
     "engine": room(),
-    "engine.contract": room({"engine.strict_json", "engine.errors", "engine.shapes"}),
+    "engine.contract": room({"engine.strict_json", "engine.errors", "engine.settings", "engine.shapes"}),
+    "engine.settings": room({"engine.errors"}),
     "engine.shapes": room({"engine.strict_json", "engine.errors"}),
     "engine.errors": room(),
     "engine.strict_json": room(),

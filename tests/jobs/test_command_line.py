@@ -135,7 +135,8 @@ def test_wrong_usage(engine, arguments):
 @pytest.mark.parametrize(("options", "code"), [
     (["--focal-mm", "35"], "settings_invalid"), (["--max-side", "8"], "settings_invalid"),
     (["--device", "gpu"], "settings_invalid"), (["--frames", "7-3"], "frame_range_invalid"),
-    (["--frames", "3-3"], "clip_too_short"), (["--stereo", "monst3r"], "engine_unavailable"),
+    (["--frames", "3-3"], "clip_too_short"), (["--stereo", "monst3r"], "weights_missing"),
+    (["--refine", "depthcrafter"], "engine_unavailable"),
 ])
 def test_options_that_make_no_sense(engine, tiny_clip, tmp_path, options, code):
     done = engine("solve", tiny_clip, tmp_path / "room", *options)

@@ -63,10 +63,11 @@ def test_frames_after_the_end_of_the_clip(start, make_job):
     assert "500" in status.message
 
 
-@pytest.mark.parametrize("settings", [{"stereo": "monst3r"}, {"refine": "depthcrafter"}])
-def test_engines_of_a_later_version_are_refused_before_any_work(start, make_job, settings):
+@pytest.mark.parametrize(("settings", "code"), [({"stereo": "monst3r"}, "weights_missing"),
+                                                ({"refine": "depthcrafter"}, "engine_unavailable")])
+def test_engines_that_are_not_here_are_refused_before_any_work(start, make_job, settings, code):
     job = start(make_job(**settings))
-    assert_failed(job, "engine_unavailable")
+    assert_failed(job, code)
     assert [event.kind for event in job.folder.read_events()[0]] == ["started", "failed"]
 
 

@@ -359,3 +359,15 @@ def test_solve_takes_flow_that_is_there_already(shot, noisy):
 def test_wrong_frames_are_refused(shot, change):
     with pytest.raises(ValueError, match="frames must be"):
         solve_monst3r([], change["frames"](shot.frames), scratch=Scratch(), report=Report())
+
+
+def test_points_that_fit_no_lens_are_refused(shot):
+    """Turned by half a turn about the axis, they would need a negative focal length."""
+    def turned():
+        half_turn = np.float32([-1, -1, 1])
+        for i, j, maps in predictions(shot, neighbour_pairs(FRAMES), EXACT):
+            yield i, j, PairPointmaps(maps.points_i * half_turn, maps.points_j * half_turn, maps.confidence_i,
+                                      maps.confidence_j)
+
+    with pytest.raises(StereoDiffError, match="no lens", check=lambda error: error.code == "pointmaps_unsure"):
+        solve_monst3r(turned(), shot.frames, scratch=Scratch(), report=Report())

@@ -87,6 +87,8 @@ def _cameras(registered: Registration, reduced: ReducedPointmaps, focal_px: floa
     for depth in registered.depth:
         depth *= np.float32(scale)
     focal = float(registered.focal.mean()) if focal_px is None else focal_px
+    if not (np.isfinite(focal) and focal > 0):
+        raise StereoDiffError("pointmaps_unsure", "The network's points fit no lens.")
     intrinsics = np.tile([focal, focal, 0.5 * width, 0.5 * height], (count, 1))
     return CameraSolution("moving", rescale_gauge(rebase(poses), scale), intrinsics, solved,
                           np.full(count, np.nan), np.zeros((0, 3)), np.zeros(0))

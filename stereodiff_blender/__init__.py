@@ -8,15 +8,30 @@ from __future__ import annotations
 
 def register() -> None:
     """Called by Blender when the extension is enabled."""
-    from . import operators, panels, preferences, properties, session
-    for module in (preferences, properties, operators, panels):
+    from . import preferences, session
+    for module in _modules():
         module.register()
     session.register(preferences.find_python)
 
 
 def unregister() -> None:
     """Called by Blender when the extension is disabled. Workers go on; the next Blender finds them again."""
-    from . import operators, panels, preferences, properties, session
+    from . import session
     session.unregister()
-    for module in (panels, operators, properties, preferences):
+    for module in reversed(_modules()):
         module.unregister()
+
+
+def _modules() -> tuple:
+    """What has classes to register, in the order in which they need each other."""
+    from . import (
+        comp_operators,
+        finish_operators,
+        mesh_operators,
+        operators,
+        panels,
+        panels_scene,
+        preferences,
+        properties,
+    )
+    return (preferences, properties, operators, comp_operators, mesh_operators, finish_operators, panels, panels_scene)

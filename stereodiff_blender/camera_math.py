@@ -20,7 +20,7 @@ LARGEST_MISS_PX = 0.02
 
 @dataclass(frozen=True)
 class Lens:
-    """Blender's camera lens for sensor fit HORIZONTAL: focal length in mm, shifts in picture widths."""
+    """Blender's camera lens: focal length in mm, shifts in lengths of the side that the sensor is fitted to."""
 
     focal_mm: float
     shift_x: float
@@ -59,14 +59,39 @@ def render_pixel_aspect(intrinsics, size, clip_pixel_aspect: float) -> float:
     return float(clip_pixel_aspect) if miss_px <= LARGEST_MISS_PX else float(fy / fx)
 
 
-def lens_from_intrinsics(intrinsics, size, pixel_aspect: float, sensor_mm: float) -> Lens:
+def is_fitted_across(sensor_fit: str, size, pixel_aspect: float) -> bool:
+    """Whether Blender fits the sensor to the picture's width; else to its height. sensor_fit: Blender's own word."""
+    return sensor_fit == "HORIZONTAL" or (sensor_fit == "AUTO" and size[0] * pixel_aspect >= size[1])
+
+
+def sensor_size(sensor_fit: str, size, pixel_aspect: float, sensor_mm: float) -> tuple[float, float]:
+    """Blender's sensor_width and sensor_height for a sensor of sensor_mm across the picture.
+
+    AUTO measures the longer side by sensor_width, whichever it is. size: (width, height) of the render in pixels.
+    """
+    height_mm = sensor_mm * size[1] / size[0] / pixel_aspect
+    is_upright = sensor_fit == "AUTO" and not is_fitted_across(sensor_fit, size, pixel_aspect)
+    return (height_mm if is_upright else sensor_mm), height_mm
+
+
+def lens_from_intrinsics(intrinsics, size, pixel_aspect: float, sensor_mm: float,
+                         sensor_fit: str = "HORIZONTAL") -> Lens:
     """Lens and shifts for a sensor of sensor_mm across the picture.
 
     intrinsics: (fx, fy, cx, cy) on the raster that is rendered, size (width, height); pixel_aspect: of that render.
+    The focal length is the same for every sensor_fit, because sensor_size() keeps the sensor's proportions.
     """
     fx, _, cx, cy = (float(value) for value in intrinsics)
     width, height = size
-    return Lens(fx * sensor_mm / width, (width / 2 - cx) / width, (cy - height / 2) / width / pixel_aspect)
+    fitted_px = width if is_fitted_across(sensor_fit, size, pixel_aspect) else height / pixel_aspect
+    return Lens(fx * sensor_mm / width, (width / 2 - cx) / fitted_px, (cy - height / 2) / fitted_px / pixel_aspect)
+
+
+def intrinsics_from_projection(projection, size) -> np.ndarray:
+    """fx, fy, cx, cy in pixels of a picture of size (width, height), from Blender's projection matrix (4,4)."""
+    width, height = size
+    return np.array([projection[0, 0] * width / 2, projection[1, 1] * height / 2,
+                     (1.0 - projection[0, 2]) * width / 2, (1.0 + projection[1, 2]) * height / 2])
 
 
 def camera_rays(x, y, intrinsics) -> np.ndarray:

@@ -140,6 +140,30 @@ ERRORS = {
     "pointmaps_unsure": Explanation(
         "No two frames could be matched with any confidence.",
         "Choose frames with more light and texture and less blur; if any clip fails so, download the weights again."),
+    "import_missing": Explanation(
+        "This scene holds no imported result.",
+        "Import a finished job first, and keep its root, camera and mesh."),
+    "points_missing": Explanation(
+        "There are not enough points to go by.",
+        "Pick as many points on the mesh as are asked for, or select that many objects, vertices or tracks."),
+    "points_unusable": Explanation(
+        "The chosen points do not determine what is asked for.",
+        "Choose points that are well apart; three points of a floor must not lie on one line."),
+    "floor_not_found": Explanation(
+        "No floor was found in the depth.",
+        "Pick three points of the floor by hand, or choose frames that show more of it."),
+    "depth_missing": Explanation(
+        "The result has no depth or points to work with.",
+        "Solve a shot whose camera travels; a turn on the spot gives no depth."),
+    "root_animated": Explanation(
+        "The root is animated, so it would jump back on the next frame.",
+        "Clear the root's keys, drivers and constraints, or parent it to an empty of yours and move that."),
+    "tracks_unsolved": Explanation(
+        "Blender could not solve the tracks that were written.",
+        "Choose more tracks, or solve a shot with more parallax; the camera in the scene is not affected."),
+    "exporter_missing": Explanation(
+        "This Blender lacks the exporter for that format.",
+        "Enable the format's add-on in the preferences, use an official build of Blender, or choose another format."),
 }
 
 WARNINGS = {

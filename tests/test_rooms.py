@@ -40,7 +40,12 @@ def room(rooms=(), libraries=()) -> Room:
 HALLS = {"", "engine"}
 ROOMS = {
     # What Blender loads. Of the engine it sees the contract and nothing else.
-    "": room({"preferences", "properties", "operators", "panels", "session"}),
+    "": room({"preferences", "properties", "operators", "comp_operators", "finish_operators", "mesh_operators",
+              "panels", "panels_scene", "session"}),
+    "panels_scene": room({"scene"}, BLENDER),
+    "comp_operators": room({"operators", "scene"} | CONTRACT, BLENDER),
+    "mesh_operators": room({"operators", "scene"} | CONTRACT, BLENDER),
+    "finish_operators": room({"operators", "scene"} | CONTRACT, BLENDER),
     "panels": room({"properties", "messages", "session"} | CONTRACT, BLENDER),
     "operators": room({"properties", "clip", "matte", "session", "job_list", "jobs", "runtime", "scene", "preferences",
                        "messages"} | CONTRACT, BLENDER),

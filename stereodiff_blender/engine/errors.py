@@ -18,6 +18,8 @@ ERROR_CODES = frozenset({
     "matte_missing", "matte_unreadable", "matte_incomplete", "matte_wrong_size", "matte_full", "matte_invalid",
     "weights_missing", "weights_damaged", "weights_wrong_model", "weights_refused", "weights_not_writable",
     "network_not_finite", "pointmaps_unsure",
+    "import_missing", "points_missing", "points_unusable", "floor_not_found", "depth_missing", "root_animated",
+    "tracks_unsolved", "exporter_missing",
 })
 WARNING_CODES = frozenset({
     "rotation_only", "static_camera", "low_coverage", "low_texture", "weak_focal", "focal_assumed",

@@ -9,11 +9,14 @@ import bpy
 
 from ..engine.contract import Result
 from .camera import import_camera
-from .compositing import add_depth_pass, refresh_depth_pass
+from .compositing import add_depth_pass, refresh_depth_group
 from .depth_images import import_depth_images, import_plate
 from .depth_mesh import import_mesh
-from .material import depth_material, plate_material
+from .imports import note_folder
+from .material import measurement_materials, plate_material
 from .ownership import claim_collection, claim_object, remove_depth
+from .plate_behind import refresh_plate
+from .points import refresh_points
 from .shot import Shot, read_shot
 from .timeline import fit_scene
 
@@ -55,12 +58,15 @@ def import_result(scene: bpy.types.Scene, folder: Path, *, clip: bpy.types.Movie
     if shot.result.depth_range is None:
         remove_depth(shot)
     else:
-        materials = [plate_material(shot, import_plate(shot, clip), clip), depth_material(shot, images)]
-        mesh = import_mesh(collection, camera, shot, images["depth"], materials, step)
+        materials = [plate_material(shot, import_plate(shot, clip), clip), *measurement_materials(shot, images)]
+        mesh = import_mesh(collection, camera, shot, images, materials, step)
     fit_scene(scene, collection, shot)
+    note_folder(collection, shot)
+    refresh_points(scene, shot)
     scene.camera = camera
     imported = Imported(collection, root, camera, mesh, images, shot.result, shot)
-    refresh_depth_pass(scene, imported)
+    refresh_depth_group(imported)
+    refresh_plate(shot, clip)
     return imported
 
 

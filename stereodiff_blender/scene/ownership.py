@@ -16,7 +16,9 @@ from .shot import Shot
 
 TAG = "stereodiff"
 DEPTH_PARTS = frozenset({"depth mesh", "plate", "plate material", "depth material", "depth displacement",
-                         "depth", "confidence", "motion_mask"})
+                         "depth", "confidence", "motion_mask", "confidence material", "motion_mask material",
+                         "depth group", "raster across", "raster up",
+                         "points", "dense points", "points material", "point size", "baked mesh", "tearing"})
 
 
 def tag(block, shot: Shot, part: str) -> None:
@@ -33,6 +35,11 @@ def part_of(block, shot: Shot) -> str | None:
 def find(blocks: Iterable, shot: Shot, part: str):
     """This footage's own datablock for a part among blocks; None if there is none that may be changed."""
     return next((b for b in blocks if part_of(b, shot) == part and b.library is None), None)
+
+
+def find_node(tree: bpy.types.NodeTree, shot: Shot, part: str) -> bpy.types.Node | None:
+    """This footage's node for a part in a tree."""
+    return next((node for node in tree.nodes if part_of(node, shot) == part), None)
 
 
 def claim(blocks: Iterable, shot: Shot, part: str, make: Callable[[str], bpy.types.ID]) -> bpy.types.ID:
@@ -69,7 +76,8 @@ def claim_object(collection: bpy.types.Collection, shot: Shot, part: str, data: 
 
 def remove_depth(shot: Shot) -> None:
     """Take away what an earlier import made from depth, for a result that has none. What is used elsewhere stays."""
-    for blocks in (bpy.data.objects, bpy.data.meshes, bpy.data.materials, bpy.data.node_groups, bpy.data.images):
+    for blocks in (bpy.data.objects, bpy.data.meshes, bpy.data.pointclouds, bpy.data.node_groups, bpy.data.materials,
+                   bpy.data.images, bpy.data.textures):
         for block in [b for b in blocks if part_of(b, shot) in DEPTH_PARTS and b.library is None]:
             if isinstance(block, bpy.types.Object) or block.users == 0:
                 _remove(blocks, block)

@@ -104,7 +104,7 @@ def test_both_editors_have_the_same_panels(addon):
     names = {name for name in dir(bpy.types) if name.startswith("STEREODIFF_PT_")}
     in_view = {name.removesuffix("_view3d") for name in names if getattr(bpy.types, name).bl_space_type == "VIEW_3D"}
     in_clip = {name.removesuffix("_clip") for name in names if getattr(bpy.types, name).bl_space_type == "CLIP_EDITOR"}
-    assert in_view == in_clip and len(in_view) == 3
+    assert in_view == in_clip and len(in_view) == 4
     assert {getattr(bpy.types, name).bl_category for name in names} == {"StereoDiff"}
 
 

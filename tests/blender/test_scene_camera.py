@@ -9,9 +9,9 @@ import bpy
 import numpy as np
 import pytest
 from bpy_extras.object_utils import world_to_camera_view
-from job_folder import Example, camera_to_world, intrinsics, trace_depth, write_job_folder
+from job_folder import Example, camera_to_world, intrinsics, plate_file, trace_depth, write_job_folder, write_png
 from mathutils import Matrix, Vector
-from scene_checks import projected, show_frame
+from scene_checks import projected, read_linear, render, show_frame
 
 CAMERAS = {
     "landscape, moving focal": Example(),
@@ -148,3 +148,214 @@ def test_without_depth_there_is_a_camera_and_its_clip(scene_module, tmp_path, ki
     points = world_points(example, 5)
     seen = seen_by_blender(bpy.context.scene, imported.camera, on_blender_axes(points))
     assert np.abs(seen - projected(example, 5, points)).max() < 0.05
+
+
+# --- Sensor fit ----------------------------------------------------------------------------------------------------
+
+FITS = ("HORIZONTAL", "VERTICAL", "AUTO")
+FITTED = {
+    "landscape, moving focal": Example(frame_count=2),
+    "portrait": Example(raster=(36, 64), clip=(54, 96), frame_count=2),
+    "principal point far off": Example(principal=(9.0, 7.0), frame_count=2),
+    "wide pixels": Example(raster=(64, 36), clip=(80, 60), pixel_aspect=64 / 36 * 60 / 80, frame_count=2),
+    "tall pixels": Example(raster=(64, 48), clip=(144, 72), pixel_aspect=2 / 3, frame_count=2),
+    "portrait, but wider by its pixels": Example(raster=(66, 64), clip=(44, 64), pixel_aspect=1.5, frame_count=2),
+}
+
+
+def assert_engine_projection(example: Example, camera: bpy.types.Object) -> None:
+    for index in (0, example.frame_count - 1):
+        show_frame(1 + index)
+        points = world_points(example, index)
+        seen = seen_by_blender(bpy.context.scene, camera, on_blender_axes(points))
+        assert np.abs(seen - projected(example, index, points)).max() < 0.05
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("example", FITTED.values(), ids=FITTED.keys())
+def test_projection_is_the_engines_for_every_sensor_fit(scene_module, tmp_path, example, fit):
+    write_job_folder(tmp_path, example)
+    imported = scene_module.import_result(bpy.context.scene, tmp_path)
+    lens = imported.camera.data.lens
+    assert bpy.ops.stereodiff.set_sensor_fit(fit=fit) == {"FINISHED"}
+    assert imported.camera.data.sensor_fit == fit
+    assert_engine_projection(example, imported.camera)
+    show_frame(1)
+    assert imported.camera.data.lens == pytest.approx(lens, rel=1e-6), "millimetres stay millimetres"
+
+
+def test_a_principal_point_far_off_needs_the_lens_anew(scene_module, tmp_path):
+    """Without it, the same shifts would mean other distances: what the operator is for."""
+    example = CAMERAS["principal point far off"]
+    write_job_folder(tmp_path, example)
+    camera = scene_module.import_result(bpy.context.scene, tmp_path).camera
+    camera.data.sensor_fit = "VERTICAL"
+    with pytest.raises(AssertionError):
+        assert_engine_projection(example, camera)
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_the_artists_sensor_fit_is_kept_and_exact_after_another_import(scene_module, tmp_path, fit):
+    example = Example(raster=(36, 64), clip=(270, 480), principal=(4.0, -3.0))
+    write_job_folder(tmp_path, example)
+    camera = scene_module.import_result(bpy.context.scene, tmp_path).camera
+    camera.data.sensor_fit = fit
+    assert scene_module.import_result(bpy.context.scene, tmp_path).camera == camera
+    assert camera.data.sensor_fit == fit
+    assert_engine_projection(example, camera)
+
+
+def test_blenders_own_projection_matrix_agrees(scene_module, tmp_path):
+    """calc_matrix_camera, which renders use, beside world_to_camera_view."""
+    example = CAMERAS["wide pixels"]
+    write_job_folder(tmp_path, example)
+    camera = scene_module.import_result(bpy.context.scene, tmp_path).camera
+    render = bpy.context.scene.render
+    depsgraph = show_frame(4)
+    projection = camera.evaluated_get(depsgraph).calc_matrix_camera(
+        depsgraph, x=render.resolution_x, y=render.resolution_y,
+        scale_x=render.pixel_aspect_x, scale_y=render.pixel_aspect_y)
+    points = world_points(example, 3)
+    seen = np.array([projection @ camera.matrix_world.inverted() @ Vector((*p, 1.0)) for p in on_blender_axes(points)])
+    pixels = (seen[:, :2] / seen[:, 3:] * [0.5, -0.5] + 0.5) * example.clip
+    assert np.abs(pixels - projected(example, 3, points)).max() < 0.05
+
+
+# --- Turns ---------------------------------------------------------------------------------------------------------
+
+def keyed_paths(block) -> set[str]:
+    """Data paths of a datablock's F-curves."""
+    action = block.animation_data.action if block.animation_data else None
+    if action is None:
+        return set()
+    bags = [action] if not hasattr(action, "layers") else [bag for layer in action.layers for strip in layer.strips
+                                                           for bag in strip.channelbags]
+    return {curve.data_path for bag in bags for curve in bag.fcurves}
+
+
+@pytest.mark.parametrize(("kind", "keyed"), [("rotation", {"rotation_quaternion"}), ("static", set())])
+def test_a_camera_that_only_turns_becomes_a_nodal_pan(scene_module, tmp_path, contract, kind, keyed):
+    """Also where its positions carry the noise of a solve."""
+    example = Example(camera_kind=kind)
+    result = write_job_folder(tmp_path, example)
+    frames = tuple(replace(f, camera_to_world=tuple((*row[:3], row[3] + 1e-7 * index if k < 3 else row[3])
+                                                    for k, row in enumerate(f.camera_to_world)))
+                   for index, f in enumerate(result.frames))
+    contract.JobFolder(tmp_path).write_result(replace(result, frames=frames))
+    camera = scene_module.import_result(bpy.context.scene, tmp_path).camera
+    assert keyed_paths(camera) == keyed
+    for frame in (1, 3, 6):
+        show_frame(frame)
+        assert camera.matrix_world.translation.length == 0.0
+
+
+def test_a_turn_becomes_a_move_and_back(scene_module, tmp_path):
+    """A second solve of the same footage may find another kind of camera: no key of the first is left."""
+    for kind, keyed in (("moving", {"location", "rotation_quaternion"}), ("rotation", {"rotation_quaternion"}),
+                        ("moving", {"location", "rotation_quaternion"})):
+        write_job_folder(tmp_path / kind, Example(camera_kind=kind), clip_folder=tmp_path / "clip")
+        camera = scene_module.import_result(bpy.context.scene, tmp_path / kind).camera
+        assert keyed_paths(camera) == keyed
+
+
+def test_quaternions_do_not_flip_over_two_full_turns(scene_module, tmp_path, contract):
+    example = Example(frame_count=25)
+    result = write_job_folder(tmp_path, example)
+    turns = [Matrix.Rotation(np.radians(30.0 * i), 4, (0.2, 1.0, 0.1)) for i in range(25)]
+    frames = tuple(replace(f, camera_to_world=tuple(map(tuple, np.array(turn, dtype=np.float64).tolist())))
+                   for f, turn in zip(result.frames, turns, strict=True))
+    contract.JobFolder(tmp_path).write_result(replace(result, frames=frames))
+    camera = scene_module.import_result(bpy.context.scene, tmp_path).camera
+    before = None
+    for frame in range(1, 26):
+        show_frame(frame)
+        now = np.array(camera.rotation_quaternion)
+        assert before is None or now @ before > np.cos(np.radians(16.0))
+        before = now
+    for frame in range(1, 25):
+        bpy.context.scene.frame_set(frame, subframe=0.5)
+        middle = camera.matrix_basis.to_3x3()
+        bpy.context.scene.frame_set(frame)
+        turned = camera.matrix_basis.to_3x3().inverted() @ middle
+        assert np.trace(turned) == pytest.approx(1 + 2 * np.cos(np.radians(15.0)), abs=1e-4)
+
+
+# --- Reach and plate -----------------------------------------------------------------------------------------------
+
+def test_a_scaled_root_keeps_the_depth_in_the_camera_s_reach(scene_module, tmp_path):
+    write_job_folder(tmp_path, Example())
+    imported = scene_module.import_result(bpy.context.scene, tmp_path)
+    farthest = trace_depth(Example(), 0)[0].max()
+    imported.root.scale = (5000.0,) * 3
+    bpy.context.view_layer.update()
+    again = scene_module.import_result(bpy.context.scene, tmp_path)
+    assert again.camera.data.clip_end > 5000.0 * farthest > 1000.0
+
+
+@pytest.mark.parametrize(("start", "skipped"), [(1, 0), (37, 0), (-10, 2)])
+def test_the_clip_shows_the_picture_of_the_frame_whose_camera_plays(scene_module, tmp_path, start, skipped):
+    """For any Start Frame, trimmed range and Frame Offset, as the compositor shows the very clip of the background."""
+    example = Example(first_frame=2, first_number=11 + skipped)
+    write_job_folder(tmp_path, example)
+    if skipped:
+        for number in range(11, 11 + skipped):
+            write_png(tmp_path / "clip" / f"plate_{number:04d}.png", np.zeros((72, 128, 3), np.uint8))
+    clip = bpy.data.movieclips.load(str(tmp_path / "clip" / "plate_0011.png"))
+    clip.frame_start, clip.frame_offset = start, skipped
+    scene = bpy.context.scene
+    imported = scene_module.import_result(scene, tmp_path, clip=clip)
+    assert imported.camera.data.background_images[0].clip == clip
+    show_clip_in_compositor(scene, clip)
+    for index in (0, 3, 5):
+        frame = start + example.first_frame - 1 + index
+        shown = render(scene, tmp_path / "shown.exr", frame)
+        plate = plate_file(tmp_path / "clip", example, example.first_frame + index)
+        assert np.abs(shown - read_linear(plate)).mean() < 0.01
+        expected = Vector(on_blender_axes(camera_to_world(example, index)[None, :3, 3])[0])
+        assert (imported.camera.matrix_world.translation - expected).length < 1e-5
+
+
+def show_clip_in_compositor(scene: bpy.types.Scene, clip: bpy.types.MovieClip) -> None:
+    """Nothing but the clip, as it plays on the timeline."""
+    if bpy.app.version >= (5, 0, 0):
+        tree = scene.compositing_node_group = bpy.data.node_groups.new("Clip", "CompositorNodeTree")
+        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+        output = tree.nodes.new("NodeGroupOutput")
+    else:
+        scene.use_nodes = True
+        tree = scene.node_tree
+        tree.nodes.clear()
+        output = tree.nodes.new("CompositorNodeComposite")
+    node = tree.nodes.new("CompositorNodeMovieClip")
+    node.clip = clip
+    tree.links.new(node.outputs["Image"], output.inputs[0])
+    for layer in scene.view_layers:
+        layer.use = False
+
+
+# --- Known lens ----------------------------------------------------------------------------------------------------
+
+def test_the_clips_lens_is_the_prior_when_known_lens_is_ticked(addon, scene_module, sequence, settings, tmp_path,
+                                                               contract):
+    """From the Movie Clip Editor's lens, through the job, to the camera in the scene."""
+    sequence.tracking.camera.sensor_width, sequence.tracking.camera.focal_length = 23.5, 31.0
+    settings.clip = sequence
+    asked = addon.properties.settings_from(bpy.context.scene)
+    assert (asked.focal_mm, asked.sensor_mm) == (None, None)
+    settings.use_known_focal = True
+    asked = addon.properties.settings_from(bpy.context.scene)
+    assert (asked.focal_mm, asked.sensor_mm) == pytest.approx((31.0, 23.5))
+    example = Example(zoom=1.0, focal=31.0 * 64 / 23.5)
+    write_job_folder(tmp_path / "job", example)
+    folder = contract.JobFolder(tmp_path / "job")
+    folder.write_job(replace(folder.read_job(), settings=asked))
+    camera = scene_module.import_result(bpy.context.scene, tmp_path / "job").camera.data
+    assert (camera.lens, camera.sensor_width) == pytest.approx((31.0, 23.5), rel=1e-5)
+
+
+def test_a_lens_given_in_pixels_is_the_same_prior(addon, sequence, settings):
+    camera = sequence.tracking.camera
+    camera.sensor_width, camera.units = 24.0, "PIXELS"
+    camera.focal_length_pixels = 120.0
+    settings.clip, settings.use_known_focal = sequence, True
+    assert addon.properties.settings_from(bpy.context.scene).focal_mm == pytest.approx(120.0 * 24.0 / 96, rel=1e-5)

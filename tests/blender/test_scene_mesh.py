@@ -19,53 +19,102 @@ def scene_module(addon):
     return importlib.import_module(f"{addon.__name__}.scene")
 
 
-@pytest.fixture
-def geometry(addon):
-    return importlib.import_module(f"{addon.__name__}.engine.geometry")
-
-
-def import_example(scene_module, folder, example, **options):
-    write_job_folder(folder, example)
+def import_example(scene_module, folder, example, clip_folder=None, **options):
+    write_job_folder(folder, example, clip_folder)
     return scene_module.import_result(bpy.context.scene, folder, **options)
 
 
-def grid(vertices: np.ndarray, example: Example, step: int = 1) -> np.ndarray:
-    """Vertices at pixel centres, (rows, columns, 3), without the outermost ring; the seams come after."""
-    columns, rows = (len(range(0, size, step)) + ((size - 1) % step > 0) + 2 for size in example.raster)
-    return vertices[:rows * columns].reshape(rows, columns, 3)[1:-1, 1:-1]
+def places(size: int, step: int) -> np.ndarray:
+    """Pixels from the edge: the two edges, and the centres of every step-th pixel and of the last one."""
+    return np.array([0.0, *(pixel + 0.5 for pixel in sorted({*range(0, size, step), size - 1})), size])
 
 
-@pytest.mark.parametrize("zoom", [1.0, 1.4])
-def test_vertices_are_unprojected_depth(scene_module, geometry, tmp_path, zoom):
-    example = replace(SMALL, zoom=zoom)
-    mesh = import_example(scene_module, tmp_path, example).mesh
+def unprojected(example: Example, index: int, step: int = 1) -> np.ndarray:
+    """Every vertex of the grid (rows, columns, 3) in the camera's space, by the pinhole formula alone."""
+    fx, fy, cx, cy = intrinsics(example, index)
+    x, y = np.meshgrid(*(places(size, step) for size in example.raster))
+    depth = depth_of(example, index)[np.minimum(y, example.raster[1] - 1).astype(int),
+                                     np.minimum(x, example.raster[0] - 1).astype(int)]
+    return np.stack([(x - cx) / fx, -(y - cy) / fy, -np.ones_like(x)], axis=-1) * depth[..., None]
+
+
+def assert_unprojected(mesh: bpy.types.Object, example: Example, index: int, step: int = 1) -> None:
+    """Not torn and without invalid depth the mesh is the whole grid, column by column from the bottom up."""
+    expected = unprojected(example, index, step)
+    rows, columns, _ = expected.shape
+    vertices, _ = evaluated_mesh(mesh)
+    assert vertices.shape == (rows * columns, 3)
+    error = np.abs(vertices.reshape(columns, rows, 3).transpose(1, 0, 2)[::-1] - expected).max(axis=-1)
+    assert (error <= 1e-4 * -expected[..., 2]).all()
+
+
+def pixels_of(vertices: np.ndarray, example: Example, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Column and row of the pixel that each vertex stands on, as the camera sees it."""
+    fx, fy, cx, cy = intrinsics(example, index)
+    x, y = vertices[:, 0] / -vertices[:, 2] * fx + cx, cy - vertices[:, 1] / -vertices[:, 2] * fy
+    return tuple(np.clip(np.floor(place + 1e-3 * np.sign(size / 2 - place)), 0, size - 1).astype(int)
+                 for place, size in zip((x, y), example.raster, strict=True))
+
+
+def import_whole(scene_module, folder, example, **options):
+    """A mesh that is not torn, of depth without holes."""
+    mesh = import_example(scene_module, folder, replace(example, invalid_corner=False), **options).mesh
+    set_input(mesh, "Tear at Depth Edges", False)
+    set_input(mesh, "Fill Seams", False)
+    return mesh
+
+
+@pytest.mark.parametrize("example", [
+    SMALL, replace(SMALL, zoom=1.0, principal=(0.0, 0.0)), replace(SMALL, zoom=1.4, principal=(-6.0, 4.5)),
+    replace(SMALL, raster=(18, 32), clip=(36, 64)), replace(SMALL, pixel_aspect=0.5), replace(SMALL, depth_scale=50.0)])
+def test_vertices_are_unprojected_depth(scene_module, tmp_path, example):
+    mesh = import_whole(scene_module, tmp_path, example)
     for index in range(example.frame_count):
         show_frame(1 + index)
-        depth = depth_of(example, index)
-        expected = geometry.unproject(depth, intrinsics(example, index)) * [1, -1, -1]
-        error = np.abs(grid(evaluated_mesh(mesh)[0], example) - expected).max(axis=-1)
-        assert (error <= 1e-4 * depth).all()
+        assert_unprojected(mesh, replace(example, invalid_corner=False), index)
 
 
-def test_a_coarse_grid_stands_on_pixel_centres_too(scene_module, geometry, tmp_path):
-    mesh = import_example(scene_module, tmp_path, SMALL, step=3).mesh
+@pytest.mark.parametrize("step", [2, 3, 5, 31, 64])
+def test_a_coarse_grid_stands_on_pixel_centres_too(scene_module, tmp_path, step):
+    mesh = import_whole(scene_module, tmp_path, SMALL, step=step)
     show_frame(4)
-    points = geometry.unproject(depth_of(SMALL, 3), intrinsics(SMALL, 3)) * [1, -1, -1]
-    columns, rows = [*range(0, 32, 3), 31], [*range(0, 18, 3), 17]
-    assert np.allclose(grid(evaluated_mesh(mesh)[0], SMALL, 3), points[np.ix_(rows, columns)], atol=2e-4)
+    assert_unprojected(mesh, replace(SMALL, invalid_corner=False), 3, step)
+
+
+def test_what_is_torn_leaves_only_vertices_on_their_rays(scene_module, tmp_path):
+    mesh = import_example(scene_module, tmp_path, SMALL).mesh
+    set_input(mesh, "Fill Seams", False)
+    show_frame(4)
+    vertices, faces = evaluated_mesh(mesh)
+    columns, rows = pixels_of(vertices, SMALL, 3)
+    depth = depth_of(SMALL, 3)
+    assert len(vertices) > 500 and len({index for face in faces for index in face}) == len(vertices)
+    assert np.allclose(-vertices[:, 2], depth[rows, columns], rtol=1e-4, atol=0.0)
+    assert len(set(zip(columns, rows, strict=True))) > 0.8 * (depth > 0).sum()
 
 
 def test_large_rasters_get_a_grid_that_plays(scene_module, tmp_path):
     example = Example(raster=(400, 225), clip=(400, 225), frame_count=2)
-    assert 20_000 < len(import_example(scene_module, tmp_path, example).mesh.data.vertices) <= 60_000
+    mesh = import_example(scene_module, tmp_path, example).mesh
+    show_frame(1)
+    assert 20_000 < len(evaluated_mesh(mesh)[0]) <= 60_000
+    assert len(mesh.data.vertices) == 4  # the grid is not in the file
 
 
 def test_uvs_are_the_places_in_the_plate(scene_module, tmp_path):
-    data = import_example(scene_module, tmp_path, replace(SMALL, zoom=1.0)).mesh.data
-    fx, fy, cx, cy = intrinsics(SMALL, 0)
+    thing = import_example(scene_module, tmp_path, SMALL).mesh
+    set_input(thing, "Fill Seams", False)
+    show_frame(3)
+    fx, fy, cx, cy = intrinsics(SMALL, 2)
+    evaluated = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    data = evaluated.to_mesh()
+    assert data.uv_layers.active.name == "UVMap"
+    slots = [material.name for material in thing.data.materials]
+    assert [material.name for material in data.materials[:len(slots)]] == slots
     for loop, uv in zip(data.loops, data.uv_layers["UVMap"].data, strict=True):
-        x, y, _ = data.vertices[loop.vertex_index].co
-        assert tuple(uv.uv) == pytest.approx(((x * fx + cx) / 32, 1.0 - (cy - y * fy) / 18), abs=1e-5)
+        x, y, z = data.vertices[loop.vertex_index].co
+        assert tuple(uv.uv) == pytest.approx(((x / -z * fx + cx) / 32, 1.0 - (cy - y / -z * fy) / 18), abs=1e-5)
+    evaluated.to_mesh_clear()
 
 
 def test_first_and_last_depth_are_held(scene_module, tmp_path):
@@ -77,17 +126,16 @@ def test_first_and_last_depth_are_held(scene_module, tmp_path):
     assert np.array_equal(at[-5], at[1]) and np.array_equal(at[90], at[6])
 
 
-def test_clips_placed_anywhere_and_numbered_anyhow_play_their_own_frames(scene_module, geometry, tmp_path):
+def test_clips_placed_anywhere_and_numbered_anyhow_play_their_own_frames(scene_module, tmp_path):
     example = replace(SMALL, first_frame=3, first_number=101)
-    write_job_folder(tmp_path, example)
+    write_job_folder(tmp_path, replace(example, invalid_corner=False))
     clip = bpy.data.movieclips.load(str(plate_file(tmp_path / "clip", example, 1)))
     clip.frame_start = 50
-    mesh = scene_module.import_result(bpy.context.scene, tmp_path, clip=clip).mesh
+    mesh = import_whole(scene_module, tmp_path, example, clip=clip)
     assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == (52, 57)
     for index in (0, 1, 5):
         show_frame(52 + index)
-        expected = geometry.unproject(depth_of(example, index), intrinsics(example, index)) * [1, -1, -1]
-        assert np.allclose(grid(evaluated_mesh(mesh)[0], example), expected, atol=5e-4)
+        assert_unprojected(mesh, replace(example, invalid_corner=False), index)
 
 
 def test_no_face_spans_a_depth_edge_or_touches_invalid_depth(scene_module, tmp_path):
@@ -97,7 +145,7 @@ def test_no_face_spans_a_depth_edge_or_touches_invalid_depth(scene_module, tmp_p
     depth = -vertices[np.array(faces), 2]
     assert (depth > 0).all()
     assert np.log(depth.max(axis=1) / depth.min(axis=1)).max() <= 0.1 + 1e-5
-    assert len(faces) > 0.9 * len(mesh.data.polygons) - 40
+    assert len(faces) > 0.9 * 33 * 19 - 40
 
 
 def test_tearing_can_be_turned_off_and_tuned_on_the_modifier(scene_module, tmp_path):
@@ -109,7 +157,7 @@ def test_tearing_can_be_turned_off_and_tuned_on_the_modifier(scene_module, tmp_p
     shredded = len(evaluated_mesh(mesh)[1])
     set_input(mesh, "Tear at Depth Edges", False)
     vertices, faces = evaluated_mesh(mesh)
-    assert shredded < torn < len(faces) < len(mesh.data.polygons)
+    assert shredded < torn < len(faces) < 33 * 19
     assert (vertices[np.array(faces), 2] < 0).all()
 
 
@@ -122,9 +170,8 @@ def test_seams_lie_behind_on_their_own_rays(scene_module, tmp_path):
     assert np.array_equal(filled[:len(plain)], plain)
     assert len(with_seams) > len(without)
     seams = filled[len(plain):]
-    rays = np.empty(3 * len(mesh.data.vertices), np.float32)
-    mesh.data.vertices.foreach_get("co", rays)
-    rays = rays.reshape(-1, 3)[:, :2]
+    rays = unprojected(replace(SMALL, zoom=1.0, invalid_corner=False), 2)
+    rays = (rays / -rays[..., 2:]).reshape(-1, 3)[:, :2]
     miss = np.abs(seams[:, None, :2] / -seams[:, None, 2:] - rays[None]).max(axis=-1).min(axis=-1)
     assert miss.max() < 1e-5
 
@@ -156,7 +203,7 @@ def test_through_the_camera_the_mesh_shows_the_plate(scene_module, tmp_path):
         misses = [np.abs(picture - plate).mean() for plate in plates]
         assert np.argmin(misses) == index and misses[index] < 0.05
         assert picture.max(axis=-1).min() > 0.01
-    set_input(imported.mesh, "Show Depth", True)
+    set_input(imported.mesh, "Shown Material", 1)
     depth = depth_of(example, 5)
     near, far = imported.result.depth_range
     expected = (1 / depth - 1 / far) / (1 / near - 1 / far)
@@ -206,11 +253,144 @@ def test_depth_is_read_at_full_precision(scene_module, tmp_path):
 
 
 def test_a_rewritten_result_is_read_again(scene_module, tmp_path):
-    imported = import_example(scene_module, tmp_path, replace(SMALL, zoom=1.0))
+    example = replace(SMALL, zoom=1.0, invalid_corner=False)
+    mesh = import_whole(scene_module, tmp_path, example)
     show_frame(1)
-    before = evaluated_mesh(imported.mesh)[0]
-    write_gray(tmp_path / "depth" / "0001.exr", 2.0 * depth_of(SMALL, 0))
+    before = evaluated_mesh(mesh)[0]
+    write_gray(tmp_path / "depth" / "0001.exr", 2.0 * depth_of(example, 0))
     imported = scene_module.import_result(bpy.context.scene, tmp_path)
     show_frame(1)
-    after = evaluated_mesh(imported.mesh)[0]
-    assert np.allclose(grid(after, SMALL), 2.0 * grid(before, SMALL), atol=1e-4)
+    assert np.allclose(evaluated_mesh(imported.mesh)[0], 2.0 * before, atol=1e-4)
+
+
+# --- What the artist can change on the modifier --------------------------------------------------------------------
+
+@pytest.fixture
+def inputs(addon):
+    return importlib.import_module(f"{addon.__name__}.scene.modifier_inputs")
+
+
+def key_input(inputs, mesh: bpy.types.Object, name: str, at: dict) -> None:
+    for frame, value in at.items():
+        set_input(mesh, name, value)
+        assert mesh.keyframe_insert(inputs.input_path(mesh.modifiers[0], name), frame=frame)
+
+
+def test_a_keyed_tear_threshold_changes_the_mesh_from_frame_to_frame(scene_module, inputs, tmp_path):
+    """The depth of both frames is the same, so it is the key that tears."""
+    mesh = import_example(scene_module, tmp_path, SMALL).mesh
+    write_gray(tmp_path / "depth" / "0005.exr", depth_of(SMALL, 0))
+    set_input(mesh, "Fill Seams", False)
+    key_input(inputs, mesh, "Tear Threshold", {1: 0.005, 5: 1.0})
+    shown = []
+    for frame in (1, 5):
+        show_frame(frame)
+        vertices, faces = evaluated_mesh(mesh)
+        depth = -vertices[np.array(faces), 2]
+        shown.append(np.log(depth.max(axis=1) / depth.min(axis=1)).max())
+    assert shown[0] <= 0.005 < 0.3 < shown[1] <= 1.0
+
+
+def test_step_is_animatable_and_an_input_as_any_other(scene_module, inputs, tmp_path):
+    mesh = import_whole(scene_module, tmp_path, SMALL)
+    key_input(inputs, mesh, "Step", {1: 4, 4: 1})
+    for frame, step in ((1, 4), (4, 1)):
+        show_frame(frame)
+        assert_unprojected(mesh, replace(SMALL, invalid_corner=False), frame - 1, step)
+
+
+def write_confidence(folder, frame: int) -> np.ndarray:
+    confidence = np.linspace(0.0, 1.0, 32 * 18).reshape(18, 32).astype(np.float32)
+    write_gray(folder / "confidence" / f"{frame:04d}.exr", confidence)
+    return confidence
+
+
+def shown_pixels(mesh: bpy.types.Object, example: Example, index: int) -> np.ndarray:
+    """(H,W) True where the mesh has a vertex."""
+    vertices, _ = evaluated_mesh(mesh)
+    columns, rows = pixels_of(vertices, example, index)
+    picture = np.zeros(example.raster[::-1], bool)
+    picture[rows, columns] = True
+    return picture
+
+
+def test_what_is_less_sure_than_the_threshold_is_gone_and_the_threshold_can_be_keyed(scene_module, inputs, tmp_path):
+    mesh = import_whole(scene_module, tmp_path, SMALL)
+    confidence = {frame: write_confidence(tmp_path, frame) for frame in (2, 6)}
+    key_input(inputs, mesh, "Least Confidence", {2: 0.3, 6: 0.7})
+    for frame, least in ((2, 0.3), (6, 0.7)):
+        show_frame(frame)
+        shown = shown_pixels(mesh, SMALL, frame - 1)
+        assert not shown[confidence[frame] < least].any()
+        whole_rows = (confidence[frame] >= least).all(axis=1)
+        assert whole_rows.sum() >= 4 and shown[whole_rows].all()
+
+
+@pytest.mark.parametrize(("still", "moving"), [(True, True), (True, False), (False, True), (False, False)])
+def test_still_and_moving_parts_can_be_left_out(scene_module, tmp_path, still, moving):
+    mesh = import_whole(scene_module, tmp_path, SMALL)
+    moves = np.zeros((18, 32), np.float32)
+    moves[4:12, 6:20] = 1.0
+    write_gray(tmp_path / "motion_mask" / "0002.exr", moves)
+    set_input(mesh, "Still Parts", still)
+    set_input(mesh, "Moving Parts", moving)
+    show_frame(2)
+    assert np.array_equal(shown_pixels(mesh, SMALL, 1), np.where(moves > 0, moving, still))
+
+
+def test_filters_of_products_that_are_not_there_let_everything_through(scene_module, tmp_path, contract):
+    example = replace(SMALL, invalid_corner=False)
+    result = write_job_folder(tmp_path, example)
+    frames = tuple(replace(frame, confidence=None, motion_mask=None) for frame in result.frames)
+    contract.JobFolder(tmp_path).write_result(replace(result, frames=frames))
+    mesh = scene_module.import_result(bpy.context.scene, tmp_path).mesh
+    for name, value in {"Tear at Depth Edges": False, "Least Confidence": 0.9, "Still Parts": False}.items():
+        set_input(mesh, name, value)
+    show_frame(2)
+    assert_unprojected(mesh, example, 1)
+
+
+def test_what_is_set_on_the_modifier_survives_another_import(scene_module, inputs, tmp_path):
+    mesh = import_whole(scene_module, tmp_path / "job", SMALL, clip_folder=tmp_path / "clip")
+    key_input(inputs, mesh, "Least Confidence", {1: 0.2, 3: 0.4})
+    set_input(mesh, "Step", 4)
+    mine = bpy.data.materials.new("mine")
+    mesh.data.materials[0] = mine
+    again = import_example(scene_module, tmp_path / "again", replace(SMALL, job_id="again"),
+                           clip_folder=tmp_path / "clip").mesh
+    modifier = again.modifiers[0]
+    assert again == mesh and again.data.materials[0] == mine
+    assert [inputs.get_input(modifier, name) for name in ("Step", "Tear at Depth Edges", "Fill Seams")] \
+        == [4, False, False]
+    show_frame(2)
+    assert inputs.get_input(modifier, "Least Confidence") == pytest.approx(0.3, abs=1e-6)
+
+
+def test_a_step_that_nobody_chose_follows_the_raster(scene_module, inputs, tmp_path):
+    large = Example(raster=(400, 225), clip=(400, 225), frame_count=2)
+    mesh = import_example(scene_module, tmp_path / "job", replace(large, raster=(200, 112)),
+                          clip_folder=tmp_path / "clip").mesh
+    assert inputs.get_input(mesh.modifiers[0], "Step") == 1
+    import_example(scene_module, tmp_path / "again", large, clip_folder=tmp_path / "clip")
+    assert inputs.get_input(mesh.modifiers[0], "Step") == 2
+
+
+def test_mesh_detail_sets_the_step_and_says_when_there_is_no_mesh(scene_module, tmp_path):
+    assert not bpy.ops.stereodiff.mesh_detail.poll()
+    mesh = import_whole(scene_module, tmp_path, SMALL)
+    show_frame(2)
+    assert bpy.ops.stereodiff.mesh_detail(step=6) == {"FINISHED"}
+    assert_unprojected(mesh, replace(SMALL, invalid_corner=False), 1, 6)
+    mesh.modifiers.clear()
+    with pytest.raises(RuntimeError, match="modifier applied; import again"):
+        bpy.ops.stereodiff.mesh_detail(step=2)
+
+
+def test_undo_takes_mesh_detail_back(scene_module, inputs, tmp_path):
+    import_example(scene_module, tmp_path, SMALL, step=3)
+    bpy.ops.ed.undo_push(message="imported")
+    bpy.ops.stereodiff.mesh_detail(step=7)
+    bpy.ops.ed.undo_push(message="detail")
+    bpy.ops.ed.undo()
+    modifier = next(o for o in bpy.context.scene.objects if o.type == "MESH").modifiers[0]
+    assert inputs.get_input(modifier, "Step") == 3

@@ -1,0 +1,120 @@
+"""Buttons for the comp: depth in the compositor, hold-out and shadow catcher."""
+
+from __future__ import annotations
+
+import bpy
+
+from .engine.contract import StereoDiffError
+from .operators import in_words
+from .scene.compositing import add_depth_group
+from .scene.compositor import is_on
+from .scene.hold_out import has_hold_out, remove_hold_out, set_up_hold_out
+from .scene.imports import SceneImport, chosen_import, has_imports
+from .scene.views import VIEWS, show_view
+
+
+def _fail(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:
+    operator.report({"ERROR"}, in_words(error.code, error.message))
+    return {"CANCELLED"}
+
+
+class OnImport:
+    """An operator on a footage's import: there has to be one."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        if not has_imports(context.scene):
+            cls.poll_message_set("Import a result first")
+            return False
+        return True
+
+
+class STEREODIFF_OT_add_depth_group(OnImport, bpy.types.Operator):
+    """Add the footage's depth to the compositor as one node, beside what is there, or bring that node up to date"""
+
+    bl_idname = "stereodiff.add_depth_group"
+    bl_label = "Add Depth Node"
+
+    def execute(self, context):
+        try:
+            found = chosen_import(context)
+            node = _add_depth_group(context.scene, found)
+        except StereoDiffError as error:
+            return _fail(self, error)
+        if is_on(context.scene):
+            self.report({"INFO"}, f"{node.label} is in the compositor.")
+        else:
+            self.report({"WARNING"}, f"{node.label} is in the compositor, which is switched off.")
+        return {"FINISHED"}
+
+
+def _add_depth_group(scene: bpy.types.Scene, found: SceneImport) -> bpy.types.Node:
+    if "depth" not in found.images:
+        raise StereoDiffError("depth_missing", "")
+    if found.root is None:
+        raise StereoDiffError("import_missing", f"The root of {found.name} was deleted.")
+    return add_depth_group(scene, found.read_shot(), found.images["depth"], found.root)
+
+
+class STEREODIFF_OT_set_up_hold_out(OnImport, bpy.types.Operator):
+    """Let the footage hide CG behind it and catch its shadows, with the clip behind the render. Again: take it back"""
+
+    bl_idname = "stereodiff.set_up_hold_out"
+    bl_label = "Set Up Hold-Out"
+
+    state: bpy.props.EnumProperty(name="State", default="TOGGLE", options={"SKIP_SAVE"}, items=(
+        ("TOGGLE", "Toggle", "Set up, or take back what was set up"),
+        ("ON", "On", "Set up with these options"),
+        ("OFF", "Off", "Put everything back as it was"),
+    ))
+    shadows: bpy.props.BoolProperty(
+        name="Catch Shadows", default=True,
+        description="Catch the shadows of CG on the footage. Needs Cycles and lights like those of the set")
+    plate: bpy.props.BoolProperty(
+        name="Plate Behind", default=True,
+        description="Lay the render over the clip, as the last step of the compositor")
+
+    def execute(self, context):
+        try:
+            found = chosen_import(context)
+            if self.state == "OFF" or (self.state == "TOGGLE" and has_hold_out(context.scene, found)):
+                remove_hold_out(context.scene, found)
+                return {"FINISHED"}
+            catches = set_up_hold_out(context.scene, found, shadows=self.shadows, plate=self.plate)
+        except StereoDiffError as error:
+            return _fail(self, error)
+        if self.shadows and not catches:
+            self.report({"WARNING"}, "This render engine catches no shadows. Choose Cycles and set up again for them.")
+        return {"FINISHED"}
+
+
+class STEREODIFF_OT_show_view(OnImport, bpy.types.Operator):
+    """Show the plate, depth, confidence or motion mask on the mesh"""
+
+    bl_idname = "stereodiff.show_view"
+    bl_label = "Show on Mesh"
+
+    view: bpy.props.EnumProperty(name="View", default="NORMALIZED",
+                                 items=tuple((view.key, view.label, view.description) for view in VIEWS))
+
+    def execute(self, context):
+        try:
+            show_view(chosen_import(context), self.view)
+        except StereoDiffError as error:
+            return _fail(self, error)
+        return {"FINISHED"}
+
+
+CLASSES = (STEREODIFF_OT_add_depth_group, STEREODIFF_OT_set_up_hold_out, STEREODIFF_OT_show_view)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

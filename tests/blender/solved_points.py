@@ -1,0 +1,45 @@
+"""Points on the surfaces of the example of job_folder.py, put into its job folder as a solve does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from job_folder import Example, camera_to_world, intrinsics, trace_depth
+
+from stereodiff_blender.engine.contract import JobFolder
+
+
+def surface_points(example: Example, count: int) -> np.ndarray:
+    """(count,3) float64 of single precision, on the engine's axes; each is seen in the first, middle or last frame."""
+    rng = np.random.default_rng(5)
+    frames = (0, example.frame_count // 2, example.frame_count - 1)
+    found = [_seen_points(example, index, count // 3, rng) for index in frames]
+    return np.concatenate(found).astype(np.float32).astype(np.float64)
+
+
+def _seen_points(example: Example, index: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    depth = trace_depth(example, index)[0]
+    rows, columns = rng.integers(0, depth.shape[0], count), rng.integers(0, depth.shape[1], count)
+    fx, fy, cx, cy = intrinsics(example, index)
+    rays = np.stack([(columns + 0.5 - cx) / fx, (rows + 0.5 - cy) / fy, np.ones(count)], axis=-1)
+    pose = camera_to_world(example, index)
+    return rays * depth[rows, columns, None] @ pose[:3, :3].T + pose[:3, 3]
+
+
+def colours_of(points: np.ndarray) -> np.ndarray:
+    """(N,3) uint8, another for every point."""
+    return np.random.default_rng(7).integers(0, 256, points.shape).astype(np.uint8)
+
+
+def write_points(folder: Path, points: np.ndarray) -> None:
+    """Write points.ply, in colours_of() them, and name it in the result."""
+    table = np.empty(len(points), [("position", "<f4", 3), ("colour", "u1", 3)])
+    table["position"], table["colour"] = points, colours_of(points)
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}",
+              *(f"property float {axis}" for axis in "xyz"),
+              *(f"property uchar {colour}" for colour in ("red", "green", "blue")), "end_header", ""]
+    (folder / "points.ply").write_bytes("\n".join(header).encode() + table.tobytes())
+    job = JobFolder(folder)
+    job.write_result(replace(job.read_result(), points="points.ply"))

@@ -75,14 +75,11 @@ ERRORS = {
         "Install the engine again in the preferences."),
     "torch_missing": Explanation(
         "This choice needs PyTorch, which the engine's installation does not have.",
-        "Install the engine for High quality and MonST3R in the preferences, or choose the Standard preset and "
-        "Geometric."),
+        "Install the engine for High quality and learned engines in the preferences, or choose the Standard preset, "
+        "Geometric and Guided."),
     "device_unavailable": Explanation(
         "The chosen graphics device is not available.",
         "Choose Auto or CPU as device, or update the graphics driver."),
-    "engine_unavailable": Explanation(
-        "The chosen engine is not part of this version.",
-        "Choose Geometric for stereo and Guided for refinement."),
     "camera_unsolved": Explanation(
         "The camera's movement could not be found.",
         "Choose frames with more visible texture and less motion blur, or enter the lens and its sensor width."),

@@ -60,6 +60,15 @@ def test_what_does_not_apply_is_left_out(panels, contract):
     assert lines == {"Camera": "Moves", "Frames": "48 of 48 solved"}
 
 
+@pytest.mark.parametrize(("alignment", "words"), [("clip", "one fit for the clip"), ("windows", "a fit for each"),
+                                                  ("inverse", "not fitted")])
+def test_how_the_diffusion_came_back_to_the_solves_scale(panels, contract, alignment, words):
+    refinement = contract.Refinement(640, 384, 110, 25, 2.269, 0.002, "float16", alignment)
+    quality = contract.Quality(solved_share=1.0, gauge_residual=0.0123)
+    text = dict(panels.quality_lines(panels.session.Outcome("moving", 2, quality, (), (), refinement)))["Scale"]
+    assert text.startswith(words) and text.endswith("1.2% apart")
+
+
 def test_every_camera_kind_has_a_word(panels, contract):
     for kind in contract.CAMERA_KINDS:
         made = panels.session.Outcome(kind, 2, contract.Quality(solved_share=1.0), ())

@@ -95,11 +95,12 @@ def _in_halves(networks: DepthCrafterNetworks, latents: torch.Tensor, draws: lis
     count = len(latents)
     size = max(LEAST_WINDOW, -(-count // 2) + min(options.overlap, count // 4))
     merged = torch.empty_like(latents)
-    for window in plan_windows(count, size, 2 * size - count if 2 * size > count else 0, "shift"):
+    windows = plan_windows(count, size, max(2 * size - count, 0), "shift")
+    for k, window in enumerate(windows):
         part = slice(window.start, window.end)
         end = refine_window(networks, latents[part], [noise[part] for noise in draws],
                             Condition(condition.latents[part], condition.embeddings[part]), options)
-        merge(merged, window, end, "crossfade")
+        merge(merged, windows, k, end, "crossfade")
     return merged
 
 

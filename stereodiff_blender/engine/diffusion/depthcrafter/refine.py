@@ -20,7 +20,7 @@ from .alignment import Alignment, Samples, align
 from .denoising import Condition, draws_of, refine_window
 from .encoding import EncodedClip, Plate, encode_clip
 from .latents import decode_span
-from .memory import MemoryPlan, plan_memory, smaller
+from .memory import MemoryPlan, plan_memory, smaller_raster
 from .networks import DepthCrafterNetworks
 from .noise import Noise, SeededNoise
 from .normalization import DisparityRange, find_range
@@ -61,7 +61,7 @@ def refine_by_diffusion(frames: np.ndarray, depth: np.ndarray, confidence: np.nd
             return _refine(frames, depth, confidence, motion_mask, networks, _planned(options, plan), plan, noises,
                            first_frame, scratch, report)
         except StereoDiffError as error:
-            following = _smaller_raster(plan) if error.code == "out_of_memory" else None
+            following = smaller_raster(plan) if error.code == "out_of_memory" else None
             if following is None:
                 raise
             networks.free_unused()
@@ -70,14 +70,6 @@ def refine_by_diffusion(frames: np.ndarray, depth: np.ndarray, confidence: np.nd
 
 def _planned(options: Options, plan: MemoryPlan) -> Options:
     return replace(options, window=plan.window, overlap=plan.overlap, decode_chunk=plan.decode_chunk)
-
-
-def _smaller_raster(plan: MemoryPlan) -> MemoryPlan | None:
-    """What is left to try when neither fewer frames at once nor smaller chunks helped."""
-    following = smaller(plan)
-    while following is not None and (following.height, following.width) == (plan.height, plan.width):
-        following = smaller(following)
-    return following
 
 
 def _refine(frames, depth, confidence, motion_mask, networks: DepthCrafterNetworks, options: Options,
@@ -94,7 +86,7 @@ def _refine(frames, depth, confidence, motion_mask, networks: DepthCrafterNetwor
 
     # 2. Pictures and disparity as latents.
     windows = plan_windows(count, options.window, options.overlap, options.tail)
-    noises = noises or _seeded(options, count, plate.size, networks.spatial_factor, windows)
+    noises = noises or _seeded(options, plate.size, networks.spatial_factor, windows)
     with networks.offloaded(plan.offload):
         encoded = encode_clip(plate, span, networks, noises[0], plan, options, scratch=scratch, report=report)
 
@@ -112,10 +104,9 @@ def _refine(frames, depth, confidence, motion_mask, networks: DepthCrafterNetwor
                                                                    first_frame))
 
 
-def _seeded(options: Options, count: int, size: tuple[int, int], factor: int,
-            windows: tuple[Window, ...]) -> list[Noise]:
+def _seeded(options: Options, size: tuple[int, int], factor: int, windows: tuple[Window, ...]) -> list[Noise]:
     latent_shape, picture_shape = (4, size[0] // factor, size[1] // factor), (3, *size)
-    return [SeededNoise(options.seed + draw, options.noise_mode, count, latent_shape, picture_shape, windows)
+    return [SeededNoise(options.seed + draw, options.noise_mode, latent_shape, picture_shape, windows)
             for draw in range(options.ensemble)]
 
 
@@ -134,7 +125,7 @@ def denoise_clip(encoded: EncodedClip, windows: tuple[Window, ...], networks: De
         begin = _latents_of(encoded, merged, windows, k, options)
         end = refine_window(networks, begin, draws_of(list(noises), k, window, options),
                             _condition(encoded, window), options)
-        merge(merged, window, end.numpy(), options.merge)
+        merge(merged, windows, k, end.numpy(), options.merge)
         report.progress(window.end + decoder.done)
         decoder.decode(settled(windows, k, count), count)
         report.progress(window.end + decoder.done)

@@ -4,9 +4,9 @@ The networks have the published measures (or a part of them) and random weights;
 through the same code: encoders, windows, merging and decoding are the same, only the number of the network's passes
 differs. Operations are counted without running anything, 2 to a multiplication with addition.
 
-    python tests/bench_depthcrafter.py                               count operations
-    python tests/bench_depthcrafter.py --run                         also run tiny networks on this processor
-    python tests/bench_depthcrafter.py --run --device cuda           the full size on a GPU, 1024x576, 110 frames, float16
+    python tests/bench_depthcrafter.py                          count operations
+    python tests/bench_depthcrafter.py --run                    also run tiny networks on this processor
+    python tests/bench_depthcrafter.py --run --device cuda      full size on a GPU: 1024x576, 110 frames, float16
 
 The repository has to be on PYTHONPATH.
 """
@@ -61,8 +61,11 @@ def counted(shape: tuple[int, int], window: int, chunk: int) -> dict[str, float]
     """TFLOP of one frame's passage through each network, at (height, width)."""
     rows, cols = shape[0] // 8, shape[1] // 8
     with torch.device("meta"), sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-        unet, vae = UNetSpatioTemporalConditionModel(**UNET), AutoencoderKLTemporalDecoder(**VAE)
+        # "to", because the blending weights of these classes pass by the device they are made on.
+        unet = UNetSpatioTemporalConditionModel(**UNET).to("meta")
+        vae = AutoencoderKLTemporalDecoder(**VAE).to("meta")
         clip = CLIPVisionModelWithProjection(CLIPVisionConfig(**CLIP))
+        clip.vision_model.embeddings.position_ids = torch.arange(257)[None]
         sample = torch.empty(1, window, 8, rows, cols)
         runs = {"unet": (lambda: unet(sample, torch.tensor(0.2), torch.empty(1, 1, 1024), torch.empty(1, 3)), window),
                 "encode": (lambda: vae.encode(torch.empty(1, 3, *shape)), 1),
@@ -91,9 +94,8 @@ def of_clip(counts: dict[str, float], frames: int, window: int, overlap: int) ->
 def random_networks(device: torch.device, precision: torch.dtype, is_full_size: bool) -> DepthCrafterNetworks:
     torch.manual_seed(0)
     unet, vae, clip = (UNET, VAE, CLIP) if is_full_size else (TINY_UNET, TINY_VAE, TINY_CLIP)
-    with device:
-        modules = (UNetSpatioTemporalConditionModel(**unet), AutoencoderKLTemporalDecoder(**vae),
-                   CLIPVisionModelWithProjection(CLIPVisionConfig(**clip)))
+    modules = (UNetSpatioTemporalConditionModel(**unet), AutoencoderKLTemporalDecoder(**vae),
+               CLIPVisionModelWithProjection(CLIPVisionConfig(**clip)))
     for module in modules:
         module.to(precision).eval().requires_grad_(False)
     return DepthCrafterNetworks(*modules, device=device, precision=precision)
@@ -160,7 +162,7 @@ def run_both(options: argparse.Namespace) -> dict[str, dict]:
 # --- In words ----------------------------------------------------------------------------------------------------
 
 def counted_text(counts: dict[str, float], clip: dict[str, float], options: argparse.Namespace) -> str:
-    lines = [f"Operations at {options.width}x{options.height}, windows of {options.window} with {options.overlap} shared"]
+    lines = [f"Operations at {options.width}x{options.height}, windows of {options.window}, {options.overlap} shared"]
     lines += [f"  {name:8} {value:7.3f} TFLOP a frame" for name, value in counts.items()]
     return "\n".join([*lines, f"  one step {clip['one_step']:.2f} TFLOP a frame, five steps {clip['five_steps']:.2f}: "
                               f"{clip['times_less']:.2f} times less"])

@@ -9,37 +9,44 @@ import bpy
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
-WRITE = """
-import sys
-sys.path[:0] = {paths!r}
-from pathlib import Path
+WRITE_MODELS = """
 from tiny_depthcrafter import write_tiny_depthcrafter
 from tiny_monst3r import write_tiny_monst3r
-models = Path({models!r})
-write_tiny_monst3r(models / "monst3r")
-write_tiny_depthcrafter(models)
+write_tiny_monst3r(target / "monst3r")
+write_tiny_depthcrafter(target)
 """
-ENGINES = ("monst3r", "guided"), ("geometric", "depthcrafter"), ("monst3r", "depthcrafter")
+WRITE_CLIP = """
+from tiny_jobs import render_boards, write_movie
+write_movie(target, render_boards())
+"""
+ENGINES = ("monst3r", "guided"), ("geometric", "depthcrafter")
+
+
+def run_in(python: Path, script: str, target: Path) -> None:
+    """By the worker's Python, as Blender's has neither PyTorch nor PyAV."""
+    paths = [str(TESTS.parent), str(TESTS), str(TESTS / "engine")]
+    head = f"import sys; sys.path[:0] = {paths!r}; from pathlib import Path; target = Path({str(target)!r})"
+    subprocess.run([python, "-c", head + script], check=True)
 
 
 @pytest.fixture
 def models(worker_python, tmp_path) -> Path:
-    """A models folder with tiny networks; made by the worker's Python, as Blender's has no PyTorch."""
+    """A models folder with tiny networks."""
     has_torch = subprocess.run([worker_python, "-c", "import torch, safetensors, diffusers, transformers"],
                                capture_output=True, check=False)
     if has_torch.returncode:
         pytest.skip("the worker has no PyTorch here")
-    paths = [str(TESTS.parent), str(TESTS / "engine")]
-    subprocess.run([worker_python, "-c", WRITE.format(paths=paths, models=str(tmp_path / "models"))], check=True)
+    run_in(worker_python, WRITE_MODELS, tmp_path / "models")
     return tmp_path / "models"
 
 
 @pytest.fixture
-def shot(settings, preferences, worker_python) -> bpy.types.MovieClip:
+def shot(settings, preferences, worker_python, tmp_path) -> bpy.types.MovieClip:
     preferences.runtime_python, preferences.device = str(worker_python), "cpu"
-    settings.clip = bpy.data.movieclips.load(str(TESTS / "data" / "scenes" / "short" / "clip.mp4"))
-    settings.use_clip_range, settings.first_frame, settings.last_frame = False, 2, 5
-    settings.use_known_focal = True
+    run_in(worker_python, WRITE_CLIP, tmp_path / "boards.mp4")
+    settings.clip = bpy.data.movieclips.load(str(tmp_path / "boards.mp4"))
+    camera = settings.clip.tracking.camera
+    camera.sensor_width, camera.focal_length, settings.use_known_focal = 36.0, 30.0, True
     return settings.clip
 
 

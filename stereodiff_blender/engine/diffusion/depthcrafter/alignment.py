@@ -18,8 +18,6 @@ MODES = ("auto", "huber_clip", "lstsq_clip", "lstsq_window", "lstsq_frame", "den
 DEGENERATE = 1e-12
 HUBER_ROUNDS, HUBER_WIDTH = 5, 1.345 * 1.4826
 """Residuals beyond 1.345 standard deviations count less; 1.4826 medians of a normal residual are one."""
-STEP_REACH = 5
-"""Frames on either side of a window's border that tell what depth does there."""
 MAX_STEP = 0.01
 LEAST_DISPARITY = 1e-9
 
@@ -162,11 +160,14 @@ def _blended(pairs: np.ndarray, windows: Sequence[Window], count: int) -> np.nda
 def border_steps(samples: Samples, windows: Sequence[Window], count: int, pair: Pair) -> tuple[float, ...]:
     """|step of ln disparity| across each border of windows, beyond what stage 1 does there.
 
-    What is compared is each frame's median of ln(refined / stereo) where samples count: what moves in the picture is in
-    both, and goes out. A frame's own flicker in stage 1 is averaged away over STEP_REACH frames on either side.
+    What is compared is each frame's median of ln(refined / stereo) where samples count, over all frames that only the
+    one or the other window holds: what moves in the picture is in both stages, and goes out. Stage 1's own flicker is
+    averaged away, and as much of the difference as it can still explain, two standard errors, is not counted.
     """
     ratio = _median_log_ratio(samples, count, pair)
-    return tuple(_step_at(ratio, before.end, after.start) for before, after in zip(windows, windows[1:], strict=False))
+    return tuple(_step_between(ratio[before.start:min(after.start, before.end)],
+                               ratio[max(before.end, after.start):after.end])
+                 for before, after in zip(windows, windows[1:], strict=False))
 
 
 def _median_log_ratio(samples: Samples, count: int, pair: Pair) -> np.ndarray:
@@ -181,11 +182,10 @@ def _median_log_ratio(samples: Samples, count: int, pair: Pair) -> np.ndarray:
     return ratio
 
 
-def _step_at(ratio: np.ndarray, end: int, start: int) -> float:
-    """Between the frames before those that two windows share and the frames after; 0 if nothing can be told."""
-    first, last = min(start, end), max(start, end)
-    before, after = ratio[max(first - STEP_REACH, 0):first], ratio[last:last + STEP_REACH]
+def _step_between(before: np.ndarray, after: np.ndarray) -> float:
+    """0 if there are too few frames to tell."""
     before, after = before[np.isfinite(before)], after[np.isfinite(after)]
-    if not (len(before) and len(after)):
+    if min(len(before), len(after)) < 2:
         return 0.0
-    return float(abs(after.mean() - before.mean()))
+    error = np.sqrt(before.var(ddof=1) / len(before) + after.var(ddof=1) / len(after))
+    return max(0.0, float(abs(after.mean() - before.mean()) - 2.0 * error))

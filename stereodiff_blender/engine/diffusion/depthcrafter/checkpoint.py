@@ -6,7 +6,6 @@ The folder of models holds a folder for either, or one for DepthCrafter with all
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from ...contract import StereoDiffError
-from ...weights import WeightsFile, load_strictly, open_weights, refuse_if_any
+from ...weights import WeightsFile, check_shapes, load_strictly, open_weights, refuse_if_any
 from .architectures import ARCHITECTURES, CONFIG_NAME, IMAGE_ENCODER, UNET, VAE, Architecture
 from .networks import DepthCrafterNetworks, default_precision
 
@@ -85,27 +84,51 @@ def load_folders(unet: Path, vae: Path, image_encoder: Path, *, device: torch.de
     precision, compiled: as DepthCrafterNetworks has them. Raises StereoDiffError "weights_missing",
     "weights_damaged", "weights_refused" or "weights_wrong_model", each with the file that it is about.
     """
-    network = load_network(unet, UNET, precision)
-    encoder = load_network(image_encoder, IMAGE_ENCODER, precision)
-    _place_positions(encoder)
-    _refuse_strangers(network.config, encoder.config.projection_dim, unet, image_encoder)
-    return DepthCrafterNetworks(network, load_network(vae, VAE, torch.float32), encoder, device=device,
-                                precision=precision, compiled=compiled)
+    plans = plan_network(unet, UNET), plan_network(vae, VAE), plan_network(image_encoder, IMAGE_ENCODER)
+    _refuse_strangers(plans[0], plans[2])
+    # The VAE is small, and encodes in another precision than it decodes in.
+    loaded = [load_network(plan, precision if plan.architecture is not VAE else torch.float32) for plan in plans]
+    return DepthCrafterNetworks(*loaded, device=device, precision=precision, compiled=compiled)
 
 
-def load_network(folder: Path, architecture: Architecture, precision: torch.dtype) -> nn.Module:
-    """One network, on the host, with its weights in this precision and in no other on the way. Raises as
-    load_folders."""
+class PlannedNetwork(NamedTuple):
+    """A network without numbers, and the file that has them, checked against each other."""
+
+    architecture: Architecture
+    module: nn.Module
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+
+def plan_network(folder: Path, architecture: Architecture) -> PlannedNetwork:
+    """What can be known of a network before its numbers, which may be gigabytes, are read. Raises as load_folders."""
     path = find_weights(folder)
-    network = architecture.planned(folder / CONFIG_NAME)
+    module = architecture.planned(folder / CONFIG_NAME)
     with open_weights(path, HOST) as weights:
         _refuse_other_network(weights, architecture)
-        names = {name: name for name, _ in network.named_parameters()}
+        names = _names(module)
         unknown = sorted(weights.shapes.keys() - names.keys() - architecture.unused)
         refuse_if_any(path, f"has, unlike the {architecture.label} that its {CONFIG_NAME} describes,", unknown)
-        load_strictly(network, weights, names, precision)
-    _refuse_not_finite(network, path)
-    return network.eval()
+        check_shapes(module, names, weights.shapes, path)
+    return PlannedNetwork(architecture, module, path)
+
+
+def load_network(plan: PlannedNetwork, precision: torch.dtype) -> nn.Module:
+    """With its weights on the host, in this precision and in no other on the way. Raises as load_folders."""
+    with open_weights(plan.path, HOST) as weights:
+        load_strictly(plan.module, weights, _names(plan.module), precision)
+    _refuse_not_finite(plan.module, plan.path)
+    if plan.architecture is IMAGE_ENCODER:
+        _place_positions(plan.module)
+    return plan.module.eval()
+
+
+def _names(module: nn.Module) -> dict[str, str]:
+    """The files call every parameter what the stock classes do."""
+    return {name: name for name, _ in module.named_parameters()}
 
 
 def _refuse_other_network(weights: WeightsFile, architecture: Architecture) -> None:
@@ -128,12 +151,12 @@ def _place_positions(encoder: nn.Module) -> None:
     embeddings.position_ids = torch.arange(embeddings.position_ids.shape[-1])[None]
 
 
-def _refuse_strangers(config: Mapping[str, object], width: int, unet: Path, image_encoder: Path) -> None:
+def _refuse_strangers(unet: PlannedNetwork, encoder: PlannedNetwork) -> None:
     """That the U-Net takes what the image encoder gives, and three time ids."""
+    config, width = unet.module.config, encoder.module.config.projection_dim
     wanted = config["cross_attention_dim"]
-    widths = set(wanted if isinstance(wanted, (list, tuple)) else [wanted])
-    if widths != {width}:
-        raise StereoDiffError("weights_wrong_model", f"{image_encoder} gives embeddings of {width} numbers, which the "
-                                                     f"U-Net in {unet} does not take.")
+    if any(one != width for one in (wanted if isinstance(wanted, (list, tuple)) else [wanted])):
+        raise StereoDiffError("weights_wrong_model", f"{encoder.folder} gives embeddings of {width} numbers, which the "
+                                                     f"U-Net in {unet.folder} does not take.")
     if config["projection_class_embeddings_input_dim"] != 3 * config["addition_time_embed_dim"]:
-        raise StereoDiffError("weights_wrong_model", f"{unet / CONFIG_NAME} does not take three time ids.")
+        raise StereoDiffError("weights_wrong_model", f"{unet.folder / CONFIG_NAME} does not take three time ids.")

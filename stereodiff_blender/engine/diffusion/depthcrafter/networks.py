@@ -69,7 +69,7 @@ class DepthCrafterNetworks:
         _cast(self._encoding, encode_precision)
         if self.device.type == "cuda":  # elsewhere it is no faster, and its convolutions lose digits
             for module in self._modules.values():
-                _lay_out(module)
+                lay_out(module)
 
     @property
     def precision_name(self) -> str:
@@ -104,7 +104,7 @@ class DepthCrafterNetworks:
         unet = self._modules[UNET]
 
         def run(precision: torch.dtype) -> Tensor:
-            context = embeddings.to(self.device, precision)
+            context = embeddings.to(self.device, precision).contiguous()
             at = torch.tensor([time], dtype=torch.float32, device=self.device)
             rows = torch.tensor([ids], dtype=torch.float32, device=self.device).expand(len(sample), -1)
             with frame_embeddings(unet, context):
@@ -259,7 +259,7 @@ def _precision_of(module: nn.Module) -> torch.dtype:
     return next(module.parameters()).dtype
 
 
-def _lay_out(module: nn.Module) -> None:
+def lay_out(module: nn.Module) -> None:
     """Weights of 2-D convolutions with channels last, as a GPU's matrix units read them. Only rounding changes."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):

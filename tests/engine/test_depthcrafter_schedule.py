@@ -1,0 +1,105 @@
+"""Noise levels and the update rules, against tables and single steps of the original."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from golden import golden_file, golden_json, tensors
+
+from stereodiff_blender.engine.diffusion.depthcrafter.schedule import (
+    coefficients,
+    karras_sigmas,
+    network_input,
+    noised,
+    predicted_clean,
+    step,
+    trailing_sigmas,
+)
+
+PART = "depthcrafter"
+ORIGINALS = ("upstream_5step.safetensors", "upstream_1step.safetensors", "upstream_cfg.safetensors")
+ROUNDING = {"upstream_5step.safetensors": 3e-5}
+"""Of the original's own steps in float32; the others carry more of it (the vectors' README)."""
+
+
+def test_noise_levels_golden():
+    for steps, levels in golden_json(PART, "tables.json")["karras"].items():
+        np.testing.assert_allclose(karras_sigmas(int(steps)), levels, rtol=1e-9)
+
+
+def test_preconditioning_golden():
+    for sigma, expected in golden_json(PART, "tables.json")["edm"].items():
+        found = coefficients(float(sigma))
+        told = [expected[name] for name in ("c_skip", "c_out", "c_in", "c_noise")]
+        np.testing.assert_allclose([found.skip, found.out, found.input, found.time], told, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_the_originals_levels_golden(name):
+    said = tensors(golden_file(PART, name))
+    np.testing.assert_allclose(karras_sigmas(len(said["timesteps"])), said["sigmas"], rtol=2e-6)
+    times = [coefficients(float(sigma)).time for sigma in said["sigmas"][:-1]]
+    np.testing.assert_allclose(times, said["timesteps"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_the_originals_steps_golden(name):
+    said = tensors(golden_file(PART, name))
+    for key in [key.removesuffix("latents_in") for key in said if key.endswith("latents_in")]:
+        sigma, following = (float(value) for value in said["sigmas"][int(key.split("step")[1][:-1]):][:2])
+        begin = said[f"{key}latents_in"]
+        np.testing.assert_allclose(begin * coefficients(sigma).input, said[f"{key}unet_in_noisy4"], atol=3e-5)
+        clean = predicted_clean(begin, _guided(said, key), sigma)
+        np.testing.assert_allclose(clean, said[f"{key}x0"], atol=1e-3)
+        np.testing.assert_allclose(step(begin, clean, sigma, following), said[f"{key}latents_out"],
+                                   rtol=2e-6, atol=ROUNDING.get(name, 1e-3))
+
+
+def _guided(said, key: str) -> np.ndarray:
+    output, blind = said[f"{key}unet_out"], said.get(f"{key}unet_out_uncond")
+    if blind is None:
+        return output
+    scale = golden_json(PART, "index.json")["checks"]["upstream_cfg"]["params"]["guidance"]
+    return blind + scale * (output - blind)
+
+
+def test_the_single_step_golden():
+    said = tensors(golden_file(PART, "s2_paper_window_overlap.safetensors"))
+    noise = tensors(golden_file(PART, "inputs.safetensors"))["noise_latents_frames"]
+    index = golden_json(PART, "index.json")["checks"]["s2_paper_window_overlap"]
+    sigma, sigma_end = (index["params"][name] for name in ("sigma", "sigma_end"))
+    start, end = index["windows"][0]
+    begin = noised(said["z0"][:, start:end], noise[:, start:end], sigma)
+    np.testing.assert_allclose(begin, said["win0/x_sigma"], atol=3e-5)
+    clean = predicted_clean(begin, said["win0/unet_out"], sigma)
+    np.testing.assert_allclose(clean, said["win0/x0"], atol=3e-5)
+    np.testing.assert_allclose(step(begin, clean, sigma, sigma_end), said["win0/x_end"], atol=3e-5)
+
+
+def test_trailing_spacing_begins_at_the_last_step_of_training():
+    """sqrt((1 - kept) / kept) of the betas' own last step, and the table of the specification."""
+    np.testing.assert_allclose(trailing_sigmas(4), [14.61, 4.082, 1.613, 0.693, 0.0], atol=5e-3)
+
+
+@pytest.mark.parametrize("sigma", [0.002, 0.678, 2.269, 15.59, 700.0, 4096.0])
+def test_the_networks_input_has_unit_variance_at_any_level(sigma):
+    generator = np.random.default_rng(0)
+    latents, noise = generator.standard_normal((2, 200_000)).astype(np.float32)
+    given = network_input(latents, noise, sigma)
+    assert given.dtype == np.float32 and given.var() == pytest.approx(1.0, rel=0.02)
+    np.testing.assert_allclose(given, noised(latents, noise, sigma) * coefficients(sigma).input, atol=1e-3)
+
+
+def test_the_update_is_exact_at_the_highest_level():
+    """Where the difference form loses four digits, this one keeps what the network said."""
+    generator = np.random.default_rng(1)
+    latents, noise, output = generator.standard_normal((3, 10_000)).astype(np.float32)
+    clean = predicted_clean(noised(latents, noise, 700.0), output, 700.0)
+    whole = np.float64(noised(latents, noise, 700.0)) / (700.0**2 + 1) - 700.0 / np.sqrt(700.0**2 + 1) * output
+    np.testing.assert_allclose(step(noised(latents, noise, 700.0), clean, 700.0, 0.0), whole, atol=2e-6)
+
+
+def test_without_noise_nothing_changes():
+    latents, noise, output = np.random.default_rng(2).standard_normal((3, 1000)).astype(np.float32)
+    begin = noised(latents, noise, 1e-6)
+    np.testing.assert_allclose(step(begin, predicted_clean(begin, output, 1e-6), 1e-6, 0.0), latents, atol=1e-5)

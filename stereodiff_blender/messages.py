@@ -185,6 +185,9 @@ WARNINGS = {
     "flickering_light": Explanation(
         "The light flickers.",
         "It was evened out for the solve. Flicker that runs through the picture in bands has to be removed before."),
+    "refinement_apart": Explanation(
+        "The refined depth does not agree with the solve.",
+        "Choose Guided, or a lower noise level; if any clip fails so, download the weights again."),
     "matte_empty": Explanation(
         "The matte marks nothing in the frames that were solved.",
         "Look whether the right mask or footage is chosen, and whether it needs Invert."),

@@ -58,7 +58,7 @@ def quality_lines(outcome: session.Outcome) -> list[tuple[str, str]]:
 
 
 def _weights_text(used: WeightsUsed) -> str:
-    return used.name if used.commercial_use else f"{used.name}: no commercial use ({used.licence})"
+    return used.name if used.commercial_use else f"no commercial use: {used.name}"
 
 
 def _scale_text(outcome: session.Outcome) -> str:

@@ -109,7 +109,7 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
         default=1, min=1, max=MAX_ENSEMBLE, soft_max=8,
     )
     keep_static: bpy.props.FloatProperty(
-        name="Keep Still Things", description="How far depth that was measured on still things is left as it is",
+        name="Keep Still", description="How far depth that was measured on still things is left as it is",
         default=0.0, min=0.0, max=1.0, subtype="FACTOR",
     )
     quality: bpy.props.EnumProperty(

@@ -52,7 +52,7 @@ def test_weights_and_what_refining_changed_in_words(panels, contract):
     quality = contract.Quality(solved_share=1.0, reprojection_mean_px=0.21, reprojection_before_px=3.456)
     lines = panels.quality_lines(panels.session.Outcome("moving", 2, quality, (), weights))
     assert ("Error", "0.21 px; 3.46 before it was refined") in lines
-    assert lines[-2:] == [("Weights", "MonST3R: no commercial use (CC BY-NC-SA 4.0)"), ("Weights", "Free")]
+    assert lines[-2:] == [("Weights", "no commercial use: MonST3R"), ("Weights", "Free")]
 
 
 def test_what_does_not_apply_is_left_out(panels, contract):

@@ -14,7 +14,7 @@ from golden import golden_file, golden_json, tensors  # noqa: E402
 from tiny_depthcrafter import write_tiny_depthcrafter  # noqa: E402
 
 from stereodiff_blender.engine.contract import DiffusionSettings, Settings, StereoDiffError  # noqa: E402
-from stereodiff_blender.engine.diffusion.depthcrafter.alignment import align  # noqa: E402
+from stereodiff_blender.engine.diffusion.depthcrafter.alignment import Alignment, align  # noqa: E402
 from stereodiff_blender.engine.diffusion.depthcrafter.checkpoint import load_depthcrafter, load_folders  # noqa: E402
 from stereodiff_blender.engine.diffusion.depthcrafter.encoding import Plate, encode_clip  # noqa: E402
 from stereodiff_blender.engine.diffusion.depthcrafter.memory import MemoryPlan  # noqa: E402
@@ -26,6 +26,7 @@ from stereodiff_blender.engine.diffusion.depthcrafter.refine import (  # noqa: E
     depth_on_plate,
     refine_by_diffusion,
     sample_pairs,
+    warn_if_apart,
 )
 from stereodiff_blender.engine.diffusion.depthcrafter.windows import plan_windows  # noqa: E402
 from stereodiff_blender.engine.report import Report  # noqa: E402
@@ -164,7 +165,7 @@ def clip():
 
 class Diary(Report):
     def __init__(self):
-        self.stages, self.done, self.notes = {}, [], []
+        self.stages, self.done, self.notes, self.warnings = {}, [], [], []
 
     def stage(self, stage, total):
         self.stages[stage] = total
@@ -174,6 +175,9 @@ class Diary(Report):
 
     def note(self, message):
         self.notes.append(message)
+
+    def warn(self, code, message):
+        self.warnings.append(code)
 
 
 def refine(clip, networks, options, report=None, **more):
@@ -209,6 +213,15 @@ def test_progress_reaches_its_total_and_never_falls(clip, networks):
         told = [done for name, done in diary.done if name == stage]
         assert told == sorted(told) and told[-1] == total
     assert "128" in diary.notes[0] and "64" in diary.notes[0]
+
+
+def test_depth_that_does_not_fit_the_solve_is_named(clip, networks):
+    """Random weights answer with a range of their own."""
+    far, near = Diary(), Diary()
+    refine(clip, networks, replace(SMALL, align="denorm"), far)
+    assert far.warnings == ["refinement_apart"]
+    warn_if_apart(Alignment(np.ones(3), np.zeros(3), "clip", residual=0.02), near)
+    assert near.warnings == []
 
 
 def test_everything_equally_far_stays_as_it_is(clip, networks):

@@ -30,6 +30,8 @@ from .windows import Window, merge, plan_windows, settled
 
 MAX_SAMPLES = 2_000_000
 """Pixels, over the whole clip, by which the result is fitted to stage 1."""
+MAX_RESIDUAL = 0.15
+"""Median relative difference of disparity to stage 1 above which the two do not show the same scene."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def _refine(frames, depth, confidence, motion_mask, networks: DepthCrafterNetwor
 
     # 4. Into stage 1's scale, and onto the plate.
     alignment = align(sample_pairs(plate, relative), windows, count, options.align, (span.low, span.high))
+    warn_if_apart(alignment, report)
     refined = scratch.allocate("diffusion_depth", depth.shape, np.float32)
     for index in range(count):
         refined[index] = depth_on_plate(relative[index], alignment, span, index, depth.shape[1:], options)
@@ -210,6 +213,14 @@ def depth_on_plate(relative: np.ndarray, alignment: Alignment, span: DisparityRa
     disparity = alignment.scale[index] * relative.astype(np.float64) + alignment.shift[index]
     bounded = np.clip(disparity, span.least / options.far, span.most / options.near)
     return (1.0 / disparity_to_plate(bounded, shape)).astype(np.float32)
+
+
+def warn_if_apart(alignment: Alignment, report: Report) -> None:
+    """A network that answers something else than the depth it was given is not to be believed."""
+    if alignment.mode == "inverse":
+        report.warn("refinement_apart", "What DepthCrafter made of the depth cannot be fitted to the solve's scale.")
+    elif alignment.residual > MAX_RESIDUAL:
+        report.warn("refinement_apart", f"DepthCrafter's depth differs from the solve's by {alignment.residual:.0%}.")
 
 
 def _keep_static(refined: np.ndarray, depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray,

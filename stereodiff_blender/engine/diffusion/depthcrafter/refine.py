@@ -94,6 +94,7 @@ def _refine(frames, depth, confidence, motion_mask, networks: DepthCrafterNetwor
 
         # 3. One step for each window, and back from latents: relative disparity (T,h,w) in 0..1.
         relative = denoise_clip(encoded, windows, networks, noises, options, scratch=scratch, report=report)
+    _note_retries(networks, report)
 
     # 4. Into stage 1's scale, and onto the plate.
     alignment = align(sample_pairs(plate, relative), windows, count, options.align, (span.low, span.high))
@@ -213,6 +214,12 @@ def depth_on_plate(relative: np.ndarray, alignment: Alignment, span: DisparityRa
     disparity = alignment.scale[index] * relative.astype(np.float64) + alignment.shift[index]
     bounded = np.clip(disparity, span.least / options.far, span.most / options.near)
     return (1.0 / disparity_to_plate(bounded, shape)).astype(np.float32)
+
+
+def _note_retries(networks: DepthCrafterNetworks, report: Report) -> None:
+    count = sum(networks.retries.values())
+    if count:
+        report.note(f"DepthCrafter: {networks.precision_name} was not enough {count} times; done again in float32.")
 
 
 def warn_if_apart(alignment: Alignment, report: Report) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from golden import golden_file, golden_json, tensors
 
 torch = pytest.importorskip("torch")
 
@@ -31,6 +32,32 @@ def test_the_published_buffer_keeps_what_windows_share():
     own = noise("window")
     first, second = own.latents(0, WINDOWS[0]), own.latents(1, WINDOWS[1])
     assert torch.equal(second[:3], first[5:]) and torch.equal(second[3:], first[:5])
+
+
+def test_the_published_buffers_turning_golden():
+    """Which of the buffer's frames stand where in each window's start, where that is not shared with the one before."""
+    said = tensors(golden_file("depthcrafter", "upstream_5step.safetensors"))
+    buffer = tensors(golden_file("depthcrafter", "inputs.safetensors"))["noise_latents_window"][0]
+    params = golden_json("depthcrafter", "index.json")["checks"]["upstream_5step"]["params"]
+    windows = plan_windows(params["n"], params["W"], params["O"], "short")
+    own = SeededNoise(1, "window", buffer.shape[1:], PICTURE, windows)
+    first = own.latents(0, windows[0])
+    for k, window in enumerate(windows):
+        places = [int((first == frame).flatten(1).all(dim=1).nonzero()) for frame in own.latents(k, window)]
+        begin, new = said[f"win{k}/step0/latents_in"][0], params["O"] if k else 0
+        np.testing.assert_allclose(begin[new:], buffer[places][new:] * said["init_noise_sigma"], rtol=1e-6)
+        if k == 1:  # shared frames begin at what the window before came to, with the noise they had there
+            ended = said[f"win0/step{params['steps'] - 1}/latents_out"][0]
+            begun = ended[-new:] + buffer[places][:new] * said["sigmas"][0]
+            np.testing.assert_allclose(begin[:new], begun, rtol=1e-6, atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_order_of_asking_does_not_matter(mode):
+    forwards, backwards = noise(mode), noise(mode)
+    there = [forwards.latents(k, window) for k, window in enumerate(WINDOWS)]
+    back = [backwards.latents(k, WINDOWS[k]) for k in reversed(range(len(WINDOWS)))][::-1]
+    assert all(torch.equal(one, other) for one, other in zip(there, back, strict=True))
 
 
 def test_shared_and_no_noise():

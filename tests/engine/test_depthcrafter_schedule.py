@@ -18,6 +18,8 @@ from stereodiff_blender.engine.diffusion.depthcrafter.schedule import (
 
 PART = "depthcrafter"
 ORIGINALS = ("upstream_5step.safetensors", "upstream_1step.safetensors", "upstream_cfg.safetensors")
+VARIANTS = ("paper_window_overlap", "x0_single_window", "no_overlap_shift", "no_overlap_short", "latent_sharing",
+            "overlap_shift", "percentile_noconf", "sigma700", "sigma14p6")
 ROUNDING = {"upstream_5step.safetensors": 3e-5}
 """Of the original's own steps in float32; the others carry more of it (the vectors' README)."""
 
@@ -63,17 +65,30 @@ def _guided(said, key: str) -> np.ndarray:
     return blind + scale * (output - blind)
 
 
-def test_the_single_step_golden():
-    said = tensors(golden_file(PART, "s2_paper_window_overlap.safetensors"))
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_single_step_golden(name):
+    """From each window's noised latents and the network's answer to the step's end."""
+    said = tensors(golden_file(PART, f"s2_{name}.safetensors"))
+    index = golden_json(PART, "index.json")["checks"][f"s2_{name}"]
+    sigma, sigma_end = (index["params"][key] for key in ("sigma", "sigma_end"))
+    for k in range(len(index["windows"])):
+        begin, output, clean, end = (said[f"win{k}/{key}"] for key in ("x_sigma", "unet_out", "x0", "x_end"))
+        np.testing.assert_allclose(predicted_clean(begin, output, sigma), clean, rtol=2e-6, atol=3e-5)
+        np.testing.assert_allclose(step(begin, clean, sigma, sigma_end), end, rtol=2e-6, atol=3e-5)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_noise_onto_latents_golden(name):
+    """Where the variant begins at the latents that are known: the same normalisation, and no latents shared."""
+    index = golden_json(PART, "index.json")["checks"]
+    params, windows = index[f"s2_{name}"]["params"], index[f"s2_{name}"]["windows"]
+    said, whole = (tensors(golden_file(PART, f"s2_{which}.safetensors")) for which in (name, "paper_window_overlap"))
+    if params["norm"] != index["s2_paper_window_overlap"]["params"]["norm"]:
+        pytest.skip("its latents are not in the file")
     noise = tensors(golden_file(PART, "inputs.safetensors"))["noise_latents_frames"]
-    index = golden_json(PART, "index.json")["checks"]["s2_paper_window_overlap"]
-    sigma, sigma_end = (index["params"][name] for name in ("sigma", "sigma_end"))
-    start, end = index["windows"][0]
-    begin = noised(said["z0"][:, start:end], noise[:, start:end], sigma)
-    np.testing.assert_allclose(begin, said["win0/x_sigma"], atol=3e-5)
-    clean = predicted_clean(begin, said["win0/unet_out"], sigma)
-    np.testing.assert_allclose(clean, said["win0/x0"], atol=3e-5)
-    np.testing.assert_allclose(step(begin, clean, sigma, sigma_end), said["win0/x_end"], atol=3e-5)
+    for k, (start, end) in enumerate(windows[:1] if params.get("share") else windows):
+        begin = noised(whole["z0"][:, start:end], noise[:, start:end], params["sigma"])
+        np.testing.assert_allclose(begin, said[f"win{k}/x_sigma"], rtol=2e-6, atol=3e-5)
 
 
 def test_trailing_spacing_begins_at_the_last_step_of_training():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from golden import golden_json
+from golden import golden_file, golden_json, tensors
 
 from stereodiff_blender.engine.diffusion.depthcrafter.windows import (
     fade_in,
@@ -12,6 +12,7 @@ from stereodiff_blender.engine.diffusion.depthcrafter.windows import (
     merge,
     plan_windows,
     settled,
+    shares,
 )
 
 CASES = [(count, size, overlap) for count in (1, 2, 5, 12, 13, 110, 111, 200, 438) for size, overlap in
@@ -23,6 +24,35 @@ def test_windows_golden():
         for tail in ("short", "shift"):
             found = plan_windows(case["N"], case["W"], case["O"], tail)
             assert [list(window) for window in found] == case[tail], (case, tail)
+
+
+def put_together(parts, windows, count: int, kind: str) -> np.ndarray:
+    merged = np.full((count, *parts[0].shape[2:]), np.nan, np.float32)
+    for k, part in enumerate(parts):
+        merge(merged, windows, k, part[0], kind)
+    return merged
+
+
+@pytest.mark.parametrize("name", ["paper_window_overlap", "x0_single_window", "no_overlap_shift", "no_overlap_short",
+                                  "latent_sharing", "overlap_shift", "percentile_noconf", "sigma700", "sigma14p6"])
+def test_the_single_steps_merging_golden(name):
+    said = tensors(golden_file("depthcrafter", f"s2_{name}.safetensors"))
+    params = golden_json("depthcrafter", "index.json")["checks"][f"s2_{name}"]["params"]
+    count = said["latents"].shape[1]
+    windows = plan_windows(count, params["W"], params["O"], params.get("tail", "short"))
+    assert [list(window) for window in windows] == said["windows"].tolist()
+    parts = [said[f"win{k}/x_end"] for k in range(len(windows))]
+    merged = put_together(parts, windows, count, params.get("merge", "crossfade"))
+    np.testing.assert_allclose(merged, said["latents"][0], atol=3e-5)
+
+
+def test_the_originals_merging_golden():
+    said = tensors(golden_file("depthcrafter", "upstream_5step.safetensors"))
+    params = golden_json("depthcrafter", "index.json")["checks"]["upstream_5step"]["params"]
+    windows = plan_windows(params["n"], params["W"], params["O"], "short")
+    parts = [said[f"win{k}/step{params['steps'] - 1}/latents_out"] for k in range(len(windows))]
+    merged = put_together(parts, windows, params["n"], "crossfade")
+    np.testing.assert_allclose(merged, said["latents"][0], atol=3e-5)
 
 
 @pytest.mark.parametrize(("count", "size", "overlap"), CASES)
@@ -76,6 +106,19 @@ def test_settled_frames_never_change(count, size, overlap):
         np.testing.assert_array_equal(merged[:len(kept)], kept)
         kept = merged[:settled(windows, k, count)].copy()
     assert len(kept) == count
+
+
+@pytest.mark.parametrize(("count", "size", "overlap"), CASES)
+@pytest.mark.parametrize("kind", ["crossfade", "cut"])
+def test_shares_say_what_merging_does(count, size, overlap, kind):
+    windows, merged = plan_windows(count, size, overlap, "shift"), np.zeros(count)
+    levels = np.random.default_rng(3).standard_normal(len(windows))
+    for k, (start, end) in enumerate(windows):
+        merge(merged, windows, k, np.full(end - start, levels[k]), kind)
+    found = shares(windows, count, kind)
+    np.testing.assert_allclose(found @ levels, merged, atol=1e-12)
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    assert (found >= 0).all() and (kind == "crossfade" or set(np.unique(found)) <= {0.0, 1.0})
 
 
 def test_each_frame_has_the_first_window_that_holds_it():

@@ -7,12 +7,11 @@ steps that one pair would leave at their borders.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .windows import Window, fade_in, first_window_of
+from .windows import Window, first_window_of, shares
 
 MODES = ("auto", "huber_clip", "lstsq_clip", "lstsq_window", "lstsq_frame", "denorm")
 DEGENERATE = 1e-12
@@ -22,18 +21,22 @@ MAX_STEP = 0.01
 LEAST_DISPARITY = 1e-9
 
 Pair = tuple[float, float]
-Fit = Callable[[np.ndarray, np.ndarray, np.ndarray], Pair | None]
 
 
 @dataclass(frozen=True)
 class Samples:
     """The same pixels in both stages, (N,) each: their frame (0-based, rising), relative disparity after stage 2,
-    disparity after stage 1, and weight >= 0."""
+    disparity after stage 1, and weight >= 0. Where the weight is 0 the disparities may be anything."""
 
     frame: np.ndarray
     refined: np.ndarray
     stereo: np.ndarray
     weight: np.ndarray
+
+    def counting(self) -> Samples:
+        """Those with a weight."""
+        counts = self.weight > 0
+        return Samples(self.frame[counts], self.refined[counts], self.stereo[counts], self.weight[counts])
 
     def within(self, start: int, end: int) -> Samples:
         part = slice(*np.searchsorted(self.frame, (start, end)))
@@ -84,26 +87,30 @@ def fit_affine_huber(refined: np.ndarray, stereo: np.ndarray, weight: np.ndarray
     return pair
 
 
-def align(samples: Samples, windows: Sequence[Window], count: int, mode: str, low_high: Pair) -> Alignment:
+def align(samples: Samples, windows: tuple[Window, ...], count: int, mode: str, low_high: Pair,
+          merged: str = "crossfade") -> Alignment:
     """The scale and shift of every frame.
 
     windows: of the clip of `count` frames. mode: one of MODES; "auto" fits the clip robustly, and each window by itself
-    if a border step exceeds MAX_STEP. low_high: the normalisation that is undone where nothing can be fitted.
+    if a border step exceeds MAX_STEP. low_high: the normalisation that is undone where nothing can be fitted. merged:
+    how the windows were put together, as windows.merge has it.
     """
-    inverse = (low_high[1] - low_high[0], low_high[0])
+    samples, inverse = samples.counting(), (low_high[1] - low_high[0], low_high[0])
     if mode == "denorm":
         return _with_residual(_everywhere(inverse, count, "inverse"), samples)
     if mode == "lstsq_frame":
         return _with_residual(_per_frame(samples, count, inverse), samples)
     if mode == "lstsq_window":
-        pairs = _per_window(samples, windows, fit_affine, inverse)
-        owner = first_window_of(windows, count)
-        return _with_residual(Alignment(*pairs[owner].T, "windows", 0.0), samples)
+        parts = [samples.within(*window) for window in windows]
+        pairs = np.array([fit_affine(part.refined, part.stereo, part.weight) or inverse for part in parts])
+        return _with_residual(Alignment(*pairs[first_window_of(windows, count)].T, "windows", 0.0), samples)
     pair = (fit_affine if mode == "lstsq_clip" else fit_affine_huber)(samples.refined, samples.stereo, samples.weight)
     if pair is None:
         return _with_residual(_everywhere(inverse, count, "inverse"), samples)
     whole = _everywhere(pair, count, "clip")
-    return _with_residual(_judged(whole, samples, windows, count, pair) if mode == "auto" else whole, samples)
+    if mode == "auto" and len(windows) > 1:
+        whole = _judged(whole, samples, windows, shares(windows, count, merged), pair)
+    return _with_residual(whole, samples)
 
 
 def _everywhere(pair: Pair, count: int, mode: str) -> Alignment:
@@ -117,57 +124,49 @@ def _per_frame(samples: Samples, count: int, otherwise: Pair) -> Alignment:
     return Alignment(*np.array(pairs).T, "frames", 0.0)
 
 
-def _per_window(samples: Samples, windows: Sequence[Window], fit: Fit, otherwise: Pair) -> np.ndarray:
-    """(K,2) scale and shift of each window."""
-    parts = [samples.within(*window) for window in windows]
-    return np.array([fit(part.refined, part.stereo, part.weight) or otherwise for part in parts])
-
-
 def _with_residual(alignment: Alignment, samples: Samples) -> Alignment:
-    counts = samples.weight > 0
-    if not counts.any():
+    if not len(samples.frame):
         return replace(alignment, residual=float("nan"))
-    frame, stereo = samples.frame[counts], samples.stereo[counts]
-    fitted = alignment.scale[frame] * samples.refined[counts] + alignment.shift[frame]
-    return replace(alignment, residual=float(np.median(np.abs(fitted - stereo) / stereo)))
+    fitted = alignment.scale[samples.frame] * samples.refined + alignment.shift[samples.frame]
+    return replace(alignment, residual=float(np.median(np.abs(fitted - samples.stereo) / samples.stereo)))
 
 
 # --- One pair, or one for each window ---------------------------------------------------------------------------
 
-def _judged(whole: Alignment, samples: Samples, windows: Sequence[Window], count: int, pair: Pair) -> Alignment:
-    """The alignment of the clip with its border steps measured, or that of the windows if those are too large."""
-    if len(windows) == 1:
-        return whole
-    pairs = _per_window(samples, windows, fit_affine_huber, pair)
-    measured = replace(whole, border_steps=border_steps(samples, windows, count, pair),
+def _judged(whole: Alignment, samples: Samples, windows: tuple[Window, ...], share: np.ndarray,
+            pair: Pair) -> Alignment:
+    """The alignment of the clip with its border steps measured, or that of the windows if those are too large.
+
+    share: (T,K). A frame takes its windows' pairs by the shares its latents have of them, so that the pairs change
+    where, and only where, the picture does.
+    """
+    pairs = _per_window(samples, windows, share, pair)
+    measured = replace(whole, border_steps=border_steps(samples, share, pair),
                        window_spread=float(np.abs(np.log(pairs[:, 0] / pair[0])).max()))
     if max(measured.border_steps) <= MAX_STEP:
         return measured
-    scale, shift = _blended(pairs, windows, count).T
+    scale, shift = (share @ pairs).T
     return replace(measured, scale=scale, shift=shift, mode="windows")
 
 
-def _blended(pairs: np.ndarray, windows: Sequence[Window], count: int) -> np.ndarray:
-    """(T,2): each frame's pair, linear from one window's to the next one's over the frames they share."""
-    per_frame = pairs[first_window_of(windows, count)]
-    for k, (before, after) in enumerate(zip(windows, windows[1:], strict=False)):
-        shared = slice(after.start, before.end)
-        weight = fade_in(max(before.end - after.start, 0))[:, None]
-        per_frame[shared] = (1.0 - weight) * pairs[k] + weight * pairs[k + 1]
-    return per_frame
+def _per_window(samples: Samples, windows: tuple[Window, ...], share: np.ndarray, otherwise: Pair) -> np.ndarray:
+    """(K,2) scale and shift of each window, where a frame counts by as much of it as comes from that window."""
+    parts = [samples.within(*window) for window in windows]
+    return np.array([fit_affine_huber(part.refined, part.stereo, part.weight * share[part.frame, k]) or otherwise
+                     for k, part in enumerate(parts)])
 
 
-def border_steps(samples: Samples, windows: Sequence[Window], count: int, pair: Pair) -> tuple[float, ...]:
-    """|step of ln disparity| across each border of windows, beyond what stage 1 does there.
+def border_steps(samples: Samples, share: np.ndarray, pair: Pair) -> tuple[float, ...]:
+    """|step of ln disparity| from each window to the next, beyond what stage 1 does there.
 
-    What is compared is each frame's median of ln(refined / stereo) where samples count, over all frames that only the
-    one or the other window holds: what moves in the picture is in both stages, and goes out. Stage 1's own flicker is
-    averaged away, and as much of the difference as it can still explain, two standard errors, is not counted.
+    share: (T,K), of each window in each frame. What is compared is each frame's median of ln(refined / stereo) where
+    samples count, over all frames that come for the most part from the one or the other window: what moves in the
+    picture is in both stages, and goes out. Stage 1's own flicker is averaged away, and as much of the difference as
+    it can still explain, two standard errors, is not counted.
     """
-    ratio = _median_log_ratio(samples, count, pair)
-    return tuple(_step_between(ratio[before.start:min(after.start, before.end)],
-                               ratio[max(before.end, after.start):after.end])
-                 for before, after in zip(windows, windows[1:], strict=False))
+    ratio = _median_log_ratio(samples, len(share), pair)
+    held = [ratio[mostly] for mostly in (share > 0.5).T]
+    return tuple(_step_between(before, after) for before, after in zip(held, held[1:], strict=False))
 
 
 def _median_log_ratio(samples: Samples, count: int, pair: Pair) -> np.ndarray:

@@ -55,7 +55,7 @@ class MemoryPlan:
 
 def plan_memory(free_bytes: int | None, *, plate: tuple[int, int], frames: int, max_side_px: int, window: int,
                 overlap: int, decode_chunk: int, weights_bytes: Mapping[str, int]) -> MemoryPlan:
-    """The best that fits: everything as asked for, else networks that take turns and smaller chunks, then shorter
+    """The best that fits: everything as asked for, else networks that take turns, then smaller chunks, then shorter
     windows, and only then a smaller raster.
 
     free_bytes: of the device; None where memory is the computer's own, and nothing is reduced. plate: (h, w).
@@ -66,11 +66,10 @@ def plan_memory(free_bytes: int | None, *, plate: tuple[int, int], frames: int, 
     if free_bytes is None:
         return wanted
     for plan in _plans(wanted):
-        fitting = _with_chunks(plan, USABLE_SHARE * free_bytes, weights_bytes)
-        if fitting is not None:
-            return fitting
-    least = needed_bytes(replace(plan, encode_chunk=1, decode_chunk=1), weights_bytes)
-    raise StereoDiffError("out_of_memory", f"DepthCrafter needs {least / USABLE_SHARE / GIB:.1f} GB of free graphics "
+        needed = needed_bytes(plan, weights_bytes)
+        if needed <= USABLE_SHARE * free_bytes:
+            return replace(plan, needed_bytes=needed)
+    raise StereoDiffError("out_of_memory", f"DepthCrafter needs {needed / USABLE_SHARE / GIB:.1f} GB of free graphics "
                                            f"memory at the least; there are {free_bytes / GIB:.1f} GB.")
 
 
@@ -96,30 +95,26 @@ def smaller_raster(plan: MemoryPlan) -> MemoryPlan | None:
 
 
 def _window(window: int, overlap: int, frames: int) -> tuple[int, int]:
-    """A window no longer than the clip, and an overlap of at most a quarter of a window that was shortened."""
+    """A window no longer than the clip, and an overlap that fits it."""
     if frames <= window:
         return frames, min(overlap, frames - 1)
     return window, overlap
 
 
 def _plans(wanted: MemoryPlan) -> Iterator[MemoryPlan]:
-    """Best first."""
+    """Best first. Networks that take turns cost a moment once; a smaller chunk decodes more halo for every frame."""
     raster: MemoryPlan | None = wanted
     while raster is not None:
         for window in (wanted.window, *(size for size in WINDOWS if size < wanted.window)):
             overlap = min(wanted.overlap, window // 4) if window < wanted.window else wanted.overlap
-            for offload in (False, True):
-                yield replace(raster, window=window, overlap=overlap, offload=offload)
+            for chunk in _halves(max(wanted.decode_chunk, wanted.encode_chunk)):
+                plan = replace(raster, window=window, overlap=overlap, decode_chunk=min(wanted.decode_chunk, chunk),
+                               encode_chunk=min(wanted.encode_chunk, chunk))
+                yield from (replace(plan, offload=offload) for offload in (False, True))
         raster = smaller_raster(raster)
 
 
-def _with_chunks(plan: MemoryPlan, budget: float, weights_bytes: Mapping[str, int]) -> MemoryPlan | None:
-    """The plan with the largest chunks that fit, or None."""
-    chunk = max(plan.decode_chunk, plan.encode_chunk)
+def _halves(chunk: int) -> Iterator[int]:
     while chunk >= 1:
-        tried = replace(plan, decode_chunk=min(plan.decode_chunk, chunk), encode_chunk=min(plan.encode_chunk, chunk))
-        needed = needed_bytes(tried, weights_bytes)
-        if needed <= budget:
-            return replace(tried, needed_bytes=needed)
+        yield chunk
         chunk //= 2
-    return None

@@ -50,6 +50,14 @@ def merge(merged, windows: tuple[Window, ...], k: int, new, kind: str) -> None:
     merged[start + shared:end] = new[shared:]
 
 
+def shares(windows: tuple[Window, ...], count: int, kind: str) -> np.ndarray:
+    """(T,K): how much of each frame comes from each window, once all are merged. Every row sums to 1."""
+    merged = np.zeros((count, len(windows)))
+    for k, (start, end) in enumerate(windows):
+        merge(merged, windows, k, np.tile(np.eye(len(windows))[k], (end - start, 1)), kind)
+    return merged
+
+
 def settled(windows: tuple[Window, ...], k: int, count: int) -> int:
     """Frames below it are final once windows 0 to k are merged."""
     return windows[k + 1].start if k + 1 < len(windows) else count

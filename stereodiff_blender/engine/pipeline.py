@@ -122,7 +122,8 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     elif settings.refine == "depthcrafter":
         diffused = _diffuse(scene, stereo, networks, shot)  # brings itself back into the gauge
         refined_depth, refinement = diffused.depth, diffused.refinement
-        gauge_residual = None if diffused.alignment is None else diffused.alignment.residual
+        if diffused.alignment is not None and np.isfinite(diffused.alignment.residual):
+            gauge_residual = diffused.alignment.residual
 
     # 6. How far all this can be trusted.
     trust = quality.assess(stereo.cameras, stereo.depth, refined_depth, stereo.confidence, stereo.motion_mask,

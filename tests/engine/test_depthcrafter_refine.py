@@ -196,6 +196,12 @@ def test_depth_is_whole_and_in_stage_1s_scale(clip, networks):
     assert result.alignment.residual >= 0
 
 
+def test_without_confidence_anywhere_it_still_ends(clip, networks):
+    frames, depth, confidence, motion = clip
+    result = refine((frames, depth, 0 * confidence, motion), networks, SMALL)
+    assert np.isfinite(result.depth).all() and result.refinement.alignment == "inverse"
+
+
 def test_same_bytes_twice(clip, networks):
     assert refine(clip, networks, SMALL).depth.tobytes() == refine(clip, networks, SMALL).depth.tobytes()
 

@@ -97,7 +97,8 @@ def _refine(frames, depth, confidence, motion_mask, networks: DepthCrafterNetwor
     _note_retries(networks, report)
 
     # 4. Into stage 1's scale, and onto the plate.
-    alignment = align(sample_pairs(plate, relative), windows, count, options.align, (span.low, span.high))
+    alignment = align(sample_pairs(plate, relative), windows, count, options.align, (span.low, span.high),
+                      options.merge)
     warn_if_apart(alignment, report)
     refined = scratch.allocate("diffusion_depth", depth.shape, np.float32)
     for index in range(count):

@@ -348,8 +348,9 @@ def check(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
-    if options.monst3r:
-        command = [worker_environment(TEST_WORKER), TESTS / "bench_monst3r.py", "--run", "--device", options.device]
+    if options.network:
+        script = TESTS / f"bench_{options.network}.py"
+        command = [worker_environment(TEST_WORKER), script, "--run", "--device", options.device]
         return subprocess.call(command, env=environ_for_worker())
     worker = worker_environment(STANDARD_WORKER)
     command = [worker, TESTS / "bench.py", SAMPLE / "clip.mp4", options.out.resolve()]
@@ -395,9 +396,13 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, metavar="DIR", default=Path("bench_out"), help="default: ./bench_out")
     command.add_argument("--lengths", type=int, nargs="+", metavar="N", default=[],
                          help="play the clip to and fro to these lengths, and tell what a frame more costs")
-    command.add_argument("--monst3r", action="store_true", help="instead, operations and time of the full-size MonST3R "
-                         "network with random weights: each frame encoded once, against pair by pair")
-    command.add_argument("--device", default="cpu", help="for --monst3r: cpu or cuda (cpu)")
+    command.add_argument("--monst3r", dest="network", action="store_const", const="monst3r",
+                         help="instead, operations and time of the full-size MonST3R network with random weights: each "
+                         "frame encoded once, against pair by pair")
+    command.add_argument("--depthcrafter", dest="network", action="store_const", const="depthcrafter",
+                         help="instead, operations of the full-size DepthCrafter networks, and time with random "
+                         "weights (full size on a GPU, tiny on a processor): one step against five")
+    command.add_argument("--device", default="cpu", help="for these networks: cpu or cuda (cpu)")
     command.set_defaults(run=bench)
     return top
 

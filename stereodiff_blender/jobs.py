@@ -36,8 +36,10 @@ STARTUP_GRACE_S = 60.0
 LOG_TAIL_LINES = 20
 LOG_TAIL_BYTES = 8192
 WORKER_MODULE = "stereodiff_blender.engine"
-# A host's Python settings would send the worker's Python to the wrong library (the last one is macOS's venv launcher).
-HOST_ONLY_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__")
+# A host's Python settings would send the worker's Python to the wrong library ("__PYVENV..." is macOS's venv launcher),
+# and matplotlib's, which are for windows, would keep it from drawing without one.
+HOST_ONLY_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__", "MPLBACKEND",
+                       "MATPLOTLIBRC")
 
 
 # --- Create and start ------------------------------------------------------------------------------------------
@@ -135,7 +137,7 @@ class JobStatus:
     state: "waiting", "running", "finished", "failed" or "cancelled". stage: a key of contract.STAGE_LABELS or None.
     done, total: its units. fraction: 0..1 of the job's expected time; never falls. eta_s: None until a rate is known.
     code, message: why it failed. shots: if for a cut, the first and last clip frame of each shot. log_tail: the last
-    lines of worker.log of a failed job, else empty.
+    lines of worker.log of a failed job, else empty. note: what the worker last said of what it does.
     """
 
     state: str
@@ -150,6 +152,7 @@ class JobStatus:
     shots: tuple[tuple[int, int], ...] = ()
     warnings: tuple[ResultWarning, ...] = ()
     log_tail: str = ""
+    note: str = ""
 
     @property
     def has_ended(self) -> bool:
@@ -168,6 +171,7 @@ class Progress:
         self.done = self.total = 0
         self.fraction = 0.0
         self.warnings: tuple[ResultWarning, ...] = ()
+        self.note = ""
         self.failure: tuple[str, str, tuple[tuple[int, int], ...]] | None = None
         self.is_finished = False
 
@@ -179,6 +183,8 @@ class Progress:
         elif event.kind in ("stage", "progress"):
             self.stage, self.done, self.total = event.stage, event.done or 0, event.total or 0
             self.fraction = max(self.fraction, self._planned_fraction())
+        elif event.kind == "note":
+            self.note = event.message or ""
         elif event.kind == "warning":
             self.warnings += (ResultWarning(event.code or "", event.message or ""),)
         elif event.kind == "failed":
@@ -303,7 +309,7 @@ class FollowedJob:
             now_s = progress.last_s
         eta_s = progress.eta_s(now_s) if state == "running" else None
         return JobStatus(state, progress.stage, progress.done, progress.total, progress.fraction,
-                         progress.elapsed_s(now_s), eta_s, warnings=progress.warnings, **more)
+                         progress.elapsed_s(now_s), eta_s, warnings=progress.warnings, note=progress.note, **more)
 
     # -- reading --
 

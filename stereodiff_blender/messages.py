@@ -75,14 +75,11 @@ ERRORS = {
         "Install the engine again in the preferences."),
     "torch_missing": Explanation(
         "This choice needs PyTorch, which the engine's installation does not have.",
-        "Install the engine for High quality and MonST3R in the preferences, or choose the Standard preset and "
-        "Geometric."),
+        "Install the engine for High quality and learned engines in the preferences, or choose the Standard preset, "
+        "Geometric and Guided."),
     "device_unavailable": Explanation(
         "The chosen graphics device is not available.",
         "Choose Auto or CPU as device, or update the graphics driver."),
-    "engine_unavailable": Explanation(
-        "The chosen engine is not part of this version.",
-        "Choose Geometric for stereo and Guided for refinement."),
     "camera_unsolved": Explanation(
         "The camera's movement could not be found.",
         "Choose frames with more visible texture and less motion blur, or enter the lens and its sensor width."),
@@ -212,6 +209,9 @@ WARNINGS = {
     "flickering_light": Explanation(
         "The light flickers.",
         "It was evened out for the solve. Flicker that runs through the picture in bands has to be removed before."),
+    "refinement_apart": Explanation(
+        "The refined depth does not agree with the solve.",
+        "Choose Guided, or a lower noise level; if any clip fails so, download the weights again."),
     "matte_empty": Explanation(
         "The matte marks nothing in the frames that were solved.",
         "Look whether the right mask or footage is chosen, and whether it needs Invert."),

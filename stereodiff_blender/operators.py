@@ -280,7 +280,7 @@ class STEREODIFF_OT_install_runtime(bpy.types.Operator):
 
     extent: bpy.props.EnumProperty(name="Extent", items=(
         ("standard", "Standard", "What the Draft and Standard presets need"),
-        ("high", "High", "That and PyTorch, for the High preset and MonST3R"),
+        ("high", "High", "That and PyTorch, for the High preset, MonST3R and DepthCrafter"),
     ))
     wait: bpy.props.BoolProperty(name="Wait", description=WAIT_DESCRIPTION, options={"SKIP_SAVE"})
 

@@ -17,6 +17,7 @@ STATE_ICONS = {"waiting": "TIME", "running": "PLAY", "finished": "CHECKMARK", "f
 CHARACTER_WIDTH_PX = 6.4
 FRAME_PX = 45
 ICON_PX = 24
+LEARNED_ENGINES = ("monst3r", "depthcrafter")
 
 
 # --- Words -----------------------------------------------------------------------------------------------------
@@ -51,11 +52,20 @@ def quality_lines(outcome: session.Outcome) -> list[tuple[str, str]]:
         ("Flicker", quality.flicker_before, lambda: _flicker_text(quality)),
     )
     lines += [(name, text()) for name, value, text in optional if value is not None]
+    if outcome.refinement is not None:
+        lines.append(("Scale", _scale_text(outcome)))
     return lines + [("Weights", _weights_text(used)) for used in outcome.weights]
 
 
 def _weights_text(used: WeightsUsed) -> str:
-    return used.name if used.commercial_use else f"{used.name}: no commercial use ({used.licence})"
+    return used.name if used.commercial_use else f"no commercial use: {used.name}"
+
+
+def _scale_text(outcome: session.Outcome) -> str:
+    """How stage 2 was brought back to the solve's scale, and what remains between the two."""
+    residual = outcome.quality.gauge_residual
+    fitted = {"clip": "one fit for the clip", "windows": "a fit for each window", "inverse": "not fitted"}
+    return fitted[outcome.refinement.alignment] + (f", {residual:.1%} apart" if residual is not None else "")
 
 
 def _error_text(quality: Quality) -> str:
@@ -124,6 +134,8 @@ def draw_running(layout, context, status: session.Status) -> None:
         row.label(text=view.clip_name, icon="RENDER_ANIMATION")
         row.operator("stereodiff.cancel", text="", icon="X", emboss=False).job_id = view.job_id
         box.progress(text=progress_text(view.status), factor=view.status.fraction, type="BAR")
+        if view.status.note:
+            draw_text(box, context, view.status.note, "PREFERENCES")
         for warning in view.status.warnings:
             draw_text(box, context, warning.message, "INFO")
     for waiting in status.waiting:
@@ -192,6 +204,21 @@ def draw_matte(layout, group) -> None:
         row.prop(group, "matte_invert")
 
 
+def draw_licence(layout, engine: str) -> None:
+    """Said at the moment of choice: the learned engines' weights are not for paid work."""
+    if engine in LEARNED_ENGINES:
+        layout.label(text="Weights: no commercial use", icon="ERROR")
+
+
+def draw_diffusion(layout, group) -> None:
+    layout.prop(group, "diffusion_preset")
+    layout.prop(group, "noise_schedule")
+    if group.noise_schedule == "free":
+        layout.prop(group, "noise_level")
+    layout.prop(group, "noise_ensemble")
+    layout.prop(group, "keep_static")
+
+
 class SolvePanel:
     """Footage, settings and the Solve button."""
 
@@ -237,10 +264,12 @@ class AdvancedPanel:
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.prop(group, "stereo", text="Depth")
-        if group.stereo == "monst3r":
-            layout.label(text="Weights: no commercial use", icon="ERROR")
+        draw_licence(layout, group.stereo)
         layout.prop(group, "refine_cameras")
         layout.prop(group, "refine", text="Refinement")
+        draw_licence(layout, group.refine)
+        if group.refine == "depthcrafter":
+            draw_diffusion(layout.column(align=True), group)
         layout.prop(group, "max_side_px")
         layout.prop(group, "exposure_ev")
         layout.prop(group, "import_when_finished", text="Import at End")

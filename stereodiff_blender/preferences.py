@@ -75,7 +75,7 @@ def _draw_engine(layout, status: session.Status) -> None:
         layout.label(text="To install it, allow Online Access in Preferences, System, Network.", icon="INTERNET")
     layout.operator("stereodiff.install_runtime", icon="IMPORT").extent = "standard"
     layout.operator("stereodiff.install_runtime", icon="IMPORT",
-                    text="Install Engine for High Quality and MonST3R (PyTorch, several GB)").extent = "high"
+                    text="Install Engine for High Quality and Learned Engines (PyTorch, several GB)").extent = "high"
 
 
 def current() -> STEREODIFF_AP_preferences:

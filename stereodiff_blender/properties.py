@@ -10,7 +10,7 @@ import bpy
 
 from . import clip as clips
 from . import preferences
-from .engine.contract import Settings
+from .engine.contract import MAX_ENSEMBLE, NOISE_LEVELS, PAPER_NOISE_LEVEL, DiffusionSettings, Settings
 
 STEREO_ITEMS = (
     ("geometric", "Geometric", "Solves the camera from tracked points and measures depth from several views. "
@@ -20,7 +20,24 @@ STEREO_ITEMS = (
 )
 REFINE_ITEMS = (
     ("guided", "Guided", "Removes flicker over time, forward and backward, and keeps edges"),
+    ("depthcrafter", "DepthCrafter", "One denoising step of a video diffusion network, kept in the scale of the "
+                                     "solve. Needs its weights, which are not for commercial work, PyTorch and a "
+                                     "graphics card"),
     ("none", "None", "Leaves depth as it was measured"),
+)
+DIFFUSION_PRESET_ITEMS = (
+    ("standard", "Standard", "The paper's step, with outliers in depth, short last windows and seams of decoding "
+                             "taken care of"),
+    ("paper", "Paper", "Exactly what the paper ran: 110 frames a window, 25 of them shared, one range from the nearest "
+                       "to the farthest point of the clip"),
+    ("fast", "Fast", "Windows share no frames, and 640 pixels at most: quicker, but each window's border may show"),
+)
+SCHEDULE_ITEMS = (
+    ("karras", "Published", "Noise level 2.269, where the published scheduler has the paper's step. ZeroSNR changes "
+                            "nothing in this schedule"),
+    ("trailing", "Trailing", "Noise level 1.613: the plain schedule with trailing spacing, which the paper calls "
+                             "ZeroSNR. Keeps a little more of the solve and of its flicker"),
+    ("free", "Free", "A noise level of your own"),
 )
 QUALITY_ITEMS = (
     ("draft", "Draft", "A quick look: 480 pixels on the long side, to see whether the shot solves at all"),
@@ -76,6 +93,25 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
     refine: bpy.props.EnumProperty(
         name="Refinement", description="How depth is made steady over time", items=REFINE_ITEMS,
     )
+    diffusion_preset: bpy.props.EnumProperty(
+        name="Preset", description="How DepthCrafter goes through the clip", items=DIFFUSION_PRESET_ITEMS,
+    )
+    noise_schedule: bpy.props.EnumProperty(
+        name="Schedule", description="Where DepthCrafter's one step begins", items=SCHEDULE_ITEMS,
+    )
+    noise_level: bpy.props.FloatProperty(
+        name="Noise Level", description="Less keeps more of the solve and of its flicker; more is smoother and invents "
+                                        "more",
+        default=PAPER_NOISE_LEVEL, min=NOISE_LEVELS[0], max=NOISE_LEVELS[1], soft_min=0.5, soft_max=16.0, precision=3,
+    )
+    noise_ensemble: bpy.props.IntProperty(
+        name="Draws", description="How many draws of noise are averaged; each takes the network's time once more",
+        default=1, min=1, max=MAX_ENSEMBLE, soft_max=8,
+    )
+    keep_static: bpy.props.FloatProperty(
+        name="Keep Still", description="How far depth that was measured on still things is left as it is",
+        default=0.0, min=0.0, max=1.0, subtype="FACTOR",
+    )
     quality: bpy.props.EnumProperty(
         name="Quality", description="How much detail, and how long it takes", items=QUALITY_ITEMS, default="standard",
     )
@@ -124,6 +160,8 @@ def settings_from(scene: bpy.types.Scene) -> Settings:
         stereo=group.stereo, refine=group.refine, quality=group.quality, max_side_px=group.max_side_px,
         focal_mm=focal_mm, sensor_mm=sensor_mm, exposure_ev=group.exposure_ev, device=preferences.current().device,
         refine_cameras=group.refine_cameras,
+        diffusion=DiffusionSettings(group.diffusion_preset, group.noise_schedule, round(group.noise_level, 5),
+                                    group.noise_ensemble, round(group.keep_static, 4)),
     )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .engine.contract import StereoDiffError
 
-MODULES = ("numpy", "cv2", "imageio", "av", "OpenEXR")
+MODULES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "matplotlib")
 MARKER = "complete"
 VERIFY_TIMEOUT_S = 120
 HOST_ONLY_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV")

@@ -17,7 +17,7 @@ from pathlib import Path
 import bpy
 
 from . import job_list
-from .engine.contract import JobFolder, Quality, ResultWarning, StereoDiffError, WeightsUsed
+from .engine.contract import JobFolder, Quality, Refinement, ResultWarning, StereoDiffError, WeightsUsed
 from .installation import Installation, InstallationView, Problem, problem_from
 from .jobs import FollowedJob, JobStatus, start
 from .scene import import_result
@@ -38,6 +38,7 @@ class Outcome:
     quality: Quality
     warnings: tuple[ResultWarning, ...]
     weights: tuple[WeightsUsed, ...] = ()
+    refinement: Refinement | None = None
 
 
 @dataclass(frozen=True)
@@ -272,7 +273,7 @@ class Session:
             entry.import_problem = problem_from(error)
             return
         entry.outcome = Outcome(result.camera_kind, len(result.frames), result.quality, result.warnings,
-                                result.weights)
+                                result.weights, result.refinement)
 
     # -- files and undo --
 

@@ -28,10 +28,14 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from ..messages import explain
 from . import worker
 from .contract import (
+    DIFFUSION_PRESETS,
+    NOISE_SCHEDULES,
+    PAPER_NOISE_LEVEL,
     QUALITIES,
     REFINE_ENGINES,
     STAGE_LABELS,
     STEREO_ENGINES,
+    DiffusionSettings,
     Event,
     Job,
     JobFolder,
@@ -45,7 +49,8 @@ from .contract import (
 )
 from .frames import probe_clip, source_from_path
 
-PACKAGES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "torch", "safetensors", "PIL")
+PACKAGES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "matplotlib", "PIL", "torch", "safetensors", "diffusers",
+            "transformers")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,6 +92,17 @@ def _add_solve(solve: argparse.ArgumentParser) -> None:
     solve.add_argument("--invert-matte", action="store_true", help="black is what moves; needs --matte")
     solve.add_argument("--exposure-ev", type=float, default=0.0, metavar="EV", help="stops added to scene-linear EXR")
     solve.add_argument("--refine-cameras", action="store_true", help="adjust cameras to points tracked in the pictures")
+    solve.add_argument("--diffusion", choices=DIFFUSION_PRESETS, default="standard", help="preset of DepthCrafter "
+                       "(standard)")
+    solve.add_argument("--schedule", choices=NOISE_SCHEDULES, default="karras", help="where DepthCrafter's step begins "
+                       "(karras, as published)")
+    solve.add_argument("--noise-level", type=float, default=PAPER_NOISE_LEVEL, metavar="S", help="of --schedule free: "
+                       f"less keeps more of stage 1 ({PAPER_NOISE_LEVEL})")
+    solve.add_argument("--ensemble", type=int, default=1, metavar="N", help="draws of noise that DepthCrafter "
+                       "averages (1)")
+    solve.add_argument("--keep-static", type=float, default=0.0, metavar="W", help="0 to 1: how far DepthCrafter "
+                       "leaves still things as measured (0)")
+    solve.add_argument("--compile", action="store_true", help="compile DepthCrafter's network first")
     solve.add_argument("--models", type=Path, metavar="DIR", help="where the weights of learned engines are: a folder "
                        "for each, such as DIR/monst3r")
     solve.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
@@ -133,7 +149,9 @@ def _solve(options: argparse.Namespace) -> int:
 def _job_from(options: argparse.Namespace) -> Job:
     clip = source_from_path(options.clip)
     settings = Settings(options.stereo, options.refine, options.quality, options.max_side, options.focal_mm,
-                        options.sensor_mm, options.exposure_ev, options.device, options.seed, options.refine_cameras)
+                        options.sensor_mm, options.exposure_ev, options.device, options.seed, options.refine_cameras,
+                        DiffusionSettings(options.diffusion, options.schedule, options.noise_level, options.ensemble,
+                                          options.keep_static, options.compile))
     settings.validate()
     first, last = options.frames or (1, probe_clip(clip).frame_count)
     return Job(options.out.absolute().name, clip, first, last, settings, _matte_from(options),
@@ -197,7 +215,7 @@ class _ProgressLine:
             self._start_line(STAGE_LABELS[event.stage])
         elif event.kind == "progress" and self._is_terminal:
             sys.stderr.write(f"\r{STAGE_LABELS[event.stage]:<24} {event.done} of {event.total}")
-        elif event.kind == "warning":
+        elif event.kind in ("note", "warning"):
             self._start_line(f"Note: {event.message}")
         sys.stderr.flush()
 

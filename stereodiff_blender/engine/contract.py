@@ -36,11 +36,17 @@ from .errors import (  # noqa: F401 - said on both ends
     write_refusal,
 )
 from .settings import (  # noqa: F401 - said on both ends
+    DIFFUSION_PRESETS,
+    MAX_ENSEMBLE,
     MAX_SIDE_PX,
     MIN_SIDE_PX,
+    NOISE_LEVELS,
+    NOISE_SCHEDULES,
+    PAPER_NOISE_LEVEL,
     QUALITIES,
     REFINE_ENGINES,
     STEREO_ENGINES,
+    DiffusionSettings,
     Settings,
 )
 from .shapes import MatteDrawing, MatteLayer, MatteShapes, read_shapes, write_shapes  # noqa: F401 - said on both ends
@@ -51,7 +57,7 @@ ENGINE_VERSION = "0.1.0"
 
 MATTE_KINDS = ("pictures", "shapes")
 CAMERA_KINDS = ("moving", "rotation", "static")
-EVENT_KINDS = ("started", "stage", "progress", "warning", "failed", "finished")
+EVENT_KINDS = ("started", "stage", "progress", "note", "warning", "failed", "finished")
 MIN_FRAMES = 2
 
 
@@ -195,6 +201,31 @@ class Quality:
 
 
 @dataclass(frozen=True)
+class Refinement:
+    """How the diffusion network refined the clip.
+
+    width, height: its own raster. window, overlap: frames. noise_level, end_level: of the one step. precision: of the
+    network's numbers, such as "float16".
+    alignment: how it was brought back to stage 1's scale: "clip" (one scale and one shift), "windows" (one of each per
+    window, because the windows' borders asked for it) or "inverse" (none could be fitted: the normalisation undone).
+    border_step: largest relative step of depth at a border of windows that one scale and one shift left, above what
+    stage 1 does there; None with one window. seam_frames: clip frames at which a window begins, after the first.
+    """
+
+    width: int
+    height: int
+    window: int
+    overlap: int
+    noise_level: float
+    end_level: float
+    precision: str
+    alignment: str
+    border_step: float | None = None
+    seam_frames: tuple[int, ...] = ()
+    peak_device_mb: float | None = None
+
+
+@dataclass(frozen=True)
 class ResultWarning:
     """Something the artist should know about a finished solve; code is one of WARNING_CODES."""
 
@@ -218,6 +249,7 @@ class Result:
     width, height: the raster of every product. clip_width, clip_height, clip_pixel_aspect: the footage.
     camera_kind: "moving", or "rotation" / "static", for which depth cannot be measured and no depth is written.
     depth_range: nearest and farthest trusted depth over the clip; None without depth.
+    refinement: of the diffusion network; None if it did not run. plot: what stage 2 did to the flicker, as a picture.
     """
 
     job_id: str
@@ -239,6 +271,8 @@ class Result:
     points: str | None = None
     preview_image: str | None = None
     preview_movie: str | None = None
+    refinement: Refinement | None = None
+    plot: str | None = None
     timings_s: dict[str, float] = field(default_factory=dict)
     engine_version: str = ENGINE_VERSION
     schema_version: int = SCHEMA_VERSION
@@ -270,7 +304,8 @@ class Result:
 
     def _files(self) -> list[str]:
         per_frame = [path for f in self.frames for path in (f.depth, f.confidence, f.motion_mask)]
-        return [p for p in (*per_frame, self.points, self.preview_image, self.preview_movie) if p is not None]
+        of_the_clip = (self.points, self.preview_image, self.preview_movie, self.plot)
+        return [path for path in (*per_frame, *of_the_clip) if path is not None]
 
 
 def _invalid_result(message: str) -> StereoDiffError:
@@ -314,7 +349,7 @@ class Event:
     """One line of events.jsonl.
 
     started: pid, plan = ((stage, share of the expected time), ...) in order.   stage: stage, total units.
-    progress: stage, done, total.   warning, failed: code, message.   finished: nothing more.
+    progress: stage, done, total.   note: message.   warning, failed: code, message.   finished: nothing more.
     shots: of a failure for a cut, the first and last clip frame of each shot.
     time_s: seconds since the epoch.
     """
@@ -340,6 +375,7 @@ STAGE_LABELS = {
     "motion": "Finding what moves",
     "borders": "Settling borders",
     "edges": "Sharpening borders",
+    "encode": "Encoding frames",
     "refine": "Removing flicker",
     "write": "Writing results",
 }
@@ -362,6 +398,7 @@ class JobFolder:
         self.points_file = self.path / "points.ply"
         self.preview_image = self.path / "preview.png"
         self.preview_movie = self.path / "preview.mp4"
+        self.plot_file = self.path / "flicker.png"
 
     def product_file(self, product: str, frame: int) -> Path:
         """product: "depth", "confidence" or "motion_mask"; numbered by clip frame, four digits or more."""

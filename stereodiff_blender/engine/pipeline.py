@@ -8,11 +8,12 @@ from __future__ import annotations
 import importlib.util
 from collections import deque
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import quality
-from .contract import Quality, Settings, StereoDiffError
+from .contract import Quality, Refinement, Settings, StereoDiffError
 from .diffusion.guided import refine_guided
 from .flow import OpticalFlow, flows_in
 from .footage import inspect_footage
@@ -29,8 +30,9 @@ from .stereo.geometric.dense import measure_depth
 from .stereo.geometric.sources import select_sources
 from .stereo.refine import refine_cameras
 
-STEREO_HERE = ("geometric", "monst3r")
-REFINE_HERE = ("guided", "none")
+if TYPE_CHECKING:
+    from .diffusion.depthcrafter.refine import DiffusionResult
+
 FLOW_MEMORY_MB, NEAR_FLOW_MEMORY_MB = 600.0, 40.0
 NO_NETWORKS = Networks()
 GAUGE_STEP_PX = 4
@@ -41,13 +43,14 @@ MIN_GAUGE_SAMPLES = 100
 class Estimate:
     """What the method found out about a clip of T frames, in the conventions of contract.py.
 
-    cameras: the solve. quality: the trust report.
+    cameras: the solve. quality: the trust report. refinement: of the diffusion network, if it ran.
     stereo_depth, refined_depth, confidence, motion_mask: (T,H,W), in one gauge with the cameras; all None unless
     cameras.kind is "moving"; refined_depth also None if no refinement was asked for.
     """
 
     cameras: CameraSolution
     quality: Quality
+    refinement: Refinement | None = None
     stereo_depth: np.ndarray | None = None
     refined_depth: np.ndarray | None = None
     confidence: np.ndarray | None = None
@@ -67,8 +70,8 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     frames: (T,H,W,3) uint8 sRGB, in memory or memory-mapped. masks: (T,H,W) uint8 or None, 1 where the artist
     says that something moves; what is found to move is added. focal_px: known focal length in pixels of the raster.
     pixel_aspect: of the raster. first_frame: number of frames[0], for what is said to people. networks: the learned
-    ones that the settings ask for. Raises StereoDiffError, among others "engine_unavailable", "torch_missing",
-    "cut_in_range" and "camera_unsolved".
+    ones that the settings ask for. Raises StereoDiffError, among others "torch_missing", "cut_in_range" and
+    "camera_unsolved".
     """
     refuse_unavailable(settings)
     shot = _Shot(settings, pixel_aspect, focal_px, first_frame, scratch, report)
@@ -107,7 +110,7 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
             _refine_edges(scene, stereo, settings.device, report)
 
     # 4. No flicker.
-    refined_depth = gauge_residual = None
+    refined_depth = refinement = gauge_residual = None
     if settings.refine == "guided":
         # What moves is followed to the next two frames only: half resolution tells enough.
         near_flow = OpticalFlow(scene, capacity=flows_in(NEAR_FLOW_MEMORY_MB, *scene.shape[1:3]), quick=True)
@@ -116,11 +119,16 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
                                       scratch=scratch, report=report)  # (D,h,w)
         # 5. Back into the cameras' gauge.
         gauge_residual = fit_to_stereo(refined_depth, stereo)
+    elif settings.refine == "depthcrafter":
+        diffused = _diffuse(scene, stereo, networks, shot)  # brings itself back into the gauge
+        refined_depth, refinement = diffused.depth, diffused.refinement
+        if diffused.alignment is not None and np.isfinite(diffused.alignment.residual):
+            gauge_residual = diffused.alignment.residual
 
     # 6. How far all this can be trusted.
     trust = quality.assess(stereo.cameras, stereo.depth, refined_depth, stereo.confidence, stereo.motion_mask,
                            first_frame, gauge_residual)
-    return _shown(plate, cameras, trust, stereo, refined_depth, shot)
+    return replace(_shown(plate, cameras, trust, stereo, refined_depth, shot), refinement=refinement)
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,16 @@ def _match(plate: Plate, scene: np.ndarray, networks: Networks, shot: _Shot) -> 
                       scratch=shot.scratch, report=shot.report)
 
 
+def _diffuse(scene: np.ndarray, stereo: StereoResult, networks: Networks, shot: _Shot) -> DiffusionResult:
+    """The scene's depth by one step of the diffusion network. Loaded only here, because it brings torch with it."""
+    from .diffusion.depthcrafter.options import options_from
+    from .diffusion.depthcrafter.refine import refine_by_diffusion
+    networks.rest_matcher()
+    return refine_by_diffusion(scene, stereo.depth, stereo.confidence, stereo.motion_mask, networks.refiner,
+                               options_from(shot.settings), first_frame=shot.first_frame, scratch=shot.scratch,
+                               report=shot.report)
+
+
 def _shown(plate: Plate, cameras: CameraSolution, scene_trust: Quality, stereo: StereoResult,
            refined_depth: np.ndarray | None, shot: _Shot) -> Estimate:
     """What was found out about the scene's frames, as all frames of the clip show it."""
@@ -178,14 +196,8 @@ def _shown(plate: Plate, cameras: CameraSolution, scene_trust: Quality, stereo: 
 def refuse_unavailable(settings: Settings) -> None:
     """Turn down at the door what cannot be done here, before any work.
 
-    Raises StereoDiffError "engine_unavailable" or "torch_missing".
+    Raises StereoDiffError "torch_missing".
     """
-    if settings.stereo not in STEREO_HERE:
-        raise StereoDiffError("engine_unavailable", f"The {settings.stereo} engine is not part of this version; "
-                                                    "choose Geometric.")
-    if settings.refine not in REFINE_HERE:
-        raise StereoDiffError("engine_unavailable", f"The {settings.refine} engine is not part of this version; "
-                                                    "choose Guided.")
     if settings.quality == "high" and importlib.util.find_spec("torch") is None:
         raise StereoDiffError("torch_missing", "The High preset needs PyTorch.")
 

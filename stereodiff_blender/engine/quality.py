@@ -8,12 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from .contract import Quality
-from .geometry import invert_rigid, project
+from .static_points import OTHER_SURFACE, log_error, static_grid, world_points
 from .stereo import TRUSTED, CameraSolution
 
 FLICKER_STEP_PX = 6
-OTHER_SURFACE = 0.15
-"""A depth that differs from its neighbour in time by more, relatively, is another surface: an occlusion."""
 WHITE_NOISE_GAIN = np.sqrt(6.0)
 """A second difference of white noise has this many times its standard deviation: sqrt(1 + 4 + 1)."""
 MIN_SAMPLES = 50
@@ -72,9 +70,9 @@ def flicker(depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray, 
     """
     squares, samples = 0.0, 0
     for index in range(1, len(depth) - 1):
-        rows, cols = _static_grid(confidence[index], motion_mask[index])
-        points = _world_points(depth[index], rows, cols, camera_to_world[index], intrinsics[index])
-        before, after = (_log_error(depth[k], motion_mask[k], points, camera_to_world[k], intrinsics[k])
+        rows, cols = static_grid(confidence[index], motion_mask[index], FLICKER_STEP_PX)
+        points = world_points(depth[index], rows, cols, camera_to_world[index], intrinsics[index])
+        before, after = (log_error(depth[k], motion_mask[k], points, camera_to_world[k], intrinsics[k])
                          for k in (index - 1, index + 1))
         same_surface = np.maximum(np.abs(before), np.abs(after)) < OTHER_SURFACE
         second_difference = (before + after)[same_surface]
@@ -83,67 +81,3 @@ def flicker(depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray, 
     if samples < MIN_SAMPLES:
         return None
     return float(100.0 * np.sqrt(squares / samples) / WHITE_NOISE_GAIN)
-
-
-def band_energies(per_frame_error: np.ndarray, bands: int = 11) -> np.ndarray:
-    """Mean magnitude of a per-frame error in each of equal temporal bands, low to high: F0..F10 (paper, section 3.1).
-
-    per_frame_error: (T,). Its spectrum (non-negative frequencies) is cut into `bands` groups of as equal a size as
-    possible; each is brought back to time and averaged in magnitude. F0 holds the mean. Raises ValueError if T is
-    too short to fill every band.
-    """
-    spectrum = np.fft.rfft(np.asarray(per_frame_error, np.float64))
-    if len(spectrum) < bands:
-        raise ValueError(f"{bands} bands need at least {2 * bands - 2} frames, got {len(per_frame_error)}")
-    energies = []
-    for group in np.array_split(np.arange(len(spectrum)), bands):
-        only = np.zeros_like(spectrum)
-        only[group] = spectrum[group]
-        energies.append(np.abs(np.fft.irfft(only, len(per_frame_error))).mean())
-    return np.array(energies)
-
-
-def _static_grid(confidence: np.ndarray, motion_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns (n,) of the trusted static pixels of a coarse grid."""
-    start = FLICKER_STEP_PX // 2
-    grid = (slice(start, None, FLICKER_STEP_PX),) * 2
-    rows, cols = np.nonzero((confidence[grid] > TRUSTED) & (motion_mask[grid] == 0))
-    return rows * FLICKER_STEP_PX + start, cols * FLICKER_STEP_PX + start
-
-
-def _world_points(depth, rows, cols, camera_to_world, intrinsics) -> np.ndarray:
-    fx, fy, cx, cy = intrinsics
-    z = depth[rows, cols].astype(np.float64)
-    points = np.stack([(cols + 0.5 - cx) / fx * z, (rows + 0.5 - cy) / fy * z, z], axis=-1)
-    return points @ camera_to_world[:3, :3].T + camera_to_world[:3, 3]
-
-
-def _log_error(depth, motion_mask, points, camera_to_world, intrinsics) -> np.ndarray:
-    """ln(found / expected) z-depth of world points in one frame, (n,); infinite where it does not show them."""
-    pose = invert_rigid(camera_to_world)
-    local = points @ pose[:3, :3].T + pose[:3, 3]
-    error = np.full(len(points), np.inf)
-    front = local[:, 2] > 1e-6
-    found = _lookup(depth, motion_mask, project(local[front], intrinsics))
-    seen = found > 0
-    error[np.flatnonzero(front)[seen]] = np.log(found[seen] / local[front][seen, 2])
-    return error
-
-
-def _lookup(depth: np.ndarray, motion_mask: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Depth at (n,2) pixels, interpolated in disparity, in which a plane is linear; 0 where the picture does not tell:
-    outside, on something that moves, and between two surfaces, where the mean of both is neither."""
-    height, width = depth.shape
-    x, y = pixels[:, 0] - 0.5, pixels[:, 1] - 0.5
-    inside = (x >= 0) & (y >= 0) & (x < width - 1) & (y < height - 1)
-    col, row = np.floor(x[inside]).astype(int), np.floor(y[inside]).astype(int)
-    a, b = x[inside] - col, y[inside] - row
-    corners = [(row + down, col + right) for down in (0, 1) for right in (0, 1)]
-    weights = ((1 - b) * (1 - a), (1 - b) * a, b * (1 - a), b * a)
-    disparities = np.stack([1.0 / depth[corner].astype(np.float64) for corner in corners])
-    is_still = ~np.any([motion_mask[corner] > 0 for corner in corners], axis=0)
-    is_one_surface = disparities.max(axis=0) < disparities.min(axis=0) * (1 + OTHER_SURFACE)
-    found = np.zeros(len(pixels))
-    mean = sum(weight * disparity for weight, disparity in zip(weights, disparities, strict=True))
-    found[inside] = np.where(is_still & is_one_surface, 1.0 / mean, 0.0)
-    return found

@@ -15,5 +15,8 @@ class Report:
     def progress(self, done: int) -> None:
         """So many units of the current stage are done."""
 
+    def note(self, message: str) -> None:
+        """What is about to be done, one sentence in plain words; nothing is wrong."""
+
     def warn(self, code: str, message: str) -> None:
         """Something the artist should know; one sentence in plain words."""

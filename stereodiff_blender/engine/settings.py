@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import StereoDiffError
 
@@ -12,6 +12,49 @@ QUALITIES = ("draft", "standard", "high")
 MAX_SIDE_PX = {"draft": 480, "standard": 640, "high": 960}
 MAX_ENLARGEMENT = {"draft": 1.0, "standard": 1.0, "high": 2.0}
 MIN_SIDE_PX = 64
+DIFFUSION_PRESETS = ("standard", "paper", "fast")
+NOISE_SCHEDULES = ("karras", "trailing", "free")
+NOISE_LEVELS = (0.05, 700.0)
+PAPER_NOISE_LEVEL = 2.26912
+MAX_ENSEMBLE = 16
+
+
+@dataclass(frozen=True)
+class DiffusionSettings:
+    """How DepthCrafter refines; only refine = "depthcrafter" looks at it.
+
+    preset: "paper" is what the paper ran; "standard" the same step, with outliers, short last windows and the seams
+        of decoding taken care of; "fast" drops the overlap of windows and works at 640 pixels at most.
+    schedule: where the one step begins. "karras": where the published scheduler has it, noise level 2.269, which
+        ZeroSNR does not change. "trailing": where the plain schedule with trailing spacing, which the paper calls
+        ZeroSNR, has it, 1.613. "free": at noise_level.
+    noise_level: standard deviation of the noise against that of the latents, of schedule "free" only. Less keeps more
+        of stage 1 and of its flicker, more is smoother and invents more.
+    ensemble: how many draws of noise are averaged.
+    keep_static: 0..1, how far depth that stage 1 measured on still things is kept as it is.
+    compile: compile the network first. Takes minutes, for long clips only.
+    """
+
+    preset: str = "standard"
+    schedule: str = "karras"
+    noise_level: float = PAPER_NOISE_LEVEL
+    ensemble: int = 1
+    keep_static: float = 0.0
+    compile: bool = False
+
+    def validate(self) -> None:
+        """Raises StereoDiffError "settings_invalid" naming the first field that is out of range."""
+        for name, allowed in (("preset", DIFFUSION_PRESETS), ("schedule", NOISE_SCHEDULES)):
+            if getattr(self, name) not in allowed:
+                raise _invalid_setting(f"diffusion {name} must be one of {', '.join(allowed)}, got "
+                                       f"{getattr(self, name)!r}")
+        if not NOISE_LEVELS[0] <= self.noise_level <= NOISE_LEVELS[1]:
+            raise _invalid_setting(f"noise_level must be {NOISE_LEVELS[0]} to {NOISE_LEVELS[1]}, got "
+                                   f"{self.noise_level}")
+        if not 1 <= self.ensemble <= MAX_ENSEMBLE:
+            raise _invalid_setting(f"ensemble must be 1 to {MAX_ENSEMBLE}, got {self.ensemble}")
+        if not 0.0 <= self.keep_static <= 1.0:
+            raise _invalid_setting(f"keep_static must be 0 to 1, got {self.keep_static}")
 
 
 @dataclass(frozen=True)
@@ -22,6 +65,7 @@ class Settings:
         clip is enlarged up to it by MAX_ENLARGEMENT at most: matched between its pixels, borders come out sharper.
     focal_mm, sensor_mm: the known lens and sensor width; both or neither.
     exposure_ev: stops added to scene-linear footage (EXR) before it is exposed to display.
+    diffusion: how DepthCrafter refines.
     refine_cameras: after stage 1, adjust cameras, lens and depth to points tracked in the still parts.
     device: "auto", "cpu", "cuda", "cuda:N" or "mps"; only learned stages and the "high" preset use it.
     seed: of every random draw.
@@ -37,6 +81,7 @@ class Settings:
     device: str = "auto"
     seed: int = 0
     refine_cameras: bool = False
+    diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
 
     def validate(self) -> None:
         """Raises StereoDiffError "settings_invalid" naming the first field that is out of range."""
@@ -55,6 +100,7 @@ class Settings:
         kind, _, number = self.device.partition(":")
         if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
             raise _invalid_setting(f"device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
+        self.diffusion.validate()
 
     @property
     def working_side_px(self) -> int:

@@ -50,13 +50,19 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A model as vendor/models describes it. files: alternatives, the preferred one first."""
+    """A model as vendor/models describes it.
+
+    files: alternatives, the preferred one first; with needs_all, parts that belong together. revision: of the
+    repository that they are known from, "" if any will do.
+    """
 
     name: str
     repository: str
     licence: str
     commercial_use: bool
     files: tuple[ModelFile, ...]
+    needs_all: bool = False
+    revision: str = ""
 
     def used(self) -> WeightsUsed:
         """What a result says of the weights it was made with."""
@@ -114,22 +120,23 @@ def check_shapes(module: nn.Module, sources: Mapping[str, str], shapes: Mapping[
                                               for name, source in sources.items() if shapes[source] != wanted[name]])
 
 
-def load_strictly(module: nn.Module, weights: WeightsFile, sources: Mapping[str, str]) -> None:
-    """Give every parameter of a module its tensor, as float32, in place of what it has (which may be on "meta").
+def load_strictly(module: nn.Module, weights: WeightsFile, sources: Mapping[str, str],
+                  dtype: torch.dtype = torch.float32) -> None:
+    """Give every parameter of a module its tensor, as dtype, in place of what it has (which may be on "meta").
 
     sources: the name in the file of every parameter. Raises StereoDiffError "weights_wrong_model", as check_shapes.
     """
     check_shapes(module, sources, weights.shapes, weights.path)
-    tensors = {name: _as_float32(weights, source) for name, source in sources.items()}
+    tensors = {name: _as_dtype(weights, source, dtype) for name, source in sources.items()}
     module.load_state_dict(tensors, strict=True, assign=True)
     module.requires_grad_(False)
 
 
-def _as_float32(weights: WeightsFile, name: str) -> torch.Tensor:
+def _as_dtype(weights: WeightsFile, name: str, dtype: torch.dtype) -> torch.Tensor:
     tensor = weights.tensor(name)
     if not tensor.is_floating_point():
         refuse_if_any(weights.path, "has whole numbers in", [name])
-    return tensor.float()
+    return tensor.to(dtype)
 
 
 def refuse_if_any(path: Path, fault: str, names: list[str]) -> None:

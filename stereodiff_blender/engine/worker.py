@@ -42,6 +42,7 @@ from .networks import load_networks, refuse_missing
 from .pipeline import Estimate, estimate_depth, refuse_unavailable
 from .report import Report
 from .scratch import DiskScratch
+from .spectrum import mean_disparities, static_spectrum
 
 EVENTS_PER_SECOND = 5.0
 DEPTH_PRODUCTS = ("depth", "confidence", "motion_mask")
@@ -62,8 +63,11 @@ PLANS = {
 MONST3R_PLAN = (("read", 0.01), ("match", 0.80), ("solve", 0.04), ("motion", 0.08), ("refine", 0.05), ("write", 0.02))
 MONST3R_REFINED_PLAN = (*MONST3R_PLAN[:4], ("track", 0.03), *MONST3R_PLAN[4:])
 
+# In place of the weight-free refinement; on a GPU, after either stage 1.
+REFINE_PLANS = {"none": (), "depthcrafter": (("encode", 0.10), ("refine", 0.25))}
+
 # What one pixel of one frame takes on disk. Scratch: 3 bytes of picture, 1 of a matte, 19 of measuring depth, 12 of
-# refining it. Products, measured: floats that compress to about half, and the preview.
+# refining it, by either way. Products, measured: floats that compress to about half, and the preview.
 SCRATCH_BYTES_PER_PIXEL = 35
 PRODUCT_BYTES_PER_PIXEL = 8
 
@@ -116,7 +120,10 @@ def plan_of(settings: Settings) -> tuple[tuple[str, float], ...]:
     plan = PLANS[settings.quality]
     if settings.stereo == "monst3r":
         plan = MONST3R_REFINED_PLAN if settings.refine_cameras else MONST3R_PLAN
-    return tuple((stage, share) for stage, share in plan if not (stage == "refine" and settings.refine == "none"))
+    stages = []
+    for entry in plan:
+        stages += REFINE_PLANS.get(settings.refine, (entry,)) if entry[0] == "refine" else (entry,)
+    return tuple(stages)
 
 
 # --- The job, step by step -------------------------------------------------------------------------------------
@@ -139,7 +146,7 @@ def _solve(job: Job, folder: JobFolder, report: EventReport) -> Result:
 def examine(job: Job) -> tuple[ClipInfo, Raster]:
     """Look at everything that can be refused before any work: settings, clip, frame range, size, a matte's footage.
 
-    Raises StereoDiffError "engine_unavailable", "torch_missing", "clip_...", "frame_range_invalid", "matte_..." and
+    Raises StereoDiffError "torch_missing", "weights_missing", "clip_...", "frame_range_invalid", "matte_..." and
     the like.
     """
     job.validate()
@@ -208,7 +215,21 @@ def _write_products(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster,
     middle = len(numbers) // 2
     products.write_preview_image(folder.preview_image, frames[middle], estimate.depth[middle] if has_depth else None)
     products.write_preview_movie(folder.preview_movie, frames, estimate.depth, info.fps)
+    if estimate.refined_depth is not None:
+        _write_plot(job, folder, estimate)
     return _result(job, folder, info, raster, estimate, report)
+
+
+def _write_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
+    """What stage 2 did to the flicker. Loaded only here, because drawing takes a second to load."""
+    from .plots import write_refinement_plot
+    cameras = estimate.cameras
+    found = static_spectrum(estimate.stereo_depth, estimate.refined_depth, estimate.confidence, estimate.motion_mask,
+                            cameras.camera_to_world, cameras.intrinsics)
+    stereo_mean, refined_mean = mean_disparities(estimate.stereo_depth, estimate.refined_depth)
+    write_refinement_plot(folder.plot_file, spectrum=found, stereo_disparity=stereo_mean,
+                          refined_disparity=refined_mean, first_frame=job.first_frame,
+                          seams=estimate.refinement.seam_frames if estimate.refinement else ())
 
 
 def point_colours(frames: np.ndarray, cameras) -> np.ndarray:
@@ -238,6 +259,7 @@ def _result(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster, estimat
         warnings=report.warnings, points=_relative_if_there(folder, folder.points_file),
         preview_image=_relative_if_there(folder, folder.preview_image),
         preview_movie=_relative_if_there(folder, folder.preview_movie),
+        refinement=estimate.refinement, plot=_relative_if_there(folder, folder.plot_file),
         timings_s=report.timings_s(), engine_version=ENGINE_VERSION)
 
 
@@ -289,7 +311,7 @@ def discard_products(folder: JobFolder) -> None:
     """Remove everything a solve writes except job.json, events and log."""
     for name in DEPTH_PRODUCTS:
         shutil.rmtree(folder.path / name, ignore_errors=True)
-    for path in (folder.points_file, folder.preview_image, folder.preview_movie, folder.result_file,
+    for path in (folder.points_file, folder.preview_image, folder.preview_movie, folder.plot_file, folder.result_file,
                  folder.result_file.with_name(folder.result_file.name + ".tmp")):
         path.unlink(missing_ok=True)
 
@@ -365,6 +387,9 @@ class EventReport(Report):
             return
         self._last_progress_s = now
         self._write("progress", stage=self._stage, done=int(done), total=self._total)
+
+    def note(self, message: str) -> None:
+        self._write("note", message=message)
 
     def warn(self, code: str, message: str) -> None:
         if code not in WARNING_CODES:

@@ -52,12 +52,21 @@ def test_weights_and_what_refining_changed_in_words(panels, contract):
     quality = contract.Quality(solved_share=1.0, reprojection_mean_px=0.21, reprojection_before_px=3.456)
     lines = panels.quality_lines(panels.session.Outcome("moving", 2, quality, (), weights))
     assert ("Error", "0.21 px; 3.46 before it was refined") in lines
-    assert lines[-2:] == [("Weights", "MonST3R: no commercial use (CC BY-NC-SA 4.0)"), ("Weights", "Free")]
+    assert lines[-2:] == [("Weights", "no commercial use: MonST3R"), ("Weights", "Free")]
 
 
 def test_what_does_not_apply_is_left_out(panels, contract):
     lines = dict(panels.quality_lines(outcome(panels, contract, solved_share=1.0)))
     assert lines == {"Camera": "Moves", "Frames": "48 of 48 solved"}
+
+
+@pytest.mark.parametrize(("alignment", "words"), [("clip", "one fit for the clip"), ("windows", "a fit for each"),
+                                                  ("inverse", "not fitted")])
+def test_how_the_diffusion_came_back_to_the_solves_scale(panels, contract, alignment, words):
+    refinement = contract.Refinement(640, 384, 110, 25, 2.269, 0.002, "float16", alignment)
+    quality = contract.Quality(solved_share=1.0, gauge_residual=0.0123)
+    text = dict(panels.quality_lines(panels.session.Outcome("moving", 2, quality, (), (), refinement)))["Scale"]
+    assert text.startswith(words) and text.endswith("1.2% apart")
 
 
 def test_every_camera_kind_has_a_word(panels, contract):

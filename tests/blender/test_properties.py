@@ -37,6 +37,20 @@ def test_settings_are_handed_on(addon, settings):
     assert (asked.max_side_px, asked.exposure_ev, asked.refine) == (320, 1.5, "none")
 
 
+def test_every_choice_of_the_diffusion_is_valid_in_the_contract(addon, settings):
+    for name, field in (("diffusion_preset", "preset"), ("noise_schedule", "schedule")):
+        for item in settings.bl_rna.properties[name].enum_items:
+            setattr(settings, name, item.identifier)
+            scene_settings(addon).validate()
+            assert getattr(scene_settings(addon).diffusion, field) == item.identifier
+
+
+def test_numbers_of_the_diffusion_are_handed_on(addon, settings):
+    settings.noise_level, settings.noise_ensemble, settings.keep_static = 0.7, 3, 0.25
+    asked = scene_settings(addon).diffusion
+    assert (asked.noise_level, asked.ensemble, asked.keep_static) == (0.7, 3, 0.25)
+
+
 def test_known_lens_comes_from_the_clip(addon, settings, sequence):
     settings.clip = sequence
     sequence.tracking.camera.sensor_width = 24.0

@@ -12,6 +12,7 @@ from stereodiff_blender.engine.contract import (
     ERROR_CODES,
     WARNING_CODES,
     ClipSource,
+    DiffusionSettings,
     Event,
     FrameResult,
     Job,
@@ -97,6 +98,16 @@ def test_an_error_needs_a_known_code():
 def test_settings_out_of_range_are_named(change, word):
     with refused("settings_invalid", word):
         replace(Settings(), **change).validate()
+
+
+@pytest.mark.parametrize(("change", "word"), [
+    ({"preset": "best"}, "preset"), ({"schedule": "zero"}, "schedule"), ({"noise_level": 0.0}, "noise_level"),
+    ({"noise_level": 701.0}, "noise_level"), ({"ensemble": 0}, "ensemble"), ({"ensemble": 17}, "ensemble"),
+    ({"keep_static": -0.1}, "keep_static"), ({"keep_static": 1.1}, "keep_static"),
+])
+def test_settings_of_the_diffusion_out_of_range_are_named(change, word):
+    with refused("settings_invalid", word):
+        replace(Settings(), diffusion=replace(DiffusionSettings(), **change)).validate()
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1", "mps"])

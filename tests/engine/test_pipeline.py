@@ -102,14 +102,6 @@ def test_a_still_camera_has_no_depth(frames):
 
 # --- At the door -----------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("settings", "words"), [
-    (Settings(refine="depthcrafter"), "not part of this version; choose Guided"),
-])
-def test_engines_of_a_later_version(settings, words):
-    with pytest.raises(StereoDiffError, match=words, check=lambda error: error.code == "engine_unavailable"):
-        refuse_unavailable(settings)
-
-
 def test_high_quality_without_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     refuse_unavailable(Settings())

@@ -71,27 +71,6 @@ def test_flicker_of_untrusted_or_two_frame_depth_cannot_be_told(shot):
     assert flicker(Shot(*(getattr(shot, name)[:2] for name in shot.__dataclass_fields__)), shot.depth[:2]) is None
 
 
-def test_band_energies_find_a_sinusoid_in_its_band():
-    """T = 200 has 101 frequencies in 11 bands of 9 or 10: 0-9, 10-19, then 20-28 ... 92-100 by nines."""
-    time = np.arange(200)
-    for cycles, band in ((3, 0), (15, 1), (24, 2), (60, 6), (97, 10)):
-        energies = quality.band_energies(np.sin(2 * np.pi * cycles * time / 200 + 0.3))
-        assert energies.argmax() == band
-        assert energies[band] == pytest.approx(2 / np.pi, rel=0.05), "the mean magnitude of a sine"
-        assert np.delete(energies, band).max() < 1e-9
-
-
-def test_band_energies_keep_the_mean_in_the_lowest_band():
-    energies = quality.band_energies(np.full(60, 0.25))
-    assert energies[0] == pytest.approx(0.25)
-    assert energies[1:].max() < 1e-12
-
-
-def test_band_energies_refuse_a_clip_too_short_for_its_bands():
-    with pytest.raises(ValueError, match="at least 20 frames"):
-        quality.band_energies(np.ones(15))
-
-
 def test_coverage_and_moving_share_count_pixels():
     confidence = np.zeros((2, 4, 5), np.float32)
     confidence[0, :2], confidence[1, 0] = 0.9, 0.4

@@ -86,6 +86,14 @@ def test_every_event_is_seen_by_the_watcher(folder):
     assert [(warning.code, warning.message) for warning in report.warnings] == [("weak_focal", "The lens is a guess.")]
 
 
+def test_notes_are_events_and_no_warnings(folder):
+    report = EventReport(folder)
+    report.note("110 frames at once.")
+    events = folder.read_events()[0]
+    assert [(event.kind, event.message) for event in events] == [("note", "110 frames at once.")]
+    assert report.warnings == ()
+
+
 def test_an_unknown_warning_is_a_fault(folder):
     with pytest.raises(ValueError, match="sunspots"):
         EventReport(folder).warn("sunspots", "x")
@@ -103,6 +111,8 @@ def test_the_plan_leaves_out_what_is_not_asked_for():
     assert "refine" not in dict(plan_of(Settings(refine="none")))
     assert "edges" in dict(plan_of(Settings(quality="high")))
     assert "edges" not in dict(plan_of(Settings()))
+    assert "encode" in dict(plan_of(Settings(refine="depthcrafter")))
+    assert "encode" not in dict(plan_of(Settings()))
 
 
 # --- Numbers ---------------------------------------------------------------------------------------------------

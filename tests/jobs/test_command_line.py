@@ -136,7 +136,8 @@ def test_wrong_usage(engine, arguments):
     (["--focal-mm", "35"], "settings_invalid"), (["--max-side", "8"], "settings_invalid"),
     (["--device", "gpu"], "settings_invalid"), (["--frames", "7-3"], "frame_range_invalid"),
     (["--frames", "3-3"], "clip_too_short"), (["--stereo", "monst3r"], "weights_missing"),
-    (["--refine", "depthcrafter"], "engine_unavailable"),
+    (["--refine", "depthcrafter"], "weights_missing"), (["--noise-level", "0"], "settings_invalid"),
+    (["--ensemble", "99"], "settings_invalid"),
 ])
 def test_options_that_make_no_sense(engine, tiny_clip, tmp_path, options, code):
     done = engine("solve", tiny_clip, tmp_path / "room", *options)

@@ -64,7 +64,7 @@ def test_frames_after_the_end_of_the_clip(start, make_job):
 
 
 @pytest.mark.parametrize(("settings", "code"), [({"stereo": "monst3r"}, "weights_missing"),
-                                                ({"refine": "depthcrafter"}, "engine_unavailable")])
+                                                ({"refine": "depthcrafter"}, "weights_missing")])
 def test_engines_that_are_not_here_are_refused_before_any_work(start, make_job, settings, code):
     job = start(make_job(**settings))
     assert_failed(job, code)

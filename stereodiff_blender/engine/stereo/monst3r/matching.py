@@ -5,16 +5,16 @@ Pairs come out one by one, in the order they were asked for, so that memory grow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
-from typing import TypeVar
 
 import numpy as np
 import torch
 
 from ...contract import StereoDiffError
 from ...report import Report
+from ...torch_memory import within_memory
 from .config import PATCH_PX
 from .network import FrameFeatures, TwoViewNetwork
 from .pointmaps import PairPointmaps
@@ -25,8 +25,6 @@ FREE_SHARE = 0.6
 """Part of the free memory of a GPU that a batch may count on; the rest is for what the estimate does not know."""
 
 Pair = tuple[int, int]
-Item = TypeVar("Item")
-Product = TypeVar("Product")
 
 
 def match_pairs(network: TwoViewNetwork, frames: Sequence[np.ndarray], pairs: Sequence[Pair], *, report: Report,
@@ -48,7 +46,7 @@ def match_pairs(network: TwoViewNetwork, frames: Sequence[np.ndarray], pairs: Se
         _encode_new(network, frames, sorted({frame for pair in batch for frame in pair} - features.keys()), features)
         for _, alike in groupby(batch, key=lambda pair: tuple(_size(features[frame]) for frame in pair)):
             chosen = list(alike)
-            found = _within_memory(partial(_match, network, features), chosen)
+            found = within_memory(partial(_match, network, features), chosen)
             yield from ((*pair, pointmaps) for pair, pointmaps in zip(chosen, found, strict=True))
         done += len(batch)
         features = {frame: kept for frame, kept in features.items() if last_use[frame] >= done}
@@ -72,7 +70,7 @@ def _encode_new(network: TwoViewNetwork, frames: Sequence[np.ndarray], indices: 
     pictures = [(index, normalized(frames[index])) for index in indices]
     for _, alike in groupby(pictures, key=lambda entry: entry[1].shape):
         numbers, alike_pictures = zip(*alike, strict=True)
-        features.update(zip(numbers, _within_memory(partial(_encode, network), alike_pictures), strict=True))
+        features.update(zip(numbers, within_memory(partial(_encode, network), alike_pictures), strict=True))
 
 
 @torch.inference_mode()
@@ -115,15 +113,3 @@ def bytes_of_pair(network: TwoViewNetwork, shape: tuple[int, int]) -> int:
     head = pixels * (4 * config.output_width + 3 * config.fusion_width // 4)
     frames = 2 * 2 * (pixels * config.fusion_width // 16 + pixels // PATCH_PX**2 * 4 * config.decoder_width)
     return 4 * (head + frames)
-
-
-def _within_memory(run: Callable[[Sequence[Item]], list[Product]], items: Sequence[Item]) -> list[Product]:
-    """run(items), in smaller parts if the GPU's memory is not enough for all at once."""
-    try:
-        return run(items)
-    except torch.OutOfMemoryError as error:
-        if len(items) == 1:
-            raise StereoDiffError("out_of_memory", f"The graphics device has too little memory: {error}.") from error
-    torch.cuda.empty_cache()
-    middle = len(items) // 2
-    return _within_memory(run, items[:middle]) + _within_memory(run, items[middle:])

@@ -1,0 +1,247 @@
+"""Stage 2 of a clip by DepthCrafter: stage 1's depth in, depth without flicker in the same scale out.
+
+The step is the paper's (section 3.2); what it leaves open is answered in options.py. Everything that grows with the
+clip lies in scratch arrays; on the device there is one window at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil, sqrt
+
+import numpy as np
+import torch
+
+from ...contract import Refinement, StereoDiffError
+from ...report import Report
+from ...scratch import Scratch
+from .alignment import Alignment, Samples, align
+from .denoising import Condition, draws_of, refine_window
+from .encoding import EncodedClip, Plate, encode_clip
+from .latents import decode_span
+from .memory import MemoryPlan, plan_memory, smaller_raster
+from .networks import DepthCrafterNetworks
+from .noise import Noise, SeededNoise
+from .normalization import DisparityRange, find_range
+from .options import Options
+from .raster import disparity_to_plate
+from .windows import Window, merge, plan_windows, settled
+
+MAX_SAMPLES = 2_000_000
+"""Pixels, over the whole clip, by which the result is fitted to stage 1."""
+MAX_RESIDUAL = 0.15
+"""Median relative difference of disparity to stage 1 above which the two do not show the same scene."""
+
+
+@dataclass(frozen=True)
+class DiffusionResult:
+    """depth: (T,H,W) float32 on the plate's raster, in stage 1's scale. alignment, windows: how it came to that;
+    None and empty if everything is equally far and nothing was refined. refinement: for the result's report."""
+
+    depth: np.ndarray
+    alignment: Alignment | None
+    windows: tuple[Window, ...]
+    refinement: Refinement | None
+
+
+def refine_by_diffusion(frames: np.ndarray, depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray,
+                        networks: DepthCrafterNetworks, options: Options, *, first_frame: int = 1,
+                        noises: Sequence[Noise] | None = None, scratch: Scratch, report: Report) -> DiffusionResult:
+    """Depth without flicker, by one denoising step.
+
+    frames: (T,H,W,3) uint8. depth, confidence, motion_mask: (T,H,W), stage 1's. first_frame: clip frame of index 0.
+    noises: one for each draw; None: from options.seed. Arrays may be memory-mapped.
+    Raises StereoDiffError "out_of_memory" if not even the smallest raster fits, or "network_not_finite".
+    """
+    plan = plan_memory(networks.free_bytes(), plate=frames.shape[1:3], frames=len(frames),
+                       max_side_px=options.max_side_px, window=options.window, overlap=options.overlap,
+                       decode_chunk=options.decode_chunk, weights_bytes=networks.bytes)
+    while True:
+        report.note(plan.sentence())
+        try:
+            return _refine(frames, depth, confidence, motion_mask, networks, _planned(options, plan), plan, noises,
+                           first_frame, scratch, report)
+        except StereoDiffError as error:
+            following = smaller_raster(plan) if error.code == "out_of_memory" else None
+            if following is None:
+                raise
+            networks.free_unused()
+            plan = following
+
+
+def _planned(options: Options, plan: MemoryPlan) -> Options:
+    return replace(options, window=plan.window, overlap=plan.overlap, decode_chunk=plan.decode_chunk)
+
+
+def _refine(frames, depth, confidence, motion_mask, networks: DepthCrafterNetworks, options: Options,
+            plan: MemoryPlan, noises: Sequence[Noise] | None, first_frame: int, scratch: Scratch,
+            report: Report) -> DiffusionResult:
+    plate = Plate(frames, depth, confidence, motion_mask, (plan.height, plan.width),
+                  options.depth_resize == "bilinear")
+    count = len(frames)
+
+    # 1. One range of disparity for the whole clip.
+    span = find_range(plate.disparity, count, options)
+    if span is None or span.is_flat:
+        return DiffusionResult(np.array(depth, np.float32), None, (), None)
+
+    # 2. Pictures and disparity as latents.
+    windows = plan_windows(count, options.window, options.overlap, options.tail)
+    noises = noises or _seeded(options, plate.size, networks.spatial_factor, windows)
+    with networks.offloaded(plan.offload):
+        encoded = encode_clip(plate, span, networks, noises[0], plan, options, scratch=scratch, report=report)
+
+        # 3. One step for each window, and back from latents: relative disparity (T,h,w) in 0..1.
+        relative = denoise_clip(encoded, windows, networks, noises, options, scratch=scratch, report=report)
+    _note_retries(networks, report)
+
+    # 4. Into stage 1's scale, and onto the plate.
+    alignment = align(sample_pairs(plate, relative), windows, count, options.align, (span.low, span.high),
+                      options.merge)
+    warn_if_apart(alignment, report)
+    refined = scratch.allocate("diffusion_depth", depth.shape, np.float32)
+    for index in range(count):
+        refined[index] = depth_on_plate(relative[index], alignment, span, index, depth.shape[1:], options)
+        if options.keep_static > 0:
+            _keep_static(refined[index], depth[index], confidence[index], motion_mask[index], options.keep_static)
+    return DiffusionResult(refined, alignment, windows, _report_of(alignment, windows, networks, options, plan,
+                                                                   first_frame))
+
+
+def _seeded(options: Options, size: tuple[int, int], factor: int, windows: tuple[Window, ...]) -> list[Noise]:
+    latent_shape, picture_shape = (4, size[0] // factor, size[1] // factor), (3, *size)
+    return [SeededNoise(options.seed + draw, options.noise_mode, latent_shape, picture_shape, windows)
+            for draw in range(options.ensemble)]
+
+
+# --- Windows ---------------------------------------------------------------------------------------------------
+
+def denoise_clip(encoded: EncodedClip, windows: tuple[Window, ...], networks: DepthCrafterNetworks,
+                 noises: Sequence[Noise], options: Options, *, scratch: Scratch, report: Report) -> np.ndarray:
+    """Relative disparity (T,H,W) float32, near = large. A frame is decoded as soon as no later window can change it."""
+    count, _, rows, cols = encoded.disparity_latents.shape
+    factor = networks.spatial_factor
+    merged = scratch.allocate(f"diffusion_merged_{cols}", encoded.disparity_latents.shape, np.float32)
+    relative = scratch.allocate(f"diffusion_relative_{cols}", (count, rows * factor, cols * factor), np.float32)
+    report.stage("refine", 2 * count)
+    decoder = _Decoder(networks, merged, relative, options)
+    for k, window in enumerate(windows):
+        begin = _latents_of(encoded, merged, windows, k, options)
+        end = refine_window(networks, begin, draws_of(list(noises), k, window, options),
+                            _condition(encoded, window), options)
+        merge(merged, windows, k, end.numpy(), options.merge)
+        report.progress(window.end + decoder.done)
+        decoder.decode(settled(windows, k, count), count)
+        report.progress(window.end + decoder.done)
+    return relative
+
+
+def _condition(encoded: EncodedClip, window: Window) -> Condition:
+    part = slice(window.start, window.end)
+    return Condition(_tensor(encoded.picture_latents[part]), _tensor(encoded.embeddings[part]))
+
+
+def _latents_of(encoded: EncodedClip, merged: np.ndarray, windows: tuple[Window, ...], k: int,
+                options: Options) -> torch.Tensor:
+    """Where window k begins: at stage 1; with latent sharing, the frames it shares at where the last window ended."""
+    latents = _tensor(encoded.disparity_latents[windows[k].start:windows[k].end])
+    shared = windows[k - 1].end - windows[k].start if k else 0
+    if options.share_latents and shared > 0:
+        latents[:shared] = _tensor(merged[windows[k].start:windows[k].start + shared])
+    return latents
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(array, np.float32))
+
+
+class _Decoder:
+    """Turns merged latents into relative disparity, chunk by chunk, each with a halo that is decoded and dropped."""
+
+    def __init__(self, networks: DepthCrafterNetworks, merged: np.ndarray, relative: np.ndarray, options: Options):
+        self.done = 0
+        self._networks, self._merged, self._relative = networks, merged, relative
+        self._chunk, self._halo, self._clamp = options.decode_chunk, options.decode_halo, options.clamp
+
+    def decode(self, final: int, count: int) -> None:
+        """All chunks that need no latents from frame `final` on."""
+        stop = count if final >= count else max(self.done, (final - self._halo) // self._chunk * self._chunk)
+        while self.done < stop:
+            try:
+                self._decode_until(stop, count)
+            except torch.OutOfMemoryError as error:
+                if self._chunk == 1:
+                    raise StereoDiffError("out_of_memory", f"Not even one frame can be decoded: {error}.") from error
+                self._networks.free_unused()
+                self._chunk = _half(self._chunk)
+
+    def _decode_until(self, stop: int, count: int) -> None:
+        for index, picture in decode_span(self._networks, self._merged, self.done, stop, count, self._chunk,
+                                          self._halo):
+            self._relative[index] = relative_disparity(picture, self._clamp)
+            self.done = index + 1
+
+
+def _half(chunk: int) -> int:
+    """A divisor, so that what is left begins at the start of a chunk."""
+    return chunk // 2 if chunk % 2 == 0 else 1
+
+
+def relative_disparity(picture: np.ndarray, clamp: bool) -> np.ndarray:
+    """A decoded picture (3,H,W), about -1..1, to its mean over channels (H,W), 0..1."""
+    unit = 0.5 * picture + 0.5
+    return (np.clip(unit, 0.0, 1.0) if clamp else unit).mean(axis=0)
+
+
+# --- Back to stage 1 -------------------------------------------------------------------------------------------
+
+def sample_pairs(plate: Plate, relative: np.ndarray) -> Samples:
+    """Relative and stage-1 disparity of the same pixels, on a grid that keeps their number in bounds."""
+    step = max(1, ceil(sqrt(relative.size / MAX_SAMPLES)))
+    grid = (slice(step // 2, None, step),) * 2
+    columns = []
+    for index in range(len(relative)):
+        disparity, weight = plate.disparity(index)[grid], plate.weight(index)[grid]
+        use = disparity > 0
+        columns.append((np.full(int(use.sum()), index), relative[index][grid][use].astype(np.float64),
+                        disparity[use], weight[use].astype(np.float64)))
+    return Samples(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+
+
+def depth_on_plate(relative: np.ndarray, alignment: Alignment, span: DisparityRange, index: int,
+                   shape: tuple[int, int], options: Options) -> np.ndarray:
+    """(H,W) relative disparity of one frame to depth of `shape`, in stage 1's scale and never far outside its range."""
+    disparity = alignment.scale[index] * relative.astype(np.float64) + alignment.shift[index]
+    bounded = np.clip(disparity, span.least / options.far, span.most / options.near)
+    return (1.0 / disparity_to_plate(bounded, shape)).astype(np.float32)
+
+
+def _note_retries(networks: DepthCrafterNetworks, report: Report) -> None:
+    count = sum(networks.retries.values())
+    if count:
+        report.note(f"DepthCrafter: {networks.precision_name} was not enough {count} times; done again in float32.")
+
+
+def warn_if_apart(alignment: Alignment, report: Report) -> None:
+    """A network that answers something else than the depth it was given is not to be believed."""
+    if alignment.mode == "inverse":
+        report.warn("refinement_apart", "What DepthCrafter made of the depth cannot be fitted to the solve's scale.")
+    elif alignment.residual > MAX_RESIDUAL:
+        report.warn("refinement_apart", f"DepthCrafter's depth differs from the solve's by {alignment.residual:.0%}.")
+
+
+def _keep_static(refined: np.ndarray, depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray,
+                 share: float) -> None:
+    """In place: stage 1's disparity by its share where it was measured on still things."""
+    weight = share * np.clip(confidence, 0.0, 1.0) * (motion_mask == 0) * (depth > 0)
+    stereo_disparity = np.divide(1.0, depth, out=np.zeros_like(depth), where=depth > 0)
+    refined[:] = 1.0 / ((1.0 - weight) / refined + weight * stereo_disparity)
+
+
+def _report_of(alignment: Alignment, windows: tuple[Window, ...], networks: DepthCrafterNetworks, options: Options,
+               plan: MemoryPlan, first_frame: int) -> Refinement:
+    return Refinement(
+        plan.width, plan.height, options.window, options.overlap, options.sigma, options.sigma_end,
+        networks.precision_name, alignment.mode, max(alignment.border_steps, default=None),
+        tuple(first_frame + window.start for window in windows[1:]), networks.peak_megabytes())

@@ -1,0 +1,63 @@
+"""Points of the still scene, carried from one frame into others by depth and cameras: what flicker is measured on.
+
+Pure functions on the arrays of single frames, in the conventions of contract.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .geometry import invert_rigid, project
+from .stereo import TRUSTED
+
+OTHER_SURFACE = 0.15
+"""A depth that differs from its neighbour in time by more, relatively, is another surface: an occlusion."""
+
+
+def static_grid(confidence: np.ndarray, motion_mask: np.ndarray, step_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns (n,) of the trusted static pixels of a grid. confidence, motion_mask: (H,W)."""
+    start = step_px // 2
+    grid = (slice(start, None, step_px),) * 2
+    rows, cols = np.nonzero((confidence[grid] > TRUSTED) & (motion_mask[grid] == 0))
+    return rows * step_px + start, cols * step_px + start
+
+
+def world_points(depth: np.ndarray, rows: np.ndarray, cols: np.ndarray, camera_to_world: np.ndarray,
+                 intrinsics: np.ndarray) -> np.ndarray:
+    """Where the pixels (rows, cols) of an (H,W) depth lie in the world, (n,3) float64."""
+    fx, fy, cx, cy = intrinsics
+    z = depth[rows, cols].astype(np.float64)
+    points = np.stack([(cols + 0.5 - cx) / fx * z, (rows + 0.5 - cy) / fy * z, z], axis=-1)
+    return points @ camera_to_world[:3, :3].T + camera_to_world[:3, 3]
+
+
+def log_error(depth: np.ndarray, motion_mask: np.ndarray, points: np.ndarray, camera_to_world: np.ndarray,
+              intrinsics: np.ndarray) -> np.ndarray:
+    """ln(found / expected) z-depth of world points (n,3) in one frame, (n,); infinite where it does not show them."""
+    pose = invert_rigid(camera_to_world)
+    local = points @ pose[:3, :3].T + pose[:3, 3]
+    error = np.full(len(points), np.inf)
+    front = local[:, 2] > 1e-6
+    found = _lookup(depth, motion_mask, project(local[front], intrinsics))
+    seen = found > 0
+    error[np.flatnonzero(front)[seen]] = np.log(found[seen] / local[front][seen, 2])
+    return error
+
+
+def _lookup(depth: np.ndarray, motion_mask: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Depth at (n,2) pixels, interpolated in disparity, in which a plane is linear; 0 where the picture does not tell:
+    outside, on something that moves, and between two surfaces, where the mean of both is neither."""
+    height, width = depth.shape
+    x, y = pixels[:, 0] - 0.5, pixels[:, 1] - 0.5
+    inside = (x >= 0) & (y >= 0) & (x < width - 1) & (y < height - 1)
+    col, row = np.floor(x[inside]).astype(int), np.floor(y[inside]).astype(int)
+    a, b = x[inside] - col, y[inside] - row
+    corners = [(row + down, col + right) for down in (0, 1) for right in (0, 1)]
+    weights = ((1 - b) * (1 - a), (1 - b) * a, b * (1 - a), b * a)
+    disparities = np.stack([1.0 / depth[corner].astype(np.float64) for corner in corners])
+    is_still = ~np.any([motion_mask[corner] > 0 for corner in corners], axis=0)
+    is_one_surface = disparities.max(axis=0) < disparities.min(axis=0) * (1 + OTHER_SURFACE)
+    found = np.zeros(len(pixels))
+    mean = sum(weight * disparity for weight, disparity in zip(weights, disparities, strict=True))
+    found[inside] = np.where(is_still & is_one_surface, 1.0 / mean, 0.0)
+    return found

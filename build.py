@@ -348,6 +348,10 @@ def check(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
+    if options.imports:
+        environment = environ_for_worker() | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, TESTS)))}
+        return subprocess.call([blender_environment(default_blender()), TESTS / "bench_import.py",
+                                options.out.resolve()], env=environment)
     if options.network:
         script = TESTS / f"bench_{options.network}.py"
         command = [worker_environment(TEST_WORKER), script, "--run", "--device", options.device]
@@ -396,6 +400,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, metavar="DIR", default=Path("bench_out"), help="default: ./bench_out")
     command.add_argument("--lengths", type=int, nargs="+", metavar="N", default=[],
                          help="play the clip to and fro to these lengths, and tell what a frame more costs")
+    command.add_argument("--import", dest="imports", action="store_true", help="instead, what importing 300 frames "
+                         "takes in Blender, and how fast the mesh plays")
     command.add_argument("--monst3r", dest="network", action="store_const", const="monst3r",
                          help="instead, operations and time of the full-size MonST3R network with random weights: each "
                          "frame encoded once, against pair by pair")

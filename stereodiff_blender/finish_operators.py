@@ -98,8 +98,9 @@ class FromPoints(OnImport):
     def draw(self, context):
         layout = self.layout
         layout.use_property_split = True
-        for name in self.properties.bl_rna.properties.keys():
-            if name != "rna_type" and (self.source == "GIVEN" or not name.startswith("point_")):
+        names = [known.identifier for known in self.properties.bl_rna.properties if known.identifier != "rna_type"]
+        for name in names:
+            if self.source == "GIVEN" or not name.startswith("point_"):
                 layout.prop(self, name)
 
 
@@ -220,7 +221,10 @@ class STEREODIFF_OT_pick_points(OnImport, bpy.types.Operator):
         if len(self.picked) < len(picking.MARKS[self.role]):
             self._say(context)
             return {"RUNNING_MODAL"}
-        getattr(bpy.ops.stereodiff, APPLIED_BY[self.role])("INVOKE_DEFAULT", source="MARKERS")
+        try:
+            getattr(bpy.ops.stereodiff, APPLIED_BY[self.role])("INVOKE_DEFAULT", source="MARKERS")
+        except RuntimeError as error:  # how Blender hands on what an operator reports as an error
+            self.report({"ERROR"}, str(error).strip().removeprefix("Error: "))
         return self._end(context)
 
     def _say(self, context: bpy.types.Context) -> None:
@@ -278,8 +282,10 @@ class STEREODIFF_OT_write_tracks(OnImport, bpy.types.Operator):
         if found.clip is None:
             raise StereoDiffError("clip_missing", "No clip stands behind the import's camera.")
         written = clip_tracks.write_tracks(context, found.read_shot(), found.clip, self.count)
+        few = written.cameras < len(found.scene_frames)
+        frames = f" Only {written.cameras} frames share enough of them." if few else ""
         kept = "" if written.has_lens else " The clip's lens was left as your own solve has it."
-        return f"{written.tracks} tracks, {written.bundles} bundles, {written.error_px:.3f} px.{kept}"
+        return f"{written.tracks} tracks were written, {written.bundles} of them with a bundle.{frames}{kept}"
 
 
 class STEREODIFF_OT_export_camera(OnImport, bpy.types.Operator):

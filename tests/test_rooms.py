@@ -45,7 +45,7 @@ ROOMS = {
     "panels_scene": room({"scene"}, BLENDER),
     "comp_operators": room({"operators", "scene"} | CONTRACT, BLENDER),
     "mesh_operators": room({"operators", "scene"} | CONTRACT, BLENDER),
-    "finish_operators": room({"operators", "scene"} | CONTRACT, BLENDER),
+    "finish_operators": room({"operators", "scene"} | CONTRACT, BLENDER | {"numpy"}),
     "panels": room({"properties", "messages", "session"} | CONTRACT, BLENDER),
     "operators": room({"properties", "clip", "matte", "session", "job_list", "jobs", "runtime", "scene", "preferences",
                        "messages"} | CONTRACT, BLENDER),

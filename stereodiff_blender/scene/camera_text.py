@@ -31,8 +31,8 @@ def write_chan(path: Path, samples: CameraSamples) -> None:
     lines = ["# frame tx ty tz rx ry rz vertical_fov",
              "# World: y up, right-handed (Blender's x, z, -y), scene units",
              "# Camera: looks along its -z, y up. Angles in degrees, rotation order ZXY",
-             f"# Picture: {width} x {height}. A .chan holds no lens shift: the optical axis of the first frame meets the "
-             f"picture at {cx[0]:.9g} {cy[0]:.9g}, in pixels from its left and top edge"]
+             f"# Picture: {width} x {height} pixels. A .chan holds no lens shift: at the first frame the optical axis "
+             f"meets the picture at {cx[0]:.9g} {cy[0]:.9g}, in pixels from its left and top edge"]
     before = None
     for row, frame in enumerate(samples.frames):
         before = _euler(Y_UP_FROM_Z_UP @ samples.matrices[row, :3, :3], before)

@@ -37,14 +37,14 @@ _SOLVER = ("use_keyframe_selection", "use_tripod_solver", *_REFINE)
 
 @dataclass(frozen=True)
 class WrittenTracks:
-    """tracks: written. bundles: of them, solved by Blender. error_px: Blender's average reprojection error.
+    """tracks: written. bundles: of them, solved by Blender. cameras: frames that it solved, normally all.
 
     has_lens: whether the clip's camera now holds the solved lens; not if it belongs to a solve of the artist's.
     """
 
     tracks: int
     bundles: int
-    error_px: float
+    cameras: int
     has_lens: bool
 
 
@@ -141,8 +141,12 @@ def _solve(context: bpy.types.Context, clip: bpy.types.MovieClip, shot: Shot, ke
         for name in _SOLVER:
             setattr(tracking.settings, name, False)
         _set_lens(tracking.camera, shot)
-        with _clip_editor(context, clip):
-            bpy.ops.clip.solve_camera()
+        try:
+            with _clip_editor(context, clip):
+                bpy.ops.clip.solve_camera()
+        except RuntimeError as error:  # how Blender hands on what an operator reports as an error
+            remove_tracks(clip)
+            raise StereoDiffError("tracks_unsolved", str(error).strip()) from error
 
 
 def _set_lens(camera: bpy.types.MovieTrackingCamera, shot: Shot) -> None:
@@ -160,7 +164,7 @@ def _judge(clip: bpy.types.MovieClip, keeps_lens: bool) -> WrittenTracks:
     if not ours.reconstruction.is_valid or bundles < FEWEST_TRACKS:
         remove_tracks(clip)
         raise StereoDiffError("tracks_unsolved", f"It solved {bundles} of them.")
-    return WrittenTracks(len(ours.tracks), bundles, ours.reconstruction.average_error, not keeps_lens)
+    return WrittenTracks(len(ours.tracks), bundles, len(ours.reconstruction.cameras), not keeps_lens)
 
 
 @contextmanager

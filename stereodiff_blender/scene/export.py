@@ -79,8 +79,11 @@ def _export_by_blender(context: bpy.types.Context, kind: str, path: Path, camera
         layer = own.view_layers[0]
         flat.select_set(True, view_layer=layer)
         layer.objects.active = flat
-        with context.temp_override(scene=own, view_layer=layer, selected_objects=[flat], active_object=flat):
-            _run_exporter(kind, str(path))
+        try:
+            with context.temp_override(scene=own, view_layer=layer, selected_objects=[flat], active_object=flat):
+                _run_exporter(kind, str(path))
+        except RuntimeError as error:  # how Blender hands on what an operator reports as an error
+            raise StereoDiffError("output_not_writable", str(error).strip()) from error
 
 
 def _check_place(path: Path) -> None:

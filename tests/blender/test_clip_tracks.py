@@ -32,9 +32,9 @@ def parts(addon):
 @pytest.fixture
 def bring_in(parts, tmp_path):
     """Import an example with points on its surfaces. Returns what was imported, the clip and the points (N,3)."""
-    def bring(example: Example, count: int = 120):
+    def bring(example: Example, count: int = 120, points: np.ndarray | None = None):
         write_job_folder(tmp_path / "job", example, clip_folder=tmp_path / "clip")
-        points = surface_points(example, count)
+        points = surface_points(example, count) if points is None else points
         write_points(tmp_path / "job", points)
         imported = parts["scene"].import_result(bpy.context.scene, tmp_path / "job")
         return imported, parts["imports"].chosen_import(bpy.context).clip, points
@@ -214,6 +214,16 @@ def test_too_few_points_leave_the_clip_as_it_was(bring_in):
     with pytest.raises(RuntimeError, match="points are seen long enough"):
         bpy.ops.stereodiff.write_tracks()
     assert len(clip.tracking.objects) == 1
+
+
+def test_tracks_that_blender_cannot_solve_are_taken_away_again(bring_in):
+    """Seven points that the first frames see and seven others that the last ones do: no two frames share eight."""
+    example = Example(zoom=1.0, frame_count=30, focal=240.0)
+    points = surface_points(example, 90)
+    _, clip, _ = bring_in(example, points=np.concatenate([points[:7], points[-7:]]))
+    with pytest.raises(RuntimeError, match="could not solve the tracks"):
+        bpy.ops.stereodiff.write_tracks()
+    assert [thing.name for thing in clip.tracking.objects] == ["Camera"]
 
 
 # --- Tracks as points ----------------------------------------------------------------------------------------------

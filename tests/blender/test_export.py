@@ -112,7 +112,8 @@ def test_chan_reads_back_as_poses_and_field_of_view(bring_in, tmp_path):
     looks_along_z = np.diag([1.0, -1.0, -1.0])
     for row, pose, lens in zip(table, expected_poses(EXAMPLE), clip_intrinsics(EXAMPLE), strict=True):
         assert np.abs(row[1:4] - Y_UP @ pose[:3, 3]).max() < 1e-5
-        x, y, z = (np.array(Matrix.Rotation(angle, 3, axis)) for angle, axis in zip(np.radians(row[4:7]), "XYZ", strict=True))
+        angles = zip(np.radians(row[4:7]), "XYZ", strict=True)
+        x, y, z = (np.array(Matrix.Rotation(angle, 3, axis)) for angle, axis in angles)
         assert np.abs(y @ x @ z - Y_UP @ pose[:3, :3] @ looks_along_z).max() < 1e-5
         assert row[7] == pytest.approx(np.degrees(2 * np.arctan(72 / 2 / lens[1])), abs=1e-4)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -364,6 +365,66 @@ def test_another_import_keeps_the_markers(parts, imported, tmp_path):
 def test_without_markers_it_says_so(imported):
     with pytest.raises(RuntimeError, match="No marker Floor A, Floor B, Floor C"):
         bpy.ops.stereodiff.orient_floor(source="MARKERS")
+
+
+def click(x: float, y: float, kind: str = "LEFTMOUSE") -> SimpleNamespace:
+    """An event at a place of the region, in pixels; background Blender has none of its own."""
+    return SimpleNamespace(type=kind, value="PRESS", mouse_region_x=x, mouse_region_y=y)
+
+
+@pytest.fixture
+def clicking(addon, imported):
+    """The picking operator's own methods, at work in a 3D View that looks at the mesh from near the solved camera."""
+    window = bpy.context.window_manager.windows[0]
+    area = max(window.screen.areas, key=lambda area: area.width * area.height)
+    area.type = "VIEW_3D"
+    region = next(region for region in area.regions if region.type == "WINDOW")
+    view = area.spaces.active.region_3d
+    show_frame(1)
+    imported.root.matrix_world = view.view_matrix.inverted() @ imported.camera.matrix_basis.inverted()
+    operator = addon.finish_operators.STEREODIFF_OT_pick_points
+    said = []
+    stand_in = SimpleNamespace(picked=[], said=said, report=lambda kind, text: said.append(text))
+    for method in ("_say", "_end", "modal"):
+        setattr(stand_in, method, getattr(operator, method).__get__(stand_in))
+    with bpy.context.temp_override(window=window, screen=window.screen, area=area, region=region,
+                                   space_data=area.spaces.active, region_data=view):
+        yield stand_in, region
+
+
+def test_three_clicks_place_the_markers_and_level_the_floor(imported, clicking):
+    operator, region = clicking
+    operator.role = "FLOOR"
+    seen = views(imported)
+    middle = np.array([region.width, region.height]) / 2
+    steps = [operator.modal(bpy.context, click(*(middle + offset))) for offset in ((-40, -20), (40, -20), (0, 40))]
+    assert steps == [{"RUNNING_MODAL"}, {"RUNNING_MODAL"}, {"FINISHED"}] and operator.said == []
+    bpy.context.view_layer.update()
+    marks = [bpy.data.objects[f"{imported.shot.name} Floor {letter}"] for letter in "ABC"]
+    assert max(abs(m.matrix_world.translation.z) for m in marks) < 1e-5
+    assert np.linalg.norm(operator.picked[0] - operator.picked[1]) > 0.1
+    assert np.abs(views(imported) - seen).max() < 1e-5
+
+
+def test_clicks_that_give_no_plane_are_said_to_and_leave_the_root(imported, clicking):
+    operator, region = clicking
+    operator.role = "FLOOR"
+    before = [list(row) for row in imported.root.matrix_basis]
+    for _ in range(3):
+        operator.modal(bpy.context, click(region.width / 2, region.height / 2))
+    assert len(operator.said) == 1 and "They lie on one line" in operator.said[0]
+    assert [list(row) for row in imported.root.matrix_basis] == before
+
+
+def test_a_click_beside_the_mesh_says_so_and_waits_for_another(imported, clicking):
+    operator, region = clicking
+    operator.role = "ORIGIN"
+    imported.root.location += Vector((1e4, 0, 0))
+    assert operator.modal(bpy.context, click(region.width / 2, region.height / 2)) == {"RUNNING_MODAL"}
+    assert operator.said == ["There is no mesh of the import under the pointer."]
+    assert operator.modal(bpy.context, click(0, 0, "MIDDLEMOUSE")) == {"PASS_THROUGH"}, "the view can be turned"
+    assert operator.modal(bpy.context, click(-5, 5)) == {"PASS_THROUGH"}, "other regions get their clicks"
+    assert operator.modal(bpy.context, click(0, 0, "ESC")) == {"CANCELLED"}
 
 
 def select_only(things, active) -> None:

@@ -108,17 +108,6 @@ def camera_rays(x, y, intrinsics) -> np.ndarray:
     return rays
 
 
-def ray_changes(intrinsics) -> tuple[np.ndarray, np.ndarray]:
-    """How the rays of every frame follow from those of the first: scale (T,2) and offset (T,2), for x and y.
-
-    intrinsics: (T,4). ray at frame t = scale[t] * ray at frame 0 + offset[t], exact for any change of the lens.
-    """
-    fx, fy, cx, cy = np.asarray(intrinsics, dtype=np.float64).T
-    scale = np.stack([fx[0] / fx, fy[0] / fy], axis=-1)
-    offset = np.stack([(cx[0] - cx) / fx, (cy - cy[0]) / fy], axis=-1)
-    return scale, offset
-
-
 def grid_positions(length: int, step: int) -> np.ndarray:
     """Where a grid over length pixels has its vertices, in pixels: centres of pixels, and the two edges.
 

@@ -67,15 +67,6 @@ def test_rays_times_depth_are_the_points(camera_math, geometry):
     assert np.allclose(rays * depth[..., None], geometry.unproject(depth, k) * [1, -1, -1], atol=1e-12)
 
 
-def test_ray_changes_carry_the_first_frames_rays_to_every_lens(camera_math):
-    k = np.array([(60.0, 58.0, 30.0, 19.0), (75.0, 70.0, 33.0, 16.0), (50.0, 52.0, 29.0, 21.0)])
-    x, y = np.linspace(0, 64, 9), np.linspace(0, 36, 5)
-    first = camera_math.camera_rays(x, y, k[0])
-    for lens, scale, offset in zip(k, *camera_math.ray_changes(k), strict=True):
-        carried = first * [*scale, 1.0] + [*offset, 0.0]
-        assert np.allclose(carried, camera_math.camera_rays(x, y, lens), atol=1e-12)
-
-
 def test_grid_has_pixel_centres_and_both_edges(camera_math):
     assert camera_math.grid_positions(5, 1).tolist() == [0, 0.5, 1.5, 2.5, 3.5, 4.5, 5]
     assert camera_math.grid_positions(6, 2).tolist() == [0, 0.5, 2.5, 4.5, 5.5, 6]

@@ -55,6 +55,12 @@ ERRORS = {
     "job_missing": Explanation(
         "This folder holds no job.",
         "Choose a folder that contains job.json, or start a new solve."),
+    "job_locked": Explanation(
+        "Another process is already working on this job.",
+        "Wait for it to end, or cancel it in the Blender that started it; then press Resume."),
+    "clip_changed": Explanation(
+        "The footage changed while it was read.",
+        "Let whatever writes the clip finish, then press Resume: the solve begins anew with the footage as it is."),
     "output_not_writable": Explanation(
         "The folder for the results cannot be written to.",
         "Choose another jobs folder in the preferences, or give yourself the right to write there."),

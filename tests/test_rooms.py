@@ -20,7 +20,7 @@ BLENDER = {"bpy", "bpy_extras", "mathutils", "gpu", "gpu_extras", "blf", "bmesh"
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
 
 CONTRACT = {"engine.contract"}
-ARRAYS = {"engine.contract", "engine.geometry", "engine.flow", "engine.report", "engine.scratch"}
+ARRAYS = {"engine.contract", "engine.geometry", "engine.flow", "engine.report", "engine.scratch", "engine.keeping"}
 
 
 @dataclass(frozen=True)
@@ -70,19 +70,25 @@ ROOMS = {
     "engine.shapes": room({"engine.strict_json", "engine.errors"}),
     "engine.errors": room(),
     "engine.strict_json": room(),
-    "engine.__main__": room({"engine.worker", "engine.frames", "messages"} | CONTRACT),
+    "engine.__main__": room({"engine.worker", "engine.frames", "engine.job_lock", "messages"} | CONTRACT),
     "engine.worker": room({"engine.pipeline", "engine.frames", "engine.mattes", "engine.products", "engine.quality",
-                           "engine.networks", "engine.report", "engine.scratch", "engine.errors", "engine.spectrum",
-                           "engine.plots"} | CONTRACT,
-                          {"numpy", "cv2"}),
+                           "engine.networks", "engine.report", "engine.scratch", "engine.spectrum", "engine.plots",
+                           "engine.event_report", "engine.failures", "engine.job_lock", "engine.provenance",
+                           "engine.workplace"} | CONTRACT,
+                          {"numpy"}),
+    "engine.event_report": room({"engine.report"} | CONTRACT),
+    "engine.failures": room({"engine.errors"} | CONTRACT),
+    "engine.job_lock": room(CONTRACT),
+    "engine.provenance": room({"engine.frames", "engine.networks", "engine.strict_json"} | CONTRACT),
+    "engine.workplace": room({"engine.frames", "engine.kept_stereo", "engine.provenance", "engine.scratch"} | CONTRACT),
     # Files in and out.
     "engine.frames": room({"engine.movies", "engine.stills", "engine.sequences"} | CONTRACT, {"numpy", "cv2"}),
     "engine.mattes": room({"engine.frames", "engine.report"} | CONTRACT, {"numpy", "cv2"}),
     "engine.movies": room(CONTRACT, {"numpy", "av"}),
     "engine.stills": room({"engine.exr", "engine.movies"} | CONTRACT, {"numpy", "cv2", "av"}),
     "engine.sequences": room(CONTRACT),
-    "engine.products": room({"engine.exr", "engine.outputs", "engine.preview", "engine.report", "engine.stereo"}
-                            | CONTRACT, {"numpy"}),
+    "engine.products": room({"engine.exr", "engine.outputs", "engine.preview", "engine.report", "engine.scratch",
+                             "engine.stereo"} | CONTRACT, {"numpy"}),
     "engine.preview": room({"engine.outputs"} | CONTRACT, {"numpy", "cv2", "av", "imageio"}),
     "engine.exr": room({"engine.outputs"} | CONTRACT, {"numpy", "OpenEXR"}),
     "engine.outputs": room(CONTRACT),
@@ -94,7 +100,7 @@ ROOMS = {
     # The method, which knows no files.
     "engine.pipeline": room({"engine.pairs", "engine.stereo", "engine.diffusion", "engine.quality",
                              "engine.footage", "engine.footage_findings", "engine.footage_plate",
-                             "engine.networks"} | ARRAYS,
+                             "engine.kept_stereo", "engine.networks"} | ARRAYS,
                             {"numpy"}),
     "engine.quality": room({"engine.static_points", "engine.stereo"} | ARRAYS, {"numpy", "cv2"}),
     "engine.static_points": room({"engine.stereo"} | ARRAYS, {"numpy"}),
@@ -105,7 +111,9 @@ ROOMS = {
     "engine.geometry": room(CONTRACT, {"numpy"}),
     "engine.flow": room(CONTRACT, {"numpy", "cv2"}),
     "engine.report": room(),
-    "engine.scratch": room(CONTRACT, {"numpy"}),
+    "engine.scratch": room({"engine.keeping"} | CONTRACT, {"numpy"}),
+    "engine.keeping": room({"engine.outputs"} | CONTRACT, {"numpy"}),
+    "engine.kept_stereo": room({"engine.stereo"} | ARRAYS, {"numpy"}),
     "engine.pairs": room(),
     "engine.stereo": room(ARRAYS | {"engine.pairs"}, {"numpy", "cv2"}),
     "engine.stereo.monst3r": room(ARRAYS | {"engine.pairs", "engine.stereo", "engine.torch_memory"},

@@ -19,6 +19,7 @@ import signal
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import TextIO
 
 # The solver's matrices are small: on a busy machine OpenBLAS's threads wait for each other longer than they work (a
 # camera solve of 4 s took 64 s). NumPy reads this when it is loaded, so it stands before the imports that load it.
@@ -48,6 +49,7 @@ from .contract import (
     write_refusal,
 )
 from .frames import probe_clip, source_from_path
+from .job_lock import locked
 
 PACKAGES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "matplotlib", "PIL", "torch", "safetensors", "diffusers",
             "transformers")
@@ -78,8 +80,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_solve(solve: argparse.ArgumentParser) -> None:
-    solve.add_argument("clip", metavar="CLIP", help="movie file, or any picture of an image sequence")
-    solve.add_argument("out", type=Path, metavar="OUT", help="becomes the job folder; new or empty")
+    solve.add_argument("clips", nargs="+", metavar="CLIP", help="movie file, or any picture of an image sequence")
+    solve.add_argument("out", type=Path, metavar="OUT", help="becomes the job folder; new, empty, or of an unfinished "
+                       "solve with the same settings, which is then gone on with. Of several clips: the folder of "
+                       "their job folders")
     solve.add_argument("--stereo", choices=STEREO_ENGINES, default="geometric", help="stage 1 (geometric)")
     solve.add_argument("--refine", choices=REFINE_ENGINES, default="guided", help="stage 2 (guided)")
     solve.add_argument("--quality", choices=QUALITIES, default="standard", help="preset (standard)")
@@ -135,26 +139,62 @@ def _leave(number: int, _frame) -> None:
 
 def _solve(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _leave)
-    folder = JobFolder(options.out.absolute())
-    job = _job_from(options)
+    if len(options.clips) == 1:
+        _solve_clip(options, options.clips[0], JobFolder(options.out.absolute()))
+        return 0
+    failed = []
+    for clip, folder in zip(options.clips, _folders_of(options.clips, options.out.absolute()), strict=True):
+        sys.stdout.write(f"{clip}\n")
+        sys.stdout.flush()
+        try:
+            _solve_clip(options, clip, JobFolder(folder))
+        except StereoDiffError as error:  # one clip's fault is not the next one's
+            _tell_failure(error)
+            failed.append(clip)
+    if failed:
+        sys.stderr.write(f"{len(failed)} of {len(options.clips)} clips failed: {', '.join(failed)}\n")
+    return 1 if failed else 0
+
+
+def _folders_of(clips: list[str], out: Path) -> list[Path]:
+    """A folder for each clip, named after it; the same for the same list."""
+    names: list[str] = []
+    for clip in clips:
+        stem = re.sub(r"[^\w.-]+", "_", Path(clip).stem).strip(".") or "clip"
+        count = sum(name == stem or name.startswith(f"{stem}-") for name in names)
+        names.append(f"{stem}-{count + 1}" if count else stem)
+    return [out / name for name in names]
+
+
+def _solve_clip(options: argparse.Namespace, clip: str, folder: JobFolder) -> None:
+    job = _job_from(options, clip, folder.path.name)
     worker.examine(job)  # before an earlier result is cleared
-    _prepare_output(folder, options.overwrite)
-    _write_job(folder, job)
-    with open(folder.log_file, "a", encoding="utf-8") as log, _ProgressLine() as line:
+    if _is_solved_already(folder, job, options.overwrite):
+        sys.stdout.write("\n".join([f"{folder.path} holds this very solve already, finished: nothing to do.",
+                                    *_where_lines(folder, folder.read_result())]) + "\n")
+        return
+    with open_log(folder) as log, _ProgressLine() as line:
         result = worker.run(folder.path, watch=line.show, log=log)
     sys.stdout.write("\n".join([*quality_lines(result), *_where_lines(folder, result)]) + "\n")
-    return 0
 
 
-def _job_from(options: argparse.Namespace) -> Job:
-    clip = source_from_path(options.clip)
+def open_log(folder: JobFolder) -> TextIO:
+    """Raises StereoDiffError "output_not_writable" or "disk_full"."""
+    try:
+        return open(folder.log_file, "a", encoding="utf-8")
+    except OSError as error:
+        raise write_refusal(error, folder.path) from error
+
+
+def _job_from(options: argparse.Namespace, clip_path: str, job_id: str) -> Job:
+    clip = source_from_path(clip_path)
     settings = Settings(options.stereo, options.refine, options.quality, options.max_side, options.focal_mm,
                         options.sensor_mm, options.exposure_ev, options.device, options.seed, options.refine_cameras,
                         DiffusionSettings(options.diffusion, options.schedule, options.noise_level, options.ensemble,
                                           options.keep_static, options.compile))
     settings.validate()
     first, last = options.frames or (1, probe_clip(clip).frame_count)
-    return Job(options.out.absolute().name, clip, first, last, settings, _matte_from(options),
+    return Job(job_id, clip, first, last, settings, _matte_from(options),
                str(options.models.absolute()) if options.models else "")
 
 
@@ -169,23 +209,40 @@ def _matte_from(options: argparse.Namespace) -> Matte | None:
         raise as_matte_error(error) from error
 
 
-def _prepare_output(folder: JobFolder, overwrite: bool) -> None:
-    """Only what a job writes is ever cleared, and only in a folder that is a job's."""
+def _is_solved_already(folder: JobFolder, job: Job, overwrite: bool) -> bool:
+    """Make the folder ready for this job; it may hold its beginning, or with overwrite, another job.
+
+    Only what a job writes is ever cleared, and only in a folder that is a job's. What other settings have in common
+    with these is used again. Raises StereoDiffError "output_in_use", "output_not_writable" or "disk_full".
+    """
     path = folder.path
     try:
         if not path.exists() or not any(path.iterdir()):
             path.mkdir(parents=True, exist_ok=True)
-            return
+            _write_job(folder, job)
+            return False
     except OSError as error:
         raise write_refusal(error, path) from error
-    if not overwrite:
-        raise StereoDiffError("output_in_use", f"{path} is not empty; --overwrite replaces an earlier result.")
     if not folder.job_file.is_file():
         raise StereoDiffError("output_in_use", f"{path} is not a job folder, so it is not overwritten.")
-    worker.discard_products(folder)
-    shutil.rmtree(folder.cache, ignore_errors=True)
-    for file in (folder.events_file, folder.log_file, folder.cancelled_file, folder.matte_file, folder.job_file):
-        file.unlink(missing_ok=True)
+    if not overwrite and _holds(folder, job):
+        return folder.result_file.is_file()
+    if not overwrite:
+        raise StereoDiffError("output_in_use", f"{path} holds a solve of other settings or another clip; --overwrite "
+                                               "replaces it.")
+    with locked(folder.lock_file):
+        worker.discard_products(folder)
+        for file in (folder.events_file, folder.log_file, folder.cancelled_file, folder.matte_file, folder.job_file):
+            file.unlink(missing_ok=True)
+        _write_job(folder, job)
+    return False
+
+
+def _holds(folder: JobFolder, job: Job) -> bool:
+    try:
+        return folder.read_job() == job
+    except StereoDiffError:
+        return False
 
 
 def _write_job(folder: JobFolder, job: Job) -> None:

@@ -393,6 +393,8 @@ class JobFolder:
         self.events_file = self.path / "events.jsonl"
         self.log_file = self.path / "worker.log"
         self.cancelled_file = self.path / "cancelled"
+        self.lock_file = self.path / "lock"
+        self.heartbeat_file = self.path / "heartbeat"
         self.cache = self.path / "cache"
         self.result_file = self.path / "result.json"
         self.points_file = self.path / "points.ply"
@@ -429,8 +431,11 @@ class JobFolder:
 
     def append_event(self, event: Event) -> None:
         line = json.dumps({k: v for k, v in to_dict(event).items() if v is not None}, allow_nan=False)
-        with open(self.events_file, "a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        with open(self.events_file, "ab+") as stream:
+            # A run that was killed may have left half a line, which must not swallow this one.
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
+            begin = b"" if stream.read() in (b"", b"\n") else b"\n"
+            stream.write(begin + line.encode() + b"\n")
 
     def read_events(self, offset: int = 0) -> tuple[list[Event], int]:
         """Events from byte offset on, and the offset to go on from; a half-written last line waits.

@@ -105,6 +105,14 @@ def _family(source: ClipSource) -> Family:
     return found[0]
 
 
+def footage_files(source: ClipSource, frame_numbers: range) -> list[Path]:
+    """The files that these frames are read from, whether or not they are there."""
+    if source.kind == "movie":
+        return [Path(source.path)]
+    family = _family(source)
+    return [family.path(source.first_number + frame - 1) for frame in frame_numbers]
+
+
 def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *,
                 exposure_ev: float = 0.0) -> Iterator[np.ndarray]:
     """Yield the frames (H,W,3) uint8 sRGB of the raster, one by one, area-averaged where they shrink and

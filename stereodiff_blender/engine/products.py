@@ -6,6 +6,7 @@ Arrays may be memory-mapped; they are read frame by frame. Previews are in previ
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 
@@ -14,10 +15,12 @@ from .contract import JobFolder, StereoDiffError
 from .outputs import make_folder, write_bytes
 from .preview import write_preview_image, write_preview_movie
 from .report import Report
+from .scratch import Scratch
 from .stereo import TRUSTED
 
 __all__ = ["depth_range", "write_depth_products", "write_points", "write_preview_image", "write_preview_movie"]
 
+LEDGER = "write"
 _MAX_SAMPLES = 2_000_000
 _FEW_TRUSTED = 0.01  # of the valid samples; fewer say nothing about the shot as a whole
 _MEANINGS = {
@@ -29,19 +32,34 @@ _POINT = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
 
 
 def write_depth_products(folder: JobFolder, frame_numbers: range, depth: np.ndarray, confidence: np.ndarray,
-                         motion_mask: np.ndarray, report: Report) -> None:
+                         motion_mask: np.ndarray, scratch: Scratch, report: Report) -> None:
     """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, numbered by clip frame.
 
-    depth, confidence, motion_mask: (T,H,W), T frame numbers. report: told the progress in frames; its stage is the
+    depth, confidence, motion_mask: (T,H,W), T frame numbers. scratch: knows which frames an earlier run has written of
+    the very same depth. report: told the progress in frames; its stage is the
     caller's. Raises StereoDiffError "disk_full" or "output_not_writable".
     """
     arrays = {"depth": depth, "confidence": confidence, "motion_mask": motion_mask}
     for product in arrays:
         make_folder(folder.product_file(product, frame_numbers[0]).parent)
-    for index, frame in enumerate(frame_numbers):
+    ledger = scratch.ledger(LEDGER, lambda index: [_bytes_of(folder.product_file(product, frame_numbers[index]))
+                                                    for product in arrays])
+    for index in range(ledger.done, len(frame_numbers)):
+        frame = frame_numbers[index]
         for product, array in arrays.items():
             exr.write_gray(folder.product_file(product, frame), array[index], {"comments": _MEANINGS[product]})
+        ledger.note(index)
         report.progress(index + 1)
+
+
+def has_begun(scratch: Scratch) -> bool:
+    """Whether an earlier run has written frames of the very same depth."""
+    return scratch.has_ledger(LEDGER)
+
+
+def _bytes_of(path: Path) -> np.ndarray:
+    """None, for a file that is gone."""
+    return np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
 
 
 def write_points(path: str | os.PathLike, points: np.ndarray, colours: np.ndarray) -> None:

@@ -5,14 +5,13 @@ The one place where exceptions become error codes, and the only writer of a job 
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import shutil
 import sys
-import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
@@ -23,30 +22,29 @@ from . import products
 from .contract import (
     ENGINE_VERSION,
     MIN_FRAMES,
-    WARNING_CODES,
     ClipSource,
     Event,
     FrameResult,
     Job,
     JobFolder,
     Result,
-    ResultWarning,
     Settings,
     StereoDiffError,
-    write_refusal,
 )
-from .errors import WRITE_REFUSALS
+from .event_report import EventReport
+from .failures import error_with_code
 from .frames import ClipInfo, Raster, check_not_frozen, plan_raster, probe_clip, read_frames
+from .job_lock import beating, locked
 from .mattes import examine_matte, read_matte
 from .networks import load_networks, refuse_missing
 from .pipeline import Estimate, estimate_depth, refuse_unavailable
+from .provenance import refuse_changed_footage
 from .report import Report
 from .scratch import DiskScratch
 from .spectrum import mean_disparities, static_spectrum
+from .workplace import Workplace
 
-EVENTS_PER_SECOND = 5.0
 DEPTH_PRODUCTS = ("depth", "confidence", "motion_mask")
-OPENCV_NO_MEMORY = -4
 
 # Share of each stage in the time of a whole job, measured on two cores: draft on 40 frames of 480x270, standard on 48
 # of 640x360. High is standard with the sharpening of borders added, whose share depends on the device.
@@ -66,10 +64,12 @@ MONST3R_REFINED_PLAN = (*MONST3R_PLAN[:4], ("track", 0.03), *MONST3R_PLAN[4:])
 # In place of the weight-free refinement; on a GPU, after either stage 1.
 REFINE_PLANS = {"none": (), "depthcrafter": (("encode", 0.10), ("refine", 0.25))}
 
-# What one pixel of one frame takes on disk. Scratch: 3 bytes of picture, 1 of a matte, 19 of measuring depth, 12 of
-# refining it, by either way. Products, measured: floats that compress to about half, and the preview.
-SCRATCH_BYTES_PER_PIXEL = 35
+# What one pixel of one frame takes on disk. Scratch, when it is most, at the end of measuring depth: 3 bytes of
+# picture, 1 of a matte, 10 of what was seen, kept and once more to be worked on, 13 of depth, and 9 of it to be kept.
+# Products, measured: floats that compress to about half, and the preview.
+SCRATCH_BYTES_PER_PIXEL = 46
 PRODUCT_BYTES_PER_PIXEL = 8
+RESERVED_BYTES = 262_144
 
 
 def run(folder: str | os.PathLike, *, watch: Callable[[Event], None] | None = None,
@@ -77,23 +77,24 @@ def run(folder: str | os.PathLike, *, watch: Callable[[Event], None] | None = No
     """Solve the job in folder and publish its result.
 
     watch: called with every event as it is written. log: where a traceback goes (standard error).
-    Raises StereoDiffError after the failure is in the folder's events; a failed run leaves job.json, events and log,
-    but no result and no half products. A folder that holds a result already is left alone ("output_in_use").
+    A run that was broken off, in whatever way, is gone on with from the last unit of work that it finished; a failed
+    run leaves what it has for that, in the cache. Raises StereoDiffError after the failure is in the folder's events.
+    A folder that holds a result already ("output_in_use") or where another worker is at work ("job_locked") is left
+    alone.
     """
     job_folder = JobFolder(Path(folder).resolve())
     if job_folder.result_file.exists():
         raise StereoDiffError("output_in_use", f"{job_folder.path} holds a result already.")
+    if not job_folder.job_file.is_file():
+        job_folder.read_job()
     report, log = EventReport(job_folder, watch), log or sys.stderr
-    job = _read_job(job_folder, report)
-    try:
-        result = _run(job, job_folder, report)
-    except Exception as error:
-        raise _record_failure(error, job_folder, report, log) from error
-    except BaseException:  # Asked to end, or interrupted at the keyboard.
-        _discard_everything(job_folder)
-        raise
-    _discard_scratch(job_folder)
-    report.finished()
+    with locked(job_folder.lock_file) as is_locked, beating(job_folder.heartbeat_file):
+        job = _read_job(job_folder, report)
+        try:
+            result = _run(job, job_folder, report, is_locked)
+        except Exception as error:
+            raise _record_failure(error, job_folder, report, log) from error
+        report.finished()
     return result
 
 
@@ -107,11 +108,19 @@ def _read_job(folder: JobFolder, report: EventReport) -> Job:
         raise
 
 
-def _run(job: Job, folder: JobFolder, report: EventReport) -> Result:
+def _run(job: Job, folder: JobFolder, report: EventReport, is_locked: bool) -> Result:
+    folder.cancelled_file.unlink(missing_ok=True)  # of an earlier run
     folder.cache.mkdir(exist_ok=True)
+    _reserve(folder)
     report.started(plan_of(job.settings))
-    result = _solve(job, folder, report)
+    if not is_locked:
+        report.note("This folder cannot be locked: see to it that no other Blender solves in it.")
+    info, raster = examine(job)
+    place = Workplace.of(job, folder, raster)
+    result = _solve(job, folder, info, raster, place, report)
     folder.write_result(result)
+    place.finish()
+    _reserved_file(folder).unlink(missing_ok=True)
     return result
 
 
@@ -128,19 +137,19 @@ def plan_of(settings: Settings) -> tuple[tuple[str, float], ...]:
 
 # --- The job, step by step -------------------------------------------------------------------------------------
 
-def _solve(job: Job, folder: JobFolder, report: EventReport) -> Result:
-    info, raster = examine(job)
-    _check_disk_space(folder.path, len(job.frame_numbers) * raster.width * raster.height)
-    scratch = DiskScratch(_scratch_folder(folder))
+def _solve(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster, place: Workplace,
+           report: EventReport) -> Result:
+    _check_disk_space(folder, len(job.frame_numbers) * raster.width * raster.height)
     networks = load_networks(job.settings, job.models_folder)
-    with scratch.relieved():
-        masks = _read_matte(job, folder, raster, scratch, report)  # (T,H,W) uint8, or None
-        frames = _read_frames(job, raster, scratch, report)  # (T,H,W,3) uint8
+    with place.input.relieved():
+        masks = _read_matte(job, folder, raster, place.input, report)  # (T,H,W) uint8, or None
+        frames = _read_frames(job, raster, place.input, report)  # (T,H,W,3) uint8
+        refuse_changed_footage(job, folder, raster, place.input_key)
         estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,
                                   focal_px=known_focal_px(job.settings, raster), first_frame=job.first_frame,
-                                  networks=networks, scratch=scratch, report=report)
-        result = _write_products(job, folder, info, raster, frames, estimate, report)
-        return replace(result, weights=networks.used)
+                                  networks=networks, scratch=place.stereo, refine_scratch=place.refine, report=report)
+        result = _write_products(job, folder, info, raster, frames, estimate, place.refine, report)
+    return replace(result, weights=networks.used)
 
 
 def examine(job: Job) -> tuple[ClipInfo, Raster]:
@@ -190,24 +199,34 @@ def _read_matte(job: Job, folder: JobFolder, raster: Raster, scratch: DiskScratc
 
 def _read_frames(job: Job, raster: Raster, scratch: DiskScratch, report: Report) -> np.ndarray:
     numbers = job.frame_numbers
-    frames = scratch.allocate("frames", (len(numbers), raster.height, raster.width, 3), np.uint8)
+    frames = scratch.keep("frames", (len(numbers), raster.height, raster.width, 3), np.uint8)
+    ledger = scratch.ledger("frames", lambda index: [frames[index]])
     report.stage("read", len(numbers))
+    if ledger.done == len(frames):
+        report.progress(len(frames))
+        return frames
+    scratch.drop_ledger("frames")  # a movie is read from its beginning
+    ledger = scratch.ledger("frames", lambda index: [frames[index]])
     pictures = read_frames(job.clip, numbers, raster, exposure_ev=job.settings.exposure_ev)
     for index, picture in enumerate(pictures):
         frames[index] = picture
         report.progress(index + 1)
     check_not_frozen(frames)
+    for index in range(len(frames)):
+        ledger.note(index)
     return frames
 
 
 def _write_products(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster, frames: np.ndarray,
-                    estimate: Estimate, report: EventReport) -> Result:
+                    estimate: Estimate, scratch: DiskScratch, report: EventReport) -> Result:
     numbers = job.frame_numbers
     report.stage("write", len(numbers))
     has_depth = estimate.depth is not None
+    if not products.has_begun(scratch):
+        discard_products(folder)  # of an earlier run on other footage
     if has_depth:
         products.write_depth_products(folder, numbers, estimate.depth, estimate.confidence, estimate.motion_mask,
-                                      report)
+                                      scratch, report)
     else:
         report.progress(len(numbers))
     if len(estimate.cameras.points):
@@ -284,27 +303,23 @@ def _relative_if_there(folder: JobFolder, path: Path) -> str | None:
 
 # --- The folder around it --------------------------------------------------------------------------------------
 
-def _check_disk_space(folder: Path, pixels: int) -> None:
+def _check_disk_space(folder: JobFolder, pixels: int) -> None:
+    """What an earlier run left counts as free: it is used, or written over."""
     needed = pixels * (SCRATCH_BYTES_PER_PIXEL + PRODUCT_BYTES_PER_PIXEL)
-    free = shutil.disk_usage(folder).free
+    there = sum(path.stat().st_size for path in folder.cache.rglob("*") if path.is_file())
+    free = shutil.disk_usage(folder.path).free + there
     if free < needed:
-        raise StereoDiffError("disk_full", f"The solve needs about {needed / 1e6:.0f} MB, but {folder} has "
+        raise StereoDiffError("disk_full", f"The solve needs about {needed / 1e6:.0f} MB, but {folder.path} has "
                                            f"{free / 1e6:.0f} MB left.")
 
 
-def _scratch_folder(folder: JobFolder) -> Path:
-    return folder.cache / "scratch"
+def _reserved_file(folder: JobFolder) -> Path:
+    return folder.cache / "reserved"
 
 
-def _discard_scratch(folder: JobFolder) -> None:
-    shutil.rmtree(_scratch_folder(folder), ignore_errors=True)
-    if folder.cache.is_dir() and not any(folder.cache.iterdir()):
-        folder.cache.rmdir()
-
-
-def _discard_everything(folder: JobFolder) -> None:
-    _discard_scratch(folder)
-    discard_products(folder)
+def _reserve(folder: JobFolder) -> None:
+    """Room for the last words of a run that fills the disk."""
+    _reserved_file(folder).write_bytes(b"\0" * RESERVED_BYTES)
 
 
 def discard_products(folder: JobFolder) -> None:
@@ -319,14 +334,14 @@ def discard_products(folder: JobFolder) -> None:
 # --- Failure ---------------------------------------------------------------------------------------------------
 
 def _record_failure(error: Exception, folder: JobFolder, report: EventReport, log: TextIO) -> StereoDiffError:
-    """Clear up, then the traceback to the log and a code and a sentence to the events. Returns the error to raise.
+    """The traceback to the log and a code and a sentence to the events. Returns the error to raise.
 
-    In this order: on a full disk neither log nor events could be written before there is room again, and the frames
-    of a traceback hold memory-mapped files open, which Windows would not delete.
+    The frames of a traceback hold memory-mapped files open, which Windows would not let anybody delete.
     """
     text = "".join(traceback.format_exception(error))
     traceback.clear_frames(error.__traceback__)
-    _discard_everything(folder)
+    with suppress(OSError):
+        _reserved_file(folder).unlink()
     known = error_with_code(error)
     log.write(text)
     try:
@@ -334,89 +349,3 @@ def _record_failure(error: Exception, folder: JobFolder, report: EventReport, lo
     except OSError as unwritable:
         log.write(f"error {known.code}: {known.message} (the event could not be written: {unwritable})\n")
     return known
-
-
-def error_with_code(error: Exception) -> StereoDiffError:
-    """What any exception of the engine means to the artist."""
-    if isinstance(error, StereoDiffError):
-        return error
-    if isinstance(error, MemoryError) or _is_memory_error_of_a_library(error):
-        return StereoDiffError("out_of_memory", "The solve needed more memory than there is.")
-    if isinstance(error, OSError) and error.errno in WRITE_REFUSALS:
-        return write_refusal(error, error.filename or "a file of the job")
-    kind = type(error)
-    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-    return StereoDiffError("internal_error", f"There was a {name}; the log has the details.")
-
-
-def _is_memory_error_of_a_library(error: Exception) -> bool:
-    """OpenCV and torch have exceptions of their own, known by name so that neither is loaded for it."""
-    kind = type(error)
-    if kind.__name__ == "OutOfMemoryError" or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        return True
-    return kind.__module__.startswith("cv2") and getattr(error, "code", None) == OPENCV_NO_MEMORY
-
-
-# --- Report ----------------------------------------------------------------------------------------------------
-
-class EventReport(Report):
-    """Writes what the engine reports as events of the job folder, and keeps warnings and times for the result."""
-
-    def __init__(self, folder: JobFolder, watch: Callable[[Event], None] | None = None):
-        self.warnings: tuple[ResultWarning, ...] = ()
-        self._folder = folder
-        self._watch = watch
-        self._stage: str | None = None
-        self._total = 0
-        self._stage_began_s = 0.0
-        self._last_progress_s = 0.0
-        self._timings_s: dict[str, float] = {}
-
-    def started(self, plan: tuple[tuple[str, float], ...]) -> None:
-        self._write("started", pid=os.getpid(), plan=plan)
-
-    def stage(self, stage: str, total: int) -> None:
-        self._close_stage()
-        self._stage, self._total, self._stage_began_s = stage, int(total), time.monotonic()
-        self._write("stage", stage=stage, total=int(total))
-
-    def progress(self, done: int) -> None:
-        """At most EVENTS_PER_SECOND are written, but always a stage's last."""
-        now = time.monotonic()
-        if now - self._last_progress_s < 1.0 / EVENTS_PER_SECOND and done < self._total:
-            return
-        self._last_progress_s = now
-        self._write("progress", stage=self._stage, done=int(done), total=self._total)
-
-    def note(self, message: str) -> None:
-        self._write("note", message=message)
-
-    def warn(self, code: str, message: str) -> None:
-        if code not in WARNING_CODES:
-            raise ValueError(f"unknown warning code {code!r}")
-        self.warnings += (ResultWarning(code, message),)
-        self._write("warning", code=code, message=message)
-
-    def failed(self, error: StereoDiffError) -> None:
-        self._write("failed", code=error.code, message=error.message, shots=error.shots or None)
-
-    def finished(self) -> None:
-        self._write("finished")
-
-    def timings_s(self) -> dict[str, float]:
-        """Seconds spent in each stage so far, by the clock on the wall."""
-        self._close_stage()
-        return {stage: round(seconds, 3) for stage, seconds in self._timings_s.items()}
-
-    def _close_stage(self) -> None:
-        now = time.monotonic()
-        if self._stage is not None:
-            spent = now - self._stage_began_s
-            self._timings_s[self._stage] = self._timings_s.get(self._stage, 0.0) + spent
-        self._stage_began_s = now
-
-    def _write(self, kind: str, **values) -> None:
-        event = Event(kind, time.time(), **values)
-        self._folder.append_event(event)
-        if self._watch is not None:
-            self._watch(event)

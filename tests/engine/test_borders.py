@@ -9,6 +9,7 @@ from camera_scenes import Diary
 from depth_scenes import Shot, ray_cast
 
 from stereodiff_blender.engine.report import Report
+from stereodiff_blender.engine.scratch import DiskScratch, Scratch
 from stereodiff_blender.engine.stereo.geometric.borders import settle_borders
 
 FAT_PX = 4
@@ -31,8 +32,10 @@ def fattened(shot: Shot) -> tuple[np.ndarray, np.ndarray]:
 
 
 def settled(shot: Shot, depth: np.ndarray, confidence: np.ndarray, report: Report | None = None) -> np.ndarray:
-    result = depth.copy()
-    settle_borders(shot.frames, shot.cameras, result, confidence, shot.motion_mask, report=report or Report())
+    before = depth.copy()
+    result = settle_borders(shot.frames, shot.cameras, depth, confidence, shot.motion_mask, scratch=Scratch(),
+                            report=report or Report())
+    assert np.array_equal(depth, before), "what was measured must survive"
     return result
 
 
@@ -83,8 +86,9 @@ def test_the_same_bytes_twice_in_memory_and_on_disk(shot, tmp_path):
     once = settled(shot, depth, confidence)
     np.save(tmp_path / "depth.npy", depth)
     mapped = np.load(tmp_path / "depth.npy", mmap_mode="r+")
-    settle_borders(shot.frames, shot.cameras, mapped, confidence, shot.motion_mask, report=Report())
-    assert np.array_equal(mapped, once)
+    on_disk = settle_borders(shot.frames, shot.cameras, mapped, confidence, shot.motion_mask,
+                             scratch=DiskScratch(tmp_path / "scratch"), report=Report())
+    assert isinstance(on_disk, np.memmap) and np.array_equal(on_disk, once)
 
 
 def test_progress_ends_at_the_announced_total(shot):
@@ -97,4 +101,4 @@ def test_progress_ends_at_the_announced_total(shot):
 def test_shapes_that_do_not_fit_are_refused(shot):
     with pytest.raises(ValueError, match="agree"):
         settle_borders(shot.frames, shot.cameras, shot.depth[:3].copy(), shot.confidence, shot.motion_mask,
-                       report=Report())
+                       scratch=Scratch(), report=Report())

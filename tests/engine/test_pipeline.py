@@ -126,9 +126,9 @@ def stereo() -> StereoResult:
 
 def test_a_scale_and_shift_of_disparity_is_undone(stereo):
     refined = 1.0 / (0.4 / stereo.depth + 0.05)
-    residual = fit_to_stereo(refined, stereo)
+    fitted, residual = fit_to_stereo(refined, stereo, Scratch())
     assert residual == pytest.approx(0.0, abs=1e-6)
-    np.testing.assert_allclose(refined, stereo.depth, rtol=1e-5)
+    np.testing.assert_allclose(fitted, stereo.depth, rtol=1e-5)
 
 
 def test_only_trusted_static_pixels_decide(stereo):
@@ -137,13 +137,13 @@ def test_only_trusted_static_pixels_decide(stereo):
     refined[:, :24, :32] *= 0.3
     stereo.motion_mask[:, :, 32:] = 1
     stereo.confidence[:, :24] = 0.1
-    fit_to_stereo(refined, stereo)
+    refined, _ = fit_to_stereo(refined, stereo, Scratch())
     np.testing.assert_allclose(refined[:, 24:, :32], stereo.depth[:, 24:, :32], rtol=1e-5)
 
 
 def test_a_change_that_no_scale_explains_is_reported(stereo):
     noise = np.random.default_rng(2).normal(0.0, 0.1, stereo.depth.shape)
-    residual = fit_to_stereo((stereo.depth * np.exp(noise)).astype(np.float32), stereo)
+    _, residual = fit_to_stereo((stereo.depth * np.exp(noise)).astype(np.float32), stereo, Scratch())
     assert 0.03 < residual < 0.1
 
 
@@ -151,7 +151,7 @@ def test_invalid_depth_stays_invalid_and_the_sky_finite(stereo):
     refined = 1.0 / (1.0 / stereo.depth + 0.2)
     refined[0, 0, 0] = 0.0
     refined[0, 0, 1] = 1e6
-    fit_to_stereo(refined, stereo)
+    refined, _ = fit_to_stereo(refined, stereo, Scratch())
     assert refined[0, 0, 0] == 0.0
     assert np.isfinite(refined).all() and 0 < refined[0, 0, 1] <= 10.001 * stereo.depth.max()
 
@@ -159,10 +159,11 @@ def test_invalid_depth_stays_invalid_and_the_sky_finite(stereo):
 def test_without_trusted_pixels_nothing_is_changed(stereo):
     stereo = replace(stereo, confidence=np.zeros_like(stereo.depth))
     refined = 2.0 * stereo.depth
-    assert fit_to_stereo(refined, stereo) is None
-    np.testing.assert_array_equal(refined, 2.0 * stereo.depth)
+    same, residual = fit_to_stereo(refined, stereo, Scratch())
+    assert residual is None
+    np.testing.assert_array_equal(same, 2.0 * stereo.depth)
 
 
 def test_depth_turned_inside_out_is_a_fault(stereo):
     with pytest.raises(ValueError, match="inside out"):
-        fit_to_stereo(1.0 / (1.2 - 1.0 / stereo.depth), stereo)
+        fit_to_stereo(1.0 / (1.2 - 1.0 / stereo.depth), stereo, Scratch())

@@ -16,6 +16,7 @@ from stereodiff_blender.engine.contract import JobFolder, StereoDiffError
 from stereodiff_blender.engine.movies import PictureConverter
 from stereodiff_blender.engine.preview import depth_colours, disparity_limits
 from stereodiff_blender.engine.report import Report
+from stereodiff_blender.engine.scratch import Scratch
 
 COUNT, HEIGHT, WIDTH = 5, 97, 161  # odd on purpose
 needs_unix_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
@@ -51,7 +52,7 @@ def test_depth_products_are_numbered_by_clip_frame_and_exact(depth, tmp_path):
     stored = np.lib.format.open_memmap(tmp_path / "depth.npy", mode="w+", dtype=np.float32, shape=depth.shape)
     stored[:] = depth
     folder, report = JobFolder(tmp_path / "job"), Counted()
-    products.write_depth_products(folder, range(9998, 10003), stored, confidence, mask, report)
+    products.write_depth_products(folder, range(9998, 10003), stored, confidence, mask, Scratch(), report)
     assert report.done == [1, 2, 3, 4, 5]
     for product, arrays in (("depth", depth), ("confidence", confidence), ("motion_mask", mask)):
         names = sorted(path.name for path in (folder.path / product).iterdir())
@@ -63,7 +64,8 @@ def test_depth_products_are_numbered_by_clip_frame_and_exact(depth, tmp_path):
 def test_a_job_folder_that_is_no_folder(depth, tmp_path):
     (tmp_path / "job").write_text("in the way")
     with pytest.raises(StereoDiffError) as caught:
-        products.write_depth_products(JobFolder(tmp_path / "job"), range(1, 6), depth, depth, depth, Report())
+        products.write_depth_products(JobFolder(tmp_path / "job"), range(1, 6), depth, depth, depth, Scratch(),
+                                      Report())
     assert caught.value.code == "output_not_writable"
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from stereodiff_blender.engine.contract import JobFolder, Settings, StereoDiffError
+from stereodiff_blender.engine.event_report import EventReport
+from stereodiff_blender.engine.failures import error_with_code
 from stereodiff_blender.engine.frames import Raster
 from stereodiff_blender.engine.scratch import DiskScratch
 from stereodiff_blender.engine.stereo import CameraSolution
 from stereodiff_blender.engine.worker import (
-    EventReport,
-    error_with_code,
     known_focal_px,
     plan_of,
     point_colours,

@@ -8,7 +8,7 @@ changes are stage 1's business (paper, section 3.1: stage 2 acts as a low-pass f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -77,32 +77,49 @@ def refine_guided(frames: np.ndarray, depth: np.ndarray, confidence: np.ndarray,
     clip = _Clip(frames, confidence, motion_mask, camera_to_world, intrinsics, flow)
     count = len(depth)
     report.stage("refine", count * (PASSES + 1))
-    current, following = (scratch.allocate(name, depth.shape, np.float32) for name in ("refined_even", "refined_odd"))
-    for index in range(count):
-        np.log(1.0 / depth[index], out=current[index])
+
+    def run(turn: int, name: str, frame_of: Callable[[int], np.ndarray]) -> np.ndarray:
+        """All frames of one turn; those that an earlier run has left stay as they are."""
+        target = scratch.keep(name, depth.shape, np.float32)
+        ledger = scratch.ledger(name, lambda index: [target[index]])
+        for index in range(ledger.done, count):
+            target[index] = frame_of(index)
+            ledger.note(index)
+            report.progress(turn * count + index + 1)
+        return target
+
+    current = _log_disparity(depth, scratch)
     for turn in range(PASSES):
-        _average_frames(clip, current, following, turn == 0,
-                        lambda done, base=turn * count: report.progress(base + done))
-        current, following = following, current
-    return _restore_low_frequencies(depth, current, lambda done: report.progress(PASSES * count + done))
+        current = run(turn, f"refined_{turn}", _averaged(clip, current, through_flow=turn == 0))
+    return run(PASSES, "refined", _with_slow_part_of(depth, current))
+
+
+def _log_disparity(depth: np.ndarray, scratch: Scratch) -> np.ndarray:
+    result = scratch.allocate("stereo_log_disparity", depth.shape, np.float32)
+    for index in range(len(depth)):
+        np.log(1.0 / depth[index], out=result[index])
+    return result
 
 
 # --- Averaging over time ----------------------------------------------------------------------------------------
 
-def _average_frames(clip: _Clip, source: np.ndarray, target: np.ndarray, through_flow: bool, tick) -> None:
-    """One pass: every frame of target is the weighted mean of source there and in the frames around.
+def _averaged(clip: _Clip, source: np.ndarray, *, through_flow: bool) -> Callable[[int], np.ndarray]:
+    """One pass: a function that gives a frame (H,W) as the weighted mean of source there and in the frames around.
 
     through_flow: whether moving pixels take part. Once is enough for them, and their flow is most of the cost.
+    Frames are asked for in order.
     """
     reach = max(STATIC_OFFSETS)
     views: dict[int, np.ndarray] = {}
-    for index in range(len(source)):
-        for k in range(index, min(index + reach + 1, len(source))):
+
+    def frame_of(index: int) -> np.ndarray:
+        for k in range(max(index - reach, 0), min(index + reach + 1, len(source))):
             if k not in views:
                 views[k] = clip.view(k, source[k])
         views.pop(index - reach - 1, None)
-        target[index] = _average(clip, views, index, through_flow)
-        tick(index + 1)
+        return _average(clip, views, index, through_flow)
+
+    return frame_of
 
 
 def _average(clip: _Clip, views: dict[int, np.ndarray], index: int, through_flow: bool) -> np.ndarray:
@@ -213,20 +230,22 @@ def _carry_back(clip: _Clip, i: int, j: int, columns: np.ndarray, rows: np.ndarr
 
 # --- Keeping the low frequencies --------------------------------------------------------------------------------
 
-def _restore_low_frequencies(depth: np.ndarray, log_disparity: np.ndarray, tick) -> np.ndarray:
-    """Take from log_disparity (T,H,W) the slow part of its difference to depth; turn it into depth, in place."""
+def _with_slow_part_of(depth: np.ndarray, log_disparity: np.ndarray) -> Callable[[int], np.ndarray]:
+    """A function that takes from a frame of log_disparity (T,H,W) the slow part of its difference to depth, and gives
+    it as depth (H,W). Frames are asked for in order."""
     count, height, width = depth.shape
     change: dict[int, np.ndarray] = {}
-    for index in range(count):
-        # A frame's change is taken before the frame is turned into depth, and kept while a mirror may ask for it.
-        for k in range(index, min(index + LOW_PASS_REACH + 1, count)):
+
+    def frame_of(index: int) -> np.ndarray:
+        # Mirrored at the clip's end, a frame may ask for any within reach on either side of it.
+        for k in range(max(index - LOW_PASS_REACH, 0), min(index + LOW_PASS_REACH + 1, count)):
             if k not in change:
                 change[k] = _coarse(log_disparity[k] + np.log(depth[k]))
         change.pop(index - LOW_PASS_REACH - 1, None)
         correction = cv2.resize(slow_part(change, index, count), (width, height), interpolation=cv2.INTER_LINEAR)
-        np.exp(correction - log_disparity[index], out=log_disparity[index])
-        tick(index + 1)
-    return log_disparity
+        return np.exp(correction - log_disparity[index])
+
+    return frame_of
 
 
 def _coarse(image: np.ndarray) -> np.ndarray:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import cv2
 import numpy as np
 import torch
 
+from ...keeping import Ledger
 from ...report import Report
 from ...scratch import Scratch
 from ...torch_memory import within_memory
@@ -80,12 +80,17 @@ def encode_clip(plate: Plate, span: DisparityRange, networks: DepthCrafterNetwor
     count = len(plate.frames)
     height, width = plate.size
     grid = (height // networks.spatial_factor, width // networks.spatial_factor)
-    latents = [scratch.allocate(f"diffusion_{name}_{width}", (count, 4, *grid), np.float32)
+    latents = [scratch.keep(f"diffusion_{name}_{width}", (count, 4, *grid), np.float32)
                for name in ("disparity_latents", "picture_latents")]
-    encoded = EncodedClip(*latents, scratch.allocate(f"diffusion_embeddings_{width}",
-                                                     (count, networks.embedding_width), np.float32))
+    encoded = EncodedClip(*latents, scratch.keep(f"diffusion_embeddings_{width}",
+                                                 (count, networks.embedding_width), np.float32))
     report.stage("encode", 2 * count)
-    _fill(encoded.embeddings, networks.embed, partial(_signed_picture, plate), plan.encode_chunk, report, 0)
+    seen = scratch.ledger(f"diffusion_embeddings_{width}", lambda index: [encoded.embeddings[index]])
+    for part in _parts(seen.done, count, plan.encode_chunk):
+        found = within_memory(_stacked(networks.embed), [_signed_picture(plate, index) for index in part])
+        encoded.embeddings[part.start:part.stop] = torch.stack(found).numpy()
+        _note(seen, part)
+        report.progress(part.stop)
 
     def noised_picture(index: int) -> torch.Tensor:
         return _signed_picture(plate, index) + options.noise_aug_strength * noise.pixels(index)
@@ -95,11 +100,13 @@ def encode_clip(plate: Plate, span: DisparityRange, networks: DepthCrafterNetwor
         return (2.0 * normalized - 1.0).expand(3, -1, -1)
 
     # Both of a frame together, so that the disparity of a frame is looked at while its picture is at hand.
-    for part in _parts(count, plan.encode_chunk):
+    taken = scratch.ledger(f"diffusion_latents_{width}", lambda index: [array[index] for array in latents])
+    for part in _parts(taken.done, count, plan.encode_chunk):
         batch = [noised_picture(index) for index in part] + [disparity(index) for index in part]
         modes = torch.stack(within_memory(_stacked(networks.encode), batch)).numpy()
         encoded.picture_latents[part.start:part.stop] = modes[:len(part)]
         encoded.disparity_latents[part.start:part.stop] = networks.scaling_factor * modes[len(part):]
+        _note(taken, part)
         report.progress(count + part.stop)
     return encoded
 
@@ -108,16 +115,13 @@ def _signed_picture(plate: Plate, index: int) -> torch.Tensor:
     return 2.0 * torch.from_numpy(plate.picture(index)) - 1.0
 
 
-def _fill(target: np.ndarray, network: Callable[[torch.Tensor], torch.Tensor], item: Callable[[int], torch.Tensor],
-          chunk: int, report: Report, before: int) -> None:
-    for part in _parts(len(target), chunk):
-        found = within_memory(_stacked(network), [item(index) for index in part])
-        target[part.start:part.stop] = torch.stack(found).numpy()
-        report.progress(before + part.stop)
+def _parts(start: int, count: int, chunk: int) -> Iterator[range]:
+    return (range(first, min(first + chunk, count)) for first in range(start, count, chunk))
 
 
-def _parts(count: int, chunk: int) -> Iterator[range]:
-    return (range(start, min(start + chunk, count)) for start in range(0, count, chunk))
+def _note(ledger: Ledger, part: range) -> None:
+    for index in part:
+        ledger.note(index)
 
 
 def _stacked(network: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]:

@@ -123,18 +123,47 @@ def denoise_clip(encoded: EncodedClip, windows: tuple[Window, ...], networks: De
     count, _, rows, cols = encoded.disparity_latents.shape
     factor = networks.spatial_factor
     merged = scratch.allocate(f"diffusion_merged_{cols}", encoded.disparity_latents.shape, np.float32)
-    relative = scratch.allocate(f"diffusion_relative_{cols}", (count, rows * factor, cols * factor), np.float32)
+    kept = _KeptWindows(scratch, windows, (*encoded.disparity_latents.shape[1:],), options)
     report.stage("refine", 2 * count)
-    decoder = _Decoder(networks, merged, relative, options)
+    decoder = _Decoder(networks, merged, (count, rows * factor, cols * factor), options, scratch)
     for k, window in enumerate(windows):
-        begin = _latents_of(encoded, merged, windows, k, options)
-        end = refine_window(networks, begin, draws_of(list(noises), k, window, options),
-                            _condition(encoded, window), options)
-        merge(merged, windows, k, end.numpy(), options.merge)
+        if not kept.has(k):
+            begin = _latents_of(encoded, merged, windows, k, options)
+            kept.put(k, refine_window(networks, begin, draws_of(list(noises), k, window, options),
+                                      _condition(encoded, window), options).numpy())
+        merge(merged, windows, k, kept.end(k), options.merge)
         report.progress(window.end + decoder.done)
         decoder.decode(settled(windows, k, count), count)
         report.progress(window.end + decoder.done)
-    return relative
+    return decoder.relative
+
+
+def _name(part: str, options: Options, *size: int) -> str:
+    """Of a kept array, so that it is found only by a run that cuts the clip up in the same way."""
+    how = (*size, options.window, options.overlap, options.decode_chunk)
+    return f"diffusion_{part}_{'_'.join(map(str, how))}"
+
+
+class _KeptWindows:
+    """The end latents of every window, (n,4,h,w) float32 each, as they were before they were merged."""
+
+    def __init__(self, scratch: Scratch, windows: tuple[Window, ...], shape: tuple[int, ...], options: Options):
+        ends = np.cumsum([window.end - window.start for window in windows])
+        self._parts = [slice(end - (window.end - window.start), end) for window, end in zip(windows, ends, strict=True)]
+        name = _name("windows", options, *shape[1:])
+        self._latents = scratch.keep(name, (int(ends[-1]), *shape), np.float32)
+        self._ledger = scratch.ledger(name, lambda k: [self.end(k)])
+        self._kept_before = self._ledger.done
+
+    def has(self, k: int) -> bool:
+        return k < self._kept_before
+
+    def put(self, k: int, latents: np.ndarray) -> None:
+        self._latents[self._parts[k]] = latents
+        self._ledger.note(k)
+
+    def end(self, k: int) -> np.ndarray:
+        return self._latents[self._parts[k]]
 
 
 def _condition(encoded: EncodedClip, window: Window) -> Condition:
@@ -157,11 +186,16 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 
 
 class _Decoder:
-    """Turns merged latents into relative disparity, chunk by chunk, each with a halo that is decoded and dropped."""
+    """Turns merged latents into relative disparity (T,H,W) float32, chunk by chunk, each with a halo that is decoded
+    and dropped. done: frames that are decoded, by an earlier run too."""
 
-    def __init__(self, networks: DepthCrafterNetworks, merged: np.ndarray, relative: np.ndarray, options: Options):
-        self.done = 0
-        self._networks, self._merged, self._relative = networks, merged, relative
+    def __init__(self, networks: DepthCrafterNetworks, merged: np.ndarray, shape: tuple[int, int, int],
+                 options: Options, scratch: Scratch):
+        name = _name("relative", options, *shape[1:])
+        self.relative = scratch.keep(name, shape, np.float32)
+        self._ledger = scratch.ledger(name, lambda index: [self.relative[index]])
+        self.done = self._ledger.done
+        self._networks, self._merged = networks, merged
         self._chunk, self._halo, self._clamp = options.decode_chunk, options.decode_halo, options.clamp
 
     def decode(self, final: int, count: int) -> None:
@@ -179,7 +213,8 @@ class _Decoder:
     def _decode_until(self, stop: int, count: int) -> None:
         for index, picture in decode_span(self._networks, self._merged, self.done, stop, count, self._chunk,
                                           self._halo):
-            self._relative[index] = relative_disparity(picture, self._clamp)
+            self.relative[index] = relative_disparity(picture, self._clamp)
+            self._ledger.note(index)
             self.done = index + 1
 
 

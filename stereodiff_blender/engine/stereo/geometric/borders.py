@@ -11,12 +11,13 @@ pictures decide, frame by frame (border_sides.py). A last vote makes the frames 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 
 from ...report import Report
+from ...scratch import Scratch
 from .. import CameraSolution
 from .border_sides import choose_sides
 from .sources import select_sources
@@ -25,6 +26,8 @@ from .triangulation import transfer_between
 OFFSETS = (-10, -8, -6, -4, -2, -1, 1, 2, 4, 6, 8, 10)
 ROUNDS_BEFORE, ROUNDS_AFTER = 2, 1
 """Votes before and after the pictures decide. A second one hears supporters whose borders the first has settled."""
+KEPT_BORDERS = tuple(f"borders_{turn}" for turn in range(ROUNDS_BEFORE + 1 + ROUNDS_AFTER))
+"""What each turn's depth is called in the job's scratch."""
 FAR_SHARE = 0.98
 """Share of the clip's greatest depth from that on a pixel counts as lying at the far limit."""
 WINDOW_PX = 25
@@ -40,8 +43,8 @@ ROW = 256
 
 
 def settle_borders(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray, confidence: np.ndarray,
-                   motion_mask: np.ndarray, *, report: Report) -> None:
-    """Correct depth (T,H,W) > 0 near depth edges, in place.
+                   motion_mask: np.ndarray, *, scratch: Scratch, report: Report) -> np.ndarray:
+    """Depth (T,H,W) > 0 with its edges corrected, from scratch.
 
     frames: (T,H,W,3) uint8. confidence: (T,H,W) in [0,1]. motion_mask: (T,H,W), 1 = moving; those pixels neither
     change nor vote nor are offered. Arrays may be memory-mapped. Raises ValueError if the shapes do not fit.
@@ -51,35 +54,61 @@ def settle_borders(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarra
                          f"{motion_mask.shape} must agree in (T,H,W)")
     tasks = [vote_on_borders] * ROUNDS_BEFORE + [_choose_all_sides] + [vote_on_borders] * ROUNDS_AFTER
     report.stage("borders", len(tasks) * len(depth))
-    for turn, task in enumerate(tasks):
-        for index in task(frames, cameras, depth, confidence, motion_mask):
-            report.progress(turn * len(depth) + index + 1)
+    count = len(depth)
+    for turn, (task, name) in enumerate(zip(tasks, KEPT_BORDERS, strict=True)):
+        depth = run_turn(task, name, frames, cameras, depth, confidence, motion_mask, scratch,
+                         lambda done, turn=turn: report.progress(turn * count + done))
+    return depth
 
 
-def vote_on_borders(frames, cameras, depth, confidence, motion_mask) -> Iterator[int]:
-    """One round of votes over all frames, in place; yields each frame's index when it is done.
+def run_turn(task: Callable[..., np.ndarray], name: str, frames, cameras, depth, confidence, motion_mask,
+             scratch: Scratch, tick: Callable[[int], None]) -> np.ndarray:
+    """One task over all frames: what it makes of depth (T,H,W), from scratch, kept under this name.
+
+    task: makes a function of the frame's index that gives its new depth. tick: told how many frames are done.
+    """
+    settled = scratch.keep(name, depth.shape, np.float32)
+    ledger = scratch.ledger(name, lambda index: [settled[index]])
+    if ledger.done < len(depth):
+        settle = task(frames, cameras, depth, confidence, motion_mask)
+        for index in range(ledger.done, len(depth)):
+            settled[index] = settle(index)
+            ledger.note(index)
+            tick(index + 1)
+    return settled
+
+
+def vote_on_borders(frames, cameras, depth, confidence, motion_mask) -> Callable[[int], np.ndarray]:
+    """One round of votes: a function that gives the settled depth (H,W) of a frame. Frames are asked for in order.
 
     Arguments as of settle_borders.
     """
     views: dict[int, np.ndarray] = {}
-    for index in range(len(depth)):
-        # A view is taken before its frame is settled, so that a round does not depend on the order of frames.
-        for k in range(index, min(index + max(OFFSETS) + 1, len(depth))):
+    reach = max(OFFSETS)
+
+    def settle(index: int) -> np.ndarray:
+        for k in range(max(index - reach, 0), min(index + reach + 1, len(depth))):
             if k not in views:
                 views[k] = _view(frames[k], depth[k], confidence[k], motion_mask[k])
-        views.pop(index - max(OFFSETS) - 1, None)
-        _settle(cameras, views, index, depth[index])
-        yield index
+        views.pop(index - reach - 1, None)
+        settled = np.array(depth[index])
+        _settle(cameras, views, index, settled)
+        return settled
+
+    return settle
 
 
-def _choose_all_sides(frames, cameras, depth, confidence, motion_mask) -> Iterator[int]:
-    """Let the pictures decide in all frames, in place; yields each frame's index when it is done."""
+def _choose_all_sides(frames, cameras, depth, confidence, motion_mask) -> Callable[[int], np.ndarray]:
+    """Let the pictures decide: a function that gives the settled depth (H,W) of a frame."""
     # What lies at the far limit is sky, whose outline was drawn by colour and is sharp already.
     sky = FAR_SHARE * max(float(one.max()) for one in depth)
-    for index, sources in enumerate(select_sources(cameras, *frames.shape[1:3])):
+    sources = select_sources(cameras, *frames.shape[1:3])
+
+    def settle(index: int) -> np.ndarray:
         fixed = (motion_mask[index] > 0) | (depth[index] > sky)
-        depth[index] = choose_sides(frames, cameras, index, sources, depth[index], confidence[index], fixed)
-        yield index
+        return choose_sides(frames, cameras, index, sources[index], depth[index], confidence[index], fixed)
+
+    return settle
 
 
 def _view(frame, depth, confidence, motion_mask) -> np.ndarray:

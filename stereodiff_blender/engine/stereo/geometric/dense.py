@@ -6,12 +6,14 @@ one stands the moving things on the ground. Only arrays from the job's scratch h
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from ...flow import OpticalFlow, flows_in
+from ...keeping import Ledger
 from ...report import Report
 from ...scratch import Scratch
 from .. import CameraSolution, StereoResult
@@ -47,6 +49,8 @@ LARGE_MOTION = 0.22
 UNTRUSTED, TRUSTED_STATIC, SKY, PLAIN_SKY = 0, 1, 2, 3
 POINT_STEP_PX, POINT_FRAMES, POINT_PRECISION = 12, 16, 0.03
 """Which measured points the ground is looked for in."""
+GUESSES = 16
+"""Frames whose expected disparity is at hand."""
 LATENESS = 2
 """Frames that a vote lags behind, so that all its voters are known."""
 
@@ -63,12 +67,18 @@ def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, scratch: Scrat
     """
     _check(frames, cameras, masks)
     count, height, width = frames.shape[:3]
-    flow = flow or OpticalFlow(frames, capacity=flows_in(FLOW_MEGABYTES, height, width))
-    survey = _Survey.allocate(scratch, (count, height, width))
     limits = depth_limits(cameras)
+    flow = _ExpectantFlow(flow or OpticalFlow(frames, capacity=flows_in(FLOW_MEGABYTES, height, width)), cameras,
+                          limits, (height, width))
+    kept = _Survey.allocate(scratch.keep, "survey", (count, height, width))
     report.stage("depth", count)
     sources = select_sources(cameras, height, width)
-    _survey_frames(frames, cameras, sources, masks, flow, limits, survey, report)
+    candidates = _survey_frames(frames, cameras, sources, masks, flow, limits, kept,
+                                scratch.ledger("survey", kept.settled_by), report)
+    # From here on the survey is written over; what is kept for a later run is not.
+    survey = kept.copy(_Survey.allocate(scratch.allocate, "stereo", (count, height, width)))
+    if is_sky(candidates):
+        _settle_sky(survey, limits)
     _expose(cameras, survey)
     ground = find_ground(*_static_points(cameras, survey), cameras)
     movers = Movers(frames, cameras, survey.mask, survey.flow_back, ground, scratch, masks)
@@ -106,13 +116,33 @@ class _Survey:
     flow_back: np.ndarray
 
     @classmethod
-    def allocate(cls, scratch: Scratch, shape: tuple[int, int, int]) -> _Survey:
+    def allocate(cls, allocate: Callable[..., np.ndarray], prefix: str, shape: tuple[int, int, int]) -> _Survey:
         kinds = {"disparity": np.float32, "uncertainty": np.float16, "status": np.uint8, "even": np.uint8,
                  "found": np.uint8, "mask": np.uint8}
-        arrays = {name: scratch.allocate(f"stereo_{name}", shape, kind) for name, kind in kinds.items()}
-        flow_back = scratch.allocate("stereo_flow_back", (shape[0], *coarse_shape(*shape[1:]), 2), np.float16)
-        background = scratch.allocate("stereo_background", (shape[0], *grid_shape(*shape[1:])), np.float32)
+        arrays = {name: allocate(f"{prefix}_{name}", shape, kind) for name, kind in kinds.items()}
+        flow_back = allocate(f"{prefix}_flow_back", (shape[0], *coarse_shape(*shape[1:]), 2), np.float16)
+        background = allocate(f"{prefix}_background", (shape[0], *grid_shape(*shape[1:])), np.float32)
         return cls(**arrays, background=background, flow_back=flow_back)
+
+    @property
+    def _of_first_pass(self) -> tuple[np.ndarray, ...]:
+        return self.disparity, self.uncertainty, self.status, self.even, self.found
+
+    def settled_by(self, index: int) -> list[np.ndarray]:
+        """What the first pass has written when it is done with one frame, and had not when it was done with the last.
+        """
+        late = index - LATENESS
+        voted = [] if late < 0 else [array[late] for array in (self.mask, self.flow_back)]
+        return [array[index] for array in self._of_first_pass] + voted
+
+    def copy(self, target: _Survey) -> _Survey:
+        """The first pass's arrays in target, which is returned."""
+        pairs = zip((*self._of_first_pass, self.mask, self.flow_back),
+                    (*target._of_first_pass, target.mask, target.flow_back), strict=True)
+        for own, other in pairs:
+            for index in range(len(own)):
+                other[index] = own[index]
+        return target
 
 
 def _check(frames, cameras, masks) -> None:
@@ -128,34 +158,67 @@ def _check(frames, cameras, masks) -> None:
 
 # --- First pass: match, triangulate, find motion ----------------------------------------------------------------
 
-def _survey_frames(frames, cameras, sources, masks, flow, limits, survey, report) -> None:
-    """Fill the survey."""
+def _survey_frames(frames, cameras, sources, masks, flow, limits, survey, ledger: Ledger,
+                   report) -> list[SkyCandidate]:
+    """Fill the survey from the first frame on that an earlier run has not left; what may be plain sky, by frame."""
     count = len(frames)
-    candidates: list[SkyCandidate] = []
-    for index in range(count + LATENESS):
+    candidates = [find_plain_sky(frames[index], texture_of(frames[index]), point_depths(cameras, index)[0])[1]
+                  for index in range(ledger.done)]
+    for index in range(ledger.done, count + LATENESS):
         if index < count:
             measured = _triangulate_frame(index, sources[index], cameras, masks, flow, limits, frames.shape[1:3])
             candidates.append(_judge(index, frames[index], measured, len(sources[index]), cameras, flow, limits,
                                      survey))
             if masks is not None:
                 _heed_matte(index, masks[index], survey)
-            report.progress(index + 1)
         if index >= LATENESS:
             _settle_motion(index - LATENESS, masks, flow, survey)
             flow.forget_before(index - LATENESS + 1)
-    if is_sky(candidates):
-        _settle_sky(survey, limits)
+        if index < count:
+            ledger.note(index)
+            report.progress(index + 1)
+    return candidates
+
+
+class _ExpectantFlow:
+    """Optical flow that begins at what a static scene would do.
+
+    Every field is begun so, whoever asks for it first: so it does not depend on where a run began, or on what was
+    let go for want of memory.
+    """
+
+    def __init__(self, flow: OpticalFlow, cameras: CameraSolution, limits: DepthLimits, size: tuple[int, int]):
+        self._flow, self._cameras, self._limits, self._size = flow, cameras, limits, size
+        self._guesses: dict[int, np.ndarray] = {}
+
+    def between(self, i: int, j: int) -> np.ndarray:
+        """As OpticalFlow.between."""
+        if not self._flow.has(i, j):
+            expected = _expected_flow(self._guess(i), transfer_between(self._cameras, i, j))
+            return self._flow.between(i, j, expected)
+        return self._flow.between(i, j)
+
+    def consistency(self, i: int, j: int) -> np.ndarray:
+        """As OpticalFlow.consistency."""
+        self.between(j, i)
+        self.between(i, j)
+        return self._flow.consistency(i, j)
+
+    def forget_before(self, index: int) -> None:
+        """As OpticalFlow.forget_before."""
+        self._flow.forget_before(index)
+
+    def _guess(self, index: int) -> np.ndarray:
+        if index not in self._guesses:
+            self._guesses[index] = interpolated_disparity(self._cameras, index, *self._size, self._limits)
+            if len(self._guesses) > GUESSES:
+                del self._guesses[next(iter(self._guesses))]
+        return self._guesses[index]
 
 
 def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Triangulation:
     flows, consistent, transfers = [], [], []
-    guesses: dict[int, np.ndarray] = {}
     for j in sources:
-        for start, end in ((index, j), (j, index)):
-            if not flow.has(start, end):
-                if start not in guesses:
-                    guesses[start] = interpolated_disparity(cameras, start, *size, limits)
-                flow.between(start, end, _expected_flow(guesses[start], transfer_between(cameras, start, end)))
         field = flow.between(index, j)
         tolerance = CONSISTENT_PX + CONSISTENT_SHARE * cv2.magnitude(field[..., 0], field[..., 1])
         flows.append(field)

@@ -18,6 +18,7 @@ import torch.nn.functional as functional
 
 from ...geometry import camera_matrix, relative_pose
 from ...report import Report
+from ...scratch import Scratch
 from ...torch_device import torch_device
 from .. import CameraSolution
 
@@ -36,21 +37,25 @@ GUIDE_RADIUS_PX, GUIDE_EPSILON = 8, 1e-5
 
 
 def refine_edges(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray, motion_mask: np.ndarray,
-                 sources: list[tuple[int, ...]], *, device: str, report: Report) -> None:
-    """Sharpen the borders of depth (T,H,W) > 0, in place.
+                 sources: list[tuple[int, ...]], *, device: str, scratch: Scratch, report: Report) -> np.ndarray:
+    """Depth (T,H,W) > 0 with sharper borders, from scratch.
 
     frames: (T,H,W,3) uint8. motion_mask: (T,H,W), 1 = moving; those pixels keep their depth. sources: frames that
     each frame is compared with. device: as in contract.Settings. Raises StereoDiffError "device_unavailable".
     """
     chosen = torch_device(device)
     report.stage("edges", len(depth))
+    sharp = scratch.keep("edges", depth.shape, np.float32)
+    ledger = scratch.ledger("edges", lambda index: [sharp[index]])
     with torch.no_grad():
-        for index in range(len(depth)):
+        for index in range(ledger.done, len(depth)):
             near = _nearest_sources(index, sources[index])
             static = torch.from_numpy(np.asarray(motion_mask[index]) == 0).to(chosen)
-            if near:
-                depth[index] = _refine_frame(frames, cameras, depth[index], static, index, near, chosen)
+            sharp[index] = (_refine_frame(frames, cameras, depth[index], static, index, near, chosen) if near
+                            else depth[index])
+            ledger.note(index)
             report.progress(index + 1)
+    return sharp
 
 
 def _nearest_sources(index: int, sources: tuple[int, ...]) -> list[int]:

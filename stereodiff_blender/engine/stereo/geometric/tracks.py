@@ -25,6 +25,16 @@ class Tracks:
     point: np.ndarray
     pixels: np.ndarray
 
+    def as_arrays(self) -> dict[str, np.ndarray]:
+        """What from_arrays makes the same tracks of."""
+        return {"numbers": np.array([self.frame_count, *self.size, self.points]), "frame": self.frame,
+                "point": self.point, "pixels": self.pixels}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Tracks:
+        frame_count, width, height, points = arrays["numbers"].tolist()
+        return cls(frame_count, (width, height), points, arrays["frame"], arrays["point"], arrays["pixels"])
+
     def in_frame(self, index: int) -> slice:
         """The observations of one frame."""
         return slice(*np.searchsorted(self.frame, [index, index + 1]))

@@ -13,6 +13,7 @@ from .. import CameraSolution, StereoResult
 from .matching import match_pairs
 from .network import TwoViewNetwork
 from .raster import NetworkRaster, network_raster
+from .reduction import PointmapReduction
 from .solve import solve_monst3r
 
 
@@ -28,7 +29,10 @@ def match_clip(frames: np.ndarray, network: TwoViewNetwork, *, masks: np.ndarray
     pictures = scratch.allocate("monst3r_frames", (len(frames), *raster.shape, 3), np.uint8)
     for picture, frame in zip(pictures, frames, strict=True):
         picture[:] = raster.prepare(frame)
-    seen = solve_monst3r(match_pairs(network, pictures, window_pairs(len(frames)), report=report), pictures,
+    pairs = window_pairs(len(frames))
+    reduction = PointmapReduction(*pictures.shape[:3], scratch, pairs)
+    predictions = match_pairs(network, pictures, pairs[reduction.done:], done=reduction.done, report=report)
+    seen = solve_monst3r(predictions, pictures, reduction=reduction,
                          masks=None if masks is None else _masks_to_network(masks, raster, scratch),
                          focal_px=None if focal_px is None else float(raster.intrinsics_to_network(focal_px)[0]),
                          scratch=scratch, report=report)

@@ -28,15 +28,17 @@ Pair = tuple[int, int]
 
 
 def match_pairs(network: TwoViewNetwork, frames: Sequence[np.ndarray], pairs: Sequence[Pair], *, report: Report,
-                batch_size: int | None = None) -> Iterator[tuple[int, int, PairPointmaps]]:
+                batch_size: int | None = None, done: int = 0) -> Iterator[tuple[int, int, PairPointmaps]]:
     """Give (i, j, pointmaps of the pair) for every pair.
 
     frames: each (h,w,3) uint8 on the network's raster; sizes may differ. Fetched when first needed.
     pairs: (i, j), indices into frames. Sorted so that neighbours in time are neighbours here, few frames are held.
-    batch_size: pairs that run at once; None: what the memory at hand allows.
+    batch_size: pairs that run at once; None: what the memory at hand allows. done: pairs that an earlier run has
+    matched, for the report.
     Raises StereoDiffError "network_not_finite", or "out_of_memory" if not even one pair fits.
     """
-    report.stage("match", len(pairs))
+    before = done
+    report.stage("match", before + len(pairs))
     last_use = {frame: position for position, pair in enumerate(pairs) for frame in pair}
     features: dict[int, FrameFeatures] = {}
     done = 0
@@ -50,7 +52,7 @@ def match_pairs(network: TwoViewNetwork, frames: Sequence[np.ndarray], pairs: Se
             yield from ((*pair, pointmaps) for pair, pointmaps in zip(chosen, found, strict=True))
         done += len(batch)
         features = {frame: kept for frame, kept in features.items() if last_use[frame] >= done}
-        report.progress(done)
+        report.progress(before + done)
 
 
 def default_precision(device: torch.device) -> torch.dtype:

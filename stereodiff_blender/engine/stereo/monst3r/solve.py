@@ -34,18 +34,19 @@ PARALLAX_FRAMES = 12
 
 def solve_monst3r(predictions: Iterable[tuple[int, int, PairPointmaps]], frames: np.ndarray, *,
                   masks: np.ndarray | None = None, focal_px: float | None = None, flow: FlowFields | None = None,
-                  scratch: Scratch, report: Report) -> StereoResult:
+                  reduction: PointmapReduction | None = None, scratch: Scratch, report: Report) -> StereoResult:
     """Stage 1 from the network's answers on all pairs, which are read one by one and not kept.
 
     predictions: (i, j, pointmaps), each frame first in at least one pair, all of frames' size. frames: (T,H,W,3)
     uint8, T >= 2, the raster the network saw. masks: (T,H,W) bool, true where the artist says that something moves;
     added to what is found. focal_px: fx = fy where the lens is known, else measured, one for the clip. flow: of the
-    same frames. The gauge: first camera at the origin, median depth of the first frame is 1. Depth is positive; where
-    the network put a point in or behind its camera it is filled from around. Stages "solve" and "motion". Raises
-    StereoDiffError "network_not_finite", "pointmaps_unsure" or "settings_invalid"; warns "frames_unsolved".
+    same frames. reduction: that has taken in the pairs before. The gauge: first camera at the origin, median depth
+    of the first frame is 1. Depth is positive; where the network put a point in or behind its camera it is filled
+    from around. Stages "solve" and "motion". Raises StereoDiffError "network_not_finite", "pointmaps_unsure" or
+    "settings_invalid"; warns "frames_unsolved".
     """
     _check(frames, masks, focal_px)
-    reduction = PointmapReduction(*frames.shape[:3], scratch)
+    reduction = reduction or PointmapReduction(*frames.shape[:3], scratch)
     for i, j, maps in predictions:
         reduction.add(i, j, maps)
     reduced = reduction.finish()

@@ -1,0 +1,112 @@
+"""What made a result, as a short hash: two runs with the same hash leave the same, so one can go on from the other.
+
+In it goes everything that the result depends on: the footage, the frames, the settings that the stage looks at, the
+weights, and the engine's own code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from .contract import ClipSource, Job, JobFolder, StereoDiffError
+from .frames import Raster, footage_files
+from .networks import DEPTHCRAFTER, DEPTHCRAFTER_CARDS, MONST3R
+from .strict_json import to_dict
+
+SAMPLE_BYTES, SAMPLES = 65_536, 3
+"""What is read of a large file, besides its size and time: so much in so many places."""
+DIGEST_BYTES = 8
+OF_STAGE_2 = ("refine", "diffusion")
+DEPTHCRAFTER_FOLDERS = (*DEPTHCRAFTER_CARDS, "stable-video-diffusion-img2vid-xt")
+
+
+def input_key(job: Job, folder: JobFolder, raster: Raster) -> str:
+    """Of the pictures and mattes that the solve looks at."""
+    matte = None
+    if job.matte is not None:
+        own = job.matte.footage
+        footage = [] if own is None else list(_identities(own, job.matte.footage_frames(job.frame_numbers)))
+        shapes = _sample(folder.matte_file) if folder.matte_file.is_file() else ""
+        matte = [to_dict(job.matte) | {"footage": footage}, shapes]
+    clip = list(_identities(job.clip, job.frame_numbers))
+    return _hash("input", _engine_code(), clip, job.first_frame, job.last_frame, to_dict(raster),
+                 job.settings.exposure_ev, matte)
+
+
+def stereo_key(job: Job, of_input: str) -> str:
+    """Of stage 1."""
+    settings = {name: value for name, value in to_dict(job.settings).items() if name not in OF_STAGE_2}
+    if job.settings.stereo != MONST3R and job.settings.quality != "high":
+        del settings["device"]  # it takes no part
+    weights = list(_weights(job, (MONST3R,))) if job.settings.stereo == MONST3R else []
+    return _hash("stereo", of_input, settings, weights)
+
+
+def refine_key(job: Job, of_stereo: str) -> str:
+    """Of stage 2."""
+    settings, weights = [job.settings.refine], []
+    if job.settings.refine == DEPTHCRAFTER:
+        settings += [to_dict(job.settings.diffusion), job.settings.device, job.settings.seed]
+        weights = list(_weights(job, DEPTHCRAFTER_FOLDERS))
+    return _hash("refine", of_stereo, settings, weights)
+
+
+def refuse_changed_footage(job: Job, folder: JobFolder, raster: Raster, expected: str) -> None:
+    """Raises StereoDiffError "clip_changed" if the footage is not what it was when input_key was taken."""
+    if input_key(job, folder, raster) != expected:
+        raise StereoDiffError("clip_changed", f"{job.clip.path} or its matte was written to while it was read.")
+
+
+def _hash(*parts: object) -> str:
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=DIGEST_BYTES).hexdigest()
+
+
+@cache
+def _engine_code() -> str:
+    """Of every module of the engine: a result is not mixed from two versions of it."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _identities(source: ClipSource, frame_numbers: range) -> Iterator[list]:
+    """Of the files of some footage. Their folder is left out, so that footage may move."""
+    for path in footage_files(source, frame_numbers):
+        yield _identity(path)
+
+
+def _identity(path: Path) -> list:
+    """Of a file that is gone: that it is gone."""
+    try:
+        status = path.stat()
+        return [path.name, status.st_size, status.st_mtime_ns, _sample(path)]
+    except OSError:
+        return [path.name]
+
+
+def _sample(path: Path) -> str:
+    """Hash of a small file, or of the beginning, middle and end of a large one."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    with open(path, "rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size <= SAMPLES * SAMPLE_BYTES:
+            digest.update(stream.read())
+        else:
+            for place in range(SAMPLES):
+                stream.seek((size - SAMPLE_BYTES) * place // (SAMPLES - 1))
+                digest.update(stream.read(SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def _weights(job: Job, folders: tuple[str, ...]) -> Iterator[list]:
+    for folder in folders:
+        root = Path(job.models_folder) / folder
+        for path in sorted(path for path in root.rglob("*") if path.suffix in (".safetensors", ".pth", ".json")):
+            yield _identity(path)

@@ -1,7 +1,8 @@
-"""The engine's command line: run a job folder, solve a clip by hand, or look at the installation.
+"""The engine's command line: run a job folder, solve a clip by hand, measure, or look at the installation.
 
     python -m stereodiff_blender.engine run JOB
     python -m stereodiff_blender.engine solve CLIP OUT [options]
+    python -m stereodiff_blender.engine evaluate --dataset NAME --root DIR [options]
     python -m stereodiff_blender.engine doctor
 
 Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.
@@ -28,26 +29,19 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from ..messages import explain
 from . import worker
 from .contract import (
-    DIFFUSION_PRESETS,
-    NOISE_SCHEDULES,
-    PAPER_NOISE_LEVEL,
-    QUALITIES,
-    REFINE_ENGINES,
-    STAGE_LABELS,
-    STEREO_ENGINES,
-    DiffusionSettings,
-    Event,
     Job,
     JobFolder,
     Matte,
     Quality,
     Result,
-    Settings,
     StereoDiffError,
     as_matte_error,
     write_refusal,
 )
+from .evaluation.command import add_evaluate, evaluate
 from .frames import probe_clip, source_from_path
+from .progress_line import ProgressLine
+from .solve_options import add_engine_options, engine_settings, models_folder
 
 PACKAGES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "matplotlib", "PIL", "torch", "safetensors", "diffusers",
             "transformers")
@@ -72,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("job", type=Path, metavar="JOB", help="folder with a job.json")
     run.set_defaults(command=_run)
     _add_solve(commands.add_parser("solve", help="solve a clip into a new job folder"))
+    add_evaluate(commands.add_parser("evaluate", help="solve clips whose truth is known, and score them"), _evaluate)
     doctor = commands.add_parser("doctor", help="show what is installed")
     doctor.set_defaults(command=_doctor)
     return parser
@@ -80,33 +75,14 @@ def _parser() -> argparse.ArgumentParser:
 def _add_solve(solve: argparse.ArgumentParser) -> None:
     solve.add_argument("clip", metavar="CLIP", help="movie file, or any picture of an image sequence")
     solve.add_argument("out", type=Path, metavar="OUT", help="becomes the job folder; new or empty")
-    solve.add_argument("--stereo", choices=STEREO_ENGINES, default="geometric", help="stage 1 (geometric)")
-    solve.add_argument("--refine", choices=REFINE_ENGINES, default="guided", help="stage 2 (guided)")
-    solve.add_argument("--quality", choices=QUALITIES, default="standard", help="preset (standard)")
+    add_engine_options(solve)
     solve.add_argument("--frames", type=_frame_range, metavar="A-B", help="first and last frame; 1 is the clip's first")
-    solve.add_argument("--max-side", type=int, default=0, metavar="N", help="longest working side in pixels")
     solve.add_argument("--focal-mm", type=float, metavar="F", help="known focal length; needs --sensor-mm")
     solve.add_argument("--sensor-mm", type=float, metavar="S", help="width of the sensor; needs --focal-mm")
     solve.add_argument("--matte", metavar="PATH", help="footage that shows white what moves by itself; its first "
                        "picture belongs to the clip's first")
     solve.add_argument("--invert-matte", action="store_true", help="black is what moves; needs --matte")
     solve.add_argument("--exposure-ev", type=float, default=0.0, metavar="EV", help="stops added to scene-linear EXR")
-    solve.add_argument("--refine-cameras", action="store_true", help="adjust cameras to points tracked in the pictures")
-    solve.add_argument("--diffusion", choices=DIFFUSION_PRESETS, default="standard", help="preset of DepthCrafter "
-                       "(standard)")
-    solve.add_argument("--schedule", choices=NOISE_SCHEDULES, default="karras", help="where DepthCrafter's step begins "
-                       "(karras, as published)")
-    solve.add_argument("--noise-level", type=float, default=PAPER_NOISE_LEVEL, metavar="S", help="of --schedule free: "
-                       f"less keeps more of stage 1 ({PAPER_NOISE_LEVEL})")
-    solve.add_argument("--ensemble", type=int, default=1, metavar="N", help="draws of noise that DepthCrafter "
-                       "averages (1)")
-    solve.add_argument("--keep-static", type=float, default=0.0, metavar="W", help="0 to 1: how far DepthCrafter "
-                       "leaves still things as measured (0)")
-    solve.add_argument("--compile", action="store_true", help="compile DepthCrafter's network first")
-    solve.add_argument("--models", type=Path, metavar="DIR", help="where the weights of learned engines are: a folder "
-                       "for each, such as DIR/monst3r")
-    solve.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
-    solve.add_argument("--seed", type=int, default=0, help="of every random draw (0)")
     solve.add_argument("--overwrite", action="store_true", help="clear OUT first if it is an earlier job folder")
     solve.set_defaults(command=_solve)
 
@@ -140,7 +116,7 @@ def _solve(options: argparse.Namespace) -> int:
     worker.examine(job)  # before an earlier result is cleared
     _prepare_output(folder, options.overwrite)
     _write_job(folder, job)
-    with open(folder.log_file, "a", encoding="utf-8") as log, _ProgressLine() as line:
+    with open(folder.log_file, "a", encoding="utf-8") as log, ProgressLine() as line:
         result = worker.run(folder.path, watch=line.show, log=log)
     sys.stdout.write("\n".join([*quality_lines(result), *_where_lines(folder, result)]) + "\n")
     return 0
@@ -148,14 +124,11 @@ def _solve(options: argparse.Namespace) -> int:
 
 def _job_from(options: argparse.Namespace) -> Job:
     clip = source_from_path(options.clip)
-    settings = Settings(options.stereo, options.refine, options.quality, options.max_side, options.focal_mm,
-                        options.sensor_mm, options.exposure_ev, options.device, options.seed, options.refine_cameras,
-                        DiffusionSettings(options.diffusion, options.schedule, options.noise_level, options.ensemble,
-                                          options.keep_static, options.compile))
-    settings.validate()
+    settings = engine_settings(options, focal_mm=options.focal_mm, sensor_mm=options.sensor_mm,
+                               exposure_ev=options.exposure_ev)
     first, last = options.frames or (1, probe_clip(clip).frame_count)
     return Job(options.out.absolute().name, clip, first, last, settings, _matte_from(options),
-               str(options.models.absolute()) if options.models else "")
+               models_folder(options))
 
 
 def _matte_from(options: argparse.Namespace) -> Matte | None:
@@ -195,35 +168,6 @@ def _write_job(folder: JobFolder, job: Job) -> None:
         raise write_refusal(error, folder.path) from error
 
 
-class _ProgressLine:
-    """One line on standard error that says which stage is how far; on a terminal it is rewritten in place."""
-
-    def __init__(self) -> None:
-        self._is_terminal = sys.stderr.isatty()
-        self._is_open = False
-
-    def __enter__(self) -> _ProgressLine:
-        return self
-
-    def __exit__(self, *_exception) -> None:
-        if self._is_open:
-            sys.stderr.write("\n")
-
-    def show(self, event: Event) -> None:
-        """A new line for a stage or a warning; progress only where a line can be rewritten."""
-        if event.kind == "stage":
-            self._start_line(STAGE_LABELS[event.stage])
-        elif event.kind == "progress" and self._is_terminal:
-            sys.stderr.write(f"\r{STAGE_LABELS[event.stage]:<24} {event.done} of {event.total}")
-        elif event.kind in ("note", "warning"):
-            self._start_line(f"Note: {event.message}")
-        sys.stderr.flush()
-
-    def _start_line(self, text: str) -> None:
-        sys.stderr.write(("\n" if self._is_open else "") + text)
-        self._is_open = True
-
-
 def quality_lines(result: Result) -> list[str]:
     """The trust report as a table for people; what does not apply to the shot is left out."""
     lines = [f"camera {result.camera_kind}, {len(result.frames)} frames of {result.width}x{result.height}"]
@@ -251,6 +195,14 @@ def _where_lines(folder: JobFolder, result: Result) -> list[str]:
 def _tell_failure(error: StereoDiffError) -> None:
     sys.stderr.write(f"error {error.code}: {explain(error.code).sentence} {error.message}\n"
                      f"remedy: {explain(error.code).remedy}\n")
+
+
+# --- evaluate --------------------------------------------------------------------------------------------------
+
+def _evaluate(options: argparse.Namespace) -> int:
+    signal.signal(signal.SIGTERM, _leave)
+    sys.stdout.write(evaluate(options) + "\n")
+    return 0
 
 
 # --- doctor ----------------------------------------------------------------------------------------------------

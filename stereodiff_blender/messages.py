@@ -167,6 +167,12 @@ ERRORS = {
     "exporter_missing": Explanation(
         "This Blender lacks the exporter for that format.",
         "Enable the format's add-on in the preferences, use an official build of Blender, or choose another format."),
+    "dataset_missing": Explanation(
+        "A part of the data set is not there.",
+        "Unpack the data set as its own page lays it out, or choose the clips that are there with --clips."),
+    "dataset_invalid": Explanation(
+        "A file of the data set does not hold what it should.",
+        "Download and unpack the file that is named again, or leave its clip out with --clips."),
 }
 
 WARNINGS = {

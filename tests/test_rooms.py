@@ -70,7 +70,12 @@ ROOMS = {
     "engine.shapes": room({"engine.strict_json", "engine.errors"}),
     "engine.errors": room(),
     "engine.strict_json": room(),
-    "engine.__main__": room({"engine.worker", "engine.frames", "engine.job_lock", "messages"} | CONTRACT),
+    "engine.__main__": room({"engine.worker", "engine.solve_command", "engine.evaluation.command", "messages"}
+                            | CONTRACT),
+    "engine.solve_command": room({"engine.worker", "engine.frames", "engine.job_lock", "engine.progress_line",
+                                  "engine.solve_options"} | CONTRACT),
+    "engine.progress_line": room(CONTRACT),
+    "engine.solve_options": room(CONTRACT),
     "engine.worker": room({"engine.pipeline", "engine.frames", "engine.mattes", "engine.products", "engine.quality",
                            "engine.networks", "engine.report", "engine.scratch", "engine.spectrum", "engine.plots",
                            "engine.event_report", "engine.failures", "engine.job_lock", "engine.provenance",
@@ -127,7 +132,16 @@ ROOMS = {
     "engine.diffusion.depthcrafter.checkpoint": room(CONTRACT | {"engine.diffusion.depthcrafter", "engine.weights"},
                                                      {"torch", "diffusers", "transformers"}),
     "engine.spectrum": room({"engine.static_points"} | ARRAYS, {"numpy"}),
-    "engine.evaluation": room({"engine.geometry"} | CONTRACT, {"numpy", "cv2"}),
+    "engine.evaluation": room({"engine.geometry", "engine.spectrum", "engine.flow", "engine.scratch", "engine.exr",
+                               "engine.strict_json"} | CONTRACT, {"numpy", "cv2"}),
+    "engine.evaluation.datasets": room({"engine.geometry", "engine.stills", "engine.exr", "engine.strict_json"}
+                                       | CONTRACT, {"numpy", "cv2"}),
+    "engine.evaluation.solving": room({"engine.evaluation", "engine.worker", "engine.outputs", "engine.scratch",
+                                       "engine.strict_json", "engine.progress_line"} | CONTRACT, {"cv2"}),
+    "engine.evaluation.command": room({"engine.evaluation", "engine.outputs", "engine.progress_line",
+                                       "engine.solve_options", "engine.strict_json"} | CONTRACT),
+    "engine.evaluation.figures": room({"engine.evaluation", "engine.outputs", "engine.plots", "engine.spectrum"}
+                                      | CONTRACT, {"numpy", "matplotlib"}),
     "engine.plots": room({"engine.outputs", "engine.spectrum"} | CONTRACT, {"numpy", "matplotlib"}),
 }
 

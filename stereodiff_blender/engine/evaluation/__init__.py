@@ -1,5 +1,9 @@
-"""Measures of depth over time as the literature defines them, for comparing solves; no part of a solve.
+"""Solves compared with the truth, as the literature does it; no part of a solve.
 
-scores      how near is depth to the truth: AbsRel, RMSE, delta1, delta2 by the published protocol
-temporal    does depth agree with its neighbour frames: temporal alignment error, flow warping error
+scores       how near is depth to the truth: AbsRel, RMSE, delta1, delta2 by the published protocol
+temporal     does depth agree with its neighbour frames: temporal alignment error, flow warping error
+trajectory   how near are cameras to the truth: ATE, RPE
+datasets     clips with truth, in the official layouts
+clip_scores  all of it for one solved clip; solving: a data set's clips one by one, as jobs
+tables, figures, paper     the report; command: the command line's "evaluate"
 """

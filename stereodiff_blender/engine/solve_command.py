@@ -1,0 +1,183 @@
+"""The command that solves clips by hand, without Blender."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import TextIO
+
+from . import worker
+from .contract import Job, JobFolder, Matte, Quality, Result, StereoDiffError, as_matte_error, write_refusal
+from .frames import probe_clip, source_from_path
+from .job_lock import locked
+from .progress_line import ProgressLine
+from .solve_options import add_engine_options, engine_settings, models_folder
+
+
+def add_solve(parser: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]) -> None:
+    """The options of the command, which is called with them."""
+    parser.add_argument("clips", nargs="+", metavar="CLIP", help="movie file, or any picture of an image sequence")
+    parser.add_argument("out", type=Path, metavar="OUT", help="becomes the job folder; new, empty, or of an unfinished "
+                       "solve with the same settings, which is then gone on with. Of several clips: the folder of "
+                       "their job folders")
+    add_engine_options(parser)
+    parser.add_argument("--frames", type=_frame_range, metavar="A-B", help="first and last frame; 1 is the clip's "
+                        "first")
+    parser.add_argument("--focal-mm", type=float, metavar="F", help="known focal length; needs --sensor-mm")
+    parser.add_argument("--sensor-mm", type=float, metavar="S", help="width of the sensor; needs --focal-mm")
+    parser.add_argument("--matte", metavar="PATH", help="footage that shows white what moves by itself; its first "
+                       "picture belongs to the clip's first")
+    parser.add_argument("--invert-matte", action="store_true", help="black is what moves; needs --matte")
+    parser.add_argument("--exposure-ev", type=float, default=0.0, metavar="EV", help="stops added to scene-linear EXR")
+    parser.add_argument("--overwrite", action="store_true", help="clear OUT first if it is an earlier job folder")
+    parser.set_defaults(command=command)
+
+
+def _frame_range(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)-(\d+)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two frame numbers like 1-48")
+    return int(match[1]), int(match[2])
+
+
+def solve(options: argparse.Namespace, tell_failure: Callable[[StereoDiffError], None]) -> int:
+    """Solve every clip of the command line; what is unfinished is gone on with, what is done is left alone.
+
+    tell_failure: of one clip among several; that of a single one is raised. Returns the exit status.
+    """
+    if len(options.clips) == 1:
+        _solve_clip(options, options.clips[0], JobFolder(options.out.absolute()))
+        return 0
+    failed = []
+    for clip, folder in zip(options.clips, _folders_of(options.clips, options.out.absolute()), strict=True):
+        sys.stdout.write(f"{clip}\n")
+        sys.stdout.flush()
+        try:
+            _solve_clip(options, clip, JobFolder(folder))
+        except StereoDiffError as error:  # one clip's fault is not the next one's
+            tell_failure(error)
+            failed.append(clip)
+    if failed:
+        sys.stderr.write(f"{len(failed)} of {len(options.clips)} clips failed: {', '.join(failed)}\n")
+    return 1 if failed else 0
+
+
+def _folders_of(clips: list[str], out: Path) -> list[Path]:
+    """A folder for each clip, named after it; the same for the same list."""
+    names: list[str] = []
+    for clip in clips:
+        stem = re.sub(r"[^\w.-]+", "_", Path(clip).stem).strip(".") or "clip"
+        count = sum(name == stem or name.startswith(f"{stem}-") for name in names)
+        names.append(f"{stem}-{count + 1}" if count else stem)
+    return [out / name for name in names]
+
+
+def _solve_clip(options: argparse.Namespace, clip: str, folder: JobFolder) -> None:
+    job = _job_from(options, clip, folder.path.name)
+    worker.examine(job)  # before an earlier result is cleared
+    if _is_solved_already(folder, job, options.overwrite):
+        sys.stdout.write("\n".join([f"{folder.path} holds this very solve already, finished: nothing to do.",
+                                    *_where_lines(folder, folder.read_result())]) + "\n")
+        return
+    with _open_log(folder) as log, ProgressLine() as line:
+        result = worker.run(folder.path, watch=line.show, log=log)
+    sys.stdout.write("\n".join([*quality_lines(result), *_where_lines(folder, result)]) + "\n")
+
+
+def _open_log(folder: JobFolder) -> TextIO:
+    """Raises StereoDiffError "output_not_writable" or "disk_full"."""
+    try:
+        return open(folder.log_file, "a", encoding="utf-8")
+    except OSError as error:
+        raise write_refusal(error, folder.path) from error
+
+
+def _job_from(options: argparse.Namespace, clip_path: str, job_id: str) -> Job:
+    clip = source_from_path(clip_path)
+    settings = engine_settings(options, focal_mm=options.focal_mm, sensor_mm=options.sensor_mm,
+                               exposure_ev=options.exposure_ev)
+    first, last = options.frames or (1, probe_clip(clip).frame_count)
+    return Job(job_id, clip, first, last, settings, _matte_from(options),
+               models_folder(options))
+
+
+def _matte_from(options: argparse.Namespace) -> Matte | None:
+    if options.matte is None:
+        if options.invert_matte:
+            raise StereoDiffError("settings_invalid", "--invert-matte needs a --matte.")
+        return None
+    try:
+        return Matte("pictures", source_from_path(options.matte), invert=options.invert_matte)
+    except StereoDiffError as error:
+        raise as_matte_error(error) from error
+
+
+def _is_solved_already(folder: JobFolder, job: Job, overwrite: bool) -> bool:
+    """Make the folder ready for this job; it may hold its beginning, or with overwrite, another job.
+
+    Only what a job writes is ever cleared, and only in a folder that is a job's. What other settings have in common
+    with these is used again. Raises StereoDiffError "output_in_use", "output_not_writable" or "disk_full".
+    """
+    path = folder.path
+    try:
+        if not path.exists() or not any(path.iterdir()):
+            path.mkdir(parents=True, exist_ok=True)
+            _write_job(folder, job)
+            return False
+    except OSError as error:
+        raise write_refusal(error, path) from error
+    if not folder.job_file.is_file():
+        raise StereoDiffError("output_in_use", f"{path} is not a job folder, so it is not overwritten.")
+    if not overwrite and _holds(folder, job):
+        return folder.result_file.is_file()
+    if not overwrite:
+        raise StereoDiffError("output_in_use", f"{path} holds a solve of other settings or another clip; --overwrite "
+                                               "replaces it.")
+    with locked(folder.lock_file):
+        worker.discard_products(folder)
+        for file in (folder.events_file, folder.log_file, folder.cancelled_file, folder.matte_file, folder.job_file):
+            file.unlink(missing_ok=True)
+        _write_job(folder, job)
+    return False
+
+
+def _holds(folder: JobFolder, job: Job) -> bool:
+    try:
+        return folder.read_job() == job
+    except StereoDiffError:
+        return False
+
+
+def _write_job(folder: JobFolder, job: Job) -> None:
+    try:
+        folder.write_job(job)
+    except OSError as error:
+        raise write_refusal(error, folder.path) from error
+
+
+def quality_lines(result: Result) -> list[str]:
+    """The trust report as a table for people; what does not apply to the shot is left out."""
+    lines = [f"camera {result.camera_kind}, {len(result.frames)} frames of {result.width}x{result.height}"]
+    for entry in fields(Quality):
+        value = getattr(result.quality, entry.name)
+        if value is not None and value != ():
+            lines.append(f"  {entry.name:<22} {_short(value)}")
+    lines += [f"  note: {warning.message}" for warning in result.warnings]
+    seconds = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.timings_s.items())
+    return [*lines, f"  seconds: {seconds}"]
+
+
+def _short(value) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else f"{value:.4g}"
+
+
+def _where_lines(folder: JobFolder, result: Result) -> list[str]:
+    kept = (folder.result_file, folder.preview_image, folder.preview_movie, folder.points_file)
+    paths = [str(path) for path in kept if path.is_file()]
+    if result.frames[0].depth is not None:
+        paths.append(str(folder.product_file("depth", result.frames[0].frame).parent))
+    return paths

@@ -33,13 +33,14 @@ ROOT = Path(__file__).resolve().parent
 TESTS = ROOT / "tests"
 SAMPLE = TESTS / "data" / "sample"
 STANDARD_WORKER = ROOT / "vendor" / "runtime" / "standard.txt"
+LOCKING = ROOT / "vendor" / "runtime" / "lock.py"
 TEST_WORKER = TESTS / "requirements-worker.txt"
 
 PYTHON_OF_BLENDER = {"4.2": (3, 11), "4.5": (3, 11), "5.0": (3, 11), "5.2": (3, 13)}
 BLENDER_OF_PYTHON = {(3, 11): "5.0", (3, 13): "5.2"}
 
 PACKAGED = (("stereodiff_blender", {".py"}), ("vendor", {".txt", ".toml"}))
-NOT_PACKAGED = {"__pycache__", "wheels"}
+NOT_PACKAGED = {"__pycache__", "wheels", "lock.py", "resolve.py", "README.md"}
 ROOT_INIT = "from .stereodiff_blender import register, unregister\n"
 
 NOTHING_COLLECTED = 5
@@ -347,6 +348,13 @@ def check(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def lock(arguments: list[str]) -> int:
+    """The commands lock and wheels; checking the locks needs nothing but Python's own library."""
+    offline = bool({"--check", "--help", "-h"}.intersection(arguments))
+    python = sys.executable if offline else worker_environment(STANDARD_WORKER)
+    return subprocess.call([python, LOCKING, *arguments], env=environ_for_worker())
+
+
 def bench(options: argparse.Namespace) -> int:
     if options.imports:
         environment = environ_for_worker() | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, TESTS)))}
@@ -394,6 +402,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, metavar="DIR", default=Path("dist"), help="default: ./dist")
     command.set_defaults(run=package)
 
+    add("lock", "make the hash-locked package lists of every platform; --check: do they belong to their inputs",
+        "No wheel is fetched. `build.py lock --help` shows its options.")
+
+    add("wheels", "fill a folder with the wheels of one platform, for machines without internet",
+        "`build.py wheels --help` shows its options.")
+
     add("check", "ruff, the rule of rooms, and Blender's own validator on the zip").set_defaults(run=check)
 
     command = add("bench", "measure time and memory of solving the sample clip, stage by stage")
@@ -416,6 +430,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["solve"]:
         return solve(arguments[1:])
+    if arguments[:1] in (["lock"], ["wheels"]):
+        return lock(arguments)
     options, rest = parser().parse_known_args(arguments)
     if options.command == "test":
         return test(options, [item for item in rest if item != "--"])

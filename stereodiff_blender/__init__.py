@@ -33,5 +33,7 @@ def _modules() -> tuple:
         panels_scene,
         preferences,
         properties,
+        runtime_operators,
     )
-    return (preferences, properties, operators, comp_operators, mesh_operators, finish_operators, panels, panels_scene)
+    return (preferences, properties, operators, runtime_operators, comp_operators, mesh_operators, finish_operators,
+            panels, panels_scene)

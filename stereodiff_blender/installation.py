@@ -1,4 +1,4 @@
-"""The engine's environment being made beside Blender: a thread that runs pip, and how far it is. No bpy."""
+"""The engine's environment being made, looked at or mended beside Blender: a thread, and how far it is. No bpy."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class InstallationView:
-    """The engine's installation, running or just ended."""
+    """The engine's installation, running or just ended. last_line: what it does, or found. fraction: 0..1 of what it
+    does at the moment, None where that is not known."""
 
     is_running: bool
     last_line: str
     problem: Problem | None
+    fraction: float | None = None
+    is_cancelling: bool = False
 
 
 def problem_from(error: Exception) -> Problem:
@@ -37,28 +40,42 @@ def problem_from(error: Exception) -> Problem:
 
 
 class Installation:
-    """The engine's environment being made in a thread; the thread never touches bpy."""
+    """Work on the engine's environment in a thread, which never touches bpy.
 
-    def __init__(self, install: Callable[[Callable[[str], None]], object]):
+    work: called with this; it tells what it does by say, and ends soon when is_cancelled becomes true.
+    """
+
+    def __init__(self, work: Callable[[Installation], object]):
         self._last_line = ""
+        self._fraction: float | None = None
         self._problem: Problem | None = None
-        self._thread = threading.Thread(target=self._run, args=(install,), daemon=True)
+        self._cancelled = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()
 
     @property
     def is_running(self) -> bool:
         return self._thread.is_alive()
 
-    def view(self) -> InstallationView:
-        return InstallationView(self.is_running, self._last_line, self._problem)
+    @property
+    def is_cancelled(self) -> bool:
+        return self._cancelled.is_set()
 
-    def _run(self, install) -> None:
+    def cancel(self) -> None:
+        """Ask it to end; what it has fetched stays for the next time."""
+        self._cancelled.set()
+
+    def say(self, line: str, fraction: float | None = None) -> None:
+        """What is being done, in one line."""
+        self._last_line, self._fraction = line.strip(), fraction
+
+    def view(self) -> InstallationView:
+        return InstallationView(self.is_running, self._last_line, self._problem, self._fraction,
+                                self.is_running and self.is_cancelled)
+
+    def _run(self, work) -> None:
         try:
-            install(self._take_line)
+            work(self)
         except Exception as error:  # A thread has no caller: whatever it was, the panel has to say it.
             logger.exception("The engine's installation failed")
             self._problem = problem_from(error)
-
-    def _take_line(self, line: str) -> None:
-        if line.strip():
-            self._last_line = line.strip()

@@ -73,6 +73,9 @@ ERRORS = {
     "out_of_memory": Explanation(
         "The computer ran out of memory.",
         "Close other programs. " + _LIGHTER),
+    "download_failed": Explanation(
+        "A download did not come through.",
+        "Check the network and its proxy settings, then try again; what has come already is kept."),
     "runtime_missing": Explanation(
         "The engine is not installed yet.",
         "Install the engine in the preferences, or choose a Python there that has its packages."),

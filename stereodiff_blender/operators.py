@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from datetime import datetime
 from pathlib import Path
 
 import bpy
 
 from . import clip as clips
-from . import job_list, jobs, messages, preferences, properties, runtime, session
+from . import job_list, jobs, messages, preferences, properties, session
 from . import matte as mattes
 from .engine.contract import Job, JobFolder, StereoDiffError
 from .scene import import_result
@@ -29,7 +28,7 @@ def _fail(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:
     return {"CANCELLED"}
 
 
-def _must_wait(operator: bpy.types.Operator) -> bool:
+def must_wait(operator: bpy.types.Operator) -> bool:
     return operator.wait if operator.properties.is_property_set("wait") else bpy.app.background
 
 
@@ -57,7 +56,7 @@ class STEREODIFF_OT_solve(bpy.types.Operator):
             job_id = _submit_job(context)
         except StereoDiffError as error:
             return _fail(self, error)
-        if not _must_wait(self):
+        if not must_wait(self):
             session.current().tick()
             return {"FINISHED"}
         session.current().wait_for(lambda: session.current().is_active(job_id))
@@ -269,54 +268,9 @@ def _show_text(context: bpy.types.Context, text: bpy.types.Text) -> None:
     area.spaces.active.top = 0
 
 
-# --- The engine ------------------------------------------------------------------------------------------------
-
-class STEREODIFF_OT_install_runtime(bpy.types.Operator):
-    """Download the engine's Python packages into a folder of your user account; Blender itself stays as it is"""
-
-    bl_idname = "stereodiff.install_runtime"
-    bl_label = "Install Engine"
-    bl_options = {"REGISTER"}
-
-    extent: bpy.props.EnumProperty(name="Extent", items=(
-        ("standard", "Standard", "What the Draft and Standard presets need"),
-        ("high", "High", "That and PyTorch, for the High preset, MonST3R and DepthCrafter"),
-    ))
-    wait: bpy.props.BoolProperty(name="Wait", description=WAIT_DESCRIPTION, options={"SKIP_SAVE"})
-
-    @classmethod
-    def poll(cls, context):
-        if session.current().is_installing():
-            cls.poll_message_set("The engine is being installed")
-            return False
-        if not bpy.app.online_access:
-            cls.poll_message_set("Allow Online Access first, in Preferences, System, Network")
-            return False
-        return True
-
-    def execute(self, context):
-        requirements = preferences.REQUIREMENTS_FOLDER / f"{self.extent}.txt"
-        session.current().install(lambda on_line: _install_engine(requirements, on_line))
-        if not _must_wait(self):
-            return {"FINISHED"}
-        session.current().wait_for(session.current().is_installing)
-        problem = session.status().installation.problem
-        if problem is not None:
-            self.report({"ERROR"}, in_words(problem.code, problem.message))
-            return {"CANCELLED"}
-        return {"FINISHED"}
-
-
-def _install_engine(requirements: Path, on_line) -> None:
-    """Runs in a thread: no bpy here."""
-    python = runtime.create(runtime.environment_folder(), requirements, base_python=sys.executable, on_line=on_line)
-    on_line("Trying the engine.")
-    runtime.verify(python)
-
-
 CLASSES = (
     STEREODIFF_OT_solve, STEREODIFF_OT_cancel, STEREODIFF_OT_import_result, STEREODIFF_OT_remove_job,
-    STEREODIFF_OT_open_log, STEREODIFF_OT_use_shot, STEREODIFF_OT_install_runtime,
+    STEREODIFF_OT_open_log, STEREODIFF_OT_use_shot,
 )
 
 

@@ -28,6 +28,12 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
         description="Python that runs the engine. Empty: the environment that Install Engine makes",
         subtype="FILE_PATH",
     )
+    wheel_folder: bpy.props.StringProperty(
+        name="Wheel Folder",
+        description="Folder with the engine's packages, for a computer without internet. Empty: they are fetched from "
+                    "the Python package index",
+        subtype="DIR_PATH",
+    )
     jobs_folder: bpy.props.StringProperty(
         name="Jobs Folder",
         description="Where results are written; imported scenes read their depth from there. "
@@ -50,6 +56,7 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
         layout.use_property_decorate = False
         _draw_engine(layout.box(), session.status())
         layout.prop(self, "runtime_python")
+        layout.prop(self, "wheel_folder")
         layout.prop(self, "jobs_folder")
         layout.prop(self, "models_folder")
         layout.prop(self, "device")
@@ -59,8 +66,7 @@ def _draw_engine(layout, status: session.Status) -> None:
     """What is known about the engine's installation, in words, and the button that makes it."""
     installation = status.installation
     if installation is not None and installation.is_running:
-        layout.label(text="Installing the engine. This takes a minute or two.", icon="TIME")
-        layout.label(text=installation.last_line)
+        _draw_work(layout, installation)
         return
     problem = (installation.problem if installation is not None else None) or status.engine_problem
     if problem is None:
@@ -71,11 +77,28 @@ def _draw_engine(layout, status: session.Status) -> None:
         layout.label(text=explanation.sentence, icon="ERROR")
         layout.label(text=problem.message)
         layout.label(text=explanation.remedy)
+    if installation is not None and installation.problem is None and installation.last_line:
+        layout.label(text=installation.last_line)
     if not bpy.app.online_access:
-        layout.label(text="To install it, allow Online Access in Preferences, System, Network.", icon="INTERNET")
+        layout.label(text="To install it, allow Online Access in Preferences, System, Network, or choose a Wheel "
+                          "Folder.", icon="INTERNET")
     layout.operator("stereodiff.install_runtime", icon="IMPORT").extent = "standard"
     layout.operator("stereodiff.install_runtime", icon="IMPORT",
                     text="Install Engine for High Quality and Learned Engines (PyTorch, several GB)").extent = "high"
+    row = layout.row(align=True)
+    row.operator("stereodiff.verify_runtime", icon="CHECKMARK")
+    row.operator("stereodiff.repair_runtime", icon="TOOL_SETTINGS")
+    row.operator("stereodiff.remove_runtime", icon="TRASH", text="Remove")
+
+
+def _draw_work(layout, installation) -> None:
+    text = "Cancelling" if installation.is_cancelling else installation.last_line or "Working"
+    row = layout.row(align=True)
+    if installation.fraction is not None and hasattr(row, "progress"):
+        row.progress(factor=installation.fraction, text=text)
+    else:
+        row.label(text=text, icon="TIME")
+    row.operator("stereodiff.cancel_installation", text="", icon="X")
 
 
 def current() -> STEREODIFF_AP_preferences:
@@ -93,6 +116,12 @@ def jobs_folder() -> Path:
     """Where new job folders are made; not necessarily there yet."""
     configured = current().jobs_folder
     return Path(bpy.path.abspath(configured)) if configured else runtime.user_folder() / "jobs"
+
+
+def wheel_folder() -> Path | None:
+    """Where the engine's packages lie for a machine without internet; None: they come from the package index."""
+    configured = current().wheel_folder
+    return Path(bpy.path.abspath(configured)) if configured else None
 
 
 def models_folder() -> Path:

@@ -116,7 +116,7 @@ def is_complete(folder: str | os.PathLike, requirements: Path) -> bool:
     """Whether create() got to its end here with these very requirements."""
     marker = Path(folder) / MARKER
     return (marker.is_file() and environment_python(folder).exists()
-            and marker.read_text(encoding="ascii", errors="replace").strip() == _fingerprint(requirements))
+            and marker.read_text(encoding="ascii", errors="replace").strip() == fingerprint(requirements))
 
 
 def create(folder: str | os.PathLike, requirements: Path, *, base_python: str | os.PathLike,
@@ -132,13 +132,13 @@ def create(folder: str | os.PathLike, requirements: Path, *, base_python: str | 
     python = environment_python(folder)
     if is_complete(folder, requirements):
         return python
-    fingerprint = _fingerprint(requirements)
+    expected = fingerprint(requirements)
     _make_room(folder)
     if not python.exists():
         _run([str(base_python), "-m", "venv", str(folder)], on_line)
     _run([str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off",
           "-r", str(requirements)], on_line)
-    (folder / MARKER).write_text(fingerprint + "\n", encoding="ascii")
+    (folder / MARKER).write_text(expected + "\n", encoding="ascii")
     return python
 
 
@@ -183,7 +183,7 @@ def _install_error(command: list[str], last_words: str) -> StereoDiffError:
     return StereoDiffError("runtime_broken", f"{' '.join(command[1:4])} failed: {last_words}")
 
 
-def _fingerprint(requirements: Path) -> str:
+def fingerprint(requirements: Path) -> str:
     """Hash of a requirements file and of those it includes."""
     digest = hashlib.sha256()
     for path in _requirement_files(Path(requirements)):

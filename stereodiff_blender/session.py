@@ -143,12 +143,17 @@ class Session:
             raise ValueError(f"job {job_id} has not ended")
         self._entries.pop(job_id, None)
 
-    def install(self, install: Callable[[Callable[[str], None]], object]) -> None:
-        """Run install(on_line) in a thread; it may print lines to on_line and raise StereoDiffError."""
+    def install(self, work: Callable[[Installation], object]) -> None:
+        """Do some work on the engine's environment in a thread: see Installation."""
         if self.is_installing():
             raise ValueError("an installation is running")
-        self._installation = Installation(install)
+        self._installation = Installation(work)
         self.wake()
+
+    def cancel_installation(self) -> None:
+        """Ask the work on the engine's environment to end, if there is any."""
+        if self._installation is not None:
+            self._installation.cancel()
 
     def look_for_engine(self) -> None:
         """Find out again, at the next tick, whether a worker could start."""

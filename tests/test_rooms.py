@@ -41,7 +41,7 @@ HALLS = {"", "engine"}
 ROOMS = {
     # What Blender loads. Of the engine it sees the contract and nothing else.
     "": room({"preferences", "properties", "operators", "comp_operators", "finish_operators", "mesh_operators",
-              "panels", "panels_scene", "session"}),
+              "runtime_operators", "panels", "panels_scene", "session"}),
     "panels_scene": room({"scene"}, BLENDER),
     "comp_operators": room({"operators", "scene"} | CONTRACT, BLENDER),
     "mesh_operators": room({"operators", "scene"} | CONTRACT, BLENDER),
@@ -62,6 +62,11 @@ ROOMS = {
     "numbered_files": room(),
     "jobs": room(CONTRACT),
     "runtime": room(CONTRACT),
+    "runtime_install": room({"runtime", "runtime_locks", "runtime_packages"} | CONTRACT),
+    "runtime_packages": room(),
+    "runtime_operators": room({"installation", "operators", "preferences", "runtime", "runtime_install",
+                               "runtime_locks", "session"} | CONTRACT, BLENDER),
+    "runtime_locks": room(CONTRACT),
     "messages": room(CONTRACT),
     # What the worker runs.
     "engine": room(),

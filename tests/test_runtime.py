@@ -161,7 +161,7 @@ def test_included_requirements_count(tmp_path):
     folder = tmp_path / "environment"
     runtime.environment_python(folder).parent.mkdir(parents=True)
     runtime.environment_python(folder).symlink_to(sys.executable)
-    (folder / runtime.MARKER).write_text(runtime._fingerprint(tmp_path / "all.txt"))
+    (folder / runtime.MARKER).write_text(runtime.fingerprint(tmp_path / "all.txt"))
     assert runtime.is_complete(folder, tmp_path / "all.txt")
     (tmp_path / "base.txt").write_text("# two\n")
     assert not runtime.is_complete(folder, tmp_path / "all.txt")

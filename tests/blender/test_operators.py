@@ -236,31 +236,3 @@ def test_open_log(chosen, settings, worker_like):
     (Path(settings.jobs[0].folder) / "worker.log").unlink()
     with pytest.raises(RuntimeError, match="There is no log"):
         bpy.ops.stereodiff.open_log()
-
-
-def test_installation_respects_online_access(addon):
-    """Factory settings keep Blender offline."""
-    assert not bpy.app.online_access
-    with pytest.raises(RuntimeError, match="Allow Online Access first"):
-        bpy.ops.stereodiff.install_runtime()
-
-
-def test_every_extent_of_the_installation_has_its_requirements(addon):
-    extents = bpy.ops.stereodiff.install_runtime.get_rna_type().properties["extent"].enum_items.keys()
-    assert extents == ["standard", "high"]
-    for extent in extents:
-        assert (addon.preferences.REQUIREMENTS_FOLDER / f"{extent}.txt").is_file()
-
-
-def test_installation_that_fails_is_an_error_in_words(addon, tmp_path, monkeypatch, session):
-    monkeypatch.setattr(addon.preferences.runtime, "environment_folder", lambda: tmp_path / "environment")
-    (tmp_path / "environment").mkdir()
-    (tmp_path / "environment" / "thesis.txt").write_text("not ours")
-    bpy.context.preferences.system.use_online_access = True
-    try:
-        with pytest.raises(RuntimeError, match="already holds something.*holds other files"):
-            bpy.ops.stereodiff.install_runtime()
-    finally:
-        bpy.context.preferences.system.use_online_access = False
-    assert session.status().installation.problem.code == "output_in_use"
-    assert (tmp_path / "environment" / "thesis.txt").read_text() == "not ours"

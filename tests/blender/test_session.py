@@ -276,17 +276,30 @@ def test_tick_survives_anything(session, solve, worker_like, caplog):
 
 
 def test_installation_runs_beside_blender(session, preferences):
-    def install(on_line):
-        on_line("Collecting numpy")
+    def install(work):
+        work.say("Fetching numpy: 3 of 17 MB", 0.2)
 
     session.install(install)
     tick_until(session, lambda: not session.is_installing())
     view = session.status().installation
-    assert (view.last_line, view.problem, view.is_running) == ("Collecting numpy", None, False)
+    assert (view.last_line, view.fraction, view.problem, view.is_running) == ("Fetching numpy: 3 of 17 MB", 0.2, None,
+                                                                              False)
+
+
+def test_an_installation_is_told_that_it_is_cancelled(session):
+    def install(work):
+        while not work.is_cancelled:
+            time.sleep(0.01)
+        work.say("Cancelled.")
+
+    session.install(install)
+    session.cancel_installation()
+    tick_until(session, lambda: not session.is_installing())
+    assert session.status().installation.last_line == "Cancelled."
 
 
 def test_installation_that_fails_says_why(session, contract):
-    def install(on_line):
+    def install(work):
         raise contract.StereoDiffError("disk_full", "No room for numpy.")
 
     session.install(install)
@@ -297,8 +310,8 @@ def test_installation_that_fails_says_why(session, contract):
 def test_second_installation_is_refused(session):
     import threading
     go_on = threading.Event()
-    session.install(lambda on_line: go_on.wait(10))
+    session.install(lambda work: go_on.wait(10))
     with pytest.raises(ValueError, match="running"):
-        session.install(lambda on_line: None)
+        session.install(lambda work: None)
     go_on.set()
     tick_until(session, lambda: not session.is_installing())

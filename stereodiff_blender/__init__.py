@@ -33,7 +33,8 @@ def _modules() -> tuple:
         panels_scene,
         preferences,
         properties,
+        report_operators,
         runtime_operators,
     )
     return (preferences, properties, operators, runtime_operators, comp_operators, mesh_operators, finish_operators,
-            panels, panels_scene)
+            report_operators, panels, panels_scene)

@@ -9,11 +9,12 @@ import textwrap
 
 import bpy
 
-from . import messages, session
+from . import messages, session, verdicts
 from .engine.contract import STAGE_LABELS, Quality, WeightsUsed
 from .properties import active_job
 
 STATE_ICONS = {"waiting": "TIME", "running": "PLAY", "finished": "CHECKMARK", "failed": "ERROR", "cancelled": "X"}
+VERDICT_ICONS = {verdicts.GOOD: "CHECKMARK", verdicts.FAIR: "INFO", verdicts.POOR: "ERROR"}
 CHARACTER_WIDTH_PX = 6.4
 FRAME_PX = 45
 ICON_PX = 24
@@ -54,7 +55,18 @@ def quality_lines(outcome: session.Outcome) -> list[tuple[str, str]]:
     lines += [(name, text()) for name, value, text in optional if value is not None]
     if outcome.refinement is not None:
         lines.append(("Scale", _scale_text(outcome)))
-    return lines + [("Weights", _weights_text(used)) for used in outcome.weights]
+    lines += [("Weights", _weights_text(used)) for used in outcome.weights]
+    return [(name, _graded(name, value, outcome)) for name, value in lines]
+
+
+def _graded(name: str, value: str, outcome: session.Outcome) -> str:
+    """The figure, and a word if it is not good."""
+    figures = {"Error": ("error",), "Frames": ("solved",), "Parallax": ("parallax",), "Measured": ("coverage",),
+               "Flicker": ("flicker",), "Scale": ("apart", "seam")}
+    found = verdicts.grades(outcome.camera_kind, outcome.quality, outcome.refinement)
+    words = {found[figure] for figure in figures.get(name, ()) if figure in found}
+    worst = next((word for word in (verdicts.POOR, verdicts.FAIR) if word in words), None)
+    return value if worst is None else f"{value} ({worst})"
 
 
 def _weights_text(used: WeightsUsed) -> str:
@@ -172,6 +184,8 @@ def draw_shots(layout, shots: tuple[tuple[int, int], ...]) -> None:
 
 
 def draw_quality(layout, context, outcome: session.Outcome) -> None:
+    draw_text(layout, context, verdicts.sentence(outcome.camera_kind, outcome.quality, outcome.refinement) + ".",
+              VERDICT_ICONS[verdicts.worst(outcome.camera_kind, outcome.quality, outcome.refinement)])
     column = layout.column(align=True)
     for name, value in quality_lines(outcome):
         split = column.split(factor=0.32)

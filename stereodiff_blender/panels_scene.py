@@ -42,6 +42,14 @@ def _draw_inputs(layout, modifier: bpy.types.NodesModifier) -> None:
             column.prop(owner, attribute, text=text)
 
 
+def draw_report(layout, context) -> None:
+    """What to look at before the shot is trusted."""
+    column = layout.column(align=True)
+    column.label(text="Check")
+    column.operator_menu_enum("stereodiff.open_plot", "plot", text="Open Plot", icon="GRAPH")
+    column.operator("stereodiff.mark_frames", icon="MARKER_HLT")
+
+
 def draw_finish(layout, context) -> None:
     """Place the shot in the scene, tracks in the clip, export."""
     column = layout.column(align=True)
@@ -80,7 +88,7 @@ class FinishPanel:
         return has_imports(context.scene)
 
     def draw(self, context):
-        for draw in (draw_compositing, draw_mesh, draw_finish):
+        for draw in (draw_report, draw_compositing, draw_mesh, draw_finish):
             draw(self.layout, context)
 
 

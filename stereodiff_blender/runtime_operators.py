@@ -238,7 +238,7 @@ def lock_for(extent: str) -> Path:
         found = runtime_locks.lock_file(name, here, version)
         if found is not None:
             return found
-    raise StereoDiffError("runtime_broken", f"There is no PyTorch for {here} with Python {version[0]}.{version[1]}; the "
+    raise StereoDiffError("runtime_broken", f"There is no PyTorch for {here} and Python {version[0]}.{version[1]}; the "
                                             "High preset and the learned engines need it.")
 
 

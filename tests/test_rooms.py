@@ -41,12 +41,14 @@ HALLS = {"", "engine"}
 ROOMS = {
     # What Blender loads. Of the engine it sees the contract and nothing else.
     "": room({"preferences", "properties", "operators", "comp_operators", "finish_operators", "mesh_operators",
-              "runtime_operators", "panels", "panels_scene", "session"}),
+              "report_operators", "runtime_operators", "panels", "panels_scene", "session"}),
     "panels_scene": room({"scene"}, BLENDER),
     "comp_operators": room({"operators", "scene"} | CONTRACT, BLENDER),
     "mesh_operators": room({"operators", "scene"} | CONTRACT, BLENDER),
+    "report_operators": room({"comp_operators", "operators", "scene"} | CONTRACT, BLENDER),
+    "verdicts": room(CONTRACT),
     "finish_operators": room({"operators", "scene"} | CONTRACT, BLENDER | {"numpy"}),
-    "panels": room({"properties", "messages", "session"} | CONTRACT, BLENDER),
+    "panels": room({"properties", "messages", "session", "verdicts"} | CONTRACT, BLENDER),
     "operators": room({"properties", "clip", "matte", "session", "job_list", "jobs", "runtime", "scene", "preferences",
                        "messages"} | CONTRACT, BLENDER),
     "preferences": room({"runtime", "messages", "session"} | CONTRACT, BLENDER),

@@ -249,7 +249,8 @@ class Result:
     width, height: the raster of every product. clip_width, clip_height, clip_pixel_aspect: the footage.
     camera_kind: "moving", or "rotation" / "static", for which depth cannot be measured and no depth is written.
     depth_range: nearest and farthest trusted depth over the clip; None without depth.
-    refinement: of the diffusion network; None if it did not run. plot: what stage 2 did to the flicker, as a picture.
+    refinement: of the diffusion network; None if it did not run. plot: what stage 2 did to the flicker, as a picture;
+        camera_plot: how well the camera fits in each frame.
     """
 
     job_id: str
@@ -273,6 +274,7 @@ class Result:
     preview_movie: str | None = None
     refinement: Refinement | None = None
     plot: str | None = None
+    camera_plot: str | None = None
     timings_s: dict[str, float] = field(default_factory=dict)
     engine_version: str = ENGINE_VERSION
     schema_version: int = SCHEMA_VERSION
@@ -304,7 +306,7 @@ class Result:
 
     def _files(self) -> list[str]:
         per_frame = [path for f in self.frames for path in (f.depth, f.confidence, f.motion_mask)]
-        of_the_clip = (self.points, self.preview_image, self.preview_movie, self.plot)
+        of_the_clip = (self.points, self.preview_image, self.preview_movie, self.plot, self.camera_plot)
         return [path for path in (*per_frame, *of_the_clip) if path is not None]
 
 
@@ -401,6 +403,7 @@ class JobFolder:
         self.preview_image = self.path / "preview.png"
         self.preview_movie = self.path / "preview.mp4"
         self.plot_file = self.path / "flicker.png"
+        self.camera_plot_file = self.path / "camera.png"
 
     def product_file(self, product: str, frame: int) -> Path:
         """product: "depth", "confidence" or "motion_mask"; numbered by clip frame, four digits or more."""

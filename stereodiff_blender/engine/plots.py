@@ -1,4 +1,4 @@
-"""Pictures of what stage 2 did, for people. Drawn without a window and without matplotlib's global state."""
+"""Pictures of how well a solve went, for people. Drawn without a window and without matplotlib's global state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from .outputs import write_bytes
 from .spectrum import CUTOFF, MIN_BLOCK, StaticSpectrum
 
-WIDTH_IN, HEIGHT_IN, DPI = 14.0, 5.4, 100
+WIDTH_IN, HEIGHT_IN, CAMERA_HEIGHT_IN, DPI = 14.0, 5.4, 4.2, 100
 # Vermilion and blue of Okabe and Ito's palette: told apart by every kind of colour vision.
 BEFORE, AFTER = "#D55E00", "#0072B2"
 INK, QUIET, PAPER = "#2B2B2B", "#767676", "#FFFFFF"
@@ -39,6 +39,45 @@ def write_refinement_plot(path: str | os.PathLike, *, spectrum: StaticSpectrum |
     with style.context("default"):  # whatever this person's own settings of matplotlib are
         picture = _drawn(spectrum, stereo_disparity, refined_disparity, first_frame, seams)
     write_bytes(path, picture)
+
+
+def write_camera_plot(path: str | os.PathLike, *, reprojection_px: np.ndarray, solved: np.ndarray,
+                      first_frame: int) -> None:
+    """A PNG, 1400 x 420: how far tracked points lie from where the solved camera puts them, frame by frame.
+
+    reprojection_px: (T,), nan where nothing was tracked. solved: (T,) bool; the other cameras are interpolated.
+    first_frame: clip frame of index 0. The same input gives the same bytes. Raises StereoDiffError "disk_full" or
+    "output_not_writable".
+    """
+    with style.context("default"):
+        figure = Figure(figsize=(WIDTH_IN, CAMERA_HEIGHT_IN), dpi=DPI, facecolor=PAPER)
+        axes = figure.subplots(gridspec_kw={"left": 0.06, "right": 0.985, "bottom": 0.17, "top": 0.78})
+        _draw_camera_error(axes, reprojection_px, solved, first_frame)
+        picture = io.BytesIO()
+        FigureCanvasAgg(figure).print_png(picture, metadata={"Software": None})
+    write_bytes(path, picture.getvalue())
+
+
+def _draw_camera_error(axes: Axes, error: np.ndarray, solved: np.ndarray, first_frame: int) -> None:
+    frames = first_frame + np.arange(len(error))
+    worst = int(np.nanargmax(error))
+    _dress(axes, "Fit of the camera", f"Mean distance of tracked points from where the camera puts them; the worst is "
+           f"frame {frames[worst]}, {error[worst]:.2f} pixels", "pixels of the raster")
+    axes.set_xlabel("frame of the clip", **_words(10.5), labelpad=4)
+    for index in np.flatnonzero(~np.asarray(solved, bool)):
+        axes.axvspan(frames[index] - 0.5, frames[index] + 0.5, color=BEFORE, alpha=0.15, linewidth=0)
+    axes.bar(frames, np.nan_to_num(error), width=0.9, color=AFTER, linewidth=0)
+    axes.bar(frames[worst], error[worst], width=0.9, color=BEFORE, linewidth=0)
+    axes.axhline(float(np.nanmedian(error)), color=INK, linewidth=1.0, linestyle=(0, (4, 3)))
+    axes.set_xlim(frames[0] - 0.5, frames[-1] + 0.5)
+    axes.set_ylim(0.0, max(1.15 * float(error[worst]), 0.1))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
+    lines = [Line2D([], [], color=INK, linewidth=1.0, linestyle=(0, (4, 3)), label="median"),
+             Line2D([], [], color=BEFORE, linewidth=6, label="worst")]
+    if not np.all(solved):
+        lines.append(Line2D([], [], color=BEFORE, alpha=0.25, linewidth=6, label="interpolated"))
+    axes.figure.legend(handles=lines, loc="center right", bbox_to_anchor=(0.985, 0.94), ncols=len(lines), frameon=False,
+                       borderaxespad=0, borderpad=0, labelcolor=INK, prop={"family": FONT, "size": 10.5})
 
 
 def _drawn(spectrum: StaticSpectrum | None, stereo_disparity: np.ndarray, refined_disparity: np.ndarray,

@@ -234,9 +234,19 @@ def _write_products(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster,
     middle = len(numbers) // 2
     products.write_preview_image(folder.preview_image, frames[middle], estimate.depth[middle] if has_depth else None)
     products.write_preview_movie(folder.preview_movie, frames, estimate.depth, info.fps)
+    _write_camera_plot(job, folder, estimate)
     if estimate.refined_depth is not None:
         _write_plot(job, folder, estimate)
     return _result(job, folder, info, raster, estimate, report)
+
+
+def _write_camera_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
+    """How well the camera fits, if points tell. Loaded only here, because drawing takes a second to load."""
+    from .plots import write_camera_plot
+    cameras = estimate.cameras
+    if np.isfinite(cameras.reprojection_px).any():
+        write_camera_plot(folder.camera_plot_file, reprojection_px=cameras.reprojection_px, solved=cameras.solved,
+                          first_frame=job.first_frame)
 
 
 def _write_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
@@ -279,6 +289,7 @@ def _result(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster, estimat
         preview_image=_relative_if_there(folder, folder.preview_image),
         preview_movie=_relative_if_there(folder, folder.preview_movie),
         refinement=estimate.refinement, plot=_relative_if_there(folder, folder.plot_file),
+        camera_plot=_relative_if_there(folder, folder.camera_plot_file),
         timings_s=report.timings_s(), engine_version=ENGINE_VERSION)
 
 
@@ -326,8 +337,9 @@ def discard_products(folder: JobFolder) -> None:
     """Remove everything a solve writes except job.json, events and log."""
     for name in DEPTH_PRODUCTS:
         shutil.rmtree(folder.path / name, ignore_errors=True)
-    for path in (folder.points_file, folder.preview_image, folder.preview_movie, folder.plot_file, folder.result_file,
-                 folder.result_file.with_name(folder.result_file.name + ".tmp")):
+    unfinished = folder.result_file.with_name(folder.result_file.name + ".tmp")
+    for path in (folder.points_file, folder.preview_image, folder.preview_movie, folder.plot_file,
+                 folder.camera_plot_file, folder.result_file, unfinished):
         path.unlink(missing_ok=True)
 
 

@@ -41,7 +41,7 @@ def test_quality_in_words(panels, contract):
         flicker_after=0.8,
     ))
     assert lines == [
-        ("Camera", "Moves"), ("Frames", "46 of 48 solved"), ("Error", "0.41 px, worst frame 0.90"),
+        ("Camera", "Moves"), ("Frames", "46 of 48 solved (fair)"), ("Error", "0.41 px, worst frame 0.90"),
         ("Parallax", "5.3°"), ("Measured", "83% of the picture"), ("Moving", "10% of the picture"),
         ("Flicker", "2.1 % → 0.8 %"),
     ]

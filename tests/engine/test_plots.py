@@ -138,3 +138,33 @@ def test_drawing_needs_no_home_and_leaves_pyplot_alone(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "False" and (tmp_path / "plot.png").stat().st_size > 10_000
     assert len(done.stderr.splitlines()) <= 3, done.stderr
+
+
+# --- The camera's fit --------------------------------------------------------------------------------------------
+
+def draw_camera(path, error, solved=None) -> np.ndarray:
+    solved = np.ones(len(error), bool) if solved is None else solved
+    plots.write_camera_plot(path, reprojection_px=error, solved=solved, first_frame=1001)
+    return cv2.imread(str(path))[..., ::-1]
+
+
+def test_the_worst_frame_stands_out_at_its_place(tmp_path):
+    error = np.full(60, 0.2)
+    error[45] = 0.8
+    picture = draw_camera(tmp_path / "camera.png", error)
+    assert picture.shape == (420, 1400, 3)
+    below = picture[100:]
+    worst, others = pixels_of(below, plots.BEFORE), pixels_of(below, plots.AFTER)
+    columns = np.nonzero(worst.any(axis=0))[0]
+    assert columns.mean() == pytest.approx(84 + (45.5 / 60) * (1379 - 84), abs=6)
+    assert worst.any(axis=1).sum() > 3 * others.any(axis=1).sum()
+
+
+def test_frames_that_nothing_was_tracked_in_and_interpolated_ones_are_drawn(tmp_path):
+    error, solved = np.full(60, 0.2), np.ones(60, bool)
+    plain = draw_camera(tmp_path / "plain.png", error)
+    error[20:25], solved[20:25] = np.nan, False
+    holed = draw_camera(tmp_path / "holed.png", error, solved)
+    assert pixels_of(holed, plots.AFTER).sum() < pixels_of(plain, plots.AFTER).sum()
+    assert (plain != holed)[:60].any(), "the legend says what is shaded"
+    assert draw_camera(tmp_path / "again.png", error, solved).tobytes() == holed.tobytes()

@@ -32,7 +32,7 @@ def finished(tiny_clip, worker_python, repository, tmp_path_factory) -> JobFolde
 
 def test_the_folder_holds_what_the_contract_names(finished):
     assert left_in(finished.path) == {"job.json", "events.jsonl", "worker.log", "result.json", "points.ply",
-                                      "preview.png", "preview.mp4", "flicker.png"} | PRODUCTS
+                                      "preview.png", "preview.mp4", "flicker.png", "camera.png"} | PRODUCTS
     assert sorted(path.name for path in (finished.path / "depth").iterdir()) == [
         f"{frame:04d}.exr" for frame in range(2, FRAMES + 1)]
 

@@ -2,17 +2,18 @@
 
     python -m stereodiff_blender.engine run JOB
     python -m stereodiff_blender.engine solve CLIP OUT [options]
-    python -m stereodiff_blender.engine doctor
+    python -m stereodiff_blender.engine weights list|get|verify|use|remove ...
+    python -m stereodiff_blender.engine doctor [options]
 
-Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.
+Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage; the doctor's: 0 if the default engine
+can run here, 1 if not (what it says is on standard output).
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
+import json
 import os
-import platform
 import re
 import shutil
 import signal
@@ -25,8 +26,8 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # The command line speaks to people just as the panels do, in the same words; nothing else here is Blender's side.
+# What needs packages is imported where it is used: the doctor has to come where they are missing.
 from ..messages import explain
-from . import worker
 from .contract import (
     DIFFUSION_PRESETS,
     NOISE_SCHEDULES,
@@ -47,10 +48,9 @@ from .contract import (
     as_matte_error,
     write_refusal,
 )
-from .frames import probe_clip, source_from_path
-
-PACKAGES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "matplotlib", "PIL", "torch", "safetensors", "diffusers",
-            "transformers")
+from .health import text_lines
+from .models.command import accept_or_refuse, add_weights, default_models_folder
+from .models.licences import cards_of
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("job", type=Path, metavar="JOB", help="folder with a job.json")
     run.set_defaults(command=_run)
     _add_solve(commands.add_parser("solve", help="solve a clip into a new job folder"))
-    doctor = commands.add_parser("doctor", help="show what is installed")
-    doctor.set_defaults(command=_doctor)
+    add_weights(commands.add_parser("weights", help="list, get, verify, use or remove the weights of learned engines"))
+    _add_doctor(commands.add_parser("doctor", help="say what is installed, what is wrong, and what to do about it"))
     return parser
 
 
@@ -104,11 +104,21 @@ def _add_solve(solve: argparse.ArgumentParser) -> None:
                        "leaves still things as measured (0)")
     solve.add_argument("--compile", action="store_true", help="compile DepthCrafter's network first")
     solve.add_argument("--models", type=Path, metavar="DIR", help="where the weights of learned engines are: a folder "
-                       "for each, such as DIR/monst3r")
+                       "for each, such as DIR/monst3r (where `weights get` puts them)")
+    solve.add_argument("--accept-licence", action="store_true", help="the licence of the chosen engines' weights was "
+                       "read and is accepted; `weights list` names it")
     solve.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     solve.add_argument("--seed", type=int, default=0, help="of every random draw (0)")
     solve.add_argument("--overwrite", action="store_true", help="clear OUT first if it is an earlier job folder")
     solve.set_defaults(command=_solve)
+
+
+def _add_doctor(doctor: argparse.ArgumentParser) -> None:
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.add_argument("--models", type=Path, metavar="DIR", help="where the weights of learned engines are (where "
+                        "`weights get` puts them)")
+    doctor.add_argument("--jobs", type=Path, metavar="DIR", help="look at this folder for results, too")
+    doctor.set_defaults(command=_doctor)
 
 
 def _frame_range(text: str) -> tuple[int, int]:
@@ -121,6 +131,7 @@ def _frame_range(text: str) -> tuple[int, int]:
 # --- run -------------------------------------------------------------------------------------------------------
 
 def _run(options: argparse.Namespace) -> int:
+    from . import worker
     signal.signal(signal.SIGTERM, _leave)
     worker.run(options.job)
     return 0
@@ -134,9 +145,11 @@ def _leave(number: int, _frame) -> None:
 # --- solve -----------------------------------------------------------------------------------------------------
 
 def _solve(options: argparse.Namespace) -> int:
+    from . import worker
     signal.signal(signal.SIGTERM, _leave)
     folder = JobFolder(options.out.absolute())
     job = _job_from(options)
+    accept_or_refuse(cards_of(job.settings), options.accept_licence)
     worker.examine(job)  # before an earlier result is cleared
     _prepare_output(folder, options.overwrite)
     _write_job(folder, job)
@@ -147,6 +160,7 @@ def _solve(options: argparse.Namespace) -> int:
 
 
 def _job_from(options: argparse.Namespace) -> Job:
+    from .frames import probe_clip, source_from_path
     clip = source_from_path(options.clip)
     settings = Settings(options.stereo, options.refine, options.quality, options.max_side, options.focal_mm,
                         options.sensor_mm, options.exposure_ev, options.device, options.seed, options.refine_cameras,
@@ -155,10 +169,11 @@ def _job_from(options: argparse.Namespace) -> Job:
     settings.validate()
     first, last = options.frames or (1, probe_clip(clip).frame_count)
     return Job(options.out.absolute().name, clip, first, last, settings, _matte_from(options),
-               str(options.models.absolute()) if options.models else "")
+               str((options.models or default_models_folder()).absolute()))
 
 
 def _matte_from(options: argparse.Namespace) -> Matte | None:
+    from .frames import source_from_path
     if options.matte is None:
         if options.invert_matte:
             raise StereoDiffError("settings_invalid", "--invert-matte needs a --matte.")
@@ -171,6 +186,7 @@ def _matte_from(options: argparse.Namespace) -> Matte | None:
 
 def _prepare_output(folder: JobFolder, overwrite: bool) -> None:
     """Only what a job writes is ever cleared, and only in a folder that is a job's."""
+    from .worker import discard_products
     path = folder.path
     try:
         if not path.exists() or not any(path.iterdir()):
@@ -182,7 +198,7 @@ def _prepare_output(folder: JobFolder, overwrite: bool) -> None:
         raise StereoDiffError("output_in_use", f"{path} is not empty; --overwrite replaces an earlier result.")
     if not folder.job_file.is_file():
         raise StereoDiffError("output_in_use", f"{path} is not a job folder, so it is not overwritten.")
-    worker.discard_products(folder)
+    discard_products(folder)
     shutil.rmtree(folder.cache, ignore_errors=True)
     for file in (folder.events_file, folder.log_file, folder.cancelled_file, folder.matte_file, folder.job_file):
         file.unlink(missing_ok=True)
@@ -255,29 +271,14 @@ def _tell_failure(error: StereoDiffError) -> None:
 
 # --- doctor ----------------------------------------------------------------------------------------------------
 
-def _doctor(_options: argparse.Namespace) -> int:
-    rows = [("Python", f"{platform.python_version()} at {sys.executable}"), ("System", platform.platform())]
-    rows += [(name, _package_version(name)) for name in PACKAGES]
-    rows += [("Device", _device()), ("Free disk here", f"{shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB")]
-    sys.stdout.write("".join(f"{name:<16} {value}\n" for name, value in rows))
-    return 0
-
-
-def _package_version(name: str) -> str:
-    try:
-        return str(getattr(importlib.import_module(name), "__version__", "unknown version"))
-    except ImportError as error:
-        return f"not installed ({error})"
-
-
-def _device() -> str:
-    try:
-        torch = importlib.import_module("torch")  # optional, so never an import of this module
-    except ImportError:
-        return "CPU"
-    if torch.cuda.is_available():
-        return f"CUDA: {torch.cuda.get_device_name()}"
-    return "MPS" if torch.backends.mps.is_available() else "CPU"
+def _doctor(options: argparse.Namespace) -> int:
+    """0 if the default engine can run here, 1 if not."""
+    from .doctor import examine
+    health = examine(options.jobs, options.models or default_models_folder())
+    sys.stdout.reconfigure(errors="backslashreplace")  # a path may have letters that the terminal does not
+    text = json.dumps(health.to_json(), indent=1) if options.json else "\n".join(text_lines(health))
+    sys.stdout.write(text + "\n")
+    return 0 if health.can_run else 1
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from .contract import (
     ResultWarning,
     Settings,
     StereoDiffError,
+    WeightsUsed,
     write_refusal,
 )
 from .errors import WRITE_REFUSALS
@@ -139,7 +140,7 @@ def _solve(job: Job, folder: JobFolder, report: EventReport) -> Result:
         estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,
                                   focal_px=known_focal_px(job.settings, raster), first_frame=job.first_frame,
                                   networks=networks, scratch=scratch, report=report)
-        result = _write_products(job, folder, info, raster, frames, estimate, report)
+        result = _write_products(job, folder, info, raster, frames, estimate, report, networks.used)
         return replace(result, weights=networks.used)
 
 
@@ -201,13 +202,13 @@ def _read_frames(job: Job, raster: Raster, scratch: DiskScratch, report: Report)
 
 
 def _write_products(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster, frames: np.ndarray,
-                    estimate: Estimate, report: EventReport) -> Result:
+                    estimate: Estimate, report: EventReport, weights: tuple[WeightsUsed, ...]) -> Result:
     numbers = job.frame_numbers
     report.stage("write", len(numbers))
     has_depth = estimate.depth is not None
     if has_depth:
         products.write_depth_products(folder, numbers, estimate.depth, estimate.confidence, estimate.motion_mask,
-                                      report)
+                                      report, weights)
     else:
         report.progress(len(numbers))
     if len(estimate.cameras.points):

@@ -11,7 +11,7 @@ def register() -> None:
     from . import preferences, session
     for module in _modules():
         module.register()
-    session.register(preferences.find_python)
+    session.register(preferences.find_python, preferences.checkup_question)
 
 
 def unregister() -> None:
@@ -26,6 +26,7 @@ def _modules() -> tuple:
     """What has classes to register, in the order in which they need each other."""
     from . import (
         comp_operators,
+        doctor_operators,
         finish_operators,
         mesh_operators,
         operators,
@@ -37,4 +38,4 @@ def _modules() -> tuple:
         runtime_operators,
     )
     return (preferences, properties, operators, runtime_operators, comp_operators, mesh_operators, finish_operators,
-            report_operators, panels, panels_scene)
+            report_operators, doctor_operators, panels, panels_scene)

@@ -112,12 +112,12 @@ def worker_environment(extension_root: str | os.PathLike) -> dict[str, str]:
 def _spawn(command: list[str], log, folder: Path, extension_root) -> subprocess.Popen:
     try:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=folder,
-                                env=worker_environment(extension_root), **_own_group())
+                                env=worker_environment(extension_root), **own_group())
     except OSError as error:
         raise StereoDiffError("runtime_broken", f"{command[0]} does not start: {error.strerror or error}.") from error
 
 
-def _own_group() -> dict:
+def own_group() -> dict:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}

@@ -9,7 +9,7 @@ from pathlib import Path
 import bpy
 
 from . import clip as clips
-from . import job_list, jobs, messages, preferences, properties, session
+from . import job_list, jobs, messages, preferences, properties, readiness, session
 from . import matte as mattes
 from .engine.contract import Job, JobFolder, StereoDiffError
 from .scene import import_result
@@ -68,6 +68,7 @@ def _submit_job(context: bpy.types.Context) -> str:
     scene = context.scene
     clip = scene.stereodiff.clip = clips.chosen_clip(context)
     python = preferences.find_python()
+    _refuse_unready(scene)
     source = clips.clip_source(clip, sequence_fps=scene.render.fps / scene.render.fps_base)
     first_frame, last_frame = properties.frame_range(scene, clip)
     matte, shapes = mattes.chosen_matte(scene, clip, first_frame, last_frame)
@@ -76,6 +77,15 @@ def _submit_job(context: bpy.types.Context) -> str:
               str(preferences.models_folder()))
     folder = jobs.create_job(job, preferences.jobs_folder(), shapes)
     return session.current().submit(scene, clip, folder, session.Launch(python, preferences.EXTENSION_ROOT))
+
+
+def _refuse_unready(scene: bpy.types.Scene) -> None:
+    """What the panel said would be refused; what it knows may be old, so it looks again for the next click."""
+    try:
+        readiness.refuse(properties.settings_from(scene), preferences.models_folder(), session.status().checked)
+    except StereoDiffError:
+        session.current().look_again()
+        raise
 
 
 def _report_end(operator: bpy.types.Operator, view: session.JobView) -> set[str]:
@@ -244,19 +254,20 @@ class STEREODIFF_OT_open_log(bpy.types.Operator):
         except OSError as error:
             self.report({"ERROR"}, f"There is no log of this job: {error.strerror}.")
             return {"CANCELLED"}
-        text = _log_text(f"{item.job_id}.log", content)
+        text = written_text(f"{item.job_id}.log", content)
         if not bpy.app.background:
-            _show_text(context, text)
+            show_text(context, text)
         return {"FINISHED"}
 
 
-def _log_text(name: str, content: str) -> bpy.types.Text:
+def written_text(name: str, content: str) -> bpy.types.Text:
+    """The text of that name with this content; there is only ever one."""
     text = bpy.data.texts.get(name) or bpy.data.texts.new(name)
     text.from_string(content)
     return text
 
 
-def _show_text(context: bpy.types.Context, text: bpy.types.Text) -> None:
+def show_text(context: bpy.types.Context, text: bpy.types.Text) -> None:
     """In a text editor that is open, or else in a new window."""
     areas = [area for window in context.window_manager.windows for area in window.screen.areas]
     area = next((area for area in areas if area.type == "TEXT_EDITOR"), None)

@@ -5,19 +5,16 @@ No disk, no probing, no changes here: drawing happens many times a second.
 
 from __future__ import annotations
 
-import textwrap
-
 import bpy
 
 from . import messages, session, verdicts
 from .engine.contract import STAGE_LABELS, Quality, WeightsUsed
+from .panel_text import draw_problem, draw_text
+from .panels_health import draw_doctor, draw_health
 from .properties import active_job
 
 STATE_ICONS = {"waiting": "TIME", "running": "PLAY", "finished": "CHECKMARK", "failed": "ERROR", "cancelled": "X"}
 VERDICT_ICONS = {verdicts.GOOD: "CHECKMARK", verdicts.FAIR: "INFO", verdicts.POOR: "ERROR"}
-CHARACTER_WIDTH_PX = 6.4
-FRAME_PX = 45
-ICON_PX = 24
 LEARNED_ENGINES = ("monst3r", "depthcrafter")
 
 
@@ -92,31 +89,7 @@ def _flicker_text(quality: Quality) -> str:
     return f"{quality.flicker_before:.2g} %" + (f" → {after:.2g} %" if after is not None else "")
 
 
-def wrapped(text: str, width_px: float, ui_scale: float) -> list[str]:
-    """Text in lines that fit beside an icon in a region of that width; Blender's labels do not wrap."""
-    room_px = width_px - (FRAME_PX + ICON_PX) * ui_scale
-    return textwrap.wrap(text, max(16, int(room_px / (CHARACTER_WIDTH_PX * ui_scale))))
-
-
 # --- Pieces ----------------------------------------------------------------------------------------------------
-
-def draw_text(layout, context, text: str, icon: str = "BLANK1") -> None:
-    """A paragraph; the icon stands before its first line, the other lines are indented as far."""
-    column = layout.column(align=True)
-    column.scale_y = 0.8
-    lines = wrapped(text, context.region.width, context.preferences.system.ui_scale)
-    for number, line in enumerate(lines):
-        column.label(text=line, icon=icon if number == 0 else "BLANK1")
-
-
-def draw_problem(layout, context, code: str, message: str) -> None:
-    """An error in words: what happened, the particulars, and what to do."""
-    explanation = messages.explain(code)
-    draw_text(layout, context, explanation.sentence, "ERROR")
-    if message:
-        draw_text(layout, context, message)
-    draw_text(layout, context, explanation.remedy, "FORWARD")
-
 
 def draw_engine(layout, context, status: session.Status) -> None:
     """Nothing at all when the engine is there; otherwise what is missing and the button that brings it."""
@@ -135,6 +108,7 @@ def draw_engine(layout, context, status: session.Status) -> None:
     if not bpy.app.online_access:
         draw_text(box, context, "Blender may not go online. Allow it in Preferences, System, Network.", "INTERNET")
     box.operator("stereodiff.install_runtime", icon="IMPORT")
+    draw_doctor(box)
 
 
 def draw_running(layout, context, status: session.Status) -> None:
@@ -167,7 +141,9 @@ def draw_job(layout, context, item, view: session.JobView | None) -> None:
         draw_problem(box, context, code or "internal_error", message or "")
         if view is not None:
             draw_shots(box, view.status.shots)
-        layout.operator("stereodiff.open_log", icon="TEXT")
+        row = layout.row(align=True)
+        row.operator("stereodiff.open_log", icon="TEXT")
+        draw_doctor(row)
     if view is not None and view.import_problem is not None:
         draw_problem(layout.box(), context, view.import_problem.code, view.import_problem.message)
     if view is not None and view.outcome is not None:
@@ -259,6 +235,7 @@ class SolvePanel:
             lens.prop(group.clip.tracking.camera, "sensor_width", text="Sensor Width")
         draw_matte(layout, group)
         draw_engine(layout, context, status)
+        draw_health(layout, context, status)
         row = layout.row()
         row.scale_y = 1.6
         row.operator("stereodiff.solve", icon="TRACKER")

@@ -7,13 +7,16 @@ from pathlib import Path
 import bpy
 
 from . import messages, runtime, session
+from .checkup import Question
+from .engine.contract import StereoDiffError
+from .installation import problem_from
 
 EXTENSION_ID = __package__.rpartition(".")[0]
 EXTENSION_ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS_FOLDER = EXTENSION_ROOT / "vendor" / "runtime"
 
 DEVICES = (
-    ("auto", "Auto", "The fastest device that this computer has"),
+    ("auto", "Auto", "CUDA where PyTorch sees a card for it, otherwise the processor"),
     ("cpu", "CPU", "The processor; slower, the same on every computer"),
     ("cuda", "CUDA", "An NVIDIA graphics card"),
     ("mps", "Metal", "The graphics unit of a Mac"),
@@ -70,8 +73,8 @@ def _draw_engine(layout, status: session.Status) -> None:
         return
     problem = (installation.problem if installation is not None else None) or status.engine_problem
     if problem is None:
-        ready = "The engine is installed." if status.engine_is_known else "The engine has not been looked for yet."
-        layout.label(text=ready, icon="CHECKMARK" if status.engine_is_known else "INFO")
+        text, icon = _engine_words(status)
+        layout.label(text=text, icon=icon)
     else:
         explanation = messages.explain(problem.code)
         layout.label(text=explanation.sentence, icon="ERROR")
@@ -82,6 +85,9 @@ def _draw_engine(layout, status: session.Status) -> None:
     if not bpy.app.online_access:
         layout.label(text="To install it, allow Online Access in Preferences, System, Network, or choose a Wheel "
                           "Folder.", icon="INTERNET")
+    row = layout.row(align=True)
+    row.operator("stereodiff.doctor", icon="VIEWZOOM")
+    row.operator("stereodiff.copy_doctor", icon="COPYDOWN")
     layout.operator("stereodiff.install_runtime", icon="IMPORT").extent = "standard"
     layout.operator("stereodiff.install_runtime", icon="IMPORT",
                     text="Install Engine for High Quality and Learned Engines (PyTorch, several GB)").extent = "high"
@@ -99,6 +105,17 @@ def _draw_work(layout, installation) -> None:
     else:
         row.label(text=text, icon="TIME")
     row.operator("stereodiff.cancel_installation", text="", icon="X")
+
+
+def _engine_words(status: session.Status) -> tuple[str, str]:
+    """(what is known, its icon), where an engine is found or nobody has looked for one."""
+    if not status.engine_is_known:
+        return "The engine has not been looked for yet.", "INFO"
+    if status.checked is None:
+        return "The engine is installed.", "CHECKMARK"
+    if status.checked.health is None or not status.checked.health.can_run:
+        return "The engine is there, but cannot run. The doctor says why.", "ERROR"
+    return "The engine is installed and can run.", "CHECKMARK"
 
 
 def current() -> STEREODIFF_AP_preferences:
@@ -128,6 +145,16 @@ def models_folder() -> Path:
     """Where weights are looked for; not necessarily there."""
     configured = current().models_folder
     return Path(bpy.path.abspath(configured)) if configured else runtime.user_folder() / "models"
+
+
+def checkup_question() -> Question:
+    """What the doctor is to look at: the engine and the folders that these preferences name."""
+    python = problem = None
+    try:
+        python = find_python()
+    except StereoDiffError as error:
+        problem = problem_from(error)
+    return Question(python, problem, EXTENSION_ROOT, jobs_folder(), models_folder())
 
 
 def register() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import bpy
 
 from . import job_list
+from .checkup import Checked, Checkup, Question
 from .engine.contract import JobFolder, Quality, Refinement, ResultWarning, StereoDiffError, WeightsUsed
 from .installation import Installation, InstallationView, Problem, problem_from
 from .jobs import FollowedJob, JobStatus, start
@@ -57,6 +58,7 @@ class Status:
     """Everything panels draw. jobs: by job id, of this session. running, waiting: those not ended.
 
     engine_problem: why no job could start; only looked for while engine_is_known is False.
+    checked: of the last checkup that came to its end, None before the first.
     """
 
     jobs: dict[str, JobView] = field(default_factory=dict)
@@ -65,6 +67,8 @@ class Status:
     installation: InstallationView | None = None
     engine_is_known: bool = False
     engine_problem: Problem | None = None
+    checked: Checked | None = None
+    is_examining: bool = False
 
 
 # --- Jobs ------------------------------------------------------------------------------------------------------
@@ -98,9 +102,17 @@ class Entry:
 class Session:
     """All jobs of this Blender, in the order they were asked for. tick() does everything."""
 
-    def __init__(self, find_python: Callable[[], Path]):
-        """find_python: the worker's interpreter, or raises StereoDiffError; only called from ticks."""
+    def __init__(self, find_python: Callable[[], Path], checkup_question: Callable[[], Question] | None = None):
+        """find_python: the worker's interpreter, or raises StereoDiffError; only called from ticks.
+
+        checkup_question: what to ask the doctor once an engine is found; None: he only comes when asked for.
+        """
         self._find_python = find_python
+        self._checkup_question = checkup_question
+        self._checkup: Checkup | None = None
+        self._after_checkup: Callable[[Checked], None] | None = None
+        self._checked: Checked | None = None
+        self._examined_python: Path | None = None
         self._entries: dict[str, Entry] = {}
         self._unread: deque[str] = deque()
         self._installation: Installation | None = None
@@ -160,6 +172,19 @@ class Session:
         self._engine_is_known = False
         self.wake()
 
+    def examine(self, question: Question, then: Callable[[Checked], None] | None = None) -> None:
+        """Ask the doctor in a thread. then: told what was found, by the tick after his end."""
+        if self.is_examining():
+            raise ValueError("the doctor is at work")
+        self._checkup, self._after_checkup = Checkup(question), then
+        self._examined_python = question.python
+        self.wake()
+
+    def look_again(self) -> None:
+        """The installation or the weights have changed: find out anew what can run."""
+        self._examined_python = None
+        self.look_for_engine()
+
     def wait_for(self, is_active: Callable[[], bool]) -> None:
         """Tick until is_active() is False, without a timer. Blocks Blender."""
         while is_active():
@@ -176,6 +201,10 @@ class Session:
     def is_installing(self) -> bool:
         return self._installation is not None and self._installation.is_running
 
+    def is_examining(self) -> bool:
+        """Until what the doctor found has been told."""
+        return self._checkup is not None
+
     def status(self) -> Status:
         """What panels draw; no disk, no bpy."""
         views = {job_id: entry.view() for job_id, entry in self._entries.items()}
@@ -185,6 +214,7 @@ class Session:
             jobs=views, running=running, waiting=tuple(view for view in active if view is not running),
             installation=self._installation.view() if self._installation else None,
             engine_is_known=self._engine_is_known, engine_problem=self._engine_problem,
+            checked=self._checked, is_examining=self.is_examining(),
         )
 
     # -- the timer --
@@ -208,14 +238,16 @@ class Session:
 
     def _has_work(self) -> bool:
         active = any(not entry.status.has_ended for entry in self._entries.values())
-        return active or bool(self._unread) or self._must_attach or not self._engine_is_known or self.is_installing()
+        return (active or bool(self._unread) or self._must_attach or not self._engine_is_known or self.is_installing()
+                or self.is_examining())
 
     def _advance(self) -> None:
         installing = self.is_installing()
         if not self._engine_is_known and not installing:
             self._look_for_engine()
         elif installing:
-            self._engine_is_known = False  # so that the tick after its end looks again
+            self._engine_is_known, self._examined_python = False, None  # so that the tick after its end looks again
+        self._end_checkup()
         if self._must_attach:
             self._must_attach = False
             self._attach()
@@ -228,11 +260,26 @@ class Session:
     def _look_for_engine(self) -> None:
         self._engine_is_known = True
         try:
-            self._find_python()
+            python = self._find_python()
         except StereoDiffError as error:
             self._engine_problem = problem_from(error)
         else:
             self._engine_problem = None
+            self._begin_checkup(python)
+
+    def _begin_checkup(self, python: Path) -> None:
+        """Once for every engine that is found; a background Blender has nobody to tell."""
+        is_wanted = self._checkup_question is not None and not bpy.app.background
+        if is_wanted and python != self._examined_python and not self.is_examining():
+            self.examine(self._checkup_question())
+
+    def _end_checkup(self) -> None:
+        if self._checkup is None or self._checkup.is_running:
+            return
+        then, self._checked = self._after_checkup, self._checkup.checked
+        self._checkup = self._after_checkup = None
+        if then is not None:
+            then(self._checked)
 
     def _step(self, entry: Entry) -> None:
         try:
@@ -323,7 +370,8 @@ class Session:
         status = self.status()
         jobs = [(view.job_id, view.status.state, view.status.stage, view.status.done, round(view.status.eta_s or 0),
                  view.outcome is None, view.import_problem) for view in status.jobs.values()]
-        drawn = (jobs, status.installation, status.engine_is_known, status.engine_problem)
+        drawn = (jobs, status.installation, status.engine_is_known, status.engine_problem, status.checked,
+                 status.is_examining)
         if drawn != self._drawn:
             self._drawn = drawn
             _tag_redraw()
@@ -395,10 +443,10 @@ def _handler_lists() -> tuple[list, ...]:
     return handlers.load_post, handlers.undo_post, handlers.redo_post
 
 
-def register(find_python: Callable[[], Path]) -> None:
-    """Begin to follow jobs. find_python: see Session."""
+def register(find_python: Callable[[], Path], checkup_question: Callable[[], Question] | None = None) -> None:
+    """Begin to follow jobs. find_python, checkup_question: see Session."""
     global _session
-    _session = Session(find_python)
+    _session = Session(find_python, checkup_question)
     for handlers in _handler_lists():
         handlers.append(_on_file_or_undo)
     _session.wake()

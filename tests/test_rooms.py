@@ -20,6 +20,8 @@ BLENDER = {"bpy", "bpy_extras", "mathutils", "gpu", "gpu_extras", "blf", "bmesh"
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
 
 CONTRACT = {"engine.contract"}
+# What the cards, the licences and the folders of weights are, both sides have to say alike: standard library only.
+MODEL_FILES = {"engine.models.cards", "engine.models.licences", "engine.models.records", "engine.models.events"}
 ARRAYS = {"engine.contract", "engine.geometry", "engine.flow", "engine.report", "engine.scratch", "engine.keeping"}
 
 
@@ -40,20 +42,24 @@ def room(rooms=(), libraries=()) -> Room:
 HALLS = {"", "engine"}
 ROOMS = {
     # What Blender loads. Of the engine it sees the contract and nothing else.
-    "": room({"preferences", "properties", "operators", "comp_operators", "finish_operators", "mesh_operators",
-              "report_operators", "runtime_operators", "panels", "panels_scene", "session"}),
+    "": room({"preferences", "properties", "operators", "comp_operators", "doctor_operators", "finish_operators",
+              "mesh_operators", "report_operators", "runtime_operators", "panels", "panels_scene", "session"}),
     "panels_scene": room({"scene"}, BLENDER),
     "comp_operators": room({"operators", "scene"} | CONTRACT, BLENDER),
     "mesh_operators": room({"operators", "scene"} | CONTRACT, BLENDER),
     "report_operators": room({"comp_operators", "operators", "scene"} | CONTRACT, BLENDER),
     "verdicts": room(CONTRACT),
     "finish_operators": room({"operators", "scene"} | CONTRACT, BLENDER | {"numpy"}),
-    "panels": room({"properties", "messages", "session", "verdicts"} | CONTRACT, BLENDER),
+    "panels": room({"panel_text", "panels_health", "properties", "messages", "session", "verdicts"}
+                   | CONTRACT, BLENDER),
+    "panels_health": room({"panel_text", "properties", "readiness", "session"} | CONTRACT),
+    "panel_text": room({"messages"}),
     "operators": room({"properties", "clip", "matte", "session", "job_list", "jobs", "runtime", "scene", "preferences",
-                       "messages"} | CONTRACT, BLENDER),
-    "preferences": room({"runtime", "messages", "session"} | CONTRACT, BLENDER),
+                       "messages", "readiness"} | CONTRACT, BLENDER),
+    "doctor_operators": room({"checkup", "messages", "operators", "preferences", "session"} | CONTRACT, BLENDER),
+    "preferences": room({"checkup", "installation", "runtime", "messages", "session"} | CONTRACT, BLENDER),
     "properties": room({"preferences", "clip"} | CONTRACT, BLENDER),
-    "session": room({"job_list", "jobs", "installation", "scene", "messages"} | CONTRACT, BLENDER),
+    "session": room({"checkup", "job_list", "jobs", "installation", "scene", "messages"} | CONTRACT, BLENDER),
     "job_list": room({"jobs"} | CONTRACT, BLENDER),
     "clip": room({"numbered_files"} | CONTRACT, BLENDER),
     "matte": room({"clip"} | CONTRACT, BLENDER | {"numpy"}),
@@ -61,6 +67,8 @@ ROOMS = {
     # Also on Blender's side, but without Blender.
     "camera_math": room(CONTRACT, {"numpy"}),
     "installation": room(CONTRACT),
+    "checkup": room({"installation", "jobs"} | MODEL_FILES | CONTRACT),
+    "readiness": room({"checkup"} | CONTRACT),
     "numbered_files": room(),
     "jobs": room(CONTRACT),
     "runtime": room(CONTRACT),
@@ -72,17 +80,23 @@ ROOMS = {
     "messages": room(CONTRACT),
     # What the worker runs.
     "engine": room(),
-    "engine.contract": room({"engine.strict_json", "engine.errors", "engine.settings", "engine.shapes"}),
+    "engine.contract": room({"engine.strict_json", "engine.errors", "engine.settings", "engine.shapes",
+                             "engine.health", "engine.privacy"}),
     "engine.settings": room({"engine.errors"}),
     "engine.shapes": room({"engine.strict_json", "engine.errors"}),
+    "engine.health": room({"engine.strict_json", "engine.errors"}),
+    "engine.privacy": room({"engine.health"}),
     "engine.errors": room(),
     "engine.strict_json": room(),
-    "engine.__main__": room({"engine.worker", "engine.solve_command", "engine.evaluation.command", "messages"}
+    "engine.__main__": room({"engine.worker", "engine.solve_command", "engine.solve_options",
+                             "engine.evaluation.command", "engine.doctor", "engine.health", "engine.models", "messages"}
                             | CONTRACT),
-    "engine.solve_command": room({"engine.worker", "engine.frames", "engine.job_lock", "engine.progress_line",
-                                  "engine.solve_options"} | CONTRACT),
+    "engine.solve_command": room({"engine.worker", "engine.frames", "engine.job_lock", "engine.models",
+                                  "engine.progress_line", "engine.solve_options"} | CONTRACT),
     "engine.progress_line": room(CONTRACT),
-    "engine.solve_options": room(CONTRACT),
+    "engine.solve_options": room({"engine.models"} | CONTRACT),
+    "engine.doctor": room({"engine.health", "engine.models", "engine.privacy"} | CONTRACT),
+    "engine.doctor.probe": room({"engine.exr", "engine.torch_device"}, {"av", "numpy", "torch"}),
     "engine.worker": room({"engine.pipeline", "engine.frames", "engine.mattes", "engine.products", "engine.quality",
                            "engine.networks", "engine.report", "engine.scratch", "engine.spectrum", "engine.plots",
                            "engine.event_report", "engine.failures", "engine.job_lock", "engine.provenance",
@@ -105,14 +119,17 @@ ROOMS = {
     "engine.exr": room({"engine.outputs"} | CONTRACT, {"numpy", "OpenEXR"}),
     "engine.outputs": room(CONTRACT),
     "engine.weights": room(CONTRACT, {"safetensors", "torch"}),
-    "engine.networks": room({"engine.stereo.monst3r", "engine.diffusion.depthcrafter", "engine.torch_device",
-                             "engine.weights"} | CONTRACT, {"torch"}),
+    "engine.networks": room({"engine.stereo.monst3r", "engine.diffusion.depthcrafter", "engine.torch_device"}
+                            | MODEL_FILES | CONTRACT, {"torch"}),
+    "engine.models": room({"engine.strict_json"} | CONTRACT),
+    "engine.models.transfer": room({"engine.models"} | CONTRACT, {"huggingface_hub", "httpx2", "filelock"}),
+    "engine.models.command": room({"engine.models", "runtime"} | CONTRACT),
     "engine.torch_device": room(CONTRACT, {"torch"}),
     "engine.torch_memory": room(CONTRACT, {"torch"}),
     # The method, which knows no files.
     "engine.pipeline": room({"engine.pairs", "engine.stereo", "engine.diffusion", "engine.quality",
                              "engine.footage", "engine.footage_findings", "engine.footage_plate",
-                             "engine.kept_stereo", "engine.networks"} | ARRAYS,
+                             "engine.kept_stereo", "engine.networks", "engine.torch_device"} | ARRAYS,
                             {"numpy"}),
     "engine.quality": room({"engine.static_points", "engine.stereo"} | ARRAYS, {"numpy", "cv2"}),
     "engine.static_points": room({"engine.stereo"} | ARRAYS, {"numpy"}),

@@ -1,20 +1,20 @@
-"""The engine's command line: run a job folder, solve a clip by hand, measure, or look at the installation.
+"""The engine's command line: run a job folder, solve clips by hand, measure, or look at the installation.
 
     python -m stereodiff_blender.engine run JOB
     python -m stereodiff_blender.engine solve CLIP [CLIP ...] OUT [options]
     python -m stereodiff_blender.engine evaluate --dataset NAME --root DIR [options]
-    python -m stereodiff_blender.engine doctor
+    python -m stereodiff_blender.engine weights list|get|verify|use|remove ...
+    python -m stereodiff_blender.engine doctor [options]
 
-Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage.
+Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage; the doctor's: 0 if the default engine
+can run here, 1 if not (what it says is on standard output).
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
+import json
 import os
-import platform
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -24,19 +24,18 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # The command line speaks to people just as the panels do, in the same words; nothing else here is Blender's side.
+# What needs packages is imported where it is used: the doctor has to come where they are missing.
 from ..messages import explain
-from . import worker
 from .contract import StereoDiffError
-from .evaluation.command import add_evaluate, evaluate
-from .solve_command import add_solve, solve
-
-PACKAGES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "matplotlib", "PIL", "torch", "safetensors", "diffusers",
-            "transformers")
+from .health import text_lines
+from .models.command import add_weights, default_models_folder
+from .solve_options import add_solve
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser(arguments).parse_args(arguments)
     try:
         return options.command(options)
     except StereoDiffError as error:
@@ -46,22 +45,34 @@ def main(arguments: list[str] | None = None) -> int:
         return 128 + signal.SIGINT
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stereodiff_blender.engine", description="StereoDiff's engine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="solve a job folder; what Blender starts")
     run.add_argument("job", type=Path, metavar="JOB", help="folder with a job.json")
     run.set_defaults(command=_run)
     add_solve(commands.add_parser("solve", help="solve clips into job folders"), _solve)
-    add_evaluate(commands.add_parser("evaluate", help="solve clips whose truth is known, and score them"), _evaluate)
-    doctor = commands.add_parser("doctor", help="show what is installed")
-    doctor.set_defaults(command=_doctor)
+    evaluate = commands.add_parser("evaluate", help="solve clips whose truth is known, and score them")
+    if arguments[:1] == ["evaluate"]:  # what it can read is said by modules that need packages
+        from .evaluation.command import add_evaluate
+        add_evaluate(evaluate, _evaluate)
+    add_weights(commands.add_parser("weights", help="list, get, verify, use or remove the weights of learned engines"))
+    _add_doctor(commands.add_parser("doctor", help="say what is installed, what is wrong, and what to do about it"))
     return parser
+
+
+def _add_doctor(doctor: argparse.ArgumentParser) -> None:
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.add_argument("--models", type=Path, metavar="DIR", help="where the weights of learned engines are (where "
+                        "`weights get` puts them)")
+    doctor.add_argument("--jobs", type=Path, metavar="DIR", help="look at this folder for results, too")
+    doctor.set_defaults(command=_doctor)
 
 
 # --- run -------------------------------------------------------------------------------------------------------
 
 def _run(options: argparse.Namespace) -> int:
+    from . import worker
     signal.signal(signal.SIGTERM, _leave)
     worker.run(options.job)
     return 0
@@ -75,6 +86,7 @@ def _leave(number: int, _frame) -> None:
 # --- solve -----------------------------------------------------------------------------------------------------
 
 def _solve(options: argparse.Namespace) -> int:
+    from .solve_command import solve
     signal.signal(signal.SIGTERM, _leave)
     return solve(options, _tell_failure)
 
@@ -87,6 +99,7 @@ def _tell_failure(error: StereoDiffError) -> None:
 # --- evaluate --------------------------------------------------------------------------------------------------
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from .evaluation.command import evaluate
     signal.signal(signal.SIGTERM, _leave)
     sys.stdout.write(evaluate(options) + "\n")
     return 0
@@ -94,29 +107,14 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 # --- doctor ----------------------------------------------------------------------------------------------------
 
-def _doctor(_options: argparse.Namespace) -> int:
-    rows = [("Python", f"{platform.python_version()} at {sys.executable}"), ("System", platform.platform())]
-    rows += [(name, _package_version(name)) for name in PACKAGES]
-    rows += [("Device", _device()), ("Free disk here", f"{shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB")]
-    sys.stdout.write("".join(f"{name:<16} {value}\n" for name, value in rows))
-    return 0
-
-
-def _package_version(name: str) -> str:
-    try:
-        return str(getattr(importlib.import_module(name), "__version__", "unknown version"))
-    except ImportError as error:
-        return f"not installed ({error})"
-
-
-def _device() -> str:
-    try:
-        torch = importlib.import_module("torch")  # optional, so never an import of this module
-    except ImportError:
-        return "CPU"
-    if torch.cuda.is_available():
-        return f"CUDA: {torch.cuda.get_device_name()}"
-    return "MPS" if torch.backends.mps.is_available() else "CPU"
+def _doctor(options: argparse.Namespace) -> int:
+    """0 if the default engine can run here, 1 if not."""
+    from .doctor import examine
+    health = examine(options.jobs, options.models or default_models_folder())
+    sys.stdout.reconfigure(errors="backslashreplace")  # a path may have letters that the terminal does not
+    text = json.dumps(health.to_json(), indent=1) if options.json else "\n".join(text_lines(health))
+    sys.stdout.write(text + "\n")
+    return 0 if health.can_run else 1
 
 
 if __name__ == "__main__":

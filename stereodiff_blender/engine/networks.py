@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .contract import Settings, StereoDiffError, WeightsUsed
+from .models.cards import ENGINE_CARDS, read_card
+from .models.licences import cards_of
+from .models.records import model_folder, refuse_changed
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
     from .stereo.monst3r.network import TwoViewNetwork
 
 MONST3R, DEPTHCRAFTER = "monst3r", "depthcrafter"
-DEPTHCRAFTER_CARDS = (DEPTHCRAFTER, "stable-video-diffusion")
 PACKAGES = {MONST3R: ("torch", "safetensors", "PIL"),
             DEPTHCRAFTER: ("torch", "safetensors", "diffusers", "transformers")}
 LABELS = {MONST3R: "MonST3R", DEPTHCRAFTER: "DepthCrafter"}
@@ -40,8 +42,8 @@ class Networks:
 def refuse_missing(settings: Settings, models_folder: str) -> None:
     """Turn down at the door a job whose networks are not here.
 
-    models_folder: holds one folder of weights for every model. Raises StereoDiffError "torch_missing" or
-    "weights_missing".
+    models_folder: holds one folder of weights for every model, or says where the user has them. Raises StereoDiffError
+    "torch_missing", "weights_missing", or "weights_damaged" for files that are no longer those that were checked.
     """
     for engine in (settings.stereo, settings.refine):
         if engine not in PACKAGES:
@@ -51,9 +53,11 @@ def refuse_missing(settings: Settings, models_folder: str) -> None:
             raise StereoDiffError("torch_missing", f"{LABELS[engine]} needs {', '.join(missing)}.")
         if not models_folder:
             raise StereoDiffError("weights_missing", "No models folder is chosen.")
-        folder = Path(models_folder) / engine
+        folder = model_folder(Path(models_folder), read_card(engine))
         if not any(path.is_file() for pattern in ("*.safetensors", "*.pth") for path in folder.rglob(pattern)):
             raise StereoDiffError("weights_missing", f"There are no weights in {folder}.")
+        for card in ENGINE_CARDS[engine]:
+            refuse_changed(Path(models_folder), read_card(card))
 
 
 def load_networks(settings: Settings, models_folder: str) -> Networks:
@@ -65,25 +69,24 @@ def load_networks(settings: Settings, models_folder: str) -> Networks:
     if settings.stereo != MONST3R and settings.refine != DEPTHCRAFTER:
         return Networks()
     from .torch_device import torch_device
-    from .weights import read_card
     device, folder = torch_device(settings.device), Path(models_folder)
     matcher = refiner = None
-    cards = []
     if settings.stereo == MONST3R:
         matcher = _load_matcher(folder, device)
-        cards.append(MONST3R)
     if settings.refine == DEPTHCRAFTER:
         refiner = _load_refiner(folder, device, settings.diffusion.compile)
-        cards += DEPTHCRAFTER_CARDS
-    return Networks(matcher, refiner, tuple(read_card(card).used() for card in cards))
+    return Networks(matcher, refiner, tuple(card.used() for card in cards_of(settings)))
 
 
 def _load_matcher(models_folder: Path, device: torch.device) -> TwoViewNetwork:
     from .stereo.monst3r.checkpoint import load_network
     from .stereo.monst3r.matching import default_precision
-    return load_network(models_folder / MONST3R, device=device, precision=default_precision(device))
+    folder = model_folder(models_folder, read_card(MONST3R))
+    return load_network(folder, device=device, precision=default_precision(device))
 
 
 def _load_refiner(models_folder: Path, device: torch.device, compiled: bool) -> DepthCrafterNetworks:
-    from .diffusion.depthcrafter.checkpoint import load_depthcrafter
-    return load_depthcrafter(models_folder, device=device, compiled=compiled)
+    from .diffusion.depthcrafter.checkpoint import folders_in, load_folders
+    from .diffusion.depthcrafter.networks import default_precision
+    own, other = (model_folder(models_folder, read_card(card)) for card in ENGINE_CARDS[DEPTHCRAFTER])
+    return load_folders(*folders_in(own, other), device=device, precision=default_precision(device), compiled=compiled)

@@ -223,10 +223,15 @@ def _shown(plate: Plate, cameras: CameraSolution, scene_trust: Quality, stereo: 
 def refuse_unavailable(settings: Settings) -> None:
     """Turn down at the door what cannot be done here, before any work.
 
-    Raises StereoDiffError "torch_missing".
+    Raises StereoDiffError "torch_missing" or "device_unavailable".
     """
-    if settings.quality == "high" and importlib.util.find_spec("torch") is None:
+    if settings.quality != "high":
+        return
+    if importlib.util.find_spec("torch") is None:
         raise StereoDiffError("torch_missing", "The High preset needs PyTorch.")
+    if settings.stereo == "geometric" and settings.device not in ("auto", "cpu"):
+        from .torch_device import torch_device
+        torch_device(settings.device)
 
 
 def _with_sharp_edges(frames: np.ndarray, stereo: StereoResult, shot: _Shot) -> np.ndarray:

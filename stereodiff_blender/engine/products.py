@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from . import exr
-from .contract import JobFolder, StereoDiffError
+from .contract import JobFolder, StereoDiffError, WeightsUsed
 from .outputs import make_folder, write_bytes
 from .preview import write_preview_image, write_preview_movie
 from .report import Report
@@ -32,22 +32,25 @@ _POINT = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
 
 
 def write_depth_products(folder: JobFolder, frame_numbers: range, depth: np.ndarray, confidence: np.ndarray,
-                         motion_mask: np.ndarray, scratch: Scratch, report: Report) -> None:
+                         motion_mask: np.ndarray, scratch: Scratch, report: Report,
+                         weights: tuple[WeightsUsed, ...] = ()) -> None:
     """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, numbered by clip frame.
 
     depth, confidence, motion_mask: (T,H,W), T frame numbers. scratch: knows which frames an earlier run has written of
-    the very same depth. report: told the progress in frames; its stage is the
-    caller's. Raises StereoDiffError "disk_full" or "output_not_writable".
+    the very same depth. report: told the progress in frames; its stage is the caller's. weights: that the result was
+    made with; every file names them and their licences. Raises StereoDiffError "disk_full" or "output_not_writable".
     """
     arrays = {"depth": depth, "confidence": confidence, "motion_mask": motion_mask}
     for product in arrays:
         make_folder(folder.product_file(product, frame_numbers[0]).parent)
+    attributes = weights_attributes(weights)
     ledger = scratch.ledger(LEDGER, lambda index: [_bytes_of(folder.product_file(product, frame_numbers[index]))
                                                     for product in arrays])
     for index in range(ledger.done, len(frame_numbers)):
         frame = frame_numbers[index]
         for product, array in arrays.items():
-            exr.write_gray(folder.product_file(product, frame), array[index], {"comments": _MEANINGS[product]})
+            exr.write_gray(folder.product_file(product, frame), array[index],
+                           {"comments": _MEANINGS[product], **attributes})
         ledger.note(index)
         report.progress(index + 1)
 
@@ -60,6 +63,14 @@ def has_begun(scratch: Scratch) -> bool:
 def _bytes_of(path: Path) -> np.ndarray:
     """None, for a file that is gone."""
     return np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
+
+
+def weights_attributes(weights: tuple[WeightsUsed, ...]) -> dict[str, str]:
+    """What an EXR's header says of the weights, so that a file that left its folder still does; {} without any."""
+    if not weights:
+        return {}
+    terms = [used.licence + ("" if used.commercial_use else ", no commercial use") for used in weights]
+    return {"stereodiffWeights": "; ".join(used.name for used in weights), "stereodiffLicence": "; ".join(terms)}
 
 
 def write_points(path: str | os.PathLike, points: np.ndarray, colours: np.ndarray) -> None:

@@ -15,14 +15,15 @@ from pathlib import Path
 
 from .contract import ClipSource, Job, JobFolder, StereoDiffError
 from .frames import Raster, footage_files
-from .networks import DEPTHCRAFTER, DEPTHCRAFTER_CARDS, MONST3R
+from .models.cards import ENGINE_CARDS, read_card
+from .models.records import model_folder
+from .networks import DEPTHCRAFTER, MONST3R
 from .strict_json import to_dict
 
 SAMPLE_BYTES, SAMPLES = 65_536, 3
 """What is read of a large file, besides its size and time: so much in so many places."""
 DIGEST_BYTES = 8
 OF_STAGE_2 = ("refine", "diffusion")
-DEPTHCRAFTER_FOLDERS = (*DEPTHCRAFTER_CARDS, "stable-video-diffusion-img2vid-xt")
 
 
 def input_key(job: Job, folder: JobFolder, raster: Raster) -> str:
@@ -43,7 +44,7 @@ def stereo_key(job: Job, of_input: str) -> str:
     settings = {name: value for name, value in to_dict(job.settings).items() if name not in OF_STAGE_2}
     if job.settings.stereo != MONST3R and job.settings.quality != "high":
         del settings["device"]  # it takes no part
-    weights = list(_weights(job, (MONST3R,))) if job.settings.stereo == MONST3R else []
+    weights = list(_weights(job, MONST3R)) if job.settings.stereo == MONST3R else []
     return _hash("stereo", of_input, settings, weights)
 
 
@@ -52,7 +53,7 @@ def refine_key(job: Job, of_stereo: str) -> str:
     settings, weights = [job.settings.refine], []
     if job.settings.refine == DEPTHCRAFTER:
         settings += [to_dict(job.settings.diffusion), job.settings.device, job.settings.seed]
-        weights = list(_weights(job, DEPTHCRAFTER_FOLDERS))
+        weights = list(_weights(job, DEPTHCRAFTER))
     return _hash("refine", of_stereo, settings, weights)
 
 
@@ -105,8 +106,8 @@ def _sample(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _weights(job: Job, folders: tuple[str, ...]) -> Iterator[list]:
-    for folder in folders:
-        root = Path(job.models_folder) / folder
+def _weights(job: Job, engine: str) -> Iterator[list]:
+    for name in ENGINE_CARDS[engine]:
+        root = model_folder(Path(job.models_folder), read_card(name))
         for path in sorted(path for path in root.rglob("*") if path.suffix in (".safetensors", ".pth", ".json")):
             yield _identity(path)

@@ -14,34 +14,10 @@ from . import worker
 from .contract import Job, JobFolder, Matte, Quality, Result, StereoDiffError, as_matte_error, write_refusal
 from .frames import probe_clip, source_from_path
 from .job_lock import locked
+from .models.command import accept_or_refuse
+from .models.licences import cards_of
 from .progress_line import ProgressLine
-from .solve_options import add_engine_options, engine_settings, models_folder
-
-
-def add_solve(parser: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]) -> None:
-    """The options of the command, which is called with them."""
-    parser.add_argument("clips", nargs="+", metavar="CLIP", help="movie file, or any picture of an image sequence")
-    parser.add_argument("out", type=Path, metavar="OUT", help="becomes the job folder; new, empty, or of an unfinished "
-                       "solve with the same settings, which is then gone on with. Of several clips: the folder of "
-                       "their job folders")
-    add_engine_options(parser)
-    parser.add_argument("--frames", type=_frame_range, metavar="A-B", help="first and last frame; 1 is the clip's "
-                        "first")
-    parser.add_argument("--focal-mm", type=float, metavar="F", help="known focal length; needs --sensor-mm")
-    parser.add_argument("--sensor-mm", type=float, metavar="S", help="width of the sensor; needs --focal-mm")
-    parser.add_argument("--matte", metavar="PATH", help="footage that shows white what moves by itself; its first "
-                       "picture belongs to the clip's first")
-    parser.add_argument("--invert-matte", action="store_true", help="black is what moves; needs --matte")
-    parser.add_argument("--exposure-ev", type=float, default=0.0, metavar="EV", help="stops added to scene-linear EXR")
-    parser.add_argument("--overwrite", action="store_true", help="clear OUT first if it is an earlier job folder")
-    parser.set_defaults(command=command)
-
-
-def _frame_range(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)-(\d+)", text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is not two frame numbers like 1-48")
-    return int(match[1]), int(match[2])
+from .solve_options import engine_settings, models_folder
 
 
 def solve(options: argparse.Namespace, tell_failure: Callable[[StereoDiffError], None]) -> int:
@@ -78,6 +54,7 @@ def _folders_of(clips: list[str], out: Path) -> list[Path]:
 
 def _solve_clip(options: argparse.Namespace, clip: str, folder: JobFolder) -> None:
     job = _job_from(options, clip, folder.path.name)
+    accept_or_refuse(cards_of(job.settings), options.accept_licence)
     worker.examine(job)  # before an earlier result is cleared
     if _is_solved_already(folder, job, options.overwrite):
         sys.stdout.write("\n".join([f"{folder.path} holds this very solve already, finished: nothing to do.",

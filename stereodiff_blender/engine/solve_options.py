@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 from .contract import (
@@ -15,6 +17,7 @@ from .contract import (
     DiffusionSettings,
     Settings,
 )
+from .models.command import default_models_folder
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +40,37 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
                         "leaves still things as measured (0)")
     parser.add_argument("--compile", action="store_true", help="compile DepthCrafter's network first")
     parser.add_argument("--models", type=Path, metavar="DIR", help="where the weights of learned engines are: a folder "
-                        "for each, such as DIR/monst3r")
+                        "for each, such as DIR/monst3r (where `weights get` puts them)")
+    parser.add_argument("--accept-licence", action="store_true", help="the licence of the chosen engines' weights was "
+                        "read and is accepted; `weights list` names it")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     parser.add_argument("--seed", type=int, default=0, help="of every random draw (0)")
+
+
+def add_solve(parser: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]) -> None:
+    """The options of the command, which is called with them."""
+    parser.add_argument("clips", nargs="+", metavar="CLIP", help="movie file, or any picture of an image sequence")
+    parser.add_argument("out", type=Path, metavar="OUT", help="becomes the job folder; new, empty, or of an unfinished "
+                       "solve with the same settings, which is then gone on with. Of several clips: the folder of "
+                       "their job folders")
+    add_engine_options(parser)
+    parser.add_argument("--frames", type=_frame_range, metavar="A-B", help="first and last frame; 1 is the clip's "
+                        "first")
+    parser.add_argument("--focal-mm", type=float, metavar="F", help="known focal length; needs --sensor-mm")
+    parser.add_argument("--sensor-mm", type=float, metavar="S", help="width of the sensor; needs --focal-mm")
+    parser.add_argument("--matte", metavar="PATH", help="footage that shows white what moves by itself; its first "
+                       "picture belongs to the clip's first")
+    parser.add_argument("--invert-matte", action="store_true", help="black is what moves; needs --matte")
+    parser.add_argument("--exposure-ev", type=float, default=0.0, metavar="EV", help="stops added to scene-linear EXR")
+    parser.add_argument("--overwrite", action="store_true", help="clear OUT first if it is an earlier job folder")
+    parser.set_defaults(command=command)
+
+
+def _frame_range(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)-(\d+)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two frame numbers like 1-48")
+    return int(match[1]), int(match[2])
 
 
 def engine_settings(options: argparse.Namespace, *, focal_mm: float | None = None, sensor_mm: float | None = None,
@@ -54,5 +85,5 @@ def engine_settings(options: argparse.Namespace, *, focal_mm: float | None = Non
 
 
 def models_folder(options: argparse.Namespace) -> str:
-    """Absolute; empty if none was named."""
-    return str(options.models.absolute()) if options.models else ""
+    """Absolute."""
+    return str((options.models or default_models_folder()).absolute())

@@ -1,4 +1,4 @@
-"""Learned weights: what a model is, opening its files, and loading them strictly.
+"""Learned weights: opening their files, and loading them strictly.
 
 Only safetensors files are ever run from. They hold numbers and nothing else. A PyTorch checkpoint (.pth) is a pickle,
 which can hold a program: it is read by PyTorch's weights-only loader, which runs none, with the exceptions that its
@@ -14,10 +14,8 @@ import os
 import pickle
 import shutil
 import struct
-import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -25,55 +23,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from .contract import StereoDiffError, WeightsUsed
+from .contract import StereoDiffError
 
-CARDS_FOLDER = Path(__file__).resolve().parents[2] / "vendor" / "models"
 NAMED_AT_MOST = 3
 Shape = tuple[int, ...]
 UNREADABLE = (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
               AssertionError, struct.error, zipfile.BadZipFile)
 """What zipfile and PyTorch's loader raise for a file with wrong bytes in it."""
 ZIP_MAGIC, PICKLE_MAGIC = b"PK", b"\x80"
-
-
-# --- What a model is -------------------------------------------------------------------------------------------
-
-@dataclass(frozen=True)
-class ModelFile:
-    """A published file. size: bytes, None if not known exactly. sha256: hexadecimal, "" if not known."""
-
-    name: str
-    source: str
-    size: int | None = None
-    sha256: str = ""
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """A model as vendor/models describes it.
-
-    files: alternatives, the preferred one first; with needs_all, parts that belong together. revision: of the
-    repository that they are known from, "" if any will do.
-    """
-
-    name: str
-    repository: str
-    licence: str
-    commercial_use: bool
-    files: tuple[ModelFile, ...]
-    needs_all: bool = False
-    revision: str = ""
-
-    def used(self) -> WeightsUsed:
-        """What a result says of the weights it was made with."""
-        return WeightsUsed(self.name, self.licence, self.commercial_use)
-
-
-def read_card(model: str, folder: Path = CARDS_FOLDER) -> ModelCard:
-    """model: a card's file name without its suffix, such as "monst3r"."""
-    card = tomllib.loads((folder / f"{model}.toml").read_text(encoding="utf-8"))
-    files = tuple(ModelFile(**entry) for entry in card.pop("files"))
-    return ModelCard(**card, files=files)
 
 
 # --- Reading ---------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from .contract import (
     Result,
     Settings,
     StereoDiffError,
+    WeightsUsed,
 )
 from .event_report import EventReport
 from .failures import error_with_code
@@ -148,7 +149,8 @@ def _solve(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster, place: W
         estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,
                                   focal_px=known_focal_px(job.settings, raster), first_frame=job.first_frame,
                                   networks=networks, scratch=place.stereo, refine_scratch=place.refine, report=report)
-        result = _write_products(job, folder, info, raster, frames, estimate, place.refine, report)
+        result = _write_products(job, folder, info, raster, frames, estimate, place.refine, report,
+                                 networks.used)
     return replace(result, weights=networks.used)
 
 
@@ -218,7 +220,8 @@ def _read_frames(job: Job, raster: Raster, scratch: DiskScratch, report: Report)
 
 
 def _write_products(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster, frames: np.ndarray,
-                    estimate: Estimate, scratch: DiskScratch, report: EventReport) -> Result:
+                    estimate: Estimate, scratch: DiskScratch, report: EventReport,
+                    weights: tuple[WeightsUsed, ...]) -> Result:
     numbers = job.frame_numbers
     report.stage("write", len(numbers))
     has_depth = estimate.depth is not None
@@ -226,7 +229,7 @@ def _write_products(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster,
         discard_products(folder)  # of an earlier run on other footage
     if has_depth:
         products.write_depth_products(folder, numbers, estimate.depth, estimate.confidence, estimate.motion_mask,
-                                      scratch, report)
+                                      scratch, report, weights)
     else:
         report.progress(len(numbers))
     if len(estimate.cameras.points):

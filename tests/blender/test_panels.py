@@ -75,7 +75,8 @@ def test_every_camera_kind_has_a_word(panels, contract):
         assert panels.quality_lines(made)[0][1]
 
 
-def test_wrapping_follows_the_region(panels):
+def test_wrapping_follows_the_region(addon):
+    panels = addon.panel_text
     text = "The engine stopped without saying why. Open the log for the cause."
     wide, narrow = panels.wrapped(text, 900, 1.0), panels.wrapped(text, 220, 1.0)
     assert len(wide) == 1 < len(narrow)

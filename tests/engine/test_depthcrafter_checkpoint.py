@@ -29,7 +29,8 @@ from stereodiff_blender.engine.diffusion.depthcrafter.checkpoint import (  # noq
     load_network,
     plan_network,
 )
-from stereodiff_blender.engine.weights import WeightsFile, read_card  # noqa: E402
+from stereodiff_blender.engine.models.cards import read_card  # noqa: E402
+from stereodiff_blender.engine.weights import WeightsFile  # noqa: E402
 
 CPU = torch.device("cpu")
 PARTS = ("unet", "vae", "image_encoder")
@@ -420,11 +421,7 @@ def test_cards_name_the_files_and_the_licences(models):
                 for name in ("config.json", find_weights(folder).name)}
     assert {file.name for file in other.files} == expected
     for card in (own, other):
-        assert card.needs_all and len(card.revision) == 40 and not card.commercial_use and card.licence
-        assert all(file.size is None and card.repository in file.source for file in card.files)
+        assert len(card.revision) == 40 and not card.commercial_use and card.licence
+        assert all(file.size is None for file in card.files) and card.repository in card.source
+    assert (own.folder, other.folder) == (DEPTHCRAFTER_FOLDER, VIDEO_DIFFUSION_FOLDER)
     assert (own.used().name, other.used().name) == ("DepthCrafter", "Stable Video Diffusion")
-
-
-def test_the_card_of_stage_1_is_as_it_was():
-    card = read_card("monst3r")
-    assert not card.needs_all and not card.revision and len(card.files) == 2

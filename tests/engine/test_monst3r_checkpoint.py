@@ -21,13 +21,13 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny_monst3r import TINY, arguments, published_tensors, with_aliases, write_tiny_monst3r  # noqa: E402
 
 from stereodiff_blender.engine.contract import StereoDiffError  # noqa: E402
+from stereodiff_blender.engine.models.cards import read_card  # noqa: E402
 from stereodiff_blender.engine.stereo.monst3r.checkpoint import (  # noqa: E402
     CHECKPOINT_NAME,
     CONFIG_NAME,
     SAFETENSORS_NAME,
     load_network,
 )
-from stereodiff_blender.engine.weights import read_card  # noqa: E402
 
 CONVERTED_NAME = Path(CHECKPOINT_NAME).with_suffix(".safetensors").name
 
@@ -308,6 +308,7 @@ def test_conversion_that_cannot_be_written_leaves_nothing(tmp_path):
 
 def test_card_names_the_files_and_the_licence():
     card = read_card("monst3r")
-    assert {file.name for file in card.files} == {SAFETENSORS_NAME, CHECKPOINT_NAME}
+    assert [file.name for file in card.files] == [CONFIG_NAME, SAFETENSORS_NAME]
+    assert [other.name for other in card.alternatives] == [CHECKPOINT_NAME]
     used = card.used()
     assert used.licence == "CC BY-NC-SA 4.0" and used.commercial_use is False

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from tiny_jobs import FRAMES, render_boards, write_movie
 
-from stereodiff_blender import jobs
+from stereodiff_blender import jobs, runtime
 from stereodiff_blender.engine.contract import ClipSource, Job, Settings
+from stereodiff_blender.engine.models import cards, licences
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +47,18 @@ def start(worker_python, repository) -> Iterator[Callable[[Path], jobs.FollowedJ
         if process.poll() is None:
             jobs.end_process_tree(process.pid, force=True)
         process.wait()
+
+
+@pytest.fixture
+def user_folder(tmp_path, monkeypatch) -> Path:
+    """A user's folder of this test's own, here and in every process that is started."""
+    for name in ("HOME", "XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "user"))
+    return runtime.user_folder()
+
+
+@pytest.fixture
+def accepted(user_folder) -> None:
+    """Every licence of weights was accepted."""
+    for card in cards.read_cards():
+        licences.accept(user_folder, card)

@@ -147,7 +147,6 @@ def test_options_that_make_no_sense(engine, tiny_clip, tmp_path, options, code):
 
 def test_doctor_names_what_is_installed(engine):
     done = engine("doctor")
-    assert done.returncode == 0, done.stderr
-    table = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
-    assert {"Python", "numpy", "cv2", "av", "OpenEXR", "torch", "Device"} <= set(table)
-    assert table["numpy"][0].isdigit()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the default engine can run here" in done.stdout.splitlines()[0]
+    assert all(f" {name} " in done.stdout for name in ("Python", "NumPy", "PyAV", "OpenEXR", "PyTorch"))

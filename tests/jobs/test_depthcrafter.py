@@ -26,7 +26,7 @@ UNET = "depthcrafter/diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture
-def solve(worker_python, repository, tiny_clip, tmp_path):
+def solve(worker_python, repository, tiny_clip, tmp_path, accepted):
     """solve(*options) -> the finished process, and the job folder."""
 
     def call(*options) -> tuple[subprocess.CompletedProcess, JobFolder]:

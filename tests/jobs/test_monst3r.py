@@ -6,10 +6,12 @@ Its pointmaps mean nothing, so nothing is asked of the depth but that it is ther
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import OpenEXR
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -20,12 +22,13 @@ from tiny_monst3r import published_tensors, write_tiny_monst3r  # noqa: E402
 
 from stereodiff_blender import jobs  # noqa: E402
 from stereodiff_blender.engine.contract import JobFolder  # noqa: E402
+from stereodiff_blender.engine.models import cards, licences, records  # noqa: E402
 
 LENS = ("--focal-mm", "30", "--sensor-mm", "36")
 
 
 @pytest.fixture
-def solve(worker_python, repository, tiny_clip, tmp_path):
+def solve(worker_python, repository, tiny_clip, tmp_path, accepted):
     """solve(*options) -> the finished process, and the job folder."""
 
     def call(*options) -> tuple[subprocess.CompletedProcess, JobFolder]:
@@ -84,6 +87,48 @@ def test_without_weights_in_it(solve, models):
     (models / "monst3r").mkdir(parents=True)
     done, _ = solve("--models", models)
     assert done.returncode == 1 and "error weights_missing" in done.stderr and "monst3r" in done.stderr
+
+
+def test_a_licence_that_nobody_accepted(solve, models, user_folder):
+    (user_folder / licences.FILE_NAME).unlink()
+    write_tiny_monst3r(models / "monst3r")
+    done, folder = solve("--models", models, *LENS)
+    assert done.returncode == 1 and "error licence_not_accepted" in done.stderr and "paid work" in done.stderr
+    assert not folder.job_file.exists()
+    done, _ = solve("--models", models, "--accept-licence", *LENS)
+    assert done.returncode == 0, done.stderr
+
+
+def test_weights_that_are_no_longer_what_was_verified(solve, models):
+    path = write_tiny_monst3r(models / "monst3r") / "model.safetensors"
+    card = cards.read_card("monst3r")
+    known = records.hash_file(path)
+    records.write_record(models, card, records.Record(files={"model.safetensors": known}))
+    os.utime(path, ns=(1, 1))
+    done, _ = solve("--models", models, *LENS)
+    assert done.returncode == 0, "only its time is another"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    done, _ = solve("--models", models, "--overwrite", *LENS)
+    assert done.returncode == 1 and "error weights_damaged" in done.stderr
+
+
+def test_a_folder_of_the_users_own(solve, models, tmp_path):
+    own = write_tiny_monst3r(tmp_path / "elsewhere")
+    records.write_record(models, cards.read_card("monst3r"), records.Record(folder=str(own)))
+    done, _ = solve("--models", models, *LENS)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_picture_names_the_licence(solve, models):
+    write_tiny_monst3r(models / "monst3r")
+    done, folder = solve("--models", models, *LENS)
+    assert done.returncode == 0, done.stderr
+    for product in ("depth", "confidence", "motion_mask"):
+        for path in (folder.path / product).iterdir():
+            with OpenEXR.File(str(path), header_only=True) as file:
+                header = dict(file.header())
+            assert header["stereodiffWeights"] == "MonST3R"
+            assert header["stereodiffLicence"] == "CC BY-NC-SA 4.0, no commercial use"
 
 
 def test_a_file_cut_short(solve, models):

@@ -36,8 +36,15 @@ class Folders(NamedTuple):
 # --- Folders -----------------------------------------------------------------------------------------------------
 
 def find_folders(models_folder: Path) -> Folders:
-    """Either layout, or a mixture. Raises StereoDiffError "weights_missing" or "weights_refused"."""
-    own, other = models_folder / DEPTHCRAFTER_FOLDER, models_folder / VIDEO_DIFFUSION_FOLDER
+    """Those of a models folder in which every model has its own name; else as folders_in."""
+    return folders_in(models_folder / DEPTHCRAFTER_FOLDER, models_folder / VIDEO_DIFFUSION_FOLDER)
+
+
+def folders_in(own: Path, other: Path) -> Folders:
+    """Either layout, or a mixture. own: DepthCrafter's folder. other: Stable Video Diffusion's.
+
+    Raises StereoDiffError "weights_missing" or "weights_refused".
+    """
     folders = Folders(_first_with_files(own / "unet", own),
                       _first_with_files(own / "vae", other / "vae"),
                       _first_with_files(own / "image_encoder", other / "image_encoder"))

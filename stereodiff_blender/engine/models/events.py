@@ -1,0 +1,37 @@
+"""What the weights command says while it works, as lines of JSON for Blender. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..strict_json import from_dict, to_dict
+
+KINDS = ("progress", "failed", "finished")
+OnBytes = Callable[[str, int, int], None]
+"""Told the step in words, the bytes done and the bytes in all (0: not known)."""
+
+
+@dataclass(frozen=True)
+class WeightsEvent:
+    """One line. progress: step, done, total in bytes. failed: code, message. finished: message."""
+
+    kind: str
+    step: str = ""
+    done: int = 0
+    total: int = 0
+    code: str = ""
+    message: str = ""
+
+    def to_line(self) -> str:
+        return json.dumps(to_dict(self)) + "\n"
+
+
+def parse_line(line: str) -> WeightsEvent | None:
+    """None for a line that is no event: a library may have printed it."""
+    try:
+        event = from_dict(WeightsEvent, json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+    return event if event.kind in KINDS else None

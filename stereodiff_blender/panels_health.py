@@ -1,0 +1,84 @@
+"""What stands in the way of a run, said beside Solve before it is clicked, each with the button that mends it.
+
+Draws what the session knows; no disk, no probing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from . import readiness, session
+from .engine.contract import Finding
+from .panel_text import draw_problem, draw_text
+from .properties import settings_from
+
+# --- Words -----------------------------------------------------------------------------------------------------
+
+def fault_lines(faults: Iterable[Finding]) -> list[tuple[str, str]]:
+    """(what, remedy), one for each remedy: a bare Python lacks eight packages, and one click brings them all."""
+    by_remedy: dict[str, list[Finding]] = {}
+    for fault in faults:
+        by_remedy.setdefault(fault.remedy, []).append(fault)
+    return [(_told(found), remedy) for remedy, found in by_remedy.items()]
+
+
+def _told(faults: list[Finding]) -> str:
+    if len(faults) == 1:
+        return f"{faults[0].name}: {faults[0].found}"
+    return f"{', '.join(fault.name for fault in faults)} cannot be used"
+
+
+# --- Pieces ----------------------------------------------------------------------------------------------------
+
+def draw_health(layout, context, status: session.Status) -> None:
+    """Nothing at all when what is chosen can run as one would hope."""
+    checked = status.checked
+    if status.engine_problem is not None:  # that is told already
+        return
+    if checked is not None and checked.problem is not None:
+        box = layout.box()
+        draw_problem(box, context, checked.problem.code, checked.problem.message)
+        draw_doctor(box)
+    elif checked is not None and not checked.health.can_run:
+        _draw_faults(layout.box(), context, checked.health.faults)
+    else:
+        _draw_notices(layout, context, readiness.notices(settings_from(context.scene), checked))
+
+
+def draw_doctor(layout) -> None:
+    row = layout.row(align=True)
+    row.operator("stereodiff.doctor", icon="VIEWZOOM")
+    row.operator("stereodiff.copy_doctor", text="", icon="COPYDOWN")
+
+
+def _draw_faults(box, context, faults: tuple[Finding, ...]) -> None:
+    """The default engine cannot run, so nothing can."""
+    for told, remedy in fault_lines(fault for fault in faults if fault.is_vital):
+        draw_text(box, context, told, "ERROR")
+        draw_text(box, context, remedy, "FORWARD")
+    draw_doctor(box)
+    box.operator("stereodiff.open_preferences", icon="PREFERENCES")
+
+
+def _draw_notices(layout, context, notices: tuple[readiness.Notice, ...]) -> None:
+    if not notices:
+        return
+    box = layout.box()
+    for notice in notices:
+        draw_text(box, context, f"{notice.text}.", "ERROR" if notice.is_refusal else "INFO")
+        _draw_mend(box, notice.mend)
+    if any(notice.is_refusal for notice in notices):
+        draw_doctor(box)
+
+
+def _draw_mend(layout, mend: str) -> None:
+    if mend == readiness.INSTALL_PYTORCH:
+        layout.operator("stereodiff.install_runtime", text="Install PyTorch", icon="IMPORT").extent = "high"
+    elif mend == readiness.LOOK:
+        layout.operator("stereodiff.look_again", icon="FILE_REFRESH")
+    elif mend == readiness.GET_WEIGHTS:
+        row = layout.row(align=True)
+        row.operator("stereodiff.open_preferences", text="Get Weights", icon="PREFERENCES")
+        row.operator("stereodiff.look_again", text="", icon="FILE_REFRESH")
+    elif mend == readiness.OPEN_PREFERENCES:
+        layout.operator("stereodiff.open_preferences", icon="PREFERENCES")

@@ -1,0 +1,214 @@
+"""The models' files, as Blender follows them: what there is of each, and what is being fetched or verified. No bpy.
+
+Fetching and verifying are done by the engine's weights command, a process of its own. It ends with this Blender; what
+it has fetched is gone on with the next time.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from . import jobs, runtime
+from .engine.contract import StereoDiffError
+from .engine.models.cards import ModelCard, read_cards
+from .engine.models.events import WeightsEvent, parse_line
+from .engine.models.licences import acceptance
+from .engine.models.records import ModelState, look
+from .installation import Problem, problem_from
+
+VERBS = ("get", "verify", "use")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ErrandView:
+    """A weights command, running or just ended. verb: one of VERBS. step: in words. done, total: bytes, 0 if not known.
+
+    problem: why it failed. message: how it ended well. is_cancelled: somebody ended it.
+    """
+
+    verb: str
+    is_running: bool = True
+    step: str = ""
+    done: int = 0
+    total: int = 0
+    message: str = ""
+    problem: Problem | None = None
+    is_cancelled: bool = False
+
+    @property
+    def fraction(self) -> float:
+        return min(self.done / self.total, 1.0) if self.total > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """One model for drawing. state: None if it could not be looked at, for the reason in problem. accepted_on: ISO date
+    on which its licence was accepted, or "". errand: the last one of this session."""
+
+    card: ModelCard
+    state: ModelState | None
+    problem: Problem | None
+    accepted_on: str
+    errand: ErrandView | None = None
+
+
+@dataclass(frozen=True)
+class WeightsStatus:
+    """models: every card's, () before the first look. problem: why the cards cannot be read."""
+
+    models: tuple[ModelView, ...] = ()
+    problem: Problem | None = None
+    is_looking: bool = False
+
+    def of(self, model: str) -> ModelView | None:
+        return next((view for view in self.models if view.card.model == model), None)
+
+
+class WeightsDesk:
+    """Everything about weights in this Blender. Called from the main thread only; nothing here blocks."""
+
+    def __init__(self):
+        self._errands: dict[str, Errand] = {}
+        self._looked = WeightsStatus()
+        self._looking: _Look | None = None
+        self._next_folder: Path | None = None
+
+    def look(self, models_folder: Path) -> None:
+        """Find out in a thread what there is. Asked again meanwhile, it looks again afterwards."""
+        if self._looking is None:
+            self._looking = _Look(models_folder)
+        else:
+            self._next_folder = models_folder
+
+    def begin(self, model: str, verb: str, *options: str, python: Path, extension_root: Path,
+              models_folder: Path) -> None:
+        """Start the engine's weights command for a model. Raises StereoDiffError "download_running" or
+        "runtime_broken"."""
+        if self.is_at_work(model):
+            raise StereoDiffError("download_running", "Its files are being worked on in this Blender.")
+        command = [str(python), "-s", "-u", "-m", jobs.WORKER_MODULE, "weights", verb, model, *options, "--models",
+                   str(models_folder), "--json-events"]
+        self._errands[model] = Errand(verb, command, jobs.worker_environment(extension_root))
+
+    def cancel(self, model: str) -> None:
+        if model in self._errands:
+            self._errands[model].cancel()
+
+    def cancel_all(self) -> None:
+        for errand in self._errands.values():
+            errand.cancel()
+
+    def is_at_work(self, model: str) -> bool:
+        return model in self._errands and self._errands[model].view.is_running
+
+    def is_busy(self) -> bool:
+        """Until the end of everything has been taken note of."""
+        return self._looking is not None or any(not errand.is_told for errand in self._errands.values())
+
+    def advance(self) -> bool:
+        """One step, at a tick. Returns whether an errand has ended since, so that what was known is old."""
+        if self._looking is not None and not self._looking.is_running:
+            self._looked, self._looking = self._looking.found, None
+            if self._next_folder is not None:
+                self._looking, self._next_folder = _Look(self._next_folder), None
+        ended = [errand for errand in self._errands.values() if not errand.view.is_running and not errand.is_told]
+        for errand in ended:
+            errand.is_told = True
+        return bool(ended)
+
+    def errand(self, model: str) -> ErrandView | None:
+        """The last one of this session."""
+        return self._errands[model].view if model in self._errands else None
+
+    def status(self) -> WeightsStatus:
+        """What panels draw; no disk."""
+        views = tuple(replace(view, errand=self.errand(view.card.model)) for view in self._looked.models)
+        return replace(self._looked, models=views, is_looking=self._looking is not None)
+
+
+# --- Looking ---------------------------------------------------------------------------------------------------
+
+class _Look:
+    """One look in a thread: a models folder may be on a network that takes its time."""
+
+    def __init__(self, models_folder: Path):
+        self.found = WeightsStatus()
+        self._thread = threading.Thread(target=self._run, args=(models_folder,), daemon=True)
+        self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self, models_folder: Path) -> None:
+        try:
+            self.found = WeightsStatus(tuple(_looked_at(models_folder, card) for card in read_cards()))
+        except Exception as error:  # A thread has no caller: whatever it was, the preferences have to say it.
+            logger.exception("The weights cannot be looked at")
+            self.found = WeightsStatus(problem=problem_from(error))
+
+
+def _looked_at(models_folder: Path, card: ModelCard) -> ModelView:
+    accepted = acceptance(runtime.user_folder(), card)
+    state = problem = None
+    try:
+        state = look(models_folder, card)
+    except StereoDiffError as error:
+        problem = problem_from(error)
+    return ModelView(card, state, problem, accepted.date if accepted else "")
+
+
+# --- Errands ---------------------------------------------------------------------------------------------------
+
+class Errand:
+    """A weights command as a process, and a thread that listens to it. view: as of now. is_told: for the desk."""
+
+    def __init__(self, verb: str, command: list[str], environment: dict[str, str]):
+        """Raises StereoDiffError "runtime_broken"."""
+        self.view, self.is_told = ErrandView(verb), False
+        self._last_words = ""
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                             stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace",
+                                             env=environment, **jobs.own_group())
+        except OSError as error:
+            raise StereoDiffError("runtime_broken", f"{command[0]} does not start: {error.strerror or error}.") from error
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def cancel(self) -> None:
+        """End it at once; half a file is safe however it ends."""
+        if self.view.is_running:
+            self.view = replace(self.view, is_cancelled=True)
+            jobs.end_process_tree(self._process.pid, force=True)
+
+    def _listen(self) -> None:
+        with self._process as process:
+            for line in process.stdout:
+                event = parse_line(line)
+                if event is not None:
+                    self._take(event)
+                elif line.strip():
+                    self._last_words = line.strip()
+        self._end(process.returncode)
+
+    def _take(self, event: WeightsEvent) -> None:
+        if event.kind == "failed":
+            self.view = replace(self.view, problem=Problem(event.code, event.message))
+        elif event.kind == "finished":
+            self.view = replace(self.view, message=event.message)
+        else:
+            self.view = replace(self.view, step=event.step, done=event.done, total=event.total)
+
+    def _end(self, status: int) -> None:
+        view = self.view
+        if not (view.is_cancelled or view.problem or view.message):
+            words = f"The engine {jobs.describe_exit(status)}. {self._last_words}".strip()
+            view = replace(view, problem=Problem("worker_died", words))
+        elif view.is_cancelled:
+            view = replace(view, problem=None)
+        self.view = replace(view, is_running=False)

@@ -55,6 +55,12 @@ ERRORS = {
     "job_missing": Explanation(
         "This folder holds no job.",
         "Choose a folder that contains job.json, or start a new solve."),
+    "job_locked": Explanation(
+        "Another process is already working on this job.",
+        "Wait for it to end, or cancel it in the Blender that started it; then press Resume."),
+    "clip_changed": Explanation(
+        "The footage changed while it was read.",
+        "Let whatever writes the clip finish, then press Resume: the solve begins anew with the footage as it is."),
     "output_not_writable": Explanation(
         "The folder for the results cannot be written to.",
         "Choose another jobs folder in the preferences, or give yourself the right to write there."),
@@ -88,10 +94,11 @@ ERRORS = {
         "Solve again; do not move or rename files inside a job folder."),
     "worker_died": Explanation(
         "The engine stopped without saying why.",
-        "Open the log for the cause. If the system ended it for lack of memory: " + _LIGHTER),
+        "Press Resume to go on where it stopped. If it stops again, open the log for the cause; if the system ended it "
+        "for lack of memory: " + _LIGHTER),
     "cancelled": Explanation(
         "The solve was cancelled.",
-        "Start it again whenever you like."),
+        "What it had done is kept: press Resume to go on from there."),
     "internal_error": Explanation(
         "The engine met a fault of its own.",
         "Open the log and report what it says, together with the clip if you may share it."),
@@ -161,6 +168,9 @@ ERRORS = {
     "exporter_missing": Explanation(
         "This Blender lacks the exporter for that format.",
         "Enable the format's add-on in the preferences, use an official build of Blender, or choose another format."),
+    "job_interrupted": Explanation(
+        "The solve was interrupted: its engine is gone, or was never started.",
+        "Press Resume to go on where it stopped."),
 }
 
 WARNINGS = {

@@ -18,6 +18,10 @@ DEVICES = (
     ("cuda", "CUDA", "An NVIDIA graphics card"),
     ("mps", "Metal", "The graphics unit of a Mac"),
 )
+AT_EXIT_ITEMS = (
+    ("CONTINUE", "Let Jobs Go On", "They work on without Blender; the file that started them finds them again"),
+    ("END", "End Jobs", "They are ended within two seconds. What they have done is kept for Resume"),
+)
 
 
 class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
@@ -40,6 +44,11 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
                     "monst3r. Empty: a folder of your user account",
         subtype="DIR_PATH",
     )
+    at_exit: bpy.props.EnumProperty(
+        name="When Blender Quits",
+        description="What becomes of jobs that run when Blender quits or this extension is disabled",
+        items=AT_EXIT_ITEMS,
+    )
     device: bpy.props.EnumProperty(
         name="Device", description="What computes the learned stages and the High preset", items=DEVICES,
     )
@@ -53,6 +62,7 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
         layout.prop(self, "jobs_folder")
         layout.prop(self, "models_folder")
         layout.prop(self, "device")
+        layout.prop(self, "at_exit")
 
 
 def _draw_engine(layout, status: session.Status) -> None:
@@ -93,6 +103,17 @@ def jobs_folder() -> Path:
     """Where new job folders are made; not necessarily there yet."""
     configured = current().jobs_folder
     return Path(bpy.path.abspath(configured)) if configured else runtime.user_folder() / "jobs"
+
+
+def must_end_jobs() -> bool:
+    """Whether jobs are to end together with Blender. A Blender that enabled the extension for once has no say."""
+    addon = bpy.context.preferences.addons.get(EXTENSION_ID)
+    return addon is not None and addon.preferences.at_exit == "END"
+
+
+def locks_folder() -> Path:
+    """Where all Blenders of this user keep the locks of the devices; not necessarily there yet."""
+    return runtime.user_folder() / "locks"
 
 
 def models_folder() -> Path:

@@ -393,6 +393,8 @@ class JobFolder:
         self.events_file = self.path / "events.jsonl"
         self.log_file = self.path / "worker.log"
         self.cancelled_file = self.path / "cancelled"
+        self.lock_file = self.path / "lock"
+        self.heartbeat_file = self.path / "heartbeat"
         self.cache = self.path / "cache"
         self.result_file = self.path / "result.json"
         self.points_file = self.path / "points.ply"

@@ -13,13 +13,14 @@ ERROR_CODES = frozenset({
     "clip_frozen", "sequence_gap", "frame_range_invalid", "settings_invalid", "job_invalid", "job_missing",
     "output_not_writable", "output_in_use", "disk_full", "out_of_memory", "runtime_missing", "runtime_broken",
     "torch_missing", "device_unavailable", "camera_unsolved", "result_invalid",
-    "worker_died", "cancelled", "internal_error",
+    "worker_died", "cancelled", "internal_error", "job_locked", "clip_changed",
     "cut_in_range",
     "matte_missing", "matte_unreadable", "matte_incomplete", "matte_wrong_size", "matte_full", "matte_invalid",
     "weights_missing", "weights_damaged", "weights_wrong_model", "weights_refused", "weights_not_writable",
     "network_not_finite", "pointmaps_unsure",
     "import_missing", "points_missing", "points_unusable", "floor_not_found", "depth_missing", "root_animated",
     "tracks_unsolved", "exporter_missing",
+    "job_interrupted",
 })
 WARNING_CODES = frozenset({
     "rotation_only", "static_camera", "low_coverage", "low_texture", "weak_focal", "focal_assumed",

@@ -15,9 +15,12 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Called by Blender when the extension is disabled. Workers go on; the next Blender finds them again."""
-    from . import session
-    session.unregister()
+    """Called by Blender when the extension is disabled, and when Blender quits.
+
+    Workers go on, and the next Blender finds them again, unless the preferences want them to end.
+    """
+    from . import preferences, session
+    session.unregister(must_end_jobs=preferences.must_end_jobs())
     for module in reversed(_modules()):
         module.unregister()
 
@@ -28,14 +31,17 @@ def _modules() -> tuple:
         comp_operators,
         doctor_operators,
         finish_operators,
+        job_operators,
         mesh_operators,
         operators,
         panels,
+        panels_jobs,
         panels_scene,
         preferences,
         properties,
         report_operators,
         runtime_operators,
+        weights_operators,
     )
-    return (preferences, properties, operators, runtime_operators, comp_operators, mesh_operators, finish_operators,
-            report_operators, doctor_operators, panels, panels_scene)
+    return (preferences, properties, operators, job_operators, runtime_operators, comp_operators, mesh_operators,
+            finish_operators, report_operators, doctor_operators, weights_operators, panels, panels_jobs, panels_scene)

@@ -6,6 +6,7 @@ Start Frame of the scene. The clip's Frame Offset skips pictures at the head of 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import bpy
@@ -36,6 +37,27 @@ def clip_source(clip: bpy.types.MovieClip, *, sequence_fps: float = 0.0) -> Clip
     source = _sequence(clip, path, sequence_fps) if clip.source == "SEQUENCE" else _movie(clip, path)
     _check_file(Path(source.path))
     return source
+
+
+def open_clip(source: ClipSource) -> bpy.types.MovieClip | None:
+    """The open clip that shows this footage from the same picture on, None if there is none.
+
+    Where the footage is not at its place, as on another computer, the name of its file and its size tell.
+    """
+    shown = [(clip, own) for clip in bpy.data.movieclips if (own := _source_if_there(clip)) is not None
+             and (own.kind, own.first_number) == (source.kind, source.first_number)]
+    same = [clip for clip, own in shown if own.path == source.path]
+    if not same and not Path(source.path).is_file():
+        same = [clip for clip, own in shown if Path(own.path).name == re.split(r"[\\/]", source.path)[-1]
+                and source.width in (0, own.width) and source.height in (0, own.height)]
+    return same[0] if same else None
+
+
+def _source_if_there(clip: bpy.types.MovieClip) -> ClipSource | None:
+    try:
+        return clip_source(clip)
+    except StereoDiffError:
+        return None
 
 
 def _movie(clip: bpy.types.MovieClip, path: Path) -> ClipSource:

@@ -48,6 +48,17 @@ def write_state(job_id: str, status: JobStatus) -> None:
             item.shots = " ".join(f"{first}-{last}" for first, last in status.shots)
 
 
+def write_folder(job_id: str, folder: Path) -> None:
+    """Where a job is now."""
+    for item in items_of(job_id):
+        item.folder = str(folder)
+
+
+def status_of(item) -> JobStatus:
+    """How a job stood when its item was last written."""
+    return JobStatus(item.state, code=item.code or None, message=item.message or None, shots=shots_of(item))
+
+
 def shots_of(item) -> tuple[tuple[int, int], ...]:
     """First and last clip frame of each shot that a failed job's item names; none if it failed for another reason."""
     return tuple(tuple(int(frame) for frame in shot.split("-")) for shot in item.shots.split())

@@ -10,32 +10,21 @@ import contextlib
 import os
 import re
 import secrets
-import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from .engine.contract import (
-    Event,
-    Job,
-    JobFolder,
-    MatteShapes,
-    ResultWarning,
-    StereoDiffError,
-    write_refusal,
-    write_shapes,
-)
+from .device_lock import DeviceLock
+from .engine.contract import Job, JobFolder, MatteShapes, StereoDiffError, write_refusal, write_shapes
+from .processes import WORKER_MODULE, describe_exit, end_process_tree, own_group, worker_is_alive
+from .progress import JobStatus, Progress
 
 KILL_AFTER_S = 1.0
 STARTUP_GRACE_S = 60.0
 LOG_TAIL_LINES = 20
 LOG_TAIL_BYTES = 8192
-WORKER_MODULE = "stereodiff_blender.engine"
 # A host's Python settings would send the worker's Python to the wrong library ("__PYVENV..." is macOS's venv launcher),
 # and matplotlib's, which are for windows, would keep it from drawing without one.
 HOST_ONLY_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__", "MPLBACKEND",
@@ -78,10 +67,18 @@ def _output_error(error: OSError, folder: Path) -> StereoDiffError:
     return write_refusal(error, folder)
 
 
-def start(folder: str | os.PathLike, python: str | os.PathLike, extension_root: str | os.PathLike) -> subprocess.Popen:
+class Worker(subprocess.Popen):
+    """A worker that was started. events_offset: where its own words begin in events.jsonl; others may stand before."""
+
+    events_offset = 0
+
+
+def start(folder: str | os.PathLike, python: str | os.PathLike, extension_root: str | os.PathLike,
+          device: DeviceLock | None = None) -> Worker:
     """Start the worker of a job folder as the head of its own process group; its output goes to worker.log.
 
-    python: the worker's interpreter. extension_root: the folder that contains stereodiff_blender/.
+    A folder whose job was cancelled, failed or lost its worker is resumed. python: the worker's interpreter.
+    extension_root: the folder that contains stereodiff_blender/. device: what the worker is to inherit.
     Raises StereoDiffError: "job_missing", "runtime_missing", "runtime_broken", "output_not_writable", "disk_full".
     """
     job_folder = JobFolder(_whole_path(folder))
@@ -90,10 +87,21 @@ def start(folder: str | os.PathLike, python: str | os.PathLike, extension_root: 
     if not Path(python).is_file():
         raise StereoDiffError("runtime_missing", f"There is no Python at {python}.")
     try:
+        events_offset = _size_of(job_folder.events_file)
         with open(job_folder.log_file, "ab") as log:
-            return _spawn(worker_command(python, job_folder.path), log, job_folder.path, extension_root)
+            job_folder.cancelled_file.unlink(missing_ok=True)
+            worker = _spawn(worker_command(python, job_folder.path), log, job_folder.path, extension_root, device)
     except OSError as error:
         raise _output_error(error, job_folder.path) from error
+    worker.events_offset = events_offset
+    return worker
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def worker_command(python: str | os.PathLike, folder: Path) -> list[str]:
@@ -109,18 +117,13 @@ def worker_environment(extension_root: str | os.PathLike) -> dict[str, str]:
     return environment
 
 
-def _spawn(command: list[str], log, folder: Path, extension_root) -> subprocess.Popen:
+def _spawn(command: list[str], log, folder: Path, extension_root, device: DeviceLock | None) -> Worker:
+    inherited = device.popen_options() if device is not None else {}
     try:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=folder,
-                                env=worker_environment(extension_root), **own_group())
+        return Worker(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=folder,
+                      env=worker_environment(extension_root), **own_group(), **inherited)
     except OSError as error:
         raise StereoDiffError("runtime_broken", f"{command[0]} does not start: {error.strerror or error}.") from error
-
-
-def own_group() -> dict:
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    return {"start_new_session": True}
 
 
 def _whole_path(folder: str | os.PathLike) -> Path:
@@ -130,90 +133,6 @@ def _whole_path(folder: str | os.PathLike) -> Path:
 
 # --- Follow ----------------------------------------------------------------------------------------------------
 
-@dataclass(frozen=True)
-class JobStatus:
-    """A job as one poll saw it.
-
-    state: "waiting", "running", "finished", "failed" or "cancelled". stage: a key of contract.STAGE_LABELS or None.
-    done, total: its units. fraction: 0..1 of the job's expected time; never falls. eta_s: None until a rate is known.
-    code, message: why it failed. shots: if for a cut, the first and last clip frame of each shot. log_tail: the last
-    lines of worker.log of a failed job, else empty. note: what the worker last said of what it does.
-    """
-
-    state: str
-    stage: str | None = None
-    done: int = 0
-    total: int = 0
-    fraction: float = 0.0
-    elapsed_s: float = 0.0
-    eta_s: float | None = None
-    code: str | None = None
-    message: str | None = None
-    shots: tuple[tuple[int, int], ...] = ()
-    warnings: tuple[ResultWarning, ...] = ()
-    log_tail: str = ""
-    note: str = ""
-
-    @property
-    def has_ended(self) -> bool:
-        return self.state in ("finished", "failed", "cancelled")
-
-
-class Progress:
-    """What the events have said so far, and how far that is along the worker's plan."""
-
-    def __init__(self) -> None:
-        self.pid: int | None = None
-        self.started_s: float | None = None
-        self.last_s: float | None = None
-        self.plan: tuple[tuple[str, float], ...] = ()
-        self.stage: str | None = None
-        self.done = self.total = 0
-        self.fraction = 0.0
-        self.warnings: tuple[ResultWarning, ...] = ()
-        self.note = ""
-        self.failure: tuple[str, str, tuple[tuple[int, int], ...]] | None = None
-        self.is_finished = False
-
-    def take(self, event: Event) -> None:
-        """Account for one event."""
-        self.last_s = event.time_s
-        if event.kind == "started":
-            self.pid, self.started_s, self.plan = event.pid, event.time_s, event.plan or ()
-        elif event.kind in ("stage", "progress"):
-            self.stage, self.done, self.total = event.stage, event.done or 0, event.total or 0
-            self.fraction = max(self.fraction, self._planned_fraction())
-        elif event.kind == "note":
-            self.note = event.message or ""
-        elif event.kind == "warning":
-            self.warnings += (ResultWarning(event.code or "", event.message or ""),)
-        elif event.kind == "failed":
-            self.failure = (event.code or "internal_error", event.message or "", event.shots or ())
-        elif event.kind == "finished":
-            self.is_finished, self.fraction = True, 1.0
-
-    def _planned_fraction(self) -> float:
-        """Shares of the stages before this one, and this one's share as far as it is done."""
-        whole = sum(share for _, share in self.plan)
-        before = 0.0
-        for stage, share in self.plan:
-            if stage == self.stage:
-                within = min(self.done / self.total, 1.0) if self.total > 0 else 0.0
-                return (before + share * within) / whole if whole > 0 else 0.0
-            before += share
-        return self.fraction
-
-    def elapsed_s(self, now_s: float) -> float:
-        return max(0.0, now_s - self.started_s) if self.started_s is not None else 0.0
-
-    def eta_s(self, now_s: float) -> float | None:
-        """The rest of the plan at the rate measured so far; the first seconds are no rate."""
-        elapsed = self.elapsed_s(now_s)
-        if elapsed < 1.0 or self.fraction < 0.01:
-            return None
-        return elapsed * (1.0 - self.fraction) / self.fraction
-
-
 class FollowedJob:
     """One job folder under observation, by whoever started its worker or by a later Blender.
 
@@ -221,11 +140,16 @@ class FollowedJob:
     started event. Only poll decides how a job ended, and it never changes its mind.
     """
 
+    HANG_AFTER_S = 60.0
+    """How long a living worker may give no sign before it is called silent."""
+
     def __init__(self, folder: str | os.PathLike, process: subprocess.Popen | None = None):
         self.folder = JobFolder(_whole_path(folder))
         self._process = process
         self._progress = Progress()
-        self._offset = 0
+        self._offset = process.events_offset if isinstance(process, Worker) else 0
+        self._watchdog = Watchdog(self.folder.heartbeat_file)
+        self._followed_since_s = time.monotonic()
         self._cancel_is_asked = False
         self._cancel_sent_s: float | None = None
         self._is_killed = False
@@ -237,14 +161,17 @@ class FollowedJob:
         is_alive = self._is_alive()  # Before reading: all that a dead worker wrote is then read, too.
         if self._end is not None:
             return self._end
-        self._read_events()
+        has_news = self._read_events()
         if not is_pid_known and self._pid is not None:
+            return self.poll()
+        if not is_alive and self._gives_way():
             return self.poll()
         self._end = self._judge_end(is_alive)
         if self._end is not None:
             return self._end
         if self._is_cancelling():
             self._push_cancel()
+        self._watchdog.look(has_news or not is_alive)
         return self._status("running" if is_alive else "waiting")
 
     def cancel(self) -> None:
@@ -252,8 +179,7 @@ class FollowedJob:
         if self.poll().has_ended:
             return
         self._cancel_is_asked = True
-        with contextlib.suppress(OSError):  # A full disk must not keep a job alive.
-            self.folder.cancelled_file.touch()
+        self._mark_cancelled()
         if self._is_alive():
             self._push_cancel()
 
@@ -268,7 +194,7 @@ class FollowedJob:
         if is_alive:
             return None
         if is_cancelling:
-            return self._cancelled()
+            return None if self._cancel_is_asked and self._may_be_starting() else self._cancelled()
         return self._died() if self._was_started() else None
 
     def _judge_result(self) -> JobStatus:
@@ -282,11 +208,10 @@ class FollowedJob:
     def _cancelled(self) -> JobStatus:
         if self._cancel_sent_s is not None and sys.platform != "win32":
             end_process_tree(self._pid, force=True)  # What the worker started may have ignored the request to end.
-        self._discard_cache()
+        self._mark_cancelled()  # Again: a worker that was asked while it began to resume has taken the mark away.
         return self._status("cancelled", code="cancelled")
 
     def _died(self) -> JobStatus:
-        self._discard_cache()
         status = None if self._process is None else self._process.returncode
         last = (self._log_tail() or "The log is empty.").splitlines()[-1]
         return self._failed("worker_died", f"The engine {describe_exit(status)}. {last}")
@@ -295,28 +220,52 @@ class FollowedJob:
         return self._status("failed", code=code, message=message, shots=shots, log_tail=self._log_tail())
 
     def _was_started(self) -> bool:
-        """Without process and started event, a log is the only trace; a Python takes a while until its first event."""
+        """Without process and started event, a log is the only trace; a Python takes a while until its first event.
+
+        A clock that was set back puts the log into the future; then only this program's own patience counts.
+        """
         if self._process is not None or self._progress.pid is not None:
             return True
         try:
-            return time.time() - self.folder.log_file.stat().st_mtime > STARTUP_GRACE_S
+            age_s = time.time() - self.folder.log_file.stat().st_mtime
         except FileNotFoundError:
             return False
+        return max(age_s, time.monotonic() - self._followed_since_s) > STARTUP_GRACE_S
+
+    def _may_be_starting(self) -> bool:
+        """Another Blender's worker that has not told its pid yet: it can only be ended when it has."""
+        return self.folder.log_file.exists() and not self._was_started()
+
+    def _gives_way(self) -> bool:
+        """A worker of ours that ended at once because another Blender's has the job: then that one is followed."""
+        if self._process is None or self._is_cancelling():
+            return False
+        other = FollowedJob(self.folder.path)
+        other._read_events()
+        if not other._is_alive():
+            return False
+        self._process, self._progress, self._offset = None, other._progress, other._offset
+        return True
 
     def _status(self, state: str, **more) -> JobStatus:
-        progress, now_s = self._progress, time.time()
-        if state not in ("waiting", "running") and progress.last_s is not None:
-            now_s = progress.last_s
-        eta_s = progress.eta_s(now_s) if state == "running" else None
-        return JobStatus(state, progress.stage, progress.done, progress.total, progress.fraction,
-                         progress.elapsed_s(now_s), eta_s, warnings=progress.warnings, note=progress.note, **more)
+        progress = self._progress
+        elapsed_s = progress.elapsed_s(has_ended=state not in ("waiting", "running"))
+        eta_s = progress.eta_s() if state == "running" else None
+        silent_s = self._watchdog.silent_s if state == "running" else 0.0
+        return JobStatus(state, progress.stage, progress.done, progress.total, progress.fraction, elapsed_s, eta_s,
+                         warnings=progress.warnings, note=progress.note, silent_s=silent_s,
+                         is_silent=state == "running" and silent_s >= self.HANG_AFTER_S, **more)
 
     # -- reading --
 
-    def _read_events(self) -> None:
+    def _read_events(self) -> bool:
+        """Whether there was anything new."""
+        if _size_of(self.folder.events_file) < self._offset:  # Cut off behind our back: read again what is left.
+            self._offset = 0
         events, self._offset = self.folder.read_events(self._offset)
         for event in events:
             self._progress.take(event)
+        return bool(events)
 
     def _log_tail(self) -> str:
         try:
@@ -341,6 +290,10 @@ class FollowedJob:
     def _is_cancelling(self) -> bool:
         return self._cancel_is_asked or self.folder.cancelled_file.exists()
 
+    def _mark_cancelled(self) -> None:
+        with contextlib.suppress(OSError):  # A full disk must not keep a job alive.
+            self.folder.cancelled_file.touch()
+
     def _push_cancel(self) -> None:
         """First ask, then, a second later, kill. Called on every poll while the worker still lives."""
         if not self._is_alive():
@@ -352,69 +305,42 @@ class FollowedJob:
             self._is_killed = True
             end_process_tree(self._pid, force=True)
 
-    def _discard_cache(self) -> None:
-        """A killed worker leaves gigabytes; deleting them takes longer than a poll may."""
-        threading.Thread(target=shutil.rmtree, args=(self.folder.cache,), kwargs={"ignore_errors": True},
-                         daemon=True).start()
+
+class Watchdog:
+    """How long a worker has given no sign: no event, and no touch of its heartbeat file.
+
+    Only changes count, against this program's own steady clock, and only time in which this program itself was
+    awake: neither a clock that is set nor a computer that slept makes a worker look dead.
+    """
+
+    LONGEST_GAP_S = 1.0
+
+    def __init__(self, heartbeat_file: Path):
+        self.silent_s = 0.0
+        self._file = heartbeat_file
+        self._seen: int | None = None
+        self._looked_s = time.monotonic()
+
+    def look(self, has_news: bool) -> None:
+        """Take a look. has_news: there is another sign of life."""
+        now_s, beat = time.monotonic(), self._beat()
+        if has_news or beat != self._seen:
+            self.silent_s = 0.0
+        else:
+            self.silent_s += min(now_s - self._looked_s, self.LONGEST_GAP_S)
+        self._seen, self._looked_s = beat, now_s
+
+    def _beat(self) -> int | None:
+        try:
+            return self._file.stat().st_mtime_ns
+        except OSError:
+            return None
 
 
-def describe_exit(status: int | None) -> str:
-    """status: exit status as Popen gives it; negative for a signal; None if it is not known."""
-    if status is None:
-        return "is gone"
-    if status < 0:
-        return f"was ended by signal {-status} ({signal.strsignal(-status)})"
-    return f"ended with exit status {status}"
-
-
-# --- Processes of the operating system -------------------------------------------------------------------------
-
-def worker_is_alive(pid: int, folder: Path) -> bool:
-    """Whether pid runs and is the worker of this folder; pids are used again after a while."""
-    if sys.platform == "win32":
-        return _windows_process_runs(pid)
-    if sys.platform == "linux":
-        return _command_line_has(pid, folder)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return False  # someone else's process, so not our worker
-    return True
-
-
-def _command_line_has(pid: int, folder: Path) -> bool:
-    """A zombie's command line is empty, so a dead worker nobody waited for counts as gone."""
-    try:
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return os.fsencode(folder) in arguments and WORKER_MODULE.encode() in arguments
-
-
-def _windows_process_runs(pid: int) -> bool:
-    """os.kill(pid, 0) would send Ctrl+C on Windows; the system's own call only asks."""
-    import ctypes
-    query_limited_information, still_active = 0x1000, 259
-    kernel = ctypes.windll.kernel32
-    handle = kernel.OpenProcess(query_limited_information, False, pid)
-    if not handle:
-        return False
-    try:
-        status = ctypes.c_ulong()
-        return bool(kernel.GetExitCodeProcess(handle, ctypes.byref(status))) and status.value == still_active
-    finally:
-        kernel.CloseHandle(handle)
-
-
-def end_process_tree(pid: int, *, force: bool) -> None:
-    """Ask (or with force: make) a worker and everything in its group to end. Does not wait. Gone is fine."""
-    if sys.platform == "win32":
-        # There is no request a console-less process would hear, so Windows gets the forceful way at once.
-        subprocess.Popen(["taskkill", "/PID", str(pid), "/T", "/F"], stdin=subprocess.DEVNULL,
-                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                         creationflags=subprocess.CREATE_NO_WINDOW)
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL if force else signal.SIGTERM)
+def end_together(followed: list[FollowedJob], patience_s: float = 2.0) -> None:
+    """Cancel jobs and wait until they have ended. For a program that is about to end itself."""
+    for job in followed:
+        job.cancel()
+    give_up_s = time.monotonic() + patience_s
+    while not all(job.poll().has_ended for job in followed) and time.monotonic() < give_up_s:
+        time.sleep(0.02)

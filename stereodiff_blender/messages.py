@@ -97,10 +97,11 @@ ERRORS = {
         "Solve again; do not move or rename files inside a job folder."),
     "worker_died": Explanation(
         "The engine stopped without saying why.",
-        "Open the log for the cause. If the system ended it for lack of memory: " + _LIGHTER),
+        "Press Resume to go on where it stopped. If it stops again, open the log for the cause; if the system ended it "
+        "for lack of memory: " + _LIGHTER),
     "cancelled": Explanation(
         "The solve was cancelled.",
-        "Start it again whenever you like."),
+        "What it had done is kept: press Resume to go on from there."),
     "internal_error": Explanation(
         "The engine met a fault of its own.",
         "Open the log and report what it says, together with the clip if you may share it."),
@@ -216,6 +217,9 @@ ERRORS = {
     "dataset_invalid": Explanation(
         "A file of the data set does not hold what it should.",
         "Download and unpack the file that is named again, or leave its clip out with --clips."),
+    "job_interrupted": Explanation(
+        "The solve was interrupted: its engine is gone, or was never started.",
+        "Press Resume to go on where it stopped."),
 }
 
 WARNINGS = {

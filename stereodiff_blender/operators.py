@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import datetime
 from pathlib import Path
 
 import bpy
 
 from . import clip as clips
-from . import job_list, jobs, messages, preferences, properties, readiness, session
+from . import job_files, job_list, jobs, messages, preferences, properties, readiness, runtime, session
 from . import matte as mattes
 from .engine.contract import Job, JobFolder, StereoDiffError
+from .engine.models.licences import cards_of, refuse_unaccepted
 from .scene import import_result
 
 WAIT_DESCRIPTION = "Return when it has ended. Not given: wait only where Blender has no window"
@@ -29,6 +29,7 @@ def _fail(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:
 
 
 def must_wait(operator: bpy.types.Operator) -> bool:
+    """Whether an operator with a "wait" property returns only when its job has ended."""
     return operator.wait if operator.properties.is_property_set("wait") else bpy.app.background
 
 
@@ -53,7 +54,8 @@ class STEREODIFF_OT_solve(bpy.types.Operator):
     def execute(self, context):
         session.current().look_for_engine()
         try:
-            job_id = _submit_job(context)
+            clip = context.scene.stereodiff.clip = clips.chosen_clip(context)
+            job_id = submit_job(context.scene, clip, preferences.find_python())
         except StereoDiffError as error:
             return _fail(self, error)
         if not must_wait(self):
@@ -63,26 +65,33 @@ class STEREODIFF_OT_solve(bpy.types.Operator):
         return _report_end(self, session.status().jobs[job_id])
 
 
-def _submit_job(context: bpy.types.Context) -> str:
-    """Write the job folder of what the scene asks for and queue it. Returns the job's id."""
-    scene = context.scene
-    clip = scene.stereodiff.clip = clips.chosen_clip(context)
-    python = preferences.find_python()
+def submit_job(scene: bpy.types.Scene, clip: bpy.types.MovieClip, python: Path, *, is_chosen: bool = True) -> str:
+    """Write the job folder of what the scene asks for and queue it. Returns the job's id.
+
+    is_chosen: whether it is the clip that the scene's frame range and matte belong to; any other is solved whole.
+    """
     _refuse_unready(scene)
     source = clips.clip_source(clip, sequence_fps=scene.render.fps / scene.render.fps_base)
-    first_frame, last_frame = properties.frame_range(scene, clip)
-    matte, shapes = mattes.chosen_matte(scene, clip, first_frame, last_frame)
+    first_frame, last_frame = properties.frame_range(scene, clip, is_chosen=is_chosen)
+    matte, shapes = mattes.chosen_matte(scene, clip, first_frame, last_frame) if is_chosen else (None, None)
     job_id = jobs.new_job_id(clip.name, datetime.now())
-    job = Job(job_id, source, first_frame, last_frame, properties.settings_from(scene), matte,
+    job = Job(job_id, source, first_frame, last_frame, properties.settings_from(scene, clip), matte,
               str(preferences.models_folder()))
     folder = jobs.create_job(job, preferences.jobs_folder(), shapes)
-    return session.current().submit(scene, clip, folder, session.Launch(python, preferences.EXTENSION_ROOT))
+    return session.current().submit(scene, clip, folder, launch_with(python))
+
+
+def launch_with(python: Path) -> session.Launch:
+    """How this Blender starts workers in that interpreter."""
+    return session.Launch(python, preferences.EXTENSION_ROOT, preferences.locks_folder())
 
 
 def _refuse_unready(scene: bpy.types.Scene) -> None:
     """What the panel said would be refused; what it knows may be old, so it looks again for the next click."""
     try:
-        readiness.refuse(properties.settings_from(scene), preferences.models_folder(), session.status().checked)
+        settings = properties.settings_from(scene)
+        readiness.refuse(settings, preferences.models_folder(), session.status().checked)
+        refuse_unaccepted(runtime.user_folder(), cards_of(settings))
     except StereoDiffError:
         session.current().look_again()
         raise
@@ -153,12 +162,13 @@ class STEREODIFF_OT_import_result(bpy.types.Operator):
             return {"CANCELLED"}
         folder = Path(bpy.path.abspath(self.directory)).resolve()
         try:
-            job_id = JobFolder(folder).read_job().id
-            item = job_list.find_item(job_id)
-            imported = import_result(context.scene, folder, clip=item.clip if item else None)
+            job = JobFolder(folder).read_job()
+            item = job_list.find_item(job.id)
+            clip = (item.clip if item else None) or clips.open_clip(job.clip)
+            imported = import_result(context.scene, folder, clip=clip)
         except StereoDiffError as error:
             return _fail(self, error)
-        session.current().adopt(context.scene, job_id, folder, imported.shot.name)
+        session.current().adopt(context.scene, job.id, folder, imported.shot.name)
         return {"FINISHED"}
 
 
@@ -212,25 +222,12 @@ class STEREODIFF_OT_remove_job(bpy.types.Operator):
         job_id, folder = item.job_id, Path(item.folder)
         try:
             if self.delete_files:
-                _delete_job_folder(folder, job_id)
+                job_files.delete_job(folder, job_id)
         except StereoDiffError as error:
             return _fail(self, error)
         job_list.remove_items(context.scene, job_id)
         session.current().forget(job_id)
         return {"FINISHED"}
-
-
-def _delete_job_folder(folder: Path, job_id: str) -> None:
-    """Only ever the folder of this very job: a .blend from elsewhere may name any folder."""
-    if not folder.exists():
-        return
-    job = JobFolder(folder).read_job()
-    if job.id != job_id:
-        raise StereoDiffError("job_invalid", f"{folder} does not belong to {job_id}; nothing was deleted.")
-    try:
-        shutil.rmtree(folder)
-    except OSError as error:
-        raise StereoDiffError("output_not_writable", f"{folder} cannot be deleted: {error.strerror}.") from error
 
 
 class STEREODIFF_OT_open_log(bpy.types.Operator):

@@ -11,9 +11,9 @@ from . import messages, session, verdicts
 from .engine.contract import STAGE_LABELS, Quality, WeightsUsed
 from .panel_text import draw_problem, draw_text
 from .panels_health import draw_doctor, draw_health
-from .properties import active_job
 
-STATE_ICONS = {"waiting": "TIME", "running": "PLAY", "finished": "CHECKMARK", "failed": "ERROR", "cancelled": "X"}
+STATE_ICONS = {"waiting": "TIME", "running": "PLAY", "finished": "CHECKMARK", "failed": "ERROR", "cancelled": "X",
+               "interrupted": "PAUSE"}
 VERDICT_ICONS = {verdicts.GOOD: "CHECKMARK", verdicts.FAIR: "INFO", verdicts.POOR: "ERROR"}
 LEARNED_ENGINES = ("monst3r", "depthcrafter")
 
@@ -113,41 +113,40 @@ def draw_engine(layout, context, status: session.Status) -> None:
 
 def draw_running(layout, context, status: session.Status) -> None:
     """The running job's progress, and those that wait behind it."""
-    view = status.running
-    if view is not None:
-        box = layout.box()
-        row = box.row()
-        row.label(text=view.clip_name, icon="RENDER_ANIMATION")
-        row.operator("stereodiff.cancel", text="", icon="X", emboss=False).job_id = view.job_id
-        box.progress(text=progress_text(view.status), factor=view.status.fraction, type="BAR")
-        if view.status.note:
-            draw_text(box, context, view.status.note, "PREFERENCES")
-        for warning in view.status.warnings:
-            draw_text(box, context, warning.message, "INFO")
-    for waiting in status.waiting:
-        row = layout.row()
-        row.label(text=f"{waiting.clip_name} waits", icon="TIME")
-        row.operator("stereodiff.cancel", text="", icon="X", emboss=False).job_id = waiting.job_id
-
-
-def draw_job(layout, context, item, view: session.JobView | None) -> None:
-    """The selected job: quality and Import, or what went wrong and its remedy."""
-    state = view.status.state if view is not None else item.state
-    if state == "finished":
-        layout.operator("stereodiff.import_result", text="Import", icon="IMPORT").directory = item.folder
-    if state == "failed":
-        code, message = (view.status.code, view.status.message) if view is not None else (item.code, item.message)
-        box = layout.box()
-        draw_problem(box, context, code or "internal_error", message or "")
+    for view in (status.running, *status.others_running):
         if view is not None:
-            draw_shots(box, view.status.shots)
-        row = layout.row(align=True)
-        row.operator("stereodiff.open_log", icon="TEXT")
-        draw_doctor(row)
-    if view is not None and view.import_problem is not None:
-        draw_problem(layout.box(), context, view.import_problem.code, view.import_problem.message)
-    if view is not None and view.outcome is not None:
-        draw_quality(layout, context, view.outcome)
+            draw_progress(layout.box(), context, view)
+    for view in status.waiting:
+        draw_waiting(layout, view, can_move=len(status.waiting) > 1)
+    if status.waiting:
+        layout.operator("stereodiff.cancel_all", icon="CANCEL")
+
+
+def draw_progress(box, context, view: session.JobView) -> None:
+    row = box.row()
+    row.label(text=view.clip_name, icon="RENDER_ANIMATION")
+    row.operator("stereodiff.cancel", text="", icon="X", emboss=False).job_id = view.job_id
+    box.progress(text=progress_text(view.status), factor=view.status.fraction, type="BAR")
+    if view.status.is_silent:
+        draw_text(box, context, f"The engine has not answered for {int(view.status.silent_s)}\u00a0s", "ERROR")
+        row = box.row()
+        row.operator("stereodiff.cancel", icon="X").job_id = view.job_id
+        row.operator("stereodiff.resume", text="Restart", icon="FILE_REFRESH").job_id = view.job_id
+    if view.status.note:
+        draw_text(box, context, view.status.note, "PREFERENCES")
+    for warning in view.status.warnings:
+        draw_text(box, context, warning.message, "INFO")
+
+
+def draw_waiting(layout, view: session.JobView, *, can_move: bool) -> None:
+    row = layout.row(align=True)
+    row.label(text=f"{view.clip_name}: {view.status.note}" if view.status.note else f"{view.clip_name} waits",
+              icon="TIME")
+    for direction, icon in (("UP", "TRIA_UP"), ("DOWN", "TRIA_DOWN")):
+        if can_move and view.is_queued:
+            button = row.operator("stereodiff.move_job", text="", icon=icon, emboss=False)
+            button.job_id, button.direction = view.job_id, direction
+    row.operator("stereodiff.cancel", text="", icon="X", emboss=False).job_id = view.job_id
 
 
 def draw_shots(layout, shots: tuple[tuple[int, int], ...]) -> None:
@@ -239,6 +238,8 @@ class SolvePanel:
         row = layout.row()
         row.scale_y = 1.6
         row.operator("stereodiff.solve", icon="TRACKER")
+        if len(bpy.data.movieclips) > 1:
+            layout.operator("stereodiff.solve_all", icon="RENDERLAYERS")
         draw_running(layout, context, status)
 
 
@@ -266,46 +267,6 @@ class AdvancedPanel:
         layout.prop(group, "import_when_finished", text="Import at End")
 
 
-class ResultsPanel:
-    """The jobs of this scene, their quality and Import."""
-
-    bl_label = "Results"
-    bl_category = "StereoDiff"
-    bl_region_type = "UI"
-
-    def draw(self, context):
-        layout, group = self.layout, context.scene.stereodiff
-        row = layout.row()
-        row.template_list("STEREODIFF_UL_jobs", "", group, "jobs", group, "active_job_index", rows=3)
-        buttons = row.column(align=True)
-        buttons.operator("stereodiff.import_result", text="", icon="FILE_FOLDER")
-        buttons.operator("stereodiff.open_log", text="", icon="TEXT")
-        buttons.operator("stereodiff.remove_job", text="", icon="REMOVE")
-        item = active_job(context.scene)
-        if item is not None:
-            draw_job(layout, context, item, session.status().jobs.get(item.job_id))
-
-
-class STEREODIFF_UL_jobs(bpy.types.UIList):
-    def draw_item(self, context, layout, data, item, icon, active_data, active_property):
-        view = session.status().jobs.get(item.job_id)
-        state = view.status.state if view is not None else item.state
-        row = layout.row()
-        row.label(text=item.clip_name, icon=STATE_ICONS[state])
-        detail = row.row()
-        detail.alignment = "RIGHT"
-        detail.active = False
-        detail.label(text=_list_detail(state, view))
-
-
-def _list_detail(state: str, view: session.JobView | None) -> str:
-    if view is not None and view.outcome is not None:
-        return f"{view.outcome.frame_count} frames"
-    if state == "running" and view is not None:
-        return f"{view.status.fraction:.0%}"
-    return state
-
-
 class STEREODIFF_PT_solve_view3d(SolvePanel, bpy.types.Panel):
     bl_space_type = "VIEW_3D"
 
@@ -324,18 +285,8 @@ class STEREODIFF_PT_advanced_clip(AdvancedPanel, bpy.types.Panel):
     bl_parent_id = "STEREODIFF_PT_solve_clip"
 
 
-class STEREODIFF_PT_results_view3d(ResultsPanel, bpy.types.Panel):
-    bl_space_type = "VIEW_3D"
-
-
-class STEREODIFF_PT_results_clip(ResultsPanel, bpy.types.Panel):
-    bl_space_type = "CLIP_EDITOR"
-
-
 CLASSES = (
-    STEREODIFF_UL_jobs,
     STEREODIFF_PT_solve_view3d, STEREODIFF_PT_solve_clip, STEREODIFF_PT_advanced_view3d, STEREODIFF_PT_advanced_clip,
-    STEREODIFF_PT_results_view3d, STEREODIFF_PT_results_clip,
 )
 
 

@@ -42,7 +42,9 @@ def draw_health(layout, context, status: session.Status) -> None:
     elif checked is not None and not checked.health.can_run:
         _draw_faults(layout.box(), context, checked.health.faults)
     else:
-        _draw_notices(layout, context, readiness.notices(settings_from(context.scene), checked))
+        settings = settings_from(context.scene)
+        _draw_notices(layout, context, (*readiness.notices(settings, checked),
+                                        *readiness.licence_notices(settings, status.weights)))
 
 
 def draw_doctor(layout) -> None:

@@ -10,6 +10,7 @@ from . import messages, runtime, session
 from .checkup import Question
 from .engine.contract import StereoDiffError
 from .installation import problem_from
+from .panels_weights import draw_weights
 
 EXTENSION_ID = __package__.rpartition(".")[0]
 EXTENSION_ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +21,10 @@ DEVICES = (
     ("cpu", "CPU", "The processor; slower, the same on every computer"),
     ("cuda", "CUDA", "An NVIDIA graphics card"),
     ("mps", "Metal", "The graphics unit of a Mac"),
+)
+AT_EXIT_ITEMS = (
+    ("CONTINUE", "Let Jobs Go On", "They work on without Blender; the file that started them finds them again"),
+    ("END", "End Jobs", "They are ended within two seconds. What they have done is kept for Resume"),
 )
 
 
@@ -49,6 +54,11 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
                     "monst3r. Empty: a folder of your user account",
         subtype="DIR_PATH",
     )
+    at_exit: bpy.props.EnumProperty(
+        name="When Blender Quits",
+        description="What becomes of jobs that run when Blender quits or this extension is disabled",
+        items=AT_EXIT_ITEMS,
+    )
     device: bpy.props.EnumProperty(
         name="Device", description="What computes the learned stages and the High preset", items=DEVICES,
     )
@@ -63,6 +73,8 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
         layout.prop(self, "jobs_folder")
         layout.prop(self, "models_folder")
         layout.prop(self, "device")
+        layout.prop(self, "at_exit")
+        draw_weights(layout.box(), context, session.status().weights)
 
 
 def _draw_engine(layout, status: session.Status) -> None:
@@ -139,6 +151,17 @@ def wheel_folder() -> Path | None:
     """Where the engine's packages lie for a machine without internet; None: they come from the package index."""
     configured = current().wheel_folder
     return Path(bpy.path.abspath(configured)) if configured else None
+
+
+def must_end_jobs() -> bool:
+    """Whether jobs are to end together with Blender. A Blender that enabled the extension for once has no say."""
+    addon = bpy.context.preferences.addons.get(EXTENSION_ID)
+    return addon is not None and addon.preferences.at_exit == "END"
+
+
+def locks_folder() -> Path:
+    """Where all Blenders of this user keep the locks of the devices; not necessarily there yet."""
+    return runtime.user_folder() / "locks"
 
 
 def models_folder() -> Path:

@@ -50,8 +50,7 @@ MATTE_ITEMS = (
     ("CLIP", "Footage", "An image sequence or movie, white where things move, in step with the clip on the timeline"),
 )
 STATE_ITEMS = tuple((state, state.capitalize(), "") for state in
-                    ("waiting", "running", "finished", "failed", "cancelled"))
-ENDED_STATES = ("finished", "failed", "cancelled")
+                    ("waiting", "running", "finished", "failed", "cancelled", "interrupted"))
 
 
 class STEREODIFF_PG_job(bpy.types.PropertyGroup):
@@ -152,10 +151,14 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
 CLASSES = (STEREODIFF_PG_job, STEREODIFF_PG_scene)
 
 
-def settings_from(scene: bpy.types.Scene) -> Settings:
-    """What the scene and the preferences ask for. Not checked here: Job.validate does that."""
+def settings_from(scene: bpy.types.Scene, clip: bpy.types.MovieClip | None = None) -> Settings:
+    """What the scene and the preferences ask for. Not checked here: Job.validate does that.
+
+    clip: whose lens counts, if it is known; the chosen one's if None.
+    """
     group = scene.stereodiff
-    focal_mm, sensor_mm = _known_lens(group.clip) if group.use_known_focal and group.clip else (None, None)
+    clip = clip or group.clip
+    focal_mm, sensor_mm = _known_lens(clip) if group.use_known_focal and clip else (None, None)
     return Settings(
         stereo=group.stereo, refine=group.refine, quality=group.quality, max_side_px=group.max_side_px,
         focal_mm=focal_mm, sensor_mm=sensor_mm, exposure_ev=group.exposure_ev, device=preferences.current().device,
@@ -170,10 +173,12 @@ def _known_lens(clip: bpy.types.MovieClip) -> tuple[float, float]:
     return camera.focal_length, camera.sensor_width
 
 
-def frame_range(scene: bpy.types.Scene, clip: bpy.types.MovieClip) -> tuple[int, int]:
-    """First and last clip frame to solve. Raises StereoDiffError as clip.check_range does."""
+def frame_range(scene: bpy.types.Scene, clip: bpy.types.MovieClip, *, is_chosen: bool = True) -> tuple[int, int]:
+    """First and last clip frame to solve: of a clip that is not the chosen one, all. Raises StereoDiffError as
+    clip.check_range does."""
     group = scene.stereodiff
-    asked = clips.footage_range(clip) if group.use_clip_range else (group.first_frame, group.last_frame)
+    is_whole = group.use_clip_range or not is_chosen
+    asked = clips.footage_range(clip) if is_whole else (group.first_frame, group.last_frame)
     clips.check_range(clip, *asked)
     return asked
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from .checkup import Checked, has_weights, weights_folder
 from .engine.contract import Capabilities, Settings, StereoDiffError
+from .engine.models.cards import ENGINE_CARDS
+from .weights_desk import WeightsStatus
 
 HIGH, MONST3R, DEPTHCRAFTER = "high", "monst3r", "depthcrafter"
 LABELS = {HIGH: "the High preset", MONST3R: "MonST3R", DEPTHCRAFTER: "DepthCrafter"}
@@ -58,6 +60,14 @@ def notices(settings: Settings, checked: Checked | None) -> tuple[Notice, ...]:
                if part != HIGH and (part not in checked.weights or part in known.unusable_weights)]
     can_ask_device = checked.health is not None and not missing
     return (*missing, *weights, *(_device(settings, parts, known) if can_ask_device else ()))
+
+
+def licence_notices(settings: Settings, weights: WeightsStatus) -> tuple[Notice, ...]:
+    """Which licences have to be accepted before; nothing before the weights were looked at."""
+    names = [name for engine in (settings.stereo, settings.refine) for name in ENGINE_CARDS.get(engine, ())]
+    asked = [view.card.name for name in names if (view := weights.of(name)) is not None and not view.accepted_on]
+    return tuple(Notice(f"The licence of the weights of {name} was not accepted yet", "licence_not_accepted",
+                        GET_WEIGHTS) for name in asked)
 
 
 def refuse(settings: Settings, models_folder: Path, checked: Checked | None) -> None:

@@ -11,96 +11,33 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import bpy
 
 from . import job_list
 from .checkup import Checked, Checkup, Question
-from .engine.contract import JobFolder, Quality, Refinement, ResultWarning, StereoDiffError, WeightsUsed
-from .installation import Installation, InstallationView, Problem, problem_from
-from .jobs import FollowedJob, JobStatus, start
+from .engine.contract import JobFolder, StereoDiffError
+from .installation import Installation, Problem, problem_from
+from .job_files import FoundJob, SizeMeter
+from .job_queue import Entry, Launch, Queue, found_status
+from .job_views import JobView, Outcome, Status
+from .jobs import FollowedJob, JobStatus, end_together
 from .scene import import_result
+from .thumbnails import Thumbnails
+from .weights_desk import WeightsDesk
+from .windows import push_undo, redraw_sidebars
+
+__all__ = ["JobStatus", "JobView", "Launch", "Outcome", "Session", "Status", "current", "register", "status",
+           "unregister"]
 
 TICK_S = 0.25
-DRAWN_IN = {"VIEW_3D": "UI", "CLIP_EDITOR": "UI", "PREFERENCES": "WINDOW"}
+REDRAW_SILENT_S = 5.0
 logger = logging.getLogger(__name__)
 
 
-# --- What panels see -------------------------------------------------------------------------------------------
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a finished job's result says about itself; read from disk once."""
-
-    camera_kind: str
-    frame_count: int
-    quality: Quality
-    warnings: tuple[ResultWarning, ...]
-    weights: tuple[WeightsUsed, ...] = ()
-    refinement: Refinement | None = None
-
-
-@dataclass(frozen=True)
-class JobView:
-    """One job for drawing. import_problem: the solve is fine, bringing it into the scene was not."""
-
-    job_id: str
-    clip_name: str
-    status: JobStatus
-    outcome: Outcome | None = None
-    import_problem: Problem | None = None
-
-
-@dataclass(frozen=True)
-class Status:
-    """Everything panels draw. jobs: by job id, of this session. running, waiting: those not ended.
-
-    engine_problem: why no job could start; only looked for while engine_is_known is False.
-    checked: of the last checkup that came to its end, None before the first.
-    """
-
-    jobs: dict[str, JobView] = field(default_factory=dict)
-    running: JobView | None = None
-    waiting: tuple[JobView, ...] = ()
-    installation: InstallationView | None = None
-    engine_is_known: bool = False
-    engine_problem: Problem | None = None
-    checked: Checked | None = None
-    is_examining: bool = False
-
-
-# --- Jobs ------------------------------------------------------------------------------------------------------
-
-@dataclass(frozen=True)
-class Launch:
-    """How to start a job's worker: its interpreter, and the folder that contains stereodiff_blender/."""
-
-    python: Path
-    extension_root: Path
-
-
-@dataclass
-class Entry:
-    """One job this Blender knows. launch: None once started, or if another Blender did. followed: None until then."""
-
-    job_id: str
-    folder: Path
-    clip_name: str
-    scene_uid: int
-    launch: Launch | None = None
-    followed: FollowedJob | None = None
-    status: JobStatus = JobStatus("waiting")
-    outcome: Outcome | None = None
-    import_problem: Problem | None = None
-
-    def view(self) -> JobView:
-        return JobView(self.job_id, self.clip_name, self.status, self.outcome, self.import_problem)
-
-
 class Session:
-    """All jobs of this Blender, in the order they were asked for. tick() does everything."""
+    """All jobs of this Blender, in the order in which they are started. tick() does everything."""
 
     def __init__(self, find_python: Callable[[], Path], checkup_question: Callable[[], Question] | None = None):
         """find_python: the worker's interpreter, or raises StereoDiffError; only called from ticks.
@@ -113,8 +50,11 @@ class Session:
         self._after_checkup: Callable[[Checked], None] | None = None
         self._checked: Checked | None = None
         self._examined_python: Path | None = None
-        self._entries: dict[str, Entry] = {}
+        self.weights = WeightsDesk()
+        self._queue = Queue()
         self._unread: deque[str] = deque()
+        self._sizes = SizeMeter()
+        self._thumbnails = Thumbnails()
         self._installation: Installation | None = None
         self._engine_is_known = False
         self._engine_problem: Problem | None = None
@@ -125,35 +65,80 @@ class Session:
 
     def submit(self, scene: bpy.types.Scene, clip: bpy.types.MovieClip, folder: Path, launch: Launch) -> str:
         """Queue a created job folder and list it in the scene. Returns the job's id."""
-        entry = Entry(folder.name, folder, clip.name, scene.session_uid, launch)
-        self._entries[entry.job_id] = entry
+        entry = self._queue.add(Entry(folder.name, folder, clip.name, scene.session_uid, launch))
         _list(scene, entry, clip)
         self.wake()
         return entry.job_id
 
     def adopt(self, scene: bpy.types.Scene, job_id: str, folder: Path, clip_name: str) -> None:
-        """Know a job that ended elsewhere, and list it, so that its quality can be read."""
-        if job_id not in self._entries:
-            self._entries[job_id] = Entry(job_id, folder, clip_name, scene.session_uid, status=JobStatus("finished"))
+        """Know a job that ended elsewhere, and list it, so that its quality can be read.
+
+        folder: where it is now; the file may still name the place that it was moved from.
+        """
+        if not self.is_active(job_id):
+            self._queue.add(Entry(job_id, folder, clip_name, scene.session_uid, status=JobStatus("finished")))
+            job_list.write_folder(job_id, folder)
         if job_list.find_item(job_id) is None:
-            _list(scene, self._entries[job_id], None)
+            _list(scene, self._queue[job_id], None)
         self._unread.append(job_id)
+        self.wake()
+
+    def list_found(self, scene: bpy.types.Scene, found: FoundJob, clip: bpy.types.MovieClip | None) -> None:
+        """List a job folder that was found on disk and is in no list. A job that runs is followed.
+
+        clip: its footage, if that is open.
+        """
+        job_id = found.job.id
+        job_list.add_item(scene, job_id, found.folder, Path(found.job.clip.path).name, clip)
+        if job_id not in self._queue:
+            self._attach_item(scene, job_list.find_item(job_id), import_finished=False)
+        job_list.write_state(job_id, self._queue[job_id].status)
         self.wake()
 
     def cancel(self, job_id: str) -> None:
         """Ask a job to end; ticks see it through. A job that has ended stays as it is."""
-        entry = self._entries[job_id]
+        entry = self._queue[job_id]
         if entry.status.has_ended:
             return
-        entry.followed = entry.followed or FollowedJob(entry.folder)
-        entry.followed.cancel()
+        if entry.is_queued:
+            self._queue.take_off(entry)
+            job_list.write_state(job_id, entry.status)
+        else:
+            entry.followed.cancel()
         self.wake()
+
+    def resume(self, job_id: str, launch: Launch) -> None:
+        """Queue a job again that ended without a result; one whose engine gives no sign is ended first.
+
+        Raises StereoDiffError "job_locked" for any other job.
+        """
+        self._attach()
+        entry = self._queue[job_id]
+        if entry.status.is_silent:
+            entry.relaunch = launch
+            entry.followed.cancel()
+        elif entry.status.can_resume:
+            self._requeue(entry, launch)
+        else:
+            raise StereoDiffError("job_locked", f"{entry.clip_name} is {entry.status.state}.")
+        self.wake()
+
+    def move(self, job_id: str, places: int) -> bool:
+        """Let a queued job change places with another: see Queue.move."""
+        return self._queue.move(job_id, places)
 
     def forget(self, job_id: str) -> None:
         """No longer know an ended job."""
         if self.is_active(job_id):
             raise ValueError(f"job {job_id} has not ended")
-        self._entries.pop(job_id, None)
+        self._queue.remove(job_id)
+        self._sizes.forget(job_id)
+
+    def measure(self, job_id: str) -> None:
+        """Find out again, beside Blender, how big a job is on disk."""
+        if job_id in self._queue:
+            self._sizes.ask(job_id, self._queue[job_id].folder)
+            self.wake()
 
     def install(self, work: Callable[[Installation], object]) -> None:
         """Do some work on the engine's environment in a thread: see Installation."""
@@ -183,7 +168,13 @@ class Session:
     def look_again(self) -> None:
         """The installation or the weights have changed: find out anew what can run."""
         self._examined_python = None
+        self._look_at_weights()
         self.look_for_engine()
+
+    def _look_at_weights(self) -> None:
+        """A background Blender has nobody to tell; its operators look when they need to."""
+        if self._checkup_question is not None and not bpy.app.background:
+            self.weights.look(self._checkup_question().models_folder)
 
     def wait_for(self, is_active: Callable[[], bool]) -> None:
         """Tick until is_active() is False, without a timer. Blocks Blender."""
@@ -192,11 +183,24 @@ class Session:
             time.sleep(0.05)
         self.tick()
 
+    def end_jobs(self) -> None:
+        """End every job that runs or waits, within two seconds; they can be resumed. Blocks Blender."""
+        active = self._queue.active
+        for entry in active:
+            if entry.is_queued:
+                self._queue.take_off(entry)
+        end_together([entry.followed for entry in active if entry.followed is not None])
+
+    def close(self) -> None:
+        """Let go of what Blender would miss, and of downloads, which go on where they were the next time."""
+        self.weights.cancel_all()
+        self._thumbnails.close()
+
     # -- told to everyone --
 
     def is_active(self, job_id: str) -> bool:
         """Whether a job waits or runs."""
-        return job_id in self._entries and not self._entries[job_id].status.has_ended
+        return self._queue.is_active(job_id)
 
     def is_installing(self) -> bool:
         return self._installation is not None and self._installation.is_running
@@ -207,14 +211,15 @@ class Session:
 
     def status(self) -> Status:
         """What panels draw; no disk, no bpy."""
-        views = {job_id: entry.view() for job_id, entry in self._entries.items()}
-        active = [view for view in views.values() if not view.status.has_ended]
-        running = next((view for view in active if self._entries[view.job_id].followed is not None), None)
+        views = {entry.job_id: entry.view(self._sizes.size(entry.job_id)) for entry in self._queue}
+        active = self._queue.active
+        running = [views[entry.job_id] for entry in active if entry.followed is not None]
         return Status(
-            jobs=views, running=running, waiting=tuple(view for view in active if view is not running),
+            jobs=views, running=running[0] if running else None, others_running=tuple(running[1:]),
+            waiting=tuple(views[entry.job_id] for entry in active if entry.followed is None),
             installation=self._installation.view() if self._installation else None,
             engine_is_known=self._engine_is_known, engine_problem=self._engine_problem,
-            checked=self._checked, is_examining=self.is_examining(),
+            checked=self._checked, is_examining=self.is_examining(), weights=self.weights.status(),
         )
 
     # -- the timer --
@@ -237,9 +242,8 @@ class Session:
         return TICK_S if self._has_work() else None
 
     def _has_work(self) -> bool:
-        active = any(not entry.status.has_ended for entry in self._entries.values())
-        return (active or bool(self._unread) or self._must_attach or not self._engine_is_known or self.is_installing()
-                or self.is_examining())
+        return (bool(self._queue.active) or bool(self._unread) or self._must_attach or not self._engine_is_known
+                or self.is_installing() or self.is_examining() or self._sizes.is_busy or self.weights.is_busy())
 
     def _advance(self) -> None:
         installing = self.is_installing()
@@ -248,14 +252,16 @@ class Session:
         elif installing:
             self._engine_is_known, self._examined_python = False, None  # so that the tick after its end looks again
         self._end_checkup()
+        if self.weights.advance():
+            self.look_again()
         if self._must_attach:
             self._must_attach = False
             self._attach()
         if self._unread:
-            self._read_outcome(self._entries.get(self._unread.popleft()))
-        for entry in list(self._entries.values()):
-            if not entry.status.has_ended:
-                self._step(entry)
+            self._read_outcome(self._queue.find(self._unread.popleft()))
+        for entry in self._queue.active:
+            self._step(entry)
+        self._sizes.keep_up((entry.job_id, entry.folder) for entry in self._queue.active if entry.followed is not None)
 
     def _look_for_engine(self) -> None:
         self._engine_is_known = True
@@ -271,6 +277,7 @@ class Session:
         """Once for every engine that is found; a background Blender has nobody to tell."""
         is_wanted = self._checkup_question is not None and not bpy.app.background
         if is_wanted and python != self._examined_python and not self.is_examining():
+            self._look_at_weights()
             self.examine(self._checkup_question())
 
     def _end_checkup(self) -> None:
@@ -283,24 +290,27 @@ class Session:
 
     def _step(self, entry: Entry) -> None:
         try:
-            if entry.followed is None and self._is_busy():
-                return
-            if entry.followed is None:
-                entry.followed = _start(entry)
-            status = entry.followed.poll()
+            status = self._queue.step(entry)
         except Exception as error:  # Anything at all must end this job in words, not the timer.
             logger.exception("Job %s cannot be followed", entry.job_id)
             problem = problem_from(error)
             status = JobStatus("failed", code=problem.code, message=problem.message)
-        changed = status.state != entry.status.state
-        entry.status = status
-        if changed:
-            job_list.write_state(entry.job_id, entry.status)
+        self._take(entry, status)
         if status.state == "finished":
             self._finish(entry)
+        elif status.has_ended and entry.relaunch is not None:
+            self._requeue(entry, entry.relaunch)
 
-    def _is_busy(self) -> bool:
-        return any(entry.followed is not None and not entry.status.has_ended for entry in self._entries.values())
+    def _take(self, entry: Entry, status: JobStatus) -> None:
+        has_changed = status.state != entry.status.state
+        entry.status = status
+        if has_changed:
+            job_list.write_state(entry.job_id, status)
+            self._sizes.ask(entry.job_id, entry.folder)
+
+    def _requeue(self, entry: Entry, launch: Launch) -> None:
+        self._queue.requeue(entry, launch)
+        job_list.write_state(entry.job_id, entry.status)
 
     def _finish(self, entry: Entry) -> None:
         self._read_outcome(entry)
@@ -314,7 +324,7 @@ class Session:
             logger.exception("Job %s cannot be imported", entry.job_id)
             entry.import_problem = problem_from(error)
         else:
-            _push_undo(f"StereoDiff: Import {entry.clip_name}")
+            push_undo(f"StereoDiff: Import {entry.clip_name}")
 
     def _read_outcome(self, entry: Entry | None) -> None:
         if entry is None:
@@ -324,8 +334,10 @@ class Session:
         except StereoDiffError as error:
             entry.import_problem = problem_from(error)
             return
+        picture, is_pair = result.preview_image, result.depth_range is not None
+        icon_id = self._thumbnails.icon(entry.folder / picture, is_pair=is_pair) if picture is not None else 0
         entry.outcome = Outcome(result.camera_kind, len(result.frames), result.quality, result.warnings,
-                                result.weights, result.refinement)
+                                result.weights, result.refinement, icon_id)
 
     # -- files and undo --
 
@@ -337,25 +349,29 @@ class Session:
     def _attach(self) -> None:
         for scene in bpy.data.scenes:
             for item in scene.stereodiff.jobs:
-                if item.job_id not in self._entries:
+                if item.job_id not in self._queue:
                     self._attach_item(scene, item)
-        for entry in self._entries.values():
+        for entry in self._queue:
             self._restore_item(entry)
 
-    def _attach_item(self, scene: bpy.types.Scene, item) -> None:
-        entry = Entry(item.job_id, Path(item.folder), item.clip_name, scene.session_uid)
-        self._entries[entry.job_id] = entry
-        if item.state == "finished":
-            entry.status = JobStatus("finished")
+    def _attach_item(self, scene: bpy.types.Scene, item, *, import_finished: bool = True) -> None:
+        """Know a listed job again. Its folder says more than the file, which may be older."""
+        entry = self._queue.add(Entry(item.job_id, Path(item.folder), item.clip_name, scene.session_uid))
+        self._sizes.ask(entry.job_id, entry.folder)
+        known = job_list.status_of(item)
+        if known.state == "finished":
+            entry.status = known
             self._unread.append(entry.job_id)
-        elif item.state in ("failed", "cancelled"):
-            entry.status = JobStatus(item.state, code=item.code or None, message=item.message or None,
-                                     shots=job_list.shots_of(item))
-        elif not _was_started(entry.folder):
-            # Opening a file must not start programs, so a job that still waited has to be asked for again.
-            entry.status = JobStatus("cancelled", code="cancelled", message="It still waited when Blender was closed.")
+            return
+        followed = FollowedJob(entry.folder)
+        found = found_status(known, followed)
+        if found.state == "finished" and not import_finished:
+            entry.status = found
+            self._unread.append(entry.job_id)
+        elif found.has_ended and found.state != "finished":
+            entry.status = found
         else:
-            entry.followed = FollowedJob(entry.folder)
+            entry.followed = followed
 
     def _restore_item(self, entry: Entry) -> None:
         """Undo takes back what the scene says about its jobs, but not the jobs."""
@@ -369,47 +385,20 @@ class Session:
         """Redraw the sidebars, only when what they show has changed."""
         status = self.status()
         jobs = [(view.job_id, view.status.state, view.status.stage, view.status.done, round(view.status.eta_s or 0),
-                 view.outcome is None, view.import_problem) for view in status.jobs.values()]
+                 view.outcome is None, view.import_problem, view.size, view.status.note,
+                 view.status.is_silent and view.status.silent_s // REDRAW_SILENT_S) for view in status.jobs.values()]
         drawn = (jobs, status.installation, status.engine_is_known, status.engine_problem, status.checked,
-                 status.is_examining)
+                 status.is_examining, status.weights)
         if drawn != self._drawn:
             self._drawn = drawn
-            _tag_redraw()
+            redraw_sidebars()
 
 
 # --- Small things a session does -------------------------------------------------------------------------------
 
-def _start(entry: Entry) -> FollowedJob:
-    if entry.launch is None:
-        raise StereoDiffError("job_invalid", f"Nobody said how to start {entry.folder}.")
-    return FollowedJob(entry.folder, start(entry.folder, entry.launch.python, entry.launch.extension_root))
-
-
-def _was_started(folder: Path) -> bool:
-    files = JobFolder(folder)
-    return any(path.exists() for path in (files.log_file, files.events_file, files.result_file, files.cancelled_file))
-
-
 def _list(scene: bpy.types.Scene, entry: Entry, clip: bpy.types.MovieClip | None) -> None:
     job_list.add_item(scene, entry.job_id, entry.folder, entry.clip_name, clip)
     job_list.write_state(entry.job_id, entry.status)
-
-
-def _push_undo(message: str) -> None:
-    """One step of its own. A timer has no window in its context, so it borrows one."""
-    windows = bpy.context.window_manager.windows
-    if bpy.app.background or not windows:
-        return
-    with bpy.context.temp_override(window=bpy.context.window or windows[0]):
-        bpy.ops.ed.undo_push(message=message)
-
-
-def _tag_redraw() -> None:
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            for region in area.regions:
-                if region.type == DRAWN_IN.get(area.type):
-                    region.tag_redraw()
 
 
 # --- The one session -------------------------------------------------------------------------------------------
@@ -452,12 +441,16 @@ def register(find_python: Callable[[], Path], checkup_question: Callable[[], Que
     _session.wake()
 
 
-def unregister() -> None:
-    """Stop following. Workers go on."""
+def unregister(*, must_end_jobs: bool = False) -> None:
+    """Stop following. Workers go on, unless they must end; then this takes up to two seconds."""
     global _session
+    if must_end_jobs and _session is not None:
+        _session.end_jobs()
     if bpy.app.timers.is_registered(_on_timer):
         bpy.app.timers.unregister(_on_timer)
     for handlers in _handler_lists():
         if _on_file_or_undo in handlers:
             handlers.remove(_on_file_or_undo)
+    if _session is not None:
+        _session.close()
     _session = None

@@ -177,7 +177,8 @@ class Errand:
                                              stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace",
                                              env=environment, **jobs.own_group())
         except OSError as error:
-            raise StereoDiffError("runtime_broken", f"{command[0]} does not start: {error.strerror or error}.") from error
+            reason = error.strerror or error
+            raise StereoDiffError("runtime_broken", f"{command[0]} does not start: {reason}.") from error
         threading.Thread(target=self._listen, daemon=True).start()
 
     def cancel(self) -> None:

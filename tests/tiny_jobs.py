@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 
 from stereodiff_blender import jobs
-from stereodiff_blender.engine.contract import JobFolder
 
 WIDTH, HEIGHT, FRAMES = 192, 144, 10
 FOCAL_PX = 170.0
@@ -83,6 +82,5 @@ def wait_for_end(job: jobs.FollowedJob) -> jobs.JobStatus:
 
 
 def left_in(folder: Path) -> set[str]:
-    """Names in a job folder; a killed worker's cache is deleted in the background, so that one is waited for."""
-    wait_until(lambda: not JobFolder(folder).cache.exists())
-    return {path.name for path in folder.iterdir()}
+    """Names in a job folder, besides what is kept for Resume and what a killed worker cannot take away."""
+    return {path.name for path in folder.iterdir()} - {"cache", "lock", "heartbeat"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -40,11 +40,12 @@ def addon():
 
 
 @pytest.fixture
-def preferences(addon, tmp_path):
+def preferences(addon, tmp_path, monkeypatch):
     """Defaults, but jobs go to this test's folder and its own Python stands for the engine's."""
     group = addon.preferences.current()
     group.runtime_python, group.device = sys.executable, "auto"
     group.jobs_folder = str(tmp_path / "jobs")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))  # Whoever else solves here must not be waited for.
     return group
 
 
@@ -120,7 +121,7 @@ say(kind="finished")
 
 
 @pytest.fixture
-def worker_like(tmp_path, addon, monkeypatch) -> Callable[[str], Path]:
+def worker_like(tmp_path, addon, monkeypatch) -> Iterator[Callable[[str], Path]]:
     """worker_like(behaviour): solves now start a small program in place of the engine, in a process of its own.
 
     behaviour: "finish" with the result of job_folder.py, "fail", "crash", or "hang" until it is told another.
@@ -138,4 +139,6 @@ def worker_like(tmp_path, addon, monkeypatch) -> Callable[[str], Path]:
         monkeypatch.setattr(addon.preferences, "EXTENSION_ROOT", root)
         return root
 
-    return install
+    yield install
+    if engine.exists():
+        install("crash")  # so that no worker outlives its test

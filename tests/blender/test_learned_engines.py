@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 from pathlib import Path
 
@@ -41,6 +42,15 @@ def models(worker_python, tmp_path) -> Path:
 
 
 @pytest.fixture
+def accepted(addon) -> None:
+    """The licences of all weights, accepted as the dialog does."""
+    licences = importlib.import_module(f"{addon.__name__}.engine.models.licences")
+    cards = importlib.import_module(f"{addon.__name__}.engine.models.cards")
+    for card in cards.read_cards():
+        licences.accept(addon.runtime.user_folder(), card)
+
+
+@pytest.fixture
 def shot(settings, preferences, worker_python, tmp_path) -> bpy.types.MovieClip:
     preferences.runtime_python, preferences.device = str(worker_python), "cpu"
     run_in(worker_python, WRITE_CLIP, tmp_path / "boards.mp4")
@@ -51,7 +61,7 @@ def shot(settings, preferences, worker_python, tmp_path) -> bpy.types.MovieClip:
 
 
 @pytest.mark.parametrize(("stereo", "refine"), ENGINES)
-def test_the_result_is_in_the_scene(shot, settings, preferences, models, stereo, refine):
+def test_the_result_is_in_the_scene(shot, accepted, settings, preferences, models, stereo, refine):
     preferences.models_folder = str(models)
     settings.stereo, settings.refine = stereo, refine
     assert bpy.ops.stereodiff.solve() == {"FINISHED"}

@@ -50,7 +50,7 @@ def test_unregister_says_nothing(addon, capfd):
 
 def test_classes_are_named_as_blender_wants(addon):
     names = [name for name in dir(bpy.types) if "stereodiff" in name.lower()]
-    assert {name.split("_")[1] for name in names} == {"OT", "PT", "UL"}, "bpy.types lists no property groups"
+    assert {name.split("_")[1] for name in names} == {"MT", "OT", "PT", "UL"}, "bpy.types lists no property groups"
     assert all(name.startswith("STEREODIFF_") for name in names)
 
 

@@ -208,8 +208,8 @@ def test_opening_a_file_starts_nothing(addon, session, solve, settings, worker_l
     later = new_session(addon)
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
     later.tick()
-    assert later.status().jobs[waiting].status.state == "cancelled"
-    assert bpy.context.scene.stereodiff.jobs[1].state == "cancelled"
+    assert later.status().jobs[waiting].status.state == "interrupted"
+    assert bpy.context.scene.stereodiff.jobs[1].state == "interrupted"
     assert later.is_active(running)
 
 

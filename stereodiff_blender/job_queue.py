@@ -1,0 +1,159 @@
+"""The jobs that one Blender knows, in their order, of which one at a time is started. No bpy."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .device_lock import device_of, take_device
+from .engine.contract import JobFolder, StereoDiffError
+from .installation import Problem
+from .job_views import JobView, Outcome, Size
+from .jobs import FollowedJob, JobStatus, start
+
+WAITING_FOR_ANOTHER = "Waiting for another Blender's job"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to start a job's worker.
+
+    python: its interpreter. extension_root: the folder that contains stereodiff_blender/. locks: the folder where all
+    Blenders of this user keep the locks of the devices.
+    """
+
+    python: Path
+    extension_root: Path
+    locks: Path
+
+
+@dataclass
+class Entry:
+    """One job this Blender knows.
+
+    launch: how to start it, while it waits for that here. followed: None until it is started or found running.
+    relaunch: how to start it again as soon as it has ended.
+    """
+
+    job_id: str
+    folder: Path
+    clip_name: str
+    scene_uid: int
+    launch: Launch | None = None
+    followed: FollowedJob | None = None
+    status: JobStatus = JobStatus("waiting")
+    outcome: Outcome | None = None
+    import_problem: Problem | None = None
+    relaunch: Launch | None = None
+    device: str | None = None
+
+    @property
+    def is_queued(self) -> bool:
+        return self.launch is not None and self.followed is None and not self.status.has_ended
+
+    def view(self, size: Size | None) -> JobView:
+        return JobView(self.job_id, self.clip_name, self.status, self.outcome, self.import_problem, size,
+                       self.is_queued)
+
+
+class Queue:
+    """Entries in the order in which they are started. One whose job this Blender follows keeps all others waiting."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._entries.values()))
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._entries
+
+    def __getitem__(self, job_id: str) -> Entry:
+        return self._entries[job_id]
+
+    def find(self, job_id: str) -> Entry | None:
+        return self._entries.get(job_id)
+
+    def add(self, entry: Entry) -> Entry:
+        """At the end."""
+        self._entries[entry.job_id] = entry
+        return entry
+
+    def remove(self, job_id: str) -> None:
+        self._entries.pop(job_id, None)
+
+    def is_active(self, job_id: str) -> bool:
+        """Whether a job waits or runs."""
+        return job_id in self._entries and not self._entries[job_id].status.has_ended
+
+    @property
+    def active(self) -> list[Entry]:
+        return [entry for entry in self if not entry.status.has_ended]
+
+    def move(self, job_id: str, places: int) -> bool:
+        """Let a queued job change places with the queued one so many places later (or, below 0, earlier).
+
+        Returns whether there was one; False also for a job that is not queued.
+        """
+        queued = [entry.job_id for entry in self if entry.is_queued]
+        if job_id not in queued or not 0 <= queued.index(job_id) + places < len(queued):
+            return False
+        other = queued[queued.index(job_id) + places]
+        order = [{job_id: other, other: job_id}.get(name, name) for name in self._entries]
+        self._entries = {name: self._entries[name] for name in order}
+        return True
+
+    def requeue(self, entry: Entry, launch: Launch) -> None:
+        """Have an ended job started again, after those that wait already."""
+        entry.launch, entry.followed, entry.relaunch = launch, None, None
+        entry.status, entry.outcome, entry.import_problem = JobStatus("waiting"), None, None
+        self._entries[entry.job_id] = self._entries.pop(entry.job_id)
+
+    def take_off(self, entry: Entry) -> None:
+        """A queued job is not to be started; a later Blender reads that in its folder."""
+        with contextlib.suppress(OSError):  # What cannot be noted is still true here.
+            JobFolder(entry.folder).cancelled_file.touch()
+        entry.launch, entry.status = None, JobStatus("cancelled", code="cancelled")
+
+    def step(self, entry: Entry) -> JobStatus:
+        """Start a job if it is its turn, and say how it stands. Raises StereoDiffError as jobs.start does."""
+        if entry.followed is None:
+            if any(other.followed is not None for other in self.active):
+                return JobStatus("waiting")
+            if not self._start(entry):
+                return JobStatus("waiting", note=WAITING_FOR_ANOTHER)
+        return entry.followed.poll()
+
+    def _start(self, entry: Entry) -> bool:
+        """Whether the device was free."""
+        launch = entry.launch
+        if launch is None:
+            raise StereoDiffError("job_invalid", f"Nobody said how to start {entry.folder}.")
+        if entry.device is None:
+            entry.device = device_of(JobFolder(entry.folder).read_job().settings)
+        device = take_device(launch.locks, entry.device)
+        if device is None:
+            return False
+        with device:
+            worker = start(entry.folder, launch.python, launch.extension_root, device)
+        entry.followed = FollowedJob(entry.folder, worker)
+        return True
+
+
+def found_status(known: JobStatus, followed: FollowedJob) -> JobStatus:
+    """How a job stands that a file lists as known says, now that its folder is looked at.
+
+    Opening a file must not start programs, so what nobody works at has to be asked for again.
+    """
+    found = followed.poll()
+    if known.has_ended and (found.state == "waiting" or found.code == "worker_died"):
+        return known
+    if not followed.folder.job_file.exists():
+        return JobStatus("failed", code="job_missing", message=f"{followed.folder.path} is not there.")
+    if found.state == "waiting" and not followed.folder.log_file.exists():
+        return JobStatus("interrupted", code="job_interrupted", message="It still waited when Blender was closed.")
+    if found.code == "worker_died":
+        return JobStatus("interrupted", code="job_interrupted", message=found.message)
+    return found

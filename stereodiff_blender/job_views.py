@@ -1,0 +1,75 @@
+"""What panels see of the jobs: plain values that a session hands out. No bpy, no disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .checkup import Checked
+from .engine.contract import Quality, Refinement, ResultWarning, WeightsUsed
+from .installation import InstallationView, Problem
+from .progress import JobStatus
+from .weights_desk import WeightsStatus
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a job takes on disk, in bytes. cache: the part of it that can be removed without losing the result."""
+
+    total: int
+    cache: int
+
+
+def size_text(size: int) -> str:
+    """Bytes for people: "0 MB", "12 MB", "3.4 GB"."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished job's result says about itself; read from disk once. icon_id: of its preview, 0 for none."""
+
+    camera_kind: str
+    frame_count: int
+    quality: Quality
+    warnings: tuple[ResultWarning, ...]
+    weights: tuple[WeightsUsed, ...] = ()
+    refinement: Refinement | None = None
+    icon_id: int = 0
+
+
+@dataclass(frozen=True)
+class JobView:
+    """One job for drawing.
+
+    import_problem: the solve is fine, bringing it into the scene was not. size: on disk, None until measured.
+    is_queued: it waits for its turn in this Blender, so it can be moved.
+    """
+
+    job_id: str
+    clip_name: str
+    status: JobStatus
+    outcome: Outcome | None = None
+    import_problem: Problem | None = None
+    size: Size | None = None
+    is_queued: bool = False
+
+
+@dataclass(frozen=True)
+class Status:
+    """Everything panels draw. jobs: by job id, of this session. running: the first of those at work, others_running:
+    what other Blenders have started besides. waiting: those not ended and not at work, in their order.
+
+    engine_problem: why no job could start; only looked for while engine_is_known is False. checked: of the last
+    checkup that came to its end, None before the first. weights: of the learned engines.
+    """
+
+    jobs: dict[str, JobView] = field(default_factory=dict)
+    running: JobView | None = None
+    others_running: tuple[JobView, ...] = ()
+    waiting: tuple[JobView, ...] = ()
+    installation: InstallationView | None = None
+    engine_is_known: bool = False
+    engine_problem: Problem | None = None
+    checked: Checked | None = None
+    is_examining: bool = False
+    weights: WeightsStatus = WeightsStatus()

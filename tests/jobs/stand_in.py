@@ -1,0 +1,46 @@
+"""A stand-in for the engine: a real program in a real process that does nothing but what the worker owes the others.
+
+It holds the lock, beats, says that it started, and then does as the file "behaviour" beside it says.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PROGRAM = '''
+import fcntl, json, os, pathlib, sys, threading, time
+job, behaviour = pathlib.Path(sys.argv[2]), pathlib.Path(__file__).resolve().parents[2] / "behaviour"
+def say(**event):
+    with open(job / "events.jsonl", "a") as stream:
+        stream.write(json.dumps({"time_s": time.time(), **event}) + "\\n")
+def beat():
+    while True:
+        (job / "heartbeat").touch()
+        time.sleep(0.05)
+lock = open(job / "lock", "ab")
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    sys.exit("error job_locked: another process is at work")
+(job / "cancelled").unlink(missing_ok=True)
+threading.Thread(target=beat, daemon=True).start()
+say(kind="started", pid=os.getpid(), plan=[["read", 0.5], ["solve", 0.5]])
+say(kind="progress", stage="read", done=3, total=6)
+(job / "cache").mkdir(exist_ok=True)
+(job / "cache" / "kept.npy").write_bytes(b"k" * 50_000)
+while (what := behaviour.read_text()) == "hang":
+    time.sleep(0.02)
+if what == "fail":
+    say(kind="failed", code="clip_truncated", message="Frame 5 is not there.")
+    sys.exit(1)
+sys.exit(7)
+'''
+
+
+def install(root: Path, behaviour: str = "hang") -> Path:
+    """Write the program, or change what it does: "hang" until told another, "fail", or "crash". Returns the root."""
+    engine = root / "stereodiff_blender" / "engine"
+    engine.mkdir(parents=True, exist_ok=True)
+    (engine / "__main__.py").write_text(PROGRAM)
+    (root / "behaviour").write_text(behaviour)
+    return root

@@ -219,6 +219,7 @@ def test_weights_that_came_since_are_seen(addon, session, settings, sequence, pr
     (tmp_path / "models" / "monst3r").mkdir(parents=True)
     (tmp_path / "models" / "monst3r" / "model.safetensors").write_bytes(b"numbers")
     worker_like("finish")
+    bpy.ops.stereodiff.accept_licence(model="monst3r", accept=True)
     assert bpy.ops.stereodiff.solve() == {"FINISHED"}
 
 

@@ -61,6 +61,9 @@ MATTE_KINDS = ("pictures", "shapes")
 CAMERA_KINDS = ("moving", "rotation", "static")
 EVENT_KINDS = ("started", "stage", "progress", "note", "warning", "failed", "finished")
 MIN_FRAMES = 2
+MAX_FRAME = 10_000_000
+"""Four and a half days at 24 frames a second; what a damaged or hostile file claims beyond is not counted out."""
+MAX_NAME = 1000
 
 
 # --- What is asked for -----------------------------------------------------------------------------------------
@@ -142,9 +145,9 @@ class Job:
         self.settings.validate()
         if self.clip.kind not in ("movie", "sequence"):
             raise StereoDiffError("job_invalid", f"clip kind must be movie or sequence, got {self.clip.kind!r}")
-        if self.first_frame < 1 or self.last_frame < self.first_frame:
+        if self.first_frame < 1 or self.last_frame < self.first_frame or self.last_frame > MAX_FRAME:
             raise StereoDiffError("frame_range_invalid",
-                                  f"frames {self.first_frame} to {self.last_frame} are no range from 1 upwards")
+                                  f"frames {self.first_frame} to {self.last_frame} are no range from 1 to {MAX_FRAME}")
         if len(self.frame_numbers) < MIN_FRAMES:
             raise StereoDiffError("clip_too_short", f"a solve needs at least {MIN_FRAMES} frames, got one")
         if self.matte is not None:
@@ -288,8 +291,8 @@ class Result:
         and rigid with the first at the origin, fx and fy > 0. Raises StereoDiffError "result_invalid".
         """
         folder = JobFolder(folder)
-        asked = list(folder.read_job().frame_numbers)
-        if [f.frame for f in self.frames] != asked:
+        asked = folder.read_job().frame_numbers
+        if len(self.frames) != len(asked) or any(f.frame != n for f, n in zip(self.frames, asked, strict=True)):
             raise _invalid_result(f"the frames are not exactly those asked for ({asked[0]} to {asked[-1]})")
         if min(self.width, self.height, self.clip_width, self.clip_height) < 1 or self.clip_pixel_aspect <= 0:
             raise _invalid_result("the raster or clip size is not positive")
@@ -339,10 +342,15 @@ def _is_identity(matrix) -> bool:
 
 def _check_file(folder: Path, relative: str) -> None:
     pure = PurePosixPath(relative)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in relative or ":" in relative:
-        raise _invalid_result(f"{relative!r} is not a path inside the job folder")
+    is_odd = len(relative) > MAX_NAME or any(sign in relative for sign in ("\\", ":", "\0"))
+    if is_odd or pure.is_absolute() or ".." in pure.parts:
+        raise _invalid_result(f"{relative[:80]!r} is not a path inside the job folder")
     path = folder / pure
-    if not path.is_file() or path.stat().st_size == 0:
+    try:
+        is_there = path.is_file() and path.stat().st_size > 0
+    except OSError as error:  # a name that is too long, for one
+        raise _invalid_result(f"{relative[:80]} cannot be looked at: {error.strerror}") from error
+    if not is_there:
         raise _invalid_result(f"{relative} is missing or empty")
 
 

@@ -82,9 +82,13 @@ def _tuple(arguments, value, where: str) -> tuple:
 
 def _scalar(hint, value, where: str):
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not math.isfinite(value):
+        try:
+            number = float(value)
+        except OverflowError as error:  # a whole number with hundreds of digits
+            raise ValueError(f"{where} is too large") from error
+        if not math.isfinite(number):
             raise ValueError(f"{where} must be finite")
-        return float(value)
+        return number
     if type(value) is not hint:
         raise ValueError(f"{where} must be {hint.__name__}, got {type(value).__name__}")
     return value

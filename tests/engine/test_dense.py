@@ -253,7 +253,7 @@ def test_a_plain_white_ceiling_is_not_thrown_to_the_horizon(shot):
 @pytest.mark.parametrize(("measured_rows", "warns"), [(12, False), (8, True)])
 def test_plain_sky_does_not_count_against_coverage(measured_rows, warns):
     """Half of the picture is sky: of the 20 rows below it, more or less than half are measured."""
-    survey = dense._Survey.allocate(Scratch(), (3, 40, 16))
+    survey = dense._Survey.allocate(Scratch().allocate, "survey", (3, 40, 16))
     survey.status[:, :20] = dense.PLAIN_SKY
     survey.status[:, 20:20 + measured_rows] = dense.TRUSTED_STATIC
     diary = Diary()

@@ -113,7 +113,7 @@ def test_a_failed_solve_keeps_job_events_and_log(engine, tmp_path):
     assert done.returncode == 1 and "\nerror clip_frozen: " in done.stderr
     assert "Traceback" not in done.stderr
     assert "Traceback" in (tmp_path / "room" / "worker.log").read_text()
-    assert {path.name for path in (tmp_path / "room").iterdir()} == {"job.json", "events.jsonl", "worker.log"}
+    assert {path.name for path in (tmp_path / "room").iterdir()} == {"job.json", "events.jsonl", "worker.log", "cache"}
 
 
 def test_a_request_that_is_refused_leaves_the_earlier_result(solved, engine, tiny_clip):
@@ -135,8 +135,8 @@ def test_wrong_usage(engine, arguments):
 @pytest.mark.parametrize(("options", "code"), [
     (["--focal-mm", "35"], "settings_invalid"), (["--max-side", "8"], "settings_invalid"),
     (["--device", "gpu"], "settings_invalid"), (["--frames", "7-3"], "frame_range_invalid"),
-    (["--frames", "3-3"], "clip_too_short"), (["--stereo", "monst3r"], "weights_missing"),
-    (["--refine", "depthcrafter"], "weights_missing"), (["--noise-level", "0"], "settings_invalid"),
+    (["--frames", "3-3"], "clip_too_short"), (["--stereo", "monst3r"], "licence_not_accepted"),
+    (["--refine", "depthcrafter"], "licence_not_accepted"), (["--noise-level", "0"], "settings_invalid"),
     (["--ensemble", "99"], "settings_invalid"),
 ])
 def test_options_that_make_no_sense(engine, tiny_clip, tmp_path, options, code):

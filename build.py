@@ -356,19 +356,14 @@ def lock(arguments: list[str]) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
-    if options.imports:
-        environment = environ_for_worker() | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, TESTS)))}
-        return subprocess.call([blender_environment(default_blender()), TESTS / "bench_import.py",
-                                options.out.resolve()], env=environment)
-    if options.network:
-        script = TESTS / f"bench_{options.network}.py"
-        command = [worker_environment(TEST_WORKER), script, "--run", "--device", options.device]
-        return subprocess.call(command, env=environ_for_worker())
-    worker = worker_environment(STANDARD_WORKER)
-    command = [worker, TESTS / "bench.py", SAMPLE / "clip.mp4", options.out.resolve()]
-    if options.lengths:
-        command += ["--lengths", *map(str, options.lengths)]
-    return subprocess.call(command, env=environ_for_worker())
+    worker = worker_environment(TEST_WORKER)
+    command = [worker, TESTS / "bench_suite.py", options.out.resolve(), "--worker", worker, "--blender",
+               blender_environment(default_blender()), "--clip", SAMPLE / "clip.mp4", "--device", options.device]
+    command += ["--parts", *options.parts] if options.parts else []
+    command += ["--quick"] if options.quick else []
+    command += ["--against", options.against.resolve()] if options.against else []
+    environment = environ_for_worker() | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, TESTS)))}
+    return subprocess.call(command, env=environment)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -410,19 +405,17 @@ def parser() -> argparse.ArgumentParser:
 
     add("check", "ruff, the rule of rooms, and Blender's own validator on the zip").set_defaults(run=check)
 
-    command = add("bench", "measure time and memory of solving the sample clip, stage by stage")
+    command = add("bench", "measure time and memory on this machine",
+                  "solve: the sample clip, stage by stage. scaling: the same clip at 24 to 480 frames, and what a\n"
+                  "frame more costs. registration: pointmaps against frames. import: 300 frames in Blender, and how\n"
+                  "the mesh plays. monst3r: each frame encoded once, against pair by pair. depthcrafter: one step\n"
+                  "against five. Leaves bench.json. With --against, exits with 1 if a cost is worse by over 15 %.")
     command.add_argument("--out", type=Path, metavar="DIR", default=Path("bench_out"), help="default: ./bench_out")
-    command.add_argument("--lengths", type=int, nargs="+", metavar="N", default=[],
-                         help="play the clip to and fro to these lengths, and tell what a frame more costs")
-    command.add_argument("--import", dest="imports", action="store_true", help="instead, what importing 300 frames "
-                         "takes in Blender, and how fast the mesh plays")
-    command.add_argument("--monst3r", dest="network", action="store_const", const="monst3r",
-                         help="instead, operations and time of the full-size MonST3R network with random weights: each "
-                         "frame encoded once, against pair by pair")
-    command.add_argument("--depthcrafter", dest="network", action="store_const", const="depthcrafter",
-                         help="instead, operations of the full-size DepthCrafter networks, and time with random "
-                         "weights (full size on a GPU, tiny on a processor): one step against five")
-    command.add_argument("--device", default="cpu", help="for these networks: cpu or cuda (cpu)")
+    command.add_argument("--parts", nargs="+", metavar="PART", help="only these (all)")
+    command.add_argument("--quick", action="store_true", help="shorter clips, networks only counted: minutes instead "
+                         "of an hour")
+    command.add_argument("--against", type=Path, metavar="FILE", help="an earlier bench.json to compare with")
+    command.add_argument("--device", default="cpu", help="for the networks: cpu or cuda (cpu)")
     command.set_defaults(run=bench)
     return top
 

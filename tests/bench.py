@@ -90,7 +90,8 @@ def table(measured: dict) -> str:
              f"{measured['refine']}, {os.cpu_count()} cores", ""]
     lines += [f"{STAGE_LABELS.get(stage, stage):24} {seconds:8.2f} s {1000 * seconds / frames:8.0f} ms/frame"
               for stage, seconds in measured["stages_s"].items()]
-    lines += ["", f"{'Wall time':24} {measured['wall_s']:8.2f} s", f"{'Processor time':24} {measured['cpu_s']:8.2f} s",
+    lines += ["", f"{'Frames a second':24} {frames / measured['wall_s']:8.2f}",
+              f"{'Wall time':24} {measured['wall_s']:8.2f} s", f"{'Processor time':24} {measured['cpu_s']:8.2f} s",
               f"{'Peak memory':24} {measured['peak_memory_mb']:8.0f} MB",
               f"{'Job folder':24} {measured['job_folder_mb']:8.1f} MB"]
     return "\n".join(lines)

@@ -150,3 +150,32 @@ def test_doctor_names_what_is_installed(engine):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the default engine can run here" in done.stdout.splitlines()[0]
     assert all(f" {name} " in done.stdout for name in ("Python", "NumPy", "PyAV", "OpenEXR", "PyTorch"))
+
+
+# --- Again, and several ------------------------------------------------------------------------------------------
+
+def test_a_finished_solve_is_left_alone_and_named(engine, tiny_clip, tmp_path):
+    options = ("solve", tiny_clip, tmp_path / "room", "--frames", "2-6", "--quality", "draft")
+    assert engine(*options).returncode == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "room").rglob("*")}
+    again = engine(*options)
+    assert again.returncode == 0 and "nothing to do" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "room").rglob("*")} == before
+
+
+def test_an_unfinished_solve_with_the_same_settings_goes_on(engine, tiny_clip, tmp_path):
+    options = ("solve", tiny_clip, tmp_path / "room", "--frames", "2-6", "--quality", "draft")
+    assert engine(*options).returncode == 0
+    (tmp_path / "room" / "result.json").unlink()
+    done = engine(*options)
+    assert done.returncode == 0 and "Solving the camera" not in done.stderr, "stage 1 was there already"
+    assert JobFolder(tmp_path / "room").read_result().frames[0].frame == 2
+
+
+def test_several_clips_get_a_folder_each_and_one_fault_stops_no_other(engine, tiny_clip, tmp_path):
+    still = tmp_path / "still.mp4"
+    write_movie(still, render_boards(1) * 5)
+    done = engine("solve", tiny_clip, still, tiny_clip, tmp_path / "out", "--frames", "2-5", "--quality", "draft")
+    assert done.returncode == 1 and "error clip_frozen" in done.stderr and "1 of 3 clips failed" in done.stderr
+    finished = sorted(path.parent.name for path in (tmp_path / "out").glob("*/result.json"))
+    assert finished == ["tiny", "tiny-2"]

@@ -90,20 +90,20 @@ def size_of_events(folder: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def place_of(events: list[Event]) -> tuple[int, float]:
+def place_of(events: list[Event], stages: tuple[str, ...] = STAGES) -> tuple[int, float]:
     """How far a run has come: the stage's number and the share of it that is done."""
     last = next((event for event in reversed(events) if event.stage), None)
     if last is None:
         return -1, 0.0
-    return STAGES.index(last.stage), (last.done or 0) / max(last.total or 1, 1)
+    return stages.index(last.stage), (last.done or 0) / max(last.total or 1, 1)
 
 
-def run_until(run, folder: Path, place: tuple[int, float]) -> bool:
+def run_until(run, folder: Path, place: tuple[int, float], stages: tuple[str, ...] = STAGES) -> bool:
     """Start the job's worker and kill it when it has come so far; False if it came to its end before."""
     offset = size_of_events(folder)
     process = run(folder)
     deadline = time.monotonic() + PATIENCE_S
-    while process.poll() is None and place_of(events_after(folder, offset)) < place:
+    while process.poll() is None and place_of(events_after(folder, offset), stages) < place:
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.002)
     if process.poll() is not None:

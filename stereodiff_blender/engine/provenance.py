@@ -24,6 +24,8 @@ SAMPLE_BYTES, SAMPLES = 65_536, 3
 """What is read of a large file, besides its size and time: so much in so many places."""
 DIGEST_BYTES = 8
 OF_STAGE_2 = ("refine", "diffusion")
+OF_THE_DOOR = ("max_megapixels",)
+"""What lets footage in or not, and changes nothing of what comes of it."""
 
 
 def input_key(job: Job, folder: JobFolder, raster: Raster) -> str:
@@ -41,7 +43,7 @@ def input_key(job: Job, folder: JobFolder, raster: Raster) -> str:
 
 def stereo_key(job: Job, of_input: str) -> str:
     """Of stage 1."""
-    settings = {name: value for name, value in to_dict(job.settings).items() if name not in OF_STAGE_2}
+    settings = {name: value for name, value in to_dict(job.settings).items() if name not in OF_STAGE_2 + OF_THE_DOOR}
     if job.settings.stereo != MONST3R and job.settings.quality != "high":
         del settings["device"]  # it takes no part
     weights = list(_weights(job, MONST3R)) if job.settings.stereo == MONST3R else []

@@ -77,7 +77,7 @@ def _job_from(options: argparse.Namespace, clip_path: str, job_id: str) -> Job:
     clip = source_from_path(clip_path)
     settings = engine_settings(options, focal_mm=options.focal_mm, sensor_mm=options.sensor_mm,
                                exposure_ev=options.exposure_ev)
-    first, last = options.frames or (1, probe_clip(clip).frame_count)
+    first, last = options.frames or (1, probe_clip(clip, settings.max_pixels).frame_count)
     return Job(job_id, clip, first, last, settings, _matte_from(options),
                models_folder(options))
 

@@ -163,10 +163,10 @@ def examine(job: Job) -> tuple[ClipInfo, Raster]:
     job.validate()
     refuse_unavailable(job.settings)
     refuse_missing(job.settings, job.models_folder)
-    info = probe_clip(job.clip)
+    info = probe_clip(job.clip, job.settings.max_pixels)
     _check_length(job, info)
     if job.matte is not None:
-        examine_matte(job.matte, job.frame_numbers, info)
+        examine_matte(job.matte, job.frame_numbers, info, job.settings.max_pixels)
     return info, plan_raster(info, job.settings.working_side_px, job.settings.max_enlargement)
 
 
@@ -209,7 +209,8 @@ def _read_frames(job: Job, raster: Raster, scratch: DiskScratch, report: Report)
         return frames
     scratch.drop_ledger("frames")  # a movie is read from its beginning
     ledger = scratch.ledger("frames", lambda index: [frames[index]])
-    pictures = read_frames(job.clip, numbers, raster, exposure_ev=job.settings.exposure_ev)
+    pictures = read_frames(job.clip, numbers, raster, exposure_ev=job.settings.exposure_ev,
+                           max_pixels=job.settings.max_pixels)
     for index, picture in enumerate(pictures):
         frames[index] = picture
         report.progress(index + 1)

@@ -107,7 +107,8 @@ ROOMS = {
     "engine.errors": room(),
     "engine.strict_json": room(),
     "engine.__main__": room({"engine.worker", "engine.solve_command", "engine.solve_options",
-                             "engine.evaluation.command", "engine.doctor", "engine.health", "engine.models", "messages"}
+                             "engine.evaluation.command", "engine.doctor", "engine.failures", "engine.health",
+                             "engine.models", "messages"}
                             | CONTRACT),
     "engine.solve_command": room({"engine.worker", "engine.frames", "engine.job_lock", "engine.models",
                                   "engine.progress_line", "engine.solve_options"} | CONTRACT),
@@ -126,12 +127,13 @@ ROOMS = {
     "engine.provenance": room({"engine.frames", "engine.networks", "engine.strict_json"} | MODEL_FILES | CONTRACT),
     "engine.workplace": room({"engine.frames", "engine.kept_stereo", "engine.provenance", "engine.scratch"} | CONTRACT),
     # Files in and out.
-    "engine.frames": room({"engine.movies", "engine.stills", "engine.sequences"} | CONTRACT, {"numpy", "cv2"}),
+    "engine.frames": room({"engine.footage_file", "engine.movies", "engine.stills", "engine.sequences"} | CONTRACT,
+                          {"numpy", "cv2"}),
     "engine.mattes": room({"engine.frames", "engine.report"} | CONTRACT, {"numpy", "cv2"}),
     "engine.movies": room({"engine.footage_file", "engine.picture_size"} | CONTRACT, {"numpy", "av"}),
     "engine.stills": room({"engine.exr", "engine.failures", "engine.footage_file", "engine.movies",
                            "engine.picture_size"} | CONTRACT, {"numpy", "cv2", "av"}),
-    "engine.sequences": room(CONTRACT),
+    "engine.sequences": room({"engine.footage_file"} | CONTRACT),
     "engine.footage_file": room(CONTRACT),
     "engine.picture_size": room(CONTRACT),
     "engine.products": room({"engine.exr", "engine.outputs", "engine.preview", "engine.report", "engine.scratch",

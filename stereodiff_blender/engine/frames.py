@@ -16,9 +16,11 @@ import numpy as np
 
 from . import movies, stills
 from .contract import MAX_PIXELS, MIN_SIDE_PX, ClipSource, StereoDiffError
+from .footage_file import refuse_irregular
 from .sequences import Family, family_of, source_from_path
 
-__all__ = ["ClipInfo", "Raster", "check_not_frozen", "plan_raster", "probe_clip", "read_frames", "source_from_path"]
+__all__ = ["ClipInfo", "Raster", "check_files", "check_not_frozen", "plan_raster", "probe_clip", "read_frames",
+           "source_from_path"]
 
 FROZEN_LEVELS = 2
 
@@ -111,6 +113,13 @@ def footage_files(source: ClipSource, frame_numbers: range) -> list[Path]:
         return [Path(source.path)]
     family = _family(source)
     return [family.path(source.first_number + frame - 1) for frame in frame_numbers]
+
+
+def check_files(source: ClipSource, frame_numbers: range) -> None:
+    """Raises StereoDiffError "clip_unreadable" if a file of these frames is there and is a pipe, a device or the like:
+    whoever opened it might wait for ever."""
+    for path in footage_files(source, frame_numbers):
+        refuse_irregular(path)
 
 
 def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exposure_ev: float = 0.0,

@@ -18,7 +18,7 @@ from .contract import (
     as_matte_error,
     read_shapes,
 )
-from .frames import ClipInfo, Raster, probe_clip, read_frames
+from .frames import ClipInfo, Raster, check_files, probe_clip, read_frames
 from .report import Report
 
 MID_GREY = 128
@@ -52,6 +52,10 @@ def examine_matte(matte: Matte, clip_frames: range, clip: ClipInfo, max_pixels: 
         return
     info = _probe(matte, max_pixels)
     _check_length(matte, clip_frames, info)
+    try:
+        check_files(matte.footage, matte.footage_frames(clip_frames))
+    except StereoDiffError as error:
+        raise as_matte_error(error) from error
     if not _have_same_shape(info, clip):
         raise StereoDiffError("matte_wrong_size", f"The matte has {info.width} x {info.height} pixels, the clip "
                                                   f"{clip.width} x {clip.height}.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -86,9 +87,11 @@ def _identities(source: ClipSource, frame_numbers: range) -> Iterator[list]:
 
 
 def _identity(path: Path) -> list:
-    """Of a file that is gone: that it is gone."""
+    """Of a file that is gone, or is none: that it is gone."""
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return [path.name]
         return [path.name, status.st_size, status.st_mtime_ns, _sample(path)]
     except OSError:
         return [path.name]

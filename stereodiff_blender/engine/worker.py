@@ -34,7 +34,7 @@ from .contract import (
 )
 from .event_report import EventReport
 from .failures import error_with_code
-from .frames import ClipInfo, Raster, check_not_frozen, plan_raster, probe_clip, read_frames
+from .frames import ClipInfo, Raster, check_files, check_not_frozen, plan_raster, probe_clip, read_frames
 from .job_lock import beating, locked
 from .mattes import examine_matte, read_matte
 from .networks import load_networks, refuse_missing
@@ -165,6 +165,7 @@ def examine(job: Job) -> tuple[ClipInfo, Raster]:
     refuse_missing(job.settings, job.models_folder)
     info = probe_clip(job.clip, job.settings.max_pixels)
     _check_length(job, info)
+    check_files(job.clip, job.frame_numbers)
     if job.matte is not None:
         examine_matte(job.matte, job.frame_numbers, info, job.settings.max_pixels)
     return info, plan_raster(info, job.settings.working_side_px, job.settings.max_enlargement)

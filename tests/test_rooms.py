@@ -99,13 +99,15 @@ ROOMS = {
     # What the worker runs.
     "engine": room(),
     "engine.contract": room({"engine.strict_json", "engine.errors", "engine.settings", "engine.shapes",
-                             "engine.health", "engine.privacy"}),
+                             "engine.health", "engine.privacy", "engine.event_lines", "engine.turns"}),
     "engine.settings": room({"engine.errors"}),
     "engine.shapes": room({"engine.strict_json", "engine.errors"}),
     "engine.health": room({"engine.strict_json", "engine.errors"}),
     "engine.privacy": room({"engine.health"}),
     "engine.errors": room(),
     "engine.strict_json": room(),
+    "engine.event_lines": room(),
+    "engine.turns": room(),
     "engine.__main__": room({"engine.worker", "engine.solve_command", "engine.solve_options",
                              "engine.evaluation.command", "engine.doctor", "engine.health", "engine.models", "messages"}
                             | CONTRACT),

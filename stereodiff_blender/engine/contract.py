@@ -23,11 +23,14 @@ frame's static points is of order 1, unless a scale was set in Blender.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
+from . import event_lines
 from .errors import (  # noqa: F401 - said on both ends
     ERROR_CODES,
     WARNING_CODES,
@@ -53,6 +56,7 @@ from .settings import (  # noqa: F401 - said on both ends
 )
 from .shapes import MatteDrawing, MatteLayer, MatteShapes, read_shapes, write_shapes  # noqa: F401 - said on both ends
 from .strict_json import from_dict, to_dict, write_json_atomically
+from .turns import taking_turns
 
 SCHEMA_VERSION = 1
 ENGINE_VERSION = "0.1.0"
@@ -64,6 +68,8 @@ MIN_FRAMES = 2
 MAX_FRAME = 10_000_000
 """Four and a half days at 24 frames a second; what a damaged or hostile file claims beyond is not counted out."""
 MAX_NAME = 1000
+MOST_CANDIDATES = 100
+"""Lines looked at for the start of a job; others may hold the word."""
 
 
 # --- What is asked for -----------------------------------------------------------------------------------------
@@ -453,17 +459,47 @@ class JobFolder:
     def read_events(self, offset: int = 0) -> tuple[list[Event], int]:
         """Events from byte offset on, and the offset to go on from; a half-written last line waits.
 
-        A line that is no event (a crash can leave one) is passed over.
+        At most event_lines.MAX_BYTES are read. A line that is no event (a crash can leave one), or is too long for
+        one, is passed over.
         """
         try:
             with open(self.events_file, "rb") as stream:
-                stream.seek(offset)
-                data = stream.read()
+                lines, end = event_lines.whole_lines(stream, offset)
         except FileNotFoundError:
             return [], offset
-        whole = data[:data.rfind(b"\n") + 1]
-        events = [event for line in whole.splitlines() if (event := _parse_event(line)) is not None]
-        return events, offset + len(whole)
+        return _events(lines), end
+
+    def read_news(self, offset: int) -> tuple[list[Event], int]:
+        """As read_events, but always up to the end of the file, which may be shorter now than it was.
+
+        Where too much is new to be read, it is the last start and what was said last.
+        """
+        try:
+            with open(self.events_file, "rb") as stream:
+                size = event_lines.size_of(stream)
+                offset = offset if offset <= size else 0
+                if size - offset <= event_lines.MAX_BYTES:
+                    lines, end = event_lines.whole_lines(stream, offset)
+                    return _events(lines), end
+                started, offset = _last_start(stream, offset)
+                lines, end = event_lines.last_lines(stream, offset)
+                return started + _events(lines), end
+        except FileNotFoundError:
+            return [], 0
+
+
+def _last_start(stream: BinaryIO, offset: int) -> tuple[list[Event], int]:
+    """The last "started" after byte offset, if there is one, and the offset behind it."""
+    candidates = event_lines.lines_with(b'"started"', stream, offset)
+    for line, behind in itertools.islice(candidates, MOST_CANDIDATES):
+        event = _parse_event(line)
+        if event is not None and event.kind == "started":
+            return [event], behind
+    return [], offset
+
+
+def _events(lines: list[bytes]) -> list[Event]:
+    return [event for line in taking_turns(lines) if (event := _parse_event(line)) is not None]
 
 
 def _parse_event(line: bytes) -> Event | None:

@@ -105,6 +105,7 @@ ROOMS = {
     "engine.health": room({"engine.strict_json", "engine.errors"}),
     "engine.privacy": room({"engine.health"}),
     "engine.errors": room(),
+    "engine.guarded_files": room({"engine.errors"}),
     "engine.strict_json": room(),
     "engine.__main__": room({"engine.worker", "engine.solve_command", "engine.solve_options",
                              "engine.evaluation.command", "engine.doctor", "engine.health", "engine.models", "messages"}

@@ -99,9 +99,9 @@ ROOMS = {
     # What the worker runs.
     "engine": room(),
     "engine.contract": room({"engine.strict_json", "engine.errors", "engine.settings", "engine.shapes",
-                             "engine.health", "engine.privacy"}),
+                             "engine.health", "engine.privacy", "engine.guarded_files"}),
     "engine.settings": room({"engine.errors"}),
-    "engine.shapes": room({"engine.strict_json", "engine.errors"}),
+    "engine.shapes": room({"engine.strict_json", "engine.errors", "engine.guarded_files"}),
     "engine.health": room({"engine.strict_json", "engine.errors"}),
     "engine.privacy": room({"engine.health"}),
     "engine.errors": room(),

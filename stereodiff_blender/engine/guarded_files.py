@@ -18,7 +18,8 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -170,20 +171,26 @@ class GuardedFolder:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def file_sizes(self) -> dict[str, int]:
+        """Bytes of every regular file right below this folder; none where it is missing, or a link on the way."""
+        try:
+            with _entered(self.root, self._below) as handle:
+                statuses = {name: _status(handle, name) for name in handle.names()}
+        except (FileNotFoundError, NotADirectoryError, UnsafeFileError):
+            return {}
+        return {name: status.st_size for name, status in statuses.items()
+                if status is not None and stat.S_ISREG(status.st_mode) and not _leads_elsewhere(status)}
+
     def refuse_unsafe(self, relative: str, *, may_be_shared: bool = False) -> None:
         """Raises UnsafeFileError if this, or anything below it, is no plain file or folder; missing is fine.
 
         may_be_shared: files may have further names, as they are only read, or replaced as a whole.
         """
-        status = self.stat(relative)
-        if status is None:
+        try:
+            with self._at(relative) as (handle, name):
+                _refuse_unsafe(handle, name, may_be_shared)
+        except (FileNotFoundError, NotADirectoryError):
             return
-        _check_plain(status, self.path / relative)
-        if stat.S_ISDIR(status.st_mode):
-            for name in self.inside(relative).names():
-                self.refuse_unsafe(f"{relative}/{name}", may_be_shared=may_be_shared)
-        elif not may_be_shared:
-            _check_unshared(status, self.path / relative)
 
     # -- removing --
 
@@ -218,6 +225,21 @@ class GuardedFolder:
         *folders, name = self._below + _parts(relative)
         with _entered(self.root, folders) as handle:
             yield handle, name
+
+
+@dataclass(frozen=True)
+class GuardedFile:
+    """One file of a guarded folder, by its name there."""
+
+    folder: GuardedFolder
+    name: str
+
+    def __str__(self) -> str:
+        return str(self.folder.path / self.name)
+
+    def open_for_writing(self) -> BinaryIO:
+        """Made or emptied."""
+        return self.folder.open_for_writing(self.name)
 
 
 def _parts(relative: str) -> tuple[str, ...]:
@@ -255,6 +277,27 @@ def _explained(error: OSError, handle, name: str) -> OSError:
     except OSError as reason:
         return reason if isinstance(reason, UnsafeFileError) else error
     return error
+
+
+def _refuse_unsafe(handle, name: str, may_be_shared: bool) -> None:
+    """Of this name and all below it; what is removed meanwhile is fine."""
+    status = _status(handle, name)
+    if status is None:
+        return
+    _check_plain(status, handle.path / name)
+    if stat.S_ISDIR(status.st_mode):
+        with closing(_below(handle, name)) as below:
+            for inner in below.names():
+                _refuse_unsafe(below, inner, may_be_shared)
+    elif not may_be_shared:
+        _check_unshared(status, handle.path / name)
+
+
+def _status(handle, name: str) -> os.stat_result | None:
+    try:
+        return handle.lstat(name)
+    except FileNotFoundError:
+        return None
 
 
 def _check_plain(status: os.stat_result, path: Path) -> None:

@@ -35,9 +35,11 @@ from .errors import (  # noqa: F401 - said on both ends
     ERROR_CODES,
     WARNING_CODES,
     StereoDiffError,
+    UnsafeFileError,
     as_matte_error,
     write_refusal,
 )
+from .guarded_files import TEMPORARY, GuardedFile, GuardedFolder
 from .health import FAULT, NOTE, OK, Capabilities, Finding, Health, text_lines  # noqa: F401 - said on both ends
 from .privacy import private  # noqa: F401 - said on both ends
 from .settings import (  # noqa: F401 - said on both ends
@@ -55,7 +57,7 @@ from .settings import (  # noqa: F401 - said on both ends
     Settings,
 )
 from .shapes import MatteDrawing, MatteLayer, MatteShapes, read_shapes, write_shapes  # noqa: F401 - said on both ends
-from .strict_json import from_dict, to_dict, write_json_atomically
+from .strict_json import as_json, from_dict, to_dict
 from .turns import taking_turns
 
 SCHEMA_VERSION = 1
@@ -70,6 +72,8 @@ MAX_FRAME = 10_000_000
 MAX_NAME = 1000
 MOST_CANDIDATES = 100
 """Lines looked at for the start of a job; others may hold the word."""
+MAX_JOB_BYTES, MAX_RESULT_BYTES = 1_000_000, 64_000_000
+"""What a job.json or result.json may have; the largest is that of eighty thousand frames."""
 
 
 # --- What is asked for -----------------------------------------------------------------------------------------
@@ -308,8 +312,7 @@ class Result:
             _check_camera(frame)
         if not _is_identity(self.frames[0].camera_to_world):
             raise _invalid_result("the first camera is not at the origin")
-        for path in self._files():
-            _check_file(folder.path, path)
+        _check_files(folder.files, self._files())
         if self.depth_range is not None and not 0 < self.depth_range[0] <= self.depth_range[1]:
             raise _invalid_result(f"the depth range {self.depth_range} is not positive and ordered")
         if (self.depth_range is None) != all(f.depth is None for f in self.frames):
@@ -346,18 +349,29 @@ def _is_identity(matrix) -> bool:
     return all(abs(matrix[r][c] - (r == c)) < 1e-6 for r in range(4) for c in range(4))
 
 
-def _check_file(folder: Path, relative: str) -> None:
+def _check_files(folder: GuardedFolder, relatives: list[str]) -> None:
+    sizes: dict[str, dict[str, int]] = {}
+    for relative in relatives:
+        _check_name(relative)
+        parent, _, name = relative.rpartition("/")
+        if parent not in sizes:
+            sizes[parent] = _sizes_in(folder.inside(parent) if parent else folder)
+        if sizes[parent].get(name, 0) == 0:
+            raise _invalid_result(f"{relative} is missing, empty or a link")
+
+
+def _check_name(relative: str) -> None:
     pure = PurePosixPath(relative)
     is_odd = len(relative) > MAX_NAME or any(sign in relative for sign in ("\\", ":", "\0"))
-    if is_odd or pure.is_absolute() or ".." in pure.parts:
+    if is_odd or pure.is_absolute() or ".." in pure.parts or pure.as_posix() != relative or relative == ".":
         raise _invalid_result(f"{relative[:80]!r} is not a path inside the job folder")
-    path = folder / pure
+
+
+def _sizes_in(folder: GuardedFolder) -> dict[str, int]:
     try:
-        is_there = path.is_file() and path.stat().st_size > 0
+        return folder.file_sizes()
     except OSError as error:  # a name that is too long, for one
-        raise _invalid_result(f"{relative[:80]} cannot be looked at: {error.strerror}") from error
-    if not is_there:
-        raise _invalid_result(f"{relative} is missing or empty")
+        raise _invalid_result(f"{folder.path} cannot be looked at: {error.strerror}") from error
 
 
 # --- What is said meanwhile ------------------------------------------------------------------------------------
@@ -402,10 +416,23 @@ STAGE_LABELS = {
 # --- The folder ------------------------------------------------------------------------------------------------
 
 class JobFolder:
-    """Names inside one job folder, and how its files are read and written."""
+    """Names inside one job folder, and how its files are read and written.
+
+    files: the way to everything in it. The paths are for words, for comparing, and for what only reads.
+    """
+
+    OWN_NAMES = frozenset({
+        "job.json", "matte.json", "events.jsonl", "worker.log", "cancelled", "lock", "heartbeat", "cache", "cache.json",
+        "result.json", "points.ply", "preview.png", "preview.mp4", "flicker.png", "camera.png", "depth", "confidence",
+        "motion_mask",
+    })
+    """What a job makes in its folder, besides temporary files."""
+    ONLY_READ = frozenset({"job.json", "matte.json", "cache", "cache.json", "result.json"})
+    """Of these, what is never written in its place, so that it may have further names (hard links)."""
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
+        self.files = GuardedFolder(self.path)
         self.job_file = self.path / "job.json"
         self.matte_file = self.path / "matte.json"
         self.events_file = self.path / "events.jsonl"
@@ -428,29 +455,55 @@ class JobFolder:
     def relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
 
+    def file(self, path: Path) -> GuardedFile:
+        """One of the paths above as a file to write, which leads nowhere else."""
+        return GuardedFile(self.files, self.relative(path))
+
+    def refuse_unsafe(self) -> None:
+        """Raises StereoDiffError "job_folder_unsafe" if a link or a special file stands where a job's own belongs."""
+        try:
+            for name in sorted(self.OWN_NAMES):
+                for own in (name, name + TEMPORARY):
+                    self.files.refuse_unsafe(own, may_be_shared=name in self.ONLY_READ)
+        except OSError as error:
+            raise write_refusal(error, self.path) from error
+
     def read_job(self) -> Job:
         """Raises StereoDiffError "job_missing" or "job_invalid"."""
-        job = _read(Job, self.job_file, missing="job_missing", invalid="job_invalid")
+        job = self._read(Job, self.job_file.name, MAX_JOB_BYTES, missing="job_missing", invalid="job_invalid")
         job.validate()
         return job
 
     def write_job(self, job: Job) -> None:
-        write_json_atomically(self.job_file, to_dict(job))
+        self.files.replace(self.job_file.name, as_json(to_dict(job)))
 
     def read_result(self) -> Result:
         """The result, validated against this folder. Raises StereoDiffError "result_invalid" or "job_..."."""
-        result = _read(Result, self.result_file, missing="result_invalid", invalid="result_invalid")
+        result = self._read(Result, self.result_file.name, MAX_RESULT_BYTES, missing="result_invalid",
+                            invalid="result_invalid")
         result.validate(self.path)
         return result
 
     def write_result(self, result: Result) -> None:
         """Validate, then publish; a job whose result does not validate has no result."""
         result.validate(self.path)
-        write_json_atomically(self.result_file, to_dict(result))
+        self.files.replace(self.result_file.name, as_json(to_dict(result)))
+
+    def _read(self, cls, name: str, max_bytes: int, *, missing: str, invalid: str):
+        try:
+            data = json.loads(self.files.read_text(name, max_bytes))
+            if isinstance(data, dict) and data.get("schema_version") != SCHEMA_VERSION:
+                raise StereoDiffError(invalid, f"{name} has schema {data.get('schema_version')}, this version reads "
+                                               f"{SCHEMA_VERSION}")
+            return from_dict(cls, data)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise StereoDiffError(missing, f"{self.path / name} does not exist") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise StereoDiffError(invalid, f"{name} cannot be used: {_reason(error)}") from error
 
     def append_event(self, event: Event) -> None:
         line = json.dumps({k: v for k, v in to_dict(event).items() if v is not None}, allow_nan=False)
-        with open(self.events_file, "ab+") as stream:
+        with self.files.open_for_writing(self.events_file.name, "append") as stream:
             # A run that was killed may have left half a line, which must not swallow this one.
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
             begin = b"" if stream.read() in (b"", b"\n") else b"\n"
@@ -463,7 +516,7 @@ class JobFolder:
         one, is passed over.
         """
         try:
-            with open(self.events_file, "rb") as stream:
+            with self.files.open_for_reading(self.events_file.name) as stream:
                 lines, end = event_lines.whole_lines(stream, offset)
         except FileNotFoundError:
             return [], offset
@@ -475,7 +528,7 @@ class JobFolder:
         Where too much is new to be read, it is the last start and what was said last.
         """
         try:
-            with open(self.events_file, "rb") as stream:
+            with self.files.open_for_reading(self.events_file.name) as stream:
                 size = event_lines.size_of(stream)
                 offset = offset if offset <= size else 0
                 if size - offset <= event_lines.MAX_BYTES:
@@ -510,14 +563,5 @@ def _parse_event(line: bytes) -> Event | None:
     return event if event.kind in EVENT_KINDS else None
 
 
-def _read(cls, path: Path, *, missing: str, invalid: str):
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(data, dict) and data.get("schema_version") != SCHEMA_VERSION:
-            raise StereoDiffError(invalid, f"{path.name} has schema {data.get('schema_version')}, this version reads "
-                                           f"{SCHEMA_VERSION}")
-        return from_dict(cls, data)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise StereoDiffError(missing, f"{path} does not exist") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise StereoDiffError(invalid, f"{path.name} cannot be used: {error}") from error
+def _reason(error: Exception) -> str:
+    return f"it {error.strerror}" if isinstance(error, UnsafeFileError) else str(error)

@@ -23,7 +23,7 @@ ERROR_CODES = frozenset({
     "network_not_finite", "pointmaps_unsure",
     "import_missing", "points_missing", "points_unusable", "floor_not_found", "depth_missing", "root_animated",
     "tracks_unsolved", "exporter_missing",
-    "dataset_missing", "dataset_invalid", "job_interrupted",
+    "dataset_missing", "dataset_invalid", "job_interrupted", "job_folder_unsafe",
 })
 WARNING_CODES = frozenset({
     "rotation_only", "static_camera", "low_coverage", "low_texture", "weak_focal", "focal_assumed",
@@ -50,14 +50,24 @@ class StereoDiffError(Exception):
         self.shots = shots
 
 
+class UnsafeFileError(OSError):
+    """A file of a job folder that is not the folder's own: a link, a pipe, a device, or larger than may be.
+
+    strerror: what is wrong with it, as it goes on after its name.
+    """
+
+
 _FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
-_LOCKED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST})
+_LOCKED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP,
+                     errno.EFBIG})
 WRITE_REFUSALS = _FULL_DISK | _LOCKED
 """Error numbers that the system answers with when a file or folder cannot be written."""
 
 
 def write_refusal(error: OSError, path: str | os.PathLike) -> StereoDiffError:
-    """What the system's refusal to write path means: "disk_full" or "output_not_writable"."""
+    """What a refusal to write path means: "disk_full", "output_not_writable" or "job_folder_unsafe"."""
+    if isinstance(error, UnsafeFileError):
+        return StereoDiffError("job_folder_unsafe", f"{error.filename} {error.strerror}; it was left alone.")
     if error.errno in _FULL_DISK:
         return StereoDiffError("disk_full", f"No space left for {path}.")
     return StereoDiffError("output_not_writable", f"{path} cannot be written: {error.strerror or error}.")

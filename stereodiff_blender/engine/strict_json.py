@@ -18,12 +18,16 @@ from pathlib import Path
 def write_json_atomically(path: Path, data: dict, *, indent: int | None = 1) -> None:
     """Whole or not at all: written beside its place, flushed to disk, then moved there."""
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8") as stream:
-        stream.write(json.dumps(data, indent=indent, allow_nan=False))
+    with open(temporary, "wb") as stream:
+        stream.write(as_json(data, indent=indent))
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(temporary, path)
 
+
+def as_json(data: dict, *, indent: int | None = 1) -> bytes:
+    """Raises ValueError for a number that JSON does not know."""
+    return json.dumps(data, indent=indent, allow_nan=False).encode("utf-8")
 
 
 def to_dict(instance) -> dict:

@@ -107,7 +107,7 @@ ROOMS = {
     "engine.privacy": room({"engine.health"}),
     "engine.errors": room(),
     "engine.guarded_files": room({"engine.errors"}),
-    "engine.strict_json": room(),
+    "engine.strict_json": room({"engine.turns"}),
     "engine.event_lines": room(),
     "engine.turns": room(),
     "engine.__main__": room({"engine.worker", "engine.solve_command", "engine.solve_options",

@@ -308,7 +308,7 @@ class Result:
             raise _invalid_result("the raster or clip size is not positive")
         if self.camera_kind not in CAMERA_KINDS:
             raise _invalid_result(f"unknown camera kind {self.camera_kind!r}")
-        for frame in self.frames:
+        for frame in taking_turns(self.frames):
             _check_camera(frame)
         if not _is_identity(self.frames[0].camera_to_world):
             raise _invalid_result("the first camera is not at the origin")
@@ -332,13 +332,11 @@ def _check_camera(frame: FrameResult) -> None:
     matrix = frame.camera_to_world
     if len(matrix) != 4 or tuple(matrix[3]) != (0.0, 0.0, 0.0, 1.0):
         raise _invalid_result(f"frame {frame.frame}: the last row of camera_to_world is not 0 0 0 1")
-    rotation = [row[:3] for row in matrix[:3]]
-    for a in range(3):
-        for b in range(3):
-            dot = sum(rotation[k][a] * rotation[k][b] for k in range(3))
-            if abs(dot - (a == b)) > 1e-5:
-                raise _invalid_result(f"frame {frame.frame}: the camera's rotation is not rigid")
-    (a, b, c), (d, e, f), (g, h, i) = rotation
+    (a, b, c), (d, e, f), (g, h, i) = (row[:3] for row in matrix[:3])
+    products = (a * a + d * d + g * g - 1, b * b + e * e + h * h - 1, c * c + f * f + i * i - 1,
+                a * b + d * e + g * h, a * c + d * f + g * i, b * c + e * f + h * i)
+    if not all(abs(product) <= 1e-5 for product in products):  # of its columns; what overflows is refused, too
+        raise _invalid_result(f"frame {frame.frame}: the camera's rotation is not rigid")
     if a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g) < 0:
         raise _invalid_result(f"frame {frame.frame}: the camera's rotation is a reflection")
     if not (frame.fx > 0 and frame.fy > 0):
@@ -351,7 +349,7 @@ def _is_identity(matrix) -> bool:
 
 def _check_files(folder: GuardedFolder, relatives: list[str]) -> None:
     sizes: dict[str, dict[str, int]] = {}
-    for relative in relatives:
+    for relative in taking_turns(relatives):
         _check_name(relative)
         parent, _, name = relative.rpartition("/")
         if parent not in sizes:

@@ -100,7 +100,7 @@ ROOMS = {
     "engine": room(),
     "engine.contract": room({"engine.strict_json", "engine.errors", "engine.settings", "engine.shapes",
                              "engine.health", "engine.privacy", "engine.guarded_files", "engine.event_lines",
-                             "engine.turns"}),
+                             "engine.large_json", "engine.turns"}),
     "engine.settings": room({"engine.errors"}),
     "engine.shapes": room({"engine.strict_json", "engine.errors", "engine.guarded_files"}),
     "engine.health": room({"engine.strict_json", "engine.errors"}),
@@ -110,6 +110,7 @@ ROOMS = {
     "engine.strict_json": room({"engine.turns"}),
     "engine.event_lines": room(),
     "engine.turns": room(),
+    "engine.large_json": room({"engine.turns"}),
     "engine.__main__": room({"engine.worker", "engine.solve_command", "engine.solve_options",
                              "engine.evaluation.command", "engine.doctor", "engine.health", "engine.models", "messages"}
                             | CONTRACT),

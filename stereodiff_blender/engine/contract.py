@@ -27,7 +27,7 @@ import itertools
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from . import event_lines
@@ -41,6 +41,7 @@ from .errors import (  # noqa: F401 - said on both ends
 )
 from .guarded_files import TEMPORARY, GuardedFile, GuardedFolder
 from .health import FAULT, NOTE, OK, Capabilities, Finding, Health, text_lines  # noqa: F401 - said on both ends
+from .large_json import read_json
 from .privacy import private  # noqa: F401 - said on both ends
 from .settings import (  # noqa: F401 - said on both ends
     DIFFUSION_PRESETS,
@@ -359,9 +360,8 @@ def _check_files(folder: GuardedFolder, relatives: list[str]) -> None:
 
 
 def _check_name(relative: str) -> None:
-    pure = PurePosixPath(relative)
-    is_odd = len(relative) > MAX_NAME or any(sign in relative for sign in ("\\", ":", "\0"))
-    if is_odd or pure.is_absolute() or ".." in pure.parts or pure.as_posix() != relative or relative == ".":
+    is_odd = len(relative) > MAX_NAME or any(sign in relative for sign in "\\:\0")
+    if is_odd or not {"", ".", ".."}.isdisjoint(relative.split("/")):
         raise _invalid_result(f"{relative[:80]!r} is not a path inside the job folder")
 
 
@@ -489,7 +489,7 @@ class JobFolder:
 
     def _read(self, cls, name: str, max_bytes: int, *, missing: str, invalid: str):
         try:
-            data = json.loads(self.files.read_text(name, max_bytes))
+            data = read_json(self.files.read_text(name, max_bytes))
             if isinstance(data, dict) and data.get("schema_version") != SCHEMA_VERSION:
                 raise StereoDiffError(invalid, f"{name} has schema {data.get('schema_version')}, this version reads "
                                                f"{SCHEMA_VERSION}")

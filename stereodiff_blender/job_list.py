@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import bpy
 
+from .engine.contract import ERROR_CODES, shortened, valid_shots
 from .jobs import JobStatus
+
+LONGEST_SHOTS = 20_000
+_SHOT = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
 
 def items_of(job_id: str) -> Iterator:
@@ -56,12 +61,17 @@ def write_folder(job_id: str, folder: Path) -> None:
 
 def status_of(item) -> JobStatus:
     """How a job stood when its item was last written."""
-    return JobStatus(item.state, code=item.code or None, message=item.message or None, shots=shots_of(item))
+    code = item.code if item.code in ERROR_CODES or not item.code else "internal_error"
+    return JobStatus(item.state, code=code or None, message=shortened(item.message) or None, shots=shots_of(item))
 
 
 def shots_of(item) -> tuple[tuple[int, int], ...]:
-    """First and last clip frame of each shot that a failed job's item names; none if it failed for another reason."""
-    return tuple(tuple(int(frame) for frame in shot.split("-")) for shot in item.shots.split())
+    """First and last clip frame of each shot that a failed job's item names; none if it failed for another reason.
+
+    A file may hold any text there: what is no range is passed over.
+    """
+    ranges = (_SHOT.fullmatch(shot) for shot in item.shots[:LONGEST_SHOTS].split())
+    return valid_shots((int(found[1]), int(found[2])) for found in ranges if found is not None)
 
 
 def remove_items(scene: bpy.types.Scene, job_id: str) -> None:

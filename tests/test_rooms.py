@@ -82,7 +82,8 @@ ROOMS = {
     "readiness": room({"checkup", "weights_desk"} | MODEL_FILES | CONTRACT),
     "weights_desk": room({"installation", "jobs", "runtime"} | MODEL_FILES | CONTRACT),
     "numbered_files": room(),
-    "jobs": room({"device_lock", "processes", "progress"} | CONTRACT),
+    "jobs": room({"device_lock", "processes", "progress", "watchdog", "engine.worker_log"} | CONTRACT),
+    "watchdog": room(CONTRACT),
     "device_lock": room(CONTRACT),
     "processes": room(CONTRACT),
     "progress": room(CONTRACT),
@@ -110,6 +111,7 @@ ROOMS = {
     "engine.strict_json": room({"engine.turns"}),
     "engine.event_lines": room(),
     "engine.turns": room(),
+    "engine.worker_log": room({"engine.guarded_files"}),
     "engine.large_json": room({"engine.turns"}),
     "engine.__main__": room({"engine.worker", "engine.solve_command", "engine.solve_options",
                              "engine.evaluation.command", "engine.doctor", "engine.health", "engine.models", "messages"}

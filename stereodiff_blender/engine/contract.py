@@ -26,6 +26,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -37,6 +39,7 @@ from .errors import (  # noqa: F401 - said on both ends
     StereoDiffError,
     UnsafeFileError,
     as_matte_error,
+    shortened,
     write_refusal,
 )
 from .guarded_files import TEMPORARY, GuardedFile, GuardedFolder
@@ -71,6 +74,8 @@ MIN_FRAMES = 2
 MAX_FRAME = 10_000_000
 """Four and a half days at 24 frames a second; what a damaged or hostile file claims beyond is not counted out."""
 MAX_NAME = 1000
+MOST_WARNINGS = 100
+MOST_SHOTS = 500
 MOST_CANDIDATES = 100
 """Lines looked at for the start of a job; others may hold the word."""
 MAX_JOB_BYTES, MAX_RESULT_BYTES = 1_000_000, 64_000_000
@@ -395,6 +400,40 @@ class Event:
     message: str | None = None
     shots: tuple[tuple[int, int], ...] | None = None
 
+
+def valid_shots(shots: Iterable) -> tuple[tuple[int, int], ...]:
+    """Those that are frame ranges, MOST_SHOTS at most: a file may name anything. shots: (first, last) each."""
+    return tuple((first, last) for first, last in shots if 1 <= first <= last <= MAX_FRAME)[:MOST_SHOTS]
+
+
+class WarningList:
+    """Warnings, each different one once, in the order in which they came: the first MOST_WARNINGS, and how many others.
+    """
+
+    def __init__(self, warnings: Iterable[ResultWarning] = ()):
+        self.others = 0
+        self._kept: dict[ResultWarning, None] = {}
+        for warning in warnings:
+            self.add(warning.code, warning.message)
+
+    @property
+    def kept(self) -> tuple[ResultWarning, ...]:
+        return tuple(self._kept)
+
+    def add(self, code: str, message: str) -> bool:
+        """Whether it is one of the first, and new."""
+        warning = ResultWarning(shortened(code), shortened(message))
+        if warning in self._kept:
+            return False
+        if len(self._kept) == MOST_WARNINGS:
+            self.others += 1
+            return False
+        self._kept[warning] = None
+        return True
+
+
+PROGRESS_TOLD = re.compile(rb"^idle ([0-9]{1,9}) s, work ([0-9]{1,9}) s$", re.MULTILINE)
+"""In a heartbeat file: for how long there was no progress, and how much a processor worked meanwhile."""
 
 STAGE_LABELS = {
     "read": "Reading frames",

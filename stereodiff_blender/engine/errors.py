@@ -33,6 +33,15 @@ WARNING_CODES = frozenset({
 })
 
 
+MAX_MESSAGE = 2000
+"""Characters; what is longer comes from a damaged or hostile file, and no panel could show it."""
+
+
+def shortened(text: str, most: int = MAX_MESSAGE) -> str:
+    """The text, or its beginning and a mark that there was more."""
+    return text if len(text) <= most else text[:most - 1] + "…"
+
+
 class StereoDiffError(Exception):
     """An error the artist can act on.
 
@@ -44,9 +53,9 @@ class StereoDiffError(Exception):
     def __init__(self, code: str, message: str, shots: tuple[tuple[int, int], ...] = ()):
         if code not in ERROR_CODES:
             raise ValueError(f"unknown error code {code!r}")
-        super().__init__(message)
         self.code = code
-        self.message = message
+        self.message = shortened(message)
+        super().__init__(self.message)
         self.shots = shots
 
 

@@ -6,7 +6,16 @@ import os
 import time
 from collections.abc import Callable
 
-from .contract import WARNING_CODES, Event, JobFolder, ResultWarning, StereoDiffError
+from .contract import (
+    WARNING_CODES,
+    Event,
+    JobFolder,
+    ResultWarning,
+    StereoDiffError,
+    WarningList,
+    shortened,
+    valid_shots,
+)
 from .report import Report
 
 EVENTS_PER_SECOND = 5.0
@@ -16,7 +25,7 @@ class EventReport(Report):
     """Writes what the engine reports as events of the job folder, and keeps warnings and times for the result."""
 
     def __init__(self, folder: JobFolder, watch: Callable[[Event], None] | None = None):
-        self.warnings: tuple[ResultWarning, ...] = ()
+        self._warnings = WarningList()
         self._folder = folder
         self._watch = watch
         self._stage: str | None = None
@@ -24,6 +33,11 @@ class EventReport(Report):
         self._stage_began_s = 0.0
         self._last_progress_s = 0.0
         self._timings_s: dict[str, float] = {}
+
+    @property
+    def warnings(self) -> tuple[ResultWarning, ...]:
+        """The first of each, as many as a result may have."""
+        return self._warnings.kept
 
     def started(self, plan: tuple[tuple[str, float], ...]) -> None:
         self._write("started", pid=os.getpid(), plan=plan)
@@ -42,16 +56,16 @@ class EventReport(Report):
         self._write("progress", stage=self._stage, done=int(done), total=self._total)
 
     def note(self, message: str) -> None:
-        self._write("note", message=message)
+        self._write("note", message=shortened(message))
 
     def warn(self, code: str, message: str) -> None:
         if code not in WARNING_CODES:
             raise ValueError(f"unknown warning code {code!r}")
-        self.warnings += (ResultWarning(code, message),)
-        self._write("warning", code=code, message=message)
+        if self._warnings.add(code, message):
+            self._write("warning", code=code, message=shortened(message))
 
     def failed(self, error: StereoDiffError) -> None:
-        self._write("failed", code=error.code, message=error.message, shots=error.shots or None)
+        self._write("failed", code=error.code, message=error.message, shots=valid_shots(error.shots) or None)
 
     def finished(self) -> None:
         self._write("finished")

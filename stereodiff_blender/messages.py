@@ -67,6 +67,9 @@ ERRORS = {
     "output_in_use": Explanation(
         "The folder for the results already holds something.",
         "Choose an empty or new folder, or allow an earlier result there to be overwritten."),
+    "disk_silent": Explanation(
+        "The disk with the job's folder does not answer.",
+        "See whether the share or disk is connected, then try again."),
     "disk_full": Explanation(
         "There is not enough room on the disk.",
         "Free some space or choose a jobs folder on another disk. " + _LIGHTER),

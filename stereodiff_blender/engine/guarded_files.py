@@ -85,6 +85,16 @@ class GuardedFolder:
         """As read_bytes, of UTF-8. Raises UnicodeDecodeError, too."""
         return self.read_bytes(relative, max_bytes).decode("utf-8")
 
+    def beginnings(self, names: Iterable[str], count: int) -> Iterator[bytes]:
+        """The first bytes of many regular files right below this folder, in their order."""
+        with _entered(self.root, self._below) as handle:
+            for name in names:
+                descriptor = _opened(handle, *_parts(name), os.O_RDONLY)
+                try:
+                    yield os.read(descriptor, count)
+                finally:
+                    os.close(descriptor)
+
     # -- writing --
 
     def open_for_writing(self, relative: str, mode: str = "create") -> BinaryIO:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import bpy
@@ -15,9 +15,21 @@ LONGEST_SHOTS = 20_000
 _SHOT = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
 
+LONGEST_NAME = 255
+
+
 def items_of(job_id: str) -> Iterator:
     """The items that list a job: normally one, more if its scene was copied."""
     return (item for scene in bpy.data.scenes for item in scene.stereodiff.jobs if item.job_id == job_id)
+
+
+def items_by_job() -> dict[str, list]:
+    """All items of this file, by the job that they list."""
+    found: dict[str, list] = {}
+    for scene in bpy.data.scenes:
+        for item in scene.stereodiff.jobs:
+            found.setdefault(item.job_id, []).append(item)
+    return found
 
 
 def find_item(job_id: str):
@@ -40,13 +52,18 @@ def add_item(scene: bpy.types.Scene, job_id: str, folder: Path, clip_name: str,
              clip: bpy.types.MovieClip | None) -> None:
     """List a job at the end of the scene's list and select it there."""
     item = scene.stereodiff.jobs.add()
-    item.job_id, item.folder, item.clip_name, item.clip = job_id, str(folder), clip_name, clip
+    item.job_id, item.folder, item.clip_name, item.clip = job_id, str(folder), shortened(clip_name, LONGEST_NAME), clip
     scene.stereodiff.active_job_index = len(scene.stereodiff.jobs) - 1
 
 
 def write_state(job_id: str, status: JobStatus) -> None:
     """How a job stands, so that the .blend still says it when the session is gone."""
-    for item in items_of(job_id):
+    write_items(items_of(job_id), status)
+
+
+def write_items(items: Iterable, status: JobStatus) -> None:
+    """As write_state, where the job's items are at hand."""
+    for item in items:
         if item.state != status.state:
             item.state = status.state
             item.code, item.message = status.code or "", status.message or ""

@@ -38,7 +38,7 @@ class ReaderThread:
 
     def __init__(self, name: str, patience_s: float = 20.0):
         self._name = name
-        self._patience_s = patience_s
+        self.patience_s = patience_s
         self._asked: set[Hashable] = set()
         self._silent: set[Hashable] = set()
         self._waiting: queue.SimpleQueue = queue.SimpleQueue()
@@ -77,13 +77,13 @@ class ReaderThread:
             self._reader = None
 
     def _given_up(self) -> list[Answer]:
-        key = self._reader.hangs_at(self._patience_s) if self._reader is not None else None
+        key = self._reader.hangs_at(self.patience_s) if self._reader is not None else None
         if key is None or len(self._silent) >= self.MOST_HUNG:
             return []
         self._silent.add(key)
         self._reader.is_last = True
         self._reader = _Reader(self._name, self._waiting, self._answers)
-        return [Answer(key, error=_silent(self._patience_s))]
+        return [Answer(key, error=_silent(self.patience_s))]
 
 
 class _Reader:

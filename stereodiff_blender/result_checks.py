@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .engine.contract import JobFolder, Result, StereoDiffError
 from .engine.guarded_files import GuardedFolder
 from .engine.turns import taking_turns
-from .picture_headers import PictureHeader, read_header
+from .picture_headers import MAX_PIXELS, PictureHeader, read_header
 
 MAX_SHOWN_PIXELS, MAX_SHOWN_BYTES = 40_000_000, 100_000_000
 """Of a preview or a plot; the largest preview of ours, two pictures of 4096 x 4096 pixels, has 34 million."""
@@ -36,14 +38,31 @@ def _check_products(folder: GuardedFolder, names: list[str], result: Result) -> 
         for name, data in zip(names, taking_turns(folder.beginnings(names, _READ_BYTES)), strict=True):
             if data.startswith(known):
                 continue
-            header = _header(folder, name)
-            if header is None or (header.kind, header.channels) != ("exr", 1) or (
-                    header.width, header.height) != (result.width, result.height):
-                raise StereoDiffError("result_invalid", f"{name} in {folder.path.name} is no picture of {result.width} "
-                                                        f"x {result.height} pixels")
+            header = check_product(folder, name, result)
             known = data[:header.length] if header.length <= len(data) else b"none"
     except OSError as error:
         raise StereoDiffError("result_invalid", f"{folder.path} was not read: {error}") from error
+
+
+def check_product(folder: GuardedFolder, name: str, result: Result) -> PictureHeader:
+    """Depth, confidence or motion of a frame, as the engine writes it. Raises StereoDiffError "result_invalid"."""
+    header = _header(folder, name)
+    wanted = ("exr", 1, result.width, result.height)
+    if header is None or (header.kind, header.channels, header.width, header.height) != wanted:
+        raise StereoDiffError("result_invalid", f"{name} in {folder.path.name} is no picture of {result.width} x "
+                                                f"{result.height} pixels")
+    return header
+
+
+def check_plate(path: Path) -> None:
+    """Footage that a result names; only of PNG, JPEG and EXR the size can be told. Raises "clip_unreadable"."""
+    try:
+        with open(path, "rb") as stream:
+            header = read_header(stream)
+    except (OSError, ValueError) as error:
+        raise StereoDiffError("clip_unreadable", f"{path} was not read: {error}") from error
+    if header is not None and header.width * header.height > MAX_PIXELS:
+        raise StereoDiffError("clip_unreadable", f"{path} claims {header.width} x {header.height} pixels")
 
 
 def check_shown(folder: GuardedFolder, name: str) -> PictureHeader:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent / PACKAGE
 BLENDER = {"bpy", "bpy_extras", "mathutils", "gpu", "gpu_extras", "blf", "bmesh", "addon_utils", "bl_ui"}
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
 
-CONTRACT = {"engine.contract"}
+CONTRACT = {"engine.contract", "engine.guarded_files", "engine.caches", "engine.user_folders"}
 # What the cards, the licences and the folders of weights are, both sides have to say alike: standard library only.
 MODEL_FILES = {"engine.models.cards", "engine.models.licences", "engine.models.records", "engine.models.events"}
 ARRAYS = {"engine.contract", "engine.geometry", "engine.flow", "engine.report", "engine.scratch", "engine.keeping"}
@@ -120,11 +120,13 @@ ROOMS = {
     "engine.turns": room(),
     "engine.worker_log": room({"engine.guarded_files"}),
     "engine.large_json": room({"engine.turns"}),
+    "engine.caches": room({"engine.strict_json"} | CONTRACT),
+    "engine.user_folders": room(),
     "engine.__main__": room({"engine.worker", "engine.solve_command", "engine.solve_options",
                              "engine.evaluation.command", "engine.doctor", "engine.health", "engine.models", "messages"}
                             | CONTRACT),
     "engine.solve_command": room({"engine.worker", "engine.frames", "engine.job_lock", "engine.models",
-                                  "engine.progress_line", "engine.solve_options"} | CONTRACT),
+                                  "engine.progress_line", "engine.solve_options", "engine.workplace"} | CONTRACT),
     "engine.progress_line": room(CONTRACT),
     "engine.solve_options": room({"engine.models"} | CONTRACT),
     "engine.doctor": room({"engine.health", "engine.models", "engine.privacy"} | CONTRACT),
@@ -138,7 +140,9 @@ ROOMS = {
     "engine.failures": room({"engine.errors"} | CONTRACT),
     "engine.job_lock": room(CONTRACT),
     "engine.provenance": room({"engine.frames", "engine.networks", "engine.strict_json"} | MODEL_FILES | CONTRACT),
-    "engine.workplace": room({"engine.frames", "engine.kept_stereo", "engine.provenance", "engine.scratch"} | CONTRACT),
+    "engine.workplace": room({"engine.frames", "engine.kept_stereo", "engine.provenance", "engine.scratch",
+                              "engine.seals"} | CONTRACT),
+    "engine.seals": room({"engine.strict_json"} | CONTRACT),
     # Files in and out.
     "engine.frames": room({"engine.movies", "engine.stills", "engine.sequences"} | CONTRACT, {"numpy", "cv2"}),
     "engine.mattes": room({"engine.frames", "engine.report"} | CONTRACT, {"numpy", "cv2"}),

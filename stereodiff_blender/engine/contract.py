@@ -272,6 +272,7 @@ class Result:
     depth_range: nearest and farthest trusted depth over the clip; None without depth.
     refinement: of the diffusion network; None if it did not run. plot: what stage 2 did to the flicker, as a picture;
         camera_plot: how well the camera fits in each frame.
+    stereo_from: the id of an earlier job whose stage 1 was taken over, None if this job computed its own.
     """
 
     job_id: str
@@ -296,6 +297,7 @@ class Result:
     refinement: Refinement | None = None
     plot: str | None = None
     camera_plot: str | None = None
+    stereo_from: str | None = None
     timings_s: dict[str, float] = field(default_factory=dict)
     engine_version: str = ENGINE_VERSION
     schema_version: int = SCHEMA_VERSION

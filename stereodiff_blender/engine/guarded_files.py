@@ -97,11 +97,15 @@ class GuardedFolder:
 
     # -- writing --
 
-    def open_for_writing(self, relative: str, mode: str = "create") -> BinaryIO:
-        """Opened to be written and read. mode: "create" (made or emptied), "new" (must not be there), "append" (made,
-        and written at the end) or "update" (must be there; nothing is emptied)."""
+    def open_for_writing(self, relative: str, mode: str = "create", *, private: bool = False) -> BinaryIO:
+        """Opened to be written and read.
+
+        mode: "create" (made or emptied), "new" (must not be there), "append" (made, and written at the end) or
+        "update" (must be there; nothing is emptied). private: what is made is for this user alone.
+        """
         with self._at(relative) as (handle, name):
-            descriptor = _opened(handle, name, os.O_RDWR | _WRITING[mode], for_writing=True)
+            descriptor = _opened(handle, name, os.O_RDWR | _WRITING[mode], 0o600 if private else 0o666,
+                                 for_writing=True)
         stream = os.fdopen(descriptor, "a+b" if mode == "append" else "r+b")
         if mode == "create":
             stream.truncate(0)
@@ -135,12 +139,15 @@ class GuardedFolder:
 
     def make_folder(self, relative: str) -> GuardedFolder:
         """Made with all between, unless it is there already. The outermost folder is never made."""
-        made = self.inside(relative)
-        for depth, name in enumerate(made._below):
-            with _entered(self.root, made._below[:depth]) as handle, suppress(FileExistsError):
+        return self.inside(relative).make()
+
+    def make(self) -> GuardedFolder:
+        """Make this folder itself, as make_folder does."""
+        for depth, name in enumerate(self._below):
+            with _entered(self.root, self._below[:depth]) as handle, suppress(FileExistsError):
                 handle.mkdir(name)
-        with _entered(self.root, made._below):
-            return made
+        with _entered(self.root, self._below):
+            return self
 
     def link(self, relative: str, source: GuardedFolder, source_name: str) -> None:
         """Give a regular file of another guarded folder one more name here. Not every system and disk can."""
@@ -191,16 +198,23 @@ class GuardedFolder:
         return {name: status.st_size for name, status in statuses.items()
                 if status is not None and stat.S_ISREG(status.st_mode) and not _leads_elsewhere(status)}
 
-    def refuse_unsafe(self, relative: str, *, may_be_shared: bool = False) -> None:
+    def refuse_unsafe(self, relative: str, *, may_be_shared: bool = False, with_all_below: bool = True) -> None:
         """Raises UnsafeFileError if this, or anything below it, is no plain file or folder; missing is fine.
 
-        may_be_shared: files may have further names, as they are only read, or replaced as a whole.
+        may_be_shared: files may have further names, as they are only read, or replaced as a whole. with_all_below:
+        False to look at this one alone.
         """
         try:
             with self._at(relative) as (handle, name):
-                _refuse_unsafe(handle, name, may_be_shared)
+                _refuse_unsafe(handle, name, may_be_shared, with_all_below)
         except (FileNotFoundError, NotADirectoryError):
             return
+
+    def refuse_unsafe_below(self) -> None:
+        """As refuse_unsafe, of everything in this folder; files may have further names."""
+        with _entered(self.root, self._below) as handle:
+            for name in handle.names():
+                _refuse_unsafe(handle, name, may_be_shared=True)
 
     # -- removing --
 
@@ -214,7 +228,7 @@ class GuardedFolder:
         return True
 
     def remove_tree(self, relative: str) -> bool:
-        """Remove a folder with all below it, links themselves included. Whether there was one.
+        """Remove a folder with all below it, or a link in its place; links are not followed. Whether there was one.
 
         It is moved aside first: where that is refused, nothing was deleted; what is left of it after that does not
         look like a job's any more, and the next removal beside it takes it away.
@@ -224,10 +238,22 @@ class GuardedFolder:
                 was_there = _moved_aside(handle, name)
                 for rest in handle.names():
                     if rest.startswith(ASIDE):
-                        handle.remove_tree(rest)
-        except (FileNotFoundError, NotADirectoryError):
+                        with suppress(FileNotFoundError):  # somebody else takes it away, too
+                            handle.remove_tree(rest)
+        except FileNotFoundError:
             return False
         return was_there
+
+    def remove(self) -> bool:
+        """Remove this folder itself, as remove_tree does."""
+        if self._below:
+            return GuardedFolder(self.root, self._below[:-1]).remove_tree(self._below[-1])
+        return GuardedFolder(self.root.parent).remove_tree(self.root.name)
+
+    def total_bytes(self) -> int:
+        """Of all regular files below this folder."""
+        return sum(self.file_sizes().values()) + sum(self.inside(name).total_bytes() for name in self.names()
+                                                     if self.is_folder(name))
 
     @contextmanager
     def _at(self, relative: str) -> Iterator[tuple[_DescriptorHandle | _PathHandle, str]]:
@@ -262,9 +288,9 @@ def _parts(relative: str) -> tuple[str, ...]:
 
 # --- What is plain ---------------------------------------------------------------------------------------------
 
-def _opened(handle, name: str, flags: int, *, for_writing: bool = False) -> int:
+def _opened(handle, name: str, flags: int, mode: int = 0o666, *, for_writing: bool = False) -> int:
     try:
-        descriptor = handle.open(name, flags | _PLAIN)
+        descriptor = handle.open(name, flags | _PLAIN, mode)
     except OSError as error:
         raise _explained(error, handle, name) from error
     try:
@@ -289,7 +315,7 @@ def _explained(error: OSError, handle, name: str) -> OSError:
     return error
 
 
-def _refuse_unsafe(handle, name: str, may_be_shared: bool) -> None:
+def _refuse_unsafe(handle, name: str, may_be_shared: bool, with_all_below: bool = True) -> None:
     """Of this name and all below it; what is removed meanwhile is fine."""
     status = _status(handle, name)
     if status is None:
@@ -297,7 +323,7 @@ def _refuse_unsafe(handle, name: str, may_be_shared: bool) -> None:
     _check_plain(status, handle.path / name)
     if stat.S_ISDIR(status.st_mode):
         with closing(_below(handle, name)) as below:
-            for inner in below.names():
+            for inner in below.names() if with_all_below else ():
                 _refuse_unsafe(below, inner, may_be_shared)
     elif not may_be_shared:
         _check_unshared(status, handle.path / name)
@@ -350,8 +376,8 @@ class _DescriptorHandle:
         return _DescriptorHandle(self.path / name,
                                  os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self._descriptor))
 
-    def open(self, name: str, flags: int) -> int:
-        return os.open(name, flags, 0o666, dir_fd=self._descriptor)
+    def open(self, name: str, flags: int, mode: int) -> int:
+        return os.open(name, flags, mode, dir_fd=self._descriptor)
 
     def lstat(self, name: str) -> os.stat_result:
         return os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
@@ -394,10 +420,10 @@ class _PathHandle:
         _check_plain(self.lstat(name), self.path / name)
         return type(self)(self.path / name)
 
-    def open(self, name: str, flags: int) -> int:
+    def open(self, name: str, flags: int, mode: int) -> int:
         with suppress(FileNotFoundError):
             _check_plain(self.lstat(name), self.path / name)
-        return os.open(self.path / name, flags, 0o666)
+        return os.open(self.path / name, flags, mode)
 
     def lstat(self, name: str) -> os.stat_result:
         return os.lstat(self.path / name)
@@ -455,8 +481,10 @@ def _below(handle, folder: str):
 
 
 def _moved_aside(handle, name: str) -> bool:
-    try:
-        handle.replace(name, ASIDE + secrets.token_hex(8))
-    except FileNotFoundError:
+    status = _status(handle, name)
+    if status is None:
         return False
+    if stat.S_ISREG(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(handle.path / name))
+    handle.replace(name, ASIDE + secrets.token_hex(8))
     return True

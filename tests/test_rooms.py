@@ -138,7 +138,7 @@ ROOMS = {
                           {"numpy"}),
     "engine.event_report": room({"engine.report"} | CONTRACT),
     "engine.failures": room({"engine.errors"} | CONTRACT),
-    "engine.job_lock": room(CONTRACT),
+    "engine.job_lock": room({"engine.guarded_files", "engine.worker_log"} | CONTRACT),
     "engine.provenance": room({"engine.frames", "engine.networks", "engine.strict_json"} | MODEL_FILES | CONTRACT),
     "engine.workplace": room({"engine.frames", "engine.kept_stereo", "engine.provenance", "engine.scratch",
                               "engine.seals"} | CONTRACT),

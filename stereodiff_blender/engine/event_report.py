@@ -33,11 +33,16 @@ class EventReport(Report):
         self._stage_began_s = 0.0
         self._last_progress_s = 0.0
         self._timings_s: dict[str, float] = {}
+        self._steps = 0
 
     @property
     def warnings(self) -> tuple[ResultWarning, ...]:
         """The first of each, as many as a result may have."""
         return self._warnings.kept
+
+    def steps(self) -> int:
+        """How often anything was reported so far, written or not."""
+        return self._steps
 
     def started(self, plan: tuple[tuple[str, float], ...]) -> None:
         self._write("started", pid=os.getpid(), plan=plan)
@@ -49,6 +54,7 @@ class EventReport(Report):
 
     def progress(self, done: int) -> None:
         """At most EVENTS_PER_SECOND are written, but always a stage's last."""
+        self._steps += 1
         now = time.monotonic()
         if now - self._last_progress_s < 1.0 / EVENTS_PER_SECOND and done < self._total:
             return
@@ -83,6 +89,7 @@ class EventReport(Report):
         self._stage_began_s = now
 
     def _write(self, kind: str, **values) -> None:
+        self._steps += 1
         event = Event(kind, time.time(), **values)
         self._folder.append_event(event)
         if self._watch is not None:

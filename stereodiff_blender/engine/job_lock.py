@@ -14,13 +14,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from .contract import JobFolder, StereoDiffError, write_refusal
 from .guarded_files import TEMPORARY
+from .worker_log import shorten_log
 
 HEARTBEAT_S = 2.0
 FRESH_S = 5 * HEARTBEAT_S
@@ -88,16 +89,21 @@ def _remove(folder: JobFolder, name: str) -> None:
 # --- Heartbeat -------------------------------------------------------------------------------------------------
 
 @contextmanager
-def beating(folder: JobFolder) -> Iterator[None]:
-    """Meanwhile touch the heartbeat file every HEARTBEAT_S; it is removed at the end. It tells whose heart it is."""
-    done, name = threading.Event(), folder.heartbeat_file.name
+def beating(folder: JobFolder, steps: Callable[[], int]) -> Iterator[None]:
+    """Meanwhile write the heartbeat file every HEARTBEAT_S; it is removed at the end.
+
+    It tells whose heart it is, for how long there was no progress, and how much a processor worked meanwhile. steps:
+    how often there was progress so far. The job's log is kept from growing on the way.
+    """
+    done, idleness = threading.Event(), _Idleness(steps)
 
     def beat() -> None:
-        with suppress(OSError):  # a full disk must not end the work
-            folder.files.write_bytes(name, this_computer())
-        while not done.wait(HEARTBEAT_S):
-            with suppress(OSError):
-                folder.files.touch(name)
+        while True:
+            with suppress(OSError):  # a full disk must not end the work
+                _write_beat(folder, idleness.look())
+            shorten_log(folder.files)
+            if done.wait(HEARTBEAT_S):
+                return
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
@@ -106,7 +112,38 @@ def beating(folder: JobFolder) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-        _remove(folder, name)
+        _remove(folder, folder.heartbeat_file.name)
+
+
+def _write_beat(folder: JobFolder, told: bytes) -> None:
+    """In its place and always as long, so that whoever reads it meanwhile finds one or the other."""
+    name = folder.heartbeat_file.name
+    mode = "update" if folder.files.is_file(name) else "create"
+    with folder.files.open_for_writing(name, mode) as stream:
+        stream.write(this_computer() + b"\n" + told + b"\n")
+
+
+class _Idleness:
+    """For how long there was no progress. Time in which nothing ran, because the computer slept, does not count."""
+
+    LONGEST_GAP_S = 3 * HEARTBEAT_S
+
+    def __init__(self, steps: Callable[[], int]):
+        self._steps = steps
+        self._seen = steps()
+        self._idle_s = 0.0
+        self._looked_s = time.monotonic()
+        self._work_began_s = time.process_time()
+
+    def look(self) -> bytes:
+        """As contract.PROGRESS_TOLD has it."""
+        steps, now_s, work_s = self._steps(), time.monotonic(), time.process_time()
+        if steps != self._seen:
+            self._seen, self._idle_s, self._work_began_s = steps, 0.0, work_s
+        else:
+            self._idle_s += min(now_s - self._looked_s, self.LONGEST_GAP_S)
+        self._looked_s = now_s
+        return b"idle %09d s, work %09d s" % (self._idle_s, work_s - self._work_began_s)
 
 
 def beats_elsewhere(folder: JobFolder) -> bool:
@@ -125,7 +162,7 @@ def _heartbeat(folder: JobFolder) -> tuple[bytes | None, float]:
     """Whose it is, None if there is none, and when it was."""
     try:
         with folder.files.open_for_reading(folder.heartbeat_file.name) as stream:
-            return stream.read(_MAX_NAME_BYTES), os.fstat(stream.fileno()).st_mtime
+            return stream.readline(_MAX_NAME_BYTES).strip(), os.fstat(stream.fileno()).st_mtime
     except OSError:
         return None, 0.0
 

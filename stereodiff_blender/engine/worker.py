@@ -92,7 +92,7 @@ def run(folder: str | os.PathLike, *, watch: Callable[[Event], None] | None = No
     if not job_folder.files.is_file(job_folder.job_file.name):
         job_folder.read_job()
     report, log = EventReport(job_folder, watch), log or sys.stderr
-    with locked(job_folder) as is_locked, beating(job_folder):
+    with locked(job_folder) as is_locked, beating(job_folder, report.steps):
         job = _read_job(job_folder, report)
         try:
             cache = _begin(job, job_folder, report, is_locked)

@@ -23,6 +23,17 @@ def test_each_warning_is_said_once_and_not_too_many(folder):
     assert len(said) == MOST_WARNINGS and len(said[0][1]) == MAX_MESSAGE and said[1][1].startswith("Frame 1. ")
 
 
+def test_every_report_is_a_step(folder):
+    report = EventReport(folder)
+    report.started((("read", 1.0),))
+    report.stage("read", 1000)
+    for done in range(1000):
+        report.progress(done)
+    report.note("Now for the rest.")
+    assert report.steps() >= 1003
+    assert len(folder.read_events()[0]) < 100, "most of them are not worth writing"
+
+
 def test_notes_and_failures_are_cut(folder):
     report = EventReport(folder)
     report.note("n" * 100_000)

@@ -208,7 +208,12 @@ class FollowedJob:
         is_alive = self._is_alive()  # Before reading: all that a dead worker wrote is then read, too.
         if self._end is not None:
             return self._end
-        has_news = self._read_events()
+        try:
+            has_news = self._read_events()
+        except UnsafeFileError as error:
+            refusal = write_refusal(error, self.folder.events_file)
+            self._end = self._failed(refusal.code, refusal.message)
+            return self._end
         if not is_pid_known and self._pid is not None:
             return self._look()
         if not is_alive and self._gives_way():
@@ -301,10 +306,7 @@ class FollowedJob:
 
     def _read_events(self) -> bool:
         """Whether there was anything new."""
-        try:
-            events, self._offset = self.folder.read_news(self._offset)
-        except UnsafeFileError as error:
-            raise write_refusal(error, self.folder.events_file) from error
+        events, self._offset = self.folder.read_news(self._offset)
         for event in events:
             self._progress.take(event)
         return bool(events)

@@ -217,6 +217,7 @@ class Session:
         self.weights.cancel_all()
         self._polls.close()
         self._results.close()
+        self._sizes.close()
         self._thumbnails.close()
 
     # -- told to everyone --

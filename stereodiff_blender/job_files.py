@@ -7,35 +7,37 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .engine.contract import Job, JobFolder, StereoDiffError, write_refusal
 from .job_views import Size
 from .jobs import FollowedJob
 from .processes import lock_is_held
+from .reader_thread import ReaderThread
 
 MEASURE_AGAIN_S = 5.0
+MOST_ENTRIES = 300_000
+"""In a folder that is measured; a job of a hundred thousand frames has as many files."""
 
 
 # --- Size ------------------------------------------------------------------------------------------------------
 
 class SizeMeter:
-    """Measures folders one after the other in a thread of its own, which ends when there is nothing left to do."""
+    """Measures folders one after the other beside Blender."""
 
     def __init__(self) -> None:
         self._sizes: dict[str, Size] = {}
-        self._asked: deque[tuple[str, Path]] = deque()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._again: dict[str, Path] = {}
+        self._reader = ReaderThread("job sizes")
         self._kept_up_s = 0.0
 
     def keep_up(self, growing: Iterable[tuple[str, Path]]) -> None:
         """Measure jobs that grow, (id, folder) each, now and then; to be called as often as one likes."""
+        self._take()
         if time.monotonic() - self._kept_up_s >= MEASURE_AGAIN_S:
             self._kept_up_s = time.monotonic()
             for job_id, folder in growing:
@@ -43,17 +45,13 @@ class SizeMeter:
 
     def ask(self, job_id: str, folder: Path) -> None:
         """Have a job measured, again if it was before. Returns at once."""
-        with self._lock:
-            if any(asked == job_id for asked, _ in self._asked):
-                return
-            self._asked.append((job_id, folder))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._measure, name="job sizes", daemon=True)
-                self._thread.start()
+        if not self._reader.ask(job_id, partial(measure, folder)):
+            self._again[job_id] = folder
 
     @property
     def is_busy(self) -> bool:
-        return self._thread is not None
+        self._take()
+        return self._reader.is_busy
 
     def size(self, job_id: str) -> Size | None:
         """What was measured last, None if nothing was yet. No disk."""
@@ -62,14 +60,15 @@ class SizeMeter:
     def forget(self, job_id: str) -> None:
         self._sizes.pop(job_id, None)
 
-    def _measure(self) -> None:
-        while True:
-            with self._lock:
-                if not self._asked:
-                    self._thread = None
-                    return
-                job_id, folder = self._asked.popleft()
-            self._sizes[job_id] = measure(folder)
+    def close(self) -> None:
+        self._reader.close()
+
+    def _take(self) -> None:
+        for answer in self._reader.answers():
+            if answer.error is None:
+                self._sizes[answer.key] = answer.value
+            if answer.key in self._again and not self._reader.is_asked(answer.key):
+                self.ask(answer.key, self._again.pop(answer.key))
 
 
 def measure(folder: Path) -> Size:
@@ -78,9 +77,10 @@ def measure(folder: Path) -> Size:
 
 
 def _bytes_below(folder: Path) -> int:
-    total, folders = 0, [folder]
-    while folders:
+    total, folders, seen = 0, [folder], 0
+    while folders and seen < MOST_ENTRIES:
         for entry in _entries(folders.pop()):
+            seen += 1
             if _is_folder(entry):
                 folders.append(Path(entry.path))
             else:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import bpy
 
+from .engine.contract import ERROR_CODES, shortened, valid_shots
 from .jobs import JobStatus
+
+LONGEST_SHOTS = 20_000
+_SHOT = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
+
+
+LONGEST_NAME = 255
 
 
 def items_of(job_id: str) -> Iterator:
     """The items that list a job: normally one, more if its scene was copied."""
     return (item for scene in bpy.data.scenes for item in scene.stereodiff.jobs if item.job_id == job_id)
+
+
+def items_by_job() -> dict[str, list]:
+    """All items of this file, by the job that they list."""
+    found: dict[str, list] = {}
+    for scene in bpy.data.scenes:
+        for item in scene.stereodiff.jobs:
+            found.setdefault(item.job_id, []).append(item)
+    return found
 
 
 def find_item(job_id: str):
@@ -35,13 +52,18 @@ def add_item(scene: bpy.types.Scene, job_id: str, folder: Path, clip_name: str,
              clip: bpy.types.MovieClip | None) -> None:
     """List a job at the end of the scene's list and select it there."""
     item = scene.stereodiff.jobs.add()
-    item.job_id, item.folder, item.clip_name, item.clip = job_id, str(folder), clip_name, clip
+    item.job_id, item.folder, item.clip_name, item.clip = job_id, str(folder), shortened(clip_name, LONGEST_NAME), clip
     scene.stereodiff.active_job_index = len(scene.stereodiff.jobs) - 1
 
 
 def write_state(job_id: str, status: JobStatus) -> None:
     """How a job stands, so that the .blend still says it when the session is gone."""
-    for item in items_of(job_id):
+    write_items(items_of(job_id), status)
+
+
+def write_items(items: Iterable, status: JobStatus) -> None:
+    """As write_state, where the job's items are at hand."""
+    for item in items:
         if item.state != status.state:
             item.state = status.state
             item.code, item.message = status.code or "", status.message or ""
@@ -56,12 +78,17 @@ def write_folder(job_id: str, folder: Path) -> None:
 
 def status_of(item) -> JobStatus:
     """How a job stood when its item was last written."""
-    return JobStatus(item.state, code=item.code or None, message=item.message or None, shots=shots_of(item))
+    code = item.code if item.code in ERROR_CODES or not item.code else "internal_error"
+    return JobStatus(item.state, code=code or None, message=shortened(item.message) or None, shots=shots_of(item))
 
 
 def shots_of(item) -> tuple[tuple[int, int], ...]:
-    """First and last clip frame of each shot that a failed job's item names; none if it failed for another reason."""
-    return tuple(tuple(int(frame) for frame in shot.split("-")) for shot in item.shots.split())
+    """First and last clip frame of each shot that a failed job's item names; none if it failed for another reason.
+
+    A file may hold any text there: what is no range is passed over.
+    """
+    ranges = (_SHOT.fullmatch(shot) for shot in item.shots[:LONGEST_SHOTS].split())
+    return valid_shots((int(found[1]), int(found[2])) for found in ranges if found is not None)
 
 
 def remove_items(scene: bpy.types.Scene, job_id: str) -> None:

@@ -12,6 +12,7 @@ from . import job_files, job_list, preferences, properties, session
 from .engine.contract import StereoDiffError
 from .job_views import size_text
 from .operators import WAIT_DESCRIPTION, in_words, launch_with, must_wait, submit_job
+from .reader_thread import read_beside
 
 JOB_DESCRIPTION = "Empty: the selected job"
 
@@ -173,9 +174,16 @@ class STEREODIFF_OT_find_jobs(bpy.types.Operator):
 
     def execute(self, context):
         folder = Path(bpy.path.abspath(self.directory)) if self.directory else preferences.jobs_folder()
-        unknown = [found for found in job_files.find_jobs(folder) if job_list.find_item(found.job.id) is None]
+        try:
+            there = read_beside(lambda: list(job_files.find_jobs(folder)))
+        except StereoDiffError as error:
+            return _fail(self, error)
+        listed = job_list.items_by_job()
+        unknown = [found for found in there if found.job.id not in listed]
         for found in unknown:
             session.current().list_found(context.scene, found, clips.open_clip(found.job.clip))
+        if bpy.app.background:  # nobody ticks afterwards
+            session.current().settle()
         self.report({"INFO"}, f"{len(unknown)} jobs were found." if unknown else f"{folder} holds no other jobs.")
         return {"FINISHED"}
 

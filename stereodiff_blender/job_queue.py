@@ -12,8 +12,12 @@ from .engine.contract import JobFolder, StereoDiffError
 from .installation import Problem
 from .job_views import JobView, Outcome, Size
 from .jobs import FollowedJob, JobStatus, start
+from .result_checks import read_checked
+from .result_looks import Stamp
 
-WAITING_FOR_ANOTHER = "Waiting for another Blender's job"
+WAITING = JobStatus("waiting")
+_LOOKED = "looked"
+WAITING_FOR_DEVICE = JobStatus("waiting", note="Waiting for another Blender's job")
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,9 @@ class Entry:
     """One job this Blender knows.
 
     launch: how to start it, while it waits for that here. followed: None until it is started or found running.
-    relaunch: how to start it again as soon as it has ended.
+    relaunch: how to start it again as soon as it has ended. sought: its folder, while it is not known yet how a job
+    stands that a file lists; must_import: whether it is to be imported if it turns out to have finished since.
+    look: stands for the last look at its result, seen: what the file was when one came to its end.
     """
 
     job_id: str
@@ -48,14 +54,29 @@ class Entry:
     import_problem: Problem | None = None
     relaunch: Launch | None = None
     device: str | None = None
+    sought: FollowedJob | None = None
+    must_import: bool = True
+    look: object = None
+    seen: Stamp | None = None
+    _view: JobView | None = None
 
     @property
     def is_queued(self) -> bool:
         return self.launch is not None and self.followed is None and not self.status.has_ended
 
+    @property
+    def at_work(self) -> FollowedJob | None:
+        """Its folder under observation, if anybody works there or that is not known yet."""
+        return self.sought if self.followed is None else self.followed
+
     def view(self, size: Size | None) -> JobView:
-        return JobView(self.job_id, self.clip_name, self.status, self.outcome, self.import_problem, size,
-                       self.is_queued)
+        """The very same as before while nothing has changed: it is asked for, and compared, all the time."""
+        old, is_queued = self._view, self.is_queued
+        if not (old is not None and old.status is self.status and old.outcome is self.outcome and old.size is size
+                and old.import_problem is self.import_problem and old.is_queued == is_queued):
+            self._view = JobView(self.job_id, self.clip_name, self.status, self.outcome, self.import_problem, size,
+                                 is_queued)
+        return self._view
 
 
 class Queue:
@@ -90,7 +111,12 @@ class Queue:
 
     @property
     def active(self) -> list[Entry]:
-        return [entry for entry in self if not entry.status.has_ended]
+        return [entry for entry in self._entries.values() if not entry.status.has_ended]
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a job is followed, or one is listed of which it is not known yet."""
+        return any(entry.at_work is not None for entry in self.active)
 
     def move(self, job_id: str, places: int) -> bool:
         """Let a queued job change places with the queued one so many places later (or, below 0, earlier).
@@ -108,7 +134,7 @@ class Queue:
     def requeue(self, entry: Entry, launch: Launch) -> None:
         """Have an ended job started again, after those that wait already."""
         entry.launch, entry.followed, entry.relaunch = launch, None, None
-        entry.status, entry.outcome, entry.import_problem = JobStatus("waiting"), None, None
+        entry.status, entry.outcome, entry.import_problem, entry.seen = JobStatus("waiting"), None, None, None
         self._entries[entry.job_id] = self._entries.pop(entry.job_id)
 
     def take_off(self, entry: Entry) -> None:
@@ -117,28 +143,36 @@ class Queue:
             JobFolder(entry.folder).cancelled_file.touch()
         entry.launch, entry.status = None, JobStatus("cancelled", code="cancelled")
 
-    def step(self, entry: Entry) -> JobStatus:
-        """Start a job if it is its turn, and say how it stands. Raises StereoDiffError as jobs.start does."""
+    def step(self, entry: Entry, taken: set[str] | None = None) -> JobStatus:
+        """Start a job if it is its turn, and say how it stands. Raises StereoDiffError as jobs.start does.
+
+        taken: what was found out in this round, to be handed on to the next step of it: devices that are taken, and
+        whether a job was looked at for its device, which is done for one in a round.
+        """
         if entry.followed is None:
-            if any(other.followed is not None for other in self.active):
-                return JobStatus("waiting")
-            if not self._start(entry):
-                return JobStatus("waiting", note=WAITING_FOR_ANOTHER)
+            if self.is_at_work:
+                return WAITING
+            if not self._start(entry, taken if taken is not None else set()):
+                return WAITING_FOR_DEVICE
         return entry.followed.poll()
 
-    def _start(self, entry: Entry) -> bool:
+    def _start(self, entry: Entry, taken: set[str]) -> bool:
         """Whether the device was free."""
         launch = entry.launch
         if launch is None:
-            raise StereoDiffError("job_invalid", f"Nobody said how to start {entry.folder}.")
+            raise StereoDiffError("job_interrupted", "It was not started from this list.")
         if entry.device is None:
+            if _LOOKED in taken:
+                return False
+            taken.add(_LOOKED)
             entry.device = device_of(JobFolder(entry.folder).read_job().settings)
-        device = take_device(launch.locks, entry.device)
+        device = take_device(launch.locks, entry.device) if entry.device not in taken else None
         if device is None:
+            taken.add(entry.device)
             return False
         with device:
             worker = start(entry.folder, launch.python, launch.extension_root, device)
-        entry.followed = FollowedJob(entry.folder, worker)
+        entry.followed = FollowedJob(entry.folder, worker, read_checked)
         return True
 
 

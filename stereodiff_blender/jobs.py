@@ -1,6 +1,6 @@
 """Jobs: make a job folder, start its worker, follow it, cancel it, and judge how it ended.
 
-No bpy, and nothing here blocks: a poll reads what is new and returns, so it may run in a timer.
+No bpy, and nothing here waits for a worker: a poll reads what is new, as far as there is a limit to it, and returns.
 The worker is a session of its own. It outlives Blender, and FollowedJob(folder) finds it again.
 """
 
@@ -12,14 +12,28 @@ import re
 import secrets
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from .device_lock import DeviceLock
-from .engine.contract import Job, JobFolder, MatteShapes, StereoDiffError, write_refusal, write_shapes
+from .engine.contract import (
+    Job,
+    JobFolder,
+    MatteShapes,
+    Result,
+    StereoDiffError,
+    UnsafeFileError,
+    WarningList,
+    write_refusal,
+    write_shapes,
+)
+from .engine.worker_log import LOG, read_log_end, shorten_log
 from .processes import WORKER_MODULE, describe_exit, end_process_tree, own_group, worker_is_alive
 from .progress import JobStatus, Progress
+from .watchdog import Watchdog
 
 KILL_AFTER_S = 1.0
 STARTUP_GRACE_S = 60.0
@@ -88,6 +102,7 @@ def start(folder: str | os.PathLike, python: str | os.PathLike, extension_root: 
         raise StereoDiffError("runtime_missing", f"There is no Python at {python}.")
     try:
         events_offset = _size_of(job_folder.events_file)
+        shorten_log(job_folder.files)
         with open(job_folder.log_file, "ab") as log:
             job_folder.cancelled_file.unlink(missing_ok=True)
             worker = _spawn(worker_command(python, job_folder.path), log, job_folder.path, extension_root, device)
@@ -137,51 +152,79 @@ class FollowedJob:
     """One job folder under observation, by whoever started its worker or by a later Blender.
 
     folder: the job folder. process: the worker if this program started it; without it the pid comes from the
-    started event. Only poll decides how a job ended, and it never changes its mind.
+    started event. read_result: how a result is read and checked. Only poll decides how a job ended, and it never
+    changes its mind. One thread may poll while another cancels.
     """
 
     HANG_AFTER_S = 60.0
     """How long a living worker may give no sign before it is called silent."""
+    PATIENCE_S = 1.0
+    """With another thread that reads just now."""
 
-    def __init__(self, folder: str | os.PathLike, process: subprocess.Popen | None = None):
+    def __init__(self, folder: str | os.PathLike, process: subprocess.Popen | None = None,
+                 read_result: Callable[[JobFolder], Result] = JobFolder.read_result):
         self.folder = JobFolder(_whole_path(folder))
+        self.result: Result | None = None
+        """Of a job that was seen to finish; whoever has used it may let it go."""
         self._process = process
+        self._read_result = read_result
         self._progress = Progress()
         self._offset = process.events_offset if isinstance(process, Worker) else 0
-        self._watchdog = Watchdog(self.folder.heartbeat_file)
+        self._watchdog = Watchdog(self.folder)
         self._followed_since_s = time.monotonic()
         self._cancel_is_asked = False
+        self._cancel_is_marked = False
         self._cancel_sent_s: float | None = None
         self._is_killed = False
+        self._is_flooding = False
         self._end: JobStatus | None = None
+        self._last: JobStatus = JobStatus("waiting")
+        self._polling = threading.Lock()
 
     def poll(self) -> JobStatus:
-        """Read what is new and say how the job stands. Cheap; never waits."""
+        """Read what is new and say how the job stands. Never waits for the worker, but for the disk."""
+        if not self._polling.acquire(timeout=self.PATIENCE_S):
+            return self._last
+        try:
+            self._last = self._look()
+            return self._last
+        finally:
+            self._polling.release()
+
+    def cancel(self) -> None:
+        """End the worker and all it started. Returns at once; later polls see it through within two seconds."""
+        if not self._polling.acquire(blocking=False):  # whoever polls just now begins it with the next poll
+            self._cancel_is_asked = self._end is None
+            return
+        try:
+            if not self._look().has_ended:
+                self._cancel_is_asked = True
+                self._look()
+        finally:
+            self._polling.release()
+
+    def _look(self) -> JobStatus:
         is_pid_known = self._pid is not None
         is_alive = self._is_alive()  # Before reading: all that a dead worker wrote is then read, too.
         if self._end is not None:
             return self._end
-        has_news = self._read_events()
+        try:
+            has_news = self._read_events()
+        except UnsafeFileError as error:
+            refusal = write_refusal(error, self.folder.events_file)
+            self._end = self._failed(refusal.code, refusal.message)
+            return self._end
         if not is_pid_known and self._pid is not None:
-            return self.poll()
+            return self._look()
         if not is_alive and self._gives_way():
-            return self.poll()
+            return self._look()
         self._end = self._judge_end(is_alive)
         if self._end is not None:
             return self._end
-        if self._is_cancelling():
-            self._push_cancel()
+        self._push_cancel()
+        self._limit_log()
         self._watchdog.look(has_news or not is_alive)
         return self._status("running" if is_alive else "waiting")
-
-    def cancel(self) -> None:
-        """End the worker and all it started. Returns at once; later polls see it through within two seconds."""
-        if self.poll().has_ended:
-            return
-        self._cancel_is_asked = True
-        self._mark_cancelled()
-        if self._is_alive():
-            self._push_cancel()
 
     # -- the end --
 
@@ -199,10 +242,10 @@ class FollowedJob:
 
     def _judge_result(self) -> JobStatus:
         try:
-            result = self.folder.read_result()
+            self.result = self._read_result(self.folder)
         except StereoDiffError as error:
             return self._failed(error.code, error.message)
-        self._progress.fraction, self._progress.warnings = 1.0, result.warnings
+        self._progress.fraction, self._progress.warnings = 1.0, WarningList(self.result.warnings)
         return self._status("finished")
 
     def _cancelled(self) -> JobStatus:
@@ -212,6 +255,9 @@ class FollowedJob:
         return self._status("cancelled", code="cancelled")
 
     def _died(self) -> JobStatus:
+        if self._is_flooding:
+            return self._failed("runtime_broken", "What was started in place of the engine wrote without end and said "
+                                                  "nothing that an engine says.")
         status = None if self._process is None else self._process.returncode
         last = (self._log_tail() or "The log is empty.").splitlines()[-1]
         return self._failed("worker_died", f"The engine {describe_exit(status)}. {last}")
@@ -226,11 +272,10 @@ class FollowedJob:
         """
         if self._process is not None or self._progress.pid is not None:
             return True
-        try:
-            age_s = time.time() - self.folder.log_file.stat().st_mtime
-        except FileNotFoundError:
+        log = self.folder.files.stat(LOG)
+        if log is None:
             return False
-        return max(age_s, time.monotonic() - self._followed_since_s) > STARTUP_GRACE_S
+        return max(time.time() - log.st_mtime, time.monotonic() - self._followed_since_s) > STARTUP_GRACE_S
 
     def _may_be_starting(self) -> bool:
         """Another Blender's worker that has not told its pid yet: it can only be ended when it has."""
@@ -248,33 +293,36 @@ class FollowedJob:
         return True
 
     def _status(self, state: str, **more) -> JobStatus:
-        progress = self._progress
+        progress, watchdog, is_running = self._progress, self._watchdog, state == "running"
         elapsed_s = progress.elapsed_s(has_ended=state not in ("waiting", "running"))
-        eta_s = progress.eta_s() if state == "running" else None
-        silent_s = self._watchdog.silent_s if state == "running" else 0.0
-        return JobStatus(state, progress.stage, progress.done, progress.total, progress.fraction, elapsed_s, eta_s,
-                         warnings=progress.warnings, note=progress.note, silent_s=silent_s,
-                         is_silent=state == "running" and silent_s >= self.HANG_AFTER_S, **more)
+        silence = {} if not is_running else {
+            "silent_s": watchdog.silent_s, "idle_s": watchdog.idle_s, "is_working": watchdog.is_working,
+            "is_silent": watchdog.silent_s >= self.HANG_AFTER_S, "is_stalled": watchdog.is_stalled}
+        return JobStatus(state, progress.stage, progress.done, progress.total, progress.fraction, elapsed_s,
+                         progress.eta_s() if is_running else None, warnings=progress.warnings.kept,
+                         other_warnings=progress.warnings.others, note=progress.note, **silence, **more)
 
     # -- reading --
 
     def _read_events(self) -> bool:
         """Whether there was anything new."""
-        if _size_of(self.folder.events_file) < self._offset:  # Cut off behind our back: read again what is left.
-            self._offset = 0
-        events, self._offset = self.folder.read_events(self._offset)
+        events, self._offset = self.folder.read_news(self._offset)
         for event in events:
             self._progress.take(event)
         return bool(events)
 
     def _log_tail(self) -> str:
         try:
-            with open(self.folder.log_file, "rb") as stream:
-                stream.seek(max(0, os.fstat(stream.fileno()).st_size - LOG_TAIL_BYTES))
-                text = stream.read().decode("utf-8", errors="replace")
+            text = read_log_end(self.folder.files, LOG_TAIL_BYTES)
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
+
+    def _limit_log(self) -> None:
+        """What was to be the engine but writes without end before it has said a word is none, and is ended."""
+        if shorten_log(self.folder.files) and self._process is not None and self._progress.pid is None:
+            self._is_flooding = True
+            end_process_tree(self._process.pid, force=True)
 
     # -- the process --
 
@@ -291,11 +339,16 @@ class FollowedJob:
         return self._cancel_is_asked or self.folder.cancelled_file.exists()
 
     def _mark_cancelled(self) -> None:
+        self._cancel_is_marked = True
         with contextlib.suppress(OSError):  # A full disk must not keep a job alive.
-            self.folder.cancelled_file.touch()
+            self.folder.files.touch(self.folder.cancelled_file.name)
 
     def _push_cancel(self) -> None:
         """First ask, then, a second later, kill. Called on every poll while the worker still lives."""
+        if not self._is_cancelling():
+            return
+        if self._cancel_is_asked and not self._cancel_is_marked:
+            self._mark_cancelled()
         if not self._is_alive():
             return
         if self._cancel_sent_s is None:
@@ -304,37 +357,6 @@ class FollowedJob:
         elif not self._is_killed and time.monotonic() - self._cancel_sent_s > KILL_AFTER_S:
             self._is_killed = True
             end_process_tree(self._pid, force=True)
-
-
-class Watchdog:
-    """How long a worker has given no sign: no event, and no touch of its heartbeat file.
-
-    Only changes count, against this program's own steady clock, and only time in which this program itself was
-    awake: neither a clock that is set nor a computer that slept makes a worker look dead.
-    """
-
-    LONGEST_GAP_S = 1.0
-
-    def __init__(self, heartbeat_file: Path):
-        self.silent_s = 0.0
-        self._file = heartbeat_file
-        self._seen: int | None = None
-        self._looked_s = time.monotonic()
-
-    def look(self, has_news: bool) -> None:
-        """Take a look. has_news: there is another sign of life."""
-        now_s, beat = time.monotonic(), self._beat()
-        if has_news or beat != self._seen:
-            self.silent_s = 0.0
-        else:
-            self.silent_s += min(now_s - self._looked_s, self.LONGEST_GAP_S)
-        self._seen, self._looked_s = beat, now_s
-
-    def _beat(self) -> int | None:
-        try:
-            return self._file.stat().st_mtime_ns
-        except OSError:
-            return None
 
 
 def end_together(followed: list[FollowedJob], patience_s: float = 2.0) -> None:

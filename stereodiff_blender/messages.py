@@ -71,6 +71,9 @@ ERRORS = {
     "output_in_use": Explanation(
         "The folder for the results already holds something.",
         "Choose an empty or new folder, or allow an earlier result there to be overwritten."),
+    "disk_silent": Explanation(
+        "The disk with the job's folder does not answer.",
+        "See whether the share or disk is connected, then try again."),
     "disk_full": Explanation(
         "There is not enough room on the disk.",
         "Free some space or choose a jobs folder on another disk. " + _LIGHTER),
@@ -221,6 +224,10 @@ ERRORS = {
     "dataset_invalid": Explanation(
         "A file of the data set does not hold what it should.",
         "Download and unpack the file that is named again, or leave its clip out with --clips."),
+    "job_folder_unsafe": Explanation(
+        "The job folder holds a link, or something that is no plain file, where a job's own file should be.",
+        "Delete what is named, or start the solve anew. If you put the link there to keep caches on another disk, set "
+        "Cache Folder in the preferences instead, or --cache on the command line."),
     "job_interrupted": Explanation(
         "The solve was interrupted: its engine is gone, or was never started.",
         "Press Resume to go on where it stopped."),

@@ -10,10 +10,14 @@ import bpy
 from . import clip as clips
 from . import job_files, job_list, jobs, messages, preferences, properties, readiness, runtime, session
 from . import matte as mattes
-from .engine.contract import Job, JobFolder, StereoDiffError
+from .engine.contract import Job, JobFolder, StereoDiffError, shortened
 from .engine.models.licences import cards_of, refuse_unaccepted
+from .engine.worker_log import read_log_end
+from .reader_thread import read_beside
+from .result_checks import read_checked
 from .scene import import_result
 
+LONGEST_LINE = 2000
 WAIT_DESCRIPTION = "Return when it has ended. Not given: wait only where Blender has no window"
 
 
@@ -162,13 +166,13 @@ class STEREODIFF_OT_import_result(bpy.types.Operator):
             return {"CANCELLED"}
         folder = Path(bpy.path.abspath(self.directory)).resolve()
         try:
-            job = JobFolder(folder).read_job()
+            job, result = read_beside(lambda: (JobFolder(folder).read_job(), read_checked(JobFolder(folder))))
             item = job_list.find_item(job.id)
             clip = (item.clip if item else None) or clips.open_clip(job.clip)
-            imported = import_result(context.scene, folder, clip=clip)
+            imported = import_result(context.scene, folder, clip=clip, result=result)
         except StereoDiffError as error:
             return _fail(self, error)
-        session.current().adopt(context.scene, job.id, folder, imported.shot.name)
+        session.current().adopt(context.scene, job.id, folder, imported.shot.name, result)
         return {"FINISHED"}
 
 
@@ -247,14 +251,22 @@ class STEREODIFF_OT_open_log(bpy.types.Operator):
     def execute(self, context):
         item = properties.active_job(context.scene)
         try:
-            content = JobFolder(item.folder).log_file.read_text(encoding="utf-8", errors="replace")
+            folder = JobFolder(item.folder)
+            content = read_beside(lambda: read_log_end(folder.files))
+        except StereoDiffError as error:
+            return _fail(self, error)
         except OSError as error:
             self.report({"ERROR"}, f"There is no log of this job: {error.strerror}.")
             return {"CANCELLED"}
-        text = written_text(f"{item.job_id}.log", content)
+        text = written_text(f"{item.job_id}.log", _with_short_lines(content))
         if not bpy.app.background:
             show_text(context, text)
         return {"FINISHED"}
+
+
+def _with_short_lines(content: str) -> str:
+    """A text editor that draws a line of a megabyte is slow for ever."""
+    return "\n".join(shortened(line, LONGEST_LINE) for line in content.split("\n"))
 
 
 def written_text(name: str, content: str) -> bpy.types.Text:

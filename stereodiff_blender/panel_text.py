@@ -9,6 +9,8 @@ from . import messages
 CHARACTER_WIDTH_PX = 6.4
 FRAME_PX = 45
 ICON_PX = 24
+LONGEST_TEXT = 1000
+"""What is longer comes from a file that nobody meant to be read."""
 
 
 def wrapped(text: str, width_px: float, ui_scale: float) -> list[str]:
@@ -21,6 +23,7 @@ def draw_text(layout, context, text: str, icon: str = "BLANK1") -> None:
     """A paragraph; the icon stands before its first line, the other lines are indented as far."""
     column = layout.column(align=True)
     column.scale_y = 0.8
+    text = text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
     lines = wrapped(text, context.region.width, context.preferences.system.ui_scale)
     for number, line in enumerate(lines):
         column.label(text=line, icon=icon if number == 0 else "BLANK1")

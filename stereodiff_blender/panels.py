@@ -8,7 +8,7 @@ from __future__ import annotations
 import bpy
 
 from . import messages, session, verdicts
-from .engine.contract import STAGE_LABELS, Quality, WeightsUsed
+from .engine.contract import STAGE_LABELS, WARNING_CODES, Quality, WeightsUsed
 from .panel_text import draw_problem, draw_text
 from .panels_health import draw_doctor, draw_health
 
@@ -16,6 +16,7 @@ STATE_ICONS = {"waiting": "TIME", "running": "PLAY", "finished": "CHECKMARK", "f
                "interrupted": "PAUSE"}
 VERDICT_ICONS = {verdicts.GOOD: "CHECKMARK", verdicts.FAIR: "INFO", verdicts.POOR: "ERROR"}
 LEARNED_ENGINES = ("monst3r", "depthcrafter")
+MOST_WARNINGS_DRAWN = 12
 
 
 # --- Words -----------------------------------------------------------------------------------------------------
@@ -27,6 +28,14 @@ def progress_text(status) -> str:
     counted = f" {status.done} / {status.total}" if status.total > 1 else ""
     left = f" · {duration_text(status.eta_s)} left" if status.eta_s is not None else ""
     return f"{STAGE_LABELS.get(status.stage, status.stage)}{counted}{left}"
+
+
+def stuck_text(status) -> str:
+    """Why a job may have to be ended: its engine is silent, or it makes no progress."""
+    if status.is_silent:
+        return f"The engine has not answered for {int(status.silent_s)}\u00a0s"
+    rest = "It computes; a long step may take that long." if status.is_working else "It does not compute either."
+    return f"No progress for {duration_text(status.idle_s)}. {rest}"
 
 
 def duration_text(seconds: float) -> str:
@@ -74,7 +83,8 @@ def _scale_text(outcome: session.Outcome) -> str:
     """How stage 2 was brought back to the solve's scale, and what remains between the two."""
     residual = outcome.quality.gauge_residual
     fitted = {"clip": "one fit for the clip", "windows": "a fit for each window", "inverse": "not fitted"}
-    return fitted[outcome.refinement.alignment] + (f", {residual:.1%} apart" if residual is not None else "")
+    words = fitted.get(outcome.refinement.alignment, "fitted")
+    return words + (f", {residual:.1%} apart" if residual is not None else "")
 
 
 def _error_text(quality: Quality) -> str:
@@ -127,15 +137,26 @@ def draw_progress(box, context, view: session.JobView) -> None:
     row.label(text=view.clip_name, icon="RENDER_ANIMATION")
     row.operator("stereodiff.cancel", text="", icon="X", emboss=False).job_id = view.job_id
     box.progress(text=progress_text(view.status), factor=view.status.fraction, type="BAR")
-    if view.status.is_silent:
-        draw_text(box, context, f"The engine has not answered for {int(view.status.silent_s)}\u00a0s", "ERROR")
+    if view.status.is_stuck:
+        draw_text(box, context, stuck_text(view.status), "ERROR")
         row = box.row()
         row.operator("stereodiff.cancel", icon="X").job_id = view.job_id
         row.operator("stereodiff.resume", text="Restart", icon="FILE_REFRESH").job_id = view.job_id
     if view.status.note:
         draw_text(box, context, view.status.note, "PREFERENCES")
-    for warning in view.status.warnings:
+    draw_warnings(box, context, view.status.warnings, view.status.other_warnings)
+
+
+def draw_warnings(layout, context, warnings, others: int, *, with_remedies: bool = False) -> None:
+    """The first of them, and how many others there are; codes that this version does not know have no remedy."""
+    for warning in warnings[:MOST_WARNINGS_DRAWN]:
+        box = layout.box() if with_remedies else layout
         draw_text(box, context, warning.message, "INFO")
+        if with_remedies and warning.code in WARNING_CODES:
+            draw_text(box, context, messages.explain(warning.code).remedy, "FORWARD")
+    others += max(0, len(warnings) - MOST_WARNINGS_DRAWN)
+    if others:
+        draw_text(layout, context, f"There are {others} more warnings.", "INFO")
 
 
 def draw_waiting(layout, view: session.JobView, *, can_move: bool) -> None:
@@ -170,10 +191,7 @@ def draw_quality(layout, context, outcome: session.Outcome) -> None:
         label.active = False
         label.label(text=name)
         split.label(text=value)
-    for warning in outcome.warnings:
-        box = layout.box()
-        draw_text(box, context, warning.message, "INFO")
-        draw_text(box, context, messages.explain(warning.code).remedy, "FORWARD")
+    draw_warnings(layout, context, outcome.warnings, outcome.other_warnings, with_remedies=True)
 
 
 # --- Panels ----------------------------------------------------------------------------------------------------

@@ -23,7 +23,9 @@ def list_detail(state: str, view: session.JobView | None) -> str:
         return state
     word = state
     if state == "running":
-        word = "no answer" if view.status.is_silent else f"{view.status.fraction:.0%}"
+        word = f"{view.status.fraction:.0%}"
+        if view.status.is_stuck:
+            word = "no answer" if view.status.is_silent else "no progress"
     if view.size is None:
         return word
     size = size_text(view.size.total)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from .engine.contract import Event, ResultWarning
+from .engine.contract import ERROR_CODES, Event, ResultWarning, WarningList, shortened, valid_shots
 
 ENDED_STATES = ("finished", "failed", "cancelled", "interrupted")
 RESUMABLE_STATES = ("failed", "cancelled", "interrupted")
 LONGEST_AGE_S = 366 * 24 * 3600.0
 MOST_UNITS = 10 ** 9
+MOST_STAGES, MAX_STAGE_NAME = 50, 80
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,10 @@ class JobStatus:
     opened, "interrupted". stage: a key of contract.STAGE_LABELS or None. done, total: its units. fraction: 0..1 of the
     job's expected time; falls only when the job is resumed. elapsed_s: since it was last started. eta_s: None until a
     rate is known. code, message: why it failed. shots: if for a cut, the first and last clip frame of each shot.
-    log_tail: the last lines of worker.log of a failed job, else empty. note: what the worker last said of what it
-    does, or what a waiting job waits for. is_silent: the worker lives but gives no sign of it, since silent_s.
+    warnings: the first of them; other_warnings: how many more there were. log_tail: the last lines of worker.log of a
+    failed job, else empty. note: what the worker last said of what it does, or what a waiting job waits for.
+    is_silent: the worker lives but gives no sign of it, since silent_s. is_stalled: it gives signs, but has made no
+    progress since idle_s; is_working: it computes meanwhile.
     """
 
     state: str
@@ -36,14 +39,23 @@ class JobStatus:
     message: str | None = None
     shots: tuple[tuple[int, int], ...] = ()
     warnings: tuple[ResultWarning, ...] = ()
+    other_warnings: int = 0
     log_tail: str = ""
     note: str = ""
     is_silent: bool = False
     silent_s: float = 0.0
+    is_stalled: bool = False
+    idle_s: float = 0.0
+    is_working: bool = True
 
     @property
     def has_ended(self) -> bool:
         return self.state in ENDED_STATES
+
+    @property
+    def is_stuck(self) -> bool:
+        """It may have to be ended and started anew."""
+        return self.is_silent or self.is_stalled
 
     @property
     def can_resume(self) -> bool:
@@ -71,7 +83,7 @@ class Progress:
         self.done = self.total = 0
         self.fraction = 0.0
         self._warm_s, self._warm_fraction = self._last_s, 0.0
-        self.warnings: tuple[ResultWarning, ...] = ()
+        self.warnings = WarningList()
         self.note = ""
         self.failure: tuple[str, str, tuple[tuple[int, int], ...]] | None = None
         self.is_finished = False
@@ -81,18 +93,20 @@ class Progress:
         self._last_s = steady_time(event.time_s)
         if event.kind == "started":
             self._begin()
-            self.pid, self._started_s, self.plan = event.pid, self._last_s, event.plan or ()
+            self.pid, self._started_s, self.plan = event.pid, self._last_s, (event.plan or ())[:MOST_STAGES]
         elif event.kind in ("stage", "progress"):
-            self.stage, self.done, self.total = event.stage, _count(event.done), _count(event.total)
+            self.stage = shortened(event.stage or "", MAX_STAGE_NAME)
+            self.done, self.total = _count(event.done), _count(event.total)
             self.fraction = max(self.fraction, self._planned_fraction())
             if self._started_s is not None and 0.0 <= self._last_s - self._started_s < self.WARM_UP_S:
                 self._warm_s, self._warm_fraction = self._last_s, self.fraction
         elif event.kind == "note":
-            self.note = event.message or ""
+            self.note = shortened(event.message or "")
         elif event.kind == "warning":
-            self.warnings += (ResultWarning(event.code or "", event.message or ""),)
+            self.warnings.add(event.code or "", event.message or "")
         elif event.kind == "failed":
-            self.failure = (event.code or "internal_error", event.message or "", event.shots or ())
+            code = event.code if event.code in ERROR_CODES else "internal_error"
+            self.failure = (code, shortened(event.message or ""), valid_shots(event.shots or ()))
         elif event.kind == "finished":
             self.is_finished, self.fraction = True, 1.0
 

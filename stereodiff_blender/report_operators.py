@@ -7,8 +7,9 @@ import math
 import bpy
 
 from .comp_operators import OnImport
-from .engine.contract import Result, StereoDiffError
+from .engine.contract import JobFolder, Result, StereoDiffError
 from .operators import in_words
+from .result_checks import check_shown
 from .scene.imports import chosen_import
 
 PLOTS = (
@@ -41,6 +42,11 @@ class STEREODIFF_OT_open_plot(OnImport, bpy.types.Operator):
         name = result.camera_plot if self.plot == "CAMERA" else result.plot
         if name is None or not (found.folder / name).is_file():
             self.report({"ERROR"}, "This result has no such plot")
+            return {"CANCELLED"}
+        try:
+            check_shown(JobFolder(found.folder).files, name)
+        except StereoDiffError as error:
+            self.report({"ERROR"}, in_words(error.code, error.message))
             return {"CANCELLED"}
         image = bpy.data.images.load(str(found.folder / name), check_existing=True)
         image.reload()

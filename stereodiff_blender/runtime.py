@@ -10,12 +10,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .engine.contract import StereoDiffError
+from .engine.user_folders import user_folder
 
 MODULES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "matplotlib")
 MARKER = "complete"
@@ -37,15 +37,6 @@ print(json.dumps({"versions": versions, "missing": missing}))
 
 
 # --- Where -----------------------------------------------------------------------------------------------------
-
-def user_folder() -> Path:
-    """This person's data folder, the same for every Blender version; not created here."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "StereoDiff"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "StereoDiff"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "stereodiff"
-
 
 def environment_folder() -> Path:
     """Where the preferences install the worker's environment."""

@@ -1,28 +1,35 @@
 """The jobs of this Blender: a queue of which one runs at a time, followed by a timer.
 
-The timer's tick polls, starts the next job, imports what is done and keeps what panels draw. Panels read status() and
-nothing else. A worker outlives Blender: a job that a loaded file still calls unfinished is followed again.
+The timer's tick starts the next job, imports what is done and keeps what panels draw. It reads no job's folder: threads
+do, and a tick takes what they have ready, so that no disk and no file from anywhere keeps Blender waiting. Panels read
+status() and nothing else. A worker outlives Blender: a job that a loaded file still calls unfinished is followed again.
 Background Blenders have no timer; whoever waits there calls tick().
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import bpy
 
 from . import job_list
 from .checkup import Checked, Checkup, Question
-from .engine.contract import JobFolder, StereoDiffError
+from .engine.contract import Result, StereoDiffError
 from .installation import Installation, Problem, problem_from
 from .job_files import FoundJob, SizeMeter
-from .job_queue import Entry, Launch, Queue, found_status
+from .job_queue import WAITING, Entry, Launch, Queue, found_status
 from .job_views import JobView, Outcome, Status
 from .jobs import FollowedJob, JobStatus, end_together
+from .reader_thread import Answer, ReaderThread
+from .result_checks import read_checked
+from .result_looks import Look, look, outcome_of
 from .scene import import_result
 from .thumbnails import Thumbnails
 from .weights_desk import WeightsDesk
@@ -31,8 +38,11 @@ from .windows import push_undo, redraw_sidebars
 __all__ = ["JobStatus", "JobView", "Launch", "Outcome", "Session", "Status", "current", "register", "status",
            "unregister"]
 
-TICK_S = 0.25
+TICK_S, SOON_S = 0.25, 0.02
 REDRAW_SILENT_S = 5.0
+ATTACH_S = 0.001
+"""For which a tick takes up jobs that a file lists; the rest is left to the next, which comes soon."""
+LOOKS_A_TICK = 2
 logger = logging.getLogger(__name__)
 
 
@@ -52,7 +62,9 @@ class Session:
         self._examined_python: Path | None = None
         self.weights = WeightsDesk()
         self._queue = Queue()
-        self._unread: deque[str] = deque()
+        self._polls = ReaderThread("jobs followed")
+        self._results = ReaderThread("results")
+        self._looks: deque[Answer] = deque()
         self._sizes = SizeMeter()
         self._thumbnails = Thumbnails()
         self._installation: Installation | None = None
@@ -70,7 +82,7 @@ class Session:
         self.wake()
         return entry.job_id
 
-    def adopt(self, scene: bpy.types.Scene, job_id: str, folder: Path, clip_name: str) -> None:
+    def adopt(self, scene: bpy.types.Scene, job_id: str, folder: Path, clip_name: str, result: Result) -> None:
         """Know a job that ended elsewhere, and list it, so that its quality can be read.
 
         folder: where it is now; the file may still name the place that it was moved from.
@@ -80,7 +92,7 @@ class Session:
             job_list.write_folder(job_id, folder)
         if job_list.find_item(job_id) is None:
             _list(scene, self._queue[job_id], None)
-        self._unread.append(job_id)
+        self._look_at_result(self._queue[job_id], result)
         self.wake()
 
     def list_found(self, scene: bpy.types.Scene, found: FoundJob, clip: bpy.types.MovieClip | None) -> None:
@@ -91,7 +103,7 @@ class Session:
         job_id = found.job.id
         job_list.add_item(scene, job_id, found.folder, Path(found.job.clip.path).name, clip)
         if job_id not in self._queue:
-            self._attach_item(scene, job_list.find_item(job_id), import_finished=False)
+            self._attach_item(scene, job_list.find_item(job_id), must_import=False)
         job_list.write_state(job_id, self._queue[job_id].status)
         self.wake()
 
@@ -103,8 +115,8 @@ class Session:
         if entry.is_queued:
             self._queue.take_off(entry)
             job_list.write_state(job_id, entry.status)
-        else:
-            entry.followed.cancel()
+        elif entry.at_work is not None:
+            entry.at_work.cancel()
         self.wake()
 
     def resume(self, job_id: str, launch: Launch) -> None:
@@ -112,9 +124,10 @@ class Session:
 
         Raises StereoDiffError "job_locked" for any other job.
         """
-        self._attach()
+        self._attach(math.inf)
         entry = self._queue[job_id]
-        if entry.status.is_silent:
+        self.settle(entry)
+        if entry.status.is_stuck:
             entry.relaunch = launch
             entry.followed.cancel()
         elif entry.status.can_resume:
@@ -122,6 +135,13 @@ class Session:
         else:
             raise StereoDiffError("job_locked", f"{entry.clip_name} is {entry.status.state}.")
         self.wake()
+
+    def settle(self, *entries: Entry) -> None:
+        """Wait until it is known how jobs stand that a file lists: all, or these. Blocks Blender, though not for long.
+        """
+        while any(self._polls.is_asked(_key(entry, entry.sought)) for entry in entries or self._queue if entry.sought):
+            self._take_polls()
+            time.sleep(0.002)
 
     def move(self, job_id: str, places: int) -> bool:
         """Let a queued job change places with another: see Queue.move."""
@@ -133,6 +153,7 @@ class Session:
             raise ValueError(f"job {job_id} has not ended")
         self._queue.remove(job_id)
         self._sizes.forget(job_id)
+        self._thumbnails.forget(job_id)
 
     def measure(self, job_id: str) -> None:
         """Find out again, beside Blender, how big a job is on disk."""
@@ -189,11 +210,14 @@ class Session:
         for entry in active:
             if entry.is_queued:
                 self._queue.take_off(entry)
-        end_together([entry.followed for entry in active if entry.followed is not None])
+        end_together([entry.at_work for entry in active if entry.at_work is not None])
 
     def close(self) -> None:
         """Let go of what Blender would miss, and of downloads, which go on where they were the next time."""
         self.weights.cancel_all()
+        self._polls.close()
+        self._results.close()
+        self._sizes.close()
         self._thumbnails.close()
 
     # -- told to everyone --
@@ -234,33 +258,51 @@ class Session:
 
         Never raises: an error out of a timer would end it, and nobody would be told.
         """
-        try:
-            self._advance()
-        except Exception:
-            logger.exception("A tick of the session failed")
+        for part in (self._advance_engine, self._advance_weights, self._attach_some, self._take_polls,
+                     self._advance_jobs, self._take_looks, self._measure_jobs):
+            _kept_going(part)
         self._redraw()
+        if self._must_attach:
+            return SOON_S
         return TICK_S if self._has_work() else None
 
     def _has_work(self) -> bool:
-        return (bool(self._queue.active) or bool(self._unread) or self._must_attach or not self._engine_is_known
-                or self.is_installing() or self.is_examining() or self._sizes.is_busy or self.weights.is_busy())
+        return (bool(self._queue.active) or bool(self._looks) or self._polls.is_busy or self._results.is_busy
+                or not self._engine_is_known or self.is_installing() or self.is_examining() or self._sizes.is_busy
+                or self.weights.is_busy())
 
-    def _advance(self) -> None:
+    def _advance_engine(self) -> None:
         installing = self.is_installing()
         if not self._engine_is_known and not installing:
             self._look_for_engine()
         elif installing:
             self._engine_is_known, self._examined_python = False, None  # so that the tick after its end looks again
         self._end_checkup()
+
+    def _advance_weights(self) -> None:
         if self.weights.advance():
             self.look_again()
+
+    def _attach_some(self) -> None:
         if self._must_attach:
-            self._must_attach = False
-            self._attach()
-        if self._unread:
-            self._read_outcome(self._queue.find(self._unread.popleft()))
+            self._must_attach = not self._attach(ATTACH_S)
+
+    def _advance_jobs(self) -> None:
+        """Start the next job, and have those looked at that are at work."""
+        taken: set[str] = set()
+        is_at_work = self._queue.is_at_work
         for entry in self._queue.active:
-            self._step(entry)
+            if entry.is_queued and is_at_work:
+                self._take(entry, WAITING if entry.status.note else entry.status)
+            elif entry.is_queued:
+                self._step(entry, taken)
+                is_at_work = self._queue.is_at_work
+            elif entry.at_work is None:
+                self._take(entry, JobStatus("interrupted", code="job_interrupted"))
+            else:
+                self._poll(entry)
+
+    def _measure_jobs(self) -> None:
         self._sizes.keep_up((entry.job_id, entry.folder) for entry in self._queue.active if entry.followed is not None)
 
     def _look_for_engine(self) -> None:
@@ -288,56 +330,99 @@ class Session:
         if then is not None:
             then(self._checked)
 
-    def _step(self, entry: Entry) -> None:
+    def _step(self, entry: Entry, taken: set[str]) -> None:
         try:
-            status = self._queue.step(entry)
+            self._take(entry, self._queue.step(entry, taken))
         except Exception as error:  # Anything at all must end this job in words, not the timer.
-            logger.exception("Job %s cannot be followed", entry.job_id)
-            problem = problem_from(error)
-            status = JobStatus("failed", code=problem.code, message=problem.message)
-        self._take(entry, status)
-        if status.state == "finished":
-            self._finish(entry)
-        elif status.has_ended and entry.relaunch is not None:
-            self._requeue(entry, entry.relaunch)
+            logger.exception("Job %s cannot be started", entry.job_id)
+            self._take(entry, _failed(error))
 
-    def _take(self, entry: Entry, status: JobStatus) -> None:
+    # -- what threads have read --
+
+    def _poll(self, entry: Entry) -> None:
+        """Have a job looked at that is at work, or may be."""
+        if entry.sought is None:
+            self._polls.ask(_key(entry, entry.followed), entry.followed.poll)
+
+    def _take_polls(self) -> None:
+        for answer in self._polls.answers():
+            job_id, followed = answer.key
+            entry = self._queue.find(job_id)
+            if entry is not None and followed in (entry.sought, entry.followed):
+                _kept_going(partial(self._take_poll, entry, answer))
+
+    def _take_poll(self, entry: Entry, answer: Answer) -> None:
+        status = answer.value if answer.error is None else self._unread_status(entry, answer.error)
+        if entry.sought is not None:
+            entry.followed, entry.sought = (None if status.has_ended else entry.sought), None
+            if status.state == "finished" and not entry.must_import:
+                entry.status = status
+                job_list.write_state(entry.job_id, status)
+                self._look_at_result(entry)
+                return
+        self._take(entry, status, answer.key[1].result)
+        answer.key[1].result = None
+
+    def _unread_status(self, entry: Entry, error: Exception) -> JobStatus:
+        """How a job stands whose folder was not read. One whose disk does not answer may still be solved."""
+        if getattr(error, "code", None) != "disk_silent":
+            return _failed(error)
+        if entry.sought is not None:
+            return JobStatus("interrupted", code="disk_silent", message=f"{entry.folder}: {error}")
+        return replace(entry.status, is_silent=True, silent_s=self._polls.patience_s)
+
+    def _take(self, entry: Entry, status: JobStatus, result: Result | None = None) -> None:
         has_changed = status.state != entry.status.state
         entry.status = status
         if has_changed:
             job_list.write_state(entry.job_id, status)
             self._sizes.ask(entry.job_id, entry.folder)
+        if status.state == "finished" and result is not None:
+            self._finish(entry, result)
+        elif status.has_ended and entry.relaunch is not None:
+            self._requeue(entry, entry.relaunch)
 
     def _requeue(self, entry: Entry, launch: Launch) -> None:
         self._queue.requeue(entry, launch)
         job_list.write_state(entry.job_id, entry.status)
 
-    def _finish(self, entry: Entry) -> None:
-        self._read_outcome(entry)
+    def _finish(self, entry: Entry, result: Result) -> None:
+        """result: read and checked by whoever saw that it is there."""
+        self._look_at_result(entry, result)
         scene = job_list.scene_of(entry.job_id, entry.scene_uid)
         if scene is None or not scene.stereodiff.import_when_finished:
             return
         item = job_list.find_item(entry.job_id)
         try:
-            import_result(scene, entry.folder, clip=item.clip if item else None)
+            import_result(scene, entry.folder, clip=item.clip if item else None, result=result)
         except Exception as error:  # The solve is safe on disk; what kept it out of the scene is told beside it.
             logger.exception("Job %s cannot be imported", entry.job_id)
             entry.import_problem = problem_from(error)
         else:
             push_undo(f"StereoDiff: Import {entry.clip_name}")
 
-    def _read_outcome(self, entry: Entry | None) -> None:
-        if entry is None:
-            return
-        try:
-            result = JobFolder(entry.folder).read_result()
-        except StereoDiffError as error:
-            entry.import_problem = problem_from(error)
-            return
-        picture, is_pair = result.preview_image, result.depth_range is not None
-        icon_id = self._thumbnails.icon(entry.folder / picture, is_pair=is_pair) if picture is not None else 0
-        entry.outcome = Outcome(result.camera_kind, len(result.frames), result.quality, result.warnings,
-                                result.weights, result.refinement, icon_id)
+    def _look_at_result(self, entry: Entry, result: Result | None = None) -> None:
+        """Have a result read for what it says and shows. result: if it was read already; then it says so at once."""
+        if result is not None:
+            entry.outcome, entry.seen = replace(outcome_of(result), icon_id=_icon_of(entry)), None
+        entry.look = object()
+        self._results.ask((entry.job_id, entry.look), partial(look, entry.folder, entry.seen, result))
+
+    def _take_looks(self) -> None:
+        self._looks.extend(self._results.answers())
+        for _ in range(min(LOOKS_A_TICK, len(self._looks))):
+            answer = self._looks.popleft()
+            entry = self._queue.find(answer.key[0])
+            if entry is not None and entry.look is answer.key[1]:
+                _kept_going(partial(self._take_look, entry, answer))
+
+    def _take_look(self, entry: Entry, answer: Answer) -> None:
+        if answer.error is not None:
+            entry.import_problem = problem_from(answer.error)
+        elif answer.value is not None:
+            found: Look = answer.value
+            icon_id = self._thumbnails.show(entry.job_id, found.picture) if found.picture is not None else 0
+            entry.seen, entry.outcome = found.stamp, replace(found.outcome, icon_id=icon_id)
 
     # -- files and undo --
 
@@ -346,47 +431,52 @@ class Session:
         self._must_attach = True
         self.wake()
 
-    def _attach(self) -> None:
+    def _attach(self, budget_s: float) -> bool:
+        """Know the jobs that the scenes list. Whether all of them are known; else there was not time enough."""
+        until_s = time.perf_counter() + budget_s
         for scene in bpy.data.scenes:
             for item in scene.stereodiff.jobs:
-                if item.job_id not in self._queue:
-                    self._attach_item(scene, item)
-        for entry in self._queue:
-            self._restore_item(entry)
+                if item.job_id in self._queue:
+                    continue
+                if time.perf_counter() > until_s:
+                    return False
+                self._attach_item(scene, item)
+        self._restore_items()
+        return True
 
-    def _attach_item(self, scene: bpy.types.Scene, item, *, import_finished: bool = True) -> None:
-        """Know a listed job again. Its folder says more than the file, which may be older."""
-        entry = self._queue.add(Entry(item.job_id, Path(item.folder), item.clip_name, scene.session_uid))
-        self._sizes.ask(entry.job_id, entry.folder)
-        known = job_list.status_of(item)
-        if known.state == "finished":
-            entry.status = known
-            self._unread.append(entry.job_id)
-            return
-        followed = FollowedJob(entry.folder)
-        found = found_status(known, followed)
-        if found.state == "finished" and not import_finished:
-            entry.status = found
-            self._unread.append(entry.job_id)
-        elif found.has_ended and found.state != "finished":
-            entry.status = found
-        else:
-            entry.followed = followed
+    def _attach_item(self, scene: bpy.types.Scene, item, *, must_import: bool = True) -> None:
+        """Know a listed job again. Its folder says more than the file, which may be older; and either may be anybody's.
+        """
+        entry = self._queue.add(Entry(item.job_id, Path(item.folder), item.clip_name[:job_list.LONGEST_NAME],
+                                      scene.session_uid, must_import=must_import))
+        try:
+            known = entry.status = job_list.status_of(item)
+            if not entry.folder.is_absolute():
+                raise StereoDiffError("job_missing", f"{item.folder} is no folder of a job.")
+            self._sizes.ask(entry.job_id, entry.folder)
+            if known.state == "finished":
+                self._look_at_result(entry)
+                return
+            entry.sought = FollowedJob(entry.folder, read_result=read_checked)
+            self._polls.ask(_key(entry, entry.sought), partial(found_status, known, entry.sought))
+        except Exception as error:  # One bad entry is one bad entry.
+            logger.exception("Job %s cannot be looked at", entry.job_id)
+            entry.sought, entry.status = None, _failed(error)
 
-    def _restore_item(self, entry: Entry) -> None:
+    def _restore_items(self) -> None:
         """Undo takes back what the scene says about its jobs, but not the jobs."""
-        if job_list.find_item(entry.job_id) is None:
-            scene = job_list.scene_of(entry.job_id, entry.scene_uid)
-            if scene is not None:
-                _list(scene, entry, None)
-        job_list.write_state(entry.job_id, entry.status)
+        listed = job_list.items_by_job()
+        scenes = {scene.session_uid: scene for scene in bpy.data.scenes}
+        for entry in self._queue:
+            if entry.job_id in listed:
+                job_list.write_items(listed[entry.job_id], entry.status)
+            elif entry.scene_uid in scenes:
+                _list(scenes[entry.scene_uid], entry, None)
 
     def _redraw(self) -> None:
         """Redraw the sidebars, only when what they show has changed."""
         status = self.status()
-        jobs = [(view.job_id, view.status.state, view.status.stage, view.status.done, round(view.status.eta_s or 0),
-                 view.outcome is None, view.import_problem, view.size, view.status.note,
-                 view.status.is_silent and view.status.silent_s // REDRAW_SILENT_S) for view in status.jobs.values()]
+        jobs = [view if view.status.has_ended else _drawn(view) for view in status.jobs.values()]
         drawn = (jobs, status.installation, status.engine_is_known, status.engine_problem, status.checked,
                  status.is_examining, status.weights)
         if drawn != self._drawn:
@@ -395,6 +485,36 @@ class Session:
 
 
 # --- Small things a session does -------------------------------------------------------------------------------
+
+def _key(entry: Entry, followed: FollowedJob) -> tuple[str, FollowedJob]:
+    """A job may be started anew while it is looked at: then what was seen is of no use any more."""
+    return entry.job_id, followed
+
+
+def _kept_going(part: Callable[[], None]) -> None:
+    """Do a part of a tick; whatever is wrong with it does not keep the others from theirs."""
+    try:
+        part()
+    except Exception:
+        logger.exception("A tick of the session failed")
+
+
+def _failed(error: Exception) -> JobStatus:
+    problem = problem_from(error)
+    return JobStatus("failed", code=problem.code, message=problem.message)
+
+
+def _icon_of(entry: Entry) -> int:
+    return entry.outcome.icon_id if entry.outcome is not None else 0
+
+
+def _drawn(view: JobView) -> tuple:
+    """Of a job that has not ended: what a panel shows of it, as exactly as is worth drawing it again."""
+    status = view.status
+    since_s = (status.is_silent and status.silent_s) or (status.is_stalled and status.idle_s)
+    return (view.job_id, status.state, status.stage, status.done, round(status.eta_s or 0), view.size, status.note,
+            len(status.warnings), status.is_silent, status.is_stalled, since_s // REDRAW_SILENT_S)
+
 
 def _list(scene: bpy.types.Scene, entry: Entry, clip: bpy.types.MovieClip | None) -> None:
     job_list.add_item(scene, entry.job_id, entry.folder, entry.clip_name, clip)

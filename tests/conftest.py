@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,15 @@ def pytest_report_header() -> str:
     return "rooms here: " + ", ".join(
         name for name in ("engine", "jobs", "blender", "package") if name not in collect_ignore
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_user_folder(tmp_path_factory) -> Iterator[None]:
+    """What a solve keeps for this user, and what it finds there, is the tests' own, in all processes they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_DATA_HOME", "LOCALAPPDATA"):
+            patch.setenv(name, str(tmp_path_factory.mktemp("user")))
+        yield
 
 
 @pytest.fixture(scope="session")

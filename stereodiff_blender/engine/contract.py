@@ -23,19 +23,28 @@ frame's static points is of order 1, unless a scale was set in Blender.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import BinaryIO
 
+from . import event_lines
 from .errors import (  # noqa: F401 - said on both ends
     ERROR_CODES,
     WARNING_CODES,
     StereoDiffError,
+    UnsafeFileError,
     as_matte_error,
+    shortened,
     write_refusal,
 )
+from .guarded_files import TEMPORARY, GuardedFile, GuardedFolder
 from .health import FAULT, NOTE, OK, Capabilities, Finding, Health, text_lines  # noqa: F401 - said on both ends
+from .large_json import read_json
 from .privacy import private  # noqa: F401 - said on both ends
 from .settings import (  # noqa: F401 - said on both ends
     DIFFUSION_PRESETS,
@@ -55,7 +64,8 @@ from .settings import (  # noqa: F401 - said on both ends
     Settings,
 )
 from .shapes import MatteDrawing, MatteLayer, MatteShapes, read_shapes, write_shapes  # noqa: F401 - said on both ends
-from .strict_json import from_dict, to_dict, write_json_atomically
+from .strict_json import as_json, from_dict, to_dict
+from .turns import taking_turns
 
 SCHEMA_VERSION = 1
 ENGINE_VERSION = "0.1.0"
@@ -67,6 +77,12 @@ MIN_FRAMES = 2
 MAX_FRAME = 10_000_000
 """Four and a half days at 24 frames a second; what a damaged or hostile file claims beyond is not counted out."""
 MAX_NAME = 1000
+MOST_WARNINGS = 100
+MOST_SHOTS = 500
+MOST_CANDIDATES = 100
+"""Lines looked at for the start of a job; others may hold the word."""
+MAX_JOB_BYTES, MAX_RESULT_BYTES = 1_000_000, 64_000_000
+"""What a job.json or result.json may have; the largest is that of eighty thousand frames."""
 
 
 # --- What is asked for -----------------------------------------------------------------------------------------
@@ -259,6 +275,7 @@ class Result:
     depth_range: nearest and farthest trusted depth over the clip; None without depth.
     refinement: of the diffusion network; None if it did not run. plot: what stage 2 did to the flicker, as a picture;
         camera_plot: how well the camera fits in each frame.
+    stereo_from: the id of an earlier job whose stage 1 was taken over, None if this job computed its own.
     """
 
     job_id: str
@@ -283,6 +300,7 @@ class Result:
     refinement: Refinement | None = None
     plot: str | None = None
     camera_plot: str | None = None
+    stereo_from: str | None = None
     timings_s: dict[str, float] = field(default_factory=dict)
     engine_version: str = ENGINE_VERSION
     schema_version: int = SCHEMA_VERSION
@@ -301,12 +319,11 @@ class Result:
             raise _invalid_result("the raster or clip size is not positive")
         if self.camera_kind not in CAMERA_KINDS:
             raise _invalid_result(f"unknown camera kind {self.camera_kind!r}")
-        for frame in self.frames:
+        for frame in taking_turns(self.frames):
             _check_camera(frame)
         if not _is_identity(self.frames[0].camera_to_world):
             raise _invalid_result("the first camera is not at the origin")
-        for path in self._files():
-            _check_file(folder.path, path)
+        _check_files(folder.files, self._files())
         if self.depth_range is not None and not 0 < self.depth_range[0] <= self.depth_range[1]:
             raise _invalid_result(f"the depth range {self.depth_range} is not positive and ordered")
         if (self.depth_range is None) != all(f.depth is None for f in self.frames):
@@ -326,13 +343,11 @@ def _check_camera(frame: FrameResult) -> None:
     matrix = frame.camera_to_world
     if len(matrix) != 4 or tuple(matrix[3]) != (0.0, 0.0, 0.0, 1.0):
         raise _invalid_result(f"frame {frame.frame}: the last row of camera_to_world is not 0 0 0 1")
-    rotation = [row[:3] for row in matrix[:3]]
-    for a in range(3):
-        for b in range(3):
-            dot = sum(rotation[k][a] * rotation[k][b] for k in range(3))
-            if abs(dot - (a == b)) > 1e-5:
-                raise _invalid_result(f"frame {frame.frame}: the camera's rotation is not rigid")
-    (a, b, c), (d, e, f), (g, h, i) = rotation
+    (a, b, c), (d, e, f), (g, h, i) = (row[:3] for row in matrix[:3])
+    products = (a * a + d * d + g * g - 1, b * b + e * e + h * h - 1, c * c + f * f + i * i - 1,
+                a * b + d * e + g * h, a * c + d * f + g * i, b * c + e * f + h * i)
+    if not all(abs(product) <= 1e-5 for product in products):  # of its columns; what overflows is refused, too
+        raise _invalid_result(f"frame {frame.frame}: the camera's rotation is not rigid")
     if a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g) < 0:
         raise _invalid_result(f"frame {frame.frame}: the camera's rotation is a reflection")
     if not (frame.fx > 0 and frame.fy > 0):
@@ -343,18 +358,28 @@ def _is_identity(matrix) -> bool:
     return all(abs(matrix[r][c] - (r == c)) < 1e-6 for r in range(4) for c in range(4))
 
 
-def _check_file(folder: Path, relative: str) -> None:
-    pure = PurePosixPath(relative)
-    is_odd = len(relative) > MAX_NAME or any(sign in relative for sign in ("\\", ":", "\0"))
-    if is_odd or pure.is_absolute() or ".." in pure.parts:
+def _check_files(folder: GuardedFolder, relatives: list[str]) -> None:
+    sizes: dict[str, dict[str, int]] = {}
+    for relative in taking_turns(relatives):
+        _check_name(relative)
+        parent, _, name = relative.rpartition("/")
+        if parent not in sizes:
+            sizes[parent] = _sizes_in(folder.inside(parent) if parent else folder)
+        if sizes[parent].get(name, 0) == 0:
+            raise _invalid_result(f"{relative} is missing, empty or a link")
+
+
+def _check_name(relative: str) -> None:
+    is_odd = len(relative) > MAX_NAME or any(sign in relative for sign in "\\:\0")
+    if is_odd or not {"", ".", ".."}.isdisjoint(relative.split("/")):
         raise _invalid_result(f"{relative[:80]!r} is not a path inside the job folder")
-    path = folder / pure
+
+
+def _sizes_in(folder: GuardedFolder) -> dict[str, int]:
     try:
-        is_there = path.is_file() and path.stat().st_size > 0
+        return folder.file_sizes()
     except OSError as error:  # a name that is too long, for one
-        raise _invalid_result(f"{relative[:80]} cannot be looked at: {error.strerror}") from error
-    if not is_there:
-        raise _invalid_result(f"{relative} is missing or empty")
+        raise _invalid_result(f"{folder.path} cannot be looked at: {error.strerror}") from error
 
 
 # --- What is said meanwhile ------------------------------------------------------------------------------------
@@ -381,6 +406,40 @@ class Event:
     shots: tuple[tuple[int, int], ...] | None = None
 
 
+def valid_shots(shots: Iterable) -> tuple[tuple[int, int], ...]:
+    """Those that are frame ranges, MOST_SHOTS at most: a file may name anything. shots: (first, last) each."""
+    return tuple((first, last) for first, last in shots if 1 <= first <= last <= MAX_FRAME)[:MOST_SHOTS]
+
+
+class WarningList:
+    """Warnings, each different one once, in the order in which they came: the first MOST_WARNINGS, and how many others.
+    """
+
+    def __init__(self, warnings: Iterable[ResultWarning] = ()):
+        self.others = 0
+        self._kept: dict[ResultWarning, None] = {}
+        for warning in warnings:
+            self.add(warning.code, warning.message)
+
+    @property
+    def kept(self) -> tuple[ResultWarning, ...]:
+        return tuple(self._kept)
+
+    def add(self, code: str, message: str) -> bool:
+        """Whether it is one of the first, and new."""
+        warning = ResultWarning(shortened(code), shortened(message))
+        if warning in self._kept:
+            return False
+        if len(self._kept) == MOST_WARNINGS:
+            self.others += 1
+            return False
+        self._kept[warning] = None
+        return True
+
+
+PROGRESS_TOLD = re.compile(rb"^idle ([0-9]{1,9}) s, work ([0-9]{1,9}) s$", re.MULTILINE)
+"""In a heartbeat file: for how long there was no progress, and how much a processor worked meanwhile."""
+
 STAGE_LABELS = {
     "read": "Reading frames",
     "match": "Matching frames",
@@ -399,10 +458,23 @@ STAGE_LABELS = {
 # --- The folder ------------------------------------------------------------------------------------------------
 
 class JobFolder:
-    """Names inside one job folder, and how its files are read and written."""
+    """Names inside one job folder, and how its files are read and written.
+
+    files: the way to everything in it. The paths are for words, for comparing, and for what only reads.
+    """
+
+    OWN_NAMES = frozenset({
+        "job.json", "matte.json", "events.jsonl", "worker.log", "cancelled", "lock", "heartbeat", "cache", "cache.json",
+        "result.json", "points.ply", "preview.png", "preview.mp4", "flicker.png", "camera.png", "depth", "confidence",
+        "motion_mask",
+    })
+    """What a job makes in its folder, besides temporary files."""
+    ONLY_READ = frozenset({"job.json", "matte.json", "cache", "cache.json", "result.json"})
+    """Of these, what is never written in its place, so that it may have further names (hard links)."""
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
+        self.files = GuardedFolder(self.path)
         self.job_file = self.path / "job.json"
         self.matte_file = self.path / "matte.json"
         self.events_file = self.path / "events.jsonl"
@@ -425,29 +497,55 @@ class JobFolder:
     def relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
 
+    def file(self, path: Path) -> GuardedFile:
+        """One of the paths above as a file to write, which leads nowhere else."""
+        return GuardedFile(self.files, self.relative(path))
+
+    def refuse_unsafe(self) -> None:
+        """Raises StereoDiffError "job_folder_unsafe" if a link or a special file stands where a job's own belongs."""
+        try:
+            for name in sorted(self.OWN_NAMES):
+                for own in (name, name + TEMPORARY):
+                    self.files.refuse_unsafe(own, may_be_shared=name in self.ONLY_READ)
+        except OSError as error:
+            raise write_refusal(error, self.path) from error
+
     def read_job(self) -> Job:
         """Raises StereoDiffError "job_missing" or "job_invalid"."""
-        job = _read(Job, self.job_file, missing="job_missing", invalid="job_invalid")
+        job = self._read(Job, self.job_file.name, MAX_JOB_BYTES, missing="job_missing", invalid="job_invalid")
         job.validate()
         return job
 
     def write_job(self, job: Job) -> None:
-        write_json_atomically(self.job_file, to_dict(job))
+        self.files.replace(self.job_file.name, as_json(to_dict(job)))
 
     def read_result(self) -> Result:
         """The result, validated against this folder. Raises StereoDiffError "result_invalid" or "job_..."."""
-        result = _read(Result, self.result_file, missing="result_invalid", invalid="result_invalid")
+        result = self._read(Result, self.result_file.name, MAX_RESULT_BYTES, missing="result_invalid",
+                            invalid="result_invalid")
         result.validate(self.path)
         return result
 
     def write_result(self, result: Result) -> None:
         """Validate, then publish; a job whose result does not validate has no result."""
         result.validate(self.path)
-        write_json_atomically(self.result_file, to_dict(result))
+        self.files.replace(self.result_file.name, as_json(to_dict(result)))
+
+    def _read(self, cls, name: str, max_bytes: int, *, missing: str, invalid: str):
+        try:
+            data = read_json(self.files.read_text(name, max_bytes))
+            if isinstance(data, dict) and data.get("schema_version") != SCHEMA_VERSION:
+                raise StereoDiffError(invalid, f"{name} has schema {data.get('schema_version')}, this version reads "
+                                               f"{SCHEMA_VERSION}")
+            return from_dict(cls, data)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise StereoDiffError(missing, f"{self.path / name} does not exist") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise StereoDiffError(invalid, f"{name} cannot be used: {_reason(error)}") from error
 
     def append_event(self, event: Event) -> None:
         line = json.dumps({k: v for k, v in to_dict(event).items() if v is not None}, allow_nan=False)
-        with open(self.events_file, "ab+") as stream:
+        with self.files.open_for_writing(self.events_file.name, "append") as stream:
             # A run that was killed may have left half a line, which must not swallow this one.
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
             begin = b"" if stream.read() in (b"", b"\n") else b"\n"
@@ -456,17 +554,47 @@ class JobFolder:
     def read_events(self, offset: int = 0) -> tuple[list[Event], int]:
         """Events from byte offset on, and the offset to go on from; a half-written last line waits.
 
-        A line that is no event (a crash can leave one) is passed over.
+        At most event_lines.MAX_BYTES are read. A line that is no event (a crash can leave one), or is too long for
+        one, is passed over.
         """
         try:
-            with open(self.events_file, "rb") as stream:
-                stream.seek(offset)
-                data = stream.read()
+            with self.files.open_for_reading(self.events_file.name) as stream:
+                lines, end = event_lines.whole_lines(stream, offset)
         except FileNotFoundError:
             return [], offset
-        whole = data[:data.rfind(b"\n") + 1]
-        events = [event for line in whole.splitlines() if (event := _parse_event(line)) is not None]
-        return events, offset + len(whole)
+        return _events(lines), end
+
+    def read_news(self, offset: int) -> tuple[list[Event], int]:
+        """As read_events, but always up to the end of the file, which may be shorter now than it was.
+
+        Where too much is new to be read, it is the last start and what was said last.
+        """
+        try:
+            with self.files.open_for_reading(self.events_file.name) as stream:
+                size = event_lines.size_of(stream)
+                offset = offset if offset <= size else 0
+                if size - offset <= event_lines.MAX_BYTES:
+                    lines, end = event_lines.whole_lines(stream, offset)
+                    return _events(lines), end
+                started, offset = _last_start(stream, offset)
+                lines, end = event_lines.last_lines(stream, offset)
+                return started + _events(lines), end
+        except FileNotFoundError:
+            return [], 0
+
+
+def _last_start(stream: BinaryIO, offset: int) -> tuple[list[Event], int]:
+    """The last "started" after byte offset, if there is one, and the offset behind it."""
+    candidates = event_lines.lines_with(b'"started"', stream, offset)
+    for line, behind in itertools.islice(candidates, MOST_CANDIDATES):
+        event = _parse_event(line)
+        if event is not None and event.kind == "started":
+            return [event], behind
+    return [], offset
+
+
+def _events(lines: list[bytes]) -> list[Event]:
+    return [event for line in taking_turns(lines) if (event := _parse_event(line)) is not None]
 
 
 def _parse_event(line: bytes) -> Event | None:
@@ -477,14 +605,5 @@ def _parse_event(line: bytes) -> Event | None:
     return event if event.kind in EVENT_KINDS else None
 
 
-def _read(cls, path: Path, *, missing: str, invalid: str):
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(data, dict) and data.get("schema_version") != SCHEMA_VERSION:
-            raise StereoDiffError(invalid, f"{path.name} has schema {data.get('schema_version')}, this version reads "
-                                           f"{SCHEMA_VERSION}")
-        return from_dict(cls, data)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise StereoDiffError(missing, f"{path} does not exist") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise StereoDiffError(invalid, f"{path.name} cannot be used: {error}") from error
+def _reason(error: Exception) -> str:
+    return f"it {error.strerror}" if isinstance(error, UnsafeFileError) else str(error)

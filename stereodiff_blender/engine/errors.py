@@ -24,7 +24,7 @@ ERROR_CODES = frozenset({
     "network_not_finite", "pointmaps_unsure",
     "import_missing", "points_missing", "points_unusable", "floor_not_found", "depth_missing", "root_animated",
     "tracks_unsolved", "exporter_missing",
-    "dataset_missing", "dataset_invalid", "job_interrupted",
+    "dataset_missing", "dataset_invalid", "job_interrupted", "disk_silent", "job_folder_unsafe",
 })
 WARNING_CODES = frozenset({
     "rotation_only", "static_camera", "low_coverage", "low_texture", "weak_focal", "focal_assumed",
@@ -32,6 +32,15 @@ WARNING_CODES = frozenset({
     "matte_empty", "refinement_apart",
     "repeated_frames", "black_bars", "burnt_in_text", "flash_frames", "flickering_light",
 })
+
+
+MAX_MESSAGE = 2000
+"""Characters; what is longer comes from a damaged or hostile file, and no panel could show it."""
+
+
+def shortened(text: str, most: int = MAX_MESSAGE) -> str:
+    """The text, or its beginning and a mark that there was more."""
+    return text if len(text) <= most else text[:most - 1] + "…"
 
 
 class StereoDiffError(Exception):
@@ -45,20 +54,30 @@ class StereoDiffError(Exception):
     def __init__(self, code: str, message: str, shots: tuple[tuple[int, int], ...] = ()):
         if code not in ERROR_CODES:
             raise ValueError(f"unknown error code {code!r}")
-        super().__init__(message)
         self.code = code
-        self.message = message
+        self.message = shortened(message)
+        super().__init__(self.message)
         self.shots = shots
 
 
+class UnsafeFileError(OSError):
+    """A file of a job folder that is not the folder's own: a link, a pipe, a device, or larger than may be.
+
+    strerror: what is wrong with it, as it goes on after its name.
+    """
+
+
 _FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
-_LOCKED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST})
+_LOCKED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP,
+                     errno.EFBIG})
 WRITE_REFUSALS = _FULL_DISK | _LOCKED
 """Error numbers that the system answers with when a file or folder cannot be written."""
 
 
 def write_refusal(error: OSError, path: str | os.PathLike) -> StereoDiffError:
-    """What the system's refusal to write path means: "disk_full" or "output_not_writable"."""
+    """What a refusal to write path means: "disk_full", "output_not_writable" or "job_folder_unsafe"."""
+    if isinstance(error, UnsafeFileError):
+        return StereoDiffError("job_folder_unsafe", f"{error.filename} {error.strerror}; it was left alone.")
     if error.errno in _FULL_DISK:
         return StereoDiffError("disk_full", f"No space left for {path}.")
     return StereoDiffError("output_not_writable", f"{path} cannot be written: {error.strerror or error}.")

@@ -6,7 +6,16 @@ import os
 import time
 from collections.abc import Callable
 
-from .contract import WARNING_CODES, Event, JobFolder, ResultWarning, StereoDiffError
+from .contract import (
+    WARNING_CODES,
+    Event,
+    JobFolder,
+    ResultWarning,
+    StereoDiffError,
+    WarningList,
+    shortened,
+    valid_shots,
+)
 from .report import Report
 
 EVENTS_PER_SECOND = 5.0
@@ -16,7 +25,7 @@ class EventReport(Report):
     """Writes what the engine reports as events of the job folder, and keeps warnings and times for the result."""
 
     def __init__(self, folder: JobFolder, watch: Callable[[Event], None] | None = None):
-        self.warnings: tuple[ResultWarning, ...] = ()
+        self._warnings = WarningList()
         self._folder = folder
         self._watch = watch
         self._stage: str | None = None
@@ -24,6 +33,16 @@ class EventReport(Report):
         self._stage_began_s = 0.0
         self._last_progress_s = 0.0
         self._timings_s: dict[str, float] = {}
+        self._steps = 0
+
+    @property
+    def warnings(self) -> tuple[ResultWarning, ...]:
+        """The first of each, as many as a result may have."""
+        return self._warnings.kept
+
+    def steps(self) -> int:
+        """How often anything was reported so far, written or not."""
+        return self._steps
 
     def started(self, plan: tuple[tuple[str, float], ...]) -> None:
         self._write("started", pid=os.getpid(), plan=plan)
@@ -35,6 +54,7 @@ class EventReport(Report):
 
     def progress(self, done: int) -> None:
         """At most EVENTS_PER_SECOND are written, but always a stage's last."""
+        self._steps += 1
         now = time.monotonic()
         if now - self._last_progress_s < 1.0 / EVENTS_PER_SECOND and done < self._total:
             return
@@ -42,16 +62,16 @@ class EventReport(Report):
         self._write("progress", stage=self._stage, done=int(done), total=self._total)
 
     def note(self, message: str) -> None:
-        self._write("note", message=message)
+        self._write("note", message=shortened(message))
 
     def warn(self, code: str, message: str) -> None:
         if code not in WARNING_CODES:
             raise ValueError(f"unknown warning code {code!r}")
-        self.warnings += (ResultWarning(code, message),)
-        self._write("warning", code=code, message=message)
+        if self._warnings.add(code, message):
+            self._write("warning", code=code, message=shortened(message))
 
     def failed(self, error: StereoDiffError) -> None:
-        self._write("failed", code=error.code, message=error.message, shots=error.shots or None)
+        self._write("failed", code=error.code, message=error.message, shots=valid_shots(error.shots) or None)
 
     def finished(self) -> None:
         self._write("finished")
@@ -69,6 +89,7 @@ class EventReport(Report):
         self._stage_began_s = now
 
     def _write(self, kind: str, **values) -> None:
+        self._steps += 1
         event = Event(kind, time.time(), **values)
         self._folder.append_event(event)
         if self._watch is not None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import OpenEXR
 
-from .outputs import write_bytes
+from .outputs import Place, write_bytes
 
 GRAY_CHANNEL = "V"
 MAX_PIXELS = 2**28  # 16384 x 16384; a header that claims more is damaged or hostile
@@ -24,7 +24,7 @@ _MAX_LINES_PER_CHUNK = 256
 _CHUNK_OVERHEAD_BYTES = 16  # an entry in the offset table, and the chunk's own line number and size
 
 
-def write_exr(path: str | os.PathLike, channels: dict[str, np.ndarray],
+def write_exr(path: Place, channels: dict[str, np.ndarray],
               attributes: dict[str, str] | None = None) -> None:
     """Write channels {name: (H,W)} as 32-bit float, ZIP compressed, row 0 at the top. Same input, same bytes.
 
@@ -43,7 +43,7 @@ def write_exr(path: str | os.PathLike, channels: dict[str, np.ndarray],
     write_bytes(path, stream.getbuffer())
 
 
-def write_gray(path: str | os.PathLike, image: np.ndarray, attributes: dict[str, str] | None = None) -> None:
+def write_gray(path: Place, image: np.ndarray, attributes: dict[str, str] | None = None) -> None:
     """Write one (H,W) image as the channel Blender reads back exactly. Errors as write_exr."""
     write_exr(path, {GRAY_CHANNEL: image}, attributes)
 

@@ -9,16 +9,17 @@ missing or does not fit.
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 
+from .contract import UnsafeFileError
+from .guarded_files import GuardedFile
 from .outputs import writing
 
+MAX_LEDGER_BYTES = 64_000_000
 Parts = Callable[[int], Iterable[np.ndarray]]
 """What a unit wrote: arrays, by the unit's number."""
 
@@ -38,8 +39,8 @@ class Ledger:
 class FileLedger(Ledger):
     """A ledger in a file of one line a unit: its number and the checksum of its parts."""
 
-    def __init__(self, path: Path, parts: Parts):
-        self._path, self._parts = path, parts
+    def __init__(self, file: GuardedFile, parts: Parts):
+        self._file, self._parts = file, parts
         self.done = self._verified()
 
     def note(self, unit: int) -> None:
@@ -47,25 +48,32 @@ class FileLedger(Ledger):
             return
         if unit != self.done:
             raise ValueError(f"unit {unit} is noted after {self.done} others")
-        with writing(self._path), open(self._path, "a", encoding="ascii") as stream:
-            stream.write(f"{unit} {checksum(self._parts(unit)):08x}\n")
+        line = f"{unit} {checksum(self._parts(unit)):08x}\n"
+        with writing(self._file), self._file.folder.open_for_writing(self._file.name, "append") as stream:
+            stream.write(line.encode("ascii"))
         self.done += 1
 
     def _verified(self) -> int:
-        """How many units are whole; what is noted beyond them is struck out."""
-        try:
-            lines = self._path.read_text(encoding="ascii", errors="replace").splitlines()
-        except FileNotFoundError:
-            return 0
+        """How many units are whole; what is noted beyond them is struck out, in a file of this ledger's own."""
+        lines = self._lines()
         done = 0
         for unit, line in enumerate(lines):
             if line != f"{unit} {checksum(self._parts(unit)):08x}":
                 break
             done += 1
         if done < len(lines):
-            with writing(self._path):
-                self._path.write_text("".join(f"{line}\n" for line in lines[:done]), encoding="ascii")
+            with writing(self._file):
+                self._file.folder.replace(self._file.name, "".join(f"{line}\n" for line in lines[:done]).encode())
         return done
+
+    def _lines(self) -> list[str]:
+        try:
+            data = self._file.folder.read_bytes(self._file.name, MAX_LEDGER_BYTES)
+        except FileNotFoundError:
+            return []
+        except UnsafeFileError:  # to be replaced by one of our own
+            return [""]
+        return data.decode("ascii", errors="replace").splitlines()
 
 
 def checksum(parts: Iterable[np.ndarray]) -> int:
@@ -78,24 +86,27 @@ def checksum(parts: Iterable[np.ndarray]) -> int:
 
 # --- Small results ---------------------------------------------------------------------------------------------
 
-def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def save_arrays(file: GuardedFile, arrays: dict[str, np.ndarray]) -> None:
     """Write named arrays (no objects) as an .npz that appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with writing(path):
-        with open(partial, "wb") as stream:
-            np.savez(stream, **arrays)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
+    with writing(file), file.folder.replacing(file.name) as stream:
+        np.savez(stream, **arrays)
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
+def load_arrays(file: GuardedFile) -> dict[str, np.ndarray] | None:
     """What save_arrays wrote; None if it is missing or damaged, which means: compute it again."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with file.folder.open_for_reading(file.name) as stream, np.load(stream, allow_pickle=False) as stored:
+            _refuse_compressed(stored.zip)
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError,
+            AttributeError, MemoryError):
         return None
+
+
+def _refuse_compressed(archive: zipfile.ZipFile) -> None:
+    """What we write is stored as it is; a packed one could be small on disk and larger than all memory."""
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+        raise ValueError("packed arrays are none of ours")
 
 
 def as_text_array(value: object) -> np.ndarray:

@@ -75,12 +75,8 @@ def files_of(name: str) -> tuple[str, ...]:
 
 # --- Frames ----------------------------------------------------------------------------------------------------
 
-def _arrays(name: str, shape: tuple[int, int, int], scratch: Scratch) -> dict[str, np.ndarray]:
-    return {part: scratch.keep(f"{name}_{part}", shape, dtype) for part, dtype in FRAMES.items()}
-
-
 def _keep_frames(name: str, stereo: StereoResult, scratch: Scratch) -> StereoResult:
-    arrays = _arrays(name, stereo.depth.shape, scratch)
+    arrays = {part: scratch.keep(f"{name}_{part}", stereo.depth.shape, dtype) for part, dtype in FRAMES.items()}
     scratch.drop_ledger(name)
     ledger = scratch.ledger(name, lambda index: [array[index] for array in arrays.values()])
     for index in range(len(stereo.depth)):
@@ -94,9 +90,9 @@ def _kept_frames(name: str, shape: tuple[int, ...], scratch: Scratch) -> dict[st
     """None if not all of it is whole. Of a stage without depth, whose shape is empty: nothing."""
     if not shape:
         return {}
-    if not all(scratch.has(f"{name}_{part}") for part in FRAMES):
+    arrays = {part: scratch.whole(f"{name}_{part}", shape, dtype) for part, dtype in FRAMES.items()}
+    if any(array is None for array in arrays.values()):
         return None
-    arrays = _arrays(name, shape, scratch)
     ledger = scratch.ledger(name, lambda index: [array[index] for array in arrays.values()])
     return arrays if ledger.done == shape[0] else None
 

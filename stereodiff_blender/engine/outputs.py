@@ -6,12 +6,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from .contract import write_refusal
+from .guarded_files import GuardedFile
+
+Place = str | os.PathLike | GuardedFile
+"""Where a file is to be written: a job's own as a GuardedFile, any other by its path."""
 
 
 @contextmanager
-def writing(path: str | os.PathLike) -> Iterator[None]:
+def writing(path: Place) -> Iterator[None]:
     """The operating system's refusals inside this block become StereoDiffError "disk_full" or "output_not_writable"."""
     try:
         yield
@@ -19,9 +24,14 @@ def writing(path: str | os.PathLike) -> Iterator[None]:
         raise write_refusal(error, path) from error
 
 
-def write_bytes(path: str | os.PathLike, data: bytes | memoryview) -> None:
-    """Raises StereoDiffError "disk_full" or "output_not_writable"."""
-    with writing(path), open(path, "wb") as stream:
+def open_to_write(place: Place) -> BinaryIO:
+    """A file, made or emptied. Raises OSError; a guarded one UnsafeFileError instead of leading elsewhere."""
+    return place.open_for_writing() if isinstance(place, GuardedFile) else open(place, "wb")
+
+
+def write_bytes(place: Place, data: bytes | memoryview) -> None:
+    """Raises StereoDiffError "disk_full", "output_not_writable" or, of a guarded file, "job_folder_unsafe"."""
+    with writing(place), open_to_write(place) as stream:
         stream.write(data)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 
 import numpy as np
 from matplotlib import style
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from .outputs import write_bytes
+from .outputs import Place, write_bytes
 from .spectrum import CUTOFF, MIN_BLOCK, StaticSpectrum
 
 WIDTH_IN, HEIGHT_IN, CAMERA_HEIGHT_IN, DPI = 14.0, 5.4, 4.2, 100
@@ -28,7 +27,7 @@ MAX_MARKERS = 40
 """So many frames or fewer are drawn as points as well: a line of three would say little."""
 
 
-def write_refinement_plot(path: str | os.PathLike, *, spectrum: StaticSpectrum | None, stereo_disparity: np.ndarray,
+def write_refinement_plot(path: Place, *, spectrum: StaticSpectrum | None, stereo_disparity: np.ndarray,
                           refined_disparity: np.ndarray, first_frame: int, seams: tuple[int, ...] = ()) -> None:
     """A PNG, 1400 x 540: error of still points by frequency, and mean disparity by frame, before and after stage 2.
 
@@ -41,7 +40,7 @@ def write_refinement_plot(path: str | os.PathLike, *, spectrum: StaticSpectrum |
     write_bytes(path, picture)
 
 
-def write_camera_plot(path: str | os.PathLike, *, reprojection_px: np.ndarray, solved: np.ndarray,
+def write_camera_plot(path: Place, *, reprojection_px: np.ndarray, solved: np.ndarray,
                       first_frame: int) -> None:
     """A PNG, 1400 x 420: how far tracked points lie from where the solved camera puts them, frame by frame.
 

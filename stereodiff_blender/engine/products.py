@@ -5,14 +5,12 @@ Arrays may be memory-mapped; they are read frame by frame. Previews are in previ
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 
 from . import exr
 from .contract import JobFolder, StereoDiffError, WeightsUsed
-from .outputs import make_folder, write_bytes
+from .guarded_files import GuardedFile
+from .outputs import Place, write_bytes, writing
 from .preview import write_preview_image, write_preview_movie
 from .report import Report
 from .scratch import Scratch
@@ -42,14 +40,15 @@ def write_depth_products(folder: JobFolder, frame_numbers: range, depth: np.ndar
     """
     arrays = {"depth": depth, "confidence": confidence, "motion_mask": motion_mask}
     for product in arrays:
-        make_folder(folder.product_file(product, frame_numbers[0]).parent)
+        with writing(folder.path / product):
+            folder.files.make_folder(product)
     attributes = weights_attributes(weights)
-    ledger = scratch.ledger(LEDGER, lambda index: [_bytes_of(folder.product_file(product, frame_numbers[index]))
+    ledger = scratch.ledger(LEDGER, lambda index: [_bytes_of(_product(folder, product, frame_numbers[index]))
                                                     for product in arrays])
     for index in range(ledger.done, len(frame_numbers)):
         frame = frame_numbers[index]
         for product, array in arrays.items():
-            exr.write_gray(folder.product_file(product, frame), array[index],
+            exr.write_gray(_product(folder, product, frame), array[index],
                            {"comments": _MEANINGS[product], **attributes})
         ledger.note(index)
         report.progress(index + 1)
@@ -60,9 +59,16 @@ def has_begun(scratch: Scratch) -> bool:
     return scratch.has_ledger(LEDGER)
 
 
-def _bytes_of(path: Path) -> np.ndarray:
+def _product(folder: JobFolder, product: str, frame: int) -> GuardedFile:
+    return folder.file(folder.product_file(product, frame))
+
+
+def _bytes_of(file: GuardedFile) -> np.ndarray:
     """None, for a file that is gone."""
-    return np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)
+    if not file.folder.is_file(file.name):
+        return np.empty(0, np.uint8)
+    with file.folder.open_for_reading(file.name) as stream:
+        return np.fromfile(stream, np.uint8)
 
 
 def weights_attributes(weights: tuple[WeightsUsed, ...]) -> dict[str, str]:
@@ -73,7 +79,7 @@ def weights_attributes(weights: tuple[WeightsUsed, ...]) -> dict[str, str]:
     return {"stereodiffWeights": "; ".join(used.name for used in weights), "stereodiffLicence": "; ".join(terms)}
 
 
-def write_points(path: str | os.PathLike, points: np.ndarray, colours: np.ndarray) -> None:
+def write_points(path: Place, points: np.ndarray, colours: np.ndarray) -> None:
     """points: (N,3) in the world axes of contract.py; colours: (N,3) uint8 RGB. A binary little-endian PLY.
 
     Raises ValueError if they do not belong together; StereoDiffError "disk_full" or "output_not_writable".

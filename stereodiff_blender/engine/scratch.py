@@ -9,13 +9,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from .contract import UnsafeFileError
+from .guarded_files import TEMPORARY, GuardedFile, GuardedFolder
 from .keeping import FileLedger, Ledger, Parts, load_arrays, save_arrays
 
 KEPT = "kept-"
 """Begins the names of what outlives the run."""
+ENDINGS = (".npy", ".npz", ".ledger", TEMPORARY)
+"""End the names of a scratch's files."""
+_DAMAGE = (ValueError, EOFError, OverflowError, SyntaxError, TypeError)
 RELIEF_S, MAPPED_MB = 0.05, 256.0
 """How often it is looked how much of the arrays is in memory, and how much may be."""
 
@@ -33,6 +39,10 @@ class Scratch:
         Its ledger says how much of it can be used. Memory keeps nothing.
         """
         return self.allocate(name, shape, dtype)
+
+    def whole(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray | None:
+        """A kept array to read from, which may be shared with other jobs; None if there is none such."""
+        return None
 
     def ledger(self, name: str, parts: Parts) -> Ledger:
         """Of the step so named. parts: of kept arrays, by unit."""
@@ -67,70 +77,94 @@ class DiskScratch(Scratch):
     would kill the process (SIGBUS) instead of raising an error. Windows makes no holes; macOS has no such call.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self._mappings: dict[Path, mmap.mmap] = {}
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path | GuardedFolder):
+        """folder: made if it is missing; of a guarded one, not the outermost."""
+        self._mappings: dict[str, mmap.mmap] = {}
+        if isinstance(folder, GuardedFolder):
+            self.folder = folder.make()
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.folder = GuardedFolder(folder)
 
-    def beside(self, folder: Path) -> DiskScratch:
+    def beside(self, folder: GuardedFolder) -> DiskScratch:
         """Another one, relieved together with this one."""
         other = DiskScratch(folder)
         other._mappings = self._mappings
         return other
 
     def allocate(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
-        path = self.folder / f"{name}.npy"
-        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        """In a file of its own: one that was there may be a link, or have a second name."""
+        file = f"{name}.npy"
+        _remove(self.folder, file)
         try:
-            _take_room(path)
+            with self.folder.open_for_writing(file, "new") as stream:
+                array = _new_array(stream, shape, np.dtype(dtype))
         except OSError:
-            _remove(path)  # a later run would take the hole for a file that has its room
+            _remove(self.folder, file)  # a later run would take the hole for a file that has its room
             raise
-        self._mappings[path] = array.base
-        return array
+        return self._mapped(file, array)
 
     def keep(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
-        path = self.folder / f"{KEPT}{name}.npy"
+        file = f"{KEPT}{name}.npy"
         try:
-            array = np.lib.format.open_memmap(path, mode="r+")
-        except (OSError, ValueError, EOFError, OverflowError, SyntaxError):  # none yet, or damaged
-            array = None
-        if array is None or array.shape != tuple(shape) or array.dtype != np.dtype(dtype):
+            with self.folder.open_for_writing(file, "update") as stream:
+                array = _stored_array(stream, shape, np.dtype(dtype), "r+")
+                _take_room(stream)
+        except (UnsafeFileError, FileNotFoundError, *_DAMAGE):
             return self.allocate(f"{KEPT}{name}", shape, dtype)
-        _take_room(path)
-        self._mappings[path] = array.base
+        return self._mapped(file, array)
+
+    def whole(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray | None:
+        file = f"{KEPT}{name}.npy"
+        try:
+            with self.folder.open_for_reading(file) as stream:
+                return self._mapped(file, _stored_array(stream, shape, np.dtype(dtype), "r"))
+        except (OSError, *_DAMAGE):
+            return None
+
+    def _mapped(self, file: str, array: np.ndarray) -> np.ndarray:
+        self._mappings[f"{self.folder.path}/{file}"] = array.base
         return array
 
+    def _kept(self, name: str, ending: str) -> GuardedFile:
+        return GuardedFile(self.folder, f"{KEPT}{name}{ending}")
+
     def ledger(self, name: str, parts: Parts) -> Ledger:
-        return FileLedger(self.folder / f"{KEPT}{name}.ledger", parts)
+        return FileLedger(self._kept(name, ".ledger"), parts)
 
     def remember(self, name: str, arrays: dict[str, np.ndarray]) -> None:
-        save_arrays(self.folder / f"{KEPT}{name}.npz", arrays)
+        save_arrays(self._kept(name, ".npz"), arrays)
 
     def recall(self, name: str) -> dict[str, np.ndarray] | None:
-        return load_arrays(self.folder / f"{KEPT}{name}.npz")
+        return load_arrays(self._kept(name, ".npz"))
 
     def has(self, name: str) -> bool:
-        return (self.folder / f"{KEPT}{name}.npy").is_file()
+        return self.folder.is_file(f"{KEPT}{name}.npy")
 
     def has_ledger(self, name: str) -> bool:
-        return (self.folder / f"{KEPT}{name}.ledger").is_file()
+        return self.folder.is_file(f"{KEPT}{name}.ledger")
 
     def drop_ledger(self, name: str) -> None:
-        _remove(self.folder / f"{KEPT}{name}.ledger")
+        _remove(self.folder, f"{KEPT}{name}.ledger")
 
     def keep_only(self, *names: str) -> None:
         self._remove_all_but({f"{KEPT}{name}" for name in names})
 
     def remove_temporary(self) -> None:
         """What a run that was broken off has left, besides what is kept."""
-        self._remove_all_but({path.stem for path in self.folder.iterdir() if path.name.startswith(KEPT)})
+        self._remove_all_but({_stem(name) for name in self.folder.names()
+                              if name.startswith(KEPT) and not name.endswith(TEMPORARY)})
 
     def _remove_all_but(self, stems: set[str]) -> None:
-        for path in self.folder.iterdir():
-            if path.stem not in stems:
-                self._mappings.pop(path, None)
-                _remove(path)
+        """Of the files of a scratch; whose others are, is for others to say."""
+        for name in self.folder.names():
+            if name.endswith(ENDINGS) and (_stem(name) not in stems or name.endswith(TEMPORARY)):
+                self._mappings.pop(f"{self.folder.path}/{name}", None)
+                _remove(self.folder, name)
+
+    def close(self) -> None:
+        """No array of this scratch or of one beside it is used any more."""
+        self._mappings.clear()
 
     def let_go(self) -> None:
         """Unmap the pages looked at so far; the files keep what was written. Windows sees to that by itself."""
@@ -160,16 +194,44 @@ class DiskScratch(Scratch):
             thread.join()
 
 
-def _take_room(path: Path) -> None:
+def _new_array(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Zeroed, in an empty file."""
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": tuple(shape)}
+    np.lib.format.write_array_header_1_0(stream, header)
+    stream.flush()
+    begin = stream.tell()
+    stream.truncate(begin + math.prod(shape) * dtype.itemsize)
+    _take_room(stream)
+    return np.memmap(stream, dtype, "r+", begin, tuple(shape))
+
+
+def _stored_array(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype, mode: str) -> np.ndarray:
+    """Raises one of _DAMAGE if the file does not hold such an array whole."""
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("not as a scratch writes it")
+    stored = np.lib.format.read_array_header_1_0(stream)
+    if stored != (tuple(shape), False, dtype):
+        raise ValueError(f"{stored} in place of {shape}, {dtype}")
+    begin = stream.tell()
+    if os.fstat(stream.fileno()).st_size < begin + math.prod(shape) * dtype.itemsize:
+        raise ValueError("it is cut off")
+    return np.memmap(stream, dtype, mode, begin, tuple(shape))
+
+
+def _take_room(stream: BinaryIO) -> None:
     if hasattr(os, "posix_fallocate"):
-        with open(path, "r+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
+        os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
 
 
-def _remove(path: Path) -> None:
+def _remove(folder: GuardedFolder, name: str) -> None:
     """Windows does not let go of a file that is mapped; it is removed with the folder later."""
     with suppress(PermissionError):
-        path.unlink(missing_ok=True)
+        folder.unlink(name)
+
+
+def _stem(name: str) -> str:
+    """Of a name with one of ENDINGS, or any other."""
+    return name.removesuffix(TEMPORARY).rpartition(".")[0]
 
 
 def mapped_megabytes() -> float:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import StereoDiffError
-from .strict_json import from_dict, write_json_atomically
+from .guarded_files import GuardedFolder
+from .strict_json import as_json, from_dict
 
 LAYER_BLENDS = ("merge_add", "merge_subtract", "add", "subtract", "lighten", "darken", "mul", "replace", "difference")
 FILLS = ("union", "even_odd", "winding")
@@ -100,16 +101,15 @@ def write_shapes(path: Path, shapes: MatteShapes) -> None:
     shapes.validate()
     drawings = [{"frame": drawing.frame, "layers": [vars(layer) for layer in drawing.layers]}
                 for drawing in shapes.drawings]
-    write_json_atomically(path, {"drawings": drawings, "schema_version": shapes.schema_version}, indent=None)
+    data = as_json({"drawings": drawings, "schema_version": shapes.schema_version}, indent=None)
+    GuardedFolder(path.parent).replace(path.name, data)
 
 
 def read_shapes(path: str | os.PathLike) -> MatteShapes:
     """Raises StereoDiffError "matte_missing" or "matte_invalid"."""
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_MATTE_BYTES:
-            raise invalid_matte(f"{path.name} has more than {MAX_MATTE_BYTES // 1_000_000} MB")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(GuardedFolder(path.parent).read_text(path.name, MAX_MATTE_BYTES))
         shapes = from_dict(MatteShapes, data)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StereoDiffError("matte_missing", f"{path} does not exist.") from error

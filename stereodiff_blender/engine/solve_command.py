@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from . import worker
+from .caches import find_cache, make_cache
 from .contract import Job, JobFolder, Matte, Quality, Result, StereoDiffError, as_matte_error, write_refusal
 from .frames import probe_clip, source_from_path
 from .job_lock import locked
@@ -18,6 +20,7 @@ from .models.command import accept_or_refuse
 from .models.licences import cards_of
 from .progress_line import ProgressLine
 from .solve_options import engine_settings, models_folder
+from .workplace import discard_foreign
 
 
 def solve(options: argparse.Namespace, tell_failure: Callable[[Exception], None]) -> int:
@@ -60,15 +63,16 @@ def _solve_clip(options: argparse.Namespace, clip: str, folder: JobFolder) -> No
         sys.stdout.write("\n".join([f"{folder.path} holds this very solve already, finished: nothing to do.",
                                     *_where_lines(folder, folder.read_result())]) + "\n")
         return
+    make_cache(folder, folder.path.name, options.cache)
     with _open_log(folder) as log, ProgressLine() as line:
         result = worker.run(folder.path, watch=line.show, log=log)
     sys.stdout.write("\n".join([*quality_lines(result), *_where_lines(folder, result)]) + "\n")
 
 
 def _open_log(folder: JobFolder) -> TextIO:
-    """Raises StereoDiffError "output_not_writable" or "disk_full"."""
+    """Raises StereoDiffError "output_not_writable", "disk_full" or "job_folder_unsafe"."""
     try:
-        return open(folder.log_file, "a", encoding="utf-8")
+        return io.TextIOWrapper(folder.files.open_for_writing(folder.log_file.name, "append"), encoding="utf-8")
     except OSError as error:
         raise write_refusal(error, folder.path) from error
 
@@ -107,26 +111,38 @@ def _is_solved_already(folder: JobFolder, job: Job, overwrite: bool) -> bool:
             return False
     except OSError as error:
         raise write_refusal(error, path) from error
-    if not folder.job_file.is_file():
-        raise StereoDiffError("output_in_use", f"{path} is not a job folder, so it is not overwritten.")
-    if not overwrite and _holds(folder, job):
-        return folder.result_file.is_file()
+    earlier = _job_there(folder)
+    if not overwrite and earlier == job:
+        return folder.files.is_file(folder.result_file.name)
     if not overwrite:
         raise StereoDiffError("output_in_use", f"{path} holds a solve of other settings or another clip; --overwrite "
                                                "replaces it.")
-    with locked(folder.lock_file):
-        worker.discard_products(folder)
-        for file in (folder.events_file, folder.log_file, folder.cancelled_file, folder.matte_file, folder.job_file):
-            file.unlink(missing_ok=True)
+    with locked(folder):
+        try:
+            _clear(folder)
+        except OSError as error:
+            raise write_refusal(error, path) from error
         _write_job(folder, job)
     return False
 
 
-def _holds(folder: JobFolder, job: Job) -> bool:
+def _job_there(folder: JobFolder) -> Job:
+    """Only a folder that says itself that it is a job's is ever cleared. Raises StereoDiffError "output_in_use"."""
     try:
-        return folder.read_job() == job
-    except StereoDiffError:
-        return False
+        return folder.read_job()
+    except StereoDiffError as error:
+        found = "no job.json" if error.code == "job_missing" else f"a job.json that is not ours: {error.message}"
+        raise StereoDiffError("output_in_use", f"{folder.path} is not a job folder, so it is not overwritten; it has "
+                                               f"{found}.") from error
+
+
+def _clear(folder: JobFolder) -> None:
+    worker.discard_products(folder)
+    cache = find_cache(folder)
+    if cache is not None:
+        discard_foreign(cache)
+    for file in (folder.events_file, folder.log_file, folder.cancelled_file, folder.matte_file, folder.job_file):
+        folder.files.unlink(file.name)
 
 
 def _write_job(folder: JobFolder, job: Job) -> None:
@@ -154,7 +170,7 @@ def _short(value) -> str:
 
 def _where_lines(folder: JobFolder, result: Result) -> list[str]:
     kept = (folder.result_file, folder.preview_image, folder.preview_movie, folder.points_file)
-    paths = [str(path) for path in kept if path.is_file()]
+    paths = [str(path) for path in kept if folder.files.is_file(path.name)]
     if result.frames[0].depth is not None:
         paths.append(str(folder.product_file("depth", result.frames[0].frame).parent))
     return paths

@@ -65,6 +65,8 @@ def add_solve(parser: argparse.ArgumentParser, command: Callable[[argparse.Names
                        "picture belongs to the clip's first")
     parser.add_argument("--invert-matte", action="store_true", help="black is what moves; needs --matte")
     parser.add_argument("--exposure-ev", type=float, default=0.0, metavar="EV", help="stops added to scene-linear EXR")
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep what the solve needs meanwhile, and for "
+                        "going on, in a folder of its own below this one, such as on a fast disk (OUT/cache)")
     parser.add_argument("--overwrite", action="store_true", help="clear OUT first if it is an earlier job folder")
     parser.set_defaults(command=command)
 

@@ -12,18 +12,28 @@ import math
 import os
 import types
 import typing
+from collections.abc import Callable
 from pathlib import Path
+
+from .turns import taking_turns
+
+MOST_NAMED = 5
+"""Of unknown keys."""
 
 
 def write_json_atomically(path: Path, data: dict, *, indent: int | None = 1) -> None:
     """Whole or not at all: written beside its place, flushed to disk, then moved there."""
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8") as stream:
-        stream.write(json.dumps(data, indent=indent, allow_nan=False))
+    with open(temporary, "wb") as stream:
+        stream.write(as_json(data, indent=indent))
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(temporary, path)
 
+
+def as_json(data: dict, *, indent: int | None = 1) -> bytes:
+    """Raises ValueError for a number that JSON does not know."""
+    return json.dumps(data, indent=indent, allow_nan=False).encode("utf-8")
 
 
 def to_dict(instance) -> dict:
@@ -35,11 +45,11 @@ def from_dict(cls, data):
     """Build dataclass cls from plain JSON data. Raises ValueError on a wrong type, an unknown or a missing key."""
     if not isinstance(data, dict):
         raise ValueError(f"{cls.__name__} must be an object")
-    hints = _field_types(cls)
-    unknown = sorted(set(data) - set(hints))
-    if unknown:
-        raise ValueError(f"{cls.__name__} has no {', '.join(map(repr, unknown))}")
-    values = {name: _value(hints[name], value, f"{cls.__name__}.{name}") for name, value in data.items()}
+    readers = _readers(cls)
+    if not data.keys() <= readers.keys():
+        unknown = sorted(data.keys() - readers.keys())
+        raise ValueError(f"{cls.__name__} has no {', '.join(map(repr, unknown[:MOST_NAMED]))}")
+    values = {name: readers[name](value) for name, value in data.items()}
     try:
         return cls(**values)
     except TypeError as error:
@@ -47,40 +57,61 @@ def from_dict(cls, data):
 
 
 @functools.cache
-def _field_types(cls) -> dict:
-    return typing.get_type_hints(cls)
+def _readers(cls) -> dict[str, Callable]:
+    """How the value of each field is read; found out once, because results have thousands of frames."""
+    return {name: _reader(hint, f"{cls.__name__}.{name}") for name, hint in typing.get_type_hints(cls).items()}
 
 
-def _value(hint, value, where: str):
+def _reader(hint, where: str) -> Callable:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        inner = next(a for a in arguments if a is not types.NoneType)
-        return None if value is None else _value(inner, value, where)
+        inner = _reader(next(a for a in arguments if a is not types.NoneType), where)
+        return lambda value: None if value is None else inner(value)
     if dataclasses.is_dataclass(hint):
-        return from_dict(hint, value)
+        return functools.partial(from_dict, hint)
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        return functools.partial(_list, _reader(arguments[0], where), arguments[0] is float, where)
     if origin is tuple:
-        return _tuple(arguments, value, where)
+        members = [_reader(argument, where) for argument in arguments]
+        return functools.partial(_tuple, members, set(arguments) == {float}, where)
     if origin is dict:
-        if not isinstance(value, dict):
-            raise ValueError(f"{where} must be an object")
-        return {key: _value(arguments[1], item, f"{where}[{key!r}]") for key, item in value.items()}
-    return _scalar(hint, value, where)
+        return functools.partial(_dict, arguments[1], where)
+    return functools.partial(_scalar, hint, where)
 
 
-def _tuple(arguments, value, where: str) -> tuple:
+def _list(reader: Callable, are_floats: bool, where: str, value) -> tuple:
+    _check_is_list(value, where)
+    if are_floats and _are_finite_floats(value):
+        return tuple(value)
+    return tuple(reader(item) for item in taking_turns(value))
+
+
+def _tuple(readers: list[Callable], are_floats: bool, where: str, value) -> tuple:
+    _check_is_list(value, where)
+    if len(value) != len(readers):
+        raise ValueError(f"{where} must have {len(readers)} members, got {len(value)}")
+    if are_floats and _are_finite_floats(value):
+        return tuple(value)
+    return tuple(reader(item) for reader, item in zip(readers, value, strict=True))
+
+
+def _are_finite_floats(value) -> bool:
+    """Numbers are looked at all together where that is enough: one by one takes ten times as long."""
+    return set(map(type, value)) == {float} and all(map(math.isfinite, value))
+
+
+def _check_is_list(value, where: str) -> None:
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"{where} must be a list")
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
-        # Long lists of numbers, a matte's outlines, are checked as a whole: one by one takes ten times as long.
-        if arguments[0] is float and set(map(type, value)) == {float} and all(map(math.isfinite, value)):
-            return tuple(value)
-        return tuple(_value(arguments[0], item, where) for item in value)
-    if len(value) != len(arguments):
-        raise ValueError(f"{where} must have {len(arguments)} members, got {len(value)}")
-    return tuple(_value(hint, item, where) for hint, item in zip(arguments, value, strict=True))
 
 
-def _scalar(hint, value, where: str):
+def _dict(hint, where: str, value) -> dict:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} must be an object")
+    return {key: _reader(hint, f"{where}[{key!r}]")(item) for key, item in value.items()}
+
+
+def _scalar(hint, where: str, value):
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             number = float(value)

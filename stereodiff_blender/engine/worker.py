@@ -19,6 +19,7 @@ from typing import TextIO
 import numpy as np
 
 from . import products
+from .caches import find_cache, make_cache
 from .contract import (
     ENGINE_VERSION,
     MIN_FRAMES,
@@ -35,6 +36,7 @@ from .contract import (
 from .event_report import EventReport
 from .failures import error_with_code
 from .frames import ClipInfo, Raster, check_files, check_not_frozen, plan_raster, probe_clip, read_frames
+from .guarded_files import TEMPORARY, GuardedFolder
 from .job_lock import beating, locked
 from .mattes import examine_matte, read_matte
 from .networks import load_networks, refuse_missing
@@ -70,7 +72,8 @@ REFINE_PLANS = {"none": (), "depthcrafter": (("encode", 0.10), ("refine", 0.25))
 # Products, measured: floats that compress to about half, and the preview.
 SCRATCH_BYTES_PER_PIXEL = 46
 PRODUCT_BYTES_PER_PIXEL = 8
-RESERVED_BYTES = 262_144
+RESERVED, RESERVED_BYTES = "reserved", 262_144
+"""Room for the last words of a run that fills the disk."""
 
 
 def run(folder: str | os.PathLike, *, watch: Callable[[Event], None] | None = None,
@@ -80,19 +83,20 @@ def run(folder: str | os.PathLike, *, watch: Callable[[Event], None] | None = No
     watch: called with every event as it is written. log: where a traceback goes (standard error).
     A run that was broken off, in whatever way, is gone on with from the last unit of work that it finished; a failed
     run leaves what it has for that, in the cache. Raises StereoDiffError after the failure is in the folder's events.
-    A folder that holds a result already ("output_in_use") or where another worker is at work ("job_locked") is left
-    alone.
+    A folder that holds a result already ("output_in_use"), where another worker is at work ("job_locked") or where a
+    link stands in place of a file ("job_folder_unsafe") is left alone.
     """
     job_folder = JobFolder(Path(folder).resolve())
-    if job_folder.result_file.exists():
+    if job_folder.files.stat(job_folder.result_file.name) is not None:
         raise StereoDiffError("output_in_use", f"{job_folder.path} holds a result already.")
-    if not job_folder.job_file.is_file():
+    if not job_folder.files.is_file(job_folder.job_file.name):
         job_folder.read_job()
     report, log = EventReport(job_folder, watch), log or sys.stderr
-    with locked(job_folder.lock_file) as is_locked, beating(job_folder.heartbeat_file):
+    with locked(job_folder) as is_locked, beating(job_folder, report.steps):
         job = _read_job(job_folder, report)
         try:
-            result = _run(job, job_folder, report, is_locked)
+            cache = _begin(job, job_folder, report, is_locked)
+            result = _run(job, job_folder, cache, report, log)
         except Exception as error:
             raise _record_failure(error, job_folder, report, log) from error
         report.finished()
@@ -104,24 +108,33 @@ def _read_job(folder: JobFolder, report: EventReport) -> Job:
     try:
         return folder.read_job()
     except StereoDiffError as error:
-        if folder.job_file.is_file():
+        if folder.files.is_file(folder.job_file.name):
             report.failed(error)
         raise
 
 
-def _run(job: Job, folder: JobFolder, report: EventReport, is_locked: bool) -> Result:
-    folder.cancelled_file.unlink(missing_ok=True)  # of an earlier run
-    folder.cache.mkdir(exist_ok=True)
-    _reserve(folder)
+def _begin(job: Job, folder: JobFolder, report: EventReport, is_locked: bool) -> GuardedFolder:
+    """Nothing is written, made or removed where a link stands in a file's place. Returns the cache."""
+    folder.refuse_unsafe()
+    folder.files.unlink(folder.cancelled_file.name)  # of an earlier run
+    cache = make_cache(folder, job.id)
+    cache.refuse_unsafe_below()
+    cache.write_bytes(RESERVED, b"\0" * RESERVED_BYTES)
     report.started(plan_of(job.settings))
     if not is_locked:
         report.note("This folder cannot be locked: see to it that no other Blender solves in it.")
+    return cache
+
+
+def _run(job: Job, folder: JobFolder, cache: GuardedFolder, report: EventReport, log: TextIO) -> Result:
     info, raster = examine(job)
-    place = Workplace.of(job, folder, raster)
-    result = _solve(job, folder, info, raster, place, report)
+    place = Workplace.of(job, folder, cache, raster)
+    if place.stereo_from is not None:
+        log.write(f"Stage 1 was taken over from the job {place.stereo_from}.\n")
+    result = replace(_solve(job, folder, info, raster, place, report), stereo_from=place.stereo_from)
     folder.write_result(result)
     place.finish()
-    _reserved_file(folder).unlink(missing_ok=True)
+    cache.unlink(RESERVED)
     return result
 
 
@@ -140,7 +153,7 @@ def plan_of(settings: Settings) -> tuple[tuple[str, float], ...]:
 
 def _solve(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster, place: Workplace,
            report: EventReport) -> Result:
-    _check_disk_space(folder, len(job.frame_numbers) * raster.width * raster.height)
+    _check_disk_space(folder.path, place.cache, len(job.frame_numbers) * raster.width * raster.height)
     networks = load_networks(job.settings, job.models_folder)
     with place.input.relieved():
         masks = _read_matte(job, folder, raster, place.input, report)  # (T,H,W) uint8, or None
@@ -235,10 +248,12 @@ def _write_products(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster,
     else:
         report.progress(len(numbers))
     if len(estimate.cameras.points):
-        products.write_points(folder.points_file, estimate.cameras.points, point_colours(frames, estimate.cameras))
+        products.write_points(folder.file(folder.points_file), estimate.cameras.points,
+                              point_colours(frames, estimate.cameras))
     middle = len(numbers) // 2
-    products.write_preview_image(folder.preview_image, frames[middle], estimate.depth[middle] if has_depth else None)
-    products.write_preview_movie(folder.preview_movie, frames, estimate.depth, info.fps)
+    products.write_preview_image(folder.file(folder.preview_image), frames[middle],
+                                 estimate.depth[middle] if has_depth else None)
+    products.write_preview_movie(folder.file(folder.preview_movie), frames, estimate.depth, info.fps)
     _write_camera_plot(job, folder, estimate)
     if estimate.refined_depth is not None:
         _write_plot(job, folder, estimate)
@@ -250,8 +265,8 @@ def _write_camera_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
     from .plots import write_camera_plot
     cameras = estimate.cameras
     if np.isfinite(cameras.reprojection_px).any():
-        write_camera_plot(folder.camera_plot_file, reprojection_px=cameras.reprojection_px, solved=cameras.solved,
-                          first_frame=job.first_frame)
+        write_camera_plot(folder.file(folder.camera_plot_file), reprojection_px=cameras.reprojection_px,
+                          solved=cameras.solved, first_frame=job.first_frame)
 
 
 def _write_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
@@ -261,7 +276,7 @@ def _write_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
     found = static_spectrum(estimate.stereo_depth, estimate.refined_depth, estimate.confidence, estimate.motion_mask,
                             cameras.camera_to_world, cameras.intrinsics)
     stereo_mean, refined_mean = mean_disparities(estimate.stereo_depth, estimate.refined_depth)
-    write_refinement_plot(folder.plot_file, spectrum=found, stereo_disparity=stereo_mean,
+    write_refinement_plot(folder.file(folder.plot_file), spectrum=found, stereo_disparity=stereo_mean,
                           refined_disparity=refined_mean, first_frame=job.first_frame,
                           seams=estimate.refinement.seam_frames if estimate.refinement else ())
 
@@ -314,38 +329,39 @@ def _clip_as_read(clip: ClipSource, info: ClipInfo) -> ClipSource:
 
 
 def _relative_if_there(folder: JobFolder, path: Path) -> str | None:
-    return folder.relative(path) if path.is_file() else None
+    return folder.relative(path) if folder.files.is_file(folder.relative(path)) else None
 
 
 # --- The folder around it --------------------------------------------------------------------------------------
 
-def _check_disk_space(folder: JobFolder, pixels: int) -> None:
+def _check_disk_space(folder: Path, cache: GuardedFolder, pixels: int) -> None:
     """What an earlier run left counts as free: it is used, or written over."""
-    needed = pixels * (SCRATCH_BYTES_PER_PIXEL + PRODUCT_BYTES_PER_PIXEL)
-    there = sum(path.stat().st_size for path in folder.cache.rglob("*") if path.is_file())
-    free = shutil.disk_usage(folder.path).free + there
+    scratch, written, there = pixels * SCRATCH_BYTES_PER_PIXEL, pixels * PRODUCT_BYTES_PER_PIXEL, cache.total_bytes()
+    if os.stat(folder).st_dev == os.stat(cache.path).st_dev:
+        _refuse_full(folder, scratch + written, there)
+    else:
+        _refuse_full(cache.path, scratch, there)
+        _refuse_full(folder, written, 0)
+
+
+def _refuse_full(folder: Path, needed: int, there: int) -> None:
+    free = shutil.disk_usage(folder).free + there
     if free < needed:
-        raise StereoDiffError("disk_full", f"The solve needs about {needed / 1e6:.0f} MB, but {folder.path} has "
+        raise StereoDiffError("disk_full", f"The solve needs about {needed / 1e6:.0f} MB, but {folder} has "
                                            f"{free / 1e6:.0f} MB left.")
 
 
-def _reserved_file(folder: JobFolder) -> Path:
-    return folder.cache / "reserved"
-
-
-def _reserve(folder: JobFolder) -> None:
-    """Room for the last words of a run that fills the disk."""
-    _reserved_file(folder).write_bytes(b"\0" * RESERVED_BYTES)
-
-
 def discard_products(folder: JobFolder) -> None:
-    """Remove everything a solve writes except job.json, events and log."""
+    """Remove everything a solve writes except job.json, events and log; a link in its place, but not what it leads to.
+
+    Raises OSError.
+    """
     for name in DEPTH_PRODUCTS:
-        shutil.rmtree(folder.path / name, ignore_errors=True)
-    unfinished = folder.result_file.with_name(folder.result_file.name + ".tmp")
+        folder.files.remove_tree(name)
     for path in (folder.points_file, folder.preview_image, folder.preview_movie, folder.plot_file,
-                 folder.camera_plot_file, folder.result_file, unfinished):
-        path.unlink(missing_ok=True)
+                 folder.camera_plot_file, folder.result_file):
+        folder.files.unlink(folder.relative(path))
+        folder.files.unlink(folder.relative(path) + TEMPORARY)
 
 
 # --- Failure ---------------------------------------------------------------------------------------------------
@@ -357,8 +373,10 @@ def _record_failure(error: Exception, folder: JobFolder, report: EventReport, lo
     """
     text = "".join(traceback.format_exception(error))
     traceback.clear_frames(error.__traceback__)
-    with suppress(OSError):
-        _reserved_file(folder).unlink()
+    cache = find_cache(folder)
+    if cache is not None:
+        with suppress(OSError):
+            cache.unlink(RESERVED)
     known = error_with_code(error)
     log.write(text)
     try:

@@ -11,6 +11,7 @@ import numpy as np
 from .. import camera_math
 from ..engine.contract import JobFolder, Result, StereoDiffError
 from ..numbered_files import file_further_on
+from ..result_checks import check_plate, check_product
 
 DEFAULT_SENSOR_MM = 36.0
 
@@ -80,15 +81,18 @@ class Shot:
         return camera_math.render_pixel_aspect(middle, self.clip_size, self.result.clip_pixel_aspect)
 
 
-def read_shot(folder: Path, clip: bpy.types.MovieClip | None) -> tuple[Shot, bpy.types.MovieClip]:
+def read_shot(folder: Path, clip: bpy.types.MovieClip | None, result: Result | None = None
+              ) -> tuple[Shot, bpy.types.MovieClip]:
     """Read and validate a job folder and find its clip; touches no scene.
+
+    result: the folder's, if it was read and checked already.
 
     Raises StereoDiffError: "result_invalid" (also when the pictures are not of the result's raster), "job_missing",
     "job_invalid", "clip_missing" when neither the solved footage nor what the clip points at is there, or
     "clip_unreadable" when Blender finds no picture in it.
     """
     job_folder = JobFolder(folder)
-    result = job_folder.read_result()
+    result = job_folder.read_result() if result is None else result
     sensor_mm = job_folder.read_job().settings.sensor_mm or DEFAULT_SENSOR_MM
     _check_raster(job_folder.path, result)
     clip = clip or _find_clip(result)
@@ -105,7 +109,10 @@ def _check_raster(folder: Path, result: Result) -> None:
     """Look into the first file of each product: a picture Blender cannot read would play as black."""
     for product in ("depth", "confidence", "motion_mask"):
         path = next((getattr(f, product) for f in result.frames if getattr(f, product)), None)
-        if path is not None and _picture_size(folder / path) != (result.width, result.height):
+        if path is None:
+            continue
+        check_product(JobFolder(folder).files, path, result)  # first, because Blender makes room for any size
+        if _picture_size(folder / path) != (result.width, result.height):
             raise StereoDiffError("result_invalid", f"{path} is no picture of {result.width} x {result.height} pixels")
 
 
@@ -148,6 +155,7 @@ def _plate(result: Result, clip: bpy.types.MovieClip | None) -> tuple[Path, int]
 
 
 def _check_plate(path: Path) -> None:
+    check_plate(path)
     try:
         width, _ = _picture_size(path)
     except RuntimeError as error:

@@ -216,8 +216,9 @@ def test_sizes_and_pictures_come_to_the_list(addon, session, settings, tmp_path)
     tick_until(session, lambda: session.status().jobs["example"].outcome is not None)
     view = session.status().jobs["example"]
     assert view.size.total > view.size.cache >= 3_000_000
-    read, shown = session._thumbnails._pictures.values()  # A Blender without windows gives its icons no numbers.
-    assert (tuple(read.image_size), tuple(shown.image_size), tuple(shown.icon_size)) == ((64, 36), (32, 72), (32, 32))
+    tick_until(session, lambda: session._thumbnails._pictures)
+    (shown,) = session._thumbnails._pictures.values()  # A Blender without windows gives its icons no numbers.
+    assert (tuple(shown.image_size), tuple(shown.icon_size)) == ((32, 72), (32, 32))
     rows = np.array(shown.image_pixels_float).reshape(72, 32, 4)[..., 0]
     assert rows[:36].max() < 0.3 < 0.7 < rows[36:].min(), "the bright frame above its dark depth"
     text = addon.panels_jobs
@@ -285,7 +286,7 @@ def test_undo_brings_back_the_list_but_no_files(session, settings, tmp_path):
     session.tick()
     session.tick()
     assert states(bpy.context.scene.stereodiff) == ["finished"]
-    assert session.status().jobs["example"].import_problem is not None
+    tick_until(session, lambda: session.status().jobs["example"].import_problem is not None)
     assert bpy.ops.stereodiff.remove_job() == {"FINISHED"}
 
 
@@ -322,7 +323,8 @@ def opened_again(addon, file: Path):
     addon.session.unregister()
     addon.session.register(addon.preferences.find_python)
     bpy.ops.wm.open_mainfile(filepath=str(file))
-    addon.session.current().tick()
+    tick_until(addon.session.current(), lambda: not addon.session.current()._must_attach)
+    addon.session.current().settle()
     return addon.session.current(), bpy.context.scene.stereodiff
 
 

@@ -161,6 +161,12 @@ def new_session(addon):
     return addon.session.current()
 
 
+def settle(session) -> None:
+    """Tick until it is known how the jobs of a file stand."""
+    tick_until(session, lambda: not session._must_attach)
+    session.settle()
+
+
 def reopen(path: Path) -> bpy.types.PropertyGroup:
     bpy.ops.wm.save_as_mainfile(filepath=str(path), check_existing=False)
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
@@ -207,7 +213,7 @@ def test_opening_a_file_starts_nothing(addon, session, solve, settings, worker_l
     running = settings.jobs[0].job_id
     later = new_session(addon)
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
-    later.tick()
+    settle(later)
     assert later.status().jobs[waiting].status.state == "interrupted"
     assert bpy.context.scene.stereodiff.jobs[1].state == "interrupted"
     assert later.is_active(running)
@@ -229,7 +235,7 @@ def test_failure_is_remembered_in_the_file(addon, session, solve, worker_like, t
     tick_until(session, lambda: is_over(session, item))
     reopen(tmp_path / "shot.blend")
     session = new_session(addon)
-    session.tick()
+    settle(session)
     view = next(iter(session.status().jobs.values()))
     assert (view.status.code, view.status.message) == ("clip_truncated", "Frame 5 is not there.")
 
@@ -272,7 +278,7 @@ def test_tick_survives_anything(session, solve, worker_like, caplog):
     events.mkdir()  # Reading it now raises what no code expects.
     tick_until(session, lambda: is_over(session, again))
     assert again.state == "failed" and again.code == "internal_error"
-    assert "cannot be followed" in caplog.text
+    assert "Reading beside Blender failed" in caplog.text
 
 
 def test_installation_runs_beside_blender(session, preferences):

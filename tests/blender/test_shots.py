@@ -38,6 +38,7 @@ def test_a_later_blender_still_offers_them(addon, failed):
     addon.session.unregister()
     addon.session.register(addon.preferences.find_python)
     addon.session.current().tick()
+    addon.session.current().settle()
     assert addon.session.status().jobs[failed.job_id].status.shots == SHOTS
 
 

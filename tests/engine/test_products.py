@@ -51,7 +51,7 @@ def test_depth_products_are_numbered_by_clip_frame_and_exact(depth, tmp_path):
     mask = (confidence > 0.9).astype(np.uint8)
     stored = np.lib.format.open_memmap(tmp_path / "depth.npy", mode="w+", dtype=np.float32, shape=depth.shape)
     stored[:] = depth
-    folder, report = JobFolder(tmp_path / "job"), Counted()
+    folder, report = JobFolder(tmp_path), Counted()
     products.write_depth_products(folder, range(9998, 10003), stored, confidence, mask, Scratch(), report)
     assert report.done == [1, 2, 3, 4, 5]
     for product, arrays in (("depth", depth), ("confidence", confidence), ("motion_mask", mask)):

@@ -137,4 +137,4 @@ def test_points_take_the_colour_of_their_first_sight():
 def test_scratch_takes_its_room_at_once(tmp_path):
     array = DiskScratch(tmp_path / "scratch").allocate("depth", (50, 100, 100), np.float32)
     assert not array.any()
-    assert os.stat(array.filename).st_blocks * 512 >= array.nbytes
+    assert os.stat(tmp_path / "scratch" / "depth.npy").st_blocks * 512 >= array.nbytes

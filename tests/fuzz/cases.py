@@ -19,6 +19,7 @@ from stereodiff_blender import messages
 from stereodiff_blender.engine import exr, keeping, shapes
 from stereodiff_blender.engine.contract import ClipSource, JobFolder, StereoDiffError
 from stereodiff_blender.engine.frames import plan_raster, probe_clip, read_frames
+from stereodiff_blender.engine.guarded_files import GuardedFile, GuardedFolder
 from stereodiff_blender.engine.models import cards
 from stereodiff_blender.jobs import FollowedJob
 
@@ -70,6 +71,10 @@ def _card(path: Path) -> object:
     return cards.read_card(path.stem, path.parent)
 
 
+def _kept(path: Path) -> object:
+    return keeping.load_arrays(GuardedFile(GuardedFolder(path.parent), path.name))
+
+
 TARGETS = {
     "job": Target("job.json", damaged_json, _job),
     "result": Target("result.json", damaged_json, _result),
@@ -85,7 +90,7 @@ TARGETS = {
     "mov": Target("clip.mov", damaged, _clip),
     "mkv": Target("clip.mkv", damaged, _clip),
     "avi": Target("clip.avi", damaged, _clip),
-    "kept": Target("kept.npz", damaged, keeping.load_arrays),
+    "kept": Target("kept.npz", damaged, _kept),
 }
 
 

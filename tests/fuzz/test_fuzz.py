@@ -25,6 +25,7 @@ from tiny_jobs import render_boards
 
 from stereodiff_blender.engine import exr, keeping
 from stereodiff_blender.engine.contract import Event, JobFolder, MatteDrawing, MatteLayer, MatteShapes, write_shapes
+from stereodiff_blender.engine.guarded_files import GuardedFile, GuardedFolder
 from stereodiff_blender.engine.models.cards import CARDS_FOLDER
 
 SEED = os.environ.get("STEREODIFF_FUZZ_SEED", "20261123")
@@ -56,7 +57,8 @@ def samples(tmp_path_factory) -> Path:
     cv2.imwrite(str(folder / "jpg_0001.jpg"), pictures[0])
     exr.write_exr(folder / "exr_0001.exr", {name: pictures[0][..., k] / 255.0 for k, name in enumerate("RGB")})
     shutil.copy(CARDS_FOLDER / "monst3r.toml", folder)
-    keeping.save_arrays(folder / "kept.npz", {"a": np.arange(60.0).reshape(3, 20), "b": np.zeros(5, np.uint8)})
+    keeping.save_arrays(GuardedFile(GuardedFolder(folder), "kept.npz"),
+                        {"a": np.arange(60.0).reshape(3, 20), "b": np.zeros(5, np.uint8)})
     write_shapes(folder / "matte.json", an_outline())
     return folder
 

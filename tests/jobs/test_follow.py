@@ -13,7 +13,8 @@ import pytest
 from tiny_jobs import wait_for_end, wait_until
 
 from stereodiff_blender import jobs
-from stereodiff_blender.engine.contract import ClipSource, Event, Job, JobFolder, StereoDiffError
+from stereodiff_blender.engine.contract import MOST_WARNINGS, ClipSource, Event, Job, JobFolder, StereoDiffError
+from stereodiff_blender.engine.errors import MAX_MESSAGE
 
 PLAN = (("read", 0.2), ("depth", 0.6), ("write", 0.2))
 NOW = datetime(2026, 11, 22, 19, 35, 1)
@@ -154,6 +155,34 @@ def test_warnings_are_kept(folder, sleeper):
     folder.append_event(Event("warning", time.time(), code="weak_focal", message="The lens is a guess."))
     job.poll()
     assert [(w.code, w.message) for w in job.poll().warnings] == [("weak_focal", "The lens is a guess.")]
+
+
+def test_a_flood_of_warnings_is_counted(folder, sleeper):
+    job = alive_job(folder, sleeper)
+    for number in range(MOST_WARNINGS + 30):
+        for _ in range(2):
+            folder.append_event(Event("warning", time.time(), code="weak_focal", message=f"{number}" + "!" * 2500))
+    status = job.poll()
+    assert len(status.warnings) == MOST_WARNINGS and status.other_warnings == 60
+    assert [w.message[:3] for w in status.warnings[:3]] == ["0!!", "1!!", "2!!"], "each once"
+    assert all(len(w.message) == MAX_MESSAGE for w in status.warnings)
+
+
+def test_a_failure_of_no_known_kind_is_still_one(folder, sleeper):
+    job = alive_job(folder, sleeper)
+    shots = ((-5, 3), (0, 2), (9, 4), (1, 2), (4, 4), (5, 10 ** 9))
+    folder.append_event(Event("failed", time.time(), code="dance", message="x" * 9000, shots=shots))
+    status = job.poll()
+    assert (status.state, status.code, len(status.message)) == ("failed", "internal_error", MAX_MESSAGE)
+    assert status.shots == ((1, 2), (4, 4))
+
+
+def test_a_plan_and_a_stage_of_any_length_are_survived(folder, sleeper):
+    plan = tuple((f"s{number}", 1.0) for number in range(2000))
+    folder.append_event(Event("started", time.time(), pid=sleeper.pid, plan=plan))
+    folder.append_event(Event("stage", time.time(), stage="s" * 5000, total=1))
+    status = jobs.FollowedJob(folder.path, sleeper).poll()
+    assert len(status.stage) == 80 and status.fraction == 0.0
 
 
 def test_a_failure_is_final(folder, sleeper):

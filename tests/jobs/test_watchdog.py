@@ -95,7 +95,7 @@ def test_a_stopped_worker_can_be_cancelled_and_the_job_resumed(begin):
 
 
 def test_every_beat_counts_whatever_its_time_says(tmp_path):
-    watchdog, file = jobs.Watchdog(tmp_path / "heartbeat"), tmp_path / "heartbeat"
+    watchdog, file = jobs.Watchdog(JobFolder(tmp_path)), tmp_path / "heartbeat"
     for seconds in (time.time() + YEAR_S, 0.0, time.time()):
         file.touch()
         os.utime(file, (seconds, seconds))
@@ -105,7 +105,7 @@ def test_every_beat_counts_whatever_its_time_says(tmp_path):
 
 
 def test_a_beat_in_the_future_is_no_excuse(tmp_path):
-    watchdog, file = jobs.Watchdog(tmp_path / "heartbeat"), tmp_path / "heartbeat"
+    watchdog, file = jobs.Watchdog(JobFolder(tmp_path)), tmp_path / "heartbeat"
     file.touch()
     os.utime(file, (time.time() + YEAR_S, time.time() + YEAR_S))
     wait_until(lambda: watchdog.look(has_news=False) or watchdog.silent_s > 0.2)
@@ -113,7 +113,7 @@ def test_a_beat_in_the_future_is_no_excuse(tmp_path):
 
 def test_a_follower_that_slept_blames_nobody(tmp_path):
     """Blender renders for an hour, or the lid was closed: the first look afterwards sees an old beat."""
-    watchdog = jobs.Watchdog(tmp_path / "heartbeat")
+    watchdog = jobs.Watchdog(JobFolder(tmp_path))
     watchdog.look(has_news=True)
     watchdog._looked_s -= 3600.0
     watchdog.look(has_news=False)

@@ -8,16 +8,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import cv2
 
 from .. import worker
+from ..caches import remove_cache
 from ..contract import (
     ENGINE_VERSION,
     ClipSource,
@@ -165,18 +167,21 @@ def _solved(clip: TruthClip, run: int, request: Request, folder: EvaluationFolde
         make_folder(job_folder.path)
         with writing(job_folder.path):
             job_folder.write_job(job)
-        with open(job_folder.log_file, "a", encoding="utf-8") as log:
+        with job_folder.files.open_for_writing(job_folder.log_file.name, "append") as stream, \
+                io.TextIOWrapper(stream, encoding="utf-8") as log:
             return worker.run(job_folder.path, watch=line.show, log=log)
     finally:
         folder.discard_footage()
-        shutil.rmtree(job_folder.cache, ignore_errors=True)  # the next run has other footage files, so it is of no use
+        with suppress(StereoDiffError):
+            remove_cache(job_folder)  # the next run has other footage files, so it is of no use
 
 
 def _clear(job_folder: JobFolder) -> None:
-    worker.discard_products(job_folder)
-    shutil.rmtree(job_folder.cache, ignore_errors=True)
-    for file in (job_folder.events_file, job_folder.log_file, job_folder.job_file):
-        file.unlink(missing_ok=True)
+    with writing(job_folder.path):
+        worker.discard_products(job_folder)
+        for file in (job_folder.events_file, job_folder.log_file, job_folder.job_file):
+            job_folder.files.unlink(file.name)
+    remove_cache(job_folder)
 
 
 def _picture(footage: Path, index: int) -> Path:

@@ -1,0 +1,16 @@
+"""Where a person's data lies, the same for Blender and the engine. Part of the contract, standard library only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def user_folder() -> Path:
+    """This person's data folder, the same for every Blender version; not created here."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "StereoDiff"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "StereoDiff"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "stereodiff"

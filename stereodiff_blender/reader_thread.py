@@ -1,0 +1,137 @@
+"""Reading beside Blender: disks are looked at in a thread, so that Blender's own never waits for one. No bpy."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from .engine.contract import StereoDiffError
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What reading has given: a value, or an error in its place."""
+
+    key: Hashable
+    value: object = None
+    error: Exception | None = None
+
+
+class ReaderThread:
+    """Reads one thing after the other in a thread. All methods are for one and the same other thread, and never wait.
+
+    What does not come back in time (a share that is gone) is answered with StereoDiffError "disk_silent" and keeps
+    nobody else waiting: the others are read in a new thread. Should it come after all, that is told, too.
+    """
+
+    MOST_HUNG = 8
+    """So many threads may hang; then the rest has to wait for one of them."""
+
+    def __init__(self, name: str, patience_s: float = 20.0):
+        self._name = name
+        self.patience_s = patience_s
+        self._asked: set[Hashable] = set()
+        self._silent: set[Hashable] = set()
+        self._waiting: queue.SimpleQueue = queue.SimpleQueue()
+        self._answers: deque[Answer] = deque()
+        self._reader: _Reader | None = None
+
+    def ask(self, key: Hashable, read: Callable[[], object]) -> bool:
+        """Have something read. Whether it will be: not while the same key is being read already."""
+        if key in self._asked:
+            return False
+        self._asked.add(key)
+        self._waiting.put((key, read))
+        if self._reader is None:
+            self._reader = _Reader(self._name, self._waiting, self._answers)
+        return True
+
+    def answers(self) -> list[Answer]:
+        """What has come since this was last called."""
+        came = [self._answers.popleft() for _ in range(len(self._answers))]
+        self._asked.difference_update(answer.key for answer in came)
+        self._silent.difference_update(answer.key for answer in came)
+        return came + self._given_up()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether answers are to be expected."""
+        return len(self._asked) > len(self._silent)
+
+    def is_asked(self, key: Hashable) -> bool:
+        return key in self._asked
+
+    def close(self) -> None:
+        """Read nothing more. What is being read comes to its end."""
+        if self._reader is not None:
+            self._waiting.put(None)
+            self._reader = None
+
+    def _given_up(self) -> list[Answer]:
+        key = self._reader.hangs_at(self.patience_s) if self._reader is not None else None
+        if key is None or len(self._silent) >= self.MOST_HUNG:
+            return []
+        self._silent.add(key)
+        self._reader.is_last = True
+        self._reader = _Reader(self._name, self._waiting, self._answers)
+        return [Answer(key, error=_silent(self.patience_s))]
+
+
+class _Reader:
+    """One thread of reading. is_last: what it reads just now is the last."""
+
+    def __init__(self, name: str, waiting: queue.SimpleQueue, answers: deque[Answer]):
+        self.is_last = False
+        self._waiting, self._answers = waiting, answers
+        self._reading: tuple[Hashable, float] | None = None
+        threading.Thread(target=self._read, name=name, daemon=True).start()
+
+    def hangs_at(self, patience_s: float) -> Hashable | None:
+        """The key of what it reads for longer than that."""
+        reading = self._reading
+        return reading[0] if reading is not None and time.monotonic() - reading[1] > patience_s else None
+
+    def _read(self) -> None:
+        while not self.is_last and (asked := self._waiting.get()) is not None:
+            key, read = asked
+            self._reading = key, time.monotonic()
+            answer = _answer(key, read)
+            self._reading = None
+            self._answers.append(answer)
+            del asked, read, answer  # what was read may be large, and the next may be long in coming
+
+
+def _answer(key: Hashable, read: Callable[[], object]) -> Answer:
+    try:
+        return Answer(key, read())
+    except StereoDiffError as error:
+        return Answer(key, error=error)
+    except Exception as error:  # A thread has no caller: whatever it was, it is the answer.
+        logger.exception("Reading beside Blender failed")
+        return Answer(key, error=error)
+
+
+def read_beside(read: Callable[[], T], patience_s: float = 60.0) -> T:
+    """Read something in a thread and wait for it, though not for ever. Raises what reading raises, or "disk_silent"."""
+    answers: queue.SimpleQueue = queue.SimpleQueue()
+    threading.Thread(target=lambda: answers.put(_answer(None, read)), name="reading", daemon=True).start()
+    try:
+        answer = answers.get(timeout=patience_s)
+    except queue.Empty:
+        raise _silent(patience_s) from None
+    if answer.error is not None:
+        raise answer.error
+    return answer.value
+
+
+def _silent(patience_s: float) -> StereoDiffError:
+    return StereoDiffError("disk_silent", f"There was no answer for {patience_s:.0f} s.")

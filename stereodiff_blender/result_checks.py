@@ -1,0 +1,81 @@
+"""A result's pictures looked at before Blender loads them: it asks for as much memory as a header says. No bpy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .engine.contract import JobFolder, Result, StereoDiffError
+from .engine.guarded_files import GuardedFolder
+from .engine.turns import taking_turns
+from .picture_headers import MAX_PIXELS, PictureHeader, read_header
+
+MAX_SHOWN_PIXELS, MAX_SHOWN_BYTES = 40_000_000, 100_000_000
+"""Of a preview or a plot; the largest preview of ours, two pictures of 4096 x 4096 pixels, has 34 million."""
+
+_READ_BYTES = 1024
+
+
+def read_checked(folder: JobFolder) -> Result:
+    """A result that can be imported: valid, and every frame's pictures are what Blender may load.
+
+    Looks into every file, so it is nothing for Blender's own thread. Raises StereoDiffError as JobFolder.read_result
+    does.
+    """
+    result = folder.read_result()
+    names = (name for f in result.frames for name in (f.depth, f.confidence, f.motion_mask) if name is not None)
+    by_folder: dict[str, list[str]] = {}
+    for parent, _, name in (name.rpartition("/") for name in names):
+        by_folder.setdefault(parent, []).append(name)
+    for parent, files in by_folder.items():
+        _check_products(folder.files.inside(parent) if parent else folder.files, files, result)
+    return result
+
+
+def _check_products(folder: GuardedFolder, names: list[str], result: Result) -> None:
+    """All files of one run have the same header, so it is understood once and compared from then on."""
+    known = b"none"
+    try:
+        for name, data in zip(names, taking_turns(folder.beginnings(names, _READ_BYTES)), strict=True):
+            if data.startswith(known):
+                continue
+            header = check_product(folder, name, result)
+            known = data[:header.length] if header.length <= len(data) else b"none"
+    except OSError as error:
+        raise StereoDiffError("result_invalid", f"{folder.path} was not read: {error}") from error
+
+
+def check_product(folder: GuardedFolder, name: str, result: Result) -> PictureHeader:
+    """Depth, confidence or motion of a frame, as the engine writes it. Raises StereoDiffError "result_invalid"."""
+    header = _header(folder, name)
+    wanted = ("exr", 1, result.width, result.height)
+    if header is None or (header.kind, header.channels, header.width, header.height) != wanted:
+        raise StereoDiffError("result_invalid", f"{name} in {folder.path.name} is no picture of {result.width} x "
+                                                f"{result.height} pixels")
+    return header
+
+
+def check_plate(path: Path) -> None:
+    """Footage that a result names; only of PNG, JPEG and EXR the size can be told. Raises "clip_unreadable"."""
+    try:
+        with open(path, "rb") as stream:
+            header = read_header(stream)
+    except (OSError, ValueError) as error:
+        raise StereoDiffError("clip_unreadable", f"{path} was not read: {error}") from error
+    if header is not None and header.width * header.height > MAX_PIXELS:
+        raise StereoDiffError("clip_unreadable", f"{path} claims {header.width} x {header.height} pixels")
+
+
+def check_shown(folder: GuardedFolder, name: str) -> PictureHeader:
+    """A preview or a plot that may be shown. Raises StereoDiffError "result_invalid"."""
+    header = _header(folder, name, MAX_SHOWN_BYTES)
+    if header is None or header.kind != "png" or header.width * header.height > MAX_SHOWN_PIXELS:
+        raise StereoDiffError("result_invalid", f"{name} is no picture that could be shown")
+    return header
+
+
+def _header(folder: GuardedFolder, name: str, max_bytes: int | None = None) -> PictureHeader | None:
+    try:
+        with folder.open_for_reading(name, max_bytes) as stream:
+            return read_header(stream)
+    except (OSError, ValueError) as error:
+        raise StereoDiffError("result_invalid", f"{name} was not read: {error}") from error

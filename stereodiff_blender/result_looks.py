@@ -1,0 +1,80 @@
+"""What a finished job's result says and shows, read beside Blender once and remembered by its owner. No bpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .engine.contract import JobFolder, Result, StereoDiffError, WarningList, WeightsUsed, shortened
+from .job_views import Outcome
+from .small_pictures import read_small
+
+MOST_WEIGHTS, MAX_NAME = 20, 200
+Stamp = tuple[int, int, int]
+"""When result.json was written, its size and which file it is: while they are the same, it says the same."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a result. picture: (H,W) int32 for a Blender's preview, each four bytes of colour, the lowest row
+    first; None if there is none that can be shown."""
+
+    stamp: Stamp | None
+    outcome: Outcome
+    picture: np.ndarray | None
+
+
+def look(folder: Path, known: Stamp | None = None, result: Result | None = None) -> Look | None:
+    """Read and check a job's result; None if it is as it was. Takes a while.
+
+    known: of an earlier look. result: if somebody has just read and checked it. Raises StereoDiffError as
+    JobFolder.read_result does.
+    """
+    job_folder = JobFolder(folder)
+    stamp = _stamp(job_folder)
+    if known is not None and stamp == known:
+        return None
+    result = job_folder.read_result() if result is None else result
+    return Look(stamp, outcome_of(result), _picture(job_folder, result))
+
+
+def outcome_of(result: Result) -> Outcome:
+    """What panels say about a result. Nothing of it is longer than they can show."""
+    warnings = WarningList(result.warnings)
+    weights = tuple(WeightsUsed(shortened(used.name, MAX_NAME), shortened(used.licence, MAX_NAME), used.commercial_use)
+                    for used in result.weights[:MOST_WEIGHTS])
+    return Outcome(result.camera_kind, len(result.frames), result.quality, warnings.kept, weights,
+                   result.refinement, other_warnings=warnings.others)
+
+
+def _stamp(folder: JobFolder) -> Stamp | None:
+    try:
+        status = folder.files.stat(folder.result_file.name)
+    except OSError:
+        return None
+    return None if status is None else (status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+def _picture(folder: JobFolder, result: Result) -> np.ndarray | None:
+    """A preview that cannot be shown takes nothing from the job."""
+    if result.preview_image is None:
+        return None
+    try:
+        picture = read_small(folder, result.preview_image)
+    except StereoDiffError:
+        return None
+    return _packed(_stacked(picture) if result.depth_range is not None else picture)
+
+
+def _stacked(pair: np.ndarray) -> np.ndarray:
+    """A preview shows frame and depth side by side; an icon is square, so here the depth stands below the frame."""
+    middle = pair.shape[1] // 2
+    return np.concatenate([pair[:, :middle], pair[:, middle:2 * middle]])
+
+
+def _packed(picture: np.ndarray) -> np.ndarray:
+    opaque = np.full((*picture.shape[:2], 4), 255, np.uint8)
+    opaque[..., :3] = picture[::-1]
+    return opaque.view(np.int32)[..., 0]

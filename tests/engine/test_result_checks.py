@@ -1,0 +1,92 @@
+"""Every picture of a result is looked into before Blender may load it."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+from job_folder import Example, write_gray, write_job_folder, write_png
+
+from stereodiff_blender.engine.contract import JobFolder, StereoDiffError
+from stereodiff_blender.engine.exr import write_exr
+from stereodiff_blender.result_checks import MAX_SHOWN_BYTES, check_shown, read_checked
+
+
+@pytest.fixture
+def folder(tmp_path) -> JobFolder:
+    write_job_folder(tmp_path / "job", Example(raster=(16, 9), clip=(16, 9), frame_count=4))
+    return JobFolder(tmp_path / "job")
+
+
+def refused(words: str | None = None):
+    return pytest.raises(StereoDiffError, match=words, check=lambda error: error.code == "result_invalid")
+
+
+def test_a_good_result_is_read(folder):
+    assert read_checked(folder) == folder.read_result()
+
+
+@pytest.mark.parametrize("product", ["depth", "confidence", "motion_mask"])
+@pytest.mark.parametrize("size", [(9, 17), (10, 16), (1, 1)])
+def test_a_picture_of_another_size_is_refused(folder, product, size):
+    write_gray(folder.product_file(product, 3), np.ones(size))
+    with refused(f"0003.exr in {product} is no picture of 16 x 9"):
+        read_checked(folder)
+
+
+def test_a_picture_with_more_channels_is_refused(folder):
+    write_exr(folder.product_file("depth", 2), dict.fromkeys("RGB", np.ones((9, 16))))
+    with refused("0002.exr"):
+        read_checked(folder)
+
+
+def test_a_header_that_claims_anything_is_refused(folder):
+    path = folder.product_file("depth", 4)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"dataWindow\0box2i\0") + len(b"dataWindow\0box2i\0") + 4 + 8
+    data[at:at + 8] = (60_000).to_bytes(4, "little") * 2
+    path.write_bytes(data)
+    with refused("0004.exr"):
+        read_checked(folder)
+
+
+@pytest.mark.parametrize("content", [b"not a picture", b"\x89PNG\r\n\x1a\n" + bytes(40), b"\x76\x2f\x31\x01"])
+def test_what_is_no_exr_is_refused(folder, content):
+    folder.product_file("depth", 4).write_bytes(content)
+    with refused("0004.exr"):
+        read_checked(folder)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes are POSIX")
+def test_a_pipe_is_refused(folder):
+    folder.product_file("depth", 4).unlink()
+    os.mkfifo(folder.product_file("depth", 4))
+    with refused():
+        read_checked(folder)
+
+
+def test_files_outside_of_a_products_folder_are_looked_into_as_well(folder):
+    data = json.loads(folder.result_file.read_text())
+    os.replace(folder.product_file("depth", 1), folder.path / "first.exr")
+    data["frames"][0]["depth"] = "first.exr"
+    folder.result_file.write_text(json.dumps(data))
+    read_checked(folder)
+    write_gray(folder.path / "first.exr", np.ones((2, 2)))
+    with refused("first.exr"):
+        read_checked(folder)
+
+
+def test_pictures_that_are_shown_have_a_limit(folder):
+    write_png(folder.preview_image, np.zeros((9, 16, 3), np.uint8))
+    assert check_shown(folder.files, "preview.png").width == 16
+    with open(folder.preview_image, "ab") as stream:
+        stream.truncate(MAX_SHOWN_BYTES + 1)
+    for name in ("preview.png", "depth/0001.exr", "missing.png"):
+        with refused():
+            check_shown(folder.files, name)
+    data = folder.product_file("depth", 1).read_bytes()
+    folder.preview_image.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (7000).to_bytes(4, "big") * 2 + data)
+    with refused("could be shown"):
+        check_shown(folder.files, "preview.png")

@@ -35,8 +35,17 @@ from .errors import (  # noqa: F401 - said on both ends
     as_matte_error,
     write_refusal,
 )
-from .health import FAULT, NOTE, OK, Capabilities, Finding, Health, text_lines  # noqa: F401 - said on both ends
-from .privacy import private  # noqa: F401 - said on both ends
+from .health import (  # noqa: F401 - said on both ends
+    FAULT,
+    NOTE,
+    OK,
+    Capabilities,
+    Finding,
+    Health,
+    private,
+    text_lines,
+)
+from .redaction import redact  # noqa: F401 - said on both ends
 from .settings import (  # noqa: F401 - said on both ends
     DIFFUSION_PRESETS,
     MAX_ENSEMBLE,

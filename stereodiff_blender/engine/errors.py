@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import os
 
+from .redaction import redact
+
 ERROR_CODES = frozenset({
     "clip_missing", "clip_unreadable", "clip_empty", "clip_truncated", "clip_too_short", "clip_too_small",
     "clip_frozen", "sequence_gap", "frame_range_invalid", "settings_invalid", "job_invalid", "job_missing",
@@ -37,13 +39,15 @@ class StereoDiffError(Exception):
     """An error the artist can act on.
 
     code: one of ERROR_CODES; stereodiff_blender.messages gives its sentence and remedy.
-    message: the particulars of this case (which file, which frame), one sentence.
+    message: the particulars of this case (which file, which frame), one sentence. Passwords and tokens in it are hidden
+    here, so that they are nowhere where errors are shown or kept.
     shots: of "cut_in_range", the first and last clip frame of each shot.
     """
 
     def __init__(self, code: str, message: str, shots: tuple[tuple[int, int], ...] = ()):
         if code not in ERROR_CODES:
             raise ValueError(f"unknown error code {code!r}")
+        message = redact(message)
         super().__init__(message)
         self.code = code
         self.message = message

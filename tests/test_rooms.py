@@ -107,8 +107,8 @@ ROOMS = {
     "engine.errors": room({"engine.redaction"}),
     "engine.strict_json": room(),
     "engine.__main__": room({"engine.worker", "engine.solve_command", "engine.solve_options",
-                             "engine.evaluation.command", "engine.doctor", "engine.health", "engine.models", "messages"}
-                            | CONTRACT),
+                             "engine.evaluation.command", "engine.doctor", "engine.failures", "engine.health",
+                             "engine.models", "engine.redaction", "messages"} | CONTRACT),
     "engine.solve_command": room({"engine.worker", "engine.frames", "engine.job_lock", "engine.models",
                                   "engine.progress_line", "engine.solve_options"} | CONTRACT),
     "engine.progress_line": room(CONTRACT),
@@ -118,9 +118,9 @@ ROOMS = {
     "engine.worker": room({"engine.pipeline", "engine.frames", "engine.mattes", "engine.products", "engine.quality",
                            "engine.networks", "engine.report", "engine.scratch", "engine.spectrum", "engine.plots",
                            "engine.event_report", "engine.failures", "engine.job_lock", "engine.provenance",
-                           "engine.workplace"} | CONTRACT,
+                           "engine.redaction", "engine.workplace"} | CONTRACT,
                           {"numpy"}),
-    "engine.event_report": room({"engine.report"} | CONTRACT),
+    "engine.event_report": room({"engine.redaction", "engine.report"} | CONTRACT),
     "engine.failures": room({"engine.errors"} | CONTRACT),
     "engine.job_lock": room(CONTRACT),
     "engine.provenance": room({"engine.frames", "engine.networks", "engine.strict_json"} | MODEL_FILES | CONTRACT),
@@ -140,8 +140,9 @@ ROOMS = {
     "engine.networks": room({"engine.stereo.monst3r", "engine.diffusion.depthcrafter", "engine.torch_device"}
                             | MODEL_FILES | CONTRACT, {"torch"}),
     "engine.models": room({"engine.strict_json"} | CONTRACT),
+    "engine.models.connection": room({"engine.redaction"} | CONTRACT, {"huggingface_hub", "httpx2"}),
     "engine.models.transfer": room({"engine.models"} | CONTRACT, {"huggingface_hub", "httpx2", "filelock"}),
-    "engine.models.command": room({"engine.models", "runtime"} | CONTRACT),
+    "engine.models.command": room({"engine.failures", "engine.models", "runtime"} | CONTRACT),
     "engine.torch_device": room(CONTRACT, {"torch"}),
     "engine.torch_memory": room(CONTRACT, {"torch"}),
     # The method, which knows no files.

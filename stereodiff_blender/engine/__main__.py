@@ -27,8 +27,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # What needs packages is imported where it is used: the doctor has to come where they are missing.
 from ..messages import explain
 from .contract import StereoDiffError
+from .failures import error_with_code
 from .health import text_lines
 from .models.command import add_weights, default_models_folder
+from .redaction import traceback_text
 from .solve_options import add_solve
 
 
@@ -43,6 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except Exception as error:  # Whatever it was, who reads the terminal is told what to do now.
+        known = error_with_code(error)
+        if known.code == "internal_error":
+            sys.stderr.write(traceback_text(error))
+        _tell_failure(known)
+        return 1
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:

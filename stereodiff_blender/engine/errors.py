@@ -21,7 +21,7 @@ ERROR_CODES = frozenset({
     "weights_missing", "weights_damaged", "weights_wrong_model", "weights_refused", "weights_not_writable",
     "licence_not_accepted", "model_card_invalid", "model_record_invalid", "model_folder_outside",
     "download_offline", "download_denied", "download_not_found", "download_interrupted", "download_wrong_file",
-    "download_running", "models_disk_full", "models_folder_not_writable",
+    "download_running", "download_address_invalid", "models_disk_full", "models_folder_not_writable",
     "network_not_finite", "pointmaps_unsure",
     "import_missing", "points_missing", "points_unusable", "floor_not_found", "depth_missing", "root_animated",
     "tracks_unsolved", "exporter_missing",

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from .device_lock import DeviceLock
-from .engine.contract import Job, JobFolder, MatteShapes, StereoDiffError, write_refusal, write_shapes
+from .engine.contract import Job, JobFolder, MatteShapes, StereoDiffError, redact, write_refusal, write_shapes
 from .processes import WORKER_MODULE, describe_exit, end_process_tree, own_group, worker_is_alive
 from .progress import JobStatus, Progress
 
@@ -274,7 +274,7 @@ class FollowedJob:
                 text = stream.read().decode("utf-8", errors="replace")
         except OSError:
             return ""
-        return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
+        return redact("\n".join(text.splitlines()[-LOG_TAIL_LINES:]))
 
     # -- the process --
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .engine.contract import StereoDiffError
+from .engine.contract import StereoDiffError, redact
 
 MODULES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "matplotlib")
 MARKER = "complete"
@@ -168,8 +168,8 @@ def _run(command: list[str], on_line: Callable[[str], None]) -> None:
     with process:
         try:
             for line in process.stdout:
-                last_lines.append(line.rstrip())
-                on_line(line.rstrip())
+                last_lines.append(redact(line.rstrip()))
+                on_line(last_lines[-1])
         except BaseException:
             process.kill()
             raise

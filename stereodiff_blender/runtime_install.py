@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import runtime
-from .engine.contract import StereoDiffError, write_refusal
+from .engine.contract import StereoDiffError, redact, write_refusal
 from .runtime_locks import sizes
 from .runtime_packages import Fault, find_faults, forget_package, locked_versions, plain_name
 
@@ -339,8 +339,8 @@ def _run(plan: Installer, command: list[str], watch: Callable[[], None] = lambda
 
     def read() -> None:
         for line in process.stdout:
-            last_lines.append(line.strip())
-            on_line(line.strip())
+            last_lines.append(redact(line.strip()))
+            on_line(last_lines[-1])
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()

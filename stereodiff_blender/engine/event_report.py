@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from .contract import WARNING_CODES, Event, JobFolder, ResultWarning, StereoDiffError
+from .redaction import redact
 from .report import Report
 
 EVENTS_PER_SECOND = 5.0
@@ -42,13 +43,14 @@ class EventReport(Report):
         self._write("progress", stage=self._stage, done=int(done), total=self._total)
 
     def note(self, message: str) -> None:
-        self._write("note", message=message)
+        self._write("note", message=redact(message))
 
     def warn(self, code: str, message: str) -> None:
         if code not in WARNING_CODES:
             raise ValueError(f"unknown warning code {code!r}")
-        self.warnings += (ResultWarning(code, message),)
-        self._write("warning", code=code, message=message)
+        warning = ResultWarning(code, redact(message))
+        self.warnings += (warning,)
+        self._write("warning", code=code, message=warning.message)
 
     def failed(self, error: StereoDiffError) -> None:
         self._write("failed", code=error.code, message=error.message, shots=error.shots or None)

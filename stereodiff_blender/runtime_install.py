@@ -173,15 +173,18 @@ def repair(plan: Installer) -> list[Fault]:
 def remove(folder: Path) -> None:
     """Delete an environment that we made, and what was fetched for it.
 
-    Raises StereoDiffError "output_in_use" if it is none of ours, or "output_not_writable".
+    Raises StereoDiffError "runtime_missing" if nothing is there, "output_in_use" if it is none of ours, or
+    "output_not_writable".
     """
     store = folder.with_name(folder.name + "-wheels")
     if folder.exists() and not _is_ours(folder):
         raise StereoDiffError("output_in_use", f"{folder} is no environment of this extension.")
-    for path in (folder, store):
+    there = [path for path in (folder, store) if path.exists()]
+    if not there:
+        raise StereoDiffError("runtime_missing", f"Nothing is in {folder} that could be removed.")
+    for path in there:
         try:
-            if path.exists():
-                shutil.rmtree(path)
+            shutil.rmtree(path)
         except OSError as error:
             raise write_refusal(error, path) from error
 

@@ -258,4 +258,15 @@ def test_removing_takes_all_of_it(plan):
     remove(plan.folder)
     assert not plan.folder.exists()
     assert state_of(plan.folder, plan.lock) == "missing"
-    remove(plan.folder)
+
+
+def test_removing_what_is_not_there_is_no_success(tmp_path):
+    with refused("runtime_missing"):
+        remove(tmp_path / "environment")
+
+
+def test_removing_takes_what_was_fetched_too(tmp_path):
+    (tmp_path / "environment-wheels").mkdir()
+    (tmp_path / "environment-wheels" / "apple.whl").write_bytes(b"half")
+    remove(tmp_path / "environment")
+    assert list(tmp_path.iterdir()) == []

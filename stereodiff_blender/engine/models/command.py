@@ -115,8 +115,7 @@ def _remove(options: argparse.Namespace) -> int:
     card = read_card(options.model)
 
     def run(_reporter: _Reporter) -> str:
-        gone = remove(_models(options), card)
-        return f"{_counted(gone)} of {card.name} deleted." if gone else f"Nothing of {card.name} was deleted."
+        return remove(_models(options), card).sentence(card.name)
 
     return _reported(options, run)
 

@@ -33,6 +33,7 @@ from .cards import ModelCard, ModelFile
 from .connection import host_of, open_connection
 from .events import OnBytes
 from .records import (
+    LOCK_FILE,
     PARTIAL_FOLDER,
     Record,
     folder_refusal,
@@ -88,7 +89,7 @@ def download(models_folder: Path, card: ModelCard, on_bytes: OnBytes) -> list[Pa
     partials = folder / PARTIAL_FOLDER
     with _in_our_words(card, folder):
         partials.mkdir(parents=True, exist_ok=True)
-        with _locked(partials / "lock", card):
+        with _locked(partials / LOCK_FILE, card):
             came = _Download(models_folder, card, on_bytes).run()
         shutil.rmtree(partials, ignore_errors=True)
     return came

@@ -127,6 +127,13 @@ def test_short_values_of_the_environment_are_no_keys(monkeypatch):
     assert redact("1 of 11 files") == "1 of 11 files"
 
 
+@pytest.mark.parametrize("said", ["Port could not be cast to integer value as 'half'", "nonnumeric port: 'half'",
+                                  'Invalid port: "half"'])
+def test_what_libraries_take_for_a_port(said):
+    """Of http://jane:half/anhour@host."""
+    assert_hidden("half", said)
+
+
 # --- What stays ------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("text", [

@@ -24,6 +24,8 @@ HOME, SOMEBODY, SECRET = "~", "<user>", "<secret>"
 _HEADERS = re.compile(r"((?:authorization|cookie)[\\\"']{0,2}\s{0,3}[:=]\s{0,3}b?[\\\"']{0,2})[^\"'\\\r\n]+", re.I)
 _SCHEMES = re.compile(r"\b(Bearer\s+)(?!tokens?\b)[^\s\"',;]{4,}", re.I)
 _BASIC = re.compile(r"\b(Basic\s+)(?=[A-Za-z0-9+/]*[A-Z0-9])[A-Za-z0-9+/]{6,}={0,2}")
+_PORTS = re.compile(r"(\bport\b[^'\"\r\n]{0,60}[\"'])[^\"'\r\n]+", re.I)
+"""The half of a password before a "/" is what libraries take for a port, and quote as none."""
 _FIELDS = re.compile(
     r"((?:token|secret|passwo?r?d|passphrase|pwd|signature|credential|api[_-]?key|access[_-]?key|private[_-]?key"
     r"|[?&](?:key|sig|sas|auth|code|policy))[\w-]{0,40}[\\\"']{0,2}\s{0,3}(?:[=:]|%3[AD])\s{0,3}[\\\"']{0,2})"
@@ -49,7 +51,7 @@ SHORTEST_KEY = 6
 
 def redact(text: str) -> str:
     """The text without passwords, tokens and signatures; paths and names stay as they are."""
-    for pattern in (_HEADERS, _SCHEMES, _BASIC, _FIELDS):
+    for pattern in (_HEADERS, _SCHEMES, _BASIC, _PORTS, _FIELDS):
         text = pattern.sub(rf"\g<1>{SECRET}", text)
     text = _WORD.sub(lambda word: _without_logins(word[0]), _TOKENS.sub(SECRET, text))
     for key in sorted(_keys_of(os.environ), key=len, reverse=True):

@@ -36,7 +36,7 @@ def problem_from(error: Exception) -> Problem:
     """Any exception as something that can be shown; what is none of ours is an internal error."""
     if isinstance(error, StereoDiffError):
         return Problem(error.code, error.message)
-    return Problem("internal_error", f"{type(error).__name__}: {error}")
+    return problem_from(StereoDiffError("internal_error", f"{type(error).__name__}: {error}"))
 
 
 class Installation:

@@ -27,6 +27,7 @@ from .engine.contract import (
     StereoDiffError,
     UnsafeFileError,
     WarningList,
+    redact,
     write_refusal,
     write_shapes,
 )
@@ -316,7 +317,7 @@ class FollowedJob:
             text = read_log_end(self.folder.files, LOG_TAIL_BYTES)
         except OSError:
             return ""
-        return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
+        return redact("\n".join(text.splitlines()[-LOG_TAIL_LINES:]))
 
     def _limit_log(self) -> None:
         """What was to be the engine but writes without end before it has said a word is none, and is ended."""

@@ -166,6 +166,10 @@ ERRORS = {
         "The server for the weights cannot be reached.",
         "Check the connection, the proxy and, if one is set, the mirror in HF_ENDPOINT; or choose Use Folder for files "
         "that came another way."),
+    "download_address_invalid": Explanation(
+        "The address of the server, or of a proxy on the way to it, cannot be used.",
+        "Look at HF_ENDPOINT and at the proxies that are set (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY): each has to begin "
+        "with http:// or https:// and to name a host; if none is set, whoever runs the network sends you astray."),
     "download_denied": Explanation(
         "The server does not give these weights to everybody.",
         "Open the model's page, sign in and accept its terms there, make an access token, set it as HF_TOKEN for "

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .engine.contract import StereoDiffError
+from .engine.contract import StereoDiffError, redact
 from .engine.user_folders import user_folder
 
 MODULES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "matplotlib")
@@ -159,8 +159,8 @@ def _run(command: list[str], on_line: Callable[[str], None]) -> None:
     with process:
         try:
             for line in process.stdout:
-                last_lines.append(line.rstrip())
-                on_line(line.rstrip())
+                last_lines.append(redact(line.rstrip()))
+                on_line(last_lines[-1])
         except BaseException:
             process.kill()
             raise

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import runtime
-from .engine.contract import StereoDiffError, write_refusal
+from .engine.contract import StereoDiffError, redact, write_refusal
 from .runtime_locks import sizes
 from .runtime_packages import Fault, find_faults, forget_package, locked_versions, plain_name
 
@@ -173,15 +173,18 @@ def repair(plan: Installer) -> list[Fault]:
 def remove(folder: Path) -> None:
     """Delete an environment that we made, and what was fetched for it.
 
-    Raises StereoDiffError "output_in_use" if it is none of ours, or "output_not_writable".
+    Raises StereoDiffError "runtime_missing" if nothing is there, "output_in_use" if it is none of ours, or
+    "output_not_writable".
     """
     store = folder.with_name(folder.name + "-wheels")
     if folder.exists() and not _is_ours(folder):
         raise StereoDiffError("output_in_use", f"{folder} is no environment of this extension.")
-    for path in (folder, store):
+    there = [path for path in (folder, store) if path.exists()]
+    if not there:
+        raise StereoDiffError("runtime_missing", f"Nothing is in {folder} that could be removed.")
+    for path in there:
         try:
-            if path.exists():
-                shutil.rmtree(path)
+            shutil.rmtree(path)
         except OSError as error:
             raise write_refusal(error, path) from error
 
@@ -339,8 +342,8 @@ def _run(plan: Installer, command: list[str], watch: Callable[[], None] = lambda
 
     def read() -> None:
         for line in process.stdout:
-            last_lines.append(line.strip())
-            on_line(line.strip())
+            last_lines.append(redact(line.strip()))
+            on_line(last_lines[-1])
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()

@@ -209,7 +209,7 @@ class Errand:
         view = self.view
         if not (view.is_cancelled or view.problem or view.message):
             words = f"The engine {jobs.describe_exit(status)}. {self._last_words}".strip()
-            view = replace(view, problem=Problem("worker_died", words))
+            view = replace(view, problem=problem_from(StereoDiffError("worker_died", words)))
         elif view.is_cancelled:
             view = replace(view, problem=None)
         self.view = replace(view, is_running=False)

@@ -189,12 +189,13 @@ class STEREODIFF_OT_remove_weights(OfModel, bpy.types.Operator):
             self.report({"ERROR"}, "Cancel the download first.")
             return {"CANCELLED"}
         try:
-            gone = remove(preferences.models_folder(), read_card(self.model))
+            card = read_card(self.model)
+            removed = remove(preferences.models_folder(), card)
         except StereoDiffError as error:
             return _fail(self, error)
-        self.report({"INFO"}, f"Deleted: {', '.join(path.name for path in gone)}." if gone else "Nothing was deleted.")
+        self.report({"WARNING"} if removed.is_nothing else {"INFO"}, removed.sentence(card.name))
         _look_again()
-        return {"FINISHED"}
+        return {"CANCELLED"} if removed.is_nothing else {"FINISHED"}
 
 
 # --- Errands ---------------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """A hub for models on this computer, in the layout of the Hugging Face Hub, with every fault that a network has.
 
 The hub answers HEAD and GET of /OWNER/NAME/resolve/REVISION/FILE. Large files it does not send itself: as the real one
-does, it sends the caller on to a storage, which is another server and is not to be shown the token.
+does, it sends the caller on to a storage, which is another server and is not to be shown the token. A third server,
+"elsewhere", has everything, and nobody should be sent to it.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import threading
@@ -16,6 +18,8 @@ from urllib.parse import urlsplit
 
 COMMIT = "4b1d" * 10
 PIECE = 64 * 1024
+ENDLESS = 1000 * PIECE
+"""Bytes after which even an endless answer ends, so that a product that takes them all harms nobody."""
 
 
 def safetensors_bytes(size: int, seed: int = 0) -> bytes:
@@ -46,6 +50,10 @@ class Faults:
     status, error_code: every answer of the hub. cuts: the storage hangs up after so many bytes of its next answers, one
     number each. stalls_after: it sends so many bytes and then waits. pause_s: between pieces. claimed_...: what the hub
     says instead of the truth. no_commit: it forgets to be a hub. silent: it takes requests and does not answer.
+    no_size: it tells no sizes. has_xet: it says that files are in its newer storage.
+
+    What a server does with GET, by its name: endless sends zeros, refusing a 404 with endless zeros, packed sends what
+    it should have sent as gzip, junk sends numbers that are none, and sends_on sends the caller on to an address.
     """
 
     status: int = 0
@@ -58,6 +66,13 @@ class Faults:
     claimed_commit: str = ""
     no_commit: bool = False
     silent: bool = False
+    no_size: bool = False
+    has_xet: bool = False
+    endless: str = ""
+    refusing: str = ""
+    packed: str = ""
+    junk: str = ""
+    sends_on: dict[str, str] = field(default_factory=dict)
 
 
 class Hub:
@@ -68,8 +83,9 @@ class Hub:
         self.commits: dict[str, str] = {}
         self.faults = Faults()
         self.requests: list[Request] = []
+        self.sent_bytes = 0
         self.may_end = threading.Event()
-        self._servers = {name: _server(self, name) for name in ("hub", "storage")}
+        self._servers = {name: _server(self, name) for name in ("hub", "storage", "elsewhere")}
 
     def __enter__(self) -> Hub:
         for server in self._servers.values():
@@ -121,12 +137,43 @@ class _Handler(BaseHTTPRequestHandler):
         faults = self.hub.faults
         if faults.silent:
             self.hub.may_end.wait()
+        elif self.command == "GET" and self._misbehaves(path):
+            pass
         elif self.name == "storage":
             self._send(self.hub.files[path])
+        elif self.name == "elsewhere":
+            self._send(next(iter(self.hub.files.values())))
         elif faults.status:
             self._refuse(faults.status, faults.error_code)
         else:
             self._resolve(path)
+
+    def _misbehaves(self, path: str) -> bool:
+        faults = self.hub.faults
+        if self.name in faults.sends_on:
+            self._head(302, {"Location": faults.sends_on[self.name]})
+            self._send_zeros()
+        elif self.name == faults.refusing:
+            self._head(404, {})
+            self._send_zeros()
+        elif self.name == faults.endless:
+            self._head(200, {})
+            self._send_zeros()
+        elif self.name == faults.packed:
+            self._send(gzip.compress(bytes(ENDLESS)), {"Content-Encoding": "gzip"})
+        elif self.name == faults.junk:
+            self._send(self.hub.files[path], {"Content-Range": "bytes from here to there"})
+        else:
+            return False
+        return True
+
+    def _send_zeros(self) -> None:
+        for _ in range(ENDLESS // PIECE):
+            try:
+                self.wfile.write(bytes(PIECE))
+            except OSError:
+                return  # the caller is gone
+            self.hub.sent_bytes += PIECE
 
     def _resolve(self, path: str) -> None:
         repository, _, rest = path.partition("/resolve/")
@@ -138,13 +185,16 @@ class _Handler(BaseHTTPRequestHandler):
         faults = self.hub.faults
         commit = self.hub.commits.get(repository, COMMIT) if revision == "main" else revision
         headers = {} if faults.no_commit else {"X-Repo-Commit": faults.claimed_commit or commit}
+        if faults.has_xet:
+            headers |= {"X-Xet-Hash": "0" * 64, "X-Xet-Refresh-Route": f"{self.hub.address('elsewhere')}/xet"}
         if name.endswith(".json"):
             self._send(content, headers | {"ETag": f'"{hashlib.sha1(content).hexdigest()}"'})
             return
         digest = faults.claimed_sha256 or hashlib.sha256(content).hexdigest()
         size = faults.claimed_size or len(content)
+        headers |= {} if faults.no_size else {"X-Linked-Size": str(size)}
         self._head(302, headers | {"Location": f"{self.hub.address('storage')}/{repository}/{name}",
-                                   "X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(size), "Content-Length": "0"})
+                                   "X-Linked-Etag": f'"{digest}"', "Content-Length": "0"})
 
     def _refuse(self, status: int, code: str) -> None:
         self._head(status, ({"X-Error-Code": code} if code else {}) | {"Content-Length": "0"})

@@ -248,7 +248,9 @@ def test_a_folder_of_ones_own(card, tmp_path):
     records.use_folder(models, card, own)
     found = records.look(models, card)
     assert (found.state, found.folder, found.is_own) == ("ready", own, True)
-    assert records.remove(models, card) == []
+    removed = records.remove(models, card)
+    assert removed == records.Removed(forgotten=str(own))
+    assert "not used" in removed.sentence("Small") and "nothing in it was deleted" in removed.sentence("Small")
     assert (own / "config.json").is_file() and state(models, card) == "missing"
     assert not records.record_file(models, card).exists()
 
@@ -268,7 +270,9 @@ def test_remove_deletes_only_what_the_card_names(card, tmp_path):
     (folder / "part" / "notes.txt").write_text("mine")
     (folder / records.PARTIAL_FOLDER).mkdir()
     (folder / records.PARTIAL_FOLDER / "half").write_text("")
-    assert {path.name for path in records.remove(tmp_path, card)} == {"config.json", "weights.safetensors"}
+    removed = records.remove(tmp_path, card)
+    assert {path.name for path in removed.deleted} == {"config.json", "weights.safetensors"}
+    assert removed.sentence("Small") == "2 files of Small deleted. 1 half download of Small deleted."
     assert {path.name for path in folder.rglob("*") if path.is_file()} == {"other.pth", "notes.txt"}
     assert not (folder / records.PARTIAL_FOLDER).exists()
 
@@ -280,14 +284,31 @@ def test_remove_leaves_no_empty_folder(card, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a right there")
-@pytest.mark.parametrize("linked", ["small", "small/part"])
-def test_remove_does_not_follow_a_link_out(card, tmp_path, linked):
-    own = put(tmp_path / "own", config=b"{}", weights=CONTENT)
+@pytest.mark.parametrize(("linked", "to"), [("small", "own"), ("small/part", "own"), ("small", "models/other")])
+def test_remove_does_not_follow_a_link_to_another_folder(card, tmp_path, linked, to):
+    own = put(tmp_path / to, config=b"{}", weights=CONTENT)
     link = tmp_path / "models" / linked
-    link.parent.mkdir(parents=True)
+    link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(own if linked == "small" else own / "part", target_is_directory=True)
     assert code_of(records.remove, tmp_path / "models", card) == "model_folder_outside"
     assert (own / "config.json").is_file() and (own / "part" / "weights.safetensors").is_file()
+
+
+def test_remove_says_what_was_not_there(card, tmp_path):
+    removed = records.remove(tmp_path, card)
+    assert removed.is_nothing and removed.sentence("Small") == "Nothing of Small was there to delete."
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_remove_says_that_a_linked_file_stays(card, tmp_path):
+    """Deleting the link frees no room, and the file may be somebody's only one."""
+    folder, file = put(tmp_path / "small", config=b"{}"), tmp_path / "own.safetensors"
+    file.write_bytes(CONTENT)
+    (folder / "part").mkdir(exist_ok=True)
+    (folder / "part" / "weights.safetensors").symlink_to(file)
+    removed = records.remove(tmp_path, card)
+    assert file.read_bytes() == CONTENT and not folder.exists()
+    assert removed.sentence("Small") == "1 file of Small deleted. 1 link deleted; what they lead to is still there."
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"files": {"a": {}}}', '{"folder": 3}', "\x00"])

@@ -175,6 +175,21 @@ def test_a_failed_installation_leaves_no_complete_environment(environment, requi
     assert not (environment / runtime.MARKER).exists()
 
 
+@pytest.mark.parametrize("password", ["hunter2", "half/w@ord99", "hunter2%40tail77"])
+def test_what_pip_says_is_shown_without_keys(environment, requirements, monkeypatch, password):
+    """The lines as they come, and the error that they end in."""
+    for name, value in {"PIP_INDEX_URL": f"http://jane:{password}@127.0.0.1:9/simple", "PIP_RETRIES": "0",
+                        "PIP_TIMEOUT": "1", "PIP_VERBOSE": "3"}.items():
+        monkeypatch.setenv(name, value)
+    requirements.write_text("nothing-of-that-name==1.0\n")
+    lines: list[str] = []
+    with refused("runtime_broken") as caught:
+        runtime.create(environment, requirements, base_python=sys.executable, on_line=lines.append)
+    said = "\n".join([*lines, caught.value.message])
+    assert "nothing-of-that-name" in said
+    assert not [key for key in ("hunter2", "half", "w@ord", "ord99", "tail77") if key in said]
+
+
 def test_a_folder_with_other_files_is_left_alone(tmp_path, requirements):
     folder = tmp_path / "pictures"
     folder.mkdir()

@@ -224,6 +224,17 @@ def test_a_wheel_that_is_missing_is_named(shelf, tmp_path):
         install(Installer(tmp_path / "environment", shelf / "lock.txt", sys.executable, wheels))
 
 
+def test_an_index_that_cannot_be_asked_is_told_without_its_password(plan, monkeypatch):
+    for name, value in {"PIP_INDEX_URL": "http://jane:half/w@ord99@127.0.0.1:9/simple", "PIP_RETRIES": "0",
+                        "PIP_TIMEOUT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    (site(plan) / "pear" / "data.txt").write_text("other numbers")
+    with refused("runtime_broken") as caught:
+        repair(replace(plan, wheels=None))
+    assert "pip download failed" in caught.value.message
+    assert not [key for key in ("half", "w@ord", "ord99") if key in caught.value.message]
+
+
 def test_a_disk_that_is_too_small_is_seen_before_anything_is_written(shelf, tmp_path):
     lock = tmp_path / "huge.txt"
     lock.write_text((shelf / "lock.txt").read_text().replace("# bytes: ", "# bytes: 9999999999"))
@@ -258,4 +269,15 @@ def test_removing_takes_all_of_it(plan):
     remove(plan.folder)
     assert not plan.folder.exists()
     assert state_of(plan.folder, plan.lock) == "missing"
-    remove(plan.folder)
+
+
+def test_removing_what_is_not_there_is_no_success(tmp_path):
+    with refused("runtime_missing"):
+        remove(tmp_path / "environment")
+
+
+def test_removing_takes_what_was_fetched_too(tmp_path):
+    (tmp_path / "environment-wheels").mkdir()
+    (tmp_path / "environment-wheels" / "apple.whl").write_bytes(b"half")
+    remove(tmp_path / "environment")
+    assert list(tmp_path.iterdir()) == []

@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 import subprocess
+import textwrap
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
-from hub_server import COMMIT, Faults, Hub, safetensors_bytes
+from hub_server import COMMIT, ENDLESS, Faults, Hub, safetensors_bytes
 
 from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import StereoDiffError
@@ -331,12 +333,216 @@ def test_a_file_where_the_folder_should_be(get, models):
     assert get().code == "models_folder_not_writable"
 
 
+# --- Without an end --------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def get_roughly(worker_with_hub, environment, models):
+    """get_roughly(rough_size) -> "" or the code of a download by a card that knows no more than that of the file.
+
+    is_filling: after the first piece, others have filled the disk; the spare room stands for what they left.
+    """
+    script = textwrap.dedent("""
+        import sys
+        from dataclasses import replace
+        from pathlib import Path
+        from stereodiff_blender.engine.contract import StereoDiffError
+        from stereodiff_blender.engine.models import transfer
+        from stereodiff_blender.engine.models.cards import ModelFile, read_card
+        models, rough_size, is_filling = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"
+        card = replace(read_card("monst3r"), files=(ModelFile("model.safetensors", rough_size=rough_size),))
+
+        def on_bytes(step, done, total):
+            transfer.SPARE_BYTES = 10**18 if is_filling else transfer.SPARE_BYTES
+
+        try:
+            transfer.download(models, card, on_bytes)
+        except StereoDiffError as error:
+            sys.stdout.write(error.code)
+    """)
+
+    def call(rough_size: int, is_filling: bool = False) -> str:
+        command = [worker_with_hub, "-c", script, models, str(rough_size), str(is_filling)]
+        done = subprocess.run(command, env=environment | {"HF_HUB_DISABLE_TELEMETRY": "1"}, capture_output=True,
+                              text=True, check=False, timeout=60)
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        return done.stdout
+
+    return call
+
+
+@pytest.mark.parametrize("server", ["storage", "hub"])
+def test_a_body_without_an_end_is_not_taken(hub, get, models, server):
+    """The weights from the storage, config.json from the hub itself; it ends only after ENDLESS bytes."""
+    hub.faults.endless = server
+    assert get().code == "download_wrong_file"
+    assert hub.sent_bytes < ENDLESS
+    assert left_in(models) <= {"config.json"}
+
+
+def test_without_any_size_the_card_says_when_to_stop(hub, get_roughly, models):
+    hub.faults.endless, hub.faults.no_size = "storage", True
+    assert get_roughly(1_000_000) == "download_wrong_file"
+    assert hub.sent_bytes < ENDLESS
+    assert left_in(models) == set()
+
+
+def test_of_a_file_without_a_rough_size_little_is_taken(hub, get_roughly, models):
+    hub.faults.endless, hub.faults.no_size = "storage", True
+    assert get_roughly(0) == "download_wrong_file"
+    assert hub.sent_bytes < ENDLESS
+    assert left_in(models) == set()
+
+
+@pytest.mark.parametrize(("rough_size", "code"), [(190_000, ""), (150_000, "download_wrong_file")])
+def test_a_rough_size_holds_up_to_a_tenth(hub, get_roughly, rough_size, code):
+    assert get_roughly(rough_size) == code
+    assert bool(hub.of("GET")) == (code == "")
+
+
+@pytest.mark.parametrize("server", ["storage", "hub"])
+def test_what_is_sent_packed_is_not_unpacked(hub, get, models, server):
+    hub.faults.packed = server
+    event = get()
+    assert event.code == "download_wrong_file" and "packed" in event.message
+    assert left_in(models) <= {"config.json"}
+
+
+def test_nothing_is_asked_for_packed(hub, get):
+    get()
+    assert {request.headers["accept-encoding"] for request in hub.requests} == {"identity"}
+
+
+@pytest.mark.parametrize("server", ["storage", "hub"])
+def test_what_a_refusal_says_is_not_read_to_its_end(hub, get, server):
+    hub.faults.refusing = server
+    assert get().code == "download_not_found"
+    assert hub.sent_bytes < ENDLESS / 2
+
+
+def test_what_a_redirect_says_is_not_read_to_its_end(hub, get):
+    hub.faults.sends_on = {"storage": f"{hub.address('elsewhere')}/x"}
+    get()
+    assert hub.of("GET", "elsewhere") and hub.sent_bytes < ENDLESS / 2
+
+
+def test_the_spare_room_is_kept_all_the_way(hub, get_roughly, models):
+    """And what has come is kept for the next download."""
+    content = hub.add(CARD.repository, WEIGHTS, safetensors_bytes(LARGE))
+    assert get_roughly(LARGE, is_filling=True) == "models_disk_full"
+    assert [path.stat().st_size for path in partials(models)] == [10_485_760]
+    assert get_roughly(LARGE) == ""
+    assert (models / CARD.folder / WEIGHTS).read_bytes() == content
+
+
+def test_numbers_that_are_none(hub, get, models):
+    hub.faults.junk = "storage"
+    assert get().code == "download_wrong_file"
+    assert left_in(models) == {"config.json"}
+
+
+# --- Sent astray -----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("server", "address"), [
+    ("storage", "file:///etc/passwd"), ("hub", "file:///etc/passwd"), ("storage", "ftp://127.0.0.1/x"),
+    ("hub", "http://["), ("storage", "x://y"),
+])
+def test_addresses_that_are_none_of_the_web(hub, get, models, server, address):
+    hub.faults.sends_on = {server: address}
+    event = get()
+    assert event.code == "download_address_invalid" and "127.0.0.1" in event.message
+    assert left_in(models) <= {"config.json"} | {path.relative_to(models / CARD.folder).as_posix()
+                                                 for path in partials(models) if path.stat().st_size == 0}
+
+
+def test_sent_round_and_round(hub, get):
+    hub.faults.sends_on = {"storage": f"{hub.address('storage')}/again"}
+    assert get().code == "download_address_invalid"
+
+
+@pytest.mark.parametrize("address", ["nonsense", "http://", "http://[", "file:///etc", "http://host:port",
+                                     "http://jane:hun/ter2@127.0.0.1:9"])
+def test_a_mirror_that_is_no_address(weights, address):
+    process = weights("get", "--accept-licence", HF_ENDPOINT=address)
+    output, errors = process.communicate(timeout=60)
+    event = parse_line(output)
+    assert event.code == "download_address_invalid" and "HF_ENDPOINT" in event.message
+    assert "hun" not in output + errors
+
+
+@pytest.mark.parametrize(("name", "address"), [
+    ("HTTP_PROXY", "nonsense://jane:hunter2@127.0.0.1:9"), ("HTTPS_PROXY", "http://jane:hun/ter2@127.0.0.1:9"),
+    ("ALL_PROXY", "socks5://jane:hunter2@127.0.0.1:9"), ("HTTP_PROXY", "http://127.0.0.1:port"),
+])
+def test_a_proxy_that_is_no_address(weights, name, address):
+    process = weights("get", "--accept-licence", **{name: address})
+    output, errors = process.communicate(timeout=60)
+    event = parse_line(output.splitlines()[-1])
+    assert process.returncode == 1 and event.code == "download_address_invalid"
+    assert name in event.message and "hun" not in output + errors
+    assert "Traceback" not in errors and "remedy: " in errors
+
+
+def test_certificates_that_are_not_there(get, tmp_path):
+    event = get(SSL_CERT_FILE=str(tmp_path / "none.pem"))
+    assert event.code == "download_offline" and "SSL_CERT_FILE" in event.message
+
+
 # --- The user's environment ------------------------------------------------------------------------------------
 
 def test_the_token_goes_to_the_hub_and_to_nobody_else(hub, get):
     assert get(HF_TOKEN="hf_secret").kind == "finished"
     seen = {request.server: request.headers.get("authorization") for request in hub.requests}
     assert seen == {"hub": "Bearer hf_secret", "storage": None}
+
+
+@pytest.mark.parametrize(("server", "has_xet", "address"), [
+    ("storage", False, "http://127.0.0.1:{port}/x"), ("storage", True, "//127.0.0.1:{port}/x"),
+    ("hub", False, "//127.0.0.1:{port}/x"), ("hub", True, "http://127.0.0.1:{port}/x"),
+    ("hub", False, "http://localhost:{port}/x"),
+])
+def test_the_token_is_not_sent_on(hub, get, server, address, has_xet):
+    """To another port or host, from the hub itself and from its storage, whichever way the file comes."""
+    hub.faults.sends_on = {server: address.format(port=hub.address("elsewhere").rpartition(":")[2])}
+    hub.faults.has_xet = has_xet
+    get(HF_TOKEN="hf_secret")
+    assert hub.of("GET", "elsewhere")
+    assert all("hf_secret" not in str(request.headers) for request in hub.requests if request.server != "hub")
+    assert any("hf_secret" in str(request.headers) for request in hub.requests)
+
+
+PASSWORD = "hunter2/and@more"
+
+
+@pytest.mark.parametrize(("path", "status", "password"), [
+    ("127.0.0.1:9", 0, "hunter2@more"), ("mirror.invalid", 0, "hunter2"), ("", 404, "hunter2@more"),
+    ("", 503, "hunter2"), ("", 401, quote(PASSWORD, safe="")), ("", 200, quote(PASSWORD, safe="")),
+])
+def test_the_password_of_a_mirror_is_not_shown(hub, weights, path, status, password):
+    """To nobody who reads the panel or the terminal; the host is."""
+    hub.faults = Faults(status=status, no_commit=status == 200)
+    host = path or hub.address().removeprefix("http://")
+    process = weights("get", "--accept-licence", HF_ENDPOINT=f"http://jane:{password}@{host}")
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and parse_line(output.splitlines()[-1]).kind == "failed"
+    assert "hunter2" not in output + errors and "more" not in output + errors
+    assert "Traceback" not in errors
+
+
+def test_the_password_of_a_proxy_is_not_shown(hub, weights):
+    process = weights("get", "--accept-licence", HF_ENDPOINT="http://models.invalid",
+                      HTTP_PROXY="http://jane:hunter2@127.0.0.1:9")
+    output, errors = process.communicate(timeout=60)
+    assert parse_line(output.splitlines()[-1]).code == "download_offline"
+    assert "hunter2" not in output + errors
+
+
+def test_the_signature_of_a_storage_is_not_shown(hub, weights):
+    """Also not in what huggingface_hub itself writes while it tries again."""
+    hub.faults.sends_on = {"storage": "http://127.0.0.1:9/x?X-Amz-Signature=0123456789abcdef"}
+    process = weights("get", "--accept-licence", HF_HUB_DOWNLOAD_TIMEOUT="1")
+    output, errors = process.communicate(timeout=120)
+    assert parse_line(output.splitlines()[-1]).kind == "failed"
+    assert "0123456789abcdef" not in output + errors
 
 
 def test_the_proxy_is_used(hub, get):

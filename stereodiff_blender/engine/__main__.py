@@ -18,7 +18,6 @@ import os
 import signal
 import sys
 import tempfile
-import traceback
 from pathlib import Path
 
 # The solver's matrices are small: on a busy machine OpenBLAS's threads wait for each other longer than they work (a
@@ -31,6 +30,7 @@ from ..messages import explain
 from .failures import error_with_code
 from .health import text_lines
 from .models.command import add_weights, default_models_folder
+from .redaction import traceback_text
 from .solve_options import add_solve
 
 
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser(arguments).parse_args(arguments)
     try:
         return options.command(options)
-    except Exception as error:
+    except Exception as error:  # Whatever it was, who reads the terminal is told what to do now.
         tell_failure(error)
         return 1
     except KeyboardInterrupt:
@@ -106,7 +106,7 @@ def _keep_traceback(error: Exception) -> str:
     try:
         with tempfile.NamedTemporaryFile("w", prefix="stereodiff-", suffix=".log", delete=False,
                                          encoding="utf-8", errors="backslashreplace") as log:
-            log.write("".join(traceback.format_exception(error)))
+            log.write(traceback_text(error))
     except OSError:
         return ""
     return f" The log is {log.name}."

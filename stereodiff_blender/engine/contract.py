@@ -43,9 +43,18 @@ from .errors import (  # noqa: F401 - said on both ends
     write_refusal,
 )
 from .guarded_files import TEMPORARY, GuardedFile, GuardedFolder
-from .health import FAULT, NOTE, OK, Capabilities, Finding, Health, text_lines  # noqa: F401 - said on both ends
+from .health import (  # noqa: F401 - said on both ends
+    FAULT,
+    NOTE,
+    OK,
+    Capabilities,
+    Finding,
+    Health,
+    private,
+    text_lines,
+)
 from .large_json import read_json
-from .privacy import private  # noqa: F401 - said on both ends
+from .redaction import redact  # noqa: F401 - said on both ends
 from .settings import (  # noqa: F401 - said on both ends
     DIFFUSION_PRESETS,
     MAX_ENSEMBLE,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import os
 
+from .redaction import redact
+
 ERROR_CODES = frozenset({
     "clip_missing", "clip_unreadable", "clip_empty", "clip_truncated", "clip_too_short", "clip_too_small",
     "picture_too_large",
@@ -20,7 +22,7 @@ ERROR_CODES = frozenset({
     "weights_missing", "weights_damaged", "weights_wrong_model", "weights_refused", "weights_not_writable",
     "licence_not_accepted", "model_card_invalid", "model_record_invalid", "model_folder_outside",
     "download_offline", "download_denied", "download_not_found", "download_interrupted", "download_wrong_file",
-    "download_running", "models_disk_full", "models_folder_not_writable",
+    "download_running", "download_address_invalid", "models_disk_full", "models_folder_not_writable",
     "network_not_finite", "pointmaps_unsure",
     "import_missing", "points_missing", "points_unusable", "floor_not_found", "depth_missing", "root_animated",
     "tracks_unsolved", "exporter_missing",
@@ -47,7 +49,8 @@ class StereoDiffError(Exception):
     """An error the artist can act on.
 
     code: one of ERROR_CODES; stereodiff_blender.messages gives its sentence and remedy.
-    message: the particulars of this case (which file, which frame), one sentence.
+    message: the particulars of this case (which file, which frame), one sentence. Passwords and tokens in it are hidden
+    here, so that they are nowhere where errors are shown or kept.
     shots: of "cut_in_range", the first and last clip frame of each shot.
     """
 
@@ -55,7 +58,7 @@ class StereoDiffError(Exception):
         if code not in ERROR_CODES:
             raise ValueError(f"unknown error code {code!r}")
         self.code = code
-        self.message = shortened(message)
+        self.message = shortened(redact(message))
         super().__init__(self.message)
         self.shots = shots
 

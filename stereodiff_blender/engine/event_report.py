@@ -16,6 +16,7 @@ from .contract import (
     shortened,
     valid_shots,
 )
+from .redaction import redact
 from .report import Report
 
 EVENTS_PER_SECOND = 5.0
@@ -62,11 +63,12 @@ class EventReport(Report):
         self._write("progress", stage=self._stage, done=int(done), total=self._total)
 
     def note(self, message: str) -> None:
-        self._write("note", message=shortened(message))
+        self._write("note", message=shortened(redact(message)))
 
     def warn(self, code: str, message: str) -> None:
         if code not in WARNING_CODES:
             raise ValueError(f"unknown warning code {code!r}")
+        message = redact(message)
         if self._warnings.add(code, message):
             self._write("warning", code=code, message=shortened(message))
 

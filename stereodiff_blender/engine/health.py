@@ -5,9 +5,10 @@ Standard library only. The worker's doctor writes it as JSON, Blender reads it a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .errors import StereoDiffError
+from .redaction import anonymous
 from .strict_json import from_dict, to_dict
 
 HEALTH_VERSION = 1
@@ -29,6 +30,11 @@ class Finding:
     found: str
     remedy: str = ""
     is_vital: bool = False
+
+
+def private(finding: Finding) -> Finding:
+    """The finding without keys, the home folder and the user's name: reports are pasted where anybody reads them."""
+    return replace(finding, found=anonymous(finding.found), remedy=anonymous(finding.remedy))
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ from .mattes import examine_matte, read_matte
 from .networks import load_networks, refuse_missing
 from .pipeline import Estimate, estimate_depth, refuse_unavailable
 from .provenance import refuse_changed_footage
+from .redaction import traceback_text
 from .report import Report
 from .scratch import DiskScratch
 from .spectrum import mean_disparities, static_spectrum
@@ -371,7 +372,7 @@ def _record_failure(error: Exception, folder: JobFolder, report: EventReport, lo
 
     The frames of a traceback hold memory-mapped files open, which Windows would not let anybody delete.
     """
-    text = "".join(traceback.format_exception(error))
+    text = traceback_text(error)
     traceback.clear_frames(error.__traceback__)
     cache = find_cache(folder)
     if cache is not None:

@@ -52,6 +52,8 @@ def test_what_is_broken_is_found_mended_and_removed(shelf, session, tmp_path):
     assert last_line(session) == "Mended: pear."
     assert bpy.ops.stereodiff.remove_runtime() == {"FINISHED"}
     assert not (tmp_path / "environment").exists()
+    with pytest.raises(RuntimeError, match="could be removed"):
+        bpy.ops.stereodiff.remove_runtime()
 
 
 def test_every_extent_has_a_lock_or_says_that_there_is_none(addon):

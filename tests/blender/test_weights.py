@@ -79,7 +79,7 @@ def test_what_is_no_model_and_a_folder_without_weights_are_told(licences, folder
 def test_removing_weights_that_are_not_there_deletes_nothing(licences, folder):
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
-    assert bpy.ops.stereodiff.remove_weights(model="depthcrafter") == {"FINISHED"}
+    assert bpy.ops.stereodiff.remove_weights(model="depthcrafter") == {"CANCELLED"}
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 

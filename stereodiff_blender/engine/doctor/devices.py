@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 
 from ..health import FAULT, NOTE, OK, Capabilities, Finding
-from ..privacy import private_text
+from ..redaction import anonymous
 from .machine import gigabytes
 from .probing import Answer, Ended, ask_program
 
@@ -97,9 +97,9 @@ def capabilities(torch: Answer, unusable: dict[str, tuple[str, ...]]) -> Capabil
     devices, broken = {"cpu": "CPU"}, {}
     if said["cards"]:
         first = said["cards"][0]  # the one that "cuda" means
-        (broken if first["fault"] else devices)["cuda"] = private_text(first["fault"]) or first["name"]
+        (broken if first["fault"] else devices)["cuda"] = anonymous(first["fault"]) or first["name"]
     if said["has_mps"]:
-        (broken if said["mps_fault"] else devices)["mps"] = private_text(said["mps_fault"]) or "Metal"
+        (broken if said["mps_fault"] else devices)["mps"] = anonymous(said["mps_fault"]) or "Metal"
     return Capabilities(unusable, said["auto"], devices, broken)
 
 

@@ -9,9 +9,11 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ...runtime import user_folder
 from ..contract import StereoDiffError
+from ..failures import error_with_code
 from .cards import ModelCard, read_card, read_cards
 from .events import WeightsEvent
 from .licences import accept, acceptance, refuse_unaccepted
@@ -113,8 +115,7 @@ def _remove(options: argparse.Namespace) -> int:
     card = read_card(options.model)
 
     def run(_reporter: _Reporter) -> str:
-        gone = remove(_models(options), card)
-        return f"{_counted(gone)} of {card.name} deleted." if gone else f"Nothing of {card.name} was deleted."
+        return remove(_models(options), card).sentence(card.name)
 
     return _reported(options, run)
 
@@ -128,7 +129,9 @@ def _models(options: argparse.Namespace) -> Path:
 
 
 def _import_transfer():
-    """Raises StereoDiffError "torch_missing": huggingface_hub comes with what the learned engines need."""
+    """Raises StereoDiffError "torch_missing": huggingface_hub comes with what the learned engines need, or
+    "download_address_invalid"."""
+    _refuse_address(os.environ.get("HF_ENDPOINT", ""))
     # Read when the library is loaded. It would tell the hub which tools are installed here, and ask it for a list to
     # know them by; what the user asked for is the files.
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -139,6 +142,17 @@ def _import_transfer():
     return transfer
 
 
+def _refuse_address(mirror: str) -> None:
+    """Here, as huggingface_hub would quote a half of it, perhaps of a password, when it is loaded."""
+    try:
+        parts = urlsplit(mirror)
+        is_of_the_web = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+    except ValueError:  # from hostname or port, which are read only when asked for
+        is_of_the_web = False
+    if mirror and not is_of_the_web:
+        raise StereoDiffError("download_address_invalid", "HF_ENDPOINT is set to what cannot be used.")
+
+
 # --- Telling ---------------------------------------------------------------------------------------------------
 
 def _reported(options: argparse.Namespace, run) -> int:
@@ -147,8 +161,9 @@ def _reported(options: argparse.Namespace, run) -> int:
     reporter = _Reporter(options.json_events)
     try:
         message = run(reporter)
-    except StereoDiffError as error:
-        reporter.tell(WeightsEvent("failed", code=error.code, message=error.message))
+    except Exception as error:  # whatever it was, the Blender that asked has to say it
+        known = error_with_code(error)
+        reporter.tell(WeightsEvent("failed", code=known.code, message=known.message))
         raise
     reporter.end(message)
     return 0

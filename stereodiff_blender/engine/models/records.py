@@ -23,6 +23,8 @@ from .events import OnBytes
 
 SCHEMA_VERSION = 1
 PARTIAL_FOLDER = ".partial"
+LOCK_FILE = "lock"
+"""In that folder, while a download runs."""
 HALF_PRECISION = ".fp16."
 LARGEST_HEADER = 100_000_000
 _BLOCK = 1 << 20
@@ -281,8 +283,38 @@ def keep_file(models_folder: Path, card: ModelCard, file: ModelFile, known: Know
 
 # --- Removing --------------------------------------------------------------------------------------------------
 
-def remove(models_folder: Path, card: ModelCard) -> list[Path]:
-    """Delete the files that the card names from the models folder, and half downloads. Returns what was deleted.
+@dataclass(frozen=True)
+class Removed:
+    """What was done to a model's files. deleted: files of the card. unlinked: links in their place, whose targets stay.
+    halves: half downloads that were deleted. forgotten: a folder of the user's that is not used any more, or ""."""
+
+    deleted: tuple[Path, ...] = ()
+    unlinked: tuple[Path, ...] = ()
+    halves: int = 0
+    forgotten: str = ""
+
+    @property
+    def is_nothing(self) -> bool:
+        return self == Removed()
+
+    def sentence(self, name: str) -> str:
+        """For people. name: of the model."""
+        if self.forgotten:
+            return f"{self.forgotten} is not used for {name} any more; nothing in it was deleted."
+        said = [f"{_counted(len(self.deleted), 'file')} of {name} deleted."] if self.deleted else []
+        if self.halves:
+            said.append(f"{_counted(self.halves, 'half download')} of {name} deleted.")
+        if self.unlinked:
+            said.append(f"{_counted(len(self.unlinked), 'link')} deleted; what they lead to is still there.")
+        return " ".join(said) or f"Nothing of {name} was there to delete."
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def remove(models_folder: Path, card: ModelCard) -> Removed:
+    """Delete the files that the card names from the models folder, and half downloads.
 
     Of a folder of the user's nothing is deleted; it is only forgotten. The hashes of a download are kept, so that the
     next one has to be the same. Raises StereoDiffError "models_folder_not_writable", "model_folder_outside".
@@ -290,10 +322,13 @@ def remove(models_folder: Path, card: ModelCard) -> list[Path]:
     record, folder = read_record(models_folder, card), models_folder / card.folder
     if record.folder:
         _forget(models_folder, card, record)
-        return []
-    there = [folder / file.name for file in card.files if (folder / file.name).is_file()]
+        return Removed(forgotten=record.folder)
+    there = [path for file in card.files if (path := folder / file.name).is_file() or path.is_symlink()]
     _refuse_outside(models_folder, [folder, folder / PARTIAL_FOLDER, *(path.parent for path in there)])
     partials = list((folder / PARTIAL_FOLDER).glob("*")) if (folder / PARTIAL_FOLDER).is_dir() else []
+    links = tuple(path for path in there if path.is_symlink())
+    removed = Removed(tuple(path for path in there if path not in links), links,
+                      sum(path.name != LOCK_FILE for path in partials))
     try:
         for path in (*there, *partials):
             path.unlink()
@@ -301,13 +336,15 @@ def remove(models_folder: Path, card: ModelCard) -> list[Path]:
     except OSError as error:
         raise folder_refusal(error, folder) from error
     _forget(models_folder, card, record)
-    return there
+    return removed
 
 
 def _refuse_outside(models_folder: Path, folders: list[Path]) -> None:
-    """A link in the models folder may lead to files that are somebody's only ones."""
+    """A link in the models folder may lead to files that are somebody's only ones, or another model's."""
     for folder in folders:
-        if not folder.resolve().is_relative_to(models_folder.resolve()):
+        on_the_way = [folder, *folder.parents][:len(folder.relative_to(models_folder).parts)]
+        is_inside = folder.resolve().is_relative_to(models_folder.resolve())
+        if not is_inside or any(path.is_symlink() for path in on_the_way):
             raise StereoDiffError("model_folder_outside", f"{folder} leads to {folder.resolve()}.")
 
 

@@ -3,7 +3,8 @@
 huggingface_hub speaks to the hub: mirror (HF_ENDPOINT), token (HF_TOKEN or a login), timeouts and proxies are those of
 the user's environment. Only its function for a whole file is not used, because that throws half a file away when its
 program ends: here the bytes go into a file of our own, which the next attempt goes on with. Files in the hub's newer
-storage ("Xet") come by plain HTTP, too, as only that can be gone on with.
+storage ("Xet") come by plain HTTP, too, as only that can be gone on with. Nothing that a server says makes a file
+larger than its card allows, or the disk fuller than SPARE_BYTES.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ from urllib.parse import urlsplit
 import filelock
 import httpx2
 from huggingface_hub import HfFileMetadata, constants, get_hf_file_metadata, hf_hub_url
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers, disable_progress_bars
 
 from ..contract import StereoDiffError
 from .cards import ModelCard, ModelFile
+from .connection import host_of, open_connection
 from .events import OnBytes
 from .records import (
+    LOCK_FILE,
     PARTIAL_FOLDER,
     Record,
     folder_refusal,
@@ -46,6 +49,10 @@ LIBRARY = "stereodiff"
 NEWEST = "main"
 SPARE_BYTES = 100_000_000
 """What has to stay free on the disk."""
+ROUGHLY = 1.1
+"""A file may be larger than the rough size on its card by so much."""
+SMALL_FILE_BYTES = 10_000_000
+"""The most of a file of whose size the card says nothing: configurations have some thousand bytes."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HUBS = {("https", "huggingface.co"), ("https", "hf.co")}
@@ -54,13 +61,20 @@ _DENIED, _NOT_THERE, _BUSY = (401, 403), (404, 410), (408, 429)
 
 @dataclass(frozen=True)
 class _Offer:
-    """What the hub says of a file. etag: changes with its content. sha256: "" if the hub does not tell it."""
+    """What the hub says of a file. etag: changes with its content. sha256: "" if the hub does not tell it. size: None
+    if nobody tells it."""
 
     file: ModelFile
     address: str
     etag: str
     size: int | None
     sha256: str
+
+    @property
+    def limit(self) -> int:
+        """Bytes that are taken at the most."""
+        largest = largest_size(self.file)
+        return largest if self.size is None else min(self.size, largest)
 
 
 def download(models_folder: Path, card: ModelCard, on_bytes: OnBytes) -> list[Path]:
@@ -70,14 +84,22 @@ def download(models_folder: Path, card: ModelCard, on_bytes: OnBytes) -> list[Pa
     Raises StereoDiffError "download_...", "models_disk_full", "models_folder_not_writable", "model_record_invalid".
     """
     disable_progress_bars()
+    open_connection()
     folder = models_folder / card.folder
     partials = folder / PARTIAL_FOLDER
     with _in_our_words(card, folder):
         partials.mkdir(parents=True, exist_ok=True)
-        with _locked(partials / "lock", card):
+        with _locked(partials / LOCK_FILE, card):
             came = _Download(models_folder, card, on_bytes).run()
         shutil.rmtree(partials, ignore_errors=True)
     return came
+
+
+def largest_size(file: ModelFile) -> int:
+    """Bytes that a file may have by its card, whatever a server says."""
+    if file.size is not None:
+        return file.size
+    return int(file.rough_size * ROUGHLY) or SMALL_FILE_BYTES
 
 
 class _Download:
@@ -92,6 +114,7 @@ class _Download:
     def run(self) -> list[Path]:
         wanted = [offer for file in self._card.files if not self._is_there(offer := self._ask(file))]
         self._check_disk_space(wanted)
+        _refuse_too_large(wanted)
         total, done = sum(offer.size or 0 for offer in wanted), 0
         for offer in wanted:
             self._bring(offer, done, total)
@@ -112,11 +135,11 @@ class _Download:
     def _take_commit(self, answer: HfFileMetadata, url: str) -> None:
         commit = answer.commit_hash or ""
         if not _COMMIT.fullmatch(commit) or not answer.etag:
-            raise StereoDiffError("download_offline", f"What answers at {urlsplit(url).netloc} is no hub for models, "
-                                                      "but perhaps a proxy or a page to sign in.")
+            raise StereoDiffError("download_offline", f"What answers at {host_of(url)} is no hub for models, but "
+                                                      "perhaps a proxy or a page to sign in.")
         if self._commit and commit != self._commit:
-            raise StereoDiffError("download_wrong_file", f"{urlsplit(url).netloc} has {commit[:12]} where "
-                                                         f"{self._commit[:12]} was asked for.")
+            raise StereoDiffError("download_wrong_file", f"{host_of(url)} has {commit[:12]} where {self._commit[:12]} "
+                                                         "was asked for.")
         self._commit = commit
 
     def _is_there(self, offer: _Offer) -> bool:
@@ -137,7 +160,7 @@ class _Download:
         return {promised_hash(self._card, name), first, offer.sha256} - {""}
 
     def _check_disk_space(self, wanted: list[_Offer]) -> None:
-        needed = sum(max(0, (offer.size or 0) - _size(self._partial(offer))) for offer in wanted)
+        needed = sum(max(0, (offer.size or offer.limit) - _size(self._partial(offer))) for offer in wanted)
         free = shutil.disk_usage(self._folder).free
         if wanted and needed + SPARE_BYTES > free:
             raise StereoDiffError("models_disk_full", f"{self._folder} needs {needed / 1e9:.1f} GB, but the disk has "
@@ -151,12 +174,12 @@ class _Download:
     def _bring(self, offer: _Offer, done: int, total: int) -> None:
         partial, target = self._partial(offer), self._folder / offer.file.name
         step = f"Downloading {offer.file.name}"
-        self._fetch(offer, partial, lambda size: self._on_bytes(step, done + size, total))
-        known = hash_file(partial, self._on_bytes)
-        fault = header_fault(partial, offer.file.name)
-        if fault or any(known.sha256 != expected for expected in self._expected(offer)):
-            partial.unlink()
-            raise StereoDiffError("download_wrong_file", f"{offer.file.name} {fault or 'has another hash'}.")
+        with _thrown_away_if_wrong(partial):
+            self._fetch(offer, partial, lambda size: self._on_bytes(step, done + size, total))
+            known = hash_file(partial, self._on_bytes)
+            fault = header_fault(partial, offer.file.name)
+            if fault or any(known.sha256 != expected for expected in self._expected(offer)):
+                raise StereoDiffError("download_wrong_file", f"{offer.file.name} {fault or 'has another hash'}.")
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(partial, target)
         keep_file(self._models_folder, self._card, offer.file, known, self._commit)
@@ -164,14 +187,17 @@ class _Download:
     def _fetch(self, offer: _Offer, partial: Path, on_size: Callable[[int], None]) -> None:
         """Storage gives addresses that run out after an hour: as long as bytes came, a new one is asked for."""
         while True:
-            with _CountedFile(partial, on_size) as stream:
-                before = stream.start(offer.size)
+            with _CountedFile(partial, offer.limit, on_size) as stream:
+                before = stream.start()
                 try:
                     http_get(offer.address, stream, resume_size=before, headers=_headers(offer.address),
                              expected_size=offer.size, displayed_filename=offer.file.name)
                 except HfHubHTTPError:
                     if stream.tell() <= before:
                         raise
+                except ValueError as error:  # numbers in the answer that are none
+                    raise StereoDiffError("download_wrong_file", f"{host_of(offer.address)} answers with what makes no "
+                                                                 "sense.") from error
                 else:
                     stream.flush()
                     os.fsync(stream.fileno())
@@ -186,20 +212,25 @@ class _Download:
 
 
 class _CountedFile(io.BufferedWriter):
-    """A file that is written on at its end, and tells its size after every piece."""
+    """A file that is written on at its end, and tells its size after every piece. limit: bytes it may have."""
 
-    def __init__(self, path: Path, on_size: Callable[[int], None]):
+    def __init__(self, path: Path, limit: int, on_size: Callable[[int], None]):
         super().__init__(io.FileIO(path, "ab"))
-        self._on_size = on_size
+        self._folder, self._limit, self._on_size = path.parent, limit, on_size
 
-    def start(self, expected_size: int | None) -> int:
+    def start(self) -> int:
         """Where to go on: at the end, unless there is more than there should be."""
-        if expected_size is not None and self.tell() > expected_size:
+        if self.tell() > self._limit:
             self.truncate(0)
             self.seek(0)
         return self.tell()
 
     def write(self, data) -> int:
+        """Raises StereoDiffError "download_wrong_file" or "models_disk_full" before anything of it is written."""
+        if self.tell() + len(data) > self._limit:
+            raise StereoDiffError("download_wrong_file", f"There is no end to it after {self._limit} bytes.")
+        if shutil.disk_usage(self._folder).free < len(data) + SPARE_BYTES:
+            raise StereoDiffError("models_disk_full", f"The disk of {self._folder} has only what has to stay free.")
         count = super().write(data)
         self.flush()  # what has arrived is there for the next attempt, however this one ends
         self._on_size(self.tell())
@@ -230,6 +261,25 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
+def _refuse_too_large(offers: list[_Offer]) -> None:
+    """Before anything is fetched: a server may say any size, and then send it."""
+    for offer in offers:
+        if (offer.size or 0) > offer.limit:
+            raise StereoDiffError("download_wrong_file", f"{offer.file.name} is said to have {offer.size} bytes; the "
+                                                         f"model's has {offer.limit} at the most.")
+
+
+@contextmanager
+def _thrown_away_if_wrong(partial: Path) -> Iterator[None]:
+    """What is not the promised file is not gone on with."""
+    try:
+        yield
+    except StereoDiffError as error:
+        if error.code == "download_wrong_file":
+            partial.unlink(missing_ok=True)
+        raise
+
+
 @contextmanager
 def _locked(path: Path, card: ModelCard) -> Iterator[None]:
     """Two programs would write one file. The system gives the lock back however a program ends."""
@@ -246,8 +296,9 @@ def _in_our_words(card: ModelCard, folder: Path) -> Iterator[None]:
         yield
     except HfHubHTTPError as error:
         raise _answer_error(error, card) from error
-    except OfflineModeIsEnabled as error:
-        raise StereoDiffError("download_offline", "HF_HUB_OFFLINE is set.") from error
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.TooManyRedirects) as error:
+        raise StereoDiffError("download_address_invalid", f"{host_of(constants.ENDPOINT)}, or where it sends on to, "
+                                                          "cannot be asked.") from error
     except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
         raise StereoDiffError("download_offline", f"{constants.ENDPOINT} cannot be reached: {error}.") from error
     except httpx2.HTTPError as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import threading
@@ -27,6 +26,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - said in words, before the next i
 import tomllib
 
 from stereodiff_blender import runtime
+from stereodiff_blender.engine import programs
 from stereodiff_blender.engine.contract import StereoDiffError
 
 ROOT = Path(__file__).resolve().parent
@@ -45,6 +45,7 @@ ROOT_INIT = "from .stereodiff_blender import register, unregister\n"
 
 NOTHING_COLLECTED = 5
 SILENCE_S = 8
+VALIDATION_TIMEOUT_S = 120
 INSTALLER_STEPS = ("Collecting", "Processing", "Downloading", "Building", "Installing", "Successfully", "ERROR")
 
 
@@ -59,7 +60,7 @@ def find_python(version: tuple[int, int]) -> Path | None:
     if sys.version_info[:2] == version:
         return Path(sys.executable)
     name = f"python{version[0]}.{version[1]}"
-    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if os.path.isabs(folder)]
     folders += sorted(Path.home().glob(f".pyenv/versions/{version[0]}.{version[1]}.*/bin"), reverse=True)
     candidates = [folder / (name + suffix) for folder in folders for suffix in ("", ".exe")]
     return next((c for c in candidates if c.is_file() and runs_as(c, version)), None)
@@ -69,10 +70,10 @@ def runs_as(python: Path, version: tuple[int, int]) -> bool:
     """Ask the program itself: a pyenv shim exists for versions that are not switched on, and fails."""
     question = "import sys, venv, ensurepip; print(*sys.version_info[:2])"
     try:
-        answer = subprocess.run([python, "-I", "-c", question], capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
+        answer = programs.ask(programs.python_command(python, "-c", question), timeout_s=60)
+    except StereoDiffError:
         return False
-    return answer.stdout.split() == [str(number) for number in version]
+    return answer.output.split() == [str(number) for number in version]
 
 
 def dotted(version: tuple[int, int]) -> str:
@@ -162,8 +163,9 @@ def worker_base() -> Path:
     return preferred or Path(sys.executable)
 
 
-def environ_for_worker() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+def environ_for_worker(*scripts: Path) -> dict[str, str]:
+    """scripts: folders of scripts that import each other; a Python that is started safely does not look there."""
+    return programs.python_environment(ROOT, *scripts) | {"PYTHONUNBUFFERED": "1"}
 
 
 # --- The package -----------------------------------------------------------------------------------------------
@@ -206,15 +208,15 @@ def write_package(folder: Path, root: Path = ROOT) -> Path:
     return path
 
 
-def validate_package(package: Path, blender_python: Path) -> subprocess.CompletedProcess[str]:
-    """Run Blender's own validator, tags included, on a package."""
+def validate_package(package: Path, blender_python: Path) -> programs.Ended:
+    """Run Blender's own validator, tags included, on a package. Raises StereoDiffError if there is none."""
     find = "import importlib.util as u; print(u.find_spec('bpy').submodule_search_locations[0])"
-    located = subprocess.run([blender_python, "-I", "-c", find], capture_output=True, text=True, check=True)
-    scripts = next(Path(located.stdout.strip()).glob("*/scripts"))
+    located = programs.ask(programs.python_command(blender_python, "-c", find), VALIDATION_TIMEOUT_S)
+    scripts = next(Path(located.output.strip()).glob("*/scripts"))
     program = scripts / "addons_core" / "bl_pkg" / "cli" / "blender_ext.py"
     tags = scripts / "modules" / "_bpy_internal" / "extensions" / "tags.py"
-    command = [blender_python, program, "validate", "--valid-tags", tags, package]
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return programs.ask(programs.python_command(blender_python, program, "validate", "--valid-tags", tags, package),
+                        VALIDATION_TIMEOUT_S)
 
 
 # --- Running tests ---------------------------------------------------------------------------------------------
@@ -262,10 +264,9 @@ def run_part(part: Part, paths: list[str], options: list[str], worker: Path) -> 
     environ = {**os.environ, "STEREODIFF_WORKER_PYTHON": str(worker), "PYTHONUNBUFFERED": "1"}
     command = [str(part.python), "-m", "pytest", *paths, *options]
     last = ""
-    with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, errors="replace") as process:
-        for line in process.stdout:
-            print(line, end="", flush=True)
+    with programs.start(command, folder=ROOT, environment=environ, own_group=False) as process:
+        for line in programs.lines_of(process):
+            print(line, flush=True)
             if re.search(r"\b(passed|failed|errors?|deselected|no tests ran|skipped)\b.* in [\d.:]+", line):
                 last = line.strip(" =\n")
     return Outcome(part.label, process.returncode, last or f"pytest ended with status {process.returncode}")
@@ -291,11 +292,12 @@ def demo(options: argparse.Namespace) -> int:
     package = write_package(out)
     with tempfile.TemporaryDirectory(prefix="stereodiff-user-") as user:
         command = [blender, TESTS / "demo.py", "--package", package, "--clip", clip, "--out", out, "--worker", worker]
-        status = subprocess.call(command, env={**os.environ, "BLENDER_USER_RESOURCES": user}, cwd=ROOT)
+        environ = programs.python_environment() | {"BLENDER_USER_RESOURCES": user}
+        status = programs.run_here(command, environment=environ)
     if status == 0 and options.clip is None:
         print("\nAccuracy against the truth the sample clip was rendered with")
         command = [worker, TESTS / "accuracy.py", out / "jobs", SAMPLE / "truth.npz"]
-        status = subprocess.call(command, env=environ_for_worker())
+        status = programs.run_here(command, environment=environ_for_worker(TESTS))
     return status
 
 
@@ -322,9 +324,10 @@ def test(options: argparse.Namespace, pytest_options: list[str]) -> int:
 
 
 def solve(arguments: list[str]) -> int:
+    """Where the person stands, so that clips and OUT may be named from there."""
     worker = worker_environment(STANDARD_WORKER)
-    command = [worker, "-s", "-u", "-m", "stereodiff_blender.engine", "solve", *arguments]
-    return subprocess.call(command, env=environ_for_worker())
+    return programs.run_here(programs.engine_command(worker, "solve", *arguments), environment=environ_for_worker(),
+                             folder=Path.cwd())
 
 
 def package(options: argparse.Namespace) -> int:
@@ -337,13 +340,13 @@ def check(options: argparse.Namespace) -> int:
     failed = []
     for label, command in (("ruff", ["ruff", "check", "."]), ("rooms", ["pytest", "-q", "tests/test_rooms.py"])):
         print(f"--- {label}", flush=True)
-        if subprocess.call([worker, "-m", *command], cwd=ROOT) != 0:
+        if programs.run_here([worker, "-m", *command], environment=environ_for_worker(), folder=ROOT) != 0:
             failed.append(label)
     print("--- Blender's validator", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         validated = validate_package(write_package(Path(folder)), blender)
-    print(validated.stdout.strip())
-    failed += ["validator"] if validated.returncode != 0 else []
+    print(f"{validated.output}{validated.errors}".strip())
+    failed += ["validator"] if validated.status != 0 else []
     print(f"check failed: {', '.join(failed)}" if failed else "check passed")
     return 1 if failed else 0
 
@@ -352,7 +355,8 @@ def lock(arguments: list[str]) -> int:
     """The commands lock and wheels; checking the locks needs nothing but Python's own library."""
     offline = bool({"--check", "--help", "-h"}.intersection(arguments))
     python = sys.executable if offline else worker_environment(STANDARD_WORKER)
-    return subprocess.call([python, LOCKING, *arguments], env=environ_for_worker())
+    return programs.run_here([python, LOCKING, *arguments], environment=environ_for_worker(LOCKING.parent),
+                             folder=Path.cwd())
 
 
 def bench(options: argparse.Namespace) -> int:
@@ -362,8 +366,7 @@ def bench(options: argparse.Namespace) -> int:
     command += ["--parts", *options.parts] if options.parts else []
     command += ["--quick"] if options.quick else []
     command += ["--against", options.against.resolve()] if options.against else []
-    environment = environ_for_worker() | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, TESTS)))}
-    return subprocess.call(command, env=environment)
+    return programs.run_here(command, environment=environ_for_worker(TESTS), folder=Path.cwd())
 
 
 def parser() -> argparse.ArgumentParser:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import jobs
+from .engine import programs
 from .engine.contract import Health, StereoDiffError
 from .engine.models.cards import read_card
 from .engine.models.records import model_folder
@@ -19,7 +17,6 @@ from .installation import Problem, problem_from
 
 TIMEOUT_S = 300.0
 """Longer than the doctor's own limits together."""
-FAREWELL_S = 5.0
 LEARNED_ENGINES = ("monst3r", "depthcrafter")
 WEIGHTS = ("*.safetensors", "*.pth")
 logger = logging.getLogger(__name__)
@@ -84,31 +81,13 @@ def _has_readable_weights(models_folder: Path, engine: str) -> bool:
 def ask_doctor(python: Path, extension_root: Path, jobs_folder: Path, models_folder: Path,
                timeout_s: float = TIMEOUT_S) -> Health:
     """What the engine's doctor says. Raises StereoDiffError "runtime_broken" if it cannot be asked."""
-    command = [str(python), "-s", "-m", jobs.WORKER_MODULE, "doctor", "--json", "--jobs", str(jobs_folder),
-               "--models", str(models_folder)]
-    output, last_words = _run(command, jobs.worker_environment(extension_root), timeout_s)
+    command = programs.engine_command(python, "doctor", "--json", "--jobs", jobs_folder, "--models", models_folder)
+    ended = programs.ask(command, timeout_s, environment=programs.python_environment(extension_root))
     try:
-        answer = json.loads(output)
-    except ValueError as error:
-        raise StereoDiffError("runtime_broken", f"{python} does not work: {last_words}.") from error
+        answer = json.loads(ended.output)
+    except (ValueError, RecursionError) as error:
+        raise StereoDiffError("runtime_broken", f"{python} does not work: {ended.last_words}.") from error
     return Health.from_json(answer)
-
-
-def _run(command: list[str], environment: dict[str, str], timeout_s: float) -> tuple[str, str]:
-    """Output, and the last line of the errors, or how it ended. Raises StereoDiffError "runtime_broken"."""
-    try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   text=True, encoding="utf-8", errors="replace", env=environment, **jobs.own_group())
-    except OSError as error:
-        raise StereoDiffError("runtime_broken", f"{command[0]} does not start: {error.strerror or error}.") from error
-    try:
-        output, errors = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired as error:
-        jobs.end_process_tree(process.pid, force=True)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=FAREWELL_S)
-        raise StereoDiffError("runtime_broken", f"{command[0]} gave no answer within {timeout_s:.0f} s.") from error
-    return output, (errors.strip().splitlines() or [jobs.describe_exit(process.returncode)])[-1].strip(". ")
 
 
 class Checkup:

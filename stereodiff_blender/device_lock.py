@@ -12,7 +12,6 @@ import logging
 import os
 import platform
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -31,22 +30,11 @@ def device_of(settings: Settings) -> str:
 class DeviceLock:
     """A device that was taken. Hand it to the worker, then release it here; the worker still has it.
 
-    descriptor: of the open file, None where the system has no such locks.
+    descriptor: of the open file, which the worker has to inherit; None where the system has no such locks.
     """
 
     def __init__(self, descriptor: int | None):
         self.descriptor = descriptor
-
-    def popen_options(self) -> dict:
-        """Options of Popen with which a process inherits the lock."""
-        if self.descriptor is None:
-            return {}
-        if sys.platform != "win32":
-            return {"pass_fds": (self.descriptor,)}
-        import msvcrt
-        os.set_inheritable(self.descriptor, True)
-        return {"startupinfo": subprocess.STARTUPINFO(
-            lpAttributeList={"handle_list": [msvcrt.get_osfhandle(self.descriptor)]})}
 
     def release(self) -> None:
         """No longer hold it here."""

@@ -10,7 +10,6 @@ import contextlib
 import os
 import re
 import secrets
-import subprocess
 import sys
 import threading
 import time
@@ -31,8 +30,17 @@ from .engine.contract import (
     write_refusal,
     write_shapes,
 )
+from .engine.programs import (
+    WORKER_MODULE,  # noqa: F401 - of which a worker is known
+    Program,
+    describe_exit,
+    end_process_tree,
+    engine_command,
+    python_environment,
+)
+from .engine.programs import start as start_program
 from .engine.worker_log import LOG, read_log_end, shorten_log
-from .processes import WORKER_MODULE, describe_exit, end_process_tree, own_group, worker_is_alive
+from .processes import worker_is_alive
 from .progress import JobStatus, Progress
 from .watchdog import Watchdog
 
@@ -40,10 +48,6 @@ KILL_AFTER_S = 1.0
 STARTUP_GRACE_S = 60.0
 LOG_TAIL_LINES = 20
 LOG_TAIL_BYTES = 8192
-# A host's Python settings would send the worker's Python to the wrong library ("__PYVENV..." is macOS's venv launcher),
-# and matplotlib's, which are for windows, would keep it from drawing without one.
-HOST_ONLY_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__", "MPLBACKEND",
-                       "MATPLOTLIBRC")
 
 
 # --- Create and start ------------------------------------------------------------------------------------------
@@ -82,7 +86,7 @@ def _output_error(error: OSError, folder: Path) -> StereoDiffError:
     return write_refusal(error, folder)
 
 
-class Worker(subprocess.Popen):
+class Worker(Program):
     """A worker that was started. events_offset: where its own words begin in events.jsonl; others may stand before."""
 
     events_offset = 0
@@ -106,7 +110,9 @@ def start(folder: str | os.PathLike, python: str | os.PathLike, extension_root: 
         shorten_log(job_folder.files)
         with open(job_folder.log_file, "ab") as log:
             job_folder.cancelled_file.unlink(missing_ok=True)
-            worker = _spawn(worker_command(python, job_folder.path), log, job_folder.path, extension_root, device)
+            worker = start_program(worker_command(python, job_folder.path), output=log, kind=Worker,
+                                   environment=worker_environment(extension_root),
+                                   inherited=device.descriptor if device is not None else None)
     except OSError as error:
         raise _output_error(error, job_folder.path) from error
     worker.events_offset = events_offset
@@ -121,25 +127,13 @@ def _size_of(path: Path) -> int:
 
 
 def worker_command(python: str | os.PathLike, folder: Path) -> list[str]:
-    """-s: no packages of the user's home. -u: the log is complete up to a crash."""
-    return [str(python), "-s", "-u", "-m", WORKER_MODULE, "run", str(folder)]
+    """What runs the engine on a job folder."""
+    return engine_command(python, "run", folder)
 
 
 def worker_environment(extension_root: str | os.PathLike) -> dict[str, str]:
-    """The host's environment without its own Python settings, and with the extension to import from."""
-    environment = {name: value for name, value in os.environ.items() if name not in HOST_ONLY_VARIABLES}
-    environment["PYTHONPATH"] = str(extension_root)
-    environment["PYTHONUTF8"] = "1"
-    return environment
-
-
-def _spawn(command: list[str], log, folder: Path, extension_root, device: DeviceLock | None) -> Worker:
-    inherited = device.popen_options() if device is not None else {}
-    try:
-        return Worker(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=folder,
-                      env=worker_environment(extension_root), **own_group(), **inherited)
-    except OSError as error:
-        raise StereoDiffError("runtime_broken", f"{command[0]} does not start: {error.strerror or error}.") from error
+    """Of every command of the engine: the host's without its own Python settings, and the extension to import from."""
+    return python_environment(extension_root)
 
 
 def _whole_path(folder: str | os.PathLike) -> Path:
@@ -162,7 +156,7 @@ class FollowedJob:
     PATIENCE_S = 1.0
     """With another thread that reads just now."""
 
-    def __init__(self, folder: str | os.PathLike, process: subprocess.Popen | None = None,
+    def __init__(self, folder: str | os.PathLike, process: Program | None = None,
                  read_result: Callable[[JobFolder], Result] = JobFolder.read_result):
         self.folder = JobFolder(_whole_path(folder))
         self.result: Result | None = None

@@ -138,19 +138,19 @@ def current() -> STEREODIFF_AP_preferences:
 def find_python() -> Path:
     """The worker's interpreter. Raises StereoDiffError "runtime_missing" or "runtime_broken"."""
     configured = current().runtime_python
-    return runtime.find_python(bpy.path.abspath(configured) if configured else "")
+    if configured.startswith("//"):  # Another .blend would bring another Python.
+        raise StereoDiffError("runtime_missing", f"{configured} is a place beside the .blend file, not a whole path.")
+    return runtime.find_python(configured)
 
 
 def jobs_folder() -> Path:
     """Where new job folders are made; not necessarily there yet."""
-    configured = current().jobs_folder
-    return Path(bpy.path.abspath(configured)) if configured else runtime.user_folder() / "jobs"
+    return _folder(current().jobs_folder) or runtime.user_folder() / "jobs"
 
 
 def wheel_folder() -> Path | None:
     """Where the engine's packages lie for a machine without internet; None: they come from the package index."""
-    configured = current().wheel_folder
-    return Path(bpy.path.abspath(configured)) if configured else None
+    return _folder(current().wheel_folder)
 
 
 def must_end_jobs() -> bool:
@@ -166,8 +166,12 @@ def locks_folder() -> Path:
 
 def models_folder() -> Path:
     """Where weights are looked for; not necessarily there."""
-    configured = current().models_folder
-    return Path(bpy.path.abspath(configured)) if configured else runtime.user_folder() / "models"
+    return _folder(current().models_folder) or runtime.user_folder() / "models"
+
+
+def _folder(configured: str) -> Path | None:
+    """A whole path, because the engine stands elsewhere; None if none was chosen."""
+    return Path(bpy.path.abspath(configured)).absolute() if configured else None
 
 
 def checkup_question() -> Question:

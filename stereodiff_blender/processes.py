@@ -1,36 +1,17 @@
-"""A worker as the operating system sees it: does it live, end it with all it started. No bpy."""
+"""A worker as the operating system sees it: does it live. No bpy."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 from .engine.contract import JobFolder
+from .engine.programs import WORKER_MODULE
 
-WORKER_MODULE = "stereodiff_blender.engine"
 MAX_PID = 2 ** 31 - 1
 HELD = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
-
-
-def own_group() -> dict:
-    """Options of Popen that make a process the head of its own group, without a console."""
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    return {"start_new_session": True}
-
-
-def describe_exit(status: int | None) -> str:
-    """status: exit status as Popen gives it; negative for a signal; None if it is not known."""
-    if status is None:
-        return "is gone"
-    if status < 0:
-        return f"was ended by signal {-status} ({signal.strsignal(-status)})"
-    return f"ended with exit status {status}"
 
 
 def worker_is_alive(pid: int, folder: Path) -> bool:
@@ -101,15 +82,3 @@ def _windows_process_runs(pid: int) -> bool:
         return bool(kernel.GetExitCodeProcess(handle, ctypes.byref(status))) and status.value == still_active
     finally:
         kernel.CloseHandle(handle)
-
-
-def end_process_tree(pid: int, *, force: bool) -> None:
-    """Ask (or with force: make) a worker and everything in its group to end. Does not wait. Gone is fine."""
-    if sys.platform == "win32":
-        # There is no request a console-less process would hear, so Windows gets the forceful way at once.
-        subprocess.Popen(["taskkill", "/PID", str(pid), "/T", "/F"], stdin=subprocess.DEVNULL,
-                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                         creationflags=subprocess.CREATE_NO_WINDOW)
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL if force else signal.SIGTERM)

@@ -9,18 +9,19 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from .engine import programs
 from .engine.contract import StereoDiffError, redact
+from .engine.strict_json import from_dict
 from .engine.user_folders import user_folder
 
 MODULES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "matplotlib")
 MARKER = "complete"
 VERIFY_TIMEOUT_S = 120
-HOST_ONLY_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV")
 
 # Runs in the interpreter under test, so it may use nothing of ours. An import can fail with any exception.
 _PROBE = """
@@ -65,6 +66,8 @@ def find_python(configured: str) -> Path:
 
 
 def _configured_python(path: Path) -> Path:
+    if not path.is_absolute():  # It would be another one wherever Blender stands, or the .blend lies.
+        raise StereoDiffError("runtime_missing", f"{path} is not a whole path.")
     python = environment_python(path) if path.is_dir() else path
     if not python.is_file():
         raise StereoDiffError("runtime_missing", f"There is no Python at {python}.")
@@ -80,25 +83,23 @@ def verify(python: str | os.PathLike) -> dict[str, str]:
 
     Takes about a second; the caller keeps the answer. Raises StereoDiffError "runtime_broken" naming what is missing.
     """
-    command = [str(python), "-s", "-c", _PROBE % (MODULES,)]
+    ended = programs.ask(programs.python_command(python, "-c", _PROBE % (MODULES,)), VERIFY_TIMEOUT_S)
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-                              timeout=VERIFY_TIMEOUT_S, env=clean_environment())
-        report = json.loads(done.stdout.splitlines()[-1])
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StereoDiffError("runtime_broken", f"{python} does not run: {error}.") from error
-    except (IndexError, ValueError) as error:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise StereoDiffError("runtime_broken", f"{python} does not work: {last}.") from error
-    if report["missing"]:
-        named = ", ".join(f"{name} ({reason})" for name, reason in report["missing"].items())
+        found = from_dict(_Probed, json.loads(ended.output.splitlines()[-1]))
+    except (IndexError, ValueError, RecursionError) as error:
+        raise StereoDiffError("runtime_broken", f"{python} does not work: {ended.last_words}.") from error
+    if found.missing:
+        named = ", ".join(f"{name} ({reason})" for name, reason in found.missing.items())
         raise StereoDiffError("runtime_broken", f"{python} cannot import {named}.")
-    return report["versions"]
+    return found.versions
 
 
-def clean_environment() -> dict[str, str]:
-    """The host's environment without what would lead another Python to the host's library."""
-    return {name: value for name, value in os.environ.items() if name not in HOST_ONLY_VARIABLES}
+@dataclass(frozen=True)
+class _Probed:
+    """What _PROBE prints. versions: module -> its version. missing: module -> why it cannot be imported."""
+
+    versions: dict[str, str]
+    missing: dict[str, str]
 
 
 # --- Create ----------------------------------------------------------------------------------------------------
@@ -119,16 +120,16 @@ def create(folder: str | os.PathLike, requirements: Path, *, base_python: str | 
     A half-finished environment is made anew. A folder that holds anything else is refused.
     Raises StereoDiffError "output_in_use", "output_not_writable", "disk_full" or "runtime_broken".
     """
-    folder = Path(folder)
+    folder, requirements = Path(folder).absolute(), Path(requirements).absolute()
     python = environment_python(folder)
     if is_complete(folder, requirements):
         return python
     expected = fingerprint(requirements)
     _make_room(folder)
     if not python.exists():
-        _run([str(base_python), "-m", "venv", str(folder)], on_line)
-    _run([str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off",
-          "-r", str(requirements)], on_line)
+        _run(base_python, "venv", [folder], on_line)
+    _run(python, "pip", ["install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off", "-r",
+                         requirements], on_line)
     (folder / MARKER).write_text(expected + "\n", encoding="ascii")
     return python
 
@@ -149,29 +150,21 @@ def _make_room(folder: Path) -> None:
         raise StereoDiffError("output_not_writable", f"{folder} cannot be written: {reason}.") from error
 
 
-def _run(command: list[str], on_line: Callable[[str], None]) -> None:
+def _run(python: str | os.PathLike, module: str, arguments: list, on_line: Callable[[str], None]) -> None:
     last_lines: deque[str] = deque(maxlen=5)
-    try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   text=True, encoding="utf-8", errors="replace", env=clean_environment())
-    except OSError as error:
-        raise StereoDiffError("runtime_broken", f"{command[0]} does not start: {error.strerror or error}.") from error
-    with process:
-        try:
-            for line in process.stdout:
-                last_lines.append(redact(line.rstrip()))
-                on_line(last_lines[-1])
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode != 0:
-        raise _install_error(command, " ".join(last_lines))
+
+    def hand_on(line: str) -> None:
+        last_lines.append(redact(line.rstrip()))
+        on_line(last_lines[-1])
+
+    if programs.run_long(programs.python_command(python, "-m", module, *arguments), on_line=hand_on) != 0:
+        raise _install_error(module, " ".join(last_lines))
 
 
-def _install_error(command: list[str], last_words: str) -> StereoDiffError:
+def _install_error(module: str, last_words: str) -> StereoDiffError:
     if "No space left on device" in last_words or "Errno 28" in last_words:
         return StereoDiffError("disk_full", "The disk filled up during the installation.")
-    return StereoDiffError("runtime_broken", f"{' '.join(command[1:4])} failed: {last_words}")
+    return StereoDiffError("runtime_broken", f"{module} failed: {last_words[-programs.LONGEST_WORDS:]}")
 
 
 def fingerprint(requirements: Path) -> str:

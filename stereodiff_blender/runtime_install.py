@@ -9,24 +9,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import runtime
+from .engine import programs
 from .engine.contract import StereoDiffError, redact, write_refusal
 from .runtime_locks import sizes
 from .runtime_packages import Fault, find_faults, forget_package, locked_versions, plain_name
 
-POLL_S = 0.1
-KILL_AFTER_S = 1.0
 UNPACKED_PER_WHEEL = 3.5
 """Room that a package takes once unpacked, besides its wheel, in sizes of the wheel; measured on the standard set."""
 ENVIRONMENT_BYTES = 60_000_000
@@ -120,11 +114,9 @@ def faults_of(folder: Path, lock: Path) -> list[Fault]:
 
 def _runs(python: Path) -> bool:
     try:
-        done = subprocess.run([str(python), "-s", "-c", "import pip"], stdin=subprocess.DEVNULL, capture_output=True,
-                              check=False, timeout=runtime.VERIFY_TIMEOUT_S, env=runtime.clean_environment())
-    except (OSError, subprocess.TimeoutExpired):
+        return programs.ask(programs.python_command(python, "-c", "import pip"), runtime.VERIFY_TIMEOUT_S).status == 0
+    except StereoDiffError:
         return False
-    return done.returncode == 0
 
 
 # --- Install ---------------------------------------------------------------------------------------------------
@@ -197,16 +189,11 @@ def _check_base(plan: Installer) -> None:
     """Some builds of Python come without what makes environments."""
     if _runs(runtime.environment_python(plan.folder)):
         return
-    try:
-        done = subprocess.run([str(plan.base_python), "-c", _NEEDS], stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, check=False, timeout=runtime.VERIFY_TIMEOUT_S, env=runtime.clean_environment())
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StereoDiffError("runtime_broken", f"{plan.base_python} does not run: {error}.") from error
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-        raise StereoDiffError("runtime_broken", f"{plan.base_python} cannot make an environment ({last}). Linux "
-                                                "distributions have venv and ensurepip in a package of their own, such "
-                                                "as python3-venv; or name another Python 3.11 or newer.")
+    ended = programs.ask(programs.python_command(plan.base_python, "-c", _NEEDS), runtime.VERIFY_TIMEOUT_S)
+    if ended.status != 0:
+        raise StereoDiffError("runtime_broken", f"{plan.base_python} cannot make an environment ({ended.last_words}). "
+                                                "Linux distributions have venv and ensurepip in a package of their "
+                                                "own, such as python3-venv; or name another Python 3.11 or newer.")
 
 
 def _check_room(plan: Installer) -> None:
@@ -236,7 +223,7 @@ def _make_environment(plan: Installer) -> None:
     for path in plan.folder.iterdir():
         if path.name != OURS:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    _run(plan, [str(plan.base_python), "-m", "venv", str(plan.folder)])
+    _run(plan, plan.base_python, "venv", [plan.folder])
 
 
 def _finish(plan: Installer) -> Path:
@@ -294,13 +281,13 @@ def _fetch_one(plan: Installer, name: str, lines: list[str], place: Path, before
             here = sum(path.stat().st_size for path in Path(scratch).rglob("*") if path.is_file())
             plan.on_progress(InstallProgress("fetch", name, before + here, total))
 
-        _run(plan, _pip(plan, "download", "--require-hashes", "--no-deps", "--only-binary", ":all:", "--dest",
-                        str(place), "-r", str(wanted)), watch, {"TMPDIR": scratch, "TEMP": scratch, "TMP": scratch})
+        _pip(plan, "download", "--require-hashes", "--no-deps", "--only-binary", ":all:", "--dest", place, "-r", wanted,
+             watch=watch, variables={"TMPDIR": scratch, "TEMP": scratch, "TMP": scratch})
 
 
 def _install_wheels(plan: Installer, wheels: Path, chosen: dict[str, list[str]] | None = None) -> None:
     """From a folder alone: nothing is asked of any index. With chosen packages, those are put over what is there."""
-    requirements = chosen or _requirements(plan.lock)
+    requirements, wheels = chosen or _requirements(plan.lock), wheels.absolute()
     folders = [wheels, *(path for path in sorted(wheels.iterdir()) if path.is_dir())]
     links = [option for folder in folders for option in ("--find-links", str(folder))]
     again = ["--force-reinstall"] if chosen else []
@@ -315,73 +302,45 @@ def _install_wheels(plan: Installer, wheels: Path, chosen: dict[str, list[str]] 
                 package = re.split(r"[\\/ ]", line.split(" (from")[0])[-1].split("-")[0]
                 plan.on_progress(InstallProgress("install", package, len(seen), len(requirements)))
 
-        _run(plan, _pip(plan, "install", "--require-hashes", "--no-deps", "--no-index", *again, *links, "-r",
-                        str(wanted)), on_line=count)
+        _pip(plan, "install", "--require-hashes", "--no-deps", "--no-index", *again, *links, "-r", wanted,
+             on_line=count)
 
 
-def _pip(plan: Installer, command: str, *options: str) -> list[str]:
-    python = runtime.environment_python(plan.folder)
-    return [str(python), "-m", "pip", command, "--disable-pip-version-check", "--no-input", "--progress-bar", "off",
-            *options]
+def _pip(plan: Installer, command: str, *options: str | os.PathLike, **listening) -> None:
+    """listening: as _run takes it."""
+    _run(plan, runtime.environment_python(plan.folder), "pip",
+         [command, "--disable-pip-version-check", "--no-input", "--progress-bar", "off", *options], **listening)
 
 
 # --- The process -----------------------------------------------------------------------------------------------
 
-def _run(plan: Installer, command: list[str], watch: Callable[[], None] = lambda: None,
-         variables: dict[str, str] | None = None, on_line: Callable[[str], None] = lambda line: None) -> None:
+def _run(plan: Installer, python: str | os.PathLike, module: str, arguments: list,
+         watch: Callable[[], None] = lambda: None, variables: dict[str, str] | None = None,
+         on_line: Callable[[str], None] = lambda line: None) -> None:
     """Run to the end, or end it and all it started when the installation is cancelled."""
-    group = ({"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-             if sys.platform == "win32" else {"start_new_session": True})
-    try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   text=True, encoding="utf-8", errors="replace",
-                                   env=runtime.clean_environment() | (variables or {}), **group)
-    except OSError as error:
-        raise StereoDiffError("runtime_broken", f"{command[0]} does not start: {error.strerror or error}.") from error
     last_lines: deque[str] = deque(maxlen=6)
 
-    def read() -> None:
-        for line in process.stdout:
-            last_lines.append(redact(line.strip()))
-            on_line(last_lines[-1])
+    def hand_on(line: str) -> None:
+        last_lines.append(redact(line.strip()))
+        on_line(last_lines[-1])
 
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        while process.poll() is None:
-            if plan.is_cancelled():
-                raise Cancelled
-            watch()
-            time.sleep(POLL_S)
-    finally:
-        _end(process)
-        reader.join(KILL_AFTER_S)
-        if not reader.is_alive():
-            process.stdout.close()
-    if process.returncode != 0:
-        raise _failure(command, " ".join(line for line in last_lines if line))
+    def look_up() -> None:
+        if plan.is_cancelled():
+            raise Cancelled
+        watch()
+
+    status = programs.run_long(programs.python_command(python, "-m", module, *arguments), on_line=hand_on,
+                               on_moment=look_up, environment=programs.python_environment() | (variables or {}))
+    if status != 0:
+        raise _failure(module, " ".join(line for line in last_lines if line))
 
 
-def _end(process: subprocess.Popen) -> None:
-    if process.poll() is not None:
-        return
-    if sys.platform == "win32":
-        subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True, check=False)
-    else:
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(KILL_AFTER_S)
-    except subprocess.TimeoutExpired:
-        if sys.platform != "win32":
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _failure(command: list[str], words: str) -> StereoDiffError:
+def _failure(module: str, words: str) -> StereoDiffError:
     if "No space left on device" in words or "Errno 28" in words:
         return StereoDiffError("disk_full", "The disk filled up during the installation.")
+    shown = words[-programs.LONGEST_WORDS:]
     if "THESE PACKAGES DO NOT MATCH THE HASHES" in words or "HASHES" in words:
-        return StereoDiffError("runtime_broken", f"A package is not the one that was locked: {words[-400:]}")
+        return StereoDiffError("runtime_broken", f"A package is not the one that was locked: {shown}")
     if any(sign in words for sign in _NETWORK_SIGNS):
-        return StereoDiffError("download_failed", words[-400:])
-    return StereoDiffError("runtime_broken", f"{' '.join(command[1:4])} failed: {words[-400:]}")
+        return StereoDiffError("download_failed", shown)
+    return StereoDiffError("runtime_broken", f"{module} failed: {shown}")

@@ -7,12 +7,12 @@ it has fetched is gone on with the next time.
 from __future__ import annotations
 
 import logging
-import subprocess
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import jobs, runtime
+from . import runtime
+from .engine import programs
 from .engine.contract import StereoDiffError
 from .engine.models.cards import ModelCard, read_cards
 from .engine.models.events import WeightsEvent, parse_line
@@ -91,9 +91,9 @@ class WeightsDesk:
         "runtime_broken"."""
         if self.is_at_work(model):
             raise StereoDiffError("download_running", "Its files are being worked on in this Blender.")
-        command = [str(python), "-s", "-u", "-m", jobs.WORKER_MODULE, "weights", verb, model, *options, "--models",
-                   str(models_folder), "--json-events"]
-        self._errands[model] = Errand(verb, command, jobs.worker_environment(extension_root))
+        command = programs.engine_command(python, "weights", verb, model, *options, "--models", models_folder,
+                                          "--json-events")
+        self._errands[model] = Errand(verb, command, programs.python_environment(extension_root))
 
     def cancel(self, model: str) -> None:
         if model in self._errands:
@@ -172,29 +172,23 @@ class Errand:
         """Raises StereoDiffError "runtime_broken"."""
         self.view, self.is_told = ErrandView(verb), False
         self._last_words = ""
-        try:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                             stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace",
-                                             env=environment, **jobs.own_group())
-        except OSError as error:
-            reason = error.strerror or error
-            raise StereoDiffError("runtime_broken", f"{command[0]} does not start: {reason}.") from error
+        self._process = programs.start(command, environment=environment)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def cancel(self) -> None:
         """End it at once; half a file is safe however it ends."""
         if self.view.is_running:
             self.view = replace(self.view, is_cancelled=True)
-            jobs.end_process_tree(self._process.pid, force=True)
+            programs.end_process_tree(self._process.pid, force=True)
 
     def _listen(self) -> None:
         with self._process as process:
-            for line in process.stdout:
+            for line in programs.lines_of(process):
                 event = parse_line(line)
                 if event is not None:
                     self._take(event)
                 elif line.strip():
-                    self._last_words = line.strip()
+                    self._last_words = line.strip()[:programs.LONGEST_WORDS]
         self._end(process.returncode)
 
     def _take(self, event: WeightsEvent) -> None:
@@ -208,7 +202,7 @@ class Errand:
     def _end(self, status: int) -> None:
         view = self.view
         if not (view.is_cancelled or view.problem or view.message):
-            words = f"The engine {jobs.describe_exit(status)}. {self._last_words}".strip()
+            words = f"The engine {programs.describe_exit(status)}. {self._last_words}".strip()
             view = replace(view, problem=problem_from(StereoDiffError("worker_died", words)))
         elif view.is_cancelled:
             view = replace(view, problem=None)

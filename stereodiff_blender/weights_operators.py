@@ -169,7 +169,7 @@ class STEREODIFF_OT_use_weights_folder(OfModel, bpy.types.Operator):
             self.report({"ERROR"}, "Choose the folder that holds the model's files.")
             return {"CANCELLED"}
         try:
-            _begin(self.model, "use", str(Path(bpy.path.abspath(self.directory))))
+            _begin(self.model, "use", str(Path(bpy.path.abspath(self.directory)).absolute()))
         except StereoDiffError as error:
             return _fail(self, error)
         return _follow(self)

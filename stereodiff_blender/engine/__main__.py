@@ -1,20 +1,27 @@
 """The engine's command line: run a job folder, solve clips by hand, measure, or look at the installation.
 
-    python -m stereodiff_blender.engine run JOB
-    python -m stereodiff_blender.engine solve CLIP [CLIP ...] OUT [options]
-    python -m stereodiff_blender.engine evaluate --dataset NAME --root DIR [options]
-    python -m stereodiff_blender.engine weights list|get|verify|use|remove ...
-    python -m stereodiff_blender.engine doctor [options]
+    python -P -m stereodiff_blender.engine run JOB
+    python -P -m stereodiff_blender.engine solve CLIP [CLIP ...] OUT [options]
+    python -P -m stereodiff_blender.engine evaluate --dataset NAME --root DIR [options]
+    python -P -m stereodiff_blender.engine weights list|get|verify|use|remove ...
+    python -P -m stereodiff_blender.engine doctor [options]
 
+-P keeps Python from importing from where one stands, which may be a folder of somebody else's footage.
 Exit status: 0 done, 1 failed (the reason is on standard error), 2 wrong usage; the doctor's: 0 if the default engine
 can run here, 1 if not (what it says is on standard output).
 """
 
 from __future__ import annotations
 
+import os
+
+from .search_path import leave_out_current_folder
+
+if __name__ == "__main__":  # For whoever forgot -P. Before the imports that it is about.
+    leave_out_current_folder(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
 import argparse
 import json
-import os
 import signal
 import sys
 import tempfile
@@ -48,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m stereodiff_blender.engine", description="StereoDiff's engine.")
+    parser = argparse.ArgumentParser(prog="python -P -m stereodiff_blender.engine", description="StereoDiff's engine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="solve a job folder; what Blender starts")
     run.add_argument("job", type=Path, metavar="JOB", help="folder with a job.json")
@@ -126,6 +133,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     """0 if the default engine can run here, 1 if not."""
     from .doctor import examine
+    signal.signal(signal.SIGTERM, _leave)
     health = examine(options.jobs, options.models or default_models_folder())
     sys.stdout.reconfigure(errors="backslashreplace")  # a path may have letters that the terminal does not
     text = json.dumps(health.to_json(), indent=1) if options.json else "\n".join(text_lines(health))

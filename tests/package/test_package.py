@@ -69,7 +69,7 @@ def test_caches_stay_out_and_unknown_files_are_refused(checkout):
 
 def test_blenders_validator_accepts_the_package(package):
     validated = build.validate_package(package, Path(sys.executable))
-    assert validated.returncode == 0, validated.stdout
+    assert validated.status == 0, validated.output + validated.errors
 
 
 @pytest.mark.parametrize(("old", "new"), [('"Camera"', '"Cinematography"'), ('version = "0.1.0"', 'version = "one"')])
@@ -79,7 +79,7 @@ def test_validator_refuses_a_bad_manifest(checkout, old, new):
     assert old in text
     path.write_text(text.replace(old, new))
     package = build.write_package(checkout / "out", checkout)
-    assert build.validate_package(package, Path(sys.executable)).returncode != 0
+    assert build.validate_package(package, Path(sys.executable)).status != 0
 
 
 def test_version_is_the_engines(repository):

@@ -163,9 +163,9 @@ def known_locks() -> list[str]:
 
 def download(path: Path, platform: str, version: tuple[int, int], out: Path) -> None:
     """pip chooses among the wheels of a version by the lock's hash; the platforms only widen what it looks at."""
-    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--progress-bar",
-               "off", "--require-hashes", "--only-binary=:all:", "--no-deps", "--implementation", "cp",
-               "--python-version", f"{version[0]}.{version[1]}", "--dest", str(out), "-r", str(path)]
+    command = [sys.executable, "-I", "-m", "pip", "download", "--disable-pip-version-check", "--no-input",
+               "--progress-bar", "off", "--require-hashes", "--only-binary=:all:", "--no-deps", "--implementation",
+               "cp", "--python-version", f"{version[0]}.{version[1]}", "--dest", str(out), "-r", str(path)]
     for name in pip_platforms(platform, version):
         command += ["--platform", name]
     if subprocess.run(command, timeout=DOWNLOAD_TIMEOUT_S, check=False).returncode != 0:

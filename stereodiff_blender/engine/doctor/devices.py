@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 
+from ..errors import StereoDiffError
 from ..health import FAULT, NOTE, OK, Capabilities, Finding
+from ..programs import Ended, find_program, run
 from ..redaction import anonymous
 from .machine import gigabytes
-from .probing import Answer, Ended, ask_program
+from .probing import Answer
 
 DRIVER_TIMEOUT_S = 10.0
 DRIVER_QUERY = ("--query-gpu=name,driver_version,memory.total,memory.free", "--format=csv,noheader,nounits")
@@ -36,22 +37,22 @@ class Driver:
 
 def ask_driver(timeout_s: float = DRIVER_TIMEOUT_S) -> Driver:
     """What the NVIDIA driver's own program knows; on a broken driver it can hang."""
-    program = shutil.which("nvidia-smi")
+    program = find_program("nvidia-smi")
     if program is None:
         return Driver(is_there=False)
     try:
-        ended = ask_program([program, *DRIVER_QUERY], timeout_s)
-    except OSError as error:
-        return Driver(True, problem=f"nvidia-smi does not start: {error.strerror or error}")
-    return _driver_from(ended, timeout_s)
+        ended = run([program, *DRIVER_QUERY], timeout_s)
+    except StereoDiffError as error:
+        return Driver(True, problem=anonymous(error.message.rstrip(".")))
+    return _driver_from(ended)
 
 
-def _driver_from(ended: Ended, timeout_s: float) -> Driver:
-    if ended.status is None:
-        return Driver(True, problem=f"nvidia-smi gave no answer within {timeout_s:.0f} s")
+def _driver_from(ended: Ended) -> Driver:
+    if ended.stopped:
+        return Driver(True, problem=f"nvidia-smi gave {ended.stopped}")
     rows = [[part.strip() for part in line.split(",")] for line in ended.output.splitlines() if line.strip()]
     if ended.status != 0:
-        said = ended.last_words or " ".join(" ".join(row) for row in rows[:1])
+        said = ended.last_line or " ".join(" ".join(row) for row in rows[:1])
         return Driver(True, problem=f"nvidia-smi ended with status {ended.status}" + (f": {said}" if said else ""))
     cards = tuple((row[0], _mebibytes(row[2]), _mebibytes(row[3])) for row in rows if len(row) == 4)
     if not cards:

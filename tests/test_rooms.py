@@ -86,7 +86,7 @@ ROOMS = {
     "device_lock": room(CONTRACT),
     "processes": room(CONTRACT),
     "progress": room(CONTRACT),
-    "job_files": room({"job_views", "jobs", "processes"} | CONTRACT),
+    "job_files": room({"job_views", "jobs", "processes", "engine.job_lock"} | CONTRACT),
     "job_views": room({"checkup", "installation", "progress", "weights_desk"} | CONTRACT),
     "job_queue": room({"device_lock", "installation", "job_views", "jobs"} | CONTRACT),
     "runtime": room(CONTRACT),

@@ -411,8 +411,9 @@ def parser() -> argparse.ArgumentParser:
     command = add("bench", "measure time and memory on this machine",
                   "solve: the sample clip, stage by stage. scaling: the same clip at 24 to 480 frames, and what a\n"
                   "frame more costs. registration: pointmaps against frames. import: 300 frames in Blender, and how\n"
-                  "the mesh plays. monst3r: each frame encoded once, against pair by pair. depthcrafter: one step\n"
-                  "against five. Leaves bench.json. With --against, exits with 1 if a cost is worse by over 15 %.")
+                  "the mesh plays. ticks: Blender's timer with hundreds of jobs. monst3r: each frame encoded once,\n"
+                  "against pair by pair. depthcrafter: one step against five. Leaves bench.json. With --against,\n"
+                  "exits with 1 if a cost is worse by over 15 %.")
     command.add_argument("--out", type=Path, metavar="DIR", default=Path("bench_out"), help="default: ./bench_out")
     command.add_argument("--parts", nargs="+", metavar="PART", help="only these (all)")
     command.add_argument("--quick", action="store_true", help="shorter clips, networks only counted: minutes instead "

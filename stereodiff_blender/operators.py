@@ -265,8 +265,8 @@ class STEREODIFF_OT_open_log(bpy.types.Operator):
 
 
 def _with_short_lines(content: str) -> str:
-    """A text editor that draws a line of a megabyte is slow for ever."""
-    return "\n".join(shortened(line, LONGEST_LINE) for line in content.split("\n"))
+    """A text editor that draws a line of a megabyte is slow for ever; and to it, a zero is the end of all."""
+    return "\n".join(shortened(line.replace("\0", ""), LONGEST_LINE) for line in content.split("\n"))
 
 
 def written_text(name: str, content: str) -> bpy.types.Text:

@@ -16,7 +16,7 @@ from pathlib import Path
 import bench_compare
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("solve", "scaling", "registration", "import", "monst3r", "depthcrafter")
+PARTS = ("solve", "scaling", "registration", "import", "ticks", "monst3r", "depthcrafter")
 SCALING, QUICK_SCALING = (24, 48, 120, 240, 480), (24, 48)
 
 
@@ -34,6 +34,9 @@ def command_of(part: str, options: argparse.Namespace, out: Path) -> tuple[list,
     if part == "import":
         frames = ["--frames", 60, "--shown", 8] if quick else []
         return [options.blender, HERE / "bench_import.py", out, *frames], out / "bench_import.json"
+    if part == "ticks":
+        jobs = ["--old", 40, "--queued", 10, "--frames", 500] if quick else []
+        return [options.blender, HERE / "bench_ticks.py", out, *jobs], out / "bench_ticks.json"
     network = [worker, HERE / f"bench_{part}.py", "--device", options.device, "--out", out / f"{part}.json"]
     return network + ([] if quick else ["--run"]), out / f"{part}.json"
 

@@ -576,7 +576,7 @@ class JobFolder:
     def read_news(self, offset: int) -> tuple[list[Event], int]:
         """As read_events, but always up to the end of the file, which may be shorter now than it was.
 
-        Where too much is new to be read, it is the last start and what was said last.
+        Where too much is new to be read, it is the last start, the last warnings, and what was said last.
         """
         try:
             with self.files.open_for_reading(self.events_file.name) as stream:
@@ -586,8 +586,9 @@ class JobFolder:
                     lines, end = event_lines.whole_lines(stream, offset)
                     return _events(lines), end
                 started, offset = _last_start(stream, offset)
+                warnings = itertools.islice(event_lines.lines_with(b'"warning"', stream, offset), MOST_WARNINGS)
                 lines, end = event_lines.last_lines(stream, offset)
-                return started + _events(lines), end
+                return started + _events([line for line, _ in warnings][::-1]) + _events(lines), end
         except FileNotFoundError:
             return [], 0
 

@@ -6,6 +6,7 @@ second. So a large object is given to it member by member, and what is a list th
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ SMALL = 32_000
 """Characters that are read at once; a millisecond."""
 MAX_MEMBER, MAX_ITEM = 2_000_000, 64_000
 """Characters of one member that is no list, and of one item of a list: larger ones are refused."""
+MAX_ITEMS = 200_000
+_FIRST_PIECE, _GROWTH = 2000, 8
+"""Characters that are tried first, and how many times as many are then: most items are small."""
 _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -58,7 +62,10 @@ class _Reader:
 
     def _list(self) -> list:
         self.take("[")
-        return [self._value(MAX_ITEM) for _ in taking_turns(self._separated("]"))]
+        items = [self._value(MAX_ITEM) for _ in taking_turns(itertools.islice(self._separated("]"), MAX_ITEMS + 1))]
+        if len(items) > MAX_ITEMS:
+            raise ValueError(f"a list has more than {MAX_ITEMS} items")
+        return items
 
     def _separated(self, end: str) -> Iterator[None]:
         """Once before each of the values between which commas stand, up to the end's sign."""
@@ -73,6 +80,17 @@ class _Reader:
 
     def _value(self, most: int):
         """Raises ValueError for a larger one, too: it ends in the middle then."""
-        value, length = _DECODER.raw_decode(self._text[self._at:self._at + most])
-        self._at = _SPACE.match(self._text, self._at + length).end()
-        return value
+        size = min(_FIRST_PIECE, most)
+        while True:
+            piece = self._text[self._at:self._at + size]
+            is_last = size == most or self._at + size >= len(self._text)
+            try:
+                value, length = _DECODER.raw_decode(piece)
+            except ValueError:
+                if is_last:
+                    raise
+            else:
+                if is_last or length < len(piece):  # a number that ends where the piece does may be cut
+                    self._at = _SPACE.match(self._text, self._at + length).end()
+                    return value
+            size = min(size * _GROWTH, most)

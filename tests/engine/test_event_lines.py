@@ -65,6 +65,14 @@ def test_of_too_much_news_the_last_start_and_the_end_are_told(folder):
     assert told[0][0] == "progress" and told[-1] == ("progress", 39_999), "it was started once"
 
 
+def test_warnings_are_not_passed_over_with_the_rest(folder):
+    warning = b'{"kind": "warning", "time_s": 1.5, "code": "weak_focal", "message": "%d"}\n'
+    folder.events_file.write_bytes(warning % 0 + START % (1, 7) + warning % 1 + flood(9000) + warning % 2 + flood(9000))
+    events, _ = folder.read_news(0)
+    assert list(dict.fromkeys(event.message for event in events if event.kind == "warning")) == ["1", "2"]
+    assert events[0].kind == "started" and events[-1].kind == "progress"
+
+
 def test_a_start_hides_between_lines_that_only_hold_its_word(folder, monkeypatch):
     decoy = b'{"kind": "note", "time_s": 3.0, "message": "he said \\"started\\""}\n'
     monkeypatch.setattr(event_lines, "_PIECE_BYTES", 700)  # so that lines lie across pieces

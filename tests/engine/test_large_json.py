@@ -59,7 +59,13 @@ def attempt(read, text: str):
         return "refused"
 
 
-@pytest.mark.parametrize("content", [{"a": ["x" * 70_000]}, {"a": {"b": "x" * 2_000_001}}])
+def test_items_of_all_lengths_are_read(monkeypatch):
+    content = {"a": ["x" * length for length in [*range(1900, 2100), 15_990, 16_010, 60_000]],
+               "b": [int("7" * length) for length in range(1990, 2010)], "c": {"d": "y" * 500_000}}
+    assert read_json(json.dumps(content)) == content
+
+
+@pytest.mark.parametrize("content", [{"a": ["x" * 70_000]}, {"a": {"b": "x" * 2_000_001}}, {"a": [1] * 300_000}])
 def test_one_huge_piece_is_refused(content):
     with pytest.raises(ValueError):
         read_json(json.dumps(content))

@@ -45,7 +45,8 @@ def solve(tiny_clip, tmp_path, monkeypatch, capsys) -> Iterator:
     (["--frames", "\N{ARABIC-INDIC DIGIT ONE}-99999999"], "frame_range_invalid"), (["--frames=-1-3"], "usage"),
     (["--max-side", HUGE], "settings_invalid"), (["--max-side=-1"], "settings_invalid"),
     (["--max-side", "nan"], "usage"), (["--max-side", "9" * 5000], "usage"), (["--seed", "nan"], "usage"),
-    (["--ensemble", HUGE], "settings_invalid"), (["--device", f"cuda:{HUGE}x"], "settings_invalid"), (["--device", "../x"], "settings_invalid"),
+    (["--ensemble", HUGE], "settings_invalid"), (["--device", f"cuda:{HUGE}x"], "settings_invalid"),
+    (["--device", "../x"], "settings_invalid"),
 ])
 def test_whole_numbers(solve, options, code):
     assert solve(*options) == code

@@ -244,6 +244,11 @@ def test_accents_in_every_spelling(written):
     assert "rgen" not in shown
 
 
+def test_a_home_that_is_no_text():
+    """Bytes that are not UTF-8, as Python has them in names."""
+    assert anonymous("/home/\udcff\udcfe/x", home=Path("/home/\udcff\udcfe"), user="\udcff\udcfe") == "~/x"
+
+
 @pytest.mark.parametrize("user", ["bo", "ann", "root", "user", "blender", "1234"])
 def test_short_and_common_names_are_parts_of_paths_only(user):
     text = f"about {user} of rooted bonnets, announced by blenders and users, 12345 MB"

@@ -188,7 +188,7 @@ def _ways_to_write(folder: str) -> Iterator[str]:
         yield spelling.replace("\\", "/")
         yield spelling.replace("\\", "\\\\")
     plain = folder.replace("\\", "/")
-    yield from {quote(plain), quote(plain, safe=":/")}
+    yield from {quote(plain, errors="surrogateescape"), quote(plain, safe=":/", errors="surrogateescape")}
     drive = PureWindowsPath(folder).drive
     if drive.endswith(":"):
         below = plain[len(drive):]
@@ -198,7 +198,7 @@ def _ways_to_write(folder: str) -> Iterator[str]:
 def _encodings(name: str) -> set[str]:
     """Letters with accents composed or decomposed, as systems differ in that; and percent-encoded."""
     forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")} | {name}
-    return forms | {quote(form, safe="/:\\") for form in forms}
+    return forms | {quote(form, safe="/:\\", errors="surrogateescape") for form in forms}
 
 
 def user_name() -> str:

@@ -68,6 +68,14 @@ def source_from_path(path: str | os.PathLike) -> ClipSource:
     folder with several sequences, or what is neither a file nor a folder.
     """
     path = Path(os.path.abspath(path))
+    try:
+        return _source_at(path)
+    except OSError as error:  # a name that is too long, a folder that nobody may look into
+        reason = error.strerror or error
+        raise StereoDiffError("clip_missing", f"{str(path)[:200]} cannot be looked at: {reason}.") from error
+
+
+def _source_at(path: Path) -> ClipSource:
     if path.is_dir():
         return _sequence(_only_family(path))
     if path.is_file():

@@ -99,3 +99,11 @@ def test_growth_of_what_is_too_small_or_all_noise_is_unknown():
     tracks = box(20, 50, 60, 90).astype(np.uint16)
     noise = np.random.default_rng(0).normal(0, 6, flow_back().shape).astype(np.float16)
     assert measure_growth(1, tracks, tracks, noise) == UNKNOWN_GROWTH
+
+
+def test_a_thing_thinner_than_the_grid_is_found_again():
+    """One column wide, and between the columns whose flow is kept in the frame before, but not in this one."""
+    column = STEP // 2 + 20 * STEP
+    before = link(box(20, 60, column - 1, column), None, None, 5)
+    now = link(box(20, 60, column + 4, column + 5), before, flow_back(shift=5.0))
+    assert set(np.unique(now)) == {0, 5}

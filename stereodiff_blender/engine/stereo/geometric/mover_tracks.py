@@ -93,8 +93,8 @@ def _overlaps(labels, count, tracks_before, flow_back) -> np.ndarray:
     """Share of every region (rows) that lies, or whose track lies, within each track before (columns)."""
     now = labels[STEP // 2::STEP, STEP // 2::STEP].astype(np.intp)
     earlier = _look_back(tracks_before, flow_back).astype(np.intp)
-    before = tracks_before[STEP // 2::STEP, STEP // 2::STEP].astype(np.intp)
-    size = int(before.max(initial=0)) + 1
+    # Of all pixels: where flow leads back to is between those of the grid as well, and a thing may be thinner than it.
+    size = int(tracks_before.max(initial=0)) + 1
     shared = np.bincount((now * size + earlier).ravel(), minlength=(count + 1) * size).reshape(count + 1, size)
     area_now = np.maximum(np.bincount(now.ravel(), minlength=count + 1), 1)
     overlap = shared / area_now[:, None]

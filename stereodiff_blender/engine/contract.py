@@ -92,6 +92,8 @@ MOST_CANDIDATES = 100
 """Lines looked at for the start of a job; others may hold the word."""
 MAX_JOB_BYTES, MAX_RESULT_BYTES = 1_000_000, 64_000_000
 """What a job.json or result.json may have; the largest is that of eighty thousand frames."""
+MAX_CLIP_SIDE_PX, MAX_FPS, MAX_EXTENT = 1_000_000, 100_000.0, 1e12
+"""Of a result, in pixels, frames a second, and scene units or pixels."""
 
 
 # --- What is asked for -----------------------------------------------------------------------------------------
@@ -330,6 +332,7 @@ class Result:
             raise _invalid_result(f"unknown camera kind {self.camera_kind!r}")
         for frame in taking_turns(self.frames):
             _check_camera(frame)
+        _check_extent(self)
         if not _is_identity(self.frames[0].camera_to_world):
             raise _invalid_result("the first camera is not at the origin")
         _check_files(folder.files, self._files())
@@ -346,6 +349,22 @@ class Result:
 
 def _invalid_result(message: str) -> StereoDiffError:
     return StereoDiffError("result_invalid", message)
+
+
+def _check_extent(result: Result) -> None:
+    """No solve has such numbers, and Blender's integers and single precision cannot hold them."""
+    sides = (result.width, result.height, result.clip_width, result.clip_height)
+    if max(sides) > MAX_CLIP_SIDE_PX or result.fps > MAX_FPS or not 1e-3 <= result.clip_pixel_aspect <= 1e3:
+        raise _invalid_result("the raster, the clip's size, its pixels' shape or its frame rate is beyond all measure")
+    if result.depth_range is not None and not 1 / MAX_EXTENT < min(result.depth_range) <= MAX_EXTENT > max(
+            result.depth_range):
+        raise _invalid_result(f"the depth range {result.depth_range} is beyond all measure")
+    for frame in result.frames:
+        x, y, z = (row[3] for row in frame.camera_to_world[:3])
+        if max(abs(x), abs(y), abs(z), frame.fx, frame.fy, abs(frame.cx), abs(frame.cy)) > MAX_EXTENT:
+            raise _invalid_result(f"frame {frame.frame}: the camera or its lens is beyond all measure")
+        if min(frame.fx, frame.fy) < 1 / MAX_EXTENT:
+            raise _invalid_result(f"frame {frame.frame}: the focal length is not positive")
 
 
 def _check_camera(frame: FrameResult) -> None:

@@ -189,6 +189,6 @@ def _link(source: GuardedFolder, target: GuardedFolder, name: str) -> None:
         target.link(name, source, name)
     except UnsafeFileError:
         raise
-    except OSError:  # another disk, or one that knows no links
+    except (OSError, NotImplementedError):  # another disk, or a system that knows no links
         with source.open_for_reading(name) as read, target.open_for_writing(name, "new") as written:
             shutil.copyfileobj(read, written)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .engine.contract import StereoDiffError
+from .engine.contract import StereoDiffError, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def problem_from(error: Exception) -> Problem:
     """Any exception as something that can be shown; what is none of ours is an internal error."""
     if isinstance(error, StereoDiffError):
         return Problem(error.code, error.message)
-    return Problem("internal_error", f"{type(error).__name__}: {error}")
+    return Problem("internal_error", shortened(f"{type(error).__name__}: {error}"))
 
 
 class Installation:

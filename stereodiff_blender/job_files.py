@@ -6,14 +6,17 @@ Nothing here follows a link or touches a job at which a worker works.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from .engine import caches
+from .engine.caches import find_cache, foreign_names, has_traces, in_words, is_elsewhere
 from .engine.contract import Job, JobFolder, StereoDiffError, write_refusal
+from .engine.guarded_files import GuardedFolder
+from .engine.job_lock import beats_elsewhere
 from .job_views import Size
 from .jobs import FollowedJob
 from .processes import lock_is_held
@@ -72,8 +75,10 @@ class SizeMeter:
 
 
 def measure(folder: Path) -> Size:
-    """How big a job folder is; nothing where it is gone or may not be read."""
-    return Size(_bytes_below(folder), _bytes_below(JobFolder(folder).cache))
+    """How big a job folder is, with its cache wherever that is; nothing where it is gone or may not be read."""
+    cache = find_cache(JobFolder(folder))
+    kept = _bytes_below(cache.path) if cache is not None else 0
+    return Size(_bytes_below(folder) + (kept if is_elsewhere(JobFolder(folder)) else 0), kept)
 
 
 def _bytes_below(folder: Path) -> int:
@@ -116,46 +121,75 @@ def _bytes_of(entry: os.DirEntry) -> int:
 # --- Clearing up -----------------------------------------------------------------------------------------------
 
 def remove_cache(folder: Path, job_id: str) -> int:
-    """Remove what a job keeps for Resume. Returns the bytes that were freed.
+    """Remove what a job keeps for Resume. Returns the bytes that were freed, 0 if it kept nothing.
 
     Raises StereoDiffError: "job_locked" while a worker works there, "job_missing" or "job_invalid" if the folder is
-    not that of this very job, "output_not_writable".
+    not that of this very job, "job_folder_unsafe" or "job_folder_mixed" if a link or more than a job's own is there,
+    "output_not_writable".
     """
-    _check_at_rest(folder, job_id)
-    cache = JobFolder(folder).cache
+    _refuse_link(folder)
+    if JobFolder(folder).read_job().id != job_id:
+        raise _not_its_own(folder, job_id)
+    _check_at_rest(folder)
     freed = measure(folder).cache
-    _remove(cache)
-    return freed
+    return freed if caches.remove_cache(JobFolder(folder)) else 0
 
 
 def delete_job(folder: Path, job_id: str) -> None:
-    """Delete a job's whole folder; one that is gone is fine. Raises StereoDiffError as remove_cache does."""
-    if folder.exists():
-        _check_at_rest(folder, job_id)
-        _remove(folder)
+    """Delete a job's whole folder, also what is left of one; one that is gone is fine.
+
+    It is moved aside first, so that nothing is deleted where not all can be. Raises StereoDiffError as remove_cache.
+    """
+    _refuse_link(folder)
+    if os.path.lexists(folder):
+        _check_own(folder, job_id)
+        _check_at_rest(folder)
+        if is_elsewhere(JobFolder(folder)):
+            caches.remove_cache(JobFolder(folder))
+    try:
+        GuardedFolder(folder.parent).remove_tree(folder.name)
+    except OSError as error:
+        raise write_refusal(error, folder) from error
 
 
-def _check_at_rest(folder: Path, job_id: str) -> None:
-    """Only ever the folder of this very job: a .blend from elsewhere may name any folder."""
-    if JobFolder(folder).read_job().id != job_id:
-        raise StereoDiffError("job_invalid", f"{folder} does not belong to {job_id}; nothing was deleted.")
+def _refuse_link(folder: Path) -> None:
+    """What a link leads to would stay, and may be anything."""
+    try:
+        GuardedFolder(folder.parent).refuse_unsafe(folder.name, with_all_below=False)
+    except OSError as error:
+        raise write_refusal(error, folder) from error
+
+
+def _check_own(folder: Path, job_id: str) -> None:
+    """Only ever the folder of this very job, and of nothing else: a .blend from elsewhere may name any folder."""
+    try:
+        if JobFolder(folder).read_job().id != job_id:
+            raise _not_its_own(folder, job_id)
+    except StereoDiffError as error:
+        was_half_removed = error.code == "job_missing" and folder.name == job_id and has_traces(JobFolder(folder))
+        if not was_half_removed:
+            raise
+    if folder.name != job_id:
+        raise StereoDiffError("job_folder_mixed", f"{folder} is not named after its job, {job_id}.")
+    others = foreign_names(JobFolder(folder))
+    if others:
+        raise StereoDiffError("job_folder_mixed", f"{folder} also holds {in_words(others)}.")
+
+
+def _not_its_own(folder: Path, job_id: str) -> StereoDiffError:
+    return StereoDiffError("job_invalid", f"{folder} does not belong to {job_id}; nothing was deleted.")
+
+
+def _check_at_rest(folder: Path) -> None:
     if is_at_work(folder):
         raise StereoDiffError("job_locked", f"{folder} is in use; nothing was deleted.")
 
 
 def is_at_work(folder: Path) -> bool:
-    """Whether a worker works in this folder, whoever started it."""
-    return FollowedJob(folder).poll().state == "running" or lock_is_held(JobFolder(folder).lock_file)
-
-
-def _remove(path: Path) -> None:
-    try:
-        if path.is_symlink():
-            path.unlink()
-        elif path.exists():
-            shutil.rmtree(path)
-    except OSError as error:
-        raise write_refusal(error, path) from error
+    """Whether a worker works in this folder, whoever started it, on this computer or another."""
+    job_folder = JobFolder(folder)
+    return (FollowedJob(folder).poll().state == "running" or lock_is_held(job_folder.lock_file)
+            or beats_elsewhere(job_folder))
 
 
 # --- Finding ---------------------------------------------------------------------------------------------------
@@ -171,7 +205,7 @@ class FoundJob:
 def find_jobs(jobs_folder: Path) -> Iterator[FoundJob]:
     """The jobs right below a folder, oldest first. What cannot be read as a job is passed over."""
     try:
-        folders = [path for path in jobs_folder.iterdir() if JobFolder(path).job_file.is_file()]
+        folders = [path for path in jobs_folder.iterdir() if JobFolder(path).files.is_file("job.json")]
     except OSError:
         return
     for folder in sorted(folders, key=lambda path: (_made(path), path.name)):

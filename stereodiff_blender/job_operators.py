@@ -213,8 +213,7 @@ class STEREODIFF_OT_remove_cache(bpy.types.Operator):
             freed = _remove_cache(item)
         except StereoDiffError as error:
             return _fail(self, error)
-        self.report({"INFO"}, f"{size_text(freed)} were freed.")
-        return {"FINISHED"}
+        return _report_freed(self, freed, failed=0)
 
 
 class STEREODIFF_OT_remove_caches(bpy.types.Operator):
@@ -232,22 +231,33 @@ class STEREODIFF_OT_remove_caches(bpy.types.Operator):
         return _confirm_removal(self, context, event)
 
     def execute(self, context):
-        freed = 0
+        freed = failed = 0
         for item in list(context.scene.stereodiff.jobs):
             if session.current().is_active(item.job_id) or not Path(item.folder).exists():
                 continue
             try:
                 freed += _remove_cache(item)
             except StereoDiffError as error:
+                failed += 1
                 self.report({"WARNING"}, f"{item.clip_name}: {in_words(error.code, error.message)}")
-        self.report({"INFO"}, f"{size_text(freed)} were freed.")
-        return {"FINISHED"}
+        return _report_freed(self, freed, failed)
 
 
 def _confirm_removal(operator: bpy.types.Operator, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
     return context.window_manager.invoke_confirm(
         operator, event, title=operator.bl_label, confirm_text="Remove",
         message="Results stay. A job without a result begins anew when it is resumed")
+
+
+def _report_freed(operator: bpy.types.Operator, freed: int, failed: int) -> set[str]:
+    """Nothing is called done that was not. failed: jobs whose cache could not be removed."""
+    if freed:
+        kept = f" {failed} caches could not be removed." if failed else ""
+        operator.report({"INFO"}, f"{size_text(freed)} were freed.{kept}")
+        return {"FINISHED"}
+    operator.report({"ERROR"} if failed else {"INFO"},
+                    "No cache could be removed." if failed else "There is no cache to remove.")
+    return {"CANCELLED"}
 
 
 def _remove_cache(item) -> int:

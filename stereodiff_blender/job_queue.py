@@ -25,12 +25,13 @@ class Launch:
     """How to start a job's worker.
 
     python: its interpreter. extension_root: the folder that contains stereodiff_blender/. locks: the folder where all
-    Blenders of this user keep the locks of the devices.
+    Blenders of this user keep the locks of the devices. caches: the folder that the artist chose for caches, if any.
     """
 
     python: Path
     extension_root: Path
     locks: Path
+    caches: Path | None = None
 
 
 @dataclass
@@ -140,7 +141,8 @@ class Queue:
     def take_off(self, entry: Entry) -> None:
         """A queued job is not to be started; a later Blender reads that in its folder."""
         with contextlib.suppress(OSError):  # What cannot be noted is still true here.
-            JobFolder(entry.folder).cancelled_file.touch()
+            folder = JobFolder(entry.folder)
+            folder.files.touch(folder.cancelled_file.name)
         entry.launch, entry.status = None, JobStatus("cancelled", code="cancelled")
 
     def step(self, entry: Entry, taken: set[str] | None = None) -> JobStatus:
@@ -171,7 +173,7 @@ class Queue:
             taken.add(entry.device)
             return False
         with device:
-            worker = start(entry.folder, launch.python, launch.extension_root, device)
+            worker = start(entry.folder, launch.python, launch.extension_root, device, launch.caches)
         entry.followed = FollowedJob(entry.folder, worker, read_checked)
         return True
 

@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from .device_lock import DeviceLock
+from .engine.caches import make_cache
 from .engine.contract import (
     Job,
     JobFolder,
@@ -88,23 +89,28 @@ class Worker(subprocess.Popen):
 
 
 def start(folder: str | os.PathLike, python: str | os.PathLike, extension_root: str | os.PathLike,
-          device: DeviceLock | None = None) -> Worker:
+          device: DeviceLock | None = None, caches: str | os.PathLike | None = None) -> Worker:
     """Start the worker of a job folder as the head of its own process group; its output goes to worker.log.
 
     A folder whose job was cancelled, failed or lost its worker is resumed. python: the worker's interpreter.
-    extension_root: the folder that contains stereodiff_blender/. device: what the worker is to inherit.
-    Raises StereoDiffError: "job_missing", "runtime_missing", "runtime_broken", "output_not_writable", "disk_full".
+    extension_root: the folder that contains stereodiff_blender/. device: what the worker is to inherit. caches: the
+    folder for a cache to be made in, if the job has none; None: the job's own folder.
+    Raises StereoDiffError: "job_missing", "runtime_missing", "runtime_broken", "output_not_writable", "disk_full", or
+    "job_folder_unsafe" before anything was written.
     """
     job_folder = JobFolder(_whole_path(folder))
-    if not job_folder.job_file.is_file():
+    if job_folder.files.stat(job_folder.job_file.name) is None:
         raise StereoDiffError("job_missing", f"{job_folder.path} has no job.json.")
     if not Path(python).is_file():
         raise StereoDiffError("runtime_missing", f"There is no Python at {python}.")
+    job_folder.refuse_unsafe()
+    if caches is not None:
+        make_cache(job_folder, job_folder.read_job().id, caches)
     try:
         events_offset = _size_of(job_folder.events_file)
         shorten_log(job_folder.files)
-        with open(job_folder.log_file, "ab") as log:
-            job_folder.cancelled_file.unlink(missing_ok=True)
+        with job_folder.files.open_for_writing(job_folder.log_file.name, "append") as log:
+            job_folder.files.unlink(job_folder.cancelled_file.name)
             worker = _spawn(worker_command(python, job_folder.path), log, job_folder.path, extension_root, device)
     except OSError as error:
         raise _output_error(error, job_folder.path) from error

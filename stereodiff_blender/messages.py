@@ -224,6 +224,10 @@ ERRORS = {
         "The job folder holds a link, or something that is no plain file, where a job's own file should be.",
         "Delete what is named, or start the solve anew. If you put the link there to keep caches on another disk, set "
         "Cache Folder in the preferences instead, or --cache on the command line."),
+    "job_folder_mixed": Explanation(
+        "The folder is not this job's alone, so it was not deleted.",
+        "Move what is named elsewhere and try again, or delete the folder yourself; without Also Delete Files the job "
+        "only leaves the list."),
     "job_interrupted": Explanation(
         "The solve was interrupted: its engine is gone, or was never started.",
         "Press Resume to go on where it stopped."),

@@ -87,7 +87,7 @@ def submit_job(scene: bpy.types.Scene, clip: bpy.types.MovieClip, python: Path, 
 
 def launch_with(python: Path) -> session.Launch:
     """How this Blender starts workers in that interpreter."""
-    return session.Launch(python, preferences.EXTENSION_ROOT, preferences.locks_folder())
+    return session.Launch(python, preferences.EXTENSION_ROOT, preferences.locks_folder(), preferences.cache_folder())
 
 
 def _refuse_unready(scene: bpy.types.Scene) -> None:

@@ -48,6 +48,12 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
                     "Empty: a folder of your user account",
         subtype="DIR_PATH",
     )
+    cache_folder: bpy.props.StringProperty(
+        name="Cache Folder",
+        description="Where new jobs keep what they need while they work and for Resume, a folder for each, such as on "
+                    "a fast disk. Empty: in the job's own folder",
+        subtype="DIR_PATH",
+    )
     models_folder: bpy.props.StringProperty(
         name="Models Folder",
         description="Where the weights of learned engines are, a folder for each: MonST3R's files in its folder "
@@ -71,6 +77,7 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
         layout.prop(self, "runtime_python")
         layout.prop(self, "wheel_folder")
         layout.prop(self, "jobs_folder")
+        layout.prop(self, "cache_folder")
         layout.prop(self, "models_folder")
         layout.prop(self, "device")
         layout.prop(self, "at_exit")
@@ -145,6 +152,12 @@ def jobs_folder() -> Path:
     """Where new job folders are made; not necessarily there yet."""
     configured = current().jobs_folder
     return Path(bpy.path.abspath(configured)) if configured else runtime.user_folder() / "jobs"
+
+
+def cache_folder() -> Path | None:
+    """Where new jobs' caches are made; None: in the job's own folder."""
+    configured = current().cache_folder
+    return Path(bpy.path.abspath(configured)) if configured else None
 
 
 def wheel_folder() -> Path | None:

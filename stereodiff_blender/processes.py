@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from .engine.contract import JobFolder
+from .engine.guarded_files import GuardedFolder
 
 WORKER_MODULE = "stereodiff_blender.engine"
 MAX_PID = 2 ** 31 - 1
@@ -49,7 +50,7 @@ def worker_is_alive(pid: int, folder: Path) -> bool:
 def lock_is_held(path: Path) -> bool:
     """Whether some process holds this lock file. False also where the file system knows no locks."""
     try:
-        with open(path, "rb+") as stream:
+        with GuardedFolder(path.parent).open_for_writing(path.name, "update") as stream:
             _try_lock(stream.fileno())
     except FileNotFoundError:
         return False

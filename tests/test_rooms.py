@@ -95,7 +95,7 @@ ROOMS = {
     "device_lock": room(CONTRACT),
     "processes": room(CONTRACT),
     "progress": room(CONTRACT),
-    "job_files": room({"job_views", "jobs", "processes", "reader_thread"} | CONTRACT),
+    "job_files": room({"job_views", "jobs", "processes", "reader_thread", "engine.job_lock"} | CONTRACT),
     "job_views": room({"checkup", "installation", "progress", "weights_desk"} | CONTRACT),
     "job_queue": room({"device_lock", "installation", "job_views", "jobs", "result_checks", "result_looks"} | CONTRACT),
     "runtime": room(CONTRACT),

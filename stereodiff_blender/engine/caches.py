@@ -7,6 +7,7 @@ leads to no folder but one that was made for it. Whoever puts a link there inste
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -14,13 +15,25 @@ import secrets
 import sys
 from pathlib import Path
 
-from .contract import JobFolder, write_refusal
-from .guarded_files import GuardedFolder
+from .contract import JobFolder, StereoDiffError, write_refusal
+from .guarded_files import ASIDE, TEMPORARY, GuardedFolder
 from .strict_json import as_json
 
 NAME, NOTE = "cache", "cache.json"
 MARK = "stereodiff-cache.json"
+RESERVED = "reserved"
+"""A file that makes room for the last words of a run that fills the disk."""
+STAGE = re.compile(r"(input|stereo|refine)-[0-9a-f]+")
+"""What a folder in a cache is called if a job made it."""
+_PICTURES = re.compile(rf"\d{{4,}}\.exr({re.escape(TEMPORARY)})?")
+_MADE = {
+    "": re.compile(rf"({'|'.join(map(re.escape, sorted(JobFolder.OWN_NAMES)))})({re.escape(TEMPORARY)})?"),
+    NAME: re.compile(rf"{STAGE.pattern}|{RESERVED}|{re.escape(ASIDE)}[0-9a-f]+"),
+    "depth": _PICTURES, "confidence": _PICTURES, "motion_mask": _PICTURES,
+}
+"""What a job makes in its folder and in the folders there."""
 MAX_BYTES = 10_000
+_LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 
 def find_cache(folder: JobFolder) -> GuardedFolder | None:
@@ -29,6 +42,11 @@ def find_cache(folder: JobFolder) -> GuardedFolder | None:
     if elsewhere is not None:
         return elsewhere
     return folder.files.inside(NAME) if folder.files.is_folder(NAME) else None
+
+
+def is_elsewhere(folder: JobFolder) -> bool:
+    """Whether the job's cache lies outside its folder."""
+    return _noted(folder) is not None
 
 
 def make_cache(folder: JobFolder, job_id: str, caches: str | os.PathLike | None = None) -> GuardedFolder:
@@ -51,18 +69,75 @@ def make_cache(folder: JobFolder, job_id: str, caches: str | os.PathLike | None 
 
 
 def remove_cache(folder: JobFolder) -> bool:
-    """Whether there was one. Raises StereoDiffError as make_cache does; then nothing, or not all, was removed."""
-    elsewhere = _noted(folder)
+    """Remove what jobs make in a cache, and the cache if nothing else is in it. Whether there was one.
+
+    Raises StereoDiffError as make_cache does, or "job_folder_mixed" if more than a job's lies there, which stays.
+    """
+    cache = find_cache(folder)
     try:
-        folder.files.refuse_unsafe(NAME, with_all_below=False)
-        if elsewhere is None:
-            return folder.files.remove_tree(NAME)
-        GuardedFolder(elsewhere.path.parent).remove_tree(elsewhere.path.name)
+        if cache is None:
+            return _refuse_missing(folder)
+        for name in cache.names():
+            _remove_own(cache, name)
+        _refuse_mixed(cache)
+        cache.remove()
         folder.files.unlink(NOTE)
-        folder.files.remove_tree(NAME)
-        return True
     except OSError as error:
         raise write_refusal(error, folder.cache) from error
+    return True
+
+
+def _remove_own(cache: GuardedFolder, name: str) -> None:
+    if name == RESERVED:
+        cache.unlink(name)
+    elif STAGE.fullmatch(name) or name.startswith(ASIDE):
+        cache.remove_tree(name)
+
+
+def _refuse_missing(folder: JobFolder) -> bool:
+    """False where there is no cache at all."""
+    folder.files.refuse_unsafe(NAME, with_all_below=False)
+    if folder.files.stat(NAME) is not None:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder.cache))
+    where = _read(folder.files, NOTE).get("folder")
+    if where is not None:
+        raise StereoDiffError("output_not_writable", f"The cache {where} is not there, or is not this job's.")
+    return False
+
+
+def _refuse_mixed(cache: GuardedFolder) -> None:
+    others = [name for name in cache.names() if name != MARK]
+    if others:
+        raise StereoDiffError("job_folder_mixed", f"{cache.path} still holds {in_words(others)}.")
+
+
+def foreign_names(folder: JobFolder) -> list[str]:
+    """What lies in a job's folder that no job makes; what file browsers leave is passed over."""
+    return [name for place, made in _MADE.items() for name in _names_in(folder, place)
+            if not (made.fullmatch(name.rpartition("/")[2]) or _is_litter(name.rpartition("/")[2]))]
+
+
+def has_traces(folder: JobFolder) -> bool:
+    """Whether a job worked in this folder, even if its job.json is gone."""
+    return (any(folder.files.is_file(file.name) for file in (folder.events_file, folder.log_file))
+            or any(STAGE.fullmatch(name) for name in folder.files.inside(NAME).names()
+                   if folder.files.is_folder(NAME)))
+
+
+def _names_in(folder: JobFolder, place: str) -> list[str]:
+    """With the place before them."""
+    if not place:
+        return folder.files.names()
+    return [f"{place}/{name}" for name in folder.files.inside(place).names()] if folder.files.is_folder(place) else []
+
+
+def in_words(names: list[str]) -> str:
+    """The first few of some names."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _is_litter(name: str) -> bool:
+    return name in _LITTER or name.startswith("._")
 
 
 def _noted(folder: JobFolder) -> GuardedFolder | None:

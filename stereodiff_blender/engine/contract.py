@@ -526,7 +526,10 @@ class JobFolder:
     def write_result(self, result: Result) -> None:
         """Validate, then publish; a job whose result does not validate has no result."""
         result.validate(self.path)
-        self.files.replace(self.result_file.name, as_json(to_dict(result)))
+        data = to_dict(result)
+        if result.stereo_from is None:
+            del data["stereo_from"]  # so that earlier versions read it, too
+        self.files.replace(self.result_file.name, as_json(data))
 
     def _read(self, cls, name: str, max_bytes: int, *, missing: str, invalid: str):
         try:

@@ -23,7 +23,7 @@ ERROR_CODES = frozenset({
     "network_not_finite", "pointmaps_unsure",
     "import_missing", "points_missing", "points_unusable", "floor_not_found", "depth_missing", "root_animated",
     "tracks_unsolved", "exporter_missing",
-    "dataset_missing", "dataset_invalid", "job_interrupted", "disk_silent", "job_folder_unsafe",
+    "dataset_missing", "dataset_invalid", "job_interrupted", "disk_silent", "job_folder_unsafe", "job_folder_mixed",
 })
 WARNING_CODES = frozenset({
     "rotation_only", "static_camera", "low_coverage", "low_texture", "weak_focal", "focal_assumed",

@@ -30,6 +30,9 @@ ASIDE = ".stereodiff-removed-"
 TEMPORARY = ".tmp"
 """Ends the name under which a file is written before it takes its place."""
 
+MAX_DEPTH = 32
+"""So many folders below one another are followed; more could end in no memory, or no handles."""
+
 _CLOSED_TO_CHILDREN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0)
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _CLOSED_TO_CHILDREN
 _PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | _CLOSED_TO_CHILDREN
@@ -242,6 +245,8 @@ class GuardedFolder:
                             handle.remove_tree(rest)
         except FileNotFoundError:
             return False
+        except RecursionError as error:
+            raise _unsafe(self.path / relative, "holds folders too deep to be deleted") from error
         return was_there
 
     def remove(self) -> bool:
@@ -315,8 +320,10 @@ def _explained(error: OSError, handle, name: str) -> OSError:
     return error
 
 
-def _refuse_unsafe(handle, name: str, may_be_shared: bool, with_all_below: bool = True) -> None:
+def _refuse_unsafe(handle, name: str, may_be_shared: bool, with_all_below: bool = True, depth: int = 0) -> None:
     """Of this name and all below it; what is removed meanwhile is fine."""
+    if depth > MAX_DEPTH:
+        raise _unsafe(handle.path / name, "lies deeper than anything that a job makes")
     status = _status(handle, name)
     if status is None:
         return
@@ -324,7 +331,7 @@ def _refuse_unsafe(handle, name: str, may_be_shared: bool, with_all_below: bool 
     if stat.S_ISDIR(status.st_mode):
         with closing(_below(handle, name)) as below:
             for inner in below.names() if with_all_below else ():
-                _refuse_unsafe(below, inner, may_be_shared)
+                _refuse_unsafe(below, inner, may_be_shared, depth=depth + 1)
     elif not may_be_shared:
         _check_unshared(status, handle.path / name)
 

@@ -141,7 +141,7 @@ def _clear(folder: JobFolder) -> None:
     cache = find_cache(folder)
     if cache is not None:
         discard_foreign(cache)
-    for file in (folder.events_file, folder.log_file, folder.cancelled_file, folder.matte_file, folder.job_file):
+    for file in (folder.events_file, folder.log_file, folder.cancelled_file, folder.matte_file):
         folder.files.unlink(file.name)
 
 
@@ -159,6 +159,8 @@ def quality_lines(result: Result) -> list[str]:
         value = getattr(result.quality, entry.name)
         if value is not None and value != ():
             lines.append(f"  {entry.name:<22} {_short(value)}")
+    if result.stereo_from is not None:
+        lines.append(f"  stage 1 was taken over from the job {result.stereo_from}")
     lines += [f"  note: {warning.message}" for warning in result.warnings]
     seconds = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result.timings_s.items())
     return [*lines, f"  seconds: {seconds}"]

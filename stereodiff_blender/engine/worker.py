@@ -19,7 +19,7 @@ from typing import TextIO
 import numpy as np
 
 from . import products
-from .caches import find_cache, make_cache
+from .caches import RESERVED, find_cache, make_cache
 from .contract import (
     ENGINE_VERSION,
     MIN_FRAMES,
@@ -72,8 +72,7 @@ REFINE_PLANS = {"none": (), "depthcrafter": (("encode", 0.10), ("refine", 0.25))
 # Products, measured: floats that compress to about half, and the preview.
 SCRATCH_BYTES_PER_PIXEL = 46
 PRODUCT_BYTES_PER_PIXEL = 8
-RESERVED, RESERVED_BYTES = "reserved", 262_144
-"""Room for the last words of a run that fills the disk."""
+RESERVED_BYTES = 262_144
 
 
 def run(folder: str | os.PathLike, *, watch: Callable[[Event], None] | None = None,

@@ -7,14 +7,13 @@ bears the seal of this user's engine (seals.py), so that nobody else's depth is 
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from . import provenance
-from .caches import find_cache, is_ours
+from .caches import STAGE, find_cache, is_ours
 from .contract import Job, JobFolder, StereoDiffError, UnsafeFileError
 from .frames import Raster
 from .guarded_files import GuardedFolder
@@ -25,8 +24,6 @@ from .user_folders import user_folder
 
 STEREO_DONE = "done"
 """A file in stage 1's folder: it holds the whole stage and is written no more."""
-_OURS = re.compile(r"(input|stereo|refine)-[0-9a-f]+")
-"""What a folder in a cache is called if a job made it; nothing else is ever cleared."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +106,13 @@ def discard_foreign(cache: GuardedFolder) -> None:
     key = users_key(user_folder())
     for name in cache.names():
         is_own = was_begun(cache.inside(name), key) or read_seal(cache.inside(name), key) is not None
-        if _OURS.fullmatch(name) and cache.is_folder(name) and not is_own:
+        if STAGE.fullmatch(name) and cache.is_folder(name) and not is_own:
             cache.remove_tree(name)
 
 
 def _clear(cache: GuardedFolder, wanted: set[str]) -> None:
     for name in cache.names():
-        if _OURS.fullmatch(name) and name not in wanted and cache.is_folder(name):
+        if STAGE.fullmatch(name) and name not in wanted and cache.is_folder(name):
             with suppress(OSError):
                 if not cache.is_file(f"{name}/{STEREO_DONE}"):
                     cache.remove_tree(name)
@@ -192,6 +189,6 @@ def _link(source: GuardedFolder, target: GuardedFolder, name: str) -> None:
         target.link(name, source, name)
     except UnsafeFileError:
         raise
-    except OSError:  # another disk, or one that knows no links
+    except (OSError, NotImplementedError):  # another disk, or a system that knows no links
         with source.open_for_reading(name) as read, target.open_for_writing(name, "new") as written:
             shutil.copyfileobj(read, written)

@@ -218,6 +218,21 @@ def test_remove_job_never_deletes_a_folder_of_something_else(settings, tmp_path)
     assert (tmp_path / "precious").exists() and (tmp_path / "out").exists()
 
 
+def test_remove_job_asks_for_more_than_a_planted_file(settings, tmp_path):
+    """A home folder in which somebody has put a job.json of the right name."""
+    home = tmp_path / "artist"
+    write_job_folder(home, clip_folder=tmp_path / "clip")
+    (home / "thesis.txt").write_text("precious")
+    bpy.ops.stereodiff.import_result(directory=str(home))
+    with pytest.raises(RuntimeError, match="not this job's alone.*not named after its job, example"):
+        bpy.ops.stereodiff.remove_job(delete_files=True)
+    home = home.rename(tmp_path / "example")
+    settings.jobs[0].folder = str(home)
+    with pytest.raises(RuntimeError, match="also holds thesis.txt"):
+        bpy.ops.stereodiff.remove_job(delete_files=True)
+    assert (home / "thesis.txt").exists() and (home / "job.json").exists() and len(settings.jobs) == 1
+
+
 def test_running_job_is_not_removed(chosen, settings, worker_like):
     worker_like("hang")
     bpy.ops.stereodiff.solve(wait=False)

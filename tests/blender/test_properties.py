@@ -108,6 +108,12 @@ def test_jobs_folder(addon, preferences, tmp_path):
     assert addon.preferences.jobs_folder() == addon.preferences.runtime.user_folder() / "jobs"
 
 
+def test_cache_folder(addon, preferences, tmp_path):
+    assert addon.preferences.cache_folder() is None
+    preferences.cache_folder = str(tmp_path / "scratch")
+    assert addon.operators.launch_with(tmp_path / "python").caches == tmp_path / "scratch"
+
+
 def test_python_that_does_not_exist(addon, preferences):
     preferences.runtime_python = "/nowhere/python"
     with pytest.raises(Exception) as caught:

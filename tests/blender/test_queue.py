@@ -217,8 +217,8 @@ def test_no_clip_no_batch():
 
 def add_cache(folder: str | Path, size: int = 3_000_000) -> Path:
     cache = Path(folder) / "cache"
-    cache.mkdir()
-    (cache / "kept.npy").write_bytes(b"k" * size)
+    (cache / "stereo-0a").mkdir(parents=True)
+    (cache / "stereo-0a" / "kept.npy").write_bytes(b"k" * size)
     return cache
 
 
@@ -279,6 +279,22 @@ def test_a_cache_is_removed_and_the_result_stays(session, settings, tmp_path):
     assert bpy.ops.stereodiff.remove_cache() == {"FINISHED"}
     assert not cache.exists() and (tmp_path / "out" / "result.json").exists()
     tick_until(session, lambda: (view := session.status().jobs["example"]).size is not None and view.size.cache == 0)
+    assert bpy.ops.stereodiff.remove_cache() == {"CANCELLED"}, "nothing was done"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right on Windows")
+def test_where_no_cache_could_be_removed_nobody_says_so(session, settings, tmp_path):
+    for name in ("first", "second"):
+        write_job_folder(tmp_path / name, Example(job_id=name), clip_folder=tmp_path / "clip")
+        bpy.ops.stereodiff.import_result(directory=str(tmp_path / name))
+        add_cache(tmp_path / name)
+        (tmp_path / name).rename(tmp_path / f"real {name}")
+        (tmp_path / name).symlink_to(tmp_path / f"real {name}")
+    with pytest.raises(RuntimeError, match="No cache could be removed"):
+        bpy.ops.stereodiff.remove_caches()
+    with pytest.raises(RuntimeError, match="is a link"):
+        bpy.ops.stereodiff.remove_job(job_id="first", delete_files=True)
+    assert len(settings.jobs) == 2 and (tmp_path / "real first" / "cache" / "stereo-0a" / "kept.npy").exists()
 
 
 def test_caches_of_all_that_has_ended_are_removed(session, solve, settings, worker_like, tmp_path):
@@ -298,11 +314,11 @@ def test_caches_of_all_that_has_ended_are_removed(session, solve, settings, work
 
 
 def test_undo_brings_back_the_list_but_no_files(session, settings, tmp_path):
-    write_job_folder(tmp_path / "out")
-    bpy.ops.stereodiff.import_result(directory=str(tmp_path / "out"))
+    write_job_folder(tmp_path / "example", clip_folder=tmp_path / "clip")
+    bpy.ops.stereodiff.import_result(directory=str(tmp_path / "example"))
     bpy.ops.ed.undo_push(message="before")
     bpy.ops.stereodiff.remove_job("EXEC_DEFAULT", True, delete_files=True)
-    assert len(settings.jobs) == 0 and not (tmp_path / "out").exists()
+    assert len(settings.jobs) == 0 and not (tmp_path / "example").exists()
     bpy.ops.ed.undo()
     session.attach_to_file()
     session.tick()
@@ -424,6 +440,7 @@ def test_a_list_follows_a_folder_that_was_moved(addon, session, settings, tmp_pa
     shutil.move(tmp_path / "here", tmp_path / "there")
     bpy.ops.stereodiff.import_result(directory=str(tmp_path / "there"))
     assert [item.folder for item in settings.jobs] == [str(tmp_path / "there")]
+    add_cache(tmp_path / "there")
     assert bpy.ops.stereodiff.remove_cache() == {"FINISHED"}
 
 

@@ -123,6 +123,13 @@ def test_a_folder_is_not_opened_as_a_file(folder):
         assert not isinstance(refused.value, UnsafeFileError)
 
 
+def test_what_lies_below_is_measured_and_only_files_count(folder):
+    folder.make_folder("cache/input").write_bytes("a", b"12345")
+    folder.write_bytes("cache/b", b"123")
+    assert folder.inside("cache").file_sizes() == {"b": 3} and folder.total_bytes() == 8
+    assert folder.inside("nothing").file_sizes() == {} and folder.inside("nothing").total_bytes() == 0
+
+
 def test_a_file_larger_than_may_be_is_refused(folder):
     folder.write_bytes("a", b"12345")
     assert folder.read_bytes("a", max_bytes=5) == b"12345"
@@ -239,6 +246,13 @@ def test_a_trap_deep_down_is_found(folder, outside):
     link_to_file(folder.make_folder("cache/input").path / "kept.npy", outside)
     with pytest.raises(UnsafeFileError, match="is a link"):
         folder.refuse_unsafe("cache", may_be_shared=True)
+
+
+def test_folders_below_folders_without_end_are_refused(folder):
+    folder.make_folder("/".join(["cache"] + ["a"] * 40))
+    with pytest.raises(UnsafeFileError, match="lies deeper"):
+        folder.refuse_unsafe("cache")
+    assert folder.remove_tree("cache") and folder.names() == []
 
 
 def test_a_further_name_is_given_to_a_file_and_not_to_a_link(folder, outside, tmp_path):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stereodiff_blender.engine.job_lock import this_computer
+
 PROGRAM = '''
 import fcntl, json, os, pathlib, sys, threading, time
 job, behaviour = pathlib.Path(sys.argv[2]), pathlib.Path(__file__).resolve().parents[2] / "behaviour"
@@ -14,6 +16,7 @@ def say(**event):
     with open(job / "events.jsonl", "a") as stream:
         stream.write(json.dumps({"time_s": time.time(), **event}) + "\\n")
 def beat():
+    (job / "heartbeat").write_bytes((behaviour.parent / "computer").read_bytes())
     while True:
         (job / "heartbeat").touch()
         time.sleep(0.05)
@@ -26,8 +29,8 @@ except BlockingIOError:
 threading.Thread(target=beat, daemon=True).start()
 say(kind="started", pid=os.getpid(), plan=[["read", 0.5], ["solve", 0.5]])
 say(kind="progress", stage="read", done=3, total=6)
-(job / "cache").mkdir(exist_ok=True)
-(job / "cache" / "kept.npy").write_bytes(b"k" * 50_000)
+(job / "cache" / "input-0a").mkdir(parents=True, exist_ok=True)
+(job / "cache" / "input-0a" / "kept.npy").write_bytes(b"k" * 50_000)
 while (what := behaviour.read_text()) == "hang":
     time.sleep(0.02)
 if what == "fail":
@@ -43,4 +46,5 @@ def install(root: Path, behaviour: str = "hang") -> Path:
     engine.mkdir(parents=True, exist_ok=True)
     (engine / "__main__.py").write_text(PROGRAM)
     (root / "behaviour").write_text(behaviour)
+    (root / "computer").write_bytes(this_computer())
     return root

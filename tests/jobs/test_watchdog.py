@@ -196,7 +196,7 @@ def test_a_job_is_started_again_after_any_end(begin, root, behaviour):
     install(root, behaviour)
     ended = begin()
     assert wait_for_end(ended).state == "failed"
-    assert (ended.folder.cache / "kept.npy").exists()
+    assert (ended.folder.cache / "input-0a" / "kept.npy").exists()
     install(root, "hang")
     job = begin()
     assert job.poll().state == "running", "the old failure is no judgement of the new worker"
@@ -209,7 +209,7 @@ def test_cancelling_keeps_what_was_done(begin):
     at_work(job)
     job.cancel()
     assert wait_for_end(job).state == "cancelled"
-    assert (job.folder.cache / "kept.npy").exists()
+    assert (job.folder.cache / "input-0a" / "kept.npy").exists()
 
 
 def test_a_second_worker_gives_way_and_the_first_is_followed(begin):

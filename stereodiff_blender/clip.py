@@ -47,9 +47,10 @@ def open_clip(source: ClipSource) -> bpy.types.MovieClip | None:
     shown = [(clip, own) for clip in bpy.data.movieclips if (own := _source_if_there(clip)) is not None
              and (own.kind, own.first_number) == (source.kind, source.first_number)]
     same = [clip for clip, own in shown if own.path == source.path]
-    if not same and not Path(source.path).is_file():
-        same = [clip for clip, own in shown if Path(own.path).name == re.split(r"[\\/]", source.path)[-1]
-                and source.width in (0, own.width) and source.height in (0, own.height)]
+    if not same:
+        alike = [clip for clip, own in shown if Path(own.path).name == re.split(r"[\\/]", source.path)[-1]
+                 and source.width in (0, own.width) and source.height in (0, own.height)]
+        same = alike if alike and not Path(source.path).is_file() else []
     return same[0] if same else None
 
 

@@ -16,7 +16,7 @@ STATE_ICONS = {"waiting": "TIME", "running": "PLAY", "finished": "CHECKMARK", "f
                "interrupted": "PAUSE"}
 VERDICT_ICONS = {verdicts.GOOD: "CHECKMARK", verdicts.FAIR: "INFO", verdicts.POOR: "ERROR"}
 LEARNED_ENGINES = ("monst3r", "depthcrafter")
-MOST_WARNINGS_DRAWN = 12
+MOST_WARNINGS_DRAWN, MOST_ROWS = 12, 40
 
 
 # --- Words -----------------------------------------------------------------------------------------------------
@@ -126,8 +126,10 @@ def draw_running(layout, context, status: session.Status) -> None:
     for view in (status.running, *status.others_running):
         if view is not None:
             draw_progress(layout.box(), context, view)
-    for view in status.waiting:
+    for view in status.waiting[:MOST_ROWS]:
         draw_waiting(layout, view, can_move=len(status.waiting) > 1)
+    if len(status.waiting) > MOST_ROWS:
+        layout.label(text=f"and {len(status.waiting) - MOST_ROWS} more", icon="BLANK1")
     if status.waiting:
         layout.operator("stereodiff.cancel_all", icon="CANCEL")
 
@@ -173,10 +175,12 @@ def draw_waiting(layout, view: session.JobView, *, can_move: bool) -> None:
 def draw_shots(layout, shots: tuple[tuple[int, int], ...]) -> None:
     """A button for each shot that can be solved; a single frame cannot."""
     column = layout.column(align=True)
-    for first, last in shots:
+    for first, last in shots[:MOST_ROWS]:
         if last > first:
             button = column.operator("stereodiff.use_shot", text=f"Frames {first}-{last}", icon="SEQUENCE")
             button.first_frame, button.last_frame = first, last
+    if len(shots) > MOST_ROWS:
+        column.label(text=f"and {len(shots) - MOST_ROWS} more shots")
 
 
 def draw_quality(layout, context, outcome: session.Outcome) -> None:

@@ -15,6 +15,7 @@ from .panels_health import draw_doctor
 from .properties import active_job
 
 PREVIEW_SCALE = 7.0
+LONGEST_NAME = 255
 
 
 def list_detail(state: str, view: session.JobView | None) -> str:
@@ -72,13 +73,13 @@ def draw_end(layout, context, status: session.JobStatus) -> None:
 
 class STEREODIFF_UL_jobs(bpy.types.UIList):
     def draw_item(self, context, layout, data, item, icon, active_data, active_property):
-        view = session.status().jobs.get(item.job_id)
+        view, name = session.view(item.job_id), item.clip_name[:LONGEST_NAME]
         state = view.status.state if view is not None else item.state
         row = layout.row()
         if view is not None and view.outcome is not None and view.outcome.icon_id:
-            row.label(text=item.clip_name, icon_value=view.outcome.icon_id)
+            row.label(text=name, icon_value=view.outcome.icon_id)
         else:
-            row.label(text=item.clip_name, icon=STATE_ICONS[state])
+            row.label(text=name, icon=STATE_ICONS[state])
         detail = row.row()
         detail.alignment = "RIGHT"
         detail.active = False

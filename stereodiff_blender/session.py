@@ -2,7 +2,8 @@
 
 The timer's tick starts the next job, imports what is done and keeps what panels draw. It reads no job's folder: threads
 do, and a tick takes what they have ready, so that no disk and no file from anywhere keeps Blender waiting. Panels read
-status() and nothing else. A worker outlives Blender: a job that a loaded file still calls unfinished is followed again.
+status() and view() and nothing else. A worker outlives Blender: a job that a loaded file still calls unfinished is
+followed again.
 Background Blenders have no timer; whoever waits there calls tick().
 """
 
@@ -36,7 +37,7 @@ from .weights_desk import WeightsDesk
 from .windows import push_undo, redraw_sidebars
 
 __all__ = ["JobStatus", "JobView", "Launch", "Outcome", "Session", "Status", "current", "register", "status",
-           "unregister"]
+           "unregister", "view"]
 
 TICK_S, SOON_S = 0.25, 0.02
 REDRAW_SILENT_S = 5.0
@@ -232,6 +233,11 @@ class Session:
     def is_examining(self) -> bool:
         """Until what the doctor found has been told."""
         return self._checkup is not None
+
+    def view(self, job_id: str) -> JobView | None:
+        """One job of status()."""
+        entry = self._queue.find(job_id)
+        return entry.view(self._sizes.size(job_id)) if entry is not None else None
 
     def status(self) -> Status:
         """What panels draw; no disk, no bpy."""
@@ -536,6 +542,11 @@ def current() -> Session:
 def status() -> Status:
     """What panels draw."""
     return current().status()
+
+
+def view(job_id: str) -> JobView | None:
+    """What panels draw of one job."""
+    return current().view(job_id)
 
 
 def _on_timer() -> float | None:

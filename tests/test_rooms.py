@@ -76,7 +76,8 @@ ROOMS = {
     "windows": room((), BLENDER),
     "clip": room({"numbered_files"} | CONTRACT, BLENDER),
     "matte": room({"clip"} | CONTRACT, BLENDER | {"numpy"}),
-    "scene": room({"camera_math", "numbered_files", "result_checks"} | CONTRACT, BLENDER | {"numpy"}),
+    "scene": room({"camera_math", "numbered_files", "result_checks", "engine.guarded_files"} | CONTRACT,
+                  BLENDER | {"numpy"}),
     # Also on Blender's side, but without Blender.
     "camera_math": room(CONTRACT, {"numpy"}),
     "installation": room(CONTRACT),

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..engine.contract import StereoDiffError
+from ..engine.guarded_files import GuardedFolder
 
-MOST_POINTS = 20_000_000
+MOST_POINTS = 5_000_000  # a hundred times what a solve has; they take half a gigabyte on their way into Blender
 FARTHEST = 1e9  # beyond, single precision and Blender's views fail
 LONGEST_HEADER = 2048
 POINT = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
@@ -25,7 +26,7 @@ def read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
     MOST_POINTS. Raises StereoDiffError "result_invalid" for anything else, and before any of it is read.
     """
     try:
-        with open(path, "rb") as stream:
+        with GuardedFolder(path.parent).open_for_reading(path.name) as stream:
             start = stream.read(LONGEST_HEADER)
             count = _point_count(start, path)
             begin = start.index(END) + len(END)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from ..engine.contract import StereoDiffError
+from ..engine.contract import JobFolder, StereoDiffError
+from ..result_checks import check_product
 from .ply import read_ply
 from .shot import Shot
 
@@ -15,6 +16,7 @@ def read_picture(shot: Shot, relative: str) -> np.ndarray:
 
     Raises StereoDiffError "result_invalid" if it is not a picture of the result's raster.
     """
+    check_product(JobFolder(shot.folder).files, relative, shot.result)
     image = bpy.data.images.load(str(shot.folder / relative), check_existing=False)
     try:
         image.colorspace_settings.name = "Non-Color"

@@ -129,6 +129,28 @@ def test_a_job_whose_engine_hangs_is_started_anew(addon, session, solve, setting
     assert events.count('"started"') == 2
 
 
+def test_a_job_that_makes_no_progress_is_told_of_and_started_anew(addon, session, solve, settings, worker_like):
+    worker_like("hang")
+    job_id = solve()
+    at_work(session, job_id)
+    folder = Path(settings.jobs[0].folder)
+    (folder / "heartbeat").write_text("0a1b\nidle 000000400 s, work 000000000 s\n")
+    tick_until(session, lambda: session.status().running.status.is_stalled)
+    status = session.status().running.status
+    assert not status.is_silent and states(settings) == ["running"]
+    assert addon.panels.stuck_text(status) == "No progress for 6:40. It does not compute either."
+    assert addon.panels_jobs.list_detail("running", session.status().running).startswith("no progress")
+    (folder / "heartbeat").write_text("0a1b\nidle 000002000 s, work 000001900 s\n")
+    tick_until(session, lambda: session.status().running.status.is_working)
+    assert "a long step" in addon.panels.stuck_text(session.status().running.status)
+    bpy.ops.stereodiff.resume(job_id=job_id, wait=False)
+    (folder / "heartbeat").unlink()
+    worker_like("finish")
+    tick_until(session, lambda: not session.is_active(job_id))
+    assert states(settings) == ["finished"]
+    assert (folder / "events.jsonl").read_text().count('"started"') == 2
+
+
 # --- The queue -------------------------------------------------------------------------------------------------
 
 def test_waiting_jobs_change_places(session, solve, worker_like):

@@ -81,3 +81,13 @@ def test_a_plot_opens_as_an_image(change, tmp_path):
     assert tuple(bpy.data.images["camera.png"].size) == (140, 42)
     with pytest.raises(RuntimeError, match="no such plot"):
         bpy.ops.stereodiff.open_plot(plot="FLICKER")
+
+
+def test_a_plot_that_claims_to_be_huge_is_not_opened(change, tmp_path):
+    (tmp_path / "job").mkdir()
+    side = (30_000).to_bytes(4, "big")
+    (tmp_path / "job" / "camera.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + side + side + bytes(99))
+    change(camera_plot="camera.png")
+    with pytest.raises(RuntimeError, match="no picture that could be shown"):
+        bpy.ops.stereodiff.open_plot(plot="CAMERA")
+    assert "camera.png" not in bpy.data.images

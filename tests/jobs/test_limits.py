@@ -177,8 +177,8 @@ def begin(folder: JobFolder, code: str) -> subprocess.Popen:
 # --- Progress --------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("told", "is_stalled", "is_working"), [
-    ("", False, True), ("idle 179 s, work 0 s", False, False), ("idle 180 s, work 0 s", True, False),
-    ("idle 300 s, work 2 s", True, False), ("idle 300 s, work 3 s", False, True),
+    ("", False, True), ("idle 299 s, work 0 s", False, False), ("idle 300 s, work 0 s", True, False),
+    ("idle 400 s, work 3 s", True, False), ("idle 400 s, work 4 s", False, True),
     ("idle 1799 s, work 900 s", False, True), ("idle 1800 s, work 900 s", True, True),
     ("idle nan s, work 1 s", False, True), ("idle 99999999999999999999 s, work 0 s", False, True),
     ("idle -5 s, work 0 s", False, True), ("idle 300 s, work 0 s" + " " * 300, False, True),

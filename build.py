@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -39,8 +40,11 @@ TEST_WORKER = TESTS / "requirements-worker.txt"
 PYTHON_OF_BLENDER = {"4.2": (3, 11), "4.5": (3, 11), "5.0": (3, 11), "5.2": (3, 13)}
 BLENDER_OF_PYTHON = {(3, 11): "5.0", (3, 13): "5.2"}
 
-PACKAGED = (("stereodiff_blender", {".py"}), ("vendor", {".txt", ".toml"}))
-NOT_PACKAGED = {"__pycache__", "wheels", "lock.py", "resolve.py", "README.md"}
+PACKAGE = "stereodiff_blender"
+PACKAGED = ((PACKAGE, {".py", ".md", ".png"}), ("vendor", {".txt", ".toml"}))
+NOT_PACKAGED = {"__pycache__", "wheels", "lock.py", "resolve.py"}
+GUIDE = f"{PACKAGE}/guide"
+TOOLS = TESTS / "tools"
 ROOT_INIT = "from .stereodiff_blender import register, unregister\n"
 
 NOTHING_COLLECTED = 5
@@ -184,10 +188,21 @@ def package_contents(root: Path = ROOT) -> dict[str, bytes]:
             relative = path.relative_to(root)
             if not path.is_file() or NOT_PACKAGED.intersection(relative.parts) or path.name.startswith("."):
                 continue
+            if folder == "vendor" and path.name == "README.md":
+                continue
             if path.suffix not in suffixes:
                 raise BuildError(f"{relative.as_posix()} is no kind of file that is packaged from {folder}")
             contents[relative.as_posix()] = path.read_bytes()
-    return contents
+    return contents | guide_for_browsers(root)
+
+
+def guide_for_browsers(root: Path) -> dict[str, bytes]:
+    """The guide's pages as HTML, beside those in Markdown. Raises BuildError for a page that cannot be shown."""
+    try:
+        pages = runpy.run_path(str(TOOLS / "guide_html.py"))["guide_pages"](root / GUIDE)
+    except ValueError as error:
+        raise BuildError(f"the guide's {error}") from error
+    return {f"{GUIDE}/{name}": page for name, page in pages.items()}
 
 
 def write_package(folder: Path, root: Path = ROOT) -> Path:

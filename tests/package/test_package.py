@@ -60,6 +60,17 @@ def test_the_package_is_small(package):
     assert package.stat().st_size < 8_000_000
 
 
+def test_the_help_button_finds_its_pages(package):
+    """Each of them as text, too, for a Blender that finds no browser."""
+    with zipfile.ZipFile(package) as archive:
+        packaged = archive.namelist()
+        source = archive.read("stereodiff_blender/help_operators.py").decode()
+    pages = re.findall(r'^    \("([\w/]+)", "', source, re.MULTILINE)
+    assert len(pages) > 5
+    for page in pages:
+        assert {f"stereodiff_blender/guide/{page}.html", f"stereodiff_blender/guide/{page}.md"} <= set(packaged)
+
+
 def test_a_page_that_cannot_be_shown_is_refused(checkout):
     (checkout / "stereodiff_blender" / "guide" / "artists" / "solve.md").write_text("# Solve\n\n> quoted\n")
     with pytest.raises(build.BuildError, match=r"artists/solve\.md: line 3"):

@@ -363,6 +363,12 @@ def check(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def release(options: argparse.Namespace) -> int:
+    command = [sys.executable, TOOLS / "release.py", options.version, "--blender",
+               blender_environment(default_blender())]
+    return subprocess.call(command, env=environ_for_worker())
+
+
 def lock(arguments: list[str]) -> int:
     """The commands lock and wheels; checking the locks needs nothing but Python's own library."""
     offline = bool({"--check", "--help", "-h"}.intersection(arguments))
@@ -411,6 +417,11 @@ def parser() -> argparse.ArgumentParser:
                   "The same input gives the same bytes.")
     command.add_argument("--out", type=Path, metavar="DIR", default=Path("dist"), help="default: ./dist")
     command.set_defaults(run=package)
+
+    command = add("release", "make a version of a clean checkout: changelog, package, validator, commit and tag",
+                  "Nothing is pushed. If anything fails, the checkout is as it was.")
+    command.add_argument("version", metavar="X.Y.Z", help="above the last one")
+    command.set_defaults(run=release)
 
     add("lock", "make the hash-locked package lists of every platform; --check: do they belong to their inputs",
         "No wheel is fetched. `build.py lock --help` shows its options.")

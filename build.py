@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import runpy
 import sys
 import tempfile
 import threading
@@ -39,8 +40,11 @@ TEST_WORKER = TESTS / "requirements-worker.txt"
 PYTHON_OF_BLENDER = {"4.2": (3, 11), "4.5": (3, 11), "5.0": (3, 11), "5.2": (3, 13)}
 BLENDER_OF_PYTHON = {(3, 11): "5.0", (3, 13): "5.2"}
 
-PACKAGED = (("stereodiff_blender", {".py"}), ("vendor", {".txt", ".toml"}))
-NOT_PACKAGED = {"__pycache__", "wheels", "lock.py", "resolve.py", "README.md"}
+PACKAGE = "stereodiff_blender"
+PACKAGED = ((PACKAGE, {".py", ".md", ".png"}), ("vendor", {".txt", ".toml"}))
+NOT_PACKAGED = {"__pycache__", "wheels", "lock.py", "resolve.py"}
+GUIDE = f"{PACKAGE}/guide"
+TOOLS = TESTS / "tools"
 ROOT_INIT = "from .stereodiff_blender import register, unregister\n"
 
 NOTHING_COLLECTED = 5
@@ -186,10 +190,21 @@ def package_contents(root: Path = ROOT) -> dict[str, bytes]:
             relative = path.relative_to(root)
             if not path.is_file() or NOT_PACKAGED.intersection(relative.parts) or path.name.startswith("."):
                 continue
+            if folder == "vendor" and path.name == "README.md":
+                continue
             if path.suffix not in suffixes:
                 raise BuildError(f"{relative.as_posix()} is no kind of file that is packaged from {folder}")
             contents[relative.as_posix()] = path.read_bytes()
-    return contents
+    return contents | guide_for_browsers(root)
+
+
+def guide_for_browsers(root: Path) -> dict[str, bytes]:
+    """The guide's pages as HTML, beside those in Markdown. Raises BuildError for a page that cannot be shown."""
+    try:
+        pages = runpy.run_path(str(TOOLS / "guide_html.py"))["guide_pages"](root / GUIDE)
+    except ValueError as error:
+        raise BuildError(f"the guide's {error}") from error
+    return {f"{GUIDE}/{name}": page for name, page in pages.items()}
 
 
 def write_package(folder: Path, root: Path = ROOT) -> Path:
@@ -351,6 +366,12 @@ def check(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def release(options: argparse.Namespace) -> int:
+    command = [sys.executable, TOOLS / "release.py", options.version, "--blender",
+               blender_environment(default_blender())]
+    return programs.run_here(command, environment=environ_for_worker(), folder=ROOT)
+
+
 def lock(arguments: list[str]) -> int:
     """The commands lock and wheels; checking the locks needs nothing but Python's own library."""
     offline = bool({"--check", "--help", "-h"}.intersection(arguments))
@@ -399,6 +420,11 @@ def parser() -> argparse.ArgumentParser:
                   "The same input gives the same bytes.")
     command.add_argument("--out", type=Path, metavar="DIR", default=Path("dist"), help="default: ./dist")
     command.set_defaults(run=package)
+
+    command = add("release", "make a version of a clean checkout: changelog, package, validator, commit and tag",
+                  "Nothing is pushed. If anything fails, the checkout is as it was.")
+    command.add_argument("version", metavar="X.Y.Z", help="above the last one")
+    command.set_defaults(run=release)
 
     add("lock", "make the hash-locked package lists of every platform; --check: do they belong to their inputs",
         "No wheel is fetched. `build.py lock --help` shows its options.")

@@ -31,6 +31,7 @@ def _modules() -> tuple:
         comp_operators,
         doctor_operators,
         finish_operators,
+        help_operators,
         job_operators,
         mesh_operators,
         operators,
@@ -44,4 +45,5 @@ def _modules() -> tuple:
         weights_operators,
     )
     return (preferences, properties, operators, job_operators, runtime_operators, comp_operators, mesh_operators,
-            finish_operators, report_operators, doctor_operators, weights_operators, panels, panels_jobs, panels_scene)
+            finish_operators, report_operators, doctor_operators, weights_operators, help_operators,
+            panels, panels_jobs, panels_scene)

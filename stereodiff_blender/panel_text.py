@@ -1,4 +1,4 @@
-"""Paragraphs in panels: Blender's labels do not wrap, so lines are made to fit the region."""
+"""Paragraphs in panels, and the way to more text. Blender's labels do not wrap, so lines are made to fit the region."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ def draw_text(layout, context, text: str, icon: str = "BLANK1") -> None:
     lines = wrapped(text, context.region.width, context.preferences.system.ui_scale)
     for number, line in enumerate(lines):
         column.label(text=line, icon=icon if number == 0 else "BLANK1")
+
+
+def draw_help(layout, page: str) -> None:
+    """At the right of a panel's header: the guide's page for the panel."""
+    layout.operator("stereodiff.help", text="", icon="HELP", emboss=False).page = page
 
 
 def draw_problem(layout, context, code: str, message: str) -> None:

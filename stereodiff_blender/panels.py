@@ -9,7 +9,7 @@ import bpy
 
 from . import messages, session, verdicts
 from .engine.contract import STAGE_LABELS, WARNING_CODES, Quality, WeightsUsed
-from .panel_text import draw_problem, draw_text
+from .panel_text import draw_help, draw_problem, draw_text
 from .panels_health import draw_doctor, draw_health
 
 STATE_ICONS = {"waiting": "TIME", "running": "PLAY", "finished": "CHECKMARK", "failed": "ERROR", "cancelled": "X",
@@ -237,6 +237,9 @@ class SolvePanel:
     bl_category = "StereoDiff"
     bl_region_type = "UI"
 
+    def draw_header_preset(self, context):
+        draw_help(self.layout, "artists/solve")
+
     def draw(self, context):
         layout, group, status = self.layout, context.scene.stereodiff, session.status()
         layout.use_property_decorate = False
@@ -272,6 +275,9 @@ class AdvancedPanel:
     bl_category = "StereoDiff"
     bl_region_type = "UI"
     bl_options = {"DEFAULT_CLOSED"}
+
+    def draw_header_preset(self, context):
+        draw_help(self.layout, "method/how_it_works")
 
     def draw(self, context):
         layout, group = self.layout, context.scene.stereodiff

@@ -9,7 +9,7 @@ import bpy
 
 from . import session
 from .job_views import size_text
-from .panel_text import draw_problem, draw_text
+from .panel_text import draw_help, draw_problem, draw_text
 from .panels import STATE_ICONS, draw_quality, draw_shots
 from .panels_health import draw_doctor
 from .properties import active_job
@@ -105,6 +105,9 @@ class ResultsPanel:
     bl_label = "Results"
     bl_category = "StereoDiff"
     bl_region_type = "UI"
+
+    def draw_header_preset(self, context):
+        draw_help(self.layout, "artists/jobs")
 
     def draw(self, context):
         layout, group, jobs = self.layout, context.scene.stereodiff, session.status().jobs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bpy
 
+from .panel_text import draw_help
 from .scene.depth_mesh import depth_modifier
 from .scene.displacement import CONFIDENCE, FILL, MOVING, STEP, STILL, TEAR, TEAR_AT
 from .scene.imports import chosen_import, has_imports
@@ -86,6 +87,9 @@ class FinishPanel:
     @classmethod
     def poll(cls, context):
         return has_imports(context.scene)
+
+    def draw_header_preset(self, context):
+        draw_help(self.layout, "artists/finish")
 
     def draw(self, context):
         for draw in (draw_report, draw_compositing, draw_mesh, draw_finish):

@@ -107,6 +107,7 @@ def _draw_engine(layout, status: session.Status) -> None:
     row = layout.row(align=True)
     row.operator("stereodiff.doctor", icon="VIEWZOOM")
     row.operator("stereodiff.copy_doctor", icon="COPYDOWN")
+    row.operator("stereodiff.help", text="Guide", icon="HELP").page = "artists/install"
     layout.operator("stereodiff.install_runtime", icon="IMPORT").extent = "standard"
     layout.operator("stereodiff.install_runtime", icon="IMPORT",
                     text="Install Engine for High Quality and Learned Engines (PyTorch, several GB)").extent = "high"

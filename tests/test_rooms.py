@@ -43,16 +43,17 @@ HALLS = {"", "engine"}
 ROOMS = {
     # What Blender loads. Of the engine it sees the contract and nothing else.
     "": room({"preferences", "properties", "operators", "comp_operators", "doctor_operators", "finish_operators",
-              "job_operators", "mesh_operators", "report_operators", "runtime_operators", "panels", "panels_jobs",
-              "panels_scene", "session", "weights_operators"}),
+              "help_operators", "job_operators", "mesh_operators", "report_operators", "runtime_operators", "panels",
+              "panels_jobs", "panels_scene", "session", "weights_operators"}),
     "panels_jobs": room({"panels", "panels_health", "panel_text", "properties", "session", "job_views"}, BLENDER),
     "job_operators": room({"operators", "clip", "job_files", "job_list", "job_views", "preferences", "properties",
                            "reader_thread", "session"} | CONTRACT, BLENDER),
-    "panels_scene": room({"scene"}, BLENDER),
+    "panels_scene": room({"panel_text", "scene"}, BLENDER),
     "panels_weights": room({"panel_text", "weights_desk"}, BLENDER),
     "weights_operators": room({"operators", "preferences", "runtime", "session", "weights_desk"} | MODEL_FILES
                               | CONTRACT, BLENDER),
     "comp_operators": room({"operators", "scene"} | CONTRACT, BLENDER),
+    "help_operators": room({"operators"}, BLENDER),
     "mesh_operators": room({"operators", "scene"} | CONTRACT, BLENDER),
     "report_operators": room({"comp_operators", "operators", "result_checks", "scene"} | CONTRACT, BLENDER),
     "verdicts": room(CONTRACT),

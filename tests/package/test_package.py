@@ -45,13 +45,36 @@ def test_contents_are_the_sources_and_nothing_else(package, repository):
         packaged = archive.namelist()
         modes = {entry.external_attr >> 16 for entry in archive.infolist()}
         root_init = archive.read("__init__.py").decode()
-    sources = [p.relative_to(repository).as_posix() for p in (repository / "stereodiff_blender").rglob("*.py")]
+    sources = [p.relative_to(repository).as_posix() for p in (repository / "stereodiff_blender").rglob("*")
+               if p.suffix in (".py", ".md", ".png")]
+    pages = [name.removesuffix(".md") + ".html" for name in sources if name.endswith(".md")]
     pins = [p.relative_to(repository).as_posix() for p in (repository / "vendor").rglob("*.t*")
             if p.suffix in (".txt", ".toml")]
-    assert packaged == sorted(["LICENSE", "__init__.py", "blender_manifest.toml", *sources, *pins])
+    assert packaged == sorted(["LICENSE", "__init__.py", "blender_manifest.toml", *sources, *pages, *pins])
     assert modes == {0o100644}
     assert root_init == "from .stereodiff_blender import register, unregister\n"
     assert [n for n in packaged if re.search(r"test|__pycache__|\.pyc|wheels|\.venv|\.git", n)] == []
+
+
+def test_the_package_is_small(package):
+    assert package.stat().st_size < 8_000_000
+
+
+def test_the_help_button_finds_its_pages(package):
+    """Each of them as text, too, for a Blender that finds no browser."""
+    with zipfile.ZipFile(package) as archive:
+        packaged = archive.namelist()
+        source = archive.read("stereodiff_blender/help_operators.py").decode()
+    pages = re.findall(r'^    \("([\w/]+)", "', source, re.MULTILINE)
+    assert len(pages) > 5
+    for page in pages:
+        assert {f"stereodiff_blender/guide/{page}.html", f"stereodiff_blender/guide/{page}.md"} <= set(packaged)
+
+
+def test_a_page_that_cannot_be_shown_is_refused(checkout):
+    (checkout / "stereodiff_blender" / "guide" / "artists" / "solve.md").write_text("# Solve\n\n> quoted\n")
+    with pytest.raises(build.BuildError, match=r"artists/solve\.md: line 3"):
+        build.package_contents(checkout)
 
 
 def test_caches_stay_out_and_unknown_files_are_refused(checkout):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import runpy
 import sys
 import tempfile
 import threading
@@ -29,6 +28,7 @@ import tomllib
 from stereodiff_blender import runtime
 from stereodiff_blender.engine import programs
 from stereodiff_blender.engine.contract import StereoDiffError
+from tests.tools.guide_html import guide_pages
 
 ROOT = Path(__file__).resolve().parent
 TESTS = ROOT / "tests"
@@ -201,7 +201,7 @@ def package_contents(root: Path = ROOT) -> dict[str, bytes]:
 def guide_for_browsers(root: Path) -> dict[str, bytes]:
     """The guide's pages as HTML, beside those in Markdown. Raises BuildError for a page that cannot be shown."""
     try:
-        pages = runpy.run_path(str(TOOLS / "guide_html.py"))["guide_pages"](root / GUIDE)
+        pages = guide_pages(root / GUIDE)
     except ValueError as error:
         raise BuildError(f"the guide's {error}") from error
     return {f"{GUIDE}/{name}": page for name, page in pages.items()}

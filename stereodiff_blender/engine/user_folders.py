@@ -13,4 +13,5 @@ def user_folder() -> Path:
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "StereoDiff"
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "StereoDiff"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "stereodiff"
+    named = os.environ.get("XDG_DATA_HOME", "")
+    return Path(named if os.path.isabs(named) else Path.home() / ".local" / "share") / "stereodiff"

@@ -37,6 +37,10 @@ ERRORS = {
     "clip_too_small": Explanation(
         "The picture is too small to find anything in it.",
         "Use footage of at least 64 pixels on its shorter side; several hundred are better."),
+    "picture_too_large": Explanation(
+        "A picture has more pixels than are read.",
+        "Scale the footage down, or if the computer has memory enough, raise Largest Picture under Advanced "
+        "(--max-megapixels on the command line)."),
     "clip_frozen": Explanation(
         "All frames show the same picture.",
         "Choose a frame range in which the shot plays; a still has no depth to measure."),

@@ -10,7 +10,15 @@ import bpy
 
 from . import clip as clips
 from . import preferences
-from .engine.contract import MAX_ENSEMBLE, NOISE_LEVELS, PAPER_NOISE_LEVEL, DiffusionSettings, Settings
+from .engine.contract import (
+    MAX_ENSEMBLE,
+    MAX_MEGAPIXELS,
+    MOST_MEGAPIXELS,
+    NOISE_LEVELS,
+    PAPER_NOISE_LEVEL,
+    DiffusionSettings,
+    Settings,
+)
 
 STEREO_ITEMS = (
     ("geometric", "Geometric", "Solves the camera from tracked points and measures depth from several views. "
@@ -140,6 +148,11 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
         name="Exposure", description="Stops added to scene-linear footage (EXR) before it is looked at",
         default=0.0, min=-20.0, max=20.0, soft_min=-6.0, soft_max=6.0,
     )
+    max_megapixels: bpy.props.IntProperty(
+        name="Largest Picture", description="Million pixels. Footage with larger pictures is refused before it fills "
+                                            "the memory; with the default, 16384 x 8192 are read",
+        default=MAX_MEGAPIXELS, min=1, max=MOST_MEGAPIXELS, soft_min=10,
+    )
     import_when_finished: bpy.props.BoolProperty(
         name="Import When Finished", description="Bring camera, mesh and depth into this scene as soon as all is done",
         default=True,
@@ -165,6 +178,7 @@ def settings_from(scene: bpy.types.Scene, clip: bpy.types.MovieClip | None = Non
         refine_cameras=group.refine_cameras,
         diffusion=DiffusionSettings(group.diffusion_preset, group.noise_schedule, round(group.noise_level, 5),
                                     group.noise_ensemble, round(group.keep_static, 4)),
+        max_megapixels=group.max_megapixels,
     )
 
 

@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 # The solver's matrices are small: on a busy machine OpenBLAS's threads wait for each other longer than they work (a
@@ -26,7 +27,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # The command line speaks to people just as the panels do, in the same words; nothing else here is Blender's side.
 # What needs packages is imported where it is used: the doctor has to come where they are missing.
 from ..messages import explain
-from .contract import StereoDiffError
 from .failures import error_with_code
 from .health import text_lines
 from .models.command import add_weights, default_models_folder
@@ -40,17 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser(arguments).parse_args(arguments)
     try:
         return options.command(options)
-    except StereoDiffError as error:
-        _tell_failure(error)
+    except Exception as error:
+        tell_failure(error)
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except Exception as error:  # Whatever it was, who reads the terminal is told what to do now.
-        known = error_with_code(error)
-        if known.code == "internal_error":
-            sys.stderr.write(traceback_text(error))
-        _tell_failure(known)
-        return 1
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
@@ -96,12 +90,26 @@ def _leave(number: int, _frame) -> None:
 def _solve(options: argparse.Namespace) -> int:
     from .solve_command import solve
     signal.signal(signal.SIGTERM, _leave)
-    return solve(options, _tell_failure)
+    return solve(options, tell_failure)
 
 
-def _tell_failure(error: StereoDiffError) -> None:
-    sys.stderr.write(f"error {error.code}: {explain(error.code).sentence} {error.message}\n"
-                     f"remedy: {explain(error.code).remedy}\n")
+def tell_failure(error: Exception) -> None:
+    """To a person, on standard error: a code, what happened and what to do. Never a traceback."""
+    known = error_with_code(error)
+    place = _keep_traceback(error) if known.code == "internal_error" and known is not error else ""
+    sys.stderr.write(f"error {known.code}: {explain(known.code).sentence} {known.message}{place}\n"
+                     f"remedy: {explain(known.code).remedy}\n")
+
+
+def _keep_traceback(error: Exception) -> str:
+    """Into a file, for those who look into a fault that nobody foresaw. Returns where it is, in words."""
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="stereodiff-", suffix=".log", delete=False,
+                                         encoding="utf-8", errors="backslashreplace") as log:
+            log.write(traceback_text(error))
+    except OSError:
+        return ""
+    return f" The log is {log.name}."
 
 
 # --- evaluate --------------------------------------------------------------------------------------------------

@@ -49,8 +49,11 @@ from .redaction import redact  # noqa: F401 - said on both ends
 from .settings import (  # noqa: F401 - said on both ends
     DIFFUSION_PRESETS,
     MAX_ENSEMBLE,
+    MAX_MEGAPIXELS,
+    MAX_PIXELS,
     MAX_SIDE_PX,
     MIN_SIDE_PX,
+    MOST_MEGAPIXELS,
     NOISE_LEVELS,
     NOISE_SCHEDULES,
     PAPER_NOISE_LEVEL,

@@ -12,6 +12,7 @@ from .redaction import redact
 
 ERROR_CODES = frozenset({
     "clip_missing", "clip_unreadable", "clip_empty", "clip_truncated", "clip_too_short", "clip_too_small",
+    "picture_too_large",
     "clip_frozen", "sequence_gap", "frame_range_invalid", "settings_invalid", "job_invalid", "job_missing",
     "output_not_writable", "output_in_use", "disk_full", "out_of_memory", "runtime_missing", "runtime_broken",
     "download_failed", "torch_missing", "device_unavailable", "camera_unsolved", "result_invalid",

@@ -53,8 +53,12 @@ def read_exr(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Raises ValueError on a damaged file or subsampled channels; OSError if the file cannot be read.
     """
-    data = Path(path).read_bytes()
-    width, height = _checked_size(_header(data, path), len(data), path)
+    return channels_of(Path(path).read_bytes(), path)
+
+
+def channels_of(data: bytes, path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> dict[str, np.ndarray]:
+    """As read_exr, of a file's bytes; path is for words. Raises ValueError, also if there are more than max_pixels."""
+    width, height = _checked_size(_headers(data, path)[0], len(data), path, max_pixels)
     try:
         with OpenEXR.File(io.BytesIO(data), separate_channels=True) as file:
             channels = {name: np.array(channel.pixels, dtype=np.float32) for name, channel in file.channels().items()}
@@ -66,25 +70,45 @@ def read_exr(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return channels
 
 
+def stated_size(data: bytes, path: str | os.PathLike) -> tuple[tuple[int, int], int]:
+    """Width and height of the first part's data window, and how many numbers all parts hold, by the headers of a
+    file's bytes. Raises ValueError."""
+    headers = _headers(data, path)
+    values = sum(width * height * len(header.get("channels", ())) for header in headers
+                 for width, height in [_window(header)])
+    return _window(headers[0]), values
+
+
 def read_pixel_aspect(path: str | os.PathLike) -> float:
     """Width / height of a pixel by the file's header; 1 if it says nothing usable. Errors as read_exr."""
-    aspect = float(_header(Path(path).read_bytes(), path).get("pixelAspectRatio", 1.0))
+    return pixel_aspect_of(Path(path).read_bytes(), path)
+
+
+def pixel_aspect_of(data: bytes, path: str | os.PathLike) -> float:
+    """The same, of a file's bytes."""
+    aspect = float(_headers(data, path)[0].get("pixelAspectRatio", 1.0))
     return aspect if np.isfinite(aspect) and aspect > 0 else 1.0
 
 
-def _header(data: bytes, path) -> dict:
+def _headers(data: bytes, path) -> list[dict]:
+    """Of all parts; there is at least one."""
     try:
         with OpenEXR.File(io.BytesIO(data), separate_channels=True, header_only=True) as file:
-            return dict(file.header())
+            return [dict(file.header()), *(dict(part.header) for part in file.parts[1:])]
     except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no readable EXR file: {error}") from error
 
 
-def _checked_size(header: dict, file_bytes: int, path) -> tuple[int, int]:
-    """Width and height of the data window, if the file can hold them: damage must not ask for all memory."""
+def _window(header: dict) -> tuple[int, int]:
     low, high = header["dataWindow"]
-    width, height = (int(b) - int(a) + 1 for a, b in zip(low, high, strict=True))
+    width, height = (max(int(b) - int(a) + 1, 0) for a, b in zip(low, high, strict=True))
+    return width, height
+
+
+def _checked_size(header: dict, file_bytes: int, path, max_pixels: int) -> tuple[int, int]:
+    """Width and height of the data window, if the file can hold them: damage must not ask for all memory."""
+    width, height = _window(header)
     least_bytes = -(-height // _MAX_LINES_PER_CHUNK) * _CHUNK_OVERHEAD_BYTES
-    if not (width > 0 and height > 0 and width * height <= MAX_PIXELS and file_bytes >= least_bytes):
+    if not (width > 0 and height > 0 and width * height <= max_pixels and file_bytes >= least_bytes):
         raise ValueError(f"{path} claims {width} x {height} pixels, which its {file_bytes} bytes cannot hold")
     return width, height

@@ -14,7 +14,7 @@ def error_with_code(error: Exception) -> StereoDiffError:
     """What any exception of the engine means to the artist."""
     if isinstance(error, StereoDiffError):
         return error
-    if isinstance(error, MemoryError) or _is_memory_error_of_a_library(error):
+    if is_memory_error(error):
         return StereoDiffError("out_of_memory", "The solve needed more memory than there is.")
     if isinstance(error, OSError) and error.errno in WRITE_REFUSALS:
         return write_refusal(error, error.filename or "a file of the job")
@@ -23,9 +23,12 @@ def error_with_code(error: Exception) -> StereoDiffError:
     return StereoDiffError("internal_error", f"There was a {name}; the log has the details.")
 
 
-def _is_memory_error_of_a_library(error: Exception) -> bool:
-    """OpenCV and torch have exceptions of their own, known by name so that neither is loaded for it."""
+def is_memory_error(error: Exception) -> bool:
+    """Whether there was too little memory. OpenCV and torch have exceptions of their own for that, known by name so
+    that neither is loaded for it."""
     kind = type(error)
-    if kind.__name__ == "OutOfMemoryError" or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+    if isinstance(error, MemoryError) or kind.__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
     return kind.__module__.startswith("cv2") and getattr(error, "code", None) == OPENCV_NO_MEMORY

@@ -13,6 +13,8 @@ import numpy as np
 
 OUTSIDE_PX = 1e4
 """Forward-backward error of a pixel whose match lies outside the other picture."""
+MIN_QUICK_SIDE_PX = 16
+"""Two of the matcher's patches: at half resolution one has to fit into the picture, or OpenCV ends the program."""
 PATCH_STRIDE_PX, DESCENT_STEPS, SMOOTHNESS = 4, 16, 15.0
 
 
@@ -25,7 +27,7 @@ class OpticalFlow:
     """Flow fields of one clip, computed when first asked for; the `capacity` most recently used are kept.
 
     frames: (T,H,W,3) uint8 RGB, in memory or memory-mapped. An evicted field is computed again when asked for.
-    quick: stop at half resolution, for a quarter of the time and twice the error.
+    quick: stop at half resolution, for a quarter of the time and twice the error; not on pictures too narrow for it.
     """
 
     def __init__(self, frames: np.ndarray, *, capacity: int, quick: bool = False):
@@ -36,7 +38,8 @@ class OpticalFlow:
         self._frames = frames
         self._capacity = capacity
         self._kept: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
-        self._matcher = _half_resolution_matcher() if quick else _full_resolution_matcher()
+        is_quick = quick and min(frames.shape[1:3]) >= MIN_QUICK_SIDE_PX
+        self._matcher = _half_resolution_matcher() if is_quick else _full_resolution_matcher()
 
     def between(self, i: int, j: int, initial: np.ndarray | None = None) -> np.ndarray:
         """Flow from frame i to frame j, (H,W,2) float32, read-only.

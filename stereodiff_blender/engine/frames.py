@@ -15,10 +15,12 @@ import cv2
 import numpy as np
 
 from . import movies, stills
-from .contract import MIN_SIDE_PX, ClipSource, StereoDiffError
+from .contract import MAX_PIXELS, MIN_SIDE_PX, ClipSource, StereoDiffError
+from .footage_file import refuse_irregular
 from .sequences import Family, family_of, source_from_path
 
-__all__ = ["ClipInfo", "Raster", "check_not_frozen", "plan_raster", "probe_clip", "read_frames", "source_from_path"]
+__all__ = ["ClipInfo", "Raster", "check_files", "check_not_frozen", "plan_raster", "probe_clip", "read_frames",
+           "source_from_path"]
 
 FROZEN_LEVELS = 2
 
@@ -74,27 +76,27 @@ def plan_raster(info: ClipInfo, max_side_px: int, max_enlargement: float = 1.0) 
     return Raster(width, height, info.width, info.height, info.pixel_aspect)
 
 
-def probe_clip(source: ClipSource) -> ClipInfo:
+def probe_clip(source: ClipSource, max_pixels: int = MAX_PIXELS) -> ClipInfo:
     """Ask the footage. fps and pixel_aspect given in source win over the file's.
 
-    Raises StereoDiffError "clip_missing", "clip_empty", "clip_unreadable" or, for a source that contradicts itself,
-    "job_invalid".
+    max_pixels: of a picture; a larger one is not decoded. Raises StereoDiffError "clip_missing", "clip_empty",
+    "clip_unreadable", "picture_too_large" or, for a source that contradicts itself, "job_invalid".
     """
-    info = _probe_sequence(source) if source.kind == "sequence" else _probe_movie(source)
+    info = _probe_sequence(source, max_pixels) if source.kind == "sequence" else _probe_movie(source, max_pixels)
     return ClipInfo(info.width, info.height, source.pixel_aspect or info.pixel_aspect, source.fps or info.fps,
                     info.frame_count)
 
 
-def _probe_movie(source: ClipSource) -> ClipInfo:
-    movie = movies.probe_movie(source.path, shown_size=(source.width, source.height))
+def _probe_movie(source: ClipSource, max_pixels: int) -> ClipInfo:
+    movie = movies.probe_movie(source.path, shown_size=(source.width, source.height), max_pixels=max_pixels)
     return ClipInfo(movie.width, movie.height, movie.pixel_aspect, movie.fps,
                     max(movie.picture_count - source.first_number, 0))
 
 
-def _probe_sequence(source: ClipSource) -> ClipInfo:
+def _probe_sequence(source: ClipSource, max_pixels: int) -> ClipInfo:
     family = _family(source)
-    height, width = stills.read_still(Path(source.path)).shape[:2]
-    aspect = stills.still_pixel_aspect(Path(source.path))
+    height, width = stills.read_still(Path(source.path), max_pixels=max_pixels).shape[:2]
+    aspect = stills.still_pixel_aspect(Path(source.path), max_pixels=max_pixels)
     return ClipInfo(width, height, aspect, movies.DEFAULT_FPS, family.numbers()[-1] - source.first_number + 1)
 
 
@@ -113,30 +115,38 @@ def footage_files(source: ClipSource, frame_numbers: range) -> list[Path]:
     return [family.path(source.first_number + frame - 1) for frame in frame_numbers]
 
 
-def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *,
-                exposure_ev: float = 0.0) -> Iterator[np.ndarray]:
+def check_files(source: ClipSource, frame_numbers: range) -> None:
+    """Raises StereoDiffError "clip_unreadable" if a file of these frames is there and is a pipe, a device or the like:
+    whoever opened it might wait for ever."""
+    for path in footage_files(source, frame_numbers):
+        refuse_irregular(path)
+
+
+def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exposure_ev: float = 0.0,
+                max_pixels: int = MAX_PIXELS) -> Iterator[np.ndarray]:
     """Yield the frames (H,W,3) uint8 sRGB of the raster, one by one, area-averaged where they shrink and
     bicubic where they grow.
 
-    frame_numbers: ascending clip frames, 1 is the first. exposure_ev: stops added to scene-linear stills.
+    frame_numbers: ascending clip frames, 1 is the first. exposure_ev: stops added to scene-linear stills. max_pixels:
+    of a picture; a larger one is not decoded.
     Raises StereoDiffError, on the frame concerned: "frame_range_invalid" if the range starts outside the clip,
     "clip_truncated" if the clip ends or breaks off before the range does, "sequence_gap", "clip_unreadable" (also
-    if a picture has another size than the clip), "clip_missing", "clip_empty", "job_invalid".
+    if a picture has another size than the clip), "picture_too_large", "clip_missing", "clip_empty", "job_invalid".
     """
     if not frame_numbers or frame_numbers[0] < 1 or frame_numbers.step < 1:
         raise StereoDiffError("frame_range_invalid", f"{frame_numbers} is no ascending range of frames from 1 on.")
     if source.kind == "sequence":
-        pictures = _sequence_pictures(source, frame_numbers, exposure_ev)
+        pictures = _sequence_pictures(source, frame_numbers, exposure_ev, max_pixels)
     else:
-        pictures = _movie_pictures(source, frame_numbers, raster)
+        pictures = _movie_pictures(source, frame_numbers, raster, max_pixels)
     with closing(pictures):
         for frame, picture in zip(frame_numbers, pictures, strict=True):
             yield _to_raster(picture, raster, frame)
 
 
-def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster) -> Iterator[np.ndarray]:
+def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster, max_pixels: int) -> Iterator[np.ndarray]:
     convert, frame = movies.PictureConverter((raster.clip_width, raster.clip_height)), 0
-    with closing(movies.decode(source.path, first_number=source.first_number)) as pictures:
+    with closing(movies.decode(source.path, first_number=source.first_number, max_pixels=max_pixels)) as pictures:
         for frame, picture in enumerate(pictures, start=1 - source.first_number):
             if frame in frame_numbers:
                 if picture.is_corrupt:
@@ -147,13 +157,14 @@ def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster) ->
     raise _ended(source, frame_numbers, last_frame=max(frame, 0))
 
 
-def _sequence_pictures(source: ClipSource, frame_numbers: range, exposure_ev: float) -> Iterator[np.ndarray]:
+def _sequence_pictures(source: ClipSource, frame_numbers: range, exposure_ev: float,
+                       max_pixels: int) -> Iterator[np.ndarray]:
     family = _family(source)
     for frame in frame_numbers:
         path = family.path(source.first_number + frame - 1)
         if not path.exists():
             raise _still_missing(source, frame_numbers, frame, path)
-        yield stills.read_still(path, exposure_ev=exposure_ev)
+        yield stills.read_still(path, exposure_ev=exposure_ev, max_pixels=max_pixels)
 
 
 def _still_missing(source: ClipSource, frame_numbers: range, frame: int, path: Path) -> StereoDiffError:

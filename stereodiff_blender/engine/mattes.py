@@ -7,8 +7,18 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from .contract import Job, JobFolder, Matte, MatteDrawing, MatteLayer, StereoDiffError, as_matte_error, read_shapes
-from .frames import ClipInfo, Raster, probe_clip, read_frames
+from .contract import (
+    MAX_PIXELS,
+    Job,
+    JobFolder,
+    Matte,
+    MatteDrawing,
+    MatteLayer,
+    StereoDiffError,
+    as_matte_error,
+    read_shapes,
+)
+from .frames import ClipInfo, Raster, check_files, probe_clip, read_frames
 from .report import Report
 
 MID_GREY = 128
@@ -32,23 +42,28 @@ _BLENDS = {
 
 # --- At the door -----------------------------------------------------------------------------------------------
 
-def examine_matte(matte: Matte, clip_frames: range, clip: ClipInfo) -> None:
+def examine_matte(matte: Matte, clip_frames: range, clip: ClipInfo, max_pixels: int = MAX_PIXELS) -> None:
     """Refuse footage that cannot serve for these frames of the clip, before any work. Shapes are not looked at.
 
-    Raises StereoDiffError "matte_missing", "matte_unreadable", "matte_incomplete" or "matte_wrong_size".
+    max_pixels: of one of its pictures. Raises StereoDiffError "matte_missing", "matte_unreadable", "matte_incomplete",
+    "matte_wrong_size" or "picture_too_large".
     """
     if matte.footage is None:
         return
-    info = _probe(matte)
+    info = _probe(matte, max_pixels)
     _check_length(matte, clip_frames, info)
+    try:
+        check_files(matte.footage, matte.footage_frames(clip_frames))
+    except StereoDiffError as error:
+        raise as_matte_error(error) from error
     if not _have_same_shape(info, clip):
         raise StereoDiffError("matte_wrong_size", f"The matte has {info.width} x {info.height} pixels, the clip "
                                                   f"{clip.width} x {clip.height}.")
 
 
-def _probe(matte: Matte) -> ClipInfo:
+def _probe(matte: Matte, max_pixels: int) -> ClipInfo:
     try:
-        return probe_clip(matte.footage)
+        return probe_clip(matte.footage, max_pixels)
     except StereoDiffError as error:
         raise as_matte_error(error) from error
 
@@ -100,15 +115,15 @@ def _judge(shares: list[float], report: Report) -> None:
 def _insides(job: Job, folder: JobFolder, raster: Raster) -> Iterator[np.ndarray]:
     """What is white, or inside, in every frame of the job, (H,W) bool each."""
     if job.matte.kind == "pictures":
-        return _from_footage(job.matte, job.frame_numbers, raster)
+        return _from_footage(job.matte, job.frame_numbers, raster, job.settings.max_pixels)
     return _from_shapes(folder, job.frame_numbers, raster)
 
 
-def _from_footage(matte: Matte, frames: range, raster: Raster) -> Iterator[np.ndarray]:
-    info = _probe(matte)
+def _from_footage(matte: Matte, frames: range, raster: Raster, max_pixels: int) -> Iterator[np.ndarray]:
+    info = _probe(matte, max_pixels)
     own = Raster(raster.width, raster.height, info.width, info.height, info.pixel_aspect)
     try:
-        for picture in read_frames(matte.footage, matte.footage_frames(frames), own):
+        for picture in read_frames(matte.footage, matte.footage_frames(frames), own, max_pixels=max_pixels):
             yield picture.astype(np.float32) @ np.array(LUMINANCE, np.float32) >= MID_GREY
     except StereoDiffError as error:
         raise as_matte_error(error) from error

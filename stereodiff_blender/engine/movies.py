@@ -22,13 +22,16 @@ import av
 import numpy as np
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
-from .contract import StereoDiffError
+from .contract import MAX_PIXELS, StereoDiffError
+from .footage_file import refuse_irregular
+from .picture_size import refuse_too_large
 
 DEFAULT_FPS = 24.0
 # Files of these formats are texts that name other files, or are drawn as text: no footage.
 _TEXT_FORMATS = frozenset({"concat", "dash", "hls", "tty"})
 _UNTAGGED_COLORSPACE = 2  # AVCOL_SPC_UNSPECIFIED of ffmpeg
 _HD_HEIGHT = 720
+PADDING_PIXELS = 1_000_000
 _CONVERSION = (Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
                | Interpolation.FULL_CHR_H_INT)
 
@@ -84,63 +87,88 @@ def quarter_turns(picture: av.VideoFrame, shown_size: tuple[int, int] = (0, 0)) 
     return 0 if shown_unturned else turns
 
 
-def probe_movie(path: str | os.PathLike, *, shown_size: tuple[int, int] = (0, 0)) -> MovieInfo:
+def probe_movie(path: str | os.PathLike, *, shown_size: tuple[int, int] = (0, 0),
+                max_pixels: int = MAX_PIXELS) -> MovieInfo:
     """Decodes the first picture. Without an index (all but MP4, MOV and AVI), reads through the file to count.
 
-    shown_size: see quarter_turns. Raises StereoDiffError "clip_missing", "clip_empty" (no bytes), "clip_unreadable"
-    or, where such a file breaks off with an error, "clip_truncated".
+    shown_size: see quarter_turns. max_pixels: of a picture; more are not decoded. Raises StereoDiffError
+    "clip_missing", "clip_empty" (no bytes), "clip_unreadable", "picture_too_large" or, where such a file breaks off
+    with an error, "clip_truncated".
     """
-    with _opened(path) as (container, stream):
-        picture = next(_decoded(container, stream), None)
+    with _opened(path, max_pixels) as (container, stream):
+        picture = _first_picture(container, stream, path)
         if picture is None:
             raise _unreadable(path, "it has no picture")
         width, height, aspect = picture.width, picture.height, stream.sample_aspect_ratio or Fraction(1)
         if quarter_turns(picture, shown_size) % 2:
             width, height, aspect = height, width, 1 / aspect
         fps = float(stream.guessed_rate or stream.average_rate or DEFAULT_FPS)
-    return MovieInfo(width, height, float(aspect), fps, _count_pictures(path))
+    return MovieInfo(width, height, float(aspect), fps, _count_pictures(path, max_pixels))
 
 
-def decode(path: str | os.PathLike, *, first_number: int = 0) -> Iterator[av.VideoFrame]:
+def _first_picture(container, stream, path: str | os.PathLike) -> av.VideoFrame | None:
+    try:
+        return next(_decoded(container, stream), None)
+    except av.error.MemoryError:
+        raise
+    except av.error.FFmpegError as error:
+        raise _unreadable(path, _reason(error)) from error
+
+
+def decode(path: str | os.PathLike, *, first_number: int = 0, max_pixels: int = MAX_PIXELS) -> Iterator[av.VideoFrame]:
     """Every picture of a movie from the first on, as ffmpeg decodes it; memory does not grow.
 
-    first_number: 0-based picture that clip frame 1 shows; only for the words of errors.
-    Raises StereoDiffError "clip_missing", "clip_empty" or "clip_unreadable" before the first picture,
-    "clip_truncated" where decoding fails later.
+    first_number: 0-based picture that clip frame 1 shows; only for the words of errors. max_pixels: of a picture.
+    Raises StereoDiffError "clip_missing", "clip_empty", "picture_too_large" or "clip_unreadable" before the first
+    picture, "clip_truncated" where decoding fails later.
     """
     count = 0
-    with _opened(path) as (container, stream):
+    with _opened(path, max_pixels) as (container, stream):
         stream.thread_type = "AUTO"
         try:
             for picture in _decoded(container, stream):
                 yield picture
                 count += 1
+        except av.error.MemoryError:
+            raise
         except av.error.FFmpegError as error:
-            raise damaged(path, count - first_number + 1, error.strerror) from error
+            raise damaged(path, count - first_number + 1, _reason(error)) from error
     if count == 0:
         raise _unreadable(path, "it has no picture")
 
 
+def decoder_limit(max_pixels: int) -> dict[str, str]:
+    """Options under which ffmpeg decodes no larger pictures. It counts what it pads them with, so that the exact limit
+    is held by the header, and this one where a picture is other than its header says."""
+    return {"max_pixels": str(max_pixels + max_pixels // 10 + PADDING_PIXELS)}
+
+
 @contextmanager
-def _opened(path: str | os.PathLike) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """The container and its first real video stream. Neither may be touched after the block: PyAV would crash."""
+def _opened(path: str | os.PathLike, max_pixels: int) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """The container and its first real video stream, whose decoder takes no larger pictures than it should. Neither
+    may be touched after the block: PyAV would crash."""
     _check_file(Path(path))
+    limit = decoder_limit(max_pixels)
     try:
-        container = av.open(os.fspath(path), options={"protocol_whitelist": "file"})
+        container = av.open(os.fspath(path), options={"protocol_whitelist": "file", **limit})
+    except av.error.MemoryError:
+        raise
     except (av.error.FFmpegError, UnicodeError) as error:
         raise _unreadable(path, getattr(error, "strerror", error)) from error
     with container:
         streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if container.format.name in _TEXT_FORMATS or not streams or streams[0].codec_context is None:
             raise _unreadable(path, "it has no video stream")
+        decoder = streams[0].codec_context
+        refuse_too_large((decoder.width, decoder.height), max_pixels, path)
+        decoder.options = limit
         yield container, streams[0]
 
 
 def _check_file(path: Path) -> None:
     if not path.exists():
         raise StereoDiffError("clip_missing", f"{path} does not exist.")
-    if not path.is_file():
-        raise _unreadable(path, "it is no file")
+    refuse_irregular(path)
     if path.stat().st_size == 0:
         raise StereoDiffError("clip_empty", f"{path} is an empty file.")
 
@@ -161,8 +189,8 @@ def _decoded(container, stream) -> Iterator[av.VideoFrame]:
             yield picture
 
 
-def _count_pictures(path: str | os.PathLike) -> int:
-    with _opened(path) as (container, stream):
+def _count_pictures(path: str | os.PathLike, max_pixels: int) -> int:
+    with _opened(path, max_pixels) as (container, stream):
         if stream.frames and container.format.name.startswith("mov"):
             # The header's count knows nothing of edit lists; the index has them applied.
             return sum(not entry.is_discard for entry in stream.index_entries)
@@ -185,6 +213,13 @@ def _guessed_colorspace(picture: av.VideoFrame) -> Colorspace | None:
     if picture.format.is_rgb or picture.colorspace != _UNTAGGED_COLORSPACE:
         return None
     return Colorspace.ITU709 if picture.height >= _HD_HEIGHT else Colorspace.ITU601
+
+
+def _reason(error: av.error.FFmpegError) -> str:
+    """In words. What is invalid is as a rule the size: that of one picture may be other than the header's."""
+    if isinstance(error, av.error.ArgumentError):
+        return "a picture that cannot be decoded, or is too large"
+    return error.strerror or str(error)
 
 
 def damaged(path: str | os.PathLike, frame: int, reason: str) -> StereoDiffError:

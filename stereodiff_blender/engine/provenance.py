@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,8 @@ SAMPLE_BYTES, SAMPLES = 65_536, 3
 """What is read of a large file, besides its size and time: so much in so many places."""
 DIGEST_BYTES = 8
 OF_STAGE_2 = ("refine", "diffusion")
+OF_THE_DOOR = ("max_megapixels",)
+"""What lets footage in or not, and changes nothing of what comes of it."""
 
 
 def input_key(job: Job, folder: JobFolder, raster: Raster) -> str:
@@ -41,7 +44,7 @@ def input_key(job: Job, folder: JobFolder, raster: Raster) -> str:
 
 def stereo_key(job: Job, of_input: str) -> str:
     """Of stage 1."""
-    settings = {name: value for name, value in to_dict(job.settings).items() if name not in OF_STAGE_2}
+    settings = {name: value for name, value in to_dict(job.settings).items() if name not in OF_STAGE_2 + OF_THE_DOOR}
     if job.settings.stereo != MONST3R and job.settings.quality != "high":
         del settings["device"]  # it takes no part
     weights = list(_weights(job, MONST3R)) if job.settings.stereo == MONST3R else []
@@ -84,9 +87,11 @@ def _identities(source: ClipSource, frame_numbers: range) -> Iterator[list]:
 
 
 def _identity(path: Path) -> list:
-    """Of a file that is gone: that it is gone."""
+    """Of a file that is gone, or is none: that it is gone."""
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return [path.name]
         return [path.name, status.st_size, status.st_mtime_ns, _sample(path)]
     except OSError:
         return [path.name]

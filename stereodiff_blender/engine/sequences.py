@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .contract import ClipSource, StereoDiffError
+from .footage_file import refuse_irregular
 
 STILL_SUFFIXES = frozenset({".bmp", ".dpx", ".exr", ".jpeg", ".jpg", ".png", ".tga", ".tif", ".tiff", ".webp"})
 _LAST_NUMBER = re.compile(r"^(?P<prefix>.*?)(?P<digits>\d+)(?P<suffix>\D*)$", re.DOTALL)
@@ -64,7 +65,7 @@ def source_from_path(path: str | os.PathLike) -> ClipSource:
     A movie file: the movie. A numbered still: the sequence that starts with this very file. A pattern (#### or
     %04d) or a folder with one sequence: the sequence from its lowest number on.
     Raises StereoDiffError "clip_missing"; "clip_too_short" for a still without a number; "clip_unreadable" for a
-    folder with several sequences.
+    folder with several sequences, or what is neither a file nor a folder.
     """
     path = Path(os.path.abspath(path))
     try:
@@ -79,6 +80,7 @@ def _source_at(path: Path) -> ClipSource:
         return _sequence(_only_family(path))
     if path.is_file():
         return _still_source(path) if path.suffix.lower() in STILL_SUFFIXES else ClipSource("movie", str(path))
+    refuse_irregular(path)
     match = _PLACEHOLDER.match(path.name)
     if match is None:
         raise StereoDiffError("clip_missing", f"{path} does not exist.")

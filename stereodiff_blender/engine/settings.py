@@ -17,6 +17,9 @@ NOISE_SCHEDULES = ("karras", "trailing", "free")
 NOISE_LEVELS = (0.05, 700.0)
 PAPER_NOISE_LEVEL = 2.26912
 MAX_ENSEMBLE = 16
+MAX_MEGAPIXELS, MOST_MEGAPIXELS = 135, 1000
+"""Million pixels of a picture of the footage: the limit unless it is set, up to 16384 x 8192, and the highest limit."""
+MAX_PIXELS = MAX_MEGAPIXELS * 1_000_000
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Settings:
         clip is enlarged up to it by MAX_ENLARGEMENT at most: matched between its pixels, borders come out sharper.
     focal_mm, sensor_mm: the known lens and sensor width; both or neither.
     exposure_ev: stops added to scene-linear footage (EXR) before it is exposed to display.
+    max_megapixels: million pixels; a larger picture of the clip or of its matte is refused before it is decoded.
     diffusion: how DepthCrafter refines.
     refine_cameras: after stage 1, adjust cameras, lens and depth to points tracked in the still parts.
     device: "auto", "cpu", "cuda", "cuda:N" or "mps"; only learned stages and the "high" preset use it.
@@ -82,6 +86,7 @@ class Settings:
     seed: int = 0
     refine_cameras: bool = False
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
+    max_megapixels: int = MAX_MEGAPIXELS
 
     def validate(self) -> None:
         """Raises StereoDiffError "settings_invalid" naming the first field that is out of range."""
@@ -97,6 +102,8 @@ class Settings:
             raise _invalid_setting(f"no lens has focal_mm {self.focal_mm} on sensor_mm {self.sensor_mm}")
         if not -20 <= self.exposure_ev <= 20:
             raise _invalid_setting(f"exposure_ev must be -20 to 20, got {self.exposure_ev}")
+        if not 1 <= self.max_megapixels <= MOST_MEGAPIXELS:
+            raise _invalid_setting(f"max_megapixels must be 1 to {MOST_MEGAPIXELS}, got {self.max_megapixels}")
         kind, _, number = self.device.partition(":")
         if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
             raise _invalid_setting(f"device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
@@ -106,6 +113,11 @@ class Settings:
     def working_side_px(self) -> int:
         """Longest side of the working raster that these settings ask for."""
         return self.max_side_px or MAX_SIDE_PX[self.quality]
+
+    @property
+    def max_pixels(self) -> int:
+        """Pixels that a picture of the footage may have."""
+        return self.max_megapixels * 1_000_000
 
     @property
     def max_enlargement(self) -> float:

@@ -20,7 +20,7 @@ from .progress_line import ProgressLine
 from .solve_options import engine_settings, models_folder
 
 
-def solve(options: argparse.Namespace, tell_failure: Callable[[StereoDiffError], None]) -> int:
+def solve(options: argparse.Namespace, tell_failure: Callable[[Exception], None]) -> int:
     """Solve every clip of the command line; what is unfinished is gone on with, what is done is left alone.
 
     tell_failure: of one clip among several; that of a single one is raised. Returns the exit status.
@@ -34,7 +34,7 @@ def solve(options: argparse.Namespace, tell_failure: Callable[[StereoDiffError],
         sys.stdout.flush()
         try:
             _solve_clip(options, clip, JobFolder(folder))
-        except StereoDiffError as error:  # one clip's fault is not the next one's
+        except Exception as error:  # one clip's fault is not the next one's
             tell_failure(error)
             failed.append(clip)
     if failed:
@@ -77,7 +77,7 @@ def _job_from(options: argparse.Namespace, clip_path: str, job_id: str) -> Job:
     clip = source_from_path(clip_path)
     settings = engine_settings(options, focal_mm=options.focal_mm, sensor_mm=options.sensor_mm,
                                exposure_ev=options.exposure_ev)
-    first, last = options.frames or (1, probe_clip(clip).frame_count)
+    first, last = options.frames or (1, probe_clip(clip, settings.max_pixels).frame_count)
     return Job(job_id, clip, first, last, settings, _matte_from(options),
                models_folder(options))
 

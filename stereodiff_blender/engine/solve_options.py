@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .contract import (
     DIFFUSION_PRESETS,
+    MAX_MEGAPIXELS,
     NOISE_SCHEDULES,
     PAPER_NOISE_LEVEL,
     QUALITIES,
@@ -26,6 +27,8 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--refine", choices=REFINE_ENGINES, default="guided", help="stage 2 (guided)")
     parser.add_argument("--quality", choices=QUALITIES, default="standard", help="preset (standard)")
     parser.add_argument("--max-side", type=int, default=0, metavar="N", help="longest working side in pixels")
+    parser.add_argument("--max-megapixels", type=int, default=MAX_MEGAPIXELS, metavar="N", help="million pixels of a "
+                        f"picture of the footage, beyond which it is not read ({MAX_MEGAPIXELS})")
     parser.add_argument("--refine-cameras", action="store_true",
                         help="adjust cameras to points tracked in the pictures")
     parser.add_argument("--diffusion", choices=DIFFUSION_PRESETS, default="standard", help="preset of DepthCrafter "
@@ -79,7 +82,7 @@ def engine_settings(options: argparse.Namespace, *, focal_mm: float | None = Non
     settings = Settings(options.stereo, options.refine, options.quality, options.max_side, focal_mm, sensor_mm,
                         exposure_ev, options.device, options.seed, options.refine_cameras,
                         DiffusionSettings(options.diffusion, options.schedule, options.noise_level, options.ensemble,
-                                          options.keep_static, options.compile))
+                                          options.keep_static, options.compile), options.max_megapixels)
     settings.validate()
     return settings
 

@@ -1,13 +1,13 @@
 """One still picture of a sequence, as the display-referred picture that is matched.
 
-EXR comes through the OpenEXR package, DPX and TGA through ffmpeg, the rest through OpenCV, which reads 16-bit and
-float files and refuses truncated ones. Pictures have the orientation and size that Blender gives them: EXIF
-rotation is not applied, and an EXR shows its data window.
+EXR comes through the OpenEXR package, DPX and TGA through ffmpeg's decoders, the rest through OpenCV, which reads
+16-bit and float files and refuses truncated ones. Pictures have the orientation and size that Blender gives them: EXIF
+rotation is not applied, and an EXR shows its data window. How large a picture is its header says, and one that is too
+large is refused before it is decoded.
 """
 
 from __future__ import annotations
 
-import io
 from functools import cache
 from pathlib import Path
 
@@ -16,38 +16,44 @@ import cv2
 import numpy as np
 
 from . import exr, movies
-from .contract import StereoDiffError
+from .contract import MAX_PIXELS, StereoDiffError
+from .failures import is_memory_error
+from .footage_file import read_file
+from .picture_size import refuse_too_large, stated_size, stated_tga_size
 
-_BY_FFMPEG = frozenset({".dpx", ".tga"})
+_BY_FFMPEG = {".dpx": "dpx", ".tga": "targa"}
+MOST_BYTES_PER_PIXEL, HEADER_BYTES = 32, 1_000_000
+"""Four doubles; and what a file may hold besides its pixels."""
+EXR_CHANNELS = 8
+"""Numbers for each pixel of the largest picture that the layers of an EXR may hold together."""
 
 
-def read_still(path: Path, *, exposure_ev: float = 0.0) -> np.ndarray:
+def read_still(path: Path, *, exposure_ev: float = 0.0, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Returns (H,W,3) uint8 sRGB.
 
     8- and 16-bit files are taken as display-referred; EXR and float TIFF as scene-linear with sRGB primaries,
     exposed by exposure_ev. Straight alpha is flattened over black; EXR's is premultiplied, which is the same
     picture, so it is dropped.
-    Raises StereoDiffError "clip_missing", "clip_empty" (no bytes) or "clip_unreadable".
+    Raises StereoDiffError "clip_missing", "clip_empty" (no bytes), "picture_too_large" or "clip_unreadable".
     """
-    data = _bytes(path)
-    if path.suffix.lower() == ".exr":
-        return expose(_exr_colour(path), exposure_ev)
-    if path.suffix.lower() in _BY_FFMPEG:
-        return _ffmpeg_picture(data, path)[0]
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise _unreadable(path)
-    return _display_picture(image, exposure_ev, path)
+    data, suffix = _bytes(path, max_pixels), path.suffix.lower()
+    if suffix == ".exr":
+        return expose(_exr_colour(data, path, max_pixels), exposure_ev)
+    _refuse_too_large(data, suffix, max_pixels, path)
+    if suffix in _BY_FFMPEG:
+        return _ffmpeg_picture(data, path, max_pixels)[0]
+    return _display_picture(_opencv_picture(data, path), exposure_ev, path)
 
 
-def still_pixel_aspect(path: Path) -> float:
+def still_pixel_aspect(path: Path, *, max_pixels: int = MAX_PIXELS) -> float:
     """Width / height of a pixel. Only EXR and DPX say so in a way that means it; elsewhere pixels are square."""
-    if path.suffix.lower() == ".exr":
+    suffix = path.suffix.lower()
+    if suffix == ".exr":
         try:
-            return exr.read_pixel_aspect(path)
-        except (OSError, ValueError) as error:
+            return exr.pixel_aspect_of(_bytes(path, max_pixels), path)
+        except ValueError as error:
             raise _unreadable(path, error) from error
-    return _ffmpeg_picture(_bytes(path), path)[1] if path.suffix.lower() in _BY_FFMPEG else 1.0
+    return _ffmpeg_picture(_bytes(path, max_pixels), path, max_pixels)[1] if suffix in _BY_FFMPEG else 1.0
 
 
 def expose(linear: np.ndarray, exposure_ev: float = 0.0) -> np.ndarray:
@@ -66,23 +72,28 @@ def _srgb_table() -> np.ndarray:
     return np.rint(encoded * 255.0).astype(np.uint8)
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise StereoDiffError("clip_missing", f"{path} does not exist.") from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if not data:
-        raise StereoDiffError("clip_empty", f"{path} is an empty file.")
-    return data
+def _bytes(path: Path, max_pixels: int) -> bytes:
+    return read_file(path, HEADER_BYTES + MOST_BYTES_PER_PIXEL * max_pixels)
 
 
-def _exr_colour(path: Path) -> np.ndarray:
+def _refuse_too_large(data: bytes, suffix: str, max_pixels: int, path: Path) -> None:
+    size = stated_tga_size(data) if suffix == ".tga" else stated_size(data)
+    if size is None:
+        raise _unreadable(path)
+    refuse_too_large(size, max_pixels, path)
+
+
+def _exr_colour(data: bytes, path: Path, max_pixels: int) -> np.ndarray:
     """(H,W,3) float32: R, G, B of the file or of its first layer that has them; else its luminance or only channel."""
     try:
-        channels = exr.read_exr(path)
-    except (OSError, ValueError) as error:
+        size, values = exr.stated_size(data, path)
+        refuse_too_large(size, max_pixels, path)
+        if values > EXR_CHANNELS * max_pixels:
+            raise StereoDiffError("picture_too_large", f"{path} holds {values / 1e6:.0f} million numbers in all its "
+                                                       f"layers; the limit is {EXR_CHANNELS * max_pixels / 1e6:.0f} "
+                                                       "million.")
+        channels = exr.channels_of(data, path, max_pixels)
+    except ValueError as error:
         raise _unreadable(path, error) from error
     for layer in sorted(name.removesuffix("R") for name in channels if name == "R" or name.endswith(".R")):
         if all(layer + colour in channels for colour in "GB"):
@@ -93,14 +104,29 @@ def _exr_colour(path: Path) -> np.ndarray:
     raise StereoDiffError("clip_unreadable", f"{path} has no colour channels, only {', '.join(sorted(channels))}.")
 
 
-def _ffmpeg_picture(data: bytes, path: Path) -> tuple[np.ndarray, float]:
+def _ffmpeg_picture(data: bytes, path: Path, max_pixels: int) -> tuple[np.ndarray, float]:
+    """By the decoder that the name asks for: what else the bytes might be is not looked for."""
+    decoder = av.CodecContext.create(_BY_FFMPEG[path.suffix.lower()], "r")
+    decoder.options = movies.decoder_limit(max_pixels)
     try:
-        with av.open(io.BytesIO(data)) as container:
-            picture = next(container.decode(video=0))
-            aspect = container.streams.video[0].sample_aspect_ratio
-            return movies.PictureConverter()(picture), float(aspect or 1)
-    except (av.error.FFmpegError, StopIteration, IndexError) as error:
+        picture = (decoder.decode(av.Packet(data)) or decoder.decode(None))[0]
+    except av.error.MemoryError:
+        raise
+    except (av.error.FFmpegError, IndexError) as error:
         raise _unreadable(path, error) from error
+    return movies.PictureConverter()(picture), float(decoder.sample_aspect_ratio or 1)
+
+
+def _opencv_picture(data: bytes, path: Path) -> np.ndarray:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        if is_memory_error(error):
+            raise
+        raise _unreadable(path) from error
+    if image is None:
+        raise _unreadable(path)
+    return image
 
 
 def _display_picture(image: np.ndarray, exposure_ev: float, path: Path) -> np.ndarray:

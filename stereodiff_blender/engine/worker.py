@@ -34,7 +34,7 @@ from .contract import (
 )
 from .event_report import EventReport
 from .failures import error_with_code
-from .frames import ClipInfo, Raster, check_not_frozen, plan_raster, probe_clip, read_frames
+from .frames import ClipInfo, Raster, check_files, check_not_frozen, plan_raster, probe_clip, read_frames
 from .job_lock import beating, locked
 from .mattes import examine_matte, read_matte
 from .networks import load_networks, refuse_missing
@@ -164,10 +164,11 @@ def examine(job: Job) -> tuple[ClipInfo, Raster]:
     job.validate()
     refuse_unavailable(job.settings)
     refuse_missing(job.settings, job.models_folder)
-    info = probe_clip(job.clip)
+    info = probe_clip(job.clip, job.settings.max_pixels)
     _check_length(job, info)
+    check_files(job.clip, job.frame_numbers)
     if job.matte is not None:
-        examine_matte(job.matte, job.frame_numbers, info)
+        examine_matte(job.matte, job.frame_numbers, info, job.settings.max_pixels)
     return info, plan_raster(info, job.settings.working_side_px, job.settings.max_enlargement)
 
 
@@ -210,7 +211,8 @@ def _read_frames(job: Job, raster: Raster, scratch: DiskScratch, report: Report)
         return frames
     scratch.drop_ledger("frames")  # a movie is read from its beginning
     ledger = scratch.ledger("frames", lambda index: [frames[index]])
-    pictures = read_frames(job.clip, numbers, raster, exposure_ev=job.settings.exposure_ev)
+    pictures = read_frames(job.clip, numbers, raster, exposure_ev=job.settings.exposure_ev,
+                           max_pixels=job.settings.max_pixels)
     for index, picture in enumerate(pictures):
         frames[index] = picture
         report.progress(index + 1)

@@ -33,8 +33,10 @@ def test_every_device_is_valid_in_the_contract(addon, preferences):
 
 def test_settings_are_handed_on(addon, settings):
     settings.max_side_px, settings.exposure_ev, settings.refine = 320, 1.5, "none"
+    assert scene_settings(addon).max_pixels == 135_000_000
+    settings.max_megapixels = 300
     asked = scene_settings(addon)
-    assert (asked.max_side_px, asked.exposure_ev, asked.refine) == (320, 1.5, "none")
+    assert (asked.max_side_px, asked.exposure_ev, asked.refine, asked.max_megapixels) == (320, 1.5, "none", 300)
 
 
 def test_every_choice_of_the_diffusion_is_valid_in_the_contract(addon, settings):

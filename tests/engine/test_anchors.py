@@ -161,3 +161,20 @@ def test_anchors_begin_and_end_the_shot_and_are_not_too_many():
     cameras = 3 * MOST_ANCHORS
     anchors = choose_anchors(tracks_of(cameras, 2000, 3)[0], cameras)
     assert anchors[0] and anchors[-1] and anchors.sum() <= MOST_ANCHORS + 1
+
+
+def test_tracks_too_short_to_reach_from_anchor_to_anchor_are_no_crash():
+    """So many frames that anchors stand three apart, and tracks of three frames: no point is seen by two anchors."""
+    cameras = 2 * MOST_ANCHORS + 50
+    scene, _ = long_shot(12)
+    first = np.arange(cameras - 2)
+    camera, point = (first[:, None] + np.arange(3)).ravel(), np.repeat(first, 3)
+    order = np.argsort(camera, kind="stable")
+    seen = Observations(camera[order], point[order], np.zeros((len(camera), 2)))
+    many = Scene(np.tile(scene.rotations[:1], (cameras, 1, 1)), np.zeros((cameras, 3)),
+                 np.tile((0.0, 0.0, 5.0), (len(first), 1)), FOCAL_PX)
+    reconstruction = disturbed(many, seen)
+    before = reconstruction.rotations.copy()
+    adjust_frames(reconstruction, np.arange(cameras), seen, **RULE)
+    assert np.array_equal(reconstruction.rotations, before)
+    assert np.isfinite(reconstruction.points).all()

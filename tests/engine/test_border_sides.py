@@ -103,3 +103,16 @@ def test_the_same_bytes_twice_and_the_input_untouched(shot):
     depth = fat(shot)
     assert np.array_equal(chosen(shot, depth), chosen(shot, depth))
     assert np.array_equal(depth, fat(shot))
+
+
+def test_where_every_pixel_has_its_surface_s_depth_nothing_is_looked_up():
+    """Two even surfaces that meet in an exact step: a band, but no pixel that departs from its side's depth."""
+    frames = np.full((3, 48, 64, 3), 60, np.uint8)
+    frames[:, :, 32:] = 200
+    depth = np.where(np.arange(64) < 32, np.float32(1), np.float32(4)) * np.ones((48, 1), np.float32)
+    poses = np.tile(np.eye(4), (3, 1, 1))
+    poses[:, 0, 3] = (0.0, 0.02, 0.04)
+    still = Shot(frames, np.tile(depth, (3, 1, 1)), np.zeros((3, 48, 64), np.uint8), poses,
+                 np.tile((60.0, 60.0, 32.0, 24.0), (3, 1)))
+    found = choose_sides(frames, still.cameras, 1, (0, 2), depth, np.full_like(depth, 0.6), np.zeros_like(depth, bool))
+    assert np.array_equal(found, depth)

@@ -153,3 +153,8 @@ def test_frames_without_truth_are_left_out(clip, exact):
 def test_depth_that_is_the_same_everywhere_has_no_scores(clip, exact):
     found = scored(clip, replace(exact, depth=np.ones_like(exact.depth)))
     assert found.absrel is None and found.flicker2 == 0.0 and found.ate is not None
+
+
+def test_a_solve_whose_depth_is_nowhere_valid_has_no_figures_of_it(clip, exact):
+    found = scored(clip, replace(exact, depth=np.zeros_like(exact.depth)))
+    assert found.absrel is found.scale is found.flicker2 is None and found.opw == 0

@@ -127,3 +127,11 @@ def test_capacity_of_one_is_refused(sliding):
 def test_budget_in_fields():
     assert flows_in(100, 360, 640) == 54
     assert flows_in(1, 2160, 3840) == 16
+
+
+def test_quick_flow_of_a_narrow_picture():
+    """Between bars, fourteen lines may be left: too few for half resolution."""
+    wide = textured(40, 500)
+    frames = np.stack([wide[12:26, k:k + 480] for k in (0, 3)])
+    flow = OpticalFlow(frames, capacity=4, quick=True).between(0, 1)
+    assert np.abs(flow[4:-4, 16:-16] - (-3.0, 0.0)).mean() < 0.3

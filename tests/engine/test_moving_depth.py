@@ -150,3 +150,12 @@ def test_depth_of_a_mover_in_the_whole_method_is_upright_and_before_the_wall():
     inside = result.depth[4, y + 6:y + 54, x + 6:x + 44]
     assert np.ptp(inside, axis=1).max() < 2e-3 * inside.mean() and np.ptp(inside) < 0.06 * inside.mean()
     assert inside.mean() <= 1.02 * np.nanmedian(shot.depth[4])
+
+
+@pytest.mark.parametrize("region", [box(0, 1), box(0, 2), box(HEIGHT - 1, HEIGHT), box(50, 51, 90, 91),
+                                    box(0, HEIGHT, 0, WIDTH)])
+@pytest.mark.parametrize("ground", [FLOOR, None], ids=["on the plane", "without a plane"])
+def test_a_thing_may_be_one_line_or_all_of_the_picture(region, ground):
+    """A matte may be a single line of pixels where a thing comes into the picture."""
+    standing = stand(region, ground=ground)
+    assert 0 < standing.nearness < 10 and 0 < standing.weight <= 1

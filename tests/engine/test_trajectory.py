@@ -156,3 +156,12 @@ def test_a_camera_that_stays_has_a_turn_only_and_two_poses_tell_nothing():
         assert found.ate is found.ate_percent is found.rpe_translation is None and found.rpe_rotation_deg > 0
     truth[2:] = np.nan
     assert trajectory_errors(still, truth) is None
+
+
+def test_true_poses_apart_from_each_other_have_no_motion_to_the_next():
+    truth = walk(9, 5)
+    holed = truth.copy()
+    holed[1::2] = np.nan
+    found = trajectory_errors(truth, holed)
+    assert found.ate == pytest.approx(0, abs=1e-9)
+    assert found.rpe_translation is found.rpe_rotation_deg is None

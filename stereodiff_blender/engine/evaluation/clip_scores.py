@@ -292,9 +292,12 @@ def _warping_error(clip: TruthClip, depth: np.ndarray, scratch: Scratch, tick: T
 
 
 def _disparity_range(depth: np.ndarray) -> tuple[float, float]:
-    """Nearly all disparity of the clip lies between; by a grid of pixels."""
+    """Nearly all disparity of the clip lies between; by a grid of pixels. 0 and 1 if none of them has depth."""
     grid = depth[:, ::SAMPLE_STEP_PX, ::SAMPLE_STEP_PX]
-    low, high = np.percentile(1.0 / grid[grid > 0].astype(np.float64), OPW_PERCENTILES)
+    known = grid[grid > 0]
+    if not len(known):
+        return 0.0, 1.0
+    low, high = np.percentile(1.0 / known.astype(np.float64), OPW_PERCENTILES)
     return (float(low), float(high)) if high > low else (0.0, float(high))
 
 

@@ -38,7 +38,8 @@ SCHEMA_VERSION = 1
 
 # What says something about one shot or its files: noted, and the next clip is tried. Anything else ends the evaluation.
 _OF_THE_SHOT = frozenset({"camera_unsolved", "cut_in_range", "pointmaps_unsure", "network_not_finite",
-                          "dataset_missing", "dataset_invalid", "sequence_gap", "out_of_memory", "internal_error"})
+                          "dataset_missing", "dataset_invalid", "sequence_gap", "picture_too_large", "out_of_memory",
+                          "internal_error"})
 
 
 @dataclass(frozen=True)

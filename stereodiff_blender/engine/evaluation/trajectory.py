@@ -21,12 +21,13 @@ STILL = 1e-9
 class TrajectoryErrors:
     """ate: distance of aligned positions from the true ones, in the truth's units. ate_percent: of the true path's
     length. rpe_translation, rpe_rotation_deg: of the motion from each frame to the next, in the truth's units and
-    degrees. The first three are None where either camera stays in one place. poses: how many could be compared."""
+    degrees; None where no two neighbours have a true pose. The first three are None where either camera stays in one
+    place. poses: how many could be compared."""
 
     ate: float | None
     ate_percent: float | None
     rpe_translation: float | None
-    rpe_rotation_deg: float
+    rpe_rotation_deg: float | None
     poses: int
 
 
@@ -36,7 +37,7 @@ def trajectory_errors(solved: np.ndarray, truth: np.ndarray) -> TrajectoryErrors
     if known.sum() < MIN_POSES:
         return None
     turns = _relative(solved, known), _relative(truth, known)
-    rotation = _rms(rotation_angle_deg(_differences(*turns)[:, :3, :3])) if len(turns[0]) else float("nan")
+    rotation = _rms(rotation_angle_deg(_differences(*turns)[:, :3, :3]))
     places = solved[known, :3, 3], truth[known, :3, 3]
     if min(np.ptp(place, axis=0).max() for place in places) < STILL:
         return TrajectoryErrors(None, None, None, rotation, int(known.sum()))
@@ -63,5 +64,6 @@ def _scaled(poses: np.ndarray, scale: float) -> np.ndarray:
     return scaled
 
 
-def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(values**2)))
+def _rms(values: np.ndarray) -> float | None:
+    """None without values."""
+    return float(np.sqrt(np.mean(values**2))) if len(values) else None

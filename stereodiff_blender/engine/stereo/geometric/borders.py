@@ -20,6 +20,7 @@ from ...report import Report
 from ...scratch import Scratch
 from .. import CameraSolution
 from .border_sides import choose_sides
+from .lookup import look_up
 from .sources import select_sources
 from .triangulation import transfer_between
 
@@ -39,7 +40,7 @@ RANGE_SIGMA = 0.06
 COLOUR_SIGMA = 12.0
 """Grey levels by which two views of one thing may differ."""
 ROW = 256
-"""Band pixels are laid out in rows of this length: OpenCV looks up no longer ones than 32767."""
+"""Band pixels are laid out in rows of this length: OpenCV looks up no longer ones than 32766."""
 
 
 def settle_borders(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray, confidence: np.ndarray,
@@ -179,8 +180,8 @@ class _Ballot:
         in_front = w > 1e-4
         w = np.where(in_front, w, np.float32(1.0))
         # Nothing seen outside the picture: the border has no vote.
-        there = cv2.remap(view, np.where(in_front, u / w, -1e4).astype(np.float32) - np.float32(0.5),
-                          v / w - np.float32(0.5), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        there = look_up(view, np.where(in_front, u / w, -1e4).astype(np.float32) - np.float32(0.5),
+                        v / w - np.float32(0.5), border=cv2.BORDER_CONSTANT)
         # Depth there is w times depth here, so disparity / w is what the still scene would show.
         found = there[..., 0] - offer + np.log(w)
         unlikeness = ((there[..., 1] - self._grey) / COLOUR_SIGMA) ** 2 + (found / RANGE_SIGMA) ** 2

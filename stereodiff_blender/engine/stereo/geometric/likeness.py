@@ -5,13 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .lookup import look_up
 from .triangulation import Transfer
 
 COLOUR_SHARE, GRADIENT_SHARE = 0.29, 0.35
 TRUNCATION = 16.5
 """Grey levels of summed difference that count as entirely unlike."""
 ROW = 256
-"""Pixels are laid out in rows of this length: OpenCV looks up no longer ones than 32767."""
+"""Pixels are laid out in rows of this length: OpenCV looks up no longer ones than 32766."""
 
 
 def features_of(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -43,8 +44,7 @@ def unlikeness(own: list[np.ndarray], features: tuple[np.ndarray, np.ndarray], c
     """(n,) in [0,1]: truncated difference between the pixels' own features and those found at (column, row)."""
     count, shape = len(column), (-(-len(column) // ROW), ROW)
     column, row = np.resize(column, shape), np.resize(row, shape)
-    difference = sum(np.abs(cv2.remap(there, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-                            .reshape(-1, there.shape[-1])[:count] - here).sum(axis=-1)
+    difference = sum(np.abs(look_up(there, column, row).reshape(-1, there.shape[-1])[:count] - here).sum(axis=-1)
                      for here, there in zip(own, features, strict=True))
     return np.minimum(difference / np.float32(TRUNCATION), np.float32(1.0))
 

@@ -96,7 +96,7 @@ class _Foot:
     def of(cls, region: np.ndarray, box: tuple[slice, slice]) -> _Foot:
         rows = np.flatnonzero(region.any(axis=1))
         size = max(2, int(FOOT_SHARE * (rows[-1] - rows[0] + 1)))
-        columns = np.flatnonzero(region[rows[-1] - size + 1:].any(axis=0))
+        columns = np.flatnonzero(region[max(rows[-1] - size + 1, 0):].any(axis=0))
         below = np.zeros_like(region)
         below[max(rows[-1] - 1, 0):rows[-1] + max(4, size), max(columns[0] - 4, 0):columns[-1] + 5] = True
         return cls(box[1].start + float(columns.mean()) + 0.5, box[0].start + rows[-1] + 1.0, below)

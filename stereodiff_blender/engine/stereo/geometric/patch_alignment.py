@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .lookup import look_up
+
 RADIUS_PX = 7
 ITERATIONS = 5
 CONVERGED_PX = 0.01
@@ -96,12 +98,9 @@ def align_patches(grey: np.ndarray, templates: Templates, pixels: np.ndarray,
 
 def _sample(grey: np.ndarray, pixels: np.ndarray, warps: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Values (n,S) of grey at pixels + warp @ offset; cubic, since linear would pull towards pixel centres."""
-    if not len(pixels):
-        return np.zeros((0, len(offsets)), np.float32)
     places = np.einsum("nij,sj->nsi", warps, offsets, optimize=True) + pixels[:, None, :]
-    return cv2.remap(grey, np.ascontiguousarray(places[:, :, 0], np.float32),
-                     np.ascontiguousarray(places[:, :, 1], np.float32), cv2.INTER_CUBIC,
-                     borderMode=cv2.BORDER_REPLICATE)
+    columns, rows = (np.ascontiguousarray(places[:, :, axis], np.float32) for axis in (0, 1))
+    return look_up(grey, columns, rows, cv2.INTER_CUBIC)
 
 
 def _normalised(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

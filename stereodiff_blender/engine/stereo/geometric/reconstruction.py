@@ -135,6 +135,9 @@ class Reconstruction:
         return fits & (enough & (angle > min(min_parallax_deg, TYPICAL_PARALLAX_SHARE * typical)))[seen.point]
 
     def adjust(self, frames, seen: Observations, **options) -> None:
+        """Bundle adjustment of the frames and what they see; without observations all stays as it is."""
+        if not len(seen.point):
+            return
         used, point = np.unique(seen.point, return_inverse=True)
         scene = Scene(self.rotations[frames], self.translations[frames], self.points[used], self.focal)
         scene, cost = bundle_adjust(scene, Observations(seen.camera, point.reshape(-1), seen.pixels), **options)

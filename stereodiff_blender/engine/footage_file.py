@@ -1,0 +1,53 @@
+"""Footage as files on disk: regular ones only, read whole. A pipe would be waited for without end, and a device has
+none. Standard library and the contract only."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from .contract import StereoDiffError
+
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
+          (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"))
+
+
+def refuse_irregular(path: Path) -> None:
+    """Raises StereoDiffError "clip_unreadable" if what lies at path, or where it links to, is no regular file. That
+    nothing is there is for others to say."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # ValueError: no path can have such a name
+        return
+    _refuse_mode(mode, path)
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """All of a regular file of at most so many bytes, opened without waiting for anybody.
+
+    Raises StereoDiffError "clip_missing", "clip_empty" (no bytes), "picture_too_large" or "clip_unreadable".
+    """
+    refuse_irregular(path)
+    try:
+        with open(os.open(path, _READ), "rb") as stream:
+            status = os.fstat(stream.fileno())
+            _refuse_mode(status.st_mode, path)
+            if status.st_size > most_bytes:
+                raise StereoDiffError("picture_too_large", f"{path} has {status.st_size / 1e6:.0f} MB; a picture has "
+                                                           f"{most_bytes / 1e6:.0f} MB at the most.")
+            data = stream.read(status.st_size)
+    except (FileNotFoundError, ValueError) as error:
+        raise StereoDiffError("clip_missing", f"{path} does not exist.") from error
+    except OSError as error:
+        raise StereoDiffError("clip_unreadable", f"{path} cannot be read: {error.strerror or error}.") from error
+    if not data:
+        raise StereoDiffError("clip_empty", f"{path} is an empty file.")
+    return data
+
+
+def _refuse_mode(mode: int, path: Path) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "something else")
+        raise StereoDiffError("clip_unreadable", f"{path} is no file but {kind}.")

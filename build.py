@@ -40,6 +40,7 @@ PYTHON_OF_BLENDER = {"4.2": (3, 11), "4.5": (3, 11), "5.0": (3, 11), "5.2": (3, 
 BLENDER_OF_PYTHON = {(3, 11): "5.0", (3, 13): "5.2"}
 
 PACKAGED = (("stereodiff_blender", {".py"}), ("vendor", {".txt", ".toml"}))
+GUIDE, OF_THE_GUIDE = "stereodiff_blender/guide", {".md", ".png"}
 NOT_PACKAGED = {"__pycache__", "wheels", "lock.py", "resolve.py", "README.md"}
 ROOT_INIT = "from .stereodiff_blender import register, unregister\n"
 
@@ -184,7 +185,7 @@ def package_contents(root: Path = ROOT) -> dict[str, bytes]:
             relative = path.relative_to(root)
             if not path.is_file() or NOT_PACKAGED.intersection(relative.parts) or path.name.startswith("."):
                 continue
-            if path.suffix not in suffixes:
+            if path.suffix not in (OF_THE_GUIDE if relative.is_relative_to(GUIDE) else suffixes):
                 raise BuildError(f"{relative.as_posix()} is no kind of file that is packaged from {folder}")
             contents[relative.as_posix()] = path.read_bytes()
     return contents

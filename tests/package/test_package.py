@@ -48,7 +48,9 @@ def test_contents_are_the_sources_and_nothing_else(package, repository):
     sources = [p.relative_to(repository).as_posix() for p in (repository / "stereodiff_blender").rglob("*.py")]
     pins = [p.relative_to(repository).as_posix() for p in (repository / "vendor").rglob("*.t*")
             if p.suffix in (".txt", ".toml")]
-    assert packaged == sorted(["LICENSE", "__init__.py", "blender_manifest.toml", *sources, *pins])
+    guide = [p.relative_to(repository).as_posix() for p in (repository / build.GUIDE).rglob("*.md")]
+    assert guide
+    assert packaged == sorted(["LICENSE", "__init__.py", "blender_manifest.toml", *sources, *pins, *guide])
     assert modes == {0o100644}
     assert root_init == "from .stereodiff_blender import register, unregister\n"
     assert [n for n in packaged if re.search(r"test|__pycache__|\.pyc|wheels|\.venv|\.git", n)] == []
@@ -62,6 +64,12 @@ def test_caches_stay_out_and_unknown_files_are_refused(checkout):
     (checkout / "vendor" / "wheels").mkdir(exist_ok=True)
     (checkout / "vendor" / "wheels" / "thing-1-py3-none-any.whl").write_bytes(b"\0")
     assert set(build.package_contents(checkout)) == before
+    (checkout / build.GUIDE / "picture.png").write_bytes(b"\x89PNG")
+    assert set(build.package_contents(checkout)) == before | {f"{build.GUIDE}/picture.png"}
+    (checkout / build.GUIDE / "page.html").write_text("")
+    with pytest.raises(build.BuildError, match=r"guide/page\.html"):
+        build.package_contents(checkout)
+    (checkout / build.GUIDE / "page.html").unlink()
     (checkout / "stereodiff_blender" / "jobs.py.orig").write_text("")
     with pytest.raises(build.BuildError, match=r"stereodiff_blender/jobs\.py\.orig"):
         build.package_contents(checkout)

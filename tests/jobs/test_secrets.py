@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -78,12 +79,13 @@ def test_the_last_words_of_a_worker_that_died_have_none(make_job):
 
 
 def test_a_fault_of_our_own_on_the_command_line(capsys, tmp_path, monkeypatch):
-    """With its traceback, as nobody knows it yet, and with a code and a remedy."""
+    """With a code and a remedy; its traceback goes to a file, without keys as well."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process is not the command's
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert command_line.main(["weights", "use", "monst3r", f"/{LOGIN}/\0", "--models", str(tmp_path)]) == 1
-    said = capsys.readouterr().err
-    assert "Traceback" in said and "error internal_error: " in said and "\nremedy: " in said
-    assert "hunter2" not in said
+    said, (log,) = capsys.readouterr().err, tmp_path.glob("stereodiff-*.log")
+    assert "error internal_error: " in said and "\nremedy: " in said and str(log) in said
+    assert "Traceback" in log.read_text() and "hunter2" not in said + log.read_text()
 
 
 def test_a_fault_of_our_own_in_a_thread():

@@ -85,6 +85,12 @@ def test_caches_stay_out_and_unknown_files_are_refused(checkout):
     (checkout / "vendor" / "wheels").mkdir(exist_ok=True)
     (checkout / "vendor" / "wheels" / "thing-1-py3-none-any.whl").write_bytes(b"\0")
     assert set(build.package_contents(checkout)) == before
+    (checkout / build.GUIDE / "picture.png").write_bytes(b"\x89PNG")
+    assert set(build.package_contents(checkout)) == before | {f"{build.GUIDE}/picture.png"}
+    (checkout / build.GUIDE / "page.html").write_text("")
+    with pytest.raises(build.BuildError, match=r"guide/page\.html"):
+        build.package_contents(checkout)
+    (checkout / build.GUIDE / "page.html").unlink()
     (checkout / "stereodiff_blender" / "jobs.py.orig").write_text("")
     with pytest.raises(build.BuildError, match=r"stereodiff_blender/jobs\.py\.orig"):
         build.package_contents(checkout)

@@ -37,6 +37,9 @@ STANDARD_WORKER = ROOT / "vendor" / "runtime" / "standard.txt"
 LOCKING = ROOT / "vendor" / "runtime" / "lock.py"
 TEST_WORKER = TESTS / "requirements-worker.txt"
 
+DEFAULT_OUTPUTS = {"demo": Path("demo_out"), "package": Path("dist"), "bench": Path("bench_out")}
+"""Where a command writes unless told otherwise, below the folder it is called in. Never tracked."""
+
 PYTHON_OF_BLENDER = {"4.2": (3, 11), "4.5": (3, 11), "5.0": (3, 11), "5.2": (3, 13)}
 BLENDER_OF_PYTHON = {(3, 11): "5.0", (3, 13): "5.2"}
 
@@ -399,12 +402,16 @@ def parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=summary, description=f"{summary}.\n\n{details}", allow_abbrev=False,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
 
+    def writes_to(command: argparse.ArgumentParser, name: str) -> None:
+        folder = DEFAULT_OUTPUTS[name]
+        command.add_argument("--out", type=Path, metavar="DIR", default=folder, help=f"default: ./{folder}")
+
     command = add("demo", "solve a clip and build the Blender scene from it, as an artist would",
                   "Installs the extension into a throw-away Blender user folder, opens the clip, presses Solve,\n"
                   "imports and renders. Leaves demo.blend, mesh.png, camera.png, depth.png and the job folder.")
     command.add_argument("--clip", type=Path, metavar="FILE", help="movie to solve (default: the sample clip, whose "
                          "true depth and cameras are known, so that true accuracy is printed)")
-    command.add_argument("--out", type=Path, metavar="DIR", default=Path("demo_out"), help="default: ./demo_out")
+    writes_to(command, "demo")
     command.set_defaults(run=demo)
 
     command = add("test", "run the test suite on real Blender",
@@ -418,7 +425,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("package", "write the extension's zip; its path is the last line printed",
                   "The same input gives the same bytes.")
-    command.add_argument("--out", type=Path, metavar="DIR", default=Path("dist"), help="default: ./dist")
+    writes_to(command, "package")
     command.set_defaults(run=package)
 
     command = add("release", "make a version of a clean checkout: changelog, package, validator, commit and tag",
@@ -440,7 +447,7 @@ def parser() -> argparse.ArgumentParser:
                   "the mesh plays. ticks: Blender's timer with hundreds of jobs. monst3r: each frame encoded once,\n"
                   "against pair by pair. depthcrafter: one step against five. Leaves bench.json. With --against,\n"
                   "exits with 1 if a cost is worse by over 15 %.")
-    command.add_argument("--out", type=Path, metavar="DIR", default=Path("bench_out"), help="default: ./bench_out")
+    writes_to(command, "bench")
     command.add_argument("--parts", nargs="+", metavar="PART", help="only these (all)")
     command.add_argument("--quick", action="store_true", help="shorter clips, networks only counted: minutes instead "
                          "of an hour")

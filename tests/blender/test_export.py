@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +96,40 @@ def test_colmap_projects_its_points_to_the_engines_pixels(bring_in, tmp_path, zo
         x, y, z = np.array(turn) @ stored[:, :3].T + np.array([[tx], [ty], [tz]], float)
         seen = np.stack([fx * x / z + cx, fy * y / z + cy], axis=-1)
         assert np.abs(seen - projected(example, index, points)).max() < 0.01
+
+
+READ_BY_COLMAP = """
+import json, sys, pycolmap
+model = pycolmap.Reconstruction(sys.argv[1])
+points = [model.points3D[number] for number in sorted(model.points3D)]
+images = [model.images[number] for number in sorted(model.images)]
+print(json.dumps({
+    "names": [image.name for image in images],
+    "cameras": [[camera.model_name, camera.width, camera.height] for camera in model.cameras.values()],
+    "seen": [[image.project_point(point.xyz).tolist() for point in points] for image in images],
+    "places": [image.projection_center().tolist() for image in images],
+    "colours": [point.color.tolist() for point in points],
+}))
+"""
+
+
+@pytest.mark.parametrize("zoom", [1.0, 1.25])
+def test_colmap_itself_reads_the_model(bring_in, tmp_path, worker_python, zoom):
+    """Its own library, in the worker's environment: cameras, pictures and points stand where the engine has them."""
+    example = replace(EXAMPLE, zoom=zoom)
+    points = surface_points(example, 60)
+    bring_in(example, points=points)
+    export("COLMAP", tmp_path / "model")
+    done = subprocess.run([worker_python, "-c", READ_BY_COLMAP, tmp_path / "model"], capture_output=True, text=True,
+                          timeout=120)
+    assert done.returncode == 0, done.stderr
+    model = json.loads(done.stdout.splitlines()[-1])
+    assert model["names"] == [f"plate_{13 + index:04d}.png" for index in range(6)]
+    assert model["cameras"] == [["PINHOLE", *example.clip]] * (1 if zoom == 1.0 else 6)
+    assert np.abs(np.array(model["places"]) - expected_poses(example)[:, :3, 3]).max() < 1e-5
+    assert np.array_equal(model["colours"], colours_of(points))
+    for index, seen in enumerate(model["seen"]):
+        assert np.abs(np.array(seen) - projected(example, index, points)).max() < 0.01
 
 
 def test_colmap_names_the_pictures_of_a_movie_by_clip_frame(addon, bring_in):

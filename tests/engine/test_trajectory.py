@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from evo.core import metrics
+from evo.core.trajectory import PosePath3D
 from golden import golden_file, golden_json, tensors
 
 from stereodiff_blender.engine.evaluation.trajectory import trajectory_errors
@@ -91,9 +93,6 @@ def test_an_independent_computation_agrees(seed):
 
 
 def test_evo_agrees():
-    pytest.importorskip("evo", reason="evo is not installed")
-    from evo.core import metrics
-    from evo.core.trajectory import PosePath3D
     truth = walk(40, 5)
     solved = disturbed(truth, 6)
     reference, estimate = PosePath3D(poses_se3=list(truth)), PosePath3D(poses_se3=list(solved))

@@ -17,7 +17,6 @@ import threading
 import time
 import zipfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 if sys.version_info < (3, 11):  # noqa: UP036 - said in words, before the next import fails on an older Python
@@ -28,6 +27,7 @@ import tomllib
 from stereodiff_blender import runtime
 from stereodiff_blender.engine import programs
 from stereodiff_blender.engine.contract import StereoDiffError
+from tests.tools import parts
 from tests.tools.guide_html import guide_pages
 
 ROOT = Path(__file__).resolve().parent
@@ -50,7 +50,7 @@ GUIDE = f"{PACKAGE}/guide"
 TOOLS = TESTS / "tools"
 ROOT_INIT = "from .stereodiff_blender import register, unregister\n"
 
-NOTHING_COLLECTED = 5
+QUICK = ("-m", "not slow")
 SILENCE_S = 8
 VALIDATION_TIMEOUT_S = 120
 INSTALLER_STEPS = ("Collecting", "Processing", "Downloading", "Building", "Installing", "Successfully", "ERROR")
@@ -237,67 +237,6 @@ def validate_package(package: Path, blender_python: Path) -> programs.Ended:
                         VALIDATION_TIMEOUT_S)
 
 
-# --- Running tests ---------------------------------------------------------------------------------------------
-
-@dataclass(frozen=True)
-class Part:
-    """One run of pytest: in which environment, and which files and folders are its."""
-
-    label: str
-    python: Path
-    paths: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    label: str
-    status: int
-    closing_line: str
-
-
-def test_parts(blenders: list[str]) -> list[Part]:
-    """Environments are made here, all of them before the first test runs."""
-    worker = worker_environment(TEST_WORKER)
-    if sys.platform == "linux" and python_version_of(ROOT / ".venv-worker") != (3, 11):
-        print("Tests that need torch are skipped: on Linux they need Python 3.11, which was not found on this machine.")
-    engine = (TESTS / "engine", TESTS / "jobs", *sorted(TESTS.glob("test_*.py")))
-    parts = [Part("worker", worker, engine)]
-    for blender in blenders:
-        python = blender_environment(blender)
-        if python is not None:
-            parts.append(Part(f"Blender {blender}", python, (TESTS / "blender", TESTS / "package")))
-    return parts
-
-
-def chosen_paths(part: Part, selected: list[str]) -> list[str]:
-    """What this part runs: all that is its, or those of the paths asked for that are its."""
-    if not selected:
-        return [str(path) for path in part.paths if path.exists()]
-    return [item for item in selected
-            if any((ROOT / item.partition("::")[0]).resolve().is_relative_to(path) for path in part.paths)]
-
-
-def run_part(part: Part, paths: list[str], options: list[str], worker: Path) -> Outcome:
-    print(f"\n=== {part.label}: pytest in {part.python.parent.parent.name}", flush=True)
-    environ = {**os.environ, "STEREODIFF_WORKER_PYTHON": str(worker), "PYTHONUNBUFFERED": "1"}
-    command = [str(part.python), "-m", "pytest", *paths, *options]
-    last = ""
-    with programs.start(command, folder=ROOT, environment=environ, own_group=False) as process:
-        for line in programs.lines_of(process):
-            print(line, flush=True)
-            if re.search(r"\b(passed|failed|errors?|deselected|no tests ran|skipped)\b.* in [\d.:]+", line):
-                last = line.strip(" =\n")
-    return Outcome(part.label, process.returncode, last or f"pytest ended with status {process.returncode}")
-
-
-def verdict(outcomes: list[Outcome], selective: bool) -> int:
-    """0 if every part passed and any ran. A selection may leave a part empty; without one, empty is a failure."""
-    statuses = {outcome.status for outcome in outcomes}
-    if selective and 0 in statuses:
-        statuses.discard(NOTHING_COLLECTED)
-    return 0 if statuses == {0} else 1
-
-
 # --- Commands --------------------------------------------------------------------------------------------------
 
 def demo(options: argparse.Namespace) -> int:
@@ -321,24 +260,36 @@ def demo(options: argparse.Namespace) -> int:
 
 def test(options: argparse.Namespace, pytest_options: list[str]) -> int:
     at_hand = PYTHON_OF_BLENDER[default_blender()]
-    asked = options.blender or [blender for blender, python in PYTHON_OF_BLENDER.items() if python == at_hand]
+    same_python = [blender for blender, python in PYTHON_OF_BLENDER.items() if python == at_hand]
+    asked = options.blender or ([default_blender()] if options.quick else same_python)
     asked = list(PYTHON_OF_BLENDER) if "all" in asked else asked
     began = time.monotonic()
-    parts = test_parts(asked)
+    worker, blenders = test_environments(asked)
     selected = [item for item in pytest_options if item.startswith("tests/")]
     others = [item for item in pytest_options if item not in selected]
-    outcomes = []
-    for part in parts:
-        paths = chosen_paths(part, selected)
-        if paths:
-            outcomes.append(run_part(part, paths, others, parts[0].python))
+    with tempfile.TemporaryDirectory(prefix="stereodiff-user-") as user:
+        runs = parts.plan(parts.test_parts(worker, blenders), selected, [*(QUICK if options.quick else ()), *others],
+                          at_once=options.at_once, user=Path(user))
+        outcomes = parts.run_all(runs, options.at_once)
     print(f"\n=== Summary ({time.monotonic() - began:.0f} s)")
     for outcome in outcomes:
         print(f"{outcome.label:12} {outcome.closing_line}")
     for blender in asked:
-        if f"Blender {blender}" not in {part.label for part in parts}:
+        if blender not in blenders:
             print(f"Blender {blender}  skipped: there is no Python {dotted(PYTHON_OF_BLENDER[blender])} here")
-    return verdict(outcomes, selective=bool(pytest_options))
+    if options.quick:
+        others = [f"Blender {blender}" for blender in PYTHON_OF_BLENDER if blender not in asked]
+        print(f"Left out: {', '.join(['the tests marked slow, deselected above', *others])}")
+    return parts.verdict(outcomes, selective=bool(pytest_options))
+
+
+def test_environments(asked: list[str]) -> tuple[Path, dict[str, Path]]:
+    """Python of the worker's environment, and of those with the Blenders asked for; all are made before a test runs."""
+    worker = worker_environment(TEST_WORKER)
+    if sys.platform == "linux" and python_version_of(ROOT / ".venv-worker") != (3, 11):
+        print("Tests that need torch are skipped: on Linux they need Python 3.11, which was not found on this machine.")
+    pythons = {blender: blender_environment(blender) for blender in asked}
+    return worker, {blender: python for blender, python in pythons.items() if python is not None}
 
 
 def solve(arguments: list[str]) -> int:
@@ -419,6 +370,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--blender", action="append", choices=[*PYTHON_OF_BLENDER, "all"],
                          help="this version (may be repeated); default: all versions of the Python at hand "
                               "(3.11: 4.2, 4.5, 5.0; 3.13: 5.2)")
+    command.add_argument("--quick", action="store_true", help="under three minutes: without the tests marked slow, and "
+                         "on one Blender unless others are named")
+    command.add_argument("--at-once", type=int, metavar="N", default=parts.cores(), help="parts side by side; 1 shows "
+                         f"every line as it comes (default: one for each core, here {parts.cores()})")
 
     add("solve", "solve a clip without Blender; OUT becomes a job folder",
         "Everything after `solve` goes to the engine; `build.py solve --help` shows its options.")

@@ -1,7 +1,7 @@
 """What every test may ask for, and which tests an environment can run.
 
-tests/engine and tests/jobs need the worker's packages, tests/blender and tests/package need bpy; an environment that
-has only one of the two collects only its own.
+tests/engine, tests/jobs and tests/fuzz need the worker's packages, tests/blender and tests/package need bpy; an
+environment that has only one of the two collects only its own.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ HAS_WORKER = importlib.util.find_spec("cv2") is not None
 
 collect_ignore = [
     *([] if HAS_BLENDER else ["blender", "package"]),
-    *([] if HAS_WORKER else ["engine", "jobs"]),
+    *([] if HAS_WORKER else ["engine", "jobs", "fuzz"]),
 ]
 
 
 def pytest_report_header() -> str:
     return "rooms here: " + ", ".join(
-        name for name in ("engine", "jobs", "blender", "package") if name not in collect_ignore
+        name for name in ("engine", "jobs", "fuzz", "blender", "package") if name not in collect_ignore
     )
 
 

@@ -1,4 +1,4 @@
-"""build.py's own decisions: which Python, which environment, which tests, and what the whole run came to."""
+"""build.py's own decisions: which Python, and which environment."""
 
 from __future__ import annotations
 
@@ -9,36 +9,6 @@ from pathlib import Path
 import pytest
 
 import build
-
-
-def outcomes(*statuses: int) -> list[build.Outcome]:
-    return [build.Outcome(f"part {n}", status, "") for n, status in enumerate(statuses)]
-
-
-@pytest.mark.parametrize(
-    ("statuses", "selective", "expected"),
-    [
-        ((0, 0), False, 0),
-        ((0, 1), False, 1),
-        ((0, -11), False, 1),
-        ((0, build.NOTHING_COLLECTED), False, 1),
-        ((0, build.NOTHING_COLLECTED), True, 0),
-        ((build.NOTHING_COLLECTED, build.NOTHING_COLLECTED), True, 1),
-        ((1, build.NOTHING_COLLECTED), True, 1),
-        ((), True, 1),
-    ],
-)
-def test_verdict(statuses, selective, expected):
-    assert build.verdict(outcomes(*statuses), selective) == expected
-
-
-def test_paths_asked_for_go_to_the_part_they_belong_to():
-    engine = build.Part("worker", Path("python"), (build.TESTS / "engine", build.TESTS / "test_rooms.py"))
-    blender = build.Part("Blender", Path("python"), (build.TESTS / "blender",))
-    asked = ["tests/engine/test_exr.py", "tests/blender", "tests/test_rooms.py::test_checker_allows"]
-    assert build.chosen_paths(engine, asked) == [asked[0], asked[2]]
-    assert build.chosen_paths(blender, asked) == [asked[1]]
-    assert build.chosen_paths(blender, []) == [str(build.TESTS / "blender")]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in is a shell script")

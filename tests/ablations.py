@@ -21,16 +21,16 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "engine"))
-from dataset_folders import write_folder  # noqa: E402
-from depth_scenes import Shot  # noqa: E402
-from truth import FARTHEST, read_truth  # noqa: E402
+from dataset_folders import write_folder
+from depth_scenes import Shot
+from truth import FARTHEST, read_truth
 
-from stereodiff_blender.engine.contract import JobFolder  # noqa: E402
-from stereodiff_blender.engine.evaluation.clip_scores import read_solved  # noqa: E402
-from stereodiff_blender.engine.evaluation.tables import COLUMNS, markdown  # noqa: E402
-from stereodiff_blender.engine.frames import plan_raster, probe_clip, read_frames, source_from_path  # noqa: E402
-from stereodiff_blender.engine.scratch import Scratch  # noqa: E402
-from stereodiff_blender.engine.spectrum import BANDS, mean_disparities  # noqa: E402
+from stereodiff_blender.engine.contract import JobFolder
+from stereodiff_blender.engine.evaluation.clip_scores import read_solved
+from stereodiff_blender.engine.evaluation.tables import COLUMNS, markdown
+from stereodiff_blender.engine.frames import plan_raster, probe_clip, read_frames, source_from_path
+from stereodiff_blender.engine.scratch import Scratch
+from stereodiff_blender.engine.spectrum import BANDS, mean_disparities
 
 SAMPLE = Path(__file__).resolve().parent / "data" / "sample"
 SIGMAS = (0.1, 0.5, 1.0, 2.26912, 5.0, 14.6, 70.5, 700.0)

@@ -28,15 +28,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "engine"))
-from stereodiff_blender.engine.contract import Settings  # noqa: E402
-from stereodiff_blender.engine.diffusion.depthcrafter import denoising, refine  # noqa: E402
-from stereodiff_blender.engine.diffusion.depthcrafter.denoising import Condition, sample_steps  # noqa: E402
-from stereodiff_blender.engine.diffusion.depthcrafter.networks import DepthCrafterNetworks  # noqa: E402
-from stereodiff_blender.engine.diffusion.depthcrafter.options import options_from  # noqa: E402
-from stereodiff_blender.engine.diffusion.depthcrafter.schedule import karras_sigmas  # noqa: E402
-from stereodiff_blender.engine.diffusion.depthcrafter.windows import plan_windows  # noqa: E402
-from stereodiff_blender.engine.report import Report  # noqa: E402
-from stereodiff_blender.engine.scratch import Scratch  # noqa: E402
+from stereodiff_blender.engine.contract import Settings
+from stereodiff_blender.engine.diffusion.depthcrafter import denoising, refine
+from stereodiff_blender.engine.diffusion.depthcrafter.denoising import Condition, sample_steps
+from stereodiff_blender.engine.diffusion.depthcrafter.networks import DepthCrafterNetworks
+from stereodiff_blender.engine.diffusion.depthcrafter.options import options_from
+from stereodiff_blender.engine.diffusion.depthcrafter.schedule import karras_sigmas
+from stereodiff_blender.engine.diffusion.depthcrafter.windows import plan_windows
+from stereodiff_blender.engine.report import Report
+from stereodiff_blender.engine.scratch import Scratch
 
 UNET = {"in_channels": 8, "out_channels": 4, "block_out_channels": (320, 640, 1280, 1280), "layers_per_block": 2,
         "cross_attention_dim": 1024, "num_attention_heads": (5, 10, 20, 20), "addition_time_embed_dim": 256,

@@ -206,7 +206,7 @@ def test_a_base_python_that_does_not_exist(tmp_path, requirements):
 
 
 def test_a_listener_that_gives_up_ends_the_installation(environment, requirements):
-    class Stopped(Exception):
+    class Stopped(Exception):  # noqa: N818
         pass
 
     def stop(line: str) -> None:

@@ -62,7 +62,7 @@ class Estimate:
         return self.stereo_depth if self.refined_depth is None else self.refined_depth
 
 
-def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray | None = None,
+def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray | None = None,  # noqa: PLR0913
                    pixel_aspect: float = 1.0, focal_px: float | None = None, first_frame: int = 1,
                    networks: Networks = NO_NETWORKS, scratch: Scratch, refine_scratch: Scratch | None = None,
                    report: Report) -> Estimate:

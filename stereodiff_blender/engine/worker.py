@@ -234,7 +234,7 @@ def _read_frames(job: Job, raster: Raster, scratch: DiskScratch, report: Report)
     return frames
 
 
-def _write_products(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster, frames: np.ndarray,
+def _write_products(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster, frames: np.ndarray,  # noqa: PLR0913
                     estimate: Estimate, scratch: DiskScratch, report: EventReport,
                     weights: tuple[WeightsUsed, ...]) -> Result:
     numbers = job.frame_numbers

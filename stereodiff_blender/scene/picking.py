@@ -28,7 +28,7 @@ def hit_mesh(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph, found: Scen
     """
     start, way = Vector(origin), Vector(direction).normalized()
     for _ in range(MOST_OBJECTS_BEFORE):
-        is_hit, place, normal, _, thing, _ = scene.ray_cast(depsgraph, start, way)
+        is_hit, place, _, _, thing, _ = scene.ray_cast(depsgraph, start, way)
         if not is_hit:
             return None
         if _is_under(thing, found.root):

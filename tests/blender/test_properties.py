@@ -88,7 +88,7 @@ def test_no_property_has_a_callback_or_lacks_words(addon):
             keywords = deferred.keywords
             assert not {"update", "get", "set", "poll"} & set(keywords), name
             assert not callable(keywords.get("items")), name
-            if keywords.get("name") not in ("Active Job",) and name != "jobs":
+            if keywords.get("name") != "Active Job" and name != "jobs":
                 assert keywords.get("description"), name
 
 

@@ -172,7 +172,7 @@ def test_all_jobs_are_cancelled_at_once(session, solve, settings, worker_like):
     with pytest.raises(RuntimeError, match="No job is running"):
         bpy.ops.stereodiff.cancel_all()
     worker_like("hang")
-    running = [solve() for _ in range(3)][0]
+    running, *_ = [solve() for _ in range(3)]
     at_work(session, running)
     assert bpy.ops.stereodiff.cancel_all() == {"FINISHED"}
     assert states(settings) == ["cancelled"] * 3

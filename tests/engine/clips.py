@@ -38,7 +38,7 @@ def index_of(image: np.ndarray) -> int:
     return sum((level > 128) << bit for bit, level in enumerate(levels))
 
 
-def write_movie(path: Path, count: int = 30, *, codec: str = "libx264", pix_fmt: str = "yuv420p", rate=Fraction(25),
+def write_movie(path: Path, count: int = 30, *, codec: str = "libx264", pix_fmt: str = "yuv420p", rate=Fraction(25),  # noqa: PLR0913
                 size: tuple[int, int] = (WIDTH, HEIGHT), rotation: int = 0, pixel_aspect: Fraction | None = None,
                 first_pts: int = 0, times: list[int] | None = None, options: dict | None = None,
                 pictures: list[np.ndarray] | None = None) -> Path:

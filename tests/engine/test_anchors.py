@@ -120,7 +120,7 @@ def test_every_frame_fits_nearly_as_well_as_in_one_system(solved, together):
 
 
 def test_points_that_anchors_miss_are_found_again(solved):
-    found, scene, seen = solved
+    found, _, seen = solved
     anchors = choose_anchors(seen, FRAMES)
     missed = np.bincount(seen.point, anchors[seen.camera]) < 2
     views = np.bincount(seen.point)

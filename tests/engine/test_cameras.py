@@ -29,7 +29,7 @@ COUNT = 14
 def solve(frames: np.ndarray, **options) -> tuple[CameraSolution, dict[str, str]]:
     diary = Diary()
     solution = solve_cameras(frames, report=diary, **options)
-    assert [stage for stage, _ in diary.stages][0] == "track"
+    assert diary.stages[0][0] == "track"
     assert {stage for stage, _ in diary.stages[1:]} == {"solve"}
     return solution, diary.warnings
 

@@ -63,7 +63,7 @@ def test_each_frame_is_encoded_once_and_few_are_held(network):
     encoded, held = [], []
     network.encoder_norm.register_forward_hook(lambda _, inputs, __: encoded.append(len(inputs[0])))
     for _ in match_pairs(network, clip(7), window_pairs(7), report=Report()):
-        held.append(sum(type(thing) is FrameFeatures for thing in gc.get_objects()))
+        held.append(sum(type(thing) is FrameFeatures for thing in gc.get_objects()))  # noqa: PERF401
     assert sum(encoded) == 7
     assert max(held) == 3
 

@@ -9,10 +9,10 @@ import pytest
 
 pytest.importorskip("PIL")
 
-from golden import golden_file, golden_json, tensors  # noqa: E402
+from golden import golden_file, golden_json, tensors
 
-from stereodiff_blender.engine.contract import StereoDiffError  # noqa: E402
-from stereodiff_blender.engine.stereo.monst3r.raster import (  # noqa: E402
+from stereodiff_blender.engine.contract import StereoDiffError
+from stereodiff_blender.engine.stereo.monst3r.raster import (
     NetworkFrames,
     network_raster,
     normalized,

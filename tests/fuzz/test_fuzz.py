@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -30,7 +31,7 @@ from stereodiff_blender.engine.models.cards import CARDS_FOLDER
 
 SEED = os.environ.get("STEREODIFF_FUZZ_SEED", "20261123")
 ROUNDS = int(os.environ.get("STEREODIFF_FUZZ_ROUNDS", "1"))
-HANG_S = 10.0
+START_S, HANG_S = 60.0, 30.0
 HERE = Path(__file__).parent
 CASES = {"job": 300, "result": 300, "events": 200, "matte": 150, "card": 150, "exr": 250, "exr_header": 100,
          "exr_clip": 60, "png": 100, "jpg": 80, "mp4": 120, "mov": 60, "mkv": 60, "avi": 60, "kept": 100}
@@ -91,51 +92,64 @@ def listen(process: subprocess.Popen) -> queue.Queue:
     return lines
 
 
+def start_cases(name: str, first: int, count: int, folder: Path) -> subprocess.Popen:
+    paths = [str(HERE), str(HERE.parent), str(HERE.parent.parent)]
+    command = [sys.executable, HERE / "cases.py", name, SEED, str(first), str(count), folder]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)})
+
+
 def run_cases(name: str, first: int, count: int, folder: Path) -> tuple[Counter, list[str]]:
     """What the cases came to, and what is wrong. A case that hangs or kills its process is passed over, and told."""
     outcomes: Counter = Counter()
     findings: list[str] = []
     last = first + count
     while first < last:
-        paths = [str(HERE), str(HERE.parent), str(HERE.parent.parent)]
-        command = [sys.executable, HERE / "cases.py", name, SEED, str(first), str(last - first), folder]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                                   env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)})
-        lines, begun = listen(process), None
-        while True:
-            try:
-                line = lines.get(timeout=HANG_S if begun is not None else 60.0)
-            except queue.Empty:
-                findings.append(f"{name} {SEED} {begun}: hangs")
-                break
-            if line is None:
-                if begun is not None:
-                    process.wait()
-                    outcomes["crashed"] += 1
-                    if name not in READ_BY_THE_WORKER_ALONE:
-                        findings.append(f"{name} {SEED} {begun}: ended with {process.returncode}")
-                elif first < last:
-                    findings.append(f"{name} {SEED} {first}: did not begin")
-                    return outcomes, findings
-                break
-            said = SAID.fullmatch(line)
-            if said is None:  # a library's own complaint
-                continue
-            word, number = said[1], said[2]
-            if word == "begin":
-                begun = int(number)
-                continue
-            outcomes[word] += 1
-            first, begun = int(number) + 1, None
-            if word == "WRONG":
-                findings.append(f"{name} {SEED} {line}")
-            if first >= last:
-                break
-        process.kill()
-        process.wait()
-        if begun is not None:
-            first = begun + 1
+        first = run_process(name, first, last, folder, outcomes, findings)
     return outcomes, findings
+
+
+def run_process(name: str, first: int, last: int, folder: Path, outcomes: Counter, findings: list[str]) -> int:
+    """The cases in one process, as far as it comes. Returns which one to go on with."""
+    process, begun, word = start_cases(name, first, last - first, folder), None, ""
+    for word, line in heard(process):
+        if word == "begin":
+            begun = int(line.split()[1])
+        elif word in ("ok", "refused", "WRONG"):
+            outcomes[word] += 1
+            findings += [f"{name} {SEED} {line}"] if word == "WRONG" else []
+            first, begun = first + 1, None
+    status = end(process, at_once=word == "hangs")
+    if begun is None:
+        findings += [f"{name} {SEED} {first}: did not begin"] if first < last else []
+        return last
+    outcomes[word] += 1
+    if word == "hangs" or name not in READ_BY_THE_WORKER_ALONE:
+        findings.append(f"{name} {SEED} {begun}: {word}, status {status}")
+    return begun + 1
+
+
+def heard(process: subprocess.Popen) -> Iterator[tuple[str, str]]:
+    """(word, line) of all that is said about cases, then ("hangs", "") or ("ended", "")."""
+    lines, patience_s = listen(process), START_S
+    while True:
+        try:
+            line = lines.get(timeout=patience_s)
+        except queue.Empty:
+            yield "hangs", ""
+            return
+        if line is None:
+            yield "ended", ""
+            return
+        if said := SAID.fullmatch(line):  # else it is a library's own complaint
+            patience_s = HANG_S
+            yield said[1], line
+
+
+def end(process: subprocess.Popen, *, at_once: bool) -> int:
+    if at_once:
+        process.kill()
+    return process.wait(HANG_S)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -148,6 +162,33 @@ def test_damage_is_refused_in_words(name, samples, tmp_path, capsys):
     assert not findings, "\n".join(findings)
     assert outcomes["refused"] > 0 or name in ("events", "kept"), "no damage was noticed at all"
     assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*")} == before, "something was written"
+
+
+STAND_IN = """
+import os, sys, time
+name, _, first, count = sys.argv[1:5]
+if name == "nothing":
+    sys.exit(3)
+for number in range(int(first), int(first) + int(count)):
+    print("begin", number, flush=True)
+    if number == 2 and name in ("job", "mp4"):
+        os._exit(9)
+    if number == 2 and name == "hangs":
+        time.sleep(60)
+    print("WRONG 2 words" if number == 2 and name == "wrong" else f"ok {number}", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("name", "well", "found"), [
+    ("fine", 5, ""), ("mp4", 4, ""), ("job", 4, "2: ended, status 9"), ("hangs", 4, "2: hangs"),
+    ("wrong", 4, "WRONG 2 words"), ("nothing", 0, "0: did not begin"),
+])
+def test_whatever_goes_wrong_is_a_finding_and_the_other_cases_run(name, well, found, tmp_path, monkeypatch):
+    (tmp_path / "cases.py").write_text(STAND_IN)
+    monkeypatch.setattr("test_fuzz.HERE", tmp_path)
+    monkeypatch.setattr("test_fuzz.HANG_S", 2.0)
+    outcomes, findings = run_cases(name, 0, 5, tmp_path)
+    assert outcomes["ok"] == well and len(findings) == (1 if found else 0) and all(found in item for item in findings)
 
 
 def test_there_are_thousands():

@@ -192,7 +192,7 @@ def test_stopped_and_woken_it_goes_on_as_if_nothing_had_been(make, run, undistur
 def test_two_workers_cannot_be_at_one_job(make, run, worker_python, repository, undisturbed):
     folder = make("jobs", quality="draft")
     first = run(folder)
-    wait_until(lambda: (folder / "lock").exists() and noted(folder, "frames") > 0 or first.poll() is not None)
+    wait_until(lambda: ((folder / "lock").exists() and noted(folder, "frames") > 0) or first.poll() is not None)
     command = jobs.worker_command(worker_python, folder)
     second = subprocess.run(command, env=jobs.worker_environment(repository), capture_output=True, text=True)
     assert second.returncode == 1 and "already working on this job" in second.stderr

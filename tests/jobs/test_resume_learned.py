@@ -15,8 +15,8 @@ from stereodiff_blender.engine.worker import plan_of
 
 pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine"))
-from tiny_depthcrafter import write_tiny_depthcrafter  # noqa: E402
-from tiny_monst3r import write_tiny_monst3r  # noqa: E402
+from tiny_depthcrafter import write_tiny_depthcrafter
+from tiny_monst3r import write_tiny_monst3r
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 SETTINGS = Settings("monst3r", "depthcrafter", device="cpu", focal_mm=30.0, sensor_mm=36.0)

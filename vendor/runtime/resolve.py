@@ -33,11 +33,11 @@ GLIBC = 28
 MACOS_VERSIONS = (11, 12, 13, 14, 15)
 
 
-class NoWheels(Exception):
+class NoWheels(Exception):  # noqa: N818
     """There are no wheels that fit together for this machine; one sentence."""
 
 
-class IndexFailed(Exception):
+class IndexFailed(Exception):  # noqa: N818
     """The index did not answer, or not as expected; one sentence."""
 
 

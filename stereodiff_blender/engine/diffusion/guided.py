@@ -62,7 +62,7 @@ class _Clip:
         return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=-1)
 
 
-def refine_guided(frames: np.ndarray, depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray,
+def refine_guided(frames: np.ndarray, depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray,  # noqa: PLR0913
                   camera_to_world: np.ndarray, intrinsics: np.ndarray, *, flow: OpticalFlow, scratch: Scratch,
                   report: Report) -> np.ndarray:
     """Depth without flicker, (T,H,W) float32 from scratch, > 0 everywhere.

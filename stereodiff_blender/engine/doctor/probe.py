@@ -29,7 +29,7 @@ def main(steps: list[str]) -> int:
         _say(step=step)
         try:
             value = _import(step.removeprefix(IMPORT)) if step.startswith(IMPORT) else STEPS[step]()
-        except Exception as error:  # Loading and trying foreign code can fail with anything at all; it is the answer.
+        except Exception as error:  # noqa: BLE001 - foreign code can fail with anything at all; that is the answer
             _say(step=step, error=_in_one_line(error))
         else:
             _say(step=step, value=value)

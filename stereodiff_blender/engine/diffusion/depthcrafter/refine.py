@@ -45,7 +45,7 @@ class DiffusionResult:
     refinement: Refinement | None
 
 
-def refine_by_diffusion(frames: np.ndarray, depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray,
+def refine_by_diffusion(frames: np.ndarray, depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray,  # noqa: PLR0913
                         networks: DepthCrafterNetworks, options: Options, *, first_frame: int = 1,
                         noises: Sequence[Noise] | None = None, scratch: Scratch, report: Report) -> DiffusionResult:
     """Depth without flicker, by one denoising step.
@@ -74,7 +74,7 @@ def _planned(options: Options, plan: MemoryPlan) -> Options:
     return replace(options, window=plan.window, overlap=plan.overlap, decode_chunk=plan.decode_chunk)
 
 
-def _refine(frames, depth, confidence, motion_mask, networks: DepthCrafterNetworks, options: Options,
+def _refine(frames, depth, confidence, motion_mask, networks: DepthCrafterNetworks, options: Options,  # noqa: PLR0913
             plan: MemoryPlan, noises: Sequence[Noise] | None, first_frame: int, scratch: Scratch,
             report: Report) -> DiffusionResult:
     plate = Plate(frames, depth, confidence, motion_mask, (plan.height, plan.width),

@@ -62,7 +62,7 @@ def settle_borders(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarra
     return depth
 
 
-def run_turn(task: Callable[..., np.ndarray], name: str, frames, cameras, depth, confidence, motion_mask,
+def run_turn(task: Callable[..., np.ndarray], name: str, frames, cameras, depth, confidence, motion_mask,  # noqa: PLR0913
              scratch: Scratch, tick: Callable[[int], None]) -> np.ndarray:
     """One task over all frames: what it makes of depth (T,H,W), from scratch, kept under this name.
 

@@ -158,7 +158,7 @@ def _check(frames, cameras, masks) -> None:
 
 # --- First pass: match, triangulate, find motion ----------------------------------------------------------------
 
-def _survey_frames(frames, cameras, sources, masks, flow, limits, survey, ledger: Ledger,
+def _survey_frames(frames, cameras, sources, masks, flow, limits, survey, ledger: Ledger,  # noqa: PLR0913
                    report) -> list[SkyCandidate]:
     """Fill the survey from the first frame on that an earlier run has not left; what may be plain sky, by frame."""
     count = len(frames)

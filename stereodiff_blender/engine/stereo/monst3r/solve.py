@@ -111,7 +111,7 @@ def _all_positive(depth: np.ndarray) -> np.ndarray:
 
 def _find_motion(frames, depth, cameras, flow, masks, scratch, report) -> tuple[np.ndarray, np.ndarray]:
     """The voted masks (T,H,W) uint8, and each frame's reprojection error (T,)."""
-    count, height, width = depth.shape
+    count = len(depth)
     found = scratch.allocate("monst3r_found", depth.shape, np.uint8)
     voted = scratch.allocate("stereo_mask", depth.shape, np.uint8)
     reprojection_px = np.full(count, np.nan)

@@ -1,31 +1,25 @@
-"""Reference vectors, made by running the original code: tests/data/golden, or the folder STEREODIFF_GOLDEN names.
+"""Reference vectors, made by running the original code: tests/data/golden, which holds monst3r/ and depthcrafter/.
 
-Either holds monst3r/ and depthcrafter/. The copies in tests/data are the small ones; a test whose file is not there
-is skipped. Sizes, seeds and configurations are the files' own, so that other vectors of the same layout can be run.
+Sizes, seeds and configurations are the files' own.
 """
 
 from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-OWN_COPIES = Path(__file__).resolve().parent.parent / "data" / "golden"
+GOLDEN = Path(__file__).resolve().parent.parent / "data" / "golden"
 
 
 def golden_file(part: str, name: str) -> Path:
-    """A reference file of "monst3r" or "depthcrafter". Skips the test that asks for one that is not there."""
-    path = Path(os.environ.get("STEREODIFF_GOLDEN") or OWN_COPIES) / part / name
-    if not path.is_file():
-        pytest.skip(f"{part}/{name} is not among the reference vectors in {path.parents[1]}")
-    return path
+    """A reference file of "monst3r" or "depthcrafter"."""
+    return GOLDEN / part / name
 
 
 def golden_json(part: str, name: str):

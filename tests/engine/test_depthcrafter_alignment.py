@@ -20,8 +20,8 @@ from stereodiff_blender.engine.diffusion.depthcrafter.windows import merge, plan
 
 PART = "depthcrafter"
 COUNT, WINDOW, OVERLAP, PIXELS = 330, 110, 25, 40
-VARIANTS = ("paper_window_overlap", "x0_single_window", "no_overlap_shift", "no_overlap_short", "latent_sharing",
-            "overlap_shift", "percentile_noconf", "sigma700", "sigma14p6")
+VARIANTS = ("paper_window_overlap", "no_overlap_shift", "no_overlap_short", "overlap_shift", "sigma700")
+"""One of every way of aligning."""
 
 
 # --- Against reference vectors -----------------------------------------------------------------------------------

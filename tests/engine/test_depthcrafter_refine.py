@@ -118,18 +118,26 @@ def test_single_step_golden(golden_networks, inputs, name):
         np.testing.assert_allclose(encoded.picture_latents, expected["cond_latents"][0], atol=3e-5)
         np.testing.assert_allclose(encoded.embeddings, expected["image_embeds"][0], atol=3e-5)
     np.testing.assert_allclose(merged, expected["latents"][0], atol=LATENTS)
-    np.testing.assert_allclose(relative, expected["disp_stage2"], atol=DISPARITY)
     fitted = np.stack([alignment.scale, alignment.shift], axis=-1)
     np.testing.assert_allclose(fitted, expected["align_scale_shift"], rtol=1e-4)
-    np.testing.assert_allclose(depth, expected["depth_final"], rtol=DEPTH)
+    if "disp_stage2" in expected:
+        np.testing.assert_allclose(relative, expected["disp_stage2"], atol=DISPARITY)
+    if "depth_final" in expected:
+        np.testing.assert_allclose(depth, expected["depth_final"], rtol=DEPTH)
+
+
+def test_the_large_arrays_are_compared_at_all():
+    """Not every variant's file has them."""
+    held = [set(tensors(golden_file(PART, f"s2_{name}.safetensors"))) for name in VARIANTS]
+    counts = [sum(key in keys for keys in held) for key in ("z0", "disp_stage2", "depth_final")]
+    assert counts == [1, 5, 2]
 
 
 def test_two_draws_golden(golden_networks, inputs):
     expected = tensors(golden_file(PART, "s2_ensemble2.safetensors"))
-    _, _, _, merged, relative, _, _ = run_golden(golden_networks, inputs, "x0_single_window",
-                                                 ("noise_latents_frames", "noise_latents_frames_b"))
+    _, _, _, merged, _, _, _ = run_golden(golden_networks, inputs, "x0_single_window",
+                                          ("noise_latents_frames", "noise_latents_frames_b"))
     np.testing.assert_allclose(merged, expected["latents"][0], atol=LATENTS)
-    np.testing.assert_allclose(relative, expected["disp_stage2"], atol=DISPARITY)
 
 
 def test_flicker_falls_golden(golden_networks, inputs):

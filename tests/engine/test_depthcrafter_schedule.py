@@ -77,14 +77,13 @@ def test_the_single_step_golden(name):
         np.testing.assert_allclose(step(begin, clean, sigma, sigma_end), end, rtol=2e-6, atol=3e-5)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "percentile_noconf"])
 def test_noise_onto_latents_golden(name):
     """Where the variant begins at the latents that are known: the same normalisation, and no latents shared."""
     index = golden_json(PART, "index.json")["checks"]
     params, windows = index[f"s2_{name}"]["params"], index[f"s2_{name}"]["windows"]
     said, whole = (tensors(golden_file(PART, f"s2_{which}.safetensors")) for which in (name, "paper_window_overlap"))
-    if params["norm"] != index["s2_paper_window_overlap"]["params"]["norm"]:
-        pytest.skip("its latents are not in the file")
+    assert params["norm"] == index["s2_paper_window_overlap"]["params"]["norm"]
     noise = tensors(golden_file(PART, "inputs.safetensors"))["noise_latents_frames"]
     for k, (start, end) in enumerate(windows[:1] if params.get("share") else windows):
         begin = noised(whole["z0"][:, start:end], noise[:, start:end], params["sigma"])

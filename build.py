@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,7 +51,6 @@ GUIDE = f"{PACKAGE}/guide"
 TOOLS = TESTS / "tools"
 ROOT_INIT = "from .stereodiff_blender import register, unregister\n"
 
-QUICK = ("-m", "not slow")
 SILENCE_S = 8
 VALIDATION_TIMEOUT_S = 120
 INSTALLER_STEPS = ("Collecting", "Processing", "Downloading", "Building", "Installing", "Successfully", "ERROR")
@@ -102,25 +102,25 @@ def environment(folder: Path, requirements: Path, base_python: Path, label: str)
     if runtime.is_complete(folder, requirements):
         return runtime.environment_python(folder)
     print(f"Installing {label} into {folder.name} (with {base_python}); this happens once.", flush=True)
-    with installation_lines() as show:
+    with installation_lines(folder.name) as show:
         return runtime.create(folder, requirements, base_python=base_python, on_line=show)
 
 
 @contextmanager
-def installation_lines():
+def installation_lines(label: str):
     """Gives a function that prints one line of an installer; while it downloads in silence, the time is shown."""
     began, lines, ended = time.monotonic(), [""], threading.Event()
 
     def show(line: str) -> None:
         lines.append(line.strip().partition(" (from ")[0][:110])
         if lines[-1].startswith(INSTALLER_STEPS):
-            print(f"  {time.monotonic() - began:4.0f} s  {lines[-1]}", flush=True)
+            print(f"  {time.monotonic() - began:4.0f} s  {label}: {lines[-1]}", flush=True)
 
     def pulse() -> None:
         shown = 0
         while not ended.wait(SILENCE_S):
             if shown == len(lines):
-                print(f"  {time.monotonic() - began:4.0f} s  ... still at: {lines[-1]}", flush=True)
+                print(f"  {time.monotonic() - began:4.0f} s  {label}: ... still at: {lines[-1]}", flush=True)
             shown = len(lines)
 
     thread = threading.Thread(target=pulse, daemon=True)
@@ -268,8 +268,8 @@ def test(options: argparse.Namespace, pytest_options: list[str]) -> int:
     selected = [item for item in pytest_options if item.startswith("tests/")]
     others = [item for item in pytest_options if item not in selected]
     with tempfile.TemporaryDirectory(prefix="stereodiff-user-") as user:
-        runs = parts.plan(parts.test_parts(worker, blenders), selected, [*(QUICK if options.quick else ()), *others],
-                          at_once=options.at_once, user=Path(user))
+        every = parts.test_parts(worker, blenders, without=("slow",) if options.quick else ())
+        runs = parts.plan(every, selected, others, at_once=options.at_once, user=Path(user))
         outcomes = parts.run_all(runs, options.at_once)
     print(f"\n=== Summary ({time.monotonic() - began:.0f} s)")
     for outcome in outcomes:
@@ -285,11 +285,12 @@ def test(options: argparse.Namespace, pytest_options: list[str]) -> int:
 
 def test_environments(asked: list[str]) -> tuple[Path, dict[str, Path]]:
     """Python of the worker's environment, and of those with the Blenders asked for; all are made before a test runs."""
-    worker = worker_environment(TEST_WORKER)
+    with ThreadPoolExecutor(parts.cores()) as pool:
+        worker = pool.submit(worker_environment, TEST_WORKER)
+        pythons = dict(zip(asked, pool.map(blender_environment, asked), strict=True))
     if sys.platform == "linux" and python_version_of(ROOT / ".venv-worker") != (3, 11):
         print("Tests that need torch are skipped: on Linux they need Python 3.11, which was not found on this machine.")
-    pythons = {blender: blender_environment(blender) for blender in asked}
-    return worker, {blender: python for blender, python in pythons.items() if python is not None}
+    return worker.result(), {blender: python for blender, python in pythons.items() if python is not None}
 
 
 def solve(arguments: list[str]) -> int:

@@ -72,6 +72,12 @@ def test_paths_asked_for_go_to_the_part_they_belong_to():
     assert parts.chosen_paths(engine, ["tests/engine"]) == [str(TESTS / "engine" / "test_exr.py")]
 
 
+def test_what_no_version_changes_runs_on_one_blender():
+    found = {part.label: part.without for part in parts.test_parts(PYTHON, {"5.0": PYTHON, "4.2": PYTHON}, ("slow",))}
+    assert found["Blender 5.0"] == ("slow",) and found["Blender 4.2"] == ("slow", "any_blender")
+    assert found["engine"] == ("slow",)
+
+
 # --- Side by side ------------------------------------------------------------------------------------------------
 
 def run_of(label: str, program: str) -> Run:
@@ -140,6 +146,12 @@ def test_each_part_has_its_own_places_and_its_share_of_the_cores(tmp_path, monke
     assert [run.part for run in runs] == found
     assert len({run.environ["XDG_DATA_HOME"] for run in runs}) == len({run.command[4] for run in runs}) == 2
     assert all(run.environ["OMP_NUM_THREADS"] == "2" and run.command[-1] == "-x" for run in runs)
+
+
+def test_marks_that_are_left_out(tmp_path):
+    found = Part("part", PYTHON, (TESTS / "blender",), ("slow", "any_blender"))
+    command = parts.plan([found], [], [], at_once=1, user=tmp_path)[0].command
+    assert command[command.index("-m", 2) + 1] == "not slow and not any_blender"
 
 
 def test_a_number_of_threads_that_the_caller_names_is_kept(tmp_path, monkeypatch):

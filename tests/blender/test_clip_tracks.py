@@ -58,6 +58,7 @@ def index_of(track) -> int:
     return int(track.name.removeprefix("Point "))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", SHAPES.values(), ids=SHAPES.keys())
 def test_markers_lie_where_the_solved_cameras_see_the_points(bring_in, example):
     _, clip, points = bring_in(example)
@@ -84,6 +85,7 @@ def test_bundles_are_the_points_up_to_a_similarity(bring_in, example):
     assert np.abs(aligned(np.array([track.bundle for track in solved]), wanted) - wanted).max() < 0.01
 
 
+@pytest.mark.slow
 def test_what_is_covered_has_no_marker_and_the_track_ends_there(bring_in):
     """The box hides parts of the wall from some frames. Truth is the analytic depth at the point's very place."""
     example = replace(LONG, raster=(128, 72), focal=120.0)

@@ -56,6 +56,8 @@ def run_doctor() -> str:
 
 # --- The report ------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
+@pytest.mark.any_blender
 def test_a_real_engine(preferences, session, worker_python):
     preferences.runtime_python = str(worker_python)
     text = run_doctor()

@@ -34,6 +34,8 @@ def test_installation_respects_online_access(addon):
             operator()
 
 
+@pytest.mark.slow
+@pytest.mark.any_blender
 def test_a_wheel_folder_needs_no_network(shelf, session, tmp_path):
     assert not bpy.app.online_access
     assert bpy.ops.stereodiff.install_runtime() == {"FINISHED"}
@@ -42,6 +44,8 @@ def test_a_wheel_folder_needs_no_network(shelf, session, tmp_path):
     assert last_line(session) == "Every file is as it was installed."
 
 
+@pytest.mark.slow
+@pytest.mark.any_blender
 def test_what_is_broken_is_found_mended_and_removed(shelf, session, tmp_path):
     bpy.ops.stereodiff.install_runtime()
     module = next((tmp_path / "environment").glob("[Ll]ib/**/pear/data.txt"))
@@ -78,6 +82,8 @@ def test_nothing_to_cancel_is_no_button(addon):
     assert not bpy.ops.stereodiff.cancel_installation.poll()
 
 
+@pytest.mark.slow
+@pytest.mark.any_blender
 def test_the_preferences_draw_with_and_without_an_installation(shelf, addon, session):
     bpy.ops.stereodiff.install_runtime()
     view = session.status().installation

@@ -60,6 +60,8 @@ def shot(settings, preferences, worker_python, tmp_path) -> bpy.types.MovieClip:
     return settings.clip
 
 
+@pytest.mark.slow
+@pytest.mark.any_blender
 @pytest.mark.parametrize(("stereo", "refine"), ENGINES)
 def test_the_result_is_in_the_scene(shot, accepted, settings, preferences, models, stereo, refine):
     preferences.models_folder = str(models)

@@ -175,6 +175,7 @@ DAMAGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
 def test_a_file_that_is_not_as_the_engine_writes_it_is_refused(import_here, data):
     import_here(data=data)

@@ -480,6 +480,7 @@ def state_of(process: subprocess.Popen) -> dict:
     return json.loads(until(process, "state")[-1])
 
 
+@pytest.mark.slow
 @posix_only
 def test_a_crash_of_blender_loses_nothing(other, worker_like, tmp_path):
     file = str(tmp_path / "shot.blend")
@@ -516,6 +517,7 @@ def test_two_blenders_take_turns(other, session, solve, settings, worker_like):
     assert states(settings) == ["finished"]
 
 
+@pytest.mark.slow
 @posix_only
 @pytest.mark.parametrize(("orders", "state"), [(("ends-jobs",), "cancelled"), ((), "running")])
 def test_quitting_ends_jobs_or_lets_them_go_on(other, addon, tmp_path, orders, state):

@@ -52,6 +52,7 @@ def on_blender_axes(points: np.ndarray) -> np.ndarray:
     return np.stack([points[:, 0], points[:, 2], -points[:, 1]], axis=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", CAMERAS.values(), ids=CAMERAS.keys())
 def test_projection_is_the_engines(scene_module, tmp_path, example):
     write_job_folder(tmp_path, example)
@@ -63,6 +64,7 @@ def test_projection_is_the_engines(scene_module, tmp_path, example):
         assert np.abs(seen - projected(example, index, points)).max() < 0.05
 
 
+@pytest.mark.slow
 def test_a_raster_rounded_without_its_lens_still_projects_exactly(scene_module, tmp_path, contract):
     """fx = fy on a raster whose pixels are not quite square: the lens rules, and the pixel aspect gives way."""
     example = Example(raster=(64, 27), clip=(1920, 803), zoom=1.0)
@@ -171,6 +173,7 @@ def assert_engine_projection(example: Example, camera: bpy.types.Object) -> None
         assert np.abs(seen - projected(example, index, points)).max() < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("example", FITTED.values(), ids=FITTED.keys())
 def test_projection_is_the_engines_for_every_sensor_fit(scene_module, tmp_path, example, fit):
@@ -194,6 +197,7 @@ def test_a_principal_point_far_off_needs_the_lens_anew(scene_module, tmp_path):
         assert_engine_projection(example, camera)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit", FITS)
 def test_the_artists_sensor_fit_is_kept_and_exact_after_another_import(scene_module, tmp_path, fit):
     example = Example(raster=(36, 64), clip=(270, 480), principal=(4.0, -3.0))

@@ -227,6 +227,7 @@ def add_movie_clip_picture(scene, clip) -> None:
     tree.links.new(footage.outputs["Image"], output.inputs[0])
 
 
+@pytest.mark.slow
 def test_a_movie_lies_on_the_mesh_as_its_clip_plays(scene_module, contract, sample_folder, tmp_path):
     """With a start frame and a frame offset of its own."""
     movie = sample_folder / "clip.mp4"

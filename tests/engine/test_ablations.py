@@ -40,12 +40,14 @@ def done(tmp_path_factory) -> tuple[Path, str]:
     return out / "out", ran.stdout
 
 
+@pytest.mark.slow
 def test_settings_reach_the_network(done):
     refinements = {name: JobFolder(done[0] / name / "jobs" / "run_1" / "alley").read_result().refinement
                    for name in (PLAIN, "sigma-5")}
     assert refinements["sigma-5"].noise_level == 5.0 and refinements[PLAIN] is None
 
 
+@pytest.mark.slow
 def test_figures_follow_the_choice_and_tiny_networks_are_said_to_be(done):
     out, text = done
     data = json.loads((out / "ablations.json").read_text())

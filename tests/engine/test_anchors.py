@@ -103,6 +103,7 @@ def together(solved) -> Reconstruction:
     return reconstruction
 
 
+@pytest.mark.slow
 def test_cameras_are_as_exact_as_from_one_system(solved, together):
     found, scene, _ = solved
     assert centre_error(found, scene) < min(1.1 * centre_error(together, scene), 5e-4)
@@ -110,6 +111,7 @@ def test_cameras_are_as_exact_as_from_one_system(solved, together):
     assert found.focal == pytest.approx(together.focal, rel=5e-3)
 
 
+@pytest.mark.slow
 def test_every_frame_fits_nearly_as_well_as_in_one_system(solved, together):
     found, _, seen = solved
     anchors = choose_anchors(seen, FRAMES)
@@ -119,6 +121,7 @@ def test_every_frame_fits_nearly_as_well_as_in_one_system(solved, together):
     assert np.median(found.scene(np.arange(FRAMES)).residual_px(seen)[between]) < 1.2 * best
 
 
+@pytest.mark.slow
 def test_points_that_anchors_miss_are_found_again(solved):
     found, _, seen = solved
     anchors = choose_anchors(seen, FRAMES)
@@ -130,6 +133,7 @@ def test_points_that_anchors_miss_are_found_again(solved):
     assert np.median(residual[missed[seen.point]]) < 2.0 * NOISE_PX
 
 
+@pytest.mark.slow
 def test_memory_grows_with_frames_and_not_with_their_square():
     def peak_bytes(cameras: int) -> int:
         tracemalloc.start()
@@ -141,6 +145,7 @@ def test_memory_grows_with_frames_and_not_with_their_square():
     assert peak_bytes(2 * FRAMES) < 2.4 * peak_bytes(FRAMES)
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes(solved):
     found, _, _ = solved
     again, _, _ = adjusted(FRAMES)

@@ -81,6 +81,7 @@ def test_the_depth_of_what_moves_is_offered_to_nobody(shot):
     assert after[shot.motion_mask == 0].min() > 0.9 * shot.depth[shot.motion_mask == 0].min()
 
 
+@pytest.mark.slow
 def test_the_same_bytes_twice_in_memory_and_on_disk(shot, tmp_path):
     depth, confidence = fattened(shot)
     once = settled(shot, depth, confidence)

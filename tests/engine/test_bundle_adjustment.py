@@ -127,6 +127,7 @@ def test_the_same_input_gives_the_same_bytes(truth):
     assert results[0].rotations.tobytes() == results[1].rotations.tobytes()
 
 
+@pytest.mark.slow
 def test_a_strong_focal_prior_wins_and_a_weak_one_does_not(truth):
     scene, seen = truth
     strong, _ = bundle_adjust(scene, seen, focal_prior=(400.0, 1e9), **TIGHT)
@@ -135,6 +136,7 @@ def test_a_strong_focal_prior_wins_and_a_weak_one_does_not(truth):
     assert weak.focal == pytest.approx(FOCAL_PX, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_focal_deviation_tells_good_geometry_from_poor(truth):
     scene, seen = truth
     noisy = replace(seen, pixels=seen.pixels + np.random.default_rng(0).normal(0, 0.3, seen.pixels.shape))

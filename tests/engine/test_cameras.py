@@ -25,6 +25,8 @@ from stereodiff_blender.engine.stereo.geometric.cameras import solve_cameras
 
 COUNT = 14
 
+pytestmark = pytest.mark.slow
+
 
 def solve(frames: np.ndarray, **options) -> tuple[CameraSolution, dict[str, str]]:
     diary = Diary()

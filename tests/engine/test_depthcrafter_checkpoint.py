@@ -97,6 +97,7 @@ def encoder(models) -> Path:
 
 # --- What is accepted --------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_same_networks(models, tmp_path, layout):
     expected = parameters(load(models))
@@ -144,6 +145,7 @@ def test_files_of_older_programs_count_their_patches(models, encoder):
     assert after.embed(torch.rand(1, 3, 64, 64)).isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_disk", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("precision", [torch.float32, torch.float16, torch.bfloat16])
 def test_precision_on_disk_and_in_use_are_two_things(tmp_path, on_disk, precision):
@@ -206,6 +208,7 @@ def test_an_empty_models_folder(tmp_path):
     assert refusal(tmp_path, tmp_path / DEPTHCRAFTER_FOLDER, "diffusion_pytorch_model.safetensors") == "weights_missing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_network_that_is_not_there(tmp_path, layout, part):
@@ -253,6 +256,7 @@ def test_something_else_under_the_right_name(models, unet, content):
     assert refusal(models, path) == "weights_damaged"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("part", PARTS)
 def test_weights_that_are_no_numbers(models, part, value):
@@ -308,6 +312,7 @@ def test_whole_numbers_for_weights(models, unet):
     assert refusal(models, path, "whole numbers") == "weights_wrong_model"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("here", PARTS)
 @pytest.mark.parametrize("there", PARTS)
 def test_folders_mixed_up(models, here, there):
@@ -324,6 +329,7 @@ def test_folders_mixed_up(models, here, there):
     assert refusal(models, target / "config.json", label[here]) == "weights_wrong_model"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part", "stated"), [
     ("unet", {"block_out_channels": [32, 96]}), ("unet", {"layers_per_block": 2}),
     ("unet", {"cross_attention_dim": 32}),

@@ -48,6 +48,7 @@ def test_clip_pixel_values_golden():
 
 # --- Properties --------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (576, 1024), (100, 40), (28, 300)])
 @pytest.mark.parametrize("value", [-1.0, 0.25, 1.0])
 def test_an_even_picture_stays_even(height, width, value):

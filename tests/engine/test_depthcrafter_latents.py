@@ -140,6 +140,7 @@ def test_the_error_tells_the_frames(networks, latents):
     assert raised.value.code == "network_not_finite"
 
 
+@pytest.mark.slow
 def test_latents_may_be_read_only_and_mapped(networks, latents, tmp_path):
     np.save(tmp_path / "latents.npy", latents)
     mapped = np.load(tmp_path / "latents.npy", mmap_mode="r")

@@ -235,6 +235,7 @@ def half(models, precision=torch.float16) -> DepthCrafterNetworks:
     return load_depthcrafter(models, device=CPU, precision=precision)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "share"), [(torch.float16, 0.01), (torch.bfloat16, 0.05)])
 def test_half_precision_is_near(models, networks, window, precision, share):
     halved = half(models, precision)
@@ -281,6 +282,7 @@ CALLS = (("unet", lambda networks, window: networks.predict(window[0], 0.2, wind
          ("image_encoder", lambda networks, _: networks.embed(torch.full((1, 3, 28, 28), 1.0))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "call"), CALLS)
 def test_half_precision_that_overflows_is_repeated_in_float32(models, window, name, call):
     halved = loud(half(models))
@@ -324,6 +326,7 @@ def test_where_nothing_fits_the_caller_hears_of_it(models, window):
     assert unet_of(halved).conv_in.weight.dtype == torch.float16 and hooks_of(halved) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(("name", "call", "said"), [(*CALLS[0], "U-Net"), (*CALLS[1], "VAE"),
                                                     (*CALLS[2], "image encoder")])
@@ -403,6 +406,7 @@ def test_the_host_has_no_memory_to_plan_with(networks):
 
 # --- Compiling ---------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_compiled_blocks_hear_of_every_new_window(models, networks, window, monkeypatch):
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     compiled = load_depthcrafter(models, device=CPU, compiled=True)
@@ -421,6 +425,7 @@ def test_what_cannot_be_compiled_is_an_error_in_words(models, window, monkeypatc
     assert raised.value.code == "runtime_broken"
 
 
+@pytest.mark.slow
 def test_a_retry_of_compiled_blocks(models, window, monkeypatch):
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     compiled = loud(load_depthcrafter(models, device=CPU, precision=torch.float16, compiled=True))

@@ -106,6 +106,7 @@ def run_golden(networks, inputs, name: str, noise_names=("noise_latents_frames",
     return span, windows, encoded, merged, relative, alignment, depth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 def test_single_step_golden(golden_networks, inputs, name):
     expected = tensors(golden_file(PART, f"s2_{name}.safetensors"))
@@ -195,6 +196,7 @@ def refine(clip, networks, options, report=None, **more):
 SMALL = replace(options_from(Settings()), window=4, overlap=2, decode_chunk=3, decode_halo=1)
 
 
+@pytest.mark.slow
 def test_depth_is_whole_and_in_stage_1s_scale(clip, networks):
     result = refine(clip, networks, SMALL, first_frame=11)
     assert result.depth.shape == clip[1].shape and result.depth.dtype == np.float32
@@ -210,10 +212,12 @@ def test_without_confidence_anywhere_it_still_ends(clip, networks):
     assert np.isfinite(result.depth).all() and result.refinement.alignment == "inverse"
 
 
+@pytest.mark.slow
 def test_same_bytes_twice(clip, networks):
     assert refine(clip, networks, SMALL).depth.tobytes() == refine(clip, networks, SMALL).depth.tobytes()
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_result(clip, networks):
     other = refine(clip, networks, replace(SMALL, seed=1)).depth
     assert not np.array_equal(other, refine(clip, networks, SMALL).depth)
@@ -271,6 +275,7 @@ def test_still_things_can_be_kept(clip, networks):
     assert not np.allclose(kept[:, :, :40], depth[:, :, :40], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_chunks_of_decoding_do_not_depend_on_windows(clip, networks):
     """A frame decoded early, because no later window changes it, is what it would be at the end."""
     by_window = replace(SMALL, overlap=0, merge="cut", noise_mode="zero", sigma=1e-7, sigma_end=0.0,
@@ -301,6 +306,7 @@ class Cramped:
         return call
 
 
+@pytest.mark.slow
 def test_a_chunk_too_large_is_decoded_in_smaller_ones(clip, networks):
     cramped = Cramped(networks, decode=4)
     result = refine(clip, cramped, replace(SMALL, decode_chunk=8, decode_halo=1))
@@ -309,6 +315,7 @@ def test_a_chunk_too_large_is_decoded_in_smaller_ones(clip, networks):
                                                                                     decode_halo=1)).depth)
 
 
+@pytest.mark.slow
 def test_a_batch_too_large_is_encoded_in_parts(clip, networks):
     np.testing.assert_allclose(refine(clip, Cramped(networks, encode=1), SMALL).depth,
                                refine(clip, networks, SMALL).depth, rtol=1e-4)

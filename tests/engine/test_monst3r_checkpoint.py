@@ -179,6 +179,7 @@ def test_web_page_in_place_of_the_file(tmp_path, name):
     assert code_of(tmp_path) == "weights_damaged"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [
     lambda tensors: {n: t for n, t in tensors.items() if n != "enc_norm.bias"},
     lambda tensors: {n: t for n, t in tensors.items() if n != "patch_embed.proj.weight"},

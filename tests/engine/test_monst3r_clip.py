@@ -44,6 +44,7 @@ def matched(frames, networks):
     return match_clip(frames, networks.matcher, focal_px=150.0, scratch=Scratch(), report=Report())
 
 
+@pytest.mark.slow
 def test_all_is_on_the_plate(matched, frames):
     assert matched.depth.shape == matched.confidence.shape == matched.motion_mask.shape == frames.shape[:3]
     assert np.isfinite(matched.depth).all() and matched.depth.min() > 0
@@ -52,6 +53,7 @@ def test_all_is_on_the_plate(matched, frames):
         assert (pixels >= 0).all() and (pixels <= (160, 112)).all()
 
 
+@pytest.mark.slow
 def test_a_matte_moves(frames, networks):
     masks = np.zeros(frames.shape[:3], bool)
     masks[:, 20:60, 30:80] = True
@@ -59,6 +61,7 @@ def test_a_matte_moves(frames, networks):
     assert result.motion_mask[:, 24:56, 34:76].mean() > 0.95
 
 
+@pytest.mark.slow
 def test_the_whole_method(frames, networks):
     estimate = estimate_depth(frames, replace(MONST3R, refine="guided"), focal_px=150.0, networks=networks,
                               scratch=Scratch(), report=Report())
@@ -67,6 +70,7 @@ def test_the_whole_method(frames, networks):
     np.testing.assert_array_equal(estimate.cameras.camera_to_world[0], np.eye(4))
 
 
+@pytest.mark.slow
 def test_a_repeated_frame_has_its_twins_camera_and_depth(frames, networks):
     twice = frames[[0, 1, 1, 2, 3]]
     estimate = estimate_depth(twice, MONST3R, focal_px=150.0, networks=networks, scratch=Scratch(), report=Report())

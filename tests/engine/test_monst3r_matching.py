@@ -59,6 +59,7 @@ def test_pairs_come_in_order_and_are_the_networks_own(network):
                 np.testing.assert_array_equal(ours, expected[0].numpy())
 
 
+@pytest.mark.slow
 def test_each_frame_is_encoded_once_and_few_are_held(network):
     encoded, held = [], []
     network.encoder_norm.register_forward_hook(lambda _, inputs, __: encoded.append(len(inputs[0])))
@@ -80,6 +81,7 @@ def test_frames_are_fetched_only_when_their_pairs_come(network):
     assert fetched == [0, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [2, 5, 100])
 def test_batches_give_the_same(network, batch_size):
     frames, pairs = clip(6), window_pairs(6)

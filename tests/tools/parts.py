@@ -30,11 +30,12 @@ NETWORKS = ("monst3r", "depthcrafter")
 
 @dataclass(frozen=True)
 class Part:
-    """One run of pytest: in which environment, and which files and folders are its."""
+    """One run of pytest: in which environment, which files and folders are its, and which marks it leaves out."""
 
     label: str
     python: Path
     paths: tuple[Path, ...]
+    without: tuple[str, ...] = ()
 
 
 def worker_paths() -> dict[str, tuple[Path, ...]]:
@@ -53,10 +54,12 @@ def share_of(path: Path) -> str:
     return path.parts[0] if path.parts[0] in ("engine", "jobs") else "others"
 
 
-def test_parts(worker: Path, blenders: dict[str, Path]) -> list[Part]:
-    """Every part, the longest first. blenders: the environments' Pythons by Blender's version."""
-    engine, *others = [Part(label, worker, paths) for label, paths in worker_paths().items()]
-    return [engine, *(Part(f"Blender {name}", python, BLENDERS) for name, python in blenders.items()), *others]
+def test_parts(worker: Path, blenders: dict[str, Path], without: tuple[str, ...] = ()) -> list[Part]:
+    """Every part, the longest first. blenders: the environments' Pythons by Blender's version, the main one first."""
+    engine, *others = [Part(label, worker, paths, without) for label, paths in worker_paths().items()]
+    main = next(iter(blenders), None)
+    return [engine, *(Part(f"Blender {name}", python, BLENDERS, without if name == main else (*without, "any_blender"))
+                      for name, python in blenders.items()), *others]
 
 
 def chosen_paths(part: Part, selected: list[str]) -> list[str]:
@@ -125,7 +128,9 @@ def plan(parts: Iterable[Part], selected: list[str], options: list[str], *, at_o
             name = part.label.replace(" ", "-").lower()
             shares = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "OPENCV_FOR_THREADS_NUM": threads}
             own = {"XDG_DATA_HOME": str(user / name), "LOCALAPPDATA": str(user / name), "PYTHONUNBUFFERED": "1"}
-            command = [str(part.python), "-m", "pytest", "-o", f"cache_dir=.pytest_cache/{name}", *paths, *options]
+            left_out = ["-m", " and ".join(f"not {mark}" for mark in part.without)] if part.without else []
+            command = [str(part.python), "-m", "pytest", "-o", f"cache_dir=.pytest_cache/{name}", *left_out, *paths,
+                       *options]
             runs.append(Run(part, command, {**shares, **os.environ, **own}))
     return runs
 

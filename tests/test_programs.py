@@ -384,7 +384,7 @@ def test_every_line_comes_and_in_order(script):
 @unix_only
 @pytest.mark.parametrize("flood", ["exec cat /dev/zero", "exec yes"])
 def test_a_flood_of_lines_can_be_broken_off(script, flood):
-    class Enough(Exception):
+    class EnoughError(Exception):
         pass
 
     longest = 0
@@ -396,9 +396,9 @@ def test_a_flood_of_lines_can_be_broken_off(script, flood):
 
     def look_up() -> None:
         if seen > 200:
-            raise Enough
+            raise EnoughError
 
-    with pytest.raises(Enough):
+    with pytest.raises(EnoughError):
         programs.run_long([script(flood)], on_line=listen, on_moment=look_up)
     assert longest <= programs.LONGEST_LINE
 

@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser(arguments).parse_args(arguments)
     try:
         return options.command(options)
-    except Exception as error:  # Whatever it was, who reads the terminal is told what to do now.
+    except Exception as error:  # noqa: BLE001 - whatever it was, who reads the terminal is told what to do now.
         tell_failure(error)
         return 1
     except KeyboardInterrupt:

@@ -21,15 +21,16 @@ HOME, SOMEBODY, SECRET = "~", "<user>", "<secret>"
 
 # --- Keys ------------------------------------------------------------------------------------------------------
 
-_HEADERS = re.compile(r"((?:authorization|cookie)[\\\"']{0,2}\s{0,3}[:=]\s{0,3}b?[\\\"']{0,2})[^\"'\\\r\n]+", re.I)
-_SCHEMES = re.compile(r"\b(Bearer\s+)(?!tokens?\b)[^\s\"',;]{4,}", re.I)
+_HEADERS = re.compile(r"((?:authorization|cookie)[\\\"']{0,2}\s{0,3}[:=]\s{0,3}b?[\\\"']{0,2})[^\"'\\\r\n]+",
+                      re.IGNORECASE)
+_SCHEMES = re.compile(r"\b(Bearer\s+)(?!tokens?\b)[^\s\"',;]{4,}", re.IGNORECASE)
 _BASIC = re.compile(r"\b(Basic\s+)(?=[A-Za-z0-9+/]*[A-Z0-9])[A-Za-z0-9+/]{6,}={0,2}")
-_PORTS = re.compile(r"(\bport\b[^'\"\r\n]{0,60}[\"'])[^\"'\r\n]+", re.I)
+_PORTS = re.compile(r"(\bport\b[^'\"\r\n]{0,60}[\"'])[^\"'\r\n]+", re.IGNORECASE)
 """The half of a password before a "/" is what libraries take for a port, and quote as none."""
 _FIELDS = re.compile(
     r"((?:token|secret|passwo?r?d|passphrase|pwd|signature|credential|api[_-]?key|access[_-]?key|private[_-]?key"
     r"|[?&](?:key|sig|sas|auth|code|policy))[\w-]{0,40}[\\\"']{0,2}\s{0,3}(?:[=:]|%3[AD])\s{0,3}[\\\"']{0,2})"
-    r"(?:(?<=[\"'])[^\"'\r\n]+|(?!//)(?:[^\s\"'&<>\\]|\\(?![\"']))+)", re.I)
+    r"(?:(?<=[\"'])[^\"'\r\n]+|(?!//)(?:[^\s\"'&<>\\]|\\(?![\"']))+)", re.IGNORECASE)
 _TOKENS = re.compile(
     r"(?<![A-Za-z0-9])(?:"
     r"hf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{8,}|gh[oprsu]_\w{8,}|github_pat_\w{8,}|gl[a-z]{2,5}-[\w-]{8,}"

@@ -37,7 +37,7 @@ def solve(options: argparse.Namespace, tell_failure: Callable[[Exception], None]
         sys.stdout.flush()
         try:
             _solve_clip(options, clip, JobFolder(folder))
-        except Exception as error:  # one clip's fault is not the next one's
+        except Exception as error:  # noqa: BLE001 - one clip's fault is not the next one's
             tell_failure(error)
             failed.append(clip)
     if failed:

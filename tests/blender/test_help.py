@@ -45,8 +45,8 @@ def test_the_browser_gets_the_address_of_the_page(guide, tmp_path):
     page.write_text("<p>")
     browser.write_text(f'#!/bin/sh\nprintf %s "$1" > "{seen}"\n')
     browser.chmod(0o755)
-    script = "import sys; from pathlib import Path; from stereodiff_blender.help_operators import open_in_browser; " \
-             "print(open_in_browser(Path(sys.argv[1])))"
+    script = ("import sys; from pathlib import Path; from stereodiff_blender.help_operators import open_in_browser; "
+              "print(open_in_browser(Path(sys.argv[1])))")
     done = subprocess.run([sys.executable, "-c", script, page], capture_output=True, text=True, timeout=60,
                           env={**os.environ, "BROWSER": f"{browser} %s", "PYTHONPATH": str(guide.GUIDE.parents[1])})
     assert done.stdout.split()[-1:] == ["True"], done.stderr

@@ -170,7 +170,7 @@ def test_the_limit_changes_nothing_of_what_is_kept():
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_sizes_are_those_that_the_decoder_finds(suffix, channels, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (70, 130, channels)).astype(np.uint8)
-    if suffix in (".jpg", ".bmp", ".webp") and channels == 4 or suffix == ".webp" and channels == 1:
+    if (suffix in (".jpg", ".bmp", ".webp") and channels == 4) or (suffix == ".webp" and channels == 1):
         image = image[..., :3] if channels == 4 else np.repeat(image, 3, axis=2)
     path = write_encoded(tmp_path / f"a{suffix}", image)
     assert stated_size(path.read_bytes()) == (130, 70) == cv2.imread(str(path)).shape[1::-1]

@@ -326,6 +326,8 @@ def test_an_event_survives_its_line():
 
 
 @pytest.mark.parametrize("line", ["", "warning: something", "[]", '{"kind": "other"}', '{"kind": 3}',
-                                  json.dumps({"kind": "progress", "done": "3"})])
+                                  json.dumps({"kind": "progress", "done": "3"}), '{"kind": "failed"}',
+                                  '{"kind": "failed", "code": "no_words"}',
+                                  '{"kind": "finished", "code": "disk_full"}'])
 def test_other_lines_are_no_events(line):
     assert parse_line(line) is None

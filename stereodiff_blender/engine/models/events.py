@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..contract import ERROR_CODES
 from ..strict_json import from_dict, to_dict
 
 KINDS = ("progress", "failed", "finished")
@@ -29,9 +30,10 @@ class WeightsEvent:
 
 
 def parse_line(line: str) -> WeightsEvent | None:
-    """None for a line that is no event: a library may have printed it."""
+    """None for a line that is no event: a library may have printed it, or what was started is no engine."""
     try:
         event = from_dict(WeightsEvent, json.loads(line))
     except (ValueError, RecursionError):
         return None
-    return event if event.kind in KINDS else None
+    has_words = event.code in ERROR_CODES if event.kind == "failed" else not event.code
+    return event if event.kind in KINDS and has_words else None

@@ -71,6 +71,18 @@ def test_what_claims_to_be_huge_is_refused(kind, tmp_path):
         assert f"the limit is {MAX_MEGAPIXELS} million" in error.message
 
 
+@pytest.mark.parametrize("kind, form", [(9, "<i"), (8, "<hxx"), (6, "<bxxx"), (16, "<I"), (17, "<I")])
+def test_a_tiff_that_names_its_width_in_an_odd_form_as_well_is_not_decoded(kind, form, tmp_path):
+    """OpenCV takes the first of two entries, in whatever form."""
+    plain = tiff(2, 2)
+    first = struct.pack("<HHI", 256, kind, 1) + struct.pack(form, 100)
+    count, entries = struct.unpack_from("<H", plain, 8)[0], plain[10:]
+    path = tmp_path / "odd_1.tif"
+    path.write_bytes(plain[:8] + struct.pack("<H", count + 1) + first + entries + bytes(300))
+    assert stated_size(path.read_bytes()) is None
+    assert error_of(read_still, path).code == "clip_unreadable"
+
+
 def test_the_limit_lets_the_largest_plates_in():
     assert max(12288 * 6480, 16384 * 8192, 14204 * 9480) <= MAX_PIXELS == Settings().max_pixels
     assert Settings(max_megapixels=500).max_pixels == 500_000_000

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
@@ -27,8 +28,10 @@ from .footage_file import refuse_irregular
 from .picture_size import refuse_too_large
 
 DEFAULT_FPS = 24.0
-# Files of these formats are texts that name other files, or are drawn as text: no footage.
-_TEXT_FORMATS = frozenset({"concat", "dash", "hls", "tty"})
+# Files of these formats are texts that name other files or places, which ffmpeg opens before anybody is asked (a pipe
+# among them is waited for without end), or are drawn as text: no footage.
+_NO_FOOTAGE = frozenset({"avisynth", "concat", "dash", "hls", "image2", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp",
+                         "tty", "vapoursynth", "vobsub", "webm_dash_manifest"})
 _UNTAGGED_COLORSPACE = 2  # AVCOL_SPC_UNSPECIFIED of ffmpeg
 _HD_HEIGHT = 720
 PADDING_PIXELS = 1_000_000
@@ -137,6 +140,12 @@ def decode(path: str | os.PathLike, *, first_number: int = 0, max_pixels: int = 
         raise _unreadable(path, "it has no picture")
 
 
+@cache
+def _footage_formats() -> str:
+    """Those that ffmpeg may take a file for, with commas between them."""
+    return ",".join(sorted(av.formats_available - _NO_FOOTAGE))
+
+
 def decoder_limit(max_pixels: int) -> dict[str, str]:
     """Options under which ffmpeg decodes no larger pictures. It counts what it pads them with, so that the exact limit
     is held by the header, and this one where a picture is other than its header says."""
@@ -150,14 +159,17 @@ def _opened(path: str | os.PathLike, max_pixels: int) -> Iterator[tuple[av.conta
     _check_file(Path(path))
     limit = decoder_limit(max_pixels)
     try:
-        container = av.open(os.fspath(path), options={"protocol_whitelist": "file", **limit})
+        container = av.open(os.fspath(path), options={"protocol_whitelist": "file",
+                                                      "format_whitelist": _footage_formats(), **limit})
     except av.error.MemoryError:
         raise
+    except av.error.ArgumentError as error:
+        raise _unreadable(path, "its content is damaged, or of a kind that names other files") from error
     except (av.error.FFmpegError, UnicodeError) as error:
         raise _unreadable(path, getattr(error, "strerror", error)) from error
     with container:
         streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-        if container.format.name in _TEXT_FORMATS or not streams or streams[0].codec_context is None:
+        if not streams or streams[0].codec_context is None:
             raise _unreadable(path, "it has no video stream")
         decoder = streams[0].codec_context
         refuse_too_large((decoder.width, decoder.height), max_pixels, path)

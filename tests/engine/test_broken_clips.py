@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -52,6 +54,37 @@ def test_files_that_are_not_what_their_name_says(name, content, code, tmp_path):
     (tmp_path / name).write_bytes(content)
     error = error_of(probe_clip, source_from_path(tmp_path / name))
     assert error.code == code and name in error.message
+
+
+LISTS = {
+    "list.mp4": "ffconcat version 1.0\nfile other.mkv\n",
+    "list.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nother.mkv\n#EXT-X-ENDLIST\n",
+    "list.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 26\n",
+    "list%d.jpg": "",
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+@pytest.mark.parametrize("name", LISTS)
+def test_what_a_text_names_is_not_opened(name, tmp_path):
+    """A pipe in its place would be waited for without end, so another process does it, within a time."""
+    (tmp_path / name).write_text(LISTS[name] or "no picture", encoding="utf-8")
+    for other in ("other.mkv", "list1.jpg"):
+        os.mkfifo(tmp_path / other)
+    done = subprocess.run([sys.executable, "-c", PROBE, str(tmp_path / name)], cwd=Path(__file__).parents[2],
+                          timeout=30, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "clip_unreadable", done.stderr
+
+
+PROBE = """
+import sys
+from stereodiff_blender.engine.contract import StereoDiffError
+from stereodiff_blender.engine.movies import probe_movie
+try:
+    probe_movie(sys.argv[1])
+except StereoDiffError as error:
+    print(error.code)
+"""
 
 
 def test_sound_alone_is_no_clip(tmp_path):

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from .contract import StereoDiffError
 
@@ -24,9 +26,10 @@ def refuse_irregular(path: Path) -> None:
     _refuse_mode(mode, path)
 
 
-def read_file(path: Path, most_bytes: int) -> bytes:
-    """All of a regular file of at most so many bytes, opened without waiting for anybody.
+def read_file(path: Path, most_bytes: Callable[[BinaryIO], int]) -> bytes:
+    """All of a regular file, opened without waiting for anybody.
 
+    most_bytes: given the file at its beginning, says how many bytes it may have; a longer one may be all holes.
     Raises StereoDiffError "clip_missing", "clip_empty" (no bytes), "picture_too_large" or "clip_unreadable".
     """
     refuse_irregular(path)
@@ -34,9 +37,11 @@ def read_file(path: Path, most_bytes: int) -> bytes:
         with open(os.open(path, _READ), "rb") as stream:
             status = os.fstat(stream.fileno())
             _refuse_mode(status.st_mode, path)
-            if status.st_size > most_bytes:
-                raise StereoDiffError("picture_too_large", f"{path} has {status.st_size / 1e6:.0f} MB; a picture has "
-                                                           f"{most_bytes / 1e6:.0f} MB at the most.")
+            most = most_bytes(stream) if status.st_size else 0
+            if status.st_size > most:
+                raise StereoDiffError("picture_too_large", f"{path} has {status.st_size / 1e6:.0f} MB; a picture of "
+                                                           f"its size has {most / 1e6:.0f} MB at the most.")
+            stream.seek(0)
             data = stream.read(status.st_size)
     except (FileNotFoundError, ValueError) as error:
         raise StereoDiffError("clip_missing", f"{path} does not exist.") from error

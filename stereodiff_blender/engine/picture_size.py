@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 from .contract import StereoDiffError
 
@@ -18,14 +19,18 @@ _SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = frozenset((0x01, *range(0xD0, 0xD9)))
 _TIFF_SIZES = {256: 0, 257: 1, 322: 2, 323: 3}  # ImageWidth, ImageLength, TileWidth, TileLength
 _TIFF_TYPES = {3: "H", 4: "I"}
+_DIRECTORY_BYTES = 65_536
 _BIG_TIFF_TYPES = _TIFF_TYPES | {16: "Q"}
 
 
-def stated_size(data: bytes) -> Size | None:
-    """Of a PNG, JPEG, TIFF, BMP, WebP or DPX file; None if it is none of these or breaks off before it says so."""
+def stated_size(data: bytes, rest: BinaryIO | None = None) -> Size | None:
+    """Of a PNG, JPEG, TIFF, BMP, WebP or DPX file; None if it is none of these or breaks off before it says so.
+
+    data: its first bytes, or all. rest: the whole file, in which a TIFF may have its directory anywhere.
+    """
     for magic, reader in _READERS:
         if data.startswith(magic):
-            return _read(reader, data)
+            return _read(reader, data if rest is None or reader is not _tiff else _with_directory(data, rest))
     return None
 
 
@@ -112,9 +117,7 @@ def _tiff_sides(data: bytes) -> Iterator[tuple[int, int | None]]:
 
     Decoders know more forms, some of them with the value elsewhere, and of two entries take the one that comes first.
     """
-    order = "<" if data.startswith(b"II") else ">"
-    is_big = struct.unpack_from(order + "H", data, 2)[0] == 43
-    (place,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)
+    order, is_big, place = _directory_of(data)
     (count,) = struct.unpack_from(order + ("Q" if is_big else "H"), data, place)
     first, step, value_at = (place + 8, 20, 12) if is_big else (place + 2, 12, 8)
     types = _BIG_TIFF_TYPES if is_big else _TIFF_TYPES
@@ -123,6 +126,29 @@ def _tiff_sides(data: bytes) -> Iterator[tuple[int, int | None]]:
         if tag in _TIFF_SIZES:
             form = types.get(kind)
             yield _TIFF_SIZES[tag], form and struct.unpack_from(order + form, data, entry + value_at)[0]
+
+
+def _directory_of(data: bytes) -> tuple[str, bool, int]:
+    """Order of the bytes of a TIFF, whether it is a big one, and where its first directory is."""
+    order = "<" if data.startswith(b"II") else ">"
+    is_big = struct.unpack_from(order + "H", data, 2)[0] == 43
+    return order, is_big, struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)[0]
+
+
+def _with_directory(data: bytes, rest: BinaryIO) -> bytes:
+    """A TIFF's first bytes as if its directory came right after them. Where it is in them already, as they are."""
+    try:
+        order, is_big, place = _directory_of(data)
+    except struct.error:
+        return data
+    if place + _DIRECTORY_BYTES <= len(data):
+        return data
+    try:
+        rest.seek(place)
+    except (OSError, OverflowError):  # beyond what any file can have
+        return data
+    before, form, start = (8, "Q", 16) if is_big else (4, "I", 8)
+    return data[:before] + struct.pack(order + form, start) + rest.read(_DIRECTORY_BYTES)
 
 
 _READERS = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import cv2
@@ -22,8 +23,10 @@ from .footage_file import read_file
 from .picture_size import refuse_too_large, stated_size, stated_tga_size
 
 _BY_FFMPEG = {".dpx": "dpx", ".tga": "targa"}
-MOST_BYTES_PER_PIXEL, HEADER_BYTES = 32, 1_000_000
+MOST_BYTES_PER_PIXEL, OTHER_BYTES = 32, 64_000_000
 """Four doubles; and what a file may hold besides its pixels."""
+HEADER_BYTES = (65_536, 16_000_000)
+"""One after the other, until they say how large the picture is."""
 EXR_CHANNELS = 8
 """Numbers for each pixel of the largest picture that the layers of an EXR may hold together."""
 
@@ -73,7 +76,42 @@ def _srgb_table() -> np.ndarray:
 
 
 def _bytes(path: Path, max_pixels: int) -> bytes:
-    return read_file(path, HEADER_BYTES + MOST_BYTES_PER_PIXEL * max_pixels)
+    return read_file(path, lambda stream: _most_bytes(stream, path, max_pixels))
+
+
+def _most_bytes(stream: BinaryIO, path: Path, max_pixels: int) -> int:
+    """What a picture of the size that its header states may take. Raises StereoDiffError as read_still does."""
+    for count in HEADER_BYTES:
+        stream.seek(0)
+        try:
+            pixels = _stated_pixels(stream.read(count), stream, path, max_pixels)
+            return OTHER_BYTES + MOST_BYTES_PER_PIXEL * min(pixels, max_pixels)
+        except ValueError as error:
+            reason = error
+    raise _unreadable(path, reason)
+
+
+def _stated_pixels(head: bytes, stream: BinaryIO, path: Path, max_pixels: int) -> int:
+    """Of an EXR, all its numbers by four. Raises ValueError where its first bytes do not tell."""
+    suffix = path.suffix.lower()
+    if suffix == ".exr":
+        return -(-_exr_numbers(head, path, max_pixels) // 4)
+    size = stated_tga_size(head) if suffix == ".tga" else stated_size(head, stream)
+    if size is None:
+        raise ValueError("its header is missing or damaged")
+    refuse_too_large(size, max_pixels, path)
+    return size[0] * size[1]
+
+
+def _exr_numbers(data: bytes, path: Path, max_pixels: int) -> int:
+    """In all layers; by the file's first bytes, or all. Raises ValueError or StereoDiffError "picture_too_large"."""
+    size, numbers = exr.stated_size(data, path)
+    refuse_too_large(size, max_pixels, path)
+    if numbers > EXR_CHANNELS * max_pixels:
+        raise StereoDiffError("picture_too_large", f"{path} holds {numbers / 1e6:.0f} million numbers in all its "
+                                                   f"layers; the limit is {EXR_CHANNELS * max_pixels / 1e6:.0f} "
+                                                   "million.")
+    return numbers
 
 
 def _refuse_too_large(data: bytes, suffix: str, max_pixels: int, path: Path) -> None:
@@ -86,12 +124,7 @@ def _refuse_too_large(data: bytes, suffix: str, max_pixels: int, path: Path) -> 
 def _exr_colour(data: bytes, path: Path, max_pixels: int) -> np.ndarray:
     """(H,W,3) float32: R, G, B of the file or of its first layer that has them; else its luminance or only channel."""
     try:
-        size, values = exr.stated_size(data, path)
-        refuse_too_large(size, max_pixels, path)
-        if values > EXR_CHANNELS * max_pixels:
-            raise StereoDiffError("picture_too_large", f"{path} holds {values / 1e6:.0f} million numbers in all its "
-                                                       f"layers; the limit is {EXR_CHANNELS * max_pixels / 1e6:.0f} "
-                                                       "million.")
+        _exr_numbers(data, path, max_pixels)
         channels = exr.channels_of(data, path, max_pixels)
     except ValueError as error:
         raise _unreadable(path, error) from error

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
-LAST_NUMBER = re.compile(r"\d+(?!.*\d)")
+P = TypeVar("P", bound=PurePath)
+
+LAST_NUMBER = re.compile(r"[0-9]+(?!.*[0-9])", re.DOTALL)
 
 
 def file_further_on(path: Path, steps: int) -> tuple[Path, int] | None:
@@ -14,5 +17,15 @@ def file_further_on(path: Path, steps: int) -> tuple[Path, int] | None:
     if digits is None:
         return None
     number = int(digits[0]) + steps
+    return _numbered(path, digits, number), number
+
+
+def file_of_number(path: P, number: int) -> P | None:
+    """The file of that number beside path, whether it exists or not; None for a name without one."""
+    digits = LAST_NUMBER.search(path.stem)
+    return None if digits is None else _numbered(path, digits, number)
+
+
+def _numbered(path: P, digits: re.Match[str], number: int) -> P:
     stem = path.stem[:digits.start()] + str(number).zfill(len(digits[0])) + path.stem[digits.end():]
-    return path.with_name(stem + path.suffix), number
+    return path.with_name(stem + path.suffix)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from .engine.contract import JobFolder, Result, StereoDiffError
 from .engine.guarded_files import GuardedFolder
 from .engine.turns import taking_turns
+from .numbered_files import file_of_number
 from .picture_headers import MAX_PIXELS, PictureHeader, read_header
 
 MAX_SHOWN_PIXELS, MAX_SHOWN_BYTES = 40_000_000, 100_000_000
 """Of a preview or a plot; the largest preview of ours, two pictures of 4096 x 4096 pixels, has 34 million."""
 
+PRODUCTS = ("depth", "confidence", "motion_mask")
 _READ_BYTES = 1024
 
 
@@ -22,13 +25,30 @@ def read_checked(folder: JobFolder) -> Result:
     does.
     """
     result = folder.read_result()
-    names = (name for f in result.frames for name in (f.depth, f.confidence, f.motion_mask) if name is not None)
     by_folder: dict[str, list[str]] = {}
-    for parent, _, name in (name.rpartition("/") for name in names):
+    for parent, _, name in (name.rpartition("/") for name in _loaded(folder.files, result)):
         by_folder.setdefault(parent, []).append(name)
     for parent, files in by_folder.items():
         _check_products(folder.files.inside(parent) if parent else folder.files, files, result)
     return result
+
+
+def _loaded(folder: GuardedFolder, result: Result) -> Iterator[str]:
+    """What Blender loads of a result: its pictures, and what it plays where a frame has none."""
+    for product in PRODUCTS:
+        own = [name for f in result.frames if (name := getattr(f, product)) is not None]
+        yield from own
+        yield from _played_besides(folder, own, result) if own else ()
+
+
+def _played_besides(folder: GuardedFolder, own: list[str], result: Result) -> Iterator[str]:
+    """A sequence is played by its first name and the frames' numbers, from one before them on, whatever the result
+    says of a frame."""
+    names, first = set(own), PurePosixPath(own[0])
+    for number in range(result.frames[0].frame - 1, result.frames[-1].frame + 1):
+        played = file_of_number(first, number)
+        if played is not None and str(played) not in names and folder.stat(str(played)) is not None:
+            yield str(played)
 
 
 def _check_products(folder: GuardedFolder, names: list[str], result: Result) -> None:

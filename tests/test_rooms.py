@@ -93,7 +93,7 @@ ROOMS = {
     "picture_headers": room(),
     "small_pictures": room({"result_checks", "engine.turns"} | CONTRACT, {"numpy"}),
     "result_looks": room({"job_views", "small_pictures"} | CONTRACT, {"numpy"}),
-    "result_checks": room({"picture_headers", "engine.guarded_files", "engine.turns"} | CONTRACT),
+    "result_checks": room({"numbered_files", "picture_headers", "engine.guarded_files", "engine.turns"} | CONTRACT),
     "device_lock": room(CONTRACT),
     "processes": room({"engine.programs"} | CONTRACT),
     "progress": room(CONTRACT),

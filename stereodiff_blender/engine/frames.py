@@ -116,9 +116,21 @@ def footage_files(source: ClipSource, frame_numbers: range) -> list[Path]:
 
 
 def check_files(source: ClipSource, frame_numbers: range) -> None:
-    """Raises StereoDiffError "clip_unreadable" if a file of these frames is there and is a pipe, a device or the like:
-    whoever opened it might wait for ever."""
-    for path in footage_files(source, frame_numbers):
+    """Before any work: that a sequence has all these frames, and that whoever opens them does not wait for ever.
+
+    Two files may claim millions of frames between them, so that nothing is made for each before they are counted.
+    Raises StereoDiffError "sequence_gap", "clip_missing", "clip_truncated" or "frame_range_invalid" as read_frames
+    does, "clip_unreadable" for a pipe, a device or the like.
+    """
+    if source.kind == "movie":
+        refuse_irregular(Path(source.path))
+        return
+    family = _family(source)
+    there = set(family.numbers())
+    for frame in frame_numbers:
+        path = family.path(source.first_number + frame - 1)
+        if source.first_number + frame - 1 not in there:
+            raise _still_missing(source, frame_numbers, frame, path)
         refuse_irregular(path)
 
 

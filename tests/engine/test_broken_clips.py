@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from clips import (
@@ -25,8 +26,9 @@ from clips import (
     write_stills,
 )
 
-from stereodiff_blender.engine.contract import ClipSource, StereoDiffError
+from stereodiff_blender.engine.contract import ClipSource, Job, StereoDiffError
 from stereodiff_blender.engine.frames import Raster, probe_clip, read_frames, source_from_path
+from stereodiff_blender.engine.worker import examine
 
 
 def test_a_missing_movie_and_a_missing_sequence(tmp_path):
@@ -193,6 +195,14 @@ def test_a_gap_in_a_sequence_names_the_file(tmp_path):
     assert probe_clip(source).frame_count == 6
     error = error_of(read, source, 2, 6)
     assert error.code == "sequence_gap" and "shot_0004.png" in error.message and "Frame 4" in error.message
+
+
+def test_two_files_that_claim_millions_of_frames_are_refused_before_any_work(tmp_path):
+    for number in (1, 2, 9_000_000):
+        cv2.imwrite(str(tmp_path / f"shot_{number:07d}.png"), picture(0))
+    source = source_from_path(tmp_path / "shot_0000001.png")
+    error = error_of(examine, Job("many", source, 1, probe_clip(source).frame_count))
+    assert error.code == "sequence_gap" and "Frame 3" in error.message
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".exr", ".dpx"])

@@ -67,6 +67,48 @@ def test_a_pipe_is_refused(folder):
         read_checked(folder)
 
 
+def leave_out(folder: JobFolder, product: str, index: int) -> None:
+    """The result says that a frame has no such picture."""
+    data = json.loads(folder.result_file.read_text())
+    data["frames"][index][product] = None
+    folder.result_file.write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize("product", ["depth", "confidence", "motion_mask"])
+@pytest.mark.parametrize("frame", [1, 3, 4])
+def test_what_is_played_is_looked_into_where_the_result_names_none(folder, product, frame):
+    leave_out(folder, product, frame - 1)
+    read_checked(folder)
+    write_gray(folder.product_file(product, frame), np.ones((2, 2)))
+    with refused(f"000{frame}.exr in {product} is no picture"):
+        read_checked(folder)
+    folder.product_file(product, frame).unlink()
+    read_checked(folder)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes are POSIX")
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_pipe_that_would_be_played_is_refused(folder, number):
+    """Before the first frame, Blender plays the file of the number before; a pipe keeps it waiting for ever."""
+    if number:
+        leave_out(folder, "depth", number - 1)
+        folder.product_file("depth", number).unlink()
+    os.mkfifo(folder.product_file("depth", number))
+    with refused("a file nor a folder"):
+        read_checked(folder)
+
+
+def test_what_is_played_goes_by_the_first_name_and_the_frames_numbers(folder):
+    data = json.loads(folder.result_file.read_text())
+    os.replace(folder.product_file("depth", 1), folder.path / "depth" / "d0777.exr")
+    data["frames"][0]["depth"] = "depth/d0777.exr"
+    folder.result_file.write_text(json.dumps(data))
+    read_checked(folder)
+    write_gray(folder.path / "depth" / "d0002.exr", np.ones((2, 2)))
+    with refused("d0002.exr"):
+        read_checked(folder)
+
+
 def test_files_outside_of_a_products_folder_are_looked_into_as_well(folder):
     data = json.loads(folder.result_file.read_text())
     os.replace(folder.product_file("depth", 1), folder.path / "first.exr")

@@ -105,7 +105,7 @@ def test_the_worker_says_the_same_of_a_picture_in_the_middle(start, tmp_path):
 def test_too_little_memory_has_a_code(engine, tmp_path):
     """A sparse file, of a length that a picture may just have: it takes no room on the disk."""
     with open(tmp_path / "long_1.png", "wb") as stream:
-        stream.write(png(9000, 9000))
+        stream.write(png(11600, 11600))
         stream.truncate(4_200_000_000)
     assert_refused(engine("solve", tmp_path / "long_1.png", tmp_path / "out", memory=3_500_000_000), "out_of_memory")
 

@@ -26,8 +26,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - said in words, before the next i
 import tomllib
 
 from stereodiff_blender import runtime
-from stereodiff_blender.engine import programs
-from stereodiff_blender.engine.contract import StereoDiffError
+from stereodiff_blender.engine.contract import StereoDiffError, programs
 from tests.tools import parts
 from tests.tools.guide_html import guide_pages
 

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .engine import programs
-from .engine.contract import Health, StereoDiffError
+from .engine.contract import Health, StereoDiffError, programs
 from .engine.models.cards import read_card
 from .engine.models.records import model_folder
 from .installation import Problem, problem_from

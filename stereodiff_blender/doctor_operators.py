@@ -6,9 +6,20 @@ import platform
 
 import bpy
 
-from . import messages, preferences, session
+from . import preferences, session
 from .checkup import Checked
-from .engine.contract import ENGINE_VERSION, FAULT, NOTE, OK, Finding, Health, StereoDiffError, private, text_lines
+from .engine.contract import (
+    ENGINE_VERSION,
+    FAULT,
+    NOTE,
+    OK,
+    Finding,
+    Health,
+    StereoDiffError,
+    messages,
+    private,
+    text_lines,
+)
 from .operators import WAIT_DESCRIPTION, must_wait, show_text, written_text
 
 TEXT_NAME = "StereoDiff Doctor"

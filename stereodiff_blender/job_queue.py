@@ -9,10 +9,10 @@ from pathlib import Path
 
 from .device_lock import device_of, take_device
 from .engine.contract import JobFolder, StereoDiffError
+from .engine.contract.job_files.result_checks import read_checked
 from .installation import Problem
 from .job_views import JobView, Outcome, Size
 from .jobs import FollowedJob, JobStatus, start
-from .result_checks import read_checked
 from .result_looks import Stamp
 
 WAITING = JobStatus("waiting")

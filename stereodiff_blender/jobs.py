@@ -18,7 +18,6 @@ from datetime import datetime
 from pathlib import Path
 
 from .device_lock import DeviceLock
-from .engine.caches import make_cache
 from .engine.contract import (
     Job,
     JobFolder,
@@ -31,16 +30,17 @@ from .engine.contract import (
     write_refusal,
     write_shapes,
 )
-from .engine.programs import (
-    WORKER_MODULE,  # noqa: F401 - of which a worker is known
+from .engine.contract.job_files.caches import make_cache
+from .engine.contract.job_files.worker_log import LOG, read_log_end, shorten_log
+from .engine.contract.programs import (  # noqa: F401 - of which a worker is known
+    WORKER_MODULE,
     Program,
     describe_exit,
     end_process_tree,
     engine_command,
     python_environment,
 )
-from .engine.programs import start as start_program
-from .engine.worker_log import LOG, read_log_end, shorten_log
+from .engine.contract.programs import start as start_program
 from .processes import worker_is_alive
 from .progress import JobStatus, Progress
 from .watchdog import Watchdog

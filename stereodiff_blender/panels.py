@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import bpy
 
-from . import messages, session, verdicts
-from .engine.contract import STAGE_LABELS, WARNING_CODES, Quality, WeightsUsed
+from . import session, verdicts
+from .engine.contract import STAGE_LABELS, WARNING_CODES, Quality, WeightsUsed, messages
 from .panel_text import draw_help, draw_problem, draw_text
 from .panels_health import draw_doctor, draw_health
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import bpy
 
-from . import messages, runtime, session
+from . import runtime, session
 from .checkup import Question
-from .engine.contract import StereoDiffError
+from .engine.contract import StereoDiffError, messages
 from .installation import problem_from
 from .panels_weights import draw_weights
 

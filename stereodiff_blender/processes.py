@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from .engine.contract import JobFolder
-from .engine.guarded_files import GuardedFolder
-from .engine.programs import WORKER_MODULE
+from .engine.contract.guarded_files import GuardedFolder
+from .engine.contract.programs import WORKER_MODULE
 
 MAX_PID = 2 ** 31 - 1
 HELD = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})

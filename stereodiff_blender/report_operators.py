@@ -8,8 +8,8 @@ import bpy
 
 from .comp_operators import OnImport
 from .engine.contract import JobFolder, Result, StereoDiffError
+from .engine.contract.job_files.result_checks import check_shown
 from .operators import in_words
-from .result_checks import check_shown
 from .scene.imports import chosen_import
 
 PLOTS = (

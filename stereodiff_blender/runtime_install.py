@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import runtime
-from .engine import programs
-from .engine.contract import StereoDiffError, redact, write_refusal
+from .engine.contract import StereoDiffError, programs, redact, write_refusal
 from .runtime_locks import sizes
 from .runtime_packages import Fault, find_faults, forget_package, locked_versions, plain_name
 

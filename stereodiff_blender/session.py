@@ -23,13 +23,13 @@ import bpy
 from . import job_list
 from .checkup import Checked, Checkup, Question
 from .engine.contract import Result, StereoDiffError
+from .engine.contract.job_files.result_checks import read_checked
 from .installation import Installation, Problem, problem_from
 from .job_files import FoundJob, SizeMeter
 from .job_queue import WAITING, Entry, Launch, Queue, found_status
 from .job_views import JobView, Outcome, Status
 from .jobs import FollowedJob, JobStatus, end_together
 from .reader_thread import Answer, ReaderThread
-from .result_checks import read_checked
 from .result_looks import Look, look, outcome_of
 from .scene import import_result
 from .thumbnails import Thumbnails

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import runtime
-from .engine import programs
-from .engine.contract import StereoDiffError
+from .engine.contract import StereoDiffError, programs
 from .engine.models.cards import ModelCard, read_cards
 from .engine.models.events import WeightsEvent, parse_line
 from .engine.models.licences import acceptance

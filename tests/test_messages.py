@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stereodiff_blender import messages
-from stereodiff_blender.engine.contract import ERROR_CODES, WARNING_CODES
+from stereodiff_blender.engine.contract import ERROR_CODES, WARNING_CODES, messages
 
 
 @pytest.mark.parametrize("code", sorted(ERROR_CODES | WARNING_CODES))

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from stereodiff_blender.picture_headers import read_header
+from stereodiff_blender.engine.contract.job_files.picture_headers import read_header
 
 
 def png(width: int, height: int) -> bytes:

@@ -17,12 +17,12 @@ from traps import Traps
 
 import build
 from stereodiff_blender import checkup, jobs, runtime, runtime_install, weights_desk
-from stereodiff_blender.engine import programs, search_path
-from stereodiff_blender.engine.contract import ClipSource, Health, Job, JobFolder, Settings, StereoDiffError
+from stereodiff_blender.engine import search_path
+from stereodiff_blender.engine.contract import ClipSource, Health, Job, JobFolder, Settings, StereoDiffError, programs
 from stereodiff_blender.engine.doctor import devices, probing
 
 unix_only = pytest.mark.skipif(os.name == "nt", reason="scripts of the shell stand for programs")
-PACKAGE = Path(programs.__file__).resolve().parents[1]
+PACKAGE = Path(programs.__file__).resolve().parents[2]
 LOADED_FIRST = ("importlib", "types", "warnings", "__future__")
 SETTINGS = {"quality": "draft", "max_side_px": 160}
 

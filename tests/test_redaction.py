@@ -10,9 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from stereodiff_blender import messages
-from stereodiff_blender.engine.contract import Finding, StereoDiffError, private
-from stereodiff_blender.engine.redaction import COMMON_NAMES, SECRET, anonymous, redact, traceback_text
+from stereodiff_blender.engine.contract import Finding, StereoDiffError, messages, private
+from stereodiff_blender.engine.contract.redaction import COMMON_NAMES, SECRET, anonymous, redact, traceback_text
 
 PASSWORDS = ("hunter2", "pa/ss", "p@ss", "/p@/s", "pass:word", "s@/:", "sn%40ke", "über", "a" * 400, "key=1&b=2",
              "x#y?z")

@@ -114,7 +114,8 @@ def test_whoever_may_name_such_a_path_does(name):
 
 
 @pytest.mark.parametrize("line", [
-    '"path": "/home/ann/shots/clip.mp4"', "see /root/stereo/x.py", "cd /work/main", "file:///tmp/pytest-of-ann/clip.mp4",
+    '"path": "/home/ann/shots/clip.mp4"', "see /root/stereo/x.py", "cd /work/main",
+                                  "file:///tmp/pytest-of-ann/clip.mp4",
     r'"C:\\Users\\ann\\clip.mp4"', r"C:\Users\ann", "c:/Users/ann", "PYTHON=/Users/ann/bin/python",
 ])
 def test_a_path_of_a_machine_is_refused(line):

@@ -33,11 +33,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # The command line speaks to people just as the panels do, in the same words; nothing else here is Blender's side.
 # What needs packages is imported where it is used: the doctor has to come where they are missing.
-from ..messages import explain
-from .failures import error_with_code
-from .health import text_lines
+from .contract.failures import error_with_code
+from .contract.health import text_lines
+from .contract.messages import explain
+from .contract.redaction import traceback_text
 from .models.command import add_weights, default_models_folder
-from .redaction import traceback_text
 from .solve_options import add_solve
 
 

@@ -16,7 +16,7 @@ from .contract import (
     shortened,
     valid_shots,
 )
-from .redaction import redact
+from .contract.redaction import redact
 from .report import Report
 
 EVENTS_PER_SECOND = 5.0

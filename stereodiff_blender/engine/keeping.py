@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from .contract import UnsafeFileError
-from .guarded_files import GuardedFile
+from .contract.guarded_files import GuardedFile
 from .outputs import writing
 
 MAX_LEDGER_BYTES = 64_000_000

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import exr
 from .contract import JobFolder, StereoDiffError, WeightsUsed
-from .guarded_files import GuardedFile
+from .contract.guarded_files import GuardedFile
 from .outputs import Place, write_bytes, writing
 from .preview import write_preview_image, write_preview_movie
 from .report import Report

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from .contract import UnsafeFileError
-from .guarded_files import TEMPORARY, GuardedFile, GuardedFolder
+from .contract.guarded_files import TEMPORARY, GuardedFile, GuardedFolder
 from .keeping import FileLedger, Ledger, Parts, load_arrays, save_arrays
 
 KEPT = "kept-"

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TextIO
 
 from . import worker
-from .caches import find_cache, make_cache
 from .contract import Job, JobFolder, Matte, Quality, Result, StereoDiffError, as_matte_error, write_refusal
+from .contract.job_files.caches import find_cache, make_cache
+from .contract.job_files.lock import locked
 from .frames import probe_clip, source_from_path
-from .job_lock import locked
 from .models.command import accept_or_refuse
 from .models.licences import cards_of
 from .progress_line import ProgressLine

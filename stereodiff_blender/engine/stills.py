@@ -18,7 +18,7 @@ import numpy as np
 
 from . import exr, movies
 from .contract import MAX_PIXELS, StereoDiffError
-from .failures import is_memory_error
+from .contract.failures import is_memory_error
 from .footage_file import read_file
 from .picture_size import refuse_too_large, stated_size, stated_tga_size
 

@@ -19,7 +19,6 @@ from typing import TextIO
 import numpy as np
 
 from . import products
-from .caches import RESERVED, find_cache, make_cache
 from .contract import (
     ENGINE_VERSION,
     MIN_FRAMES,
@@ -33,16 +32,17 @@ from .contract import (
     StereoDiffError,
     WeightsUsed,
 )
+from .contract.failures import error_with_code
+from .contract.guarded_files import TEMPORARY, GuardedFolder
+from .contract.job_files.caches import RESERVED, find_cache, make_cache
+from .contract.job_files.lock import beating, locked
+from .contract.redaction import traceback_text
 from .event_report import EventReport
-from .failures import error_with_code
 from .frames import ClipInfo, Raster, check_files, check_not_frozen, plan_raster, probe_clip, read_frames
-from .guarded_files import TEMPORARY, GuardedFolder
-from .job_lock import beating, locked
 from .mattes import examine_matte, read_matte
 from .networks import load_networks, refuse_missing
 from .pipeline import Estimate, estimate_depth, refuse_unavailable
 from .provenance import refuse_changed_footage
-from .redaction import traceback_text
 from .report import Report
 from .scratch import DiskScratch
 from .spectrum import mean_disparities, static_spectrum

@@ -13,14 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from . import provenance
-from .caches import STAGE, find_cache, is_ours
 from .contract import Job, JobFolder, StereoDiffError, UnsafeFileError
+from .contract.guarded_files import GuardedFolder
+from .contract.job_files.caches import STAGE, find_cache, is_ours
+from .contract.user_folders import user_folder
 from .frames import Raster
-from .guarded_files import GuardedFolder
 from .kept_stereo import files_of
 from .scratch import KEPT, DiskScratch
 from .seals import SEAL, Seal, is_unbroken, mark_begun, put_seal, read_seal, users_key, was_begun
-from .user_folders import user_folder
 
 STEREO_DONE = "done"
 """A file in stage 1's folder: it holds the whole stage and is written no more."""

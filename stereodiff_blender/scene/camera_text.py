@@ -11,7 +11,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ..engine.contract import write_refusal
-from ..numbered_files import file_further_on
+from ..engine.contract.numbered_files import file_further_on
 from .camera import quaternions
 from .camera_samples import CameraSamples
 from .shot import Shot

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..engine.contract import StereoDiffError
-from ..engine.guarded_files import GuardedFolder
+from ..engine.contract.guarded_files import GuardedFolder
 
 MOST_POINTS = 5_000_000  # a hundred times what a solve has; they take half a gigabyte on their way into Blender
 FARTHEST = 1e9  # beyond, single precision and Blender's views fail

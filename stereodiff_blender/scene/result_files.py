@@ -6,7 +6,7 @@ import bpy
 import numpy as np
 
 from ..engine.contract import JobFolder, StereoDiffError
-from ..result_checks import check_product
+from ..engine.contract.job_files.result_checks import check_product
 from .ply import read_ply
 from .shot import Shot
 

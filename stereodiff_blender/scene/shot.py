@@ -10,8 +10,8 @@ import numpy as np
 
 from .. import camera_math
 from ..engine.contract import JobFolder, Result, StereoDiffError
-from ..numbered_files import file_further_on
-from ..result_checks import check_plate, check_product
+from ..engine.contract.job_files.result_checks import check_plate, check_product
+from ..engine.contract.numbered_files import file_further_on
 
 DEFAULT_SENSOR_MM = 36.0
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from stereodiff_blender.engine import event_lines
 from stereodiff_blender.engine.contract import Event, JobFolder
+from stereodiff_blender.engine.contract.job_files import event_lines
 
 START = b'{"kind": "started", "time_s": %d.0, "pid": %d, "plan": [["read", 1.0]]}\n'
 PROGRESS = b'{"kind": "progress", "time_s": 2.0, "stage": "read", "done": %d, "total": 9000000}\n'

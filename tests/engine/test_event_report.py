@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stereodiff_blender.engine.contract import MOST_SHOTS, MOST_WARNINGS, JobFolder, StereoDiffError
-from stereodiff_blender.engine.errors import MAX_MESSAGE
+from stereodiff_blender.engine.contract.errors import MAX_MESSAGE
 from stereodiff_blender.engine.event_report import EventReport
 
 

@@ -8,10 +8,9 @@ import sys
 
 import pytest
 
-from stereodiff_blender.engine import guarded_files
-from stereodiff_blender.engine.contract import write_refusal
-from stereodiff_blender.engine.errors import UnsafeFileError
-from stereodiff_blender.engine.guarded_files import ASIDE, GuardedFolder
+from stereodiff_blender.engine.contract import guarded_files, write_refusal
+from stereodiff_blender.engine.contract.errors import UnsafeFileError
+from stereodiff_blender.engine.contract.guarded_files import ASIDE, GuardedFolder
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="pipes, sockets and links without a right to make them")
 PRECIOUS = b"the artist's own"

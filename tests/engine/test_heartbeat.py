@@ -8,9 +8,9 @@ import time
 import pytest
 
 from stereodiff_blender import watchdog
-from stereodiff_blender.engine import job_lock
 from stereodiff_blender.engine.contract import JobFolder
-from stereodiff_blender.engine.worker_log import MAX_LOG_BYTES
+from stereodiff_blender.engine.contract.job_files import lock as job_lock
+from stereodiff_blender.engine.contract.job_files.worker_log import MAX_LOG_BYTES
 
 PATIENCE_S = 30.0
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from stereodiff_blender.engine import large_json
-from stereodiff_blender.engine.large_json import read_json
+from stereodiff_blender.engine.contract.job_files import large_json
+from stereodiff_blender.engine.contract.job_files.large_json import read_json
 
 FRAMES = {"version": 1, "frames": [{"frame": n, "at": [[1.0, -2.5e-3, n], []], "name": "ü\"\\ "} for n in range(900)],
           "none": [], "nothing": {}, "quality": {"unsolved": [1, 2], "share": None}, "is": True, "text": ""}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pointmap_scenes import neighbour_pairs
 
-from stereodiff_blender.engine.errors import StereoDiffError
+from stereodiff_blender.engine.contract.errors import StereoDiffError
 from stereodiff_blender.engine.scratch import Scratch
 from stereodiff_blender.engine.stereo.monst3r.pointmaps import PairPointmaps
 from stereodiff_blender.engine.stereo.monst3r.reduction import PointmapReduction, ReducedPointmaps

@@ -8,8 +8,8 @@ import math
 import pytest
 from clips import error_of
 
-from stereodiff_blender.engine import shapes as module
 from stereodiff_blender.engine.contract import MatteDrawing, MatteLayer, MatteShapes, read_shapes, write_shapes
+from stereodiff_blender.engine.contract import matte_shapes as module
 
 TRIANGLE = (0.1, 0.2, 0.9, 0.2, 0.5, 0.8)
 LAYER = {"outlines": [list(TRIANGLE)], "blend": "subtract", "opacity": 0.5, "invert": True, "fill": "even_odd"}

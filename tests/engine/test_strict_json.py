@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from stereodiff_blender.engine.strict_json import from_dict, to_dict, write_json_atomically
+from stereodiff_blender.engine.contract.strict_json import from_dict, to_dict, write_json_atomically
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from stereodiff_blender.engine.contract import JobFolder, Settings, StereoDiffError
+from stereodiff_blender.engine.contract.failures import error_with_code
 from stereodiff_blender.engine.event_report import EventReport
-from stereodiff_blender.engine.failures import error_with_code
 from stereodiff_blender.engine.frames import Raster
 from stereodiff_blender.engine.scratch import DiskScratch
 from stereodiff_blender.engine.stereo import CameraSolution

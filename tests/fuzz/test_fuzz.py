@@ -26,7 +26,7 @@ from tiny_jobs import render_boards
 
 from stereodiff_blender.engine import exr, keeping
 from stereodiff_blender.engine.contract import Event, JobFolder, MatteDrawing, MatteLayer, MatteShapes, write_shapes
-from stereodiff_blender.engine.guarded_files import GuardedFile, GuardedFolder
+from stereodiff_blender.engine.contract.guarded_files import GuardedFile, GuardedFolder
 from stereodiff_blender.engine.models.cards import CARDS_FOLDER
 
 SEED = os.environ.get("STEREODIFF_FUZZ_SEED", "20261123")

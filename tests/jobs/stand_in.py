@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stereodiff_blender.engine.job_lock import this_computer
+from stereodiff_blender.engine.contract.job_files.lock import this_computer
 
 PROGRAM = '''
 import fcntl, json, os, pathlib, sys, threading, time

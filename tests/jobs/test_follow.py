@@ -14,7 +14,7 @@ from tiny_jobs import wait_for_end, wait_until
 
 from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import MOST_WARNINGS, ClipSource, Event, Job, JobFolder, StereoDiffError
-from stereodiff_blender.engine.errors import MAX_MESSAGE
+from stereodiff_blender.engine.contract.errors import MAX_MESSAGE
 
 PLAN = (("read", 0.2), ("depth", 0.6), ("write", 0.2))
 NOW = datetime(2026, 11, 22, 19, 35, 1)

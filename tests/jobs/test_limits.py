@@ -16,7 +16,13 @@ from tiny_jobs import wait_for_end, wait_until
 
 from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import ClipSource, Event, Job, JobFolder
-from stereodiff_blender.engine.worker_log import HEAD_BYTES, MAX_LOG_BYTES, TAIL_BYTES, read_log_end, shorten_log
+from stereodiff_blender.engine.contract.job_files.worker_log import (
+    HEAD_BYTES,
+    MAX_LOG_BYTES,
+    TAIL_BYTES,
+    read_log_end,
+    shorten_log,
+)
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="pipes, signals and files to append to are POSIX")
 JOB = Job("walk", ClipSource("movie", "/footage/walk.mp4"), 1, 3)

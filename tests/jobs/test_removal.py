@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from stereodiff_blender import job_files, jobs
-from stereodiff_blender.engine import job_lock
-from stereodiff_blender.engine.caches import MARK, NOTE, find_cache, make_cache
 from stereodiff_blender.engine.contract import ClipSource, Job, JobFolder, StereoDiffError
-from stereodiff_blender.engine.guarded_files import ASIDE
-from stereodiff_blender.engine.job_lock import beating, beats_elsewhere, locked, this_computer
+from stereodiff_blender.engine.contract.guarded_files import ASIDE
+from stereodiff_blender.engine.contract.job_files import lock as job_lock
+from stereodiff_blender.engine.contract.job_files.caches import MARK, NOTE, find_cache, make_cache
+from stereodiff_blender.engine.contract.job_files.lock import beating, beats_elsewhere, locked, this_computer
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="links need a right on Windows")
 CLIP = ClipSource("movie", "/footage/walk.mp4")
@@ -310,7 +310,7 @@ def test_a_note_leads_to_no_folder_but_one_made_for_it(elsewhere, make_job, tmp_
 
 @posix_only
 def test_a_cache_that_somebody_linked_is_refused_with_the_preference_in_the_remedy(make_job, tmp_path):
-    from stereodiff_blender.messages import explain
+    from stereodiff_blender.engine.contract.messages import explain
     folder = make_job()
     job_files.remove_cache(folder, "walk")
     (tmp_path / "scratch").mkdir()

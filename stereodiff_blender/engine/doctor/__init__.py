@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..contract import ENGINE_VERSION
-from ..health import FAULT, NOTE, OK, Finding, Health, private
+from ..contract.health import FAULT, NOTE, OK, Finding, Health, private
 from .devices import ask_driver, capabilities, device_findings, driver_findings
 from .machine import folder_findings, machine_findings
 from .packages import PACKAGES, REINSTALL, package_findings, pinned_versions, unusable_packages

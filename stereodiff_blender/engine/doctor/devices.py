@@ -6,10 +6,10 @@ import os
 import sys
 from dataclasses import dataclass
 
-from ..errors import StereoDiffError
-from ..health import FAULT, NOTE, OK, Capabilities, Finding
-from ..programs import Ended, find_program, run
-from ..redaction import anonymous
+from ..contract.errors import StereoDiffError
+from ..contract.health import FAULT, NOTE, OK, Capabilities, Finding
+from ..contract.programs import Ended, find_program, run
+from ..contract.redaction import anonymous
 from .machine import gigabytes
 from .probing import Answer
 

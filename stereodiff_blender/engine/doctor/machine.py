@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from ..contract import ENGINE_VERSION
-from ..health import FAULT, NOTE, OK, Finding
+from ..contract.health import FAULT, NOTE, OK, Finding
 
 OLDEST_PYTHON = (3, 11)
 SMALL_MEMORY_BYTES = 4e9

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from ..health import FAULT, NOTE, OK, Finding
+from ..contract.health import FAULT, NOTE, OK, Finding
 from .probing import EXTENSION_ROOT, Answer
 
 REQUIREMENTS_FOLDER = EXTENSION_ROOT / "vendor" / "runtime"

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import StereoDiffError
-from ..programs import Ended, engine_command, python_environment, run
+from ..contract.errors import StereoDiffError
+from ..contract.programs import Ended, engine_command, python_environment, run
 from .probe import LINE_MARK
 
 EXTENSION_ROOT = Path(__file__).resolve().parents[3]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contract import StereoDiffError
-from ..health import FAULT, NOTE, OK, Finding
+from ..contract.health import FAULT, NOTE, OK, Finding
 from .machine import gigabytes
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from pathlib import Path
 import cv2
 
 from .. import worker
-from ..caches import remove_cache
 from ..contract import (
     ENGINE_VERSION,
     ClipSource,
@@ -29,10 +28,11 @@ from ..contract import (
     Settings,
     StereoDiffError,
 )
+from ..contract.job_files.caches import remove_cache
+from ..contract.strict_json import from_dict, to_dict, write_json_atomically
 from ..outputs import make_folder, write_bytes, writing
 from ..progress_line import ProgressLine
 from ..scratch import DiskScratch, Scratch
-from ..strict_json import from_dict, to_dict, write_json_atomically
 from .clip_scores import ClipScores, read_solved, score_clip
 from .datasets import TruthClip
 

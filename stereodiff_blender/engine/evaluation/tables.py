@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..contract.strict_json import to_dict
 from ..spectrum import BANDS
-from ..strict_json import to_dict
 from .clip_scores import ClipScores
 from .datasets import DATASETS
 from .paper import BANDS as PAPER_BANDS

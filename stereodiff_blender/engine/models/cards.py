@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..contract import StereoDiffError, WeightsUsed
-from ..strict_json import from_dict
+from ..contract.strict_json import from_dict
 
 CARDS_FOLDER = Path(__file__).resolve().parents[3] / "vendor" / "models"
 ENGINE_CARDS = {

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ...runtime import user_folder
 from ..contract import StereoDiffError
-from ..failures import error_with_code
+from ..contract.failures import error_with_code
 from .cards import ModelCard, read_card, read_cards
 from .events import WeightsEvent
 from .licences import accept, acceptance, refuse_unaccepted

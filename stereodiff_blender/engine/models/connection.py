@@ -10,7 +10,7 @@ import httpx2
 from huggingface_hub import constants, get_session, set_client_factory
 
 from ..contract import StereoDiffError
-from ..redaction import redact
+from ..contract.redaction import redact
 
 _WEB = ("http", "https")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..contract import ERROR_CODES
-from ..strict_json import from_dict, to_dict
+from ..contract.strict_json import from_dict, to_dict
 
 KINDS = ("progress", "failed", "finished")
 OnBytes = Callable[[str, int, int], None]

@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 
 from ..contract import Settings, StereoDiffError, write_refusal
-from ..strict_json import from_dict, to_dict, write_json_atomically
+from ..contract.strict_json import from_dict, to_dict, write_json_atomically
 from .cards import CARDS_FOLDER, ENGINE_CARDS, ModelCard, read_card
 
 FILE_NAME = "licences.json"

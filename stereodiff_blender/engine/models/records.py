@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..contract import StereoDiffError, write_refusal
-from ..strict_json import from_dict, to_dict, write_json_atomically
+from ..contract.strict_json import from_dict, to_dict, write_json_atomically
 from .cards import ModelCard, ModelFile
 from .events import OnBytes
 

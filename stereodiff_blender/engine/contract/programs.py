@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ..search_path import whole_paths
 from .errors import StereoDiffError
-from .search_path import whole_paths
 
 WORKER_MODULE = "stereodiff_blender.engine"
 MOST_ANSWER_BYTES = 1_000_000

@@ -32,7 +32,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from . import event_lines
 from .errors import (  # noqa: F401 - said on both ends
     ERROR_CODES,
     WARNING_CODES,
@@ -53,7 +52,10 @@ from .health import (  # noqa: F401 - said on both ends
     private,
     text_lines,
 )
-from .large_json import read_json
+from .job_files import event_lines
+from .job_files.large_json import read_json
+from .job_files.turns import taking_turns
+from .matte_shapes import MatteDrawing, MatteLayer, MatteShapes, read_shapes, write_shapes  # noqa: F401 - said on both ends
 from .redaction import redact  # noqa: F401 - said on both ends
 from .settings import (  # noqa: F401 - said on both ends
     DIFFUSION_PRESETS,
@@ -72,9 +74,7 @@ from .settings import (  # noqa: F401 - said on both ends
     DiffusionSettings,
     Settings,
 )
-from .shapes import MatteDrawing, MatteLayer, MatteShapes, read_shapes, write_shapes  # noqa: F401 - said on both ends
 from .strict_json import as_json, from_dict, to_dict
-from .turns import taking_turns
 
 SCHEMA_VERSION = 1
 ENGINE_VERSION = "0.1.0"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .guarded_files import GuardedFolder
+from ..guarded_files import GuardedFolder
 
 LOG = "worker.log"
 MAX_LOG_BYTES = 16_000_000

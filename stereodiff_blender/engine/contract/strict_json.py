@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable
 from pathlib import Path
 
-from .turns import taking_turns
+from .job_files.turns import taking_turns
 
 MOST_NAMED = 5
 """Of unknown keys."""

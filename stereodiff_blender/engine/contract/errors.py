@@ -1,6 +1,6 @@
 """What can go wrong and what should be known, as codes: part of the contract.
 
-Standard library only. stereodiff_blender.messages gives every code its sentence and its remedy.
+Standard library only. stereodiff_blender.engine.contract.messages gives every code its sentence and its remedy.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def shortened(text: str, most: int = MAX_MESSAGE) -> str:
 class StereoDiffError(Exception):
     """An error the artist can act on.
 
-    code: one of ERROR_CODES; stereodiff_blender.messages gives its sentence and remedy.
+    code: one of ERROR_CODES; stereodiff_blender.engine.contract.messages gives its sentence and remedy.
     message: the particulars of this case (which file, which frame), one sentence. Passwords and tokens in it are hidden
     here, so that they are nowhere where errors are shown or kept.
     shots: of "cut_in_range", the first and last clip frame of each shot.

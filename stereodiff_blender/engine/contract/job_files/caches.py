@@ -15,9 +15,9 @@ import secrets
 import sys
 from pathlib import Path
 
-from .contract import JobFolder, StereoDiffError, write_refusal
-from .guarded_files import ASIDE, TEMPORARY, GuardedFolder
-from .strict_json import as_json
+from .. import JobFolder, StereoDiffError, write_refusal
+from ..guarded_files import ASIDE, TEMPORARY, GuardedFolder
+from ..strict_json import as_json
 
 NAME, NOTE = "cache", "cache.json"
 MARK = "stereodiff-cache.json"

@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from .contract import JobFolder, StereoDiffError, write_refusal
-from .guarded_files import TEMPORARY
+from .. import JobFolder, StereoDiffError, write_refusal
+from ..guarded_files import TEMPORARY
 from .worker_log import shorten_log
 
 HEARTBEAT_S = 2.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from .contract import StereoDiffError, write_refusal
+from . import StereoDiffError, write_refusal
 from .errors import WRITE_REFUSALS
 
 OPENCV_NO_MEMORY = -4

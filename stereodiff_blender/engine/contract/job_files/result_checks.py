@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from .engine.contract import JobFolder, Result, StereoDiffError
-from .engine.guarded_files import GuardedFolder
-from .engine.turns import taking_turns
-from .numbered_files import file_of_number
+from .. import JobFolder, Result, StereoDiffError
+from ..guarded_files import GuardedFolder
+from ..numbered_files import file_of_number
 from .picture_headers import MAX_PIXELS, PictureHeader, read_header
+from .turns import taking_turns
 
 MAX_SHOWN_PIXELS, MAX_SHOWN_BYTES = 40_000_000, 100_000_000
 """Of a preview or a plot; the largest preview of ours, two pictures of 4096 x 4096 pixels, has 34 million."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from .flow import sample
 from .footage import Footage
 from .geometry import pixel_grid, rebase
+from .imaging.edge_aware import spread
+from .imaging.flow import sample
 from .scratch import Scratch
 from .stereo import TRUSTED, CameraSolution
 from .stereo.geometric.all_frames import fill_unsolved
-from .stereo.geometric.edge_aware import spread
 from .stereo.geometric.triangulation import Transfer, transfer_between
 
 PAINT_RADIUS_PX = 3

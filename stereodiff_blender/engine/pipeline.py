@@ -14,11 +14,11 @@ import numpy as np
 from . import quality
 from .contract import Quality, Refinement, Settings, StereoDiffError
 from .diffusion.guided import refine_guided
-from .flow import OpticalFlow, flows_in
 from .footage import inspect_footage
 from .footage_findings import refuse_cuts, warn_of_faults
 from .footage_plate import Plate, make_plate
 from .geometry import fit_scale_shift
+from .imaging.flow import OpticalFlow, flows_in
 from .kept_stereo import StereoStage, files_of, kept_cameras, kept_stage
 from .networks import Networks
 from .report import Report

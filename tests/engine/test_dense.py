@@ -10,7 +10,7 @@ import pytest
 from camera_scenes import Diary
 from known_depth import HEIGHT, WIDTH, boards_shot, known_cameras
 
-from stereodiff_blender.engine.flow import OpticalFlow
+from stereodiff_blender.engine.imaging.flow import OpticalFlow
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.scratch import DiskScratch, Scratch
 from stereodiff_blender.engine.stereo import TRUSTED

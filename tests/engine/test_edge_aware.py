@@ -5,12 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stereodiff_blender.engine.stereo.geometric.edge_aware import (
-    MIN_LINK,
-    boundary_confidence,
-    smooth_along_surfaces,
-    spread,
-)
+from stereodiff_blender.engine.imaging.edge_aware import MIN_LINK, boundary_confidence, smooth_along_surfaces, spread
 
 SETTINGS = {"strength": 120.0, "edge_levels": 8.0, "rounds": 3}
 

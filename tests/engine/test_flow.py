@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stereodiff_blender.engine.flow import OUTSIDE_PX, OpticalFlow, flows_in, sample
+from stereodiff_blender.engine.imaging.flow import OUTSIDE_PX, OpticalFlow, flows_in, sample
 
 
 def textured(height, width, seed=0):

@@ -11,7 +11,7 @@ from depth_scenes import Shot, ray_cast
 
 from stereodiff_blender.engine import quality
 from stereodiff_blender.engine.diffusion.guided import refine_guided, slow_part
-from stereodiff_blender.engine.flow import OpticalFlow
+from stereodiff_blender.engine.imaging.flow import OpticalFlow
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.scratch import DiskScratch, Scratch
 

@@ -10,8 +10,8 @@ from golden import golden_file, metadata, tensors
 from pointmap_scenes import EXACT, Noise, neighbour_pairs, position_error, predictions, seen_from
 
 from stereodiff_blender.engine.contract.errors import StereoDiffError
-from stereodiff_blender.engine.flow import OpticalFlow
 from stereodiff_blender.engine.geometry import exp_so3, relative_pose, rotation_angle_deg
+from stereodiff_blender.engine.imaging.flow import OpticalFlow
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.scratch import DiskScratch, Scratch
 from stereodiff_blender.engine.stereo import TRUSTED, StereoResult

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from known_depth import HEIGHT, WIDTH, boards_shot
 
-from stereodiff_blender.engine.flow import OpticalFlow
+from stereodiff_blender.engine.imaging.flow import OpticalFlow
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.scratch import Scratch
 from stereodiff_blender.engine.stereo.geometric.dense import measure_depth

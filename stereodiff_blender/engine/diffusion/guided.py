@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..flow import OpticalFlow, sample
 from ..geometry import camera_matrix, relative_pose
+from ..imaging.flow import OpticalFlow, sample
 from ..report import Report
 from ..scratch import Scratch
 

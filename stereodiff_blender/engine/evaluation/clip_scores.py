@@ -15,8 +15,8 @@ import numpy as np
 
 from ..contract import JobFolder, Result
 from ..exr import read_exr
-from ..flow import OpticalFlow
 from ..geometry import disparity_from_depth
+from ..imaging.flow import OpticalFlow
 from ..scratch import Scratch
 from ..spectrum import band_edges, band_means, flicker1, flicker2
 from .datasets.clips import TruthClip

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ...imaging.edge_aware import smooth_along_surfaces
+from ...imaging.matching_cost import carry, features_of, mean_of_better_half, unlikeness
 from .. import CameraSolution
-from .edge_aware import smooth_along_surfaces
-from .likeness import carry, features_of, mean_of_better_half, unlikeness
 from .triangulation import transfer_between
 
 WINDOW_PX = 25

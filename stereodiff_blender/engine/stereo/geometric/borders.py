@@ -16,11 +16,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from ...imaging.lookup import look_up
 from ...report import Report
 from ...scratch import Scratch
 from .. import CameraSolution
 from .border_sides import choose_sides
-from .lookup import look_up
 from .sources import select_sources
 from .triangulation import transfer_between
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...flow import OpticalFlow, flows_in
+from ...imaging.edge_aware import boundary_confidence, smooth_along_surfaces
+from ...imaging.flow import OpticalFlow, flows_in
 from ...keeping import Ledger
 from ...report import Report
 from ...scratch import Scratch
 from .. import CameraSolution, StereoResult
-from .edge_aware import boundary_confidence, smooth_along_surfaces
 from .ground_plane import find_ground
 from .matte import doubtful_beside, motion_beyond, without_matte
 from .motion import find_moving, neighbours_of, vote

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ...flow import OpticalFlow, sample
-from .edge_aware import smooth_along_surfaces, spread
+from ...imaging.edge_aware import smooth_along_surfaces, spread
+from ...imaging.flow import OpticalFlow, sample
 from .sources import DepthLimits
 from .triangulation import Transfer, Triangulation, induced_flow, lower_median
 from .trust import Assessment

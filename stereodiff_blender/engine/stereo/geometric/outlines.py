@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ...imaging.edge_aware import smooth_along_surfaces
+from ...imaging.matching_cost import carry, features_of, unlikeness
 from .. import CameraSolution
-from .edge_aware import smooth_along_surfaces
-from .likeness import carry, features_of, unlikeness
 from .triangulation import transfer_between
 
 INNER_REACH_PX, OUTER_REACH_PX = 12.0, 3.0

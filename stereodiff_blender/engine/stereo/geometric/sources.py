@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...geometry import invert_rigid
+from ...imaging.edge_aware import spread
 from .. import CameraSolution
-from .edge_aware import spread
 from .triangulation import Transfer, transfer_between
 
 PARALLAX_TARGETS = (3.0 / 480, 7.0 / 480, 15.0 / 480, 28.0 / 480)

@@ -14,8 +14,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from ...flow import sample
 from ...geometry import camera_matrix, relative_pose
+from ...imaging.flow import sample
 from .. import CameraSolution
 from ..bundle_adjustment import Freedom, Observations, Scene, bundle_adjust
 from ..geometric.motion import RESIDUAL_RAMP_PX, find_moving, neighbours_of

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from ...contract import StereoDiffError
-from ...flow import OpticalFlow, flows_in
 from ...geometry import rebase, rescale_gauge, unproject
+from ...imaging.edge_aware import spread
+from ...imaging.flow import OpticalFlow, flows_in
 from ...report import Report
 from ...scratch import Scratch
 from .. import TRUSTED, CameraSolution, StereoResult
 from ..geometric.all_frames import fill_unsolved
-from ..geometric.edge_aware import spread
 from ..geometric.motion import vote
 from ..geometric.sources import DepthLimits
 from .motion import FlowFields, agreement, find_frame_motion

@@ -1,0 +1,1 @@
+"""Arithmetic on pictures that every stage shares: flow, warps, edges, matching costs."""

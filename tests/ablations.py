@@ -29,8 +29,8 @@ from stereodiff_blender.engine.contract import JobFolder
 from stereodiff_blender.engine.evaluation.clip_scores import read_solved
 from stereodiff_blender.engine.evaluation.tables import COLUMNS, markdown
 from stereodiff_blender.engine.frames import plan_raster, probe_clip, read_frames, source_from_path
-from stereodiff_blender.engine.scratch import Scratch
 from stereodiff_blender.engine.spectrum import BANDS, mean_disparities
+from stereodiff_blender.engine.storage.scratch import Scratch
 
 SAMPLE = Path(__file__).resolve().parent / "data" / "sample"
 SIGMAS = (0.1, 0.5, 1.0, 2.26912, 5.0, 14.6, 70.5, 700.0)

@@ -36,7 +36,7 @@ from stereodiff_blender.engine.diffusion.depthcrafter.options import options_fro
 from stereodiff_blender.engine.diffusion.depthcrafter.schedule import karras_sigmas
 from stereodiff_blender.engine.diffusion.depthcrafter.windows import plan_windows
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.scratch import Scratch
+from stereodiff_blender.engine.storage.scratch import Scratch
 
 UNET = {"in_channels": 8, "out_channels": 4, "block_out_channels": (320, 640, 1280, 1280), "layers_per_block": 2,
         "cross_attention_dim": 1024, "num_attention_heads": (5, 10, 20, 20), "addition_time_embed_dim": 256,

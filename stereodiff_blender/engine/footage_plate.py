@@ -15,10 +15,10 @@ from .footage import Footage
 from .geometry import pixel_grid, rebase
 from .imaging.edge_aware import spread
 from .imaging.flow import sample
-from .scratch import Scratch
 from .stereo import TRUSTED, CameraSolution
 from .stereo.geometric.all_frames import fill_unsolved
 from .stereo.geometric.triangulation import Transfer, transfer_between
+from .storage.scratch import Scratch
 
 PAINT_RADIUS_PX = 3
 CARRYING_ROUNDS = 4

@@ -22,13 +22,13 @@ from .imaging.flow import OpticalFlow, flows_in
 from .kept_stereo import StereoStage, files_of, kept_cameras, kept_stage
 from .networks import Networks
 from .report import Report
-from .scratch import Scratch
 from .stereo import TRUSTED, CameraSolution, StereoResult
 from .stereo.geometric.borders import KEPT_BORDERS, run_turn, settle_borders, vote_on_borders
 from .stereo.geometric.cameras import solve_cameras
 from .stereo.geometric.dense import measure_depth
 from .stereo.geometric.sources import select_sources
 from .stereo.refine import refine_cameras
+from .storage.scratch import Scratch
 
 if TYPE_CHECKING:
     from .diffusion.depthcrafter.refine import DiffusionResult

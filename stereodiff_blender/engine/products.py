@@ -10,11 +10,11 @@ import numpy as np
 from . import exr
 from .contract import JobFolder, StereoDiffError, WeightsUsed
 from .contract.guarded_files import GuardedFile
-from .outputs import Place, write_bytes, writing
 from .preview import write_preview_image, write_preview_movie
 from .report import Report
-from .scratch import Scratch
 from .stereo import TRUSTED
+from .storage.files import Place, write_bytes, writing
+from .storage.scratch import Scratch
 
 __all__ = ["depth_range", "write_depth_products", "write_points", "write_preview_image", "write_preview_movie"]
 

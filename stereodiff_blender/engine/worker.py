@@ -44,8 +44,8 @@ from .networks import load_networks, refuse_missing
 from .pipeline import Estimate, estimate_depth, refuse_unavailable
 from .provenance import refuse_changed_footage
 from .report import Report
-from .scratch import DiskScratch
 from .spectrum import mean_disparities, static_spectrum
+from .storage.scratch import DiskScratch
 from .workplace import Workplace
 
 DEPTH_PRODUCTS = ("depth", "confidence", "motion_mask")

@@ -19,8 +19,8 @@ from .contract.job_files.caches import STAGE, find_cache, is_ours
 from .contract.user_folders import user_folder
 from .frames import Raster
 from .kept_stereo import files_of
-from .scratch import KEPT, DiskScratch
-from .seals import SEAL, Seal, is_unbroken, mark_begun, put_seal, read_seal, users_key, was_begun
+from .storage.scratch import KEPT, DiskScratch
+from .storage.seals import SEAL, Seal, is_unbroken, mark_begun, put_seal, read_seal, users_key, was_begun
 
 STEREO_DONE = "done"
 """A file in stage 1's folder: it holds the whole stage and is written no more."""

@@ -9,8 +9,8 @@ from camera_scenes import Diary
 from depth_scenes import Shot, ray_cast
 
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.scratch import DiskScratch, Scratch
 from stereodiff_blender.engine.stereo.geometric.borders import settle_borders
+from stereodiff_blender.engine.storage.scratch import DiskScratch, Scratch
 
 FAT_PX = 4
 BESIDE = slice(35, 70)

@@ -13,7 +13,7 @@ from stereodiff_blender.engine import spectrum
 from stereodiff_blender.engine.evaluation.clip_scores import ClipScores, SolvedClip, score_clip
 from stereodiff_blender.engine.evaluation.datasets import TruthClip
 from stereodiff_blender.engine.evaluation.scores import nearest_sampled
-from stereodiff_blender.engine.scratch import Scratch
+from stereodiff_blender.engine.storage.scratch import Scratch
 
 COUNT = 12
 

@@ -30,7 +30,7 @@ from stereodiff_blender.engine.diffusion.depthcrafter.refine import (  # noqa: E
 )
 from stereodiff_blender.engine.diffusion.depthcrafter.windows import plan_windows  # noqa: E402
 from stereodiff_blender.engine.report import Report  # noqa: E402
-from stereodiff_blender.engine.scratch import Scratch  # noqa: E402
+from stereodiff_blender.engine.storage.scratch import Scratch  # noqa: E402
 
 PART = "depthcrafter"
 VARIANTS = ("paper_window_overlap", "x0_single_window", "no_overlap_shift", "no_overlap_short", "latent_sharing",

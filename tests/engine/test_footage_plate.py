@@ -12,7 +12,7 @@ from stereodiff_blender.engine.footage import inspect_footage
 from stereodiff_blender.engine.footage_plate import make_plate
 from stereodiff_blender.engine.pipeline import Estimate, estimate_depth
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.scratch import Scratch
+from stereodiff_blender.engine.storage.scratch import Scratch
 
 COUNT = 10
 

@@ -13,7 +13,7 @@ from stereodiff_blender.engine import quality
 from stereodiff_blender.engine.diffusion.guided import refine_guided, slow_part
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.scratch import DiskScratch, Scratch
+from stereodiff_blender.engine.storage.scratch import DiskScratch, Scratch
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from known_depth import known_cameras
 from stereodiff_blender.engine.contract import Settings
 from stereodiff_blender.engine.pipeline import Estimate, estimate_depth
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.scratch import Scratch
 from stereodiff_blender.engine.stereo import TRUSTED, StereoResult
 from stereodiff_blender.engine.stereo.geometric.dense import measure_depth
 from stereodiff_blender.engine.stereo.geometric.matte import motion_beyond, with_gaps_bridged, without_matte
+from stereodiff_blender.engine.storage.scratch import Scratch
 
 COUNT = 10
 

@@ -16,8 +16,8 @@ from stereodiff_blender.engine.contract import Settings, StereoDiffError  # noqa
 from stereodiff_blender.engine.networks import Networks, load_networks, refuse_missing  # noqa: E402
 from stereodiff_blender.engine.pipeline import estimate_depth  # noqa: E402
 from stereodiff_blender.engine.report import Report  # noqa: E402
-from stereodiff_blender.engine.scratch import Scratch  # noqa: E402
 from stereodiff_blender.engine.stereo.monst3r.clip import match_clip  # noqa: E402
+from stereodiff_blender.engine.storage.scratch import Scratch  # noqa: E402
 
 MONST3R = Settings(stereo="monst3r", refine="none", device="cpu")
 

@@ -9,10 +9,10 @@ import pytest
 from pointmap_scenes import neighbour_pairs
 
 from stereodiff_blender.engine.contract.errors import StereoDiffError
-from stereodiff_blender.engine.scratch import Scratch
 from stereodiff_blender.engine.stereo.monst3r.pointmaps import PairPointmaps
 from stereodiff_blender.engine.stereo.monst3r.reduction import PointmapReduction, ReducedPointmaps
 from stereodiff_blender.engine.stereo.monst3r.spanning_tree import Edge, growing_order, maximum_spanning_tree
+from stereodiff_blender.engine.storage.scratch import Scratch
 
 HEIGHT, WIDTH = 3, 4
 

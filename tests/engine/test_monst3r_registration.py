@@ -13,7 +13,6 @@ from stereodiff_blender.engine.contract.errors import StereoDiffError
 from stereodiff_blender.engine.geometry import exp_so3, relative_pose, rotation_angle_deg
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.scratch import DiskScratch, Scratch
 from stereodiff_blender.engine.stereo import TRUSTED, StereoResult
 from stereodiff_blender.engine.stereo.geometric.triangulation import Transfer, induced_flow
 from stereodiff_blender.engine.stereo.monst3r.focal import weiszfeld_focal
@@ -23,6 +22,7 @@ from stereodiff_blender.engine.stereo.monst3r.reduction import PointmapReduction
 from stereodiff_blender.engine.stereo.monst3r.registration import Registration, network_centre, register_pointmaps
 from stereodiff_blender.engine.stereo.monst3r.similarity import fit_similarity
 from stereodiff_blender.engine.stereo.monst3r.solve import solve_monst3r
+from stereodiff_blender.engine.storage.scratch import DiskScratch, Scratch
 
 FRAMES = 10
 LOG_DEPTH, POSE = 2e-6, 2e-5

@@ -16,7 +16,7 @@ from stereodiff_blender.engine.contract import JobFolder, StereoDiffError
 from stereodiff_blender.engine.movies import PictureConverter
 from stereodiff_blender.engine.preview import depth_colours, disparity_limits
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.scratch import Scratch
+from stereodiff_blender.engine.storage.scratch import Scratch
 
 COUNT, HEIGHT, WIDTH = 5, 97, 161  # odd on purpose
 needs_unix_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")

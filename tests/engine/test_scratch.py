@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stereodiff_blender.engine.scratch import DiskScratch, Scratch
+from stereodiff_blender.engine.storage.scratch import DiskScratch, Scratch
 
 
 @pytest.fixture(params=["memory", "disk"])

@@ -13,8 +13,8 @@ from stereodiff_blender.engine.contract import JobFolder, Settings, StereoDiffEr
 from stereodiff_blender.engine.contract.failures import error_with_code
 from stereodiff_blender.engine.event_report import EventReport
 from stereodiff_blender.engine.frames import Raster
-from stereodiff_blender.engine.scratch import DiskScratch
 from stereodiff_blender.engine.stereo import CameraSolution
+from stereodiff_blender.engine.storage.scratch import DiskScratch
 from stereodiff_blender.engine.worker import (
     known_focal_px,
     plan_of,

@@ -24,10 +24,11 @@ import pytest
 from job_folder import Example, write_job_folder
 from tiny_jobs import render_boards
 
-from stereodiff_blender.engine import exr, keeping
+from stereodiff_blender.engine import exr
 from stereodiff_blender.engine.contract import Event, JobFolder, MatteDrawing, MatteLayer, MatteShapes, write_shapes
 from stereodiff_blender.engine.contract.guarded_files import GuardedFile, GuardedFolder
 from stereodiff_blender.engine.models.cards import CARDS_FOLDER
+from stereodiff_blender.engine.storage import journal as keeping
 
 SEED = os.environ.get("STEREODIFF_FUZZ_SEED", "20261123")
 ROUNDS = int(os.environ.get("STEREODIFF_FUZZ_ROUNDS", "1"))

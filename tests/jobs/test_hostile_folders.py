@@ -17,8 +17,8 @@ from tiny_jobs import FRAMES, PATIENCE_S, wait_until
 from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import ClipSource, Job, JobFolder, Result, Settings, StereoDiffError
 from stereodiff_blender.engine.contract.user_folders import user_folder
-from stereodiff_blender.engine.keeping import checksum
-from stereodiff_blender.engine.seals import SEAL, read_seal, users_key
+from stereodiff_blender.engine.storage.journal import checksum
+from stereodiff_blender.engine.storage.seals import SEAL, read_seal, users_key
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links need a right on Windows, and pipes are POSIX")
 PRECIOUS = b"the artist's own, longer than any line of a ledger or a log that somebody might write into it\n" * 40
@@ -221,7 +221,7 @@ def test_a_strangers_stage_1_is_not_believed(make, solve, stranger_like, solved)
 @pytest.mark.parametrize("forgery", ["no seal", "another's key", "a seal of another stage", "no object"])
 def test_a_seal_cannot_be_forged(stranger_like, make, engine, forgery):
     from stereodiff_blender.engine.contract.guarded_files import GuardedFolder
-    from stereodiff_blender.engine.seals import is_unbroken, put_seal
+    from stereodiff_blender.engine.storage.seals import is_unbroken, put_seal
     stage = GuardedFolder(stranger_like())
     if forgery == "no seal":
         stage.unlink(SEAL)
@@ -358,7 +358,7 @@ def test_a_solve_by_hand_has_its_cache_elsewhere(engine, tiny_clip, tmp_path):
 
 def test_an_npz_that_is_packed_is_none_of_ours(tmp_path):
     from stereodiff_blender.engine.contract.guarded_files import GuardedFile, GuardedFolder
-    from stereodiff_blender.engine.keeping import load_arrays, save_arrays
+    from stereodiff_blender.engine.storage.journal import load_arrays, save_arrays
     file = GuardedFile(GuardedFolder(tmp_path), "kept.npz")
     packed = io.BytesIO()
     np.savez_compressed(packed, a=np.zeros(10_000_000, np.uint8))

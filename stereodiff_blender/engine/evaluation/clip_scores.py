@@ -17,8 +17,8 @@ from ..contract import JobFolder, Result
 from ..exr import read_exr
 from ..geometry import disparity_from_depth
 from ..imaging.flow import OpticalFlow
-from ..scratch import Scratch
 from ..spectrum import band_edges, band_means, flicker1, flicker2
+from ..storage.scratch import Scratch
 from .datasets.clips import TruthClip
 from .scores import ScaleShift, fit_scale_shift_of_clip, frame_scores, has_truth, nearest_sampled
 from .temporal import alignment_errors, warping_errors

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..contract import StereoDiffError
 from ..contract.strict_json import write_json_atomically
-from ..outputs import make_folder, write_bytes, writing
 from ..progress_line import ProgressLine
 from ..solve_options import add_engine_options, engine_settings, models_folder
+from ..storage.files import make_folder, write_bytes, writing
 from .datasets import DATASETS, choose_clips
 from .solving import EvaluationFolder, Request, evaluate_clip
 from .tables import Report, as_data, as_markdown, engine_words

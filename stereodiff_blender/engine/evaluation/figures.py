@@ -12,9 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ..outputs import write_bytes
 from ..plots import AFTER, BEFORE, DPI, FONT, INK, PAPER, QUIET
 from ..spectrum import BANDS, CUTOFF, frequencies, magnitude_spectrum
+from ..storage.files import write_bytes
 from .clip_scores import ClipScores
 from .paper import BANDS as PAPER_BANDS
 

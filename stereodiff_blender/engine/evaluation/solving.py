@@ -30,9 +30,9 @@ from ..contract import (
 )
 from ..contract.job_files.caches import remove_cache
 from ..contract.strict_json import from_dict, to_dict, write_json_atomically
-from ..outputs import make_folder, write_bytes, writing
 from ..progress_line import ProgressLine
-from ..scratch import DiskScratch, Scratch
+from ..storage.files import make_folder, write_bytes, writing
+from ..storage.scratch import DiskScratch, Scratch
 from .clip_scores import ClipScores, read_solved, score_clip
 from .datasets import TruthClip
 

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import torch
 
-from ...keeping import Ledger
 from ...report import Report
-from ...scratch import Scratch
+from ...storage.journal import Ledger
+from ...storage.scratch import Scratch
 from ...torch_memory import within_memory
 from .memory import MemoryPlan
 from .networks import DepthCrafterNetworks

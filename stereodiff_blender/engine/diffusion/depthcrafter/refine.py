@@ -15,7 +15,7 @@ import torch
 
 from ...contract import Refinement, StereoDiffError
 from ...report import Report
-from ...scratch import Scratch
+from ...storage.scratch import Scratch
 from .alignment import Alignment, Samples, align
 from .denoising import Condition, draws_of, refine_window
 from .encoding import EncodedClip, Plate, encode_clip

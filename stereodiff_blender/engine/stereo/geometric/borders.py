@@ -18,7 +18,7 @@ import numpy as np
 
 from ...imaging.lookup import look_up
 from ...report import Report
-from ...scratch import Scratch
+from ...storage.scratch import Scratch
 from .. import CameraSolution
 from .border_sides import choose_sides
 from .sources import select_sources

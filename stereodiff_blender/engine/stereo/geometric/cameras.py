@@ -13,7 +13,7 @@ import numpy as np
 from ...contract import StereoDiffError
 from ...geometry import invert_rigid, rebase, rescale_gauge
 from ...report import Report
-from ...scratch import Scratch
+from ...storage.scratch import Scratch
 from .. import CameraSolution
 from .all_frames import ROUNDS, FittedClip, fill_unsolved, fit_all_frames
 from .camera_findings import (

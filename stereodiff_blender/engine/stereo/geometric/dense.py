@@ -14,9 +14,9 @@ import numpy as np
 
 from ...imaging.edge_aware import boundary_confidence, smooth_along_surfaces
 from ...imaging.flow import OpticalFlow, flows_in
-from ...keeping import Ledger
 from ...report import Report
-from ...scratch import Scratch
+from ...storage.journal import Ledger
+from ...storage.scratch import Scratch
 from .. import CameraSolution, StereoResult
 from .ground_plane import find_ground
 from .matte import doubtful_beside, motion_beyond, without_matte

@@ -18,7 +18,7 @@ import torch.nn.functional as functional
 
 from ...geometry import camera_matrix, relative_pose
 from ...report import Report
-from ...scratch import Scratch
+from ...storage.scratch import Scratch
 from ...torch_device import torch_device
 from .. import CameraSolution
 

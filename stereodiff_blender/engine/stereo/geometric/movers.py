@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ...scratch import Scratch
+from ...storage.scratch import Scratch
 from .. import CameraSolution
 from .background import find_background
 from .ground_plane import FLAT_VIEW, GroundPlane, GroundView

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...pairs import window_pairs
 from ...report import Report
-from ...scratch import Scratch
+from ...storage.scratch import Scratch
 from .. import CameraSolution, StereoResult
 from .matching import match_pairs
 from .network import TwoViewNetwork

@@ -12,7 +12,7 @@ from ...geometry import rebase, rescale_gauge, unproject
 from ...imaging.edge_aware import spread
 from ...imaging.flow import OpticalFlow, flows_in
 from ...report import Report
-from ...scratch import Scratch
+from ...storage.scratch import Scratch
 from .. import TRUSTED, CameraSolution, StereoResult
 from ..geometric.all_frames import fill_unsolved
 from ..geometric.motion import vote

@@ -19,9 +19,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .contract.guarded_files import GuardedFolder
-from .contract.job_files.caches import is_ours
-from .contract.strict_json import as_json
+from ..contract.guarded_files import GuardedFolder
+from ..contract.job_files.caches import is_ours
+from ..contract.strict_json import as_json
 
 SEAL, BEGUN, KEY = "seal.json", "begun", "seal.key"
 KEY_BYTES, MAX_BYTES, CHUNK_BYTES = 32, 100_000, 1 << 20

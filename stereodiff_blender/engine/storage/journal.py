@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from .contract import UnsafeFileError
-from .contract.guarded_files import GuardedFile
-from .outputs import writing
+from ..contract import UnsafeFileError
+from ..contract.guarded_files import GuardedFile
+from .files import writing
 
 MAX_LEDGER_BYTES = 64_000_000
 Parts = Callable[[int], Iterable[np.ndarray]]

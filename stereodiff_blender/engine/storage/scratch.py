@@ -13,9 +13,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .contract import UnsafeFileError
-from .contract.guarded_files import TEMPORARY, GuardedFile, GuardedFolder
-from .keeping import FileLedger, Ledger, Parts, load_arrays, save_arrays
+from ..contract import UnsafeFileError
+from ..contract.guarded_files import TEMPORARY, GuardedFile, GuardedFolder
+from .journal import FileLedger, Ledger, Parts, load_arrays, save_arrays
 
 KEPT = "kept-"
 """Begins the names of what outlives the run."""

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from .contract import write_refusal
-from .contract.guarded_files import GuardedFile
+from ..contract import write_refusal
+from ..contract.guarded_files import GuardedFile
 
 Place = str | os.PathLike | GuardedFile
 """Where a file is to be written: a job's own as a GuardedFile, any other by its path."""

@@ -28,7 +28,7 @@ from truth import FARTHEST, read_truth
 from stereodiff_blender.engine.contract import JobFolder
 from stereodiff_blender.engine.evaluation.clip_scores import read_solved
 from stereodiff_blender.engine.evaluation.tables import COLUMNS, markdown
-from stereodiff_blender.engine.frames import plan_raster, probe_clip, read_frames, source_from_path
+from stereodiff_blender.engine.media.frames import plan_raster, probe_clip, read_frames, source_from_path
 from stereodiff_blender.engine.spectrum import BANDS, mean_disparities
 from stereodiff_blender.engine.storage.scratch import Scratch
 

@@ -17,7 +17,7 @@ import numpy as np
 from truth import Compared, compare, newest_finished, read_truth
 
 from stereodiff_blender.engine.contract import JobFolder, Result
-from stereodiff_blender.engine.frames import Raster, read_frames
+from stereodiff_blender.engine.media.frames import Raster, read_frames
 from stereodiff_blender.engine.preview import depth_colours, disparity_limits
 from stereodiff_blender.engine.stereo import TRUSTED
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import exr
 from .contract import JobFolder, StereoDiffError, WeightsUsed
 from .contract.guarded_files import GuardedFile
+from .media import exr
 from .preview import write_preview_image, write_preview_movie
 from .report import Report
 from .stereo import TRUSTED

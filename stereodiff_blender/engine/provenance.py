@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .contract import ClipSource, Job, JobFolder, StereoDiffError
 from .contract.strict_json import to_dict
-from .frames import Raster, footage_files
+from .media.frames import Raster, footage_files
 from .models.cards import ENGINE_CARDS, read_card
 from .models.records import model_folder
 from .networks import DEPTHCRAFTER, MONST3R

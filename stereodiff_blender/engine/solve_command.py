@@ -15,7 +15,7 @@ from . import worker
 from .contract import Job, JobFolder, Matte, Quality, Result, StereoDiffError, as_matte_error, write_refusal
 from .contract.job_files.caches import find_cache, make_cache
 from .contract.job_files.lock import locked
-from .frames import probe_clip, source_from_path
+from .media.frames import probe_clip, source_from_path
 from .models.command import accept_or_refuse
 from .models.licences import cards_of
 from .progress_line import ProgressLine

@@ -38,8 +38,8 @@ from .contract.job_files.caches import RESERVED, find_cache, make_cache
 from .contract.job_files.lock import beating, locked
 from .contract.redaction import traceback_text
 from .event_report import EventReport
-from .frames import ClipInfo, Raster, check_files, check_not_frozen, plan_raster, probe_clip, read_frames
-from .mattes import examine_matte, read_matte
+from .media.frames import ClipInfo, Raster, check_files, check_not_frozen, plan_raster, probe_clip, read_frames
+from .media.mattes import examine_matte, read_matte
 from .networks import load_networks, refuse_missing
 from .pipeline import Estimate, estimate_depth, refuse_unavailable
 from .provenance import refuse_changed_footage

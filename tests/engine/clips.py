@@ -12,7 +12,7 @@ import OpenEXR
 import pytest
 
 from stereodiff_blender.engine.contract import ClipSource, StereoDiffError
-from stereodiff_blender.engine.frames import Raster, plan_raster, probe_clip, read_frames
+from stereodiff_blender.engine.media.frames import Raster, plan_raster, probe_clip, read_frames
 
 WIDTH, HEIGHT, BITS = 160, 96, 7
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from depth_scenes import Shot, ray_cast
 
-from stereodiff_blender.engine.exr import write_gray
 from stereodiff_blender.engine.geometry import invert_rigid
+from stereodiff_blender.engine.media.exr import write_gray
 
 FRAMES = 4
 TAG = struct.pack("<f", 202021.25)

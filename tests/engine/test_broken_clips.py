@@ -27,7 +27,7 @@ from clips import (
 )
 
 from stereodiff_blender.engine.contract import ClipSource, Job, StereoDiffError
-from stereodiff_blender.engine.frames import Raster, probe_clip, read_frames, source_from_path
+from stereodiff_blender.engine.media.frames import Raster, probe_clip, read_frames, source_from_path
 from stereodiff_blender.engine.worker import examine
 
 
@@ -81,7 +81,7 @@ def test_what_a_text_names_is_not_opened(name, tmp_path):
 PROBE = """
 import sys
 from stereodiff_blender.engine.contract import StereoDiffError
-from stereodiff_blender.engine.movies import probe_movie
+from stereodiff_blender.engine.media.movies import probe_movie
 try:
     probe_movie(sys.argv[1])
 except StereoDiffError as error:

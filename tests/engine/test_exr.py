@@ -10,8 +10,8 @@ import numpy as np
 import OpenEXR
 import pytest
 
-from stereodiff_blender.engine import exr
 from stereodiff_blender.engine.contract import StereoDiffError
+from stereodiff_blender.engine.media import exr
 
 needs_unix_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 

@@ -14,7 +14,7 @@ from tiny_jobs import render_boards
 from stereodiff_blender.engine.contract import StereoDiffError
 from stereodiff_blender.engine.footage import Footage, inspect_footage
 from stereodiff_blender.engine.footage_findings import refuse_cuts, warn_of_faults
-from stereodiff_blender.engine.frames import read_frames
+from stereodiff_blender.engine.media.frames import read_frames
 from stereodiff_blender.engine.report import Report
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample" / "clip.mp4"

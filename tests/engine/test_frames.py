@@ -26,7 +26,7 @@ from clips import (
 )
 
 from stereodiff_blender.engine.contract import QUALITIES, Settings
-from stereodiff_blender.engine.frames import (
+from stereodiff_blender.engine.media.frames import (
     ClipInfo,
     check_not_frozen,
     plan_raster,

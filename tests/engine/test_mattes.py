@@ -19,8 +19,8 @@ from stereodiff_blender.engine.contract import (
     MatteShapes,
     write_shapes,
 )
-from stereodiff_blender.engine.frames import ClipInfo, Raster, source_from_path
-from stereodiff_blender.engine.mattes import draw, examine_matte, read_matte
+from stereodiff_blender.engine.media.frames import ClipInfo, Raster, source_from_path
+from stereodiff_blender.engine.media.mattes import draw, examine_matte, read_matte
 from stereodiff_blender.engine.report import Report
 
 WIDTH, HEIGHT = 160, 96

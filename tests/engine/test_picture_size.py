@@ -29,12 +29,12 @@ from clips import (
 from picture_headers import big_tiff, bmp, dpx, jpeg, png, tga, tiff, webp
 
 from stereodiff_blender.engine.contract import MAX_MEGAPIXELS, MAX_PIXELS, Job, Matte, Settings
-from stereodiff_blender.engine.frames import ClipInfo, Raster, probe_clip, read_frames, source_from_path
-from stereodiff_blender.engine.mattes import examine_matte
-from stereodiff_blender.engine.movies import probe_movie
-from stereodiff_blender.engine.picture_size import stated_size, stated_tga_size
+from stereodiff_blender.engine.media.frames import ClipInfo, Raster, probe_clip, read_frames, source_from_path
+from stereodiff_blender.engine.media.mattes import examine_matte
+from stereodiff_blender.engine.media.movies import probe_movie
+from stereodiff_blender.engine.media.picture_size import stated_size, stated_tga_size
+from stereodiff_blender.engine.media.stills import read_still, still_pixel_aspect
 from stereodiff_blender.engine.provenance import stereo_key
-from stereodiff_blender.engine.stills import read_still, still_pixel_aspect
 
 HUGE = {
     "png": png(60000, 60000), "png of 16 bits": png(20000, 20000, bits=16), "jpg": jpeg(60000, 60000),

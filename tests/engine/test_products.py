@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from clips import index_of, picture
 
-from stereodiff_blender.engine import exr, products
+from stereodiff_blender.engine import products
 from stereodiff_blender.engine.contract import JobFolder, StereoDiffError
-from stereodiff_blender.engine.movies import PictureConverter
+from stereodiff_blender.engine.media import exr
+from stereodiff_blender.engine.media.movies import PictureConverter
 from stereodiff_blender.engine.preview import depth_colours, disparity_limits
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.storage.scratch import Scratch

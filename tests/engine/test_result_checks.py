@@ -11,7 +11,7 @@ from job_folder import Example, write_gray, write_job_folder, write_png
 
 from stereodiff_blender.engine.contract import JobFolder, StereoDiffError
 from stereodiff_blender.engine.contract.job_files.result_checks import MAX_SHOWN_BYTES, check_shown, read_checked
-from stereodiff_blender.engine.exr import write_exr
+from stereodiff_blender.engine.media.exr import write_exr
 
 
 @pytest.fixture

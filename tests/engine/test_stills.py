@@ -21,7 +21,7 @@ from clips import (
 )
 
 from stereodiff_blender.engine.contract import ClipSource
-from stereodiff_blender.engine.frames import ClipInfo, probe_clip, source_from_path
+from stereodiff_blender.engine.media.frames import ClipInfo, probe_clip, source_from_path
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".dpx", ".exr"])

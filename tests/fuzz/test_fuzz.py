@@ -24,9 +24,9 @@ import pytest
 from job_folder import Example, write_job_folder
 from tiny_jobs import render_boards
 
-from stereodiff_blender.engine import exr
 from stereodiff_blender.engine.contract import Event, JobFolder, MatteDrawing, MatteLayer, MatteShapes, write_shapes
 from stereodiff_blender.engine.contract.guarded_files import GuardedFile, GuardedFolder
+from stereodiff_blender.engine.media import exr
 from stereodiff_blender.engine.models.cards import CARDS_FOLDER
 from stereodiff_blender.engine.storage import journal as keeping
 

@@ -14,7 +14,7 @@ from tiny_jobs import render_boards, write_movie
 
 from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import Job, JobFolder, Settings
-from stereodiff_blender.engine.frames import plan_raster, probe_clip, read_frames, source_from_path
+from stereodiff_blender.engine.media.frames import plan_raster, probe_clip, read_frames, source_from_path
 
 NAMES = (
     "-rf.mp4", "--help.mp4", "it's \"quoted\".mp4", "$(touch marker).mp4", "`touch marker`.mp4", "; touch marker.mp4",

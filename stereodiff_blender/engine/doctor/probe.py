@@ -74,7 +74,7 @@ def _exr() -> bool:
     """Whether depth comes back out of a file as it went in."""
     import numpy as np
 
-    from ..exr import GRAY_CHANNEL, read_exr, write_gray
+    from ..media.exr import GRAY_CHANNEL, read_exr, write_gray
     depth = np.array([[0.0, 1.5], [1e-3, 1e6]], np.float32)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "depth.exr"

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from ..contract import JobFolder, Result
-from ..exr import read_exr
 from ..geometry import disparity_from_depth
 from ..imaging.flow import OpticalFlow
+from ..media.exr import read_exr
 from ..spectrum import band_edges, band_means, flicker1, flicker2
 from ..storage.scratch import Scratch
 from .datasets.clips import TruthClip

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from ...contract.strict_json import from_dict
-from ...exr import read_exr
-from ...stills import read_still
+from ...media.exr import read_exr
+from ...media.stills import read_still
 from .clips import TruthClip
 from .layout import (
     check_clip_name,

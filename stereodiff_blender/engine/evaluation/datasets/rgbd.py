@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ...geometry import invert_rigid, nearest_rotation
-from ...stills import read_still
+from ...media.stills import read_still
 from .clips import TruthClip
 from .layout import (
     check_clip_name,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...stills import read_still
+from ...media.stills import read_still
 from .clips import TruthClip
 from .layout import (
     check_clip_name,

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import OpenEXR
 
-from .storage.files import Place, write_bytes
+from ..storage.files import Place, write_bytes
 
 GRAY_CHANNEL = "V"
 MAX_PIXELS = 2**28  # 16384 x 16384; a header that claims more is damaged or hostile

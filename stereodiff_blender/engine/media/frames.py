@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..contract import MAX_PIXELS, MIN_SIDE_PX, ClipSource, StereoDiffError
 from . import movies, stills
-from .contract import MAX_PIXELS, MIN_SIDE_PX, ClipSource, StereoDiffError
 from .footage_file import refuse_irregular
 from .sequences import Family, family_of, source_from_path
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 
-from .contract import (
+from ..contract import (
     MAX_PIXELS,
     Job,
     JobFolder,
@@ -18,8 +18,8 @@ from .contract import (
     as_matte_error,
     read_shapes,
 )
+from ..report import Report
 from .frames import ClipInfo, Raster, check_files, probe_clip, read_frames
-from .report import Report
 
 MID_GREY = 128
 FULL_SHARE = 0.9

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from .contract import StereoDiffError
+from ..contract import StereoDiffError
 
 Size = tuple[int, int]
 """Width and height in pixels, as stored."""

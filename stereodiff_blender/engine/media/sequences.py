@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .contract import ClipSource, StereoDiffError
+from ..contract import ClipSource, StereoDiffError
 from .footage_file import refuse_irregular
 
 STILL_SUFFIXES = frozenset({".bmp", ".dpx", ".exr", ".jpeg", ".jpg", ".png", ".tga", ".tif", ".tiff", ".webp"})

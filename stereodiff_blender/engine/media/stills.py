@@ -16,9 +16,9 @@ import av
 import cv2
 import numpy as np
 
+from ..contract import MAX_PIXELS, StereoDiffError
+from ..contract.failures import is_memory_error
 from . import exr, movies
-from .contract import MAX_PIXELS, StereoDiffError
-from .contract.failures import is_memory_error
 from .footage_file import read_file
 from .picture_size import refuse_too_large, stated_size, stated_tga_size
 

@@ -23,7 +23,7 @@ import av
 import numpy as np
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
-from .contract import MAX_PIXELS, StereoDiffError
+from ..contract import MAX_PIXELS, StereoDiffError
 from .footage_file import refuse_irregular
 from .picture_size import refuse_too_large
 

@@ -1,0 +1,1 @@
+"""Footage in, pictures out: movies, stills, sequences, mattes, EXR."""

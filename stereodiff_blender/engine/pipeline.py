@@ -14,9 +14,9 @@ import numpy as np
 from . import quality
 from .contract import Quality, Refinement, Settings, StereoDiffError
 from .diffusion.guided import refine_guided
-from .footage import inspect_footage
-from .footage_findings import refuse_cuts, warn_of_faults
-from .footage_plate import Plate, make_plate
+from .footage.inspection import inspect_footage
+from .footage.plate import Plate, make_plate
+from .footage.warnings import refuse_cuts, warn_of_faults
 from .geometry import fit_scale_shift
 from .imaging.flow import OpticalFlow, flows_in
 from .kept_stereo import StereoStage, files_of, kept_cameras, kept_stage

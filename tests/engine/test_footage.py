@@ -12,8 +12,8 @@ from clips import movie_source, native_raster, write_movie
 from tiny_jobs import render_boards
 
 from stereodiff_blender.engine.contract import StereoDiffError
-from stereodiff_blender.engine.footage import Footage, inspect_footage
-from stereodiff_blender.engine.footage_findings import refuse_cuts, warn_of_faults
+from stereodiff_blender.engine.footage.inspection import Footage, inspect_footage
+from stereodiff_blender.engine.footage.warnings import refuse_cuts, warn_of_faults
 from stereodiff_blender.engine.media.frames import read_frames
 from stereodiff_blender.engine.report import Report
 

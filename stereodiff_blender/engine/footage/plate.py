@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from .footage import Footage
-from .geometry import pixel_grid, rebase
-from .imaging.edge_aware import spread
-from .imaging.flow import sample
-from .stereo import TRUSTED, CameraSolution
-from .stereo.geometric.all_frames import fill_unsolved
-from .stereo.geometric.triangulation import Transfer, transfer_between
-from .storage.scratch import Scratch
+from ..geometry import pixel_grid, rebase
+from ..imaging.edge_aware import spread
+from ..imaging.flow import sample
+from ..stereo import TRUSTED, CameraSolution
+from ..stereo.geometric.all_frames import fill_unsolved
+from ..stereo.geometric.triangulation import Transfer, transfer_between
+from ..storage.scratch import Scratch
+from .inspection import Footage
 
 PAINT_RADIUS_PX = 3
 CARRYING_ROUNDS = 4

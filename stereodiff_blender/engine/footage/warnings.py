@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from .contract import StereoDiffError
-from .footage import Footage
-from .report import Report
+from ..contract import StereoDiffError
+from ..report import Report
+from .inspection import Footage
 
 MOST_NAMED = 6
 

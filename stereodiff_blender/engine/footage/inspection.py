@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .footage_scan import Evidence, Pair, Scanner
+from .scan import Evidence, Pair, Scanner
 
 Box = tuple[int, int, int, int]
 """top, bottom, left, right in raster pixels; bottom and right excluded."""

@@ -24,10 +24,10 @@ from .networks import Networks
 from .report import Report
 from .stereo import TRUSTED, CameraSolution, StereoResult
 from .stereo.geometric.borders import KEPT_BORDERS, run_turn, settle_borders, vote_on_borders
-from .stereo.geometric.cameras import solve_cameras
 from .stereo.geometric.dense import measure_depth
 from .stereo.geometric.sources import select_sources
-from .stereo.refine import refine_cameras
+from .stereo.sfm.refine import refine_cameras
+from .stereo.sfm.solve import solve_cameras
 from .storage.scratch import Scratch
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import numpy as np
 
 from stereodiff_blender.engine.geometry import exp_so3
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.stereo.bundle_adjustment import Observations, Scene
+from stereodiff_blender.engine.stereo.sfm.bundle_adjustment import Observations, Scene
 
 WIDTH, HEIGHT, FOCAL_PX = 320, 180, 300.0
 

@@ -10,8 +10,8 @@ import numpy as np
 from depth_scenes import Shot
 
 from stereodiff_blender.engine.geometry import align_similarity, invert_rigid, project, unproject
-from stereodiff_blender.engine.stereo.geometric.tracks import Tracks
 from stereodiff_blender.engine.stereo.monst3r.pointmaps import PairPointmaps
+from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,16 @@ import pytest
 from camera_scenes import FOCAL_PX, camera_path
 
 from stereodiff_blender.engine.geometry import align_similarity, exp_so3, rotation_angle_deg
-from stereodiff_blender.engine.stereo.bundle_adjustment import Freedom, Observations, Scene
-from stereodiff_blender.engine.stereo.geometric.anchors import (
+from stereodiff_blender.engine.stereo.sfm.anchors import (
     MAX_GAP,
     MOST_ANCHORS,
     MOST_TOGETHER,
     adjust_frames,
     choose_anchors,
 )
-from stereodiff_blender.engine.stereo.geometric.reconstruction import Reconstruction
-from stereodiff_blender.engine.stereo.geometric.tracks import Tracks
+from stereodiff_blender.engine.stereo.sfm.bundle_adjustment import Freedom, Observations, Scene
+from stereodiff_blender.engine.stereo.sfm.reconstruction import Reconstruction
+from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
 
 NOISE_PX = 0.2
 FRAMES = MOST_TOGETHER + 40

@@ -19,9 +19,9 @@ from camera_scenes import (
 from stereodiff_blender.engine.contract import StereoDiffError
 from stereodiff_blender.engine.geometry import align_similarity, invert_rigid, rotation_angle_deg
 from stereodiff_blender.engine.stereo import CameraSolution
-from stereodiff_blender.engine.stereo.geometric.all_frames import fill_unsolved, interpolate_rotations
-from stereodiff_blender.engine.stereo.geometric.camera_findings import frame_ranges, warn_rotation
-from stereodiff_blender.engine.stereo.geometric.cameras import solve_cameras
+from stereodiff_blender.engine.stereo.sfm.registration import fill_unsolved, interpolate_rotations
+from stereodiff_blender.engine.stereo.sfm.solve import solve_cameras
+from stereodiff_blender.engine.stereo.sfm.warnings import frame_ranges, warn_rotation
 
 COUNT = 14
 

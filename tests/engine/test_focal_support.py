@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from camera_scenes import FOCAL_PX, Diary, camera_path
 
-from stereodiff_blender.engine.stereo.bundle_adjustment import Observations, Scene, bundle_adjust
-from stereodiff_blender.engine.stereo.geometric.all_frames import FittedClip
-from stereodiff_blender.engine.stereo.geometric.camera_findings import warn_weak_focal
-from stereodiff_blender.engine.stereo.geometric.focal_support import focal_disagreement
+from stereodiff_blender.engine.stereo.sfm.bundle_adjustment import Observations, Scene, bundle_adjust
+from stereodiff_blender.engine.stereo.sfm.focal_stability import focal_disagreement
+from stereodiff_blender.engine.stereo.sfm.registration import FittedClip
+from stereodiff_blender.engine.stereo.sfm.warnings import warn_weak_focal
 
 
 def seen_by(scene: Scene, camera: np.ndarray, point: np.ndarray, world: np.ndarray) -> Observations:

@@ -8,7 +8,7 @@ import pytest
 
 from stereodiff_blender.engine.imaging.lookup import MOST_ROWS, look_up
 from stereodiff_blender.engine.imaging.matching_cost import mean_of_better_half, unlikeness
-from stereodiff_blender.engine.stereo.geometric.patch_alignment import align_patches, take_templates
+from stereodiff_blender.engine.stereo.sfm.patch_alignment import align_patches, take_templates
 
 PICTURE = np.arange(24, dtype=np.float32).reshape(4, 6)
 

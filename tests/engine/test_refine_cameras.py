@@ -16,11 +16,11 @@ from test_monst3r_registration import golden_maps, golden_reduction
 from stereodiff_blender.engine.geometry import exp_so3, rebase, rotation_angle_deg
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.stereo import CameraSolution, StereoResult
-from stereodiff_blender.engine.stereo.geometric.tracks import Tracks
 from stereodiff_blender.engine.stereo.monst3r.registration import network_centre, register_pointmaps
 from stereodiff_blender.engine.stereo.monst3r.solve import solve_monst3r
-from stereodiff_blender.engine.stereo.path_smoothing import balance
-from stereodiff_blender.engine.stereo.refine import Refinement, refine_cameras, refine_on_tracks
+from stereodiff_blender.engine.stereo.sfm.path_smoothing import balance
+from stereodiff_blender.engine.stereo.sfm.refine import Refinement, refine_cameras, refine_on_tracks
+from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
 from stereodiff_blender.engine.storage.scratch import Scratch
 
 LONG = 100

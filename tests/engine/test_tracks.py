@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from camera_scenes import Diary, texture
 
-from stereodiff_blender.engine.stereo.geometric.tracking import track_features
-from stereodiff_blender.engine.stereo.geometric.tracks import Tracks, longest_linked_run, thin_tracks
+from stereodiff_blender.engine.stereo.sfm.tracking import track_features
+from stereodiff_blender.engine.stereo.sfm.tracks import Tracks, longest_linked_run, thin_tracks
 
 WIDTH, HEIGHT = 256, 160
 

@@ -14,9 +14,9 @@ from ...imaging.flow import OpticalFlow, flows_in
 from ...report import Report
 from ...storage.scratch import Scratch
 from .. import TRUSTED, CameraSolution, StereoResult
-from ..geometric.all_frames import fill_unsolved
 from ..geometric.motion import vote
 from ..geometric.sources import DepthLimits
+from ..sfm.registration import fill_unsolved
 from .motion import FlowFields, agreement, find_frame_motion
 from .pointmaps import PairPointmaps
 from .reduction import SURE, PointmapReduction, ReducedPointmaps

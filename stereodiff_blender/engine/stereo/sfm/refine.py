@@ -16,17 +16,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..geometry import invert_rigid, rebase
-from ..report import Report
-from . import CameraSolution, StereoResult
+from ...geometry import invert_rigid, rebase
+from ...report import Report
+from .. import CameraSolution, StereoResult
+from .anchors import adjust_frames
 from .bundle_adjustment import Freedom, Observations, Scene
-from .geometric.all_frames import FittedClip, fill_unsolved, fit_all_frames
-from .geometric.anchors import adjust_frames
-from .geometric.reconstruction import Reconstruction
-from .geometric.tracking import track_features
-from .geometric.tracks import Tracks, thin_tracks
-from .geometric.triangulate_points import parallax_deg, triangulate_points
 from .path_smoothing import smooth_path
+from .reconstruction import Reconstruction
+from .registration import FittedClip, fill_unsolved, fit_all_frames
+from .tracking import track_features
+from .tracks import Tracks, thin_tracks
+from .triangulation import parallax_deg, triangulate_points
 
 TRACKS_PER_FRAME = 400
 MIN_TRACK_LENGTH = 3

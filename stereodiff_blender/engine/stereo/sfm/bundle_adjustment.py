@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry import exp_so3, nearest_rotation
+from ...geometry import exp_so3, nearest_rotation
 
 CHUNK_POINTS = 192
 BEHIND_CAMERA_PX = 50.0

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..geometry import exp_so3, rotation_angle_deg
+from ...geometry import exp_so3, rotation_angle_deg
 from .bundle_adjustment import Observations, Scene
-from .geometric.all_frames import FittedClip
+from .registration import FittedClip
 
 LEAST_NOISE_PX = 0.02
 MIN_SEEN = 12

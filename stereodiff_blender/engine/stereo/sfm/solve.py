@@ -15,22 +15,15 @@ from ...geometry import invert_rigid, rebase, rescale_gauge
 from ...report import Report
 from ...storage.scratch import Scratch
 from .. import CameraSolution
-from .all_frames import ROUNDS, FittedClip, fill_unsolved, fit_all_frames
-from .camera_findings import (
-    warn_assumed_focal,
-    warn_moving_camera,
-    warn_rotation,
-    warn_static,
-    warn_unsolved,
-    warn_weak_focal,
-)
-from .focal_support import focal_disagreement
+from .focal_stability import focal_disagreement
 from .keyframes import choose_keyframes, choose_seed_keyframes
 from .reconstruction import Reconstruction, reconstruct
+from .registration import ROUNDS, FittedClip, fill_unsolved, fit_all_frames
 from .rotation import RotationFit, fit_rotations, fit_rotations_from, guess_focal, is_static
 from .tracking import track_features
 from .tracks import MIN_LINK, Tracks, longest_linked_run, thin_tracks
 from .two_view import pair_candidates
+from .warnings import warn_assumed_focal, warn_moving_camera, warn_rotation, warn_static, warn_unsolved, warn_weak_focal
 
 FOCAL_SEEDS = (0.5, 0.75, 1.1, 1.8)
 MIN_FRAMES_FOR_FOCAL = 4

@@ -12,9 +12,9 @@ import math
 
 import numpy as np
 
-from ..bundle_adjustment import Freedom, Observations
+from .bundle_adjustment import Freedom, Observations
 from .reconstruction import Reconstruction
-from .triangulate_points import triangulate_points
+from .triangulation import triangulate_points
 
 MOST_TOGETHER = 200
 """Frames up to which all are adjusted together."""

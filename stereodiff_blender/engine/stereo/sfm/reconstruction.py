@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from ...geometry import camera_matrix
-from ..bundle_adjustment import Freedom, Observations, Scene, bundle_adjust
+from .bundle_adjustment import Freedom, Observations, Scene, bundle_adjust
 from .tracks import Tracks
-from .triangulate_points import parallax_deg, triangulate_points
+from .triangulation import parallax_deg, triangulate_points
 from .two_view import InitialPair, PairCandidate, best_pair
 
 GATE_PX = 2.0

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 from ...geometry import exp_so3, rotation_angle_deg
-from ..bundle_adjustment import Observations, Scene, focal_deviation
 from .anchors import MOST_TOGETHER, adjust_frames, choose_anchors, seen_twice
+from .bundle_adjustment import Observations, Scene, focal_deviation
 from .reconstruction import Reconstruction
-from .triangulate_points import parallax_deg, triangulate_points
+from .triangulation import parallax_deg, triangulate_points
 
 # Gate in px, width of the loss in px, iterations, tolerance.
 ROUNDS = ((4.0, 1.0, 8, 1e-3), (2.0, 1.0, 12, 1e-3), (1.5, 0.3, 60, 2e-5))

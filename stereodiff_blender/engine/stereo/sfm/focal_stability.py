@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..bundle_adjustment import Observations, Scene, bundle_adjust
-from .all_frames import ROUNDS, FittedClip
+from .bundle_adjustment import Observations, Scene, bundle_adjust
+from .registration import ROUNDS, FittedClip
 
 MAX_FRAMES = 20
 REGION_SHARE = 1 / 3

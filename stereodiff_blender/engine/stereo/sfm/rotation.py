@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...geometry import nearest_rotation
-from ..bundle_adjustment import Freedom, Observations, Scene, bundle_adjust, focal_deviation
+from .bundle_adjustment import Freedom, Observations, Scene, bundle_adjust, focal_deviation
 from .tracks import Tracks
-from .triangulate_points import sum_by_index
+from .triangulation import sum_by_index
 
 STATIC_SHIFT_PX = 0.5
 REFERENCE_SHARE = 0.4

@@ -1,0 +1,1 @@
+"""Structure from motion: tracks, cameras, lens, sparse points."""

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from depth_scenes import ray_cast
 
-from stereodiff_blender.engine.stereo.geometric.background import find_background
-from stereodiff_blender.engine.stereo.geometric.ground_plane import GroundPlane
-from stereodiff_blender.engine.stereo.geometric.mover_tracks import coarse_shape
-from stereodiff_blender.engine.stereo.geometric.movers import Movers
+from stereodiff_blender.engine.stereo.dynamic.background import find_background
+from stereodiff_blender.engine.stereo.dynamic.ground_plane import GroundPlane
+from stereodiff_blender.engine.stereo.dynamic.objects import Movers
+from stereodiff_blender.engine.stereo.dynamic.tracks import coarse_shape
 from stereodiff_blender.engine.storage.scratch import Scratch
 
 INDEX = 6

@@ -7,7 +7,7 @@ import pytest
 from known_depth import without_points
 
 from stereodiff_blender.engine.geometry import exp_so3, project
-from stereodiff_blender.engine.stereo.geometric.ground_plane import FLAT_VIEW, find_ground
+from stereodiff_blender.engine.stereo.dynamic.ground_plane import FLAT_VIEW, find_ground
 
 LENS = (180.0, 180.0, 96.0, 54.0)
 

@@ -13,8 +13,8 @@ from stereodiff_blender.engine.contract import Settings
 from stereodiff_blender.engine.pipeline import Estimate, estimate_depth
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.stereo import TRUSTED, StereoResult
+from stereodiff_blender.engine.stereo.dynamic.matte import motion_beyond, with_gaps_bridged, without_matte
 from stereodiff_blender.engine.stereo.geometric.dense import measure_depth
-from stereodiff_blender.engine.stereo.geometric.matte import motion_beyond, with_gaps_bridged, without_matte
 from stereodiff_blender.engine.storage.scratch import Scratch
 
 COUNT = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stereodiff_blender.engine.stereo.geometric.mover_tracks import (
+from stereodiff_blender.engine.stereo.dynamic.tracks import (
     STEP,
     UNKNOWN_GROWTH,
     coarse_flow,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from depth_scenes import Shot, ray_cast
 
-from stereodiff_blender.engine.stereo.geometric.outlines import draw_outlines
+from stereodiff_blender.engine.stereo.dynamic.outlines import draw_outlines
 from stereodiff_blender.engine.stereo.geometric.sources import select_sources
 
 COUNT, TRACK = 14, 3

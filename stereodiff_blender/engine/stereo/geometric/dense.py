@@ -18,13 +18,13 @@ from ...report import Report
 from ...storage.journal import Ledger
 from ...storage.scratch import Scratch
 from .. import CameraSolution, StereoResult
-from .ground_plane import find_ground
-from .matte import doubtful_beside, motion_beyond, without_matte
+from ..dynamic.ground_plane import find_ground
+from ..dynamic.matte import doubtful_beside, motion_beyond, without_matte
+from ..dynamic.objects import Movers
+from ..dynamic.outlines import draw_outlines
+from ..dynamic.tracks import coarse_flow, coarse_shape
 from .motion import find_moving, neighbours_of, vote
-from .mover_tracks import coarse_flow, coarse_shape
-from .movers import Movers
 from .occlusion import background_of, carry_surfaces, cells_as_pixels, find_impossible, grid_shape
-from .outlines import draw_outlines
 from .sky import SkyCandidate, find_plain_sky, is_sky
 from .sources import DepthLimits, depth_limits, interpolated_disparity, near_sources, point_depths, select_sources
 from .triangulation import Triangulation, induced_flow, transfer_between, triangulate

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from .ground_plane import GroundView
-from .mover_tracks import UNKNOWN_GROWTH, Growth
+from .tracks import UNKNOWN_GROWTH, Growth
 
 RING_PX = 7
 BORDER_PX = 4

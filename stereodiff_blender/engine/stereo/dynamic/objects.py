@@ -10,8 +10,8 @@ from .. import CameraSolution
 from .background import find_background
 from .ground_plane import FLAT_VIEW, GroundPlane, GroundView
 from .matte import with_gaps_bridged
-from .mover_tracks import UNKNOWN_GROWTH, label_movers, link_movers, measure_growth
-from .moving_depth import Standing, measure_standing, settle_tracks
+from .placement import Standing, measure_standing, settle_tracks
+from .tracks import UNKNOWN_GROWTH, label_movers, link_movers, measure_growth
 
 NOTCH_PX = 9
 MIN_AREA = 0.001

@@ -1,0 +1,1 @@
+"""What moves by itself: found, followed, and given depth."""

@@ -24,8 +24,8 @@ from .networks import Networks
 from .report import Report
 from .stereo import TRUSTED, CameraSolution, StereoResult
 from .stereo.geometric.borders import KEPT_BORDERS, run_turn, settle_borders, vote_on_borders
-from .stereo.geometric.dense import measure_depth
-from .stereo.geometric.sources import select_sources
+from .stereo.mvs.depth import measure_depth
+from .stereo.mvs.sources import select_sources
 from .stereo.sfm.refine import refine_cameras
 from .stereo.sfm.solve import solve_cameras
 from .storage.scratch import Scratch

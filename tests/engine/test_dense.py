@@ -13,10 +13,10 @@ from known_depth import HEIGHT, WIDTH, boards_shot, known_cameras
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.stereo import TRUSTED
-from stereodiff_blender.engine.stereo.geometric import dense
-from stereodiff_blender.engine.stereo.geometric.dense import MOVING_CONFIDENCE, measure_depth
-from stereodiff_blender.engine.stereo.geometric.sources import depth_limits
-from stereodiff_blender.engine.stereo.geometric.trust import texture_of
+from stereodiff_blender.engine.stereo.mvs import depth as dense
+from stereodiff_blender.engine.stereo.mvs.depth import MOVING_CONFIDENCE, measure_depth
+from stereodiff_blender.engine.stereo.mvs.filtering import texture_of
+from stereodiff_blender.engine.stereo.mvs.sources import depth_limits
 from stereodiff_blender.engine.storage.scratch import DiskScratch, Scratch
 
 COUNT = 8

@@ -14,7 +14,7 @@ from stereodiff_blender.engine.pipeline import Estimate, estimate_depth
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.stereo import TRUSTED, StereoResult
 from stereodiff_blender.engine.stereo.dynamic.matte import motion_beyond, with_gaps_bridged, without_matte
-from stereodiff_blender.engine.stereo.geometric.dense import measure_depth
+from stereodiff_blender.engine.stereo.mvs.depth import measure_depth
 from stereodiff_blender.engine.storage.scratch import Scratch
 
 COUNT = 10

@@ -10,7 +10,7 @@ from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.stereo.dynamic.ground_plane import FLAT_VIEW, GroundView
 from stereodiff_blender.engine.stereo.dynamic.placement import Standing, measure_standing, settle_tracks
 from stereodiff_blender.engine.stereo.dynamic.tracks import UNKNOWN_GROWTH, Growth
-from stereodiff_blender.engine.stereo.geometric.dense import measure_depth
+from stereodiff_blender.engine.stereo.mvs.depth import measure_depth
 from stereodiff_blender.engine.storage.scratch import Scratch
 
 HORIZON = 40

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from depth_scenes import ray_cast
 
-from stereodiff_blender.engine.stereo.geometric.occlusion import (
+from stereodiff_blender.engine.stereo.mvs.consistency import (
     background_of,
     carry_surfaces,
     cells_as_pixels,

@@ -8,7 +8,7 @@ import pytest
 from depth_scenes import Shot, ray_cast
 
 from stereodiff_blender.engine.stereo.dynamic.outlines import draw_outlines
-from stereodiff_blender.engine.stereo.geometric.sources import select_sources
+from stereodiff_blender.engine.stereo.mvs.sources import select_sources
 
 COUNT, TRACK = 14, 3
 INDEX = 7

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from camera_scenes import texture
 
-from stereodiff_blender.engine.stereo.geometric.sky import SkyCandidate, find_plain_sky, is_sky
-from stereodiff_blender.engine.stereo.geometric.trust import texture_of
+from stereodiff_blender.engine.stereo.mvs.filtering import texture_of
+from stereodiff_blender.engine.stereo.mvs.sky import SkyCandidate, find_plain_sky, is_sky
 
 HEIGHT, WIDTH = 120, 200
 BLUE = (120, 160, 205)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from known_depth import FOCAL_PX, HEIGHT, WIDTH, boards_shot, known_cameras, without_points
 
-from stereodiff_blender.engine.stereo.geometric.sources import (
+from stereodiff_blender.engine.stereo.mvs.sources import (
     MAX_OFFSET,
     PARALLAX_TARGETS,
     depth_limits,

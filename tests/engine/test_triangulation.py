@@ -7,7 +7,7 @@ import pytest
 from camera_scenes import turned
 from known_depth import epipolar_normal, exact_flow, without_points
 
-from stereodiff_blender.engine.stereo.geometric.triangulation import (
+from stereodiff_blender.engine.stereo.mvs.triangulation import (
     AGREEING_PX,
     UNSEEN_RESIDUAL_PX,
     induced_flow,

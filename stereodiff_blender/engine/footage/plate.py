@@ -15,7 +15,7 @@ from ..geometry import pixel_grid, rebase
 from ..imaging.edge_aware import spread
 from ..imaging.flow import sample
 from ..stereo import TRUSTED, CameraSolution
-from ..stereo.geometric.triangulation import Transfer, transfer_between
+from ..stereo.mvs.triangulation import Transfer, transfer_between
 from ..stereo.sfm.registration import fill_unsolved
 from ..storage.scratch import Scratch
 from .inspection import Footage

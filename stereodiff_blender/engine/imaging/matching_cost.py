@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..stereo.geometric.triangulation import Transfer
+from ..stereo.mvs.triangulation import Transfer
 from .lookup import look_up
 
 COLOUR_SHARE, GRADIENT_SHARE = 0.29, 0.35

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from .. import CameraSolution
-from ..geometric.triangulation import Transfer, transfer_between
+from ..mvs.triangulation import Transfer, transfer_between
 
 OFFSETS = (-20, -10, -5, 5, 10, 20)
 IN_SHADOW, LIT = 0.4, 0.93

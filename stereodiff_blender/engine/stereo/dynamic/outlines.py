@@ -17,7 +17,7 @@ import numpy as np
 from ...imaging.edge_aware import smooth_along_surfaces
 from ...imaging.matching_cost import carry, features_of, unlikeness
 from .. import CameraSolution
-from ..geometric.triangulation import transfer_between
+from ..mvs.triangulation import transfer_between
 
 INNER_REACH_PX, OUTER_REACH_PX = 12.0, 3.0
 """How far inside an outline a pixel can be given back, and how far outside it can be added."""

@@ -17,10 +17,10 @@ import numpy as np
 from ...geometry import camera_matrix, relative_pose
 from ...imaging.flow import sample
 from .. import CameraSolution
-from ..geometric.motion import RESIDUAL_RAMP_PX, find_moving, neighbours_of
-from ..geometric.sources import DepthLimits
-from ..geometric.triangulation import Transfer, Triangulation, induced_flow, lower_median, transfer_between
-from ..geometric.trust import Assessment, texture_of
+from ..mvs.filtering import Assessment, texture_of
+from ..mvs.motion import RESIDUAL_RAMP_PX, find_moving, neighbours_of
+from ..mvs.sources import DepthLimits
+from ..mvs.triangulation import Transfer, Triangulation, induced_flow, lower_median, transfer_between
 from ..sfm.bundle_adjustment import Freedom, Observations, Scene, bundle_adjust
 
 CONSISTENT_PX, CONSISTENT_SHARE = 1.0, 0.02

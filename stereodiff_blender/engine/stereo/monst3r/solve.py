@@ -14,8 +14,8 @@ from ...imaging.flow import OpticalFlow, flows_in
 from ...report import Report
 from ...storage.scratch import Scratch
 from .. import TRUSTED, CameraSolution, StereoResult
-from ..geometric.motion import vote
-from ..geometric.sources import DepthLimits
+from ..mvs.motion import vote
+from ..mvs.sources import DepthLimits
 from ..sfm.registration import fill_unsolved
 from .motion import FlowFields, agreement, find_frame_motion
 from .pointmaps import PairPointmaps

@@ -23,12 +23,12 @@ from ..dynamic.matte import doubtful_beside, motion_beyond, without_matte
 from ..dynamic.objects import Movers
 from ..dynamic.outlines import draw_outlines
 from ..dynamic.tracks import coarse_flow, coarse_shape
+from .consistency import background_of, carry_surfaces, cells_as_pixels, find_impossible, grid_shape
+from .filtering import assess, texture_of
 from .motion import find_moving, neighbours_of, vote
-from .occlusion import background_of, carry_surfaces, cells_as_pixels, find_impossible, grid_shape
 from .sky import SkyCandidate, find_plain_sky, is_sky
 from .sources import DepthLimits, depth_limits, interpolated_disparity, near_sources, point_depths, select_sources
 from .triangulation import Triangulation, induced_flow, transfer_between, triangulate
-from .trust import assess, texture_of
 
 FLOW_MEGABYTES = 400.0
 """Memory for flow fields when the caller brings none."""

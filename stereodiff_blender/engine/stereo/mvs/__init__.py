@@ -1,0 +1,1 @@
+"""Multi-view stereo: dense depth of what stands still."""

@@ -23,7 +23,7 @@ from .kept_stereo import StereoStage, files_of, kept_cameras, kept_stage
 from .networks import Networks
 from .report import Report
 from .stereo import TRUSTED, CameraSolution, StereoResult
-from .stereo.geometric.borders import KEPT_BORDERS, run_turn, settle_borders, vote_on_borders
+from .stereo.boundaries.voting import KEPT_BORDERS, run_turn, settle_borders, vote_on_borders
 from .stereo.mvs.depth import measure_depth
 from .stereo.mvs.sources import select_sources
 from .stereo.sfm.refine import refine_cameras
@@ -237,7 +237,7 @@ def refuse_unavailable(settings: Settings) -> None:
 def _with_sharp_edges(frames: np.ndarray, stereo: StereoResult, shot: _Shot) -> np.ndarray:
     """Depth (D,h,w). Loaded only here, because it brings torch with it."""
     try:
-        from .stereo.geometric.edge_refinement import refine_edges
+        from .stereo.boundaries.plane_sweep import refine_edges
     except ImportError as error:
         raise StereoDiffError("torch_missing", f"The High preset needs PyTorch: {error}.") from error
     sources = select_sources(stereo.cameras, *frames.shape[1:3])

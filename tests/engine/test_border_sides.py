@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from depth_scenes import Shot, ray_cast
 
-from stereodiff_blender.engine.stereo.geometric.border_sides import choose_sides
+from stereodiff_blender.engine.stereo.boundaries.sides import choose_sides
 
 INDEX, SOURCES = 7, (1, 4, 10, 13)
 """Parallax of three and six pixels between board and wall, on both sides in time."""

@@ -9,7 +9,7 @@ from camera_scenes import Diary
 from depth_scenes import Shot, ray_cast
 
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.stereo.geometric.borders import settle_borders
+from stereodiff_blender.engine.stereo.boundaries.voting import settle_borders
 from stereodiff_blender.engine.storage.scratch import DiskScratch, Scratch
 
 FAT_PX = 4

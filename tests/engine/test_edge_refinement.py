@@ -16,7 +16,7 @@ from depth_scenes import Shot, ray_cast
 import stereodiff_blender.engine
 from stereodiff_blender.engine.contract import StereoDiffError
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.stereo.geometric.edge_refinement import refine_edges
+from stereodiff_blender.engine.stereo.boundaries.plane_sweep import refine_edges
 from stereodiff_blender.engine.storage.scratch import Scratch
 from stereodiff_blender.engine.torch_device import torch_device
 

@@ -22,7 +22,7 @@ from ...storage.scratch import Scratch
 from .. import CameraSolution
 from ..mvs.sources import select_sources
 from ..mvs.triangulation import transfer_between
-from .border_sides import choose_sides
+from .sides import choose_sides
 
 OFFSETS = (-10, -8, -6, -4, -2, -1, 1, 2, 4, 6, 8, 10)
 ROUNDS_BEFORE, ROUNDS_AFTER = 2, 1

@@ -1,0 +1,1 @@
+"""Depth boundaries: where they run, and which side a pixel is on."""

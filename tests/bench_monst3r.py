@@ -24,11 +24,11 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from stereodiff_blender.engine.pairs import window_pairs
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.stereo.monst3r.config import NetworkConfig
 from stereodiff_blender.engine.stereo.monst3r.matching import default_precision, match_pairs
 from stereodiff_blender.engine.stereo.monst3r.network import FIRST, SECOND, FrameFeatures, TwoViewNetwork
+from stereodiff_blender.engine.stereo.monst3r.pairs import window_pairs
 from stereodiff_blender.engine.stereo.monst3r.raster import normalized
 
 ORIGINAL_GFLOP = {(288, 512): 1354.5, (384, 512): 1856.8}

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from stereodiff_blender.engine.geometry import unproject
-from stereodiff_blender.engine.pairs import window_pairs
 from stereodiff_blender.engine.report import Report
+from stereodiff_blender.engine.stereo.monst3r.pairs import window_pairs
 from stereodiff_blender.engine.stereo.monst3r.pointmaps import PairPointmaps
 from stereodiff_blender.engine.stereo.monst3r.reduction import PointmapReduction
 from stereodiff_blender.engine.stereo.monst3r.registration import register_pointmaps

@@ -13,12 +13,12 @@ torch = pytest.importorskip("torch")
 from tiny_monst3r import write_tiny_monst3r  # noqa: E402
 
 from stereodiff_blender.engine.contract import STAGE_LABELS, StereoDiffError  # noqa: E402
-from stereodiff_blender.engine.pairs import window_pairs  # noqa: E402
 from stereodiff_blender.engine.report import Report  # noqa: E402
 from stereodiff_blender.engine.stereo.monst3r.checkpoint import load_network  # noqa: E402
 from stereodiff_blender.engine.stereo.monst3r.config import NetworkConfig  # noqa: E402
 from stereodiff_blender.engine.stereo.monst3r.matching import bytes_of_pair, default_precision, match_pairs  # noqa: E402
 from stereodiff_blender.engine.stereo.monst3r.network import FrameFeatures, TwoViewNetwork  # noqa: E402
+from stereodiff_blender.engine.stereo.monst3r.pairs import window_pairs  # noqa: E402
 from stereodiff_blender.engine.stereo.monst3r.raster import normalized  # noqa: E402
 
 

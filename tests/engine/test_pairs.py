@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from golden import golden_json
 
-from stereodiff_blender.engine.pairs import graph_pairs, window_pairs
+from stereodiff_blender.engine.stereo.monst3r.pairs import graph_pairs, window_pairs
 
 
 @pytest.mark.parametrize(("count", "reach"), [(2, 1), (2, 2), (3, 2), (10, 2), (50, 3), (4, 9)])

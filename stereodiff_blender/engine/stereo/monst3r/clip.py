@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...pairs import window_pairs
 from ...report import Report
 from ...storage.scratch import Scratch
 from .. import CameraSolution, StereoResult
 from .matching import match_pairs
 from .network import TwoViewNetwork
+from .pairs import window_pairs
 from .raster import NetworkRaster, network_raster
 from .reduction import PointmapReduction
 from .solve import solve_monst3r

@@ -29,7 +29,7 @@ from stereodiff_blender.engine.contract import JobFolder
 from stereodiff_blender.engine.evaluation.clip_scores import read_solved
 from stereodiff_blender.engine.evaluation.tables import COLUMNS, markdown
 from stereodiff_blender.engine.media.frames import plan_raster, probe_clip, read_frames, source_from_path
-from stereodiff_blender.engine.spectrum import BANDS, mean_disparities
+from stereodiff_blender.engine.quality.spectrum import BANDS, mean_disparities
 from stereodiff_blender.engine.storage.scratch import Scratch
 
 SAMPLE = Path(__file__).resolve().parent / "data" / "sample"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import quality
 from .contract import Quality, Refinement, Settings, StereoDiffError
 from .diffusion.guided import refine_guided
 from .footage.inspection import inspect_footage
@@ -21,6 +20,7 @@ from .geometry import fit_scale_shift
 from .imaging.flow import OpticalFlow, flows_in
 from .kept_stereo import StereoStage, files_of, kept_cameras, kept_stage
 from .networks import Networks
+from .quality import assess as quality
 from .report import Report
 from .stereo import TRUSTED, CameraSolution, StereoResult
 from .stereo.boundaries.voting import KEPT_BORDERS, run_turn, settle_borders, vote_on_borders

@@ -43,8 +43,8 @@ from .media.mattes import examine_matte, read_matte
 from .networks import load_networks, refuse_missing
 from .pipeline import Estimate, estimate_depth, refuse_unavailable
 from .provenance import refuse_changed_footage
+from .quality.spectrum import mean_disparities, static_spectrum
 from .report import Report
-from .spectrum import mean_disparities, static_spectrum
 from .storage.scratch import DiskScratch
 from .workplace import Workplace
 
@@ -262,7 +262,7 @@ def _write_products(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster,
 
 def _write_camera_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
     """How well the camera fits, if points tell. Loaded only here, because drawing takes a second to load."""
-    from .plots import write_camera_plot
+    from .quality.plots import write_camera_plot
     cameras = estimate.cameras
     if np.isfinite(cameras.reprojection_px).any():
         write_camera_plot(folder.file(folder.camera_plot_file), reprojection_px=cameras.reprojection_px,
@@ -271,7 +271,7 @@ def _write_camera_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
 
 def _write_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
     """What stage 2 did to the flicker. Loaded only here, because drawing takes a second to load."""
-    from .plots import write_refinement_plot
+    from .quality.plots import write_refinement_plot
     cameras = estimate.cameras
     found = static_spectrum(estimate.stereo_depth, estimate.refined_depth, estimate.confidence, estimate.motion_mask,
                             cameras.camera_to_world, cameras.intrinsics)

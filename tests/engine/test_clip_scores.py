@@ -9,10 +9,10 @@ import pytest
 from dataset_folders import shot_of
 from golden import golden_file, tensors
 
-from stereodiff_blender.engine import spectrum
 from stereodiff_blender.engine.evaluation.clip_scores import ClipScores, SolvedClip, score_clip
 from stereodiff_blender.engine.evaluation.datasets import TruthClip
 from stereodiff_blender.engine.evaluation.scores import nearest_sampled
+from stereodiff_blender.engine.quality import spectrum
 from stereodiff_blender.engine.storage.scratch import Scratch
 
 COUNT = 12

@@ -143,7 +143,7 @@ def test_two_draws_golden(golden_networks, inputs):
 
 def test_flicker_falls_golden(golden_networks, inputs):
     """The reference network takes a quarter or more of stage 1's flicker away."""
-    from stereodiff_blender.engine.spectrum import flicker2
+    from stereodiff_blender.engine.quality.spectrum import flicker2
     depth = run_golden(golden_networks, inputs, "paper_window_overlap")[-1]
     checks = golden_json(PART, "index.json")["checks"]
     assert flicker2(depth) == pytest.approx(checks["s2_paper_window_overlap"]["flicker2"], rel=1e-3)

@@ -9,9 +9,9 @@ import pytest
 from camera_scenes import Diary
 from depth_scenes import Shot, ray_cast
 
-from stereodiff_blender.engine import quality
 from stereodiff_blender.engine.diffusion.guided import refine_guided, slow_part
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
+from stereodiff_blender.engine.quality import assess as quality
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.storage.scratch import DiskScratch, Scratch
 

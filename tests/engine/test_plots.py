@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from stereodiff_blender.engine import plots
 from stereodiff_blender.engine.contract import StereoDiffError
-from stereodiff_blender.engine.spectrum import StaticSpectrum
+from stereodiff_blender.engine.quality import plots
+from stereodiff_blender.engine.quality.spectrum import StaticSpectrum
 
 COUNT = 130
 
@@ -127,7 +127,7 @@ def test_drawing_needs_no_home_and_leaves_pyplot_alone(tmp_path):
     """In a home that cannot be written (a file stands there), without a display, on no backend of the user's."""
     home = tmp_path / "home"
     home.write_text("a file, not a folder", encoding="utf-8")
-    code = ("import sys, numpy\nfrom stereodiff_blender.engine.plots import write_refinement_plot\n"
+    code = ("import sys, numpy\nfrom stereodiff_blender.engine.quality.plots import write_refinement_plot\n"
             "write_refinement_plot(sys.argv[1], spectrum=None, stereo_disparity=numpy.arange(9.0), "
             "refined_disparity=numpy.arange(9.0), first_frame=1)\nprint('matplotlib.pyplot' in sys.modules)")
     hidden = {"DISPLAY", "MPLBACKEND", "MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"}

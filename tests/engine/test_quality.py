@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from depth_scenes import Shot, ray_cast
 
-from stereodiff_blender.engine import quality
+from stereodiff_blender.engine.quality import assess as quality
 from stereodiff_blender.engine.stereo import CameraSolution
 
 

@@ -9,7 +9,7 @@ import pytest
 from depth_scenes import Shot, ray_cast
 from golden import golden_file, golden_json, tensors
 
-from stereodiff_blender.engine import spectrum
+from stereodiff_blender.engine.quality import spectrum
 
 TOLERANCE = {"rel": 1e-6, "abs": 1e-12}
 METHODS = ("a", "b")

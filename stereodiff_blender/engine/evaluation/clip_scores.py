@@ -17,7 +17,7 @@ from ..contract import JobFolder, Result
 from ..geometry import disparity_from_depth
 from ..imaging.flow import OpticalFlow
 from ..media.exr import read_exr
-from ..spectrum import band_edges, band_means, flicker1, flicker2
+from ..quality.spectrum import band_edges, band_means, flicker1, flicker2
 from ..storage.scratch import Scratch
 from .datasets.clips import TruthClip
 from .scores import ScaleShift, fit_scale_shift_of_clip, frame_scores, has_truth, nearest_sampled

@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ..plots import AFTER, BEFORE, DPI, FONT, INK, PAPER, QUIET
-from ..spectrum import BANDS, CUTOFF, frequencies, magnitude_spectrum
+from ..quality.plots import AFTER, BEFORE, DPI, FONT, INK, PAPER, QUIET
+from ..quality.spectrum import BANDS, CUTOFF, frequencies, magnitude_spectrum
 from ..storage.files import write_bytes
 from .clip_scores import ClipScores
 from .paper import BANDS as PAPER_BANDS

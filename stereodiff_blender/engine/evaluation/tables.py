@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..contract.strict_json import to_dict
-from ..spectrum import BANDS
+from ..quality.spectrum import BANDS
 from .clip_scores import ClipScores
 from .datasets import DATASETS
 from .paper import BANDS as PAPER_BANDS

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from ..storage.files import Place, write_bytes
 from .spectrum import CUTOFF, MIN_BLOCK, StaticSpectrum
-from .storage.files import Place, write_bytes
 
 WIDTH_IN, HEIGHT_IN, CAMERA_HEIGHT_IN, DPI = 14.0, 5.4, 4.2, 100
 # Vermilion and blue of Okabe and Ito's palette: told apart by every kind of colour vision.

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .contract import Quality
+from ..contract import Quality
+from ..stereo import TRUSTED, CameraSolution
 from .static_points import OTHER_SURFACE, log_error, static_grid, world_points
-from .stereo import TRUSTED, CameraSolution
 
 FLICKER_STEP_PX = 6
 WHITE_NOISE_GAIN = np.sqrt(6.0)

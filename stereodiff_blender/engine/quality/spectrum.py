@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .geometry import disparity_from_depth
+from ..geometry import disparity_from_depth
 from .static_points import OTHER_SURFACE, log_error, static_grid, world_points
 
 CUTOFF = 0.1

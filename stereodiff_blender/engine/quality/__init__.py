@@ -1,0 +1,1 @@
+"""What a result is worth, without knowing the truth."""

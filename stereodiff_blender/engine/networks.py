@@ -68,7 +68,7 @@ def load_networks(settings: Settings, models_folder: str) -> Networks:
     """
     if settings.stereo != MONST3R and settings.refine != DEPTHCRAFTER:
         return Networks()
-    from .torch_device import torch_device
+    from .torch_support.device import torch_device
     device, folder = torch_device(settings.device), Path(models_folder)
     matcher = refiner = None
     if settings.stereo == MONST3R:

@@ -230,7 +230,7 @@ def refuse_unavailable(settings: Settings) -> None:
     if importlib.util.find_spec("torch") is None:
         raise StereoDiffError("torch_missing", "The High preset needs PyTorch.")
     if settings.stereo == "geometric" and settings.device not in ("auto", "cpu"):
-        from .torch_device import torch_device
+        from .torch_support.device import torch_device
         torch_device(settings.device)
 
 

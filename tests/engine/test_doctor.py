@@ -121,7 +121,7 @@ def test_what_engines_need_is_what_they_are_refused_without():
 
 def test_what_auto_means_is_what_the_engine_takes(whole):
     torch = pytest.importorskip("torch")
-    from stereodiff_blender.engine.torch_device import torch_device
+    from stereodiff_blender.engine.torch_support.device import torch_device
     assert whole.capabilities.auto_device == torch_device("auto").type
     assert "cpu" in whole.capabilities.devices
     assert ("cuda" in whole.capabilities.devices) == torch.cuda.is_available()

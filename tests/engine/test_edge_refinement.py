@@ -18,7 +18,7 @@ from stereodiff_blender.engine.contract import StereoDiffError
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.stereo.boundaries.plane_sweep import refine_edges
 from stereodiff_blender.engine.storage.scratch import Scratch
-from stereodiff_blender.engine.torch_device import torch_device
+from stereodiff_blender.engine.torch_support.device import torch_device
 
 COUNT, FAT_PX = 5, 3
 SOURCES = [tuple(j for j in range(COUNT) if j != i) for i in range(COUNT)]

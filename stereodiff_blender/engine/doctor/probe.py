@@ -88,7 +88,7 @@ def _torch() -> dict:
     """What PyTorch is and sees. Each device's "fault" is why it cannot compute, "" if it can."""
     import torch
 
-    from ..torch_device import torch_device
+    from ..torch_support.device import torch_device
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         auto = torch_device("auto").type

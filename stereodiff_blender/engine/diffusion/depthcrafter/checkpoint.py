@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ...contract import StereoDiffError
-from ...weights import WeightsFile, check_shapes, load_strictly, open_weights, refuse_if_any
+from ...torch_support.checkpoint_files import WeightsFile, check_shapes, load_strictly, open_weights, refuse_if_any
 from .architectures import ARCHITECTURES, CONFIG_NAME, IMAGE_ENCODER, UNET, VAE, Architecture
 from .networks import DepthCrafterNetworks, default_precision
 

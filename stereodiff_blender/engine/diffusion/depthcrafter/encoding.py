@@ -15,7 +15,7 @@ import torch
 from ...report import Report
 from ...storage.journal import Ledger
 from ...storage.scratch import Scratch
-from ...torch_memory import within_memory
+from ...torch_support.memory import within_memory
 from .memory import MemoryPlan
 from .networks import DepthCrafterNetworks
 from .noise import Noise

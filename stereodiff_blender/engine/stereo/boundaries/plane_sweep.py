@@ -19,7 +19,7 @@ import torch.nn.functional as functional
 from ...geometry import camera_matrix, relative_pose
 from ...report import Report
 from ...storage.scratch import Scratch
-from ...torch_device import torch_device
+from ...torch_support.device import torch_device
 from .. import CameraSolution
 
 REACHES_PX = (2, 4, 8, 12)

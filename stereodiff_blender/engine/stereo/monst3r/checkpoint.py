@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from ...contract import StereoDiffError
-from ...weights import (
+from ...torch_support.checkpoint_files import (
     Shape,
     check_shapes,
     check_tensors,

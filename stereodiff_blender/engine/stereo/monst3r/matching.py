@@ -14,7 +14,7 @@ import torch
 
 from ...contract import StereoDiffError
 from ...report import Report
-from ...torch_memory import within_memory
+from ...torch_support.memory import within_memory
 from .config import PATCH_PX
 from .network import FrameFeatures, TwoViewNetwork
 from .pointmaps import PairPointmaps

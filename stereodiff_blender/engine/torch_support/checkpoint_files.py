@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from .contract import StereoDiffError
+from ..contract import StereoDiffError
 
 NAMED_AT_MOST = 3
 Shape = tuple[int, ...]

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from .contract import StereoDiffError
+from ..contract import StereoDiffError
 
 Item = TypeVar("Item")
 Product = TypeVar("Product")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .contract import StereoDiffError
+from ..contract import StereoDiffError
 
 
 def torch_device(name: str) -> torch.device:

@@ -1,0 +1,1 @@
+"""What both learned engines need of PyTorch: device, memory, checkpoint files."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .engine.contract import Health, StereoDiffError, programs
-from .engine.models.cards import read_card
-from .engine.models.records import model_folder
+from .engine.weights.cards import read_card
+from .engine.weights.records import model_folder
 from .installation import Problem, problem_from
 
 TIMEOUT_S = 300.0

@@ -13,7 +13,7 @@ from . import matte as mattes
 from .engine.contract import Job, JobFolder, StereoDiffError, messages, shortened
 from .engine.contract.job_files.result_checks import read_checked
 from .engine.contract.job_files.worker_log import read_log_end
-from .engine.models.licences import cards_of, refuse_unaccepted
+from .engine.weights.licences import cards_of, refuse_unaccepted
 from .reader_thread import read_beside
 from .scene import import_result
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .checkup import Checked, has_weights, weights_folder
 from .engine.contract import Capabilities, Settings, StereoDiffError
-from .engine.models.cards import ENGINE_CARDS
+from .engine.weights.cards import ENGINE_CARDS
 from .weights_desk import WeightsStatus
 
 HIGH, MONST3R, DEPTHCRAFTER = "high", "monst3r", "depthcrafter"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from . import runtime
 from .engine.contract import StereoDiffError, programs
-from .engine.models.cards import ModelCard, read_cards
-from .engine.models.events import WeightsEvent, parse_line
-from .engine.models.licences import acceptance
-from .engine.models.records import ModelState, look
+from .engine.weights.cards import ModelCard, read_cards
+from .engine.weights.events import WeightsEvent, parse_line
+from .engine.weights.licences import acceptance
+from .engine.weights.records import ModelState, look
 from .installation import Problem, problem_from
 
 VERBS = ("get", "verify", "use")

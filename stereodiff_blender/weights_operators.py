@@ -9,9 +9,9 @@ import bpy
 
 from . import preferences, runtime, session
 from .engine.contract import StereoDiffError
-from .engine.models.cards import ModelCard, read_card
-from .engine.models.licences import accept, acceptance, refuse_unaccepted
-from .engine.models.records import remove
+from .engine.weights.cards import ModelCard, read_card
+from .engine.weights.licences import accept, acceptance, refuse_unaccepted
+from .engine.weights.records import remove
 from .operators import WAIT_DESCRIPTION, in_words, must_wait
 from .weights_desk import ErrandView, WeightsDesk
 

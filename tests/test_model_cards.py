@@ -12,9 +12,9 @@ import pytest
 from hub_server import safetensors_bytes
 
 from stereodiff_blender.engine.contract import Settings, StereoDiffError
-from stereodiff_blender.engine.models import licences, records
-from stereodiff_blender.engine.models.cards import card_names, is_safe_name, read_card, read_cards
-from stereodiff_blender.engine.models.events import WeightsEvent, parse_line
+from stereodiff_blender.engine.weights import licences, records
+from stereodiff_blender.engine.weights.cards import card_names, is_safe_name, read_card, read_cards
+from stereodiff_blender.engine.weights.events import WeightsEvent, parse_line
 
 GOOD = '''
 name = "Small"

@@ -15,9 +15,9 @@ from hub_server import COMMIT, ENDLESS, Faults, Hub, safetensors_bytes
 
 from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import StereoDiffError
-from stereodiff_blender.engine.models import records
-from stereodiff_blender.engine.models.cards import read_card
-from stereodiff_blender.engine.models.events import WeightsEvent, parse_line
+from stereodiff_blender.engine.weights import records
+from stereodiff_blender.engine.weights.cards import read_card
+from stereodiff_blender.engine.weights.events import WeightsEvent, parse_line
 
 CARD = read_card("monst3r")
 CONFIG = b"{}".ljust(453)
@@ -346,8 +346,8 @@ def get_roughly(worker_with_hub, environment, models):
         from dataclasses import replace
         from pathlib import Path
         from stereodiff_blender.engine.contract import StereoDiffError
-        from stereodiff_blender.engine.models import transfer
-        from stereodiff_blender.engine.models.cards import ModelFile, read_card
+        from stereodiff_blender.engine.weights import transfer
+        from stereodiff_blender.engine.weights.cards import ModelFile, read_card
         models, rough_size, is_filling = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True"
         card = replace(read_card("monst3r"), files=(ModelFile("model.safetensors", rough_size=rough_size),))
 

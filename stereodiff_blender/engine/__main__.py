@@ -37,8 +37,8 @@ from .contract.failures import error_with_code
 from .contract.health import text_lines
 from .contract.messages import explain
 from .contract.redaction import traceback_text
-from .models.command import add_weights, default_models_folder
 from .solve_options import add_solve
+from .weights.command import add_weights, default_models_folder
 
 
 def main(arguments: list[str] | None = None) -> int:

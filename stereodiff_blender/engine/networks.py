@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .contract import Settings, StereoDiffError, WeightsUsed
-from .models.cards import ENGINE_CARDS, read_card
-from .models.licences import cards_of
-from .models.records import model_folder, refuse_changed
+from .weights.cards import ENGINE_CARDS, read_card
+from .weights.licences import cards_of
+from .weights.records import model_folder, refuse_changed
 
 if TYPE_CHECKING:
     import torch

@@ -17,9 +17,9 @@ from pathlib import Path
 from .contract import ClipSource, Job, JobFolder, StereoDiffError
 from .contract.strict_json import to_dict
 from .media.frames import Raster, footage_files
-from .models.cards import ENGINE_CARDS, read_card
-from .models.records import model_folder
 from .networks import DEPTHCRAFTER, MONST3R
+from .weights.cards import ENGINE_CARDS, read_card
+from .weights.records import model_folder
 
 SAMPLE_BYTES, SAMPLES = 65_536, 3
 """What is read of a large file, besides its size and time: so much in so many places."""

@@ -16,10 +16,10 @@ from .contract import Job, JobFolder, Matte, Quality, Result, StereoDiffError, a
 from .contract.job_files.caches import find_cache, make_cache
 from .contract.job_files.lock import locked
 from .media.frames import probe_clip, source_from_path
-from .models.command import accept_or_refuse
-from .models.licences import cards_of
 from .progress_line import ProgressLine
 from .solve_options import engine_settings, models_folder
+from .weights.command import accept_or_refuse
+from .weights.licences import cards_of
 from .workplace import discard_foreign
 
 

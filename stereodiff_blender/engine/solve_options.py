@@ -18,7 +18,7 @@ from .contract import (
     DiffusionSettings,
     Settings,
 )
-from .models.command import default_models_folder
+from .weights.command import default_models_folder
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

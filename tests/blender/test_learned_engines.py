@@ -44,8 +44,8 @@ def models(worker_python, tmp_path) -> Path:
 @pytest.fixture
 def accepted(addon) -> None:
     """The licences of all weights, accepted as the dialog does."""
-    licences = importlib.import_module(f"{addon.__name__}.engine.models.licences")
-    cards = importlib.import_module(f"{addon.__name__}.engine.models.cards")
+    licences = importlib.import_module(f"{addon.__name__}.engine.weights.licences")
+    cards = importlib.import_module(f"{addon.__name__}.engine.weights.cards")
     for card in cards.read_cards():
         licences.accept(addon.runtime.user_folder(), card)
 

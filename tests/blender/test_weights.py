@@ -11,14 +11,14 @@ import pytest
 
 @pytest.fixture
 def models(addon):
-    return importlib.import_module(f"{addon.__name__}.engine.models.cards").read_cards()
+    return importlib.import_module(f"{addon.__name__}.engine.weights.cards").read_cards()
 
 
 @pytest.fixture
 def licences(addon, tmp_path, monkeypatch):
     """The module, with a user's folder of this test's own in which nothing was accepted."""
     monkeypatch.setattr(addon.runtime, "user_folder", lambda: tmp_path / "user")
-    return importlib.import_module(f"{addon.__name__}.engine.models.licences")
+    return importlib.import_module(f"{addon.__name__}.engine.weights.licences")
 
 
 @pytest.fixture

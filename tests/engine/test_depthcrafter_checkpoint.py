@@ -29,8 +29,8 @@ from stereodiff_blender.engine.diffusion.depthcrafter.checkpoint import (  # noq
     load_network,
     plan_network,
 )
-from stereodiff_blender.engine.models.cards import read_card  # noqa: E402
 from stereodiff_blender.engine.torch_support.checkpoint_files import WeightsFile  # noqa: E402
+from stereodiff_blender.engine.weights.cards import read_card  # noqa: E402
 
 CPU = torch.device("cpu")
 PARTS = ("unet", "vae", "image_encoder")

@@ -21,13 +21,13 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny_monst3r import TINY, arguments, published_tensors, with_aliases, write_tiny_monst3r  # noqa: E402
 
 from stereodiff_blender.engine.contract import StereoDiffError  # noqa: E402
-from stereodiff_blender.engine.models.cards import read_card  # noqa: E402
 from stereodiff_blender.engine.stereo.monst3r.checkpoint import (  # noqa: E402
     CHECKPOINT_NAME,
     CONFIG_NAME,
     SAFETENSORS_NAME,
     load_network,
 )
+from stereodiff_blender.engine.weights.cards import read_card  # noqa: E402
 
 CONVERTED_NAME = Path(CHECKPOINT_NAME).with_suffix(".safetensors").name
 

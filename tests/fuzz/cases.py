@@ -20,8 +20,8 @@ from stereodiff_blender.engine.contract import matte_shapes as shapes
 from stereodiff_blender.engine.contract.guarded_files import GuardedFile, GuardedFolder
 from stereodiff_blender.engine.media import exr
 from stereodiff_blender.engine.media.frames import plan_raster, probe_clip, read_frames
-from stereodiff_blender.engine.models import cards
 from stereodiff_blender.engine.storage import journal as keeping
+from stereodiff_blender.engine.weights import cards
 from stereodiff_blender.jobs import FollowedJob
 
 MEMORY_BYTES = 1_500_000_000

@@ -27,8 +27,8 @@ from tiny_jobs import render_boards
 from stereodiff_blender.engine.contract import Event, JobFolder, MatteDrawing, MatteLayer, MatteShapes, write_shapes
 from stereodiff_blender.engine.contract.guarded_files import GuardedFile, GuardedFolder
 from stereodiff_blender.engine.media import exr
-from stereodiff_blender.engine.models.cards import CARDS_FOLDER
 from stereodiff_blender.engine.storage import journal as keeping
+from stereodiff_blender.engine.weights.cards import CARDS_FOLDER
 
 SEED = os.environ.get("STEREODIFF_FUZZ_SEED", "20261123")
 ROUNDS = int(os.environ.get("STEREODIFF_FUZZ_ROUNDS", "1"))

@@ -10,7 +10,7 @@ from tiny_jobs import FRAMES, render_boards, write_movie
 
 from stereodiff_blender import jobs, runtime
 from stereodiff_blender.engine.contract import ClipSource, Job, Settings
-from stereodiff_blender.engine.models import cards, licences
+from stereodiff_blender.engine.weights import cards, licences
 
 
 @pytest.fixture(scope="session")

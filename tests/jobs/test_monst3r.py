@@ -23,7 +23,7 @@ from tiny_monst3r import published_tensors, write_tiny_monst3r  # noqa: E402
 
 from stereodiff_blender import jobs  # noqa: E402
 from stereodiff_blender.engine.contract import JobFolder  # noqa: E402
-from stereodiff_blender.engine.models import cards, licences, records  # noqa: E402
+from stereodiff_blender.engine.weights import cards, licences, records  # noqa: E402
 
 LENS = ("--focal-mm", "30", "--sensor-mm", "36")
 

@@ -14,8 +14,8 @@ from ..contract.health import FAULT, NOTE, OK, Finding
 from .machine import gigabytes
 
 if TYPE_CHECKING:
-    from ..models.cards import ModelCard
-    from ..models.records import ModelState
+    from ..weights.cards import ModelCard
+    from ..weights.records import ModelState
 
 ENGINE_OF_CARD = {"monst3r": "monst3r", "depthcrafter": "depthcrafter", "stable-video-diffusion": "depthcrafter"}
 LABELS = {"monst3r": "MonST3R", "depthcrafter": "DepthCrafter"}
@@ -44,8 +44,8 @@ def unusable_weights(findings: Mapping[str, Finding]) -> dict[str, str]:
 
 def _finding(model: str, models_folder: Path) -> Finding:
     try:
-        from ..models.cards import read_card  # only here: a Python too old for it shall hear that in words
-        from ..models.records import look
+        from ..weights.cards import read_card  # only here: a Python too old for it shall hear that in words
+        from ..weights.records import look
         card = read_card(model)
         return _judged(card, look(models_folder, card), _missing(card, models_folder))
     except (ImportError, OSError) as error:
@@ -73,7 +73,7 @@ def _judged(card: ModelCard, state: ModelState, missing: list[str]) -> Finding:
 
 def _missing(card: ModelCard, models_folder: Path) -> list[str]:
     """Files that are in none of the places where the engine looks, and that it cannot do without."""
-    from ..models.records import find_file, model_folder
+    from ..weights.records import find_file, model_folder
     folders = [model_folder(models_folder, card),
                *(models_folder / place for place in OTHER_FOLDERS.get(card.model, ()))]
     missing = [file.name for file in card.files if not any(find_file(folder, file.name) for folder in folders)]

@@ -11,7 +11,7 @@ import pytest
 from stereodiff_blender import readiness
 from stereodiff_blender.checkup import Checked, Question, ask, has_weights
 from stereodiff_blender.engine.contract import Capabilities, Health, Settings, StereoDiffError
-from stereodiff_blender.engine.networks import refuse_missing
+from stereodiff_blender.engine.pipeline.networks import refuse_missing
 from stereodiff_blender.installation import Problem
 
 ALL_WEIGHTS = frozenset({"monst3r", "depthcrafter"})
@@ -193,7 +193,7 @@ def test_weights_in_a_folder_of_the_users_count(tmp_path):
 
 def test_a_device_is_refused_by_the_engine_before_any_work():
     torch = pytest.importorskip("torch")
-    pipeline = pytest.importorskip("stereodiff_blender.engine.pipeline")
+    pipeline = pytest.importorskip("stereodiff_blender.engine.pipeline.pipeline")
     if torch.cuda.is_available():
         pytest.skip("there is CUDA here")
     with pytest.raises(StereoDiffError) as caught:

@@ -40,8 +40,8 @@ from .contract.redaction import traceback_text
 from .event_report import EventReport
 from .media.frames import ClipInfo, Raster, check_files, check_not_frozen, plan_raster, probe_clip, read_frames
 from .media.mattes import examine_matte, read_matte
-from .networks import load_networks, refuse_missing
-from .pipeline import Estimate, estimate_depth, refuse_unavailable
+from .pipeline.networks import load_networks, refuse_missing
+from .pipeline.pipeline import Estimate, estimate_depth, refuse_unavailable
 from .provenance import refuse_changed_footage
 from .quality.spectrum import mean_disparities, static_spectrum
 from .report import Report

@@ -17,8 +17,8 @@ from .contract import Job, JobFolder, StereoDiffError, UnsafeFileError
 from .contract.guarded_files import GuardedFolder
 from .contract.job_files.caches import STAGE, find_cache, is_ours
 from .contract.user_folders import user_folder
-from .kept_stereo import files_of
 from .media.frames import Raster
+from .pipeline.stages import files_of
 from .storage.scratch import KEPT, DiskScratch
 from .storage.seals import SEAL, Seal, is_unbroken, mark_begun, put_seal, read_seal, users_key, was_begun
 

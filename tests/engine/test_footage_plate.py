@@ -10,7 +10,7 @@ from tiny_jobs import FOCAL_PX, HEIGHT, WIDTH, render_boards
 from stereodiff_blender.engine.contract import Settings, StereoDiffError
 from stereodiff_blender.engine.footage.inspection import inspect_footage
 from stereodiff_blender.engine.footage.plate import make_plate
-from stereodiff_blender.engine.pipeline import Estimate, estimate_depth
+from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.storage.scratch import Scratch
 

@@ -10,7 +10,7 @@ import pytest
 from tiny_jobs import FOCAL_PX, HEIGHT, WIDTH, render_boards
 
 from stereodiff_blender.engine.contract import STAGE_LABELS, Settings, StereoDiffError
-from stereodiff_blender.engine.pipeline import Estimate, estimate_depth, fit_to_stereo, refuse_unavailable
+from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth, fit_to_stereo, refuse_unavailable
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.stereo import StereoResult
 from stereodiff_blender.engine.storage.scratch import Scratch

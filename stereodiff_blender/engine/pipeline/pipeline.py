@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .contract import Quality, Refinement, Settings, StereoDiffError
-from .diffusion.guided import refine_guided
-from .footage.inspection import inspect_footage
-from .footage.plate import Plate, make_plate
-from .footage.warnings import refuse_cuts, warn_of_faults
-from .geometry import fit_scale_shift
-from .imaging.flow import OpticalFlow, flows_in
-from .kept_stereo import StereoStage, files_of, kept_cameras, kept_stage
+from ..contract import Quality, Refinement, Settings, StereoDiffError
+from ..diffusion.guided import refine_guided
+from ..footage.inspection import inspect_footage
+from ..footage.plate import Plate, make_plate
+from ..footage.warnings import refuse_cuts, warn_of_faults
+from ..geometry import fit_scale_shift
+from ..imaging.flow import OpticalFlow, flows_in
+from ..quality import assess as quality
+from ..report import Report
+from ..stereo import TRUSTED, CameraSolution, StereoResult
+from ..stereo.boundaries.voting import KEPT_BORDERS, run_turn, settle_borders, vote_on_borders
+from ..stereo.mvs.depth import measure_depth
+from ..stereo.mvs.sources import select_sources
+from ..stereo.sfm.refine import refine_cameras
+from ..stereo.sfm.solve import solve_cameras
+from ..storage.scratch import Scratch
 from .networks import Networks
-from .quality import assess as quality
-from .report import Report
-from .stereo import TRUSTED, CameraSolution, StereoResult
-from .stereo.boundaries.voting import KEPT_BORDERS, run_turn, settle_borders, vote_on_borders
-from .stereo.mvs.depth import measure_depth
-from .stereo.mvs.sources import select_sources
-from .stereo.sfm.refine import refine_cameras
-from .stereo.sfm.solve import solve_cameras
-from .storage.scratch import Scratch
+from .stages import StereoStage, files_of, kept_cameras, kept_stage
 
 if TYPE_CHECKING:
-    from .diffusion.depthcrafter.refine import DiffusionResult
+    from ..diffusion.depthcrafter.refine import DiffusionResult
 
 FLOW_MEMORY_MB, NEAR_FLOW_MEMORY_MB = 600.0, 40.0
 NO_NETWORKS = Networks()
@@ -188,15 +188,15 @@ def _measure(plate: Plate, scene: np.ndarray, cameras: CameraSolution, shot: _Sh
 
 def _match(plate: Plate, scene: np.ndarray, networks: Networks, shot: _Shot) -> StereoResult:
     """Cameras and depth of the scene's frames, by the network. Loaded only here, because it brings torch with it."""
-    from .stereo.monst3r.clip import match_clip
+    from ..stereo.monst3r.clip import match_clip
     return match_clip(scene, networks.matcher, masks=plate.scene_matte(shot.refine_scratch), focal_px=shot.focal_px,
                       scratch=shot.scratch, report=shot.report)
 
 
 def _diffuse(scene: np.ndarray, stereo: StereoResult, networks: Networks, shot: _Shot) -> DiffusionResult:
     """The scene's depth by one step of the diffusion network. Loaded only here, because it brings torch with it."""
-    from .diffusion.depthcrafter.options import options_from
-    from .diffusion.depthcrafter.refine import refine_by_diffusion
+    from ..diffusion.depthcrafter.options import options_from
+    from ..diffusion.depthcrafter.refine import refine_by_diffusion
     networks.rest_matcher()
     return refine_by_diffusion(scene, stereo.depth, stereo.confidence, stereo.motion_mask, networks.refiner,
                                options_from(shot.settings), first_frame=shot.first_frame,
@@ -230,14 +230,14 @@ def refuse_unavailable(settings: Settings) -> None:
     if importlib.util.find_spec("torch") is None:
         raise StereoDiffError("torch_missing", "The High preset needs PyTorch.")
     if settings.stereo == "geometric" and settings.device not in ("auto", "cpu"):
-        from .torch_support.device import torch_device
+        from ..torch_support.device import torch_device
         torch_device(settings.device)
 
 
 def _with_sharp_edges(frames: np.ndarray, stereo: StereoResult, shot: _Shot) -> np.ndarray:
     """Depth (D,h,w). Loaded only here, because it brings torch with it."""
     try:
-        from .stereo.boundaries.plane_sweep import refine_edges
+        from ..stereo.boundaries.plane_sweep import refine_edges
     except ImportError as error:
         raise StereoDiffError("torch_missing", f"The High preset needs PyTorch: {error}.") from error
     sources = select_sources(stereo.cameras, *frames.shape[1:3])

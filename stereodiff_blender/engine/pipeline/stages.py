@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .report import Report
-from .stereo import CameraSolution, StereoResult
-from .storage.journal import as_text_array, from_text_array
-from .storage.scratch import Scratch
+from ..report import Report
+from ..stereo import CameraSolution, StereoResult
+from ..storage.journal import as_text_array, from_text_array
+from ..storage.scratch import Scratch
 
 PLAIN = ("camera_to_world", "intrinsics", "solved", "reprojection_px", "points", "point_parallax_deg")
 FRAMES = {"depth": np.float32, "confidence": np.float32, "motion_mask": np.uint8}

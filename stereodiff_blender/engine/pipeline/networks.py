@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .contract import Settings, StereoDiffError, WeightsUsed
-from .weights.cards import ENGINE_CARDS, read_card
-from .weights.licences import cards_of
-from .weights.records import model_folder, refuse_changed
+from ..contract import Settings, StereoDiffError, WeightsUsed
+from ..weights.cards import ENGINE_CARDS, read_card
+from ..weights.licences import cards_of
+from ..weights.records import model_folder, refuse_changed
 
 if TYPE_CHECKING:
     import torch
 
-    from .diffusion.depthcrafter.networks import DepthCrafterNetworks
-    from .stereo.monst3r.network import TwoViewNetwork
+    from ..diffusion.depthcrafter.networks import DepthCrafterNetworks
+    from ..stereo.monst3r.network import TwoViewNetwork
 
 MONST3R, DEPTHCRAFTER = "monst3r", "depthcrafter"
 PACKAGES = {MONST3R: ("torch", "safetensors", "PIL"),
@@ -68,7 +68,7 @@ def load_networks(settings: Settings, models_folder: str) -> Networks:
     """
     if settings.stereo != MONST3R and settings.refine != DEPTHCRAFTER:
         return Networks()
-    from .torch_support.device import torch_device
+    from ..torch_support.device import torch_device
     device, folder = torch_device(settings.device), Path(models_folder)
     matcher = refiner = None
     if settings.stereo == MONST3R:
@@ -79,14 +79,14 @@ def load_networks(settings: Settings, models_folder: str) -> Networks:
 
 
 def _load_matcher(models_folder: Path, device: torch.device) -> TwoViewNetwork:
-    from .stereo.monst3r.checkpoint import load_network
-    from .stereo.monst3r.matching import default_precision
+    from ..stereo.monst3r.checkpoint import load_network
+    from ..stereo.monst3r.matching import default_precision
     folder = model_folder(models_folder, read_card(MONST3R))
     return load_network(folder, device=device, precision=default_precision(device))
 
 
 def _load_refiner(models_folder: Path, device: torch.device, compiled: bool) -> DepthCrafterNetworks:
-    from .diffusion.depthcrafter.checkpoint import folders_in, load_folders
-    from .diffusion.depthcrafter.networks import default_precision
+    from ..diffusion.depthcrafter.checkpoint import folders_in, load_folders
+    from ..diffusion.depthcrafter.networks import default_precision
     own, other = (model_folder(models_folder, read_card(card)) for card in ENGINE_CARDS[DEPTHCRAFTER])
     return load_folders(*folders_in(own, other), device=device, precision=default_precision(device), compiled=compiled)

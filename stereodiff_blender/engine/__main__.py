@@ -81,7 +81,7 @@ def _add_doctor(doctor: argparse.ArgumentParser) -> None:
 # --- run -------------------------------------------------------------------------------------------------------
 
 def _run(options: argparse.Namespace) -> int:
-    from . import worker
+    from .worker import run as worker
     signal.signal(signal.SIGTERM, _leave)
     worker.run(options.job)
     return 0

@@ -11,7 +11,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TextIO
 
-from . import worker
 from .contract import Job, JobFolder, Matte, Quality, Result, StereoDiffError, as_matte_error, write_refusal
 from .contract.job_files.caches import find_cache, make_cache
 from .contract.job_files.lock import locked
@@ -20,7 +19,8 @@ from .progress_line import ProgressLine
 from .solve_options import engine_settings, models_folder
 from .weights.command import accept_or_refuse
 from .weights.licences import cards_of
-from .workplace import discard_foreign
+from .worker import run as worker
+from .worker.workspace import discard_foreign
 
 
 def solve(options: argparse.Namespace, tell_failure: Callable[[Exception], None]) -> int:

@@ -28,7 +28,7 @@ from clips import (
 
 from stereodiff_blender.engine.contract import ClipSource, Job, StereoDiffError
 from stereodiff_blender.engine.media.frames import Raster, probe_clip, read_frames, source_from_path
-from stereodiff_blender.engine.worker import examine
+from stereodiff_blender.engine.worker.run import examine
 
 
 def test_a_missing_movie_and_a_missing_sequence(tmp_path):

@@ -108,7 +108,7 @@ def test_cuda_finds_what_the_cpu_finds(shot, fat):
 
 def test_no_other_module_of_the_method_brings_torch():
     """The standard preset must start, and run, where torch is not installed."""
-    code = ("import sys; import stereodiff_blender.engine.pipeline.pipeline, stereodiff_blender.engine.worker; "
+    code = ("import sys; import stereodiff_blender.engine.pipeline.pipeline, stereodiff_blender.engine.worker.run; "
             "sys.exit('torch' in sys.modules)")
     root = Path(stereodiff_blender.engine.__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

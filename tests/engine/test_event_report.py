@@ -6,7 +6,7 @@ import pytest
 
 from stereodiff_blender.engine.contract import MOST_SHOTS, MOST_WARNINGS, JobFolder, StereoDiffError
 from stereodiff_blender.engine.contract.errors import MAX_MESSAGE
-from stereodiff_blender.engine.event_report import EventReport
+from stereodiff_blender.engine.worker.event_report import EventReport
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from stereodiff_blender.engine.media.mattes import examine_matte
 from stereodiff_blender.engine.media.movies import probe_movie
 from stereodiff_blender.engine.media.picture_size import stated_size, stated_tga_size
 from stereodiff_blender.engine.media.stills import read_still, still_pixel_aspect
-from stereodiff_blender.engine.provenance import stereo_key
+from stereodiff_blender.engine.worker.provenance import stereo_key
 
 HUGE = {
     "png": png(60000, 60000), "png of 16 bits": png(20000, 20000, bits=16), "jpg": jpeg(60000, 60000),

@@ -14,7 +14,7 @@ from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.stereo import StereoResult
 from stereodiff_blender.engine.storage.scratch import Scratch
-from stereodiff_blender.engine.worker import PLANS, plan_of
+from stereodiff_blender.engine.worker.run import PLANS, plan_of
 
 
 class Diary(Report):

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from clips import index_of, picture
 
-from stereodiff_blender.engine import products
 from stereodiff_blender.engine.contract import JobFolder, StereoDiffError
 from stereodiff_blender.engine.media import exr
 from stereodiff_blender.engine.media.movies import PictureConverter
-from stereodiff_blender.engine.preview import depth_colours, disparity_limits
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.storage.scratch import Scratch
+from stereodiff_blender.engine.worker import products
+from stereodiff_blender.engine.worker.preview import depth_colours, disparity_limits
 
 COUNT, HEIGHT, WIDTH = 5, 97, 161  # odd on purpose
 needs_unix_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")

@@ -268,7 +268,7 @@ def test_a_link_in_a_folder_beside_destroys_nothing(make, solve, beside, home, s
 
 @pytest.mark.parametrize("change", ["no job.json", "another's job.json", "another name", "a link", "somebody else's"])
 def test_only_jobs_of_this_user_are_looked_at(make, beside, solved, change):
-    from stereodiff_blender.engine.workplace import _stages_beside
+    from stereodiff_blender.engine.worker.workspace import _stages_beside
     own, name = JobFolder(make()), stage_of(beside).name
     assert [stage.path for stage in _stages_beside(own, name)] == [stage_of(beside)]
     if change == "no job.json":

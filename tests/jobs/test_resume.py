@@ -18,7 +18,7 @@ from tiny_jobs import FRAMES, PATIENCE_S, render_boards, wait_until, write_movie
 
 from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import ClipSource, Event, Job, JobFolder, Settings
-from stereodiff_blender.engine.worker import discard_products, plan_of
+from stereodiff_blender.engine.worker.run import discard_products, plan_of
 
 KILLS, SEED = 30, 20261123
 STAGES = ("read", "track", "solve", "depth", "motion", "borders", "refine", "write")

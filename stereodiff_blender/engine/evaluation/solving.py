@@ -18,7 +18,6 @@ from pathlib import Path
 
 import cv2
 
-from .. import worker
 from ..contract import (
     ENGINE_VERSION,
     ClipSource,
@@ -33,6 +32,7 @@ from ..contract.strict_json import from_dict, to_dict, write_json_atomically
 from ..progress_line import ProgressLine
 from ..storage.files import make_folder, write_bytes, writing
 from ..storage.scratch import DiskScratch, Scratch
+from ..worker import run as worker
 from .clip_scores import ClipScores, read_solved, score_clip
 from .datasets import TruthClip
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 
-from .contract import (
+from ..contract import (
     WARNING_CODES,
     Event,
     JobFolder,
@@ -16,8 +16,8 @@ from .contract import (
     shortened,
     valid_shots,
 )
-from .contract.redaction import redact
-from .report import Report
+from ..contract.redaction import redact
+from ..report import Report
 
 EVENTS_PER_SECOND = 5.0
 

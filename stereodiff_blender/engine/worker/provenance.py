@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from .contract import ClipSource, Job, JobFolder, StereoDiffError
-from .contract.strict_json import to_dict
-from .media.frames import Raster, footage_files
-from .pipeline.networks import DEPTHCRAFTER, MONST3R
-from .weights.cards import ENGINE_CARDS, read_card
-from .weights.records import model_folder
+from ..contract import ClipSource, Job, JobFolder, StereoDiffError
+from ..contract.strict_json import to_dict
+from ..media.frames import Raster, footage_files
+from ..pipeline.networks import DEPTHCRAFTER, MONST3R
+from ..weights.cards import ENGINE_CARDS, read_card
+from ..weights.records import model_folder
 
 SAMPLE_BYTES, SAMPLES = 65_536, 3
 """What is read of a large file, besides its size and time: so much in so many places."""
@@ -74,7 +74,7 @@ def _hash(*parts: object) -> str:
 def _engine_code() -> str:
     """Of every module of the engine: a result is not mixed from two versions of it."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .contract import JobFolder, StereoDiffError, WeightsUsed
-from .contract.guarded_files import GuardedFile
-from .media import exr
+from ..contract import JobFolder, StereoDiffError, WeightsUsed
+from ..contract.guarded_files import GuardedFile
+from ..media import exr
+from ..report import Report
+from ..stereo import TRUSTED
+from ..storage.files import Place, write_bytes, writing
+from ..storage.scratch import Scratch
 from .preview import write_preview_image, write_preview_movie
-from .report import Report
-from .stereo import TRUSTED
-from .storage.files import Place, write_bytes, writing
-from .storage.scratch import Scratch
 
 __all__ = ["depth_range", "write_depth_products", "write_points", "write_preview_image", "write_preview_movie"]
 

@@ -18,8 +18,7 @@ from typing import TextIO
 
 import numpy as np
 
-from . import products
-from .contract import (
+from ..contract import (
     ENGINE_VERSION,
     MIN_FRAMES,
     ClipSource,
@@ -32,21 +31,22 @@ from .contract import (
     StereoDiffError,
     WeightsUsed,
 )
-from .contract.failures import error_with_code
-from .contract.guarded_files import TEMPORARY, GuardedFolder
-from .contract.job_files.caches import RESERVED, find_cache, make_cache
-from .contract.job_files.lock import beating, locked
-from .contract.redaction import traceback_text
+from ..contract.failures import error_with_code
+from ..contract.guarded_files import TEMPORARY, GuardedFolder
+from ..contract.job_files.caches import RESERVED, find_cache, make_cache
+from ..contract.job_files.lock import beating, locked
+from ..contract.redaction import traceback_text
+from ..media.frames import ClipInfo, Raster, check_files, check_not_frozen, plan_raster, probe_clip, read_frames
+from ..media.mattes import examine_matte, read_matte
+from ..pipeline.networks import load_networks, refuse_missing
+from ..pipeline.pipeline import Estimate, estimate_depth, refuse_unavailable
+from ..quality.spectrum import mean_disparities, static_spectrum
+from ..report import Report
+from ..storage.scratch import DiskScratch
+from . import products
 from .event_report import EventReport
-from .media.frames import ClipInfo, Raster, check_files, check_not_frozen, plan_raster, probe_clip, read_frames
-from .media.mattes import examine_matte, read_matte
-from .pipeline.networks import load_networks, refuse_missing
-from .pipeline.pipeline import Estimate, estimate_depth, refuse_unavailable
 from .provenance import refuse_changed_footage
-from .quality.spectrum import mean_disparities, static_spectrum
-from .report import Report
-from .storage.scratch import DiskScratch
-from .workplace import Workplace
+from .workspace import Workplace
 
 DEPTH_PRODUCTS = ("depth", "confidence", "motion_mask")
 
@@ -262,7 +262,7 @@ def _write_products(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster,
 
 def _write_camera_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
     """How well the camera fits, if points tell. Loaded only here, because drawing takes a second to load."""
-    from .quality.plots import write_camera_plot
+    from ..quality.plots import write_camera_plot
     cameras = estimate.cameras
     if np.isfinite(cameras.reprojection_px).any():
         write_camera_plot(folder.file(folder.camera_plot_file), reprojection_px=cameras.reprojection_px,
@@ -271,7 +271,7 @@ def _write_camera_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
 
 def _write_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
     """What stage 2 did to the flicker. Loaded only here, because drawing takes a second to load."""
-    from .quality.plots import write_refinement_plot
+    from ..quality.plots import write_refinement_plot
     cameras = estimate.cameras
     found = static_spectrum(estimate.stereo_depth, estimate.refined_depth, estimate.confidence, estimate.motion_mask,
                             cameras.camera_to_world, cameras.intrinsics)

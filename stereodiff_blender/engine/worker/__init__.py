@@ -1,0 +1,1 @@
+"""One job folder from request to result: what Blender starts."""

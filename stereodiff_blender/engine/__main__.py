@@ -33,11 +33,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # The command line speaks to people just as the panels do, in the same words; nothing else here is Blender's side.
 # What needs packages is imported where it is used: the doctor has to come where they are missing.
+from .cli.options import add_solve
 from .contract.failures import error_with_code
 from .contract.health import text_lines
 from .contract.messages import explain
 from .contract.redaction import traceback_text
-from .solve_options import add_solve
 from .weights.command import add_weights, default_models_folder
 
 
@@ -95,7 +95,7 @@ def _leave(number: int, _frame) -> None:
 # --- solve -----------------------------------------------------------------------------------------------------
 
 def _solve(options: argparse.Namespace) -> int:
-    from .solve_command import solve
+    from .cli.solve import solve
     signal.signal(signal.SIGTERM, _leave)
     return solve(options, tell_failure)
 

@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from ..cli.options import add_engine_options, engine_settings, models_folder
+from ..cli.progress import ProgressLine
 from ..contract import StereoDiffError
 from ..contract.strict_json import write_json_atomically
-from ..progress_line import ProgressLine
-from ..solve_options import add_engine_options, engine_settings, models_folder
 from ..storage.files import make_folder, write_bytes, writing
 from .datasets import DATASETS, choose_clips
 from .solving import EvaluationFolder, Request, evaluate_clip

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import cv2
 
+from ..cli.progress import ProgressLine
 from ..contract import (
     ENGINE_VERSION,
     ClipSource,
@@ -29,7 +30,6 @@ from ..contract import (
 )
 from ..contract.job_files.caches import remove_cache
 from ..contract.strict_json import from_dict, to_dict, write_json_atomically
-from ..progress_line import ProgressLine
 from ..storage.files import make_folder, write_bytes, writing
 from ..storage.scratch import DiskScratch, Scratch
 from ..worker import run as worker

@@ -11,16 +11,16 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TextIO
 
-from .contract import Job, JobFolder, Matte, Quality, Result, StereoDiffError, as_matte_error, write_refusal
-from .contract.job_files.caches import find_cache, make_cache
-from .contract.job_files.lock import locked
-from .media.frames import probe_clip, source_from_path
-from .progress_line import ProgressLine
-from .solve_options import engine_settings, models_folder
-from .weights.command import accept_or_refuse
-from .weights.licences import cards_of
-from .worker import run as worker
-from .worker.workspace import discard_foreign
+from ..contract import Job, JobFolder, Matte, Quality, Result, StereoDiffError, as_matte_error, write_refusal
+from ..contract.job_files.caches import find_cache, make_cache
+from ..contract.job_files.lock import locked
+from ..media.frames import probe_clip, source_from_path
+from ..weights.command import accept_or_refuse
+from ..weights.licences import cards_of
+from ..worker import run as worker
+from ..worker.workspace import discard_foreign
+from .options import engine_settings, models_folder
+from .progress import ProgressLine
 
 
 def solve(options: argparse.Namespace, tell_failure: Callable[[Exception], None]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .contract import STAGE_LABELS, Event
+from ..contract import STAGE_LABELS, Event
 
 
 class ProgressLine:

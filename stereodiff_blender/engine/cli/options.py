@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from .contract import (
+from ..contract import (
     DIFFUSION_PRESETS,
     MAX_MEGAPIXELS,
     NOISE_SCHEDULES,
@@ -18,7 +18,7 @@ from .contract import (
     DiffusionSettings,
     Settings,
 )
-from .weights.command import default_models_folder
+from ..weights.command import default_models_folder
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,1 @@
+"""The command line of people: solve clips, say how far it is."""

@@ -8,11 +8,12 @@ from pathlib import Path
 import bpy
 
 from . import clip as clips
-from . import job_files, job_list, preferences, properties, session
+from . import job_list, preferences, properties, session
 from .engine.contract import StereoDiffError
-from .job_views import size_text
+from .jobs import disk as job_files
+from .jobs.reader_thread import read_beside
+from .jobs.views import size_text
 from .operators import WAIT_DESCRIPTION, in_words, launch_with, must_wait, submit_job
-from .reader_thread import read_beside
 
 JOB_DESCRIPTION = "Empty: the selected job"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import bpy
 
 from . import session
-from .job_views import size_text
+from .jobs.views import size_text
 from .panel_text import draw_help, draw_problem, draw_text
 from .panels import STATE_ICONS, draw_quality, draw_shots
 from .panels_health import draw_doctor

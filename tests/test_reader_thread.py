@@ -8,7 +8,7 @@ import time
 import pytest
 
 from stereodiff_blender.engine.contract import StereoDiffError
-from stereodiff_blender.reader_thread import ReaderThread, read_beside
+from stereodiff_blender.jobs.reader_thread import ReaderThread, read_beside
 
 PATIENCE_S = 20.0
 

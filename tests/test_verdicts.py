@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stereodiff_blender import verdicts
 from stereodiff_blender.engine.contract import Quality, Refinement
+from stereodiff_blender.jobs import grades as verdicts
 
 GOOD = {"solved_share": 1.0, "reprojection_mean_px": 0.2, "parallax_deg": 3.0, "coverage": 0.9, "flicker_before": 2.0,
         "flicker_after": 0.4, "gauge_residual": 0.01}

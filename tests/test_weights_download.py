@@ -13,11 +13,11 @@ from urllib.parse import quote
 import pytest
 from hub_server import COMMIT, ENDLESS, Faults, Hub, safetensors_bytes
 
-from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import StereoDiffError
 from stereodiff_blender.engine.weights import records
 from stereodiff_blender.engine.weights.cards import read_card
 from stereodiff_blender.engine.weights.events import WeightsEvent, parse_line
+from stereodiff_blender.jobs import worker_process as jobs
 
 CARD = read_card("monst3r")
 CONFIG = b"{}".ljust(453)

@@ -13,7 +13,7 @@ import av
 import cv2
 import numpy as np
 
-from stereodiff_blender import jobs
+from stereodiff_blender.jobs import worker_process as jobs
 
 WIDTH, HEIGHT, FRAMES = 192, 144, 10
 FOCAL_PX = 170.0

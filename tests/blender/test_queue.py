@@ -250,7 +250,7 @@ def test_sizes_and_pictures_come_to_the_list(addon, session, settings, tmp_path)
 
 def test_what_the_list_says(addon):
     text, jobs = addon.panels_jobs, addon.session
-    views = importlib.import_module(f"{addon.__name__}.job_views")
+    views = importlib.import_module(f"{addon.__name__}.jobs.views")
     status = jobs.JobStatus("running", fraction=0.427)
     view = jobs.JobView("walk", "walk.mp4", status, size=views.Size(2_340_000_000, 0))
     assert text.list_detail("running", view) == "43% · 2.3 GB"

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import Finding, Health, StereoDiffError, text_lines
 from stereodiff_blender.engine.doctor import devices, machine, packages, probing, weights
 from stereodiff_blender.engine.pipeline import networks
 from stereodiff_blender.engine.weights.cards import ENGINE_CARDS, read_card
 from stereodiff_blender.engine.worker import run as worker
+from stereodiff_blender.jobs import worker_process as jobs
 
 unix_only = pytest.mark.skipif(os.name == "nt", reason="a script on PATH stands for the driver's program")
 STATES = {"ok", "note", "fault"}

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from stereodiff_blender import watchdog
 from stereodiff_blender.engine.contract import JobFolder
 from stereodiff_blender.engine.contract.job_files import lock as job_lock
 from stereodiff_blender.engine.contract.job_files.worker_log import MAX_LOG_BYTES
+from stereodiff_blender.jobs import watchdog
 
 PATIENCE_S = 30.0
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from accuracy import Accuracy, measure
 
-from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import JobFolder, Result
+from stereodiff_blender.jobs import worker_process as jobs
 
 SCENES = ("pan", "locked", "street", "white_room", "crowd", "zoom", "short")
 LENS_DOUBTS = {"weak_focal", "focal_assumed"}

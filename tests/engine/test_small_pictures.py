@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stereodiff_blender.engine.contract import JobFolder, StereoDiffError
-from stereodiff_blender.small_pictures import MAX_PIXELS, decode_png, read_small, reduced
+from stereodiff_blender.jobs.small_pictures import MAX_PIXELS, decode_png, read_small, reduced
 
 
 def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:

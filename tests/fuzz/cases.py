@@ -22,7 +22,7 @@ from stereodiff_blender.engine.media import exr
 from stereodiff_blender.engine.media.frames import plan_raster, probe_clip, read_frames
 from stereodiff_blender.engine.storage import journal as keeping
 from stereodiff_blender.engine.weights import cards
-from stereodiff_blender.jobs import FollowedJob
+from stereodiff_blender.jobs.worker_process import FollowedJob
 
 MEMORY_BYTES = 1_500_000_000
 

@@ -12,9 +12,11 @@ import pytest
 from stand_in import install
 from tiny_jobs import wait_for_end, wait_until
 
-from stereodiff_blender import job_files, job_queue, jobs
-from stereodiff_blender.device_lock import device_of, take_device
 from stereodiff_blender.engine.contract import ClipSource, Job, JobFolder, Settings, StereoDiffError
+from stereodiff_blender.jobs import disk as job_files
+from stereodiff_blender.jobs import queue as job_queue
+from stereodiff_blender.jobs import worker_process as jobs
+from stereodiff_blender.jobs.device_lock import device_of, take_device
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="signals and the stand-in's lock are POSIX")
 CLIP = ClipSource("movie", "/footage/walk.mp4")
@@ -55,8 +57,8 @@ HOST = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {repository!r})
-from stereodiff_blender import jobs
-from stereodiff_blender.device_lock import take_device
+from stereodiff_blender.jobs import worker_process as jobs
+from stereodiff_blender.jobs.device_lock import take_device
 device = take_device(Path({locks!r}), "cpu")
 with device:
     jobs.start({folder!r}, sys.executable, {root!r}, device)

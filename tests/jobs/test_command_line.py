@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tiny_jobs import FRAMES, render_boards, write_movie
 
-from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import JobFolder
+from stereodiff_blender.jobs import worker_process as jobs
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine"))
 from tiny_depthcrafter import write_tiny_depthcrafter  # noqa: E402
 from tiny_monst3r import write_tiny_monst3r  # noqa: E402
 
-from stereodiff_blender import jobs  # noqa: E402
 from stereodiff_blender.engine.contract import JobFolder  # noqa: E402
+from stereodiff_blender.jobs import worker_process as jobs  # noqa: E402
 
 LENS = ("--focal-mm", "30", "--sensor-mm", "36")
 UNET = "depthcrafter/diffusion_pytorch_model.safetensors"

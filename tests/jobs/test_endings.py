@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from tiny_jobs import left_in, render_boards, wait_for_end, wait_until, write_movie
 
-from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import JobFolder
+from stereodiff_blender.jobs import worker_process as jobs
 
 AFTER_A_FAILURE = {"job.json", "events.jsonl", "worker.log"}
 

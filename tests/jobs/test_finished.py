@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tiny_jobs import FOCAL_PX, FRAMES, HEIGHT, WIDTH, left_in, render_boards, wait_for_end, wait_until, write_movie
 
-from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import ClipSource, Job, JobFolder, Settings
 from stereodiff_blender.engine.media import exr
+from stereodiff_blender.jobs import worker_process as jobs
 
 LENS = {"focal_mm": 36.0 * FOCAL_PX / WIDTH, "sensor_mm": 36.0}
 PRODUCTS = {"depth", "confidence", "motion_mask"}

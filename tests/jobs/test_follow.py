@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from tiny_jobs import wait_for_end, wait_until
 
-from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import MOST_WARNINGS, ClipSource, Event, Job, JobFolder, StereoDiffError
 from stereodiff_blender.engine.contract.errors import MAX_MESSAGE
+from stereodiff_blender.jobs import worker_process as jobs
 
 PLAN = (("read", 0.2), ("depth", 0.6), ("write", 0.2))
 NOW = datetime(2026, 11, 22, 19, 35, 1)
@@ -228,7 +228,7 @@ def test_a_worker_that_dies_before_its_first_word(folder):
 def test_what_a_worker_said_before_it_died_counts(folder):
     code = f"""if True:
         import sys, time
-        sys.path.insert(0, {str(Path(jobs.__file__).parents[1])!r})
+        sys.path.insert(0, {str(Path(jobs.__file__).parents[2])!r})
         from stereodiff_blender.engine.contract import Event, JobFolder
         JobFolder({str(folder.path)!r}).append_event(Event("failed", time.time(), code="clip_missing", message="gone"))
     """

@@ -19,11 +19,11 @@ import pytest
 from picture_headers import jpeg, png, tga, tiff
 from tiny_jobs import render_boards, wait_for_end
 
-from stereodiff_blender import jobs
 from stereodiff_blender.engine.__main__ import tell_failure
 from stereodiff_blender.engine.contract import ClipSource, Job, JobFolder, Matte, Settings
 from stereodiff_blender.engine.media.footage_file import refuse_irregular
 from stereodiff_blender.engine.media.sequences import source_from_path
+from stereodiff_blender.jobs import worker_process as jobs
 
 SECONDS = 120
 """Far more than a refusal takes, far less than for ever."""

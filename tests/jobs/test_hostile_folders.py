@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from tiny_jobs import FRAMES, PATIENCE_S, wait_until
 
-from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import ClipSource, Job, JobFolder, Result, Settings, StereoDiffError
 from stereodiff_blender.engine.contract.user_folders import user_folder
 from stereodiff_blender.engine.storage.journal import checksum
 from stereodiff_blender.engine.storage.seals import SEAL, read_seal, users_key
+from stereodiff_blender.jobs import worker_process as jobs
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links need a right on Windows, and pipes are POSIX")
 PRECIOUS = b"the artist's own, longer than any line of a ledger or a log that somebody might write into it\n" * 40

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from tiny_jobs import wait_for_end, wait_until
 
-from stereodiff_blender import checkup, jobs
+from stereodiff_blender import checkup
 from stereodiff_blender.engine.contract import JobFolder, StereoDiffError
-from stereodiff_blender.job_files import find_jobs
+from stereodiff_blender.jobs import worker_process as jobs
+from stereodiff_blender.jobs.disk import find_jobs
 
 unix_only = pytest.mark.skipif(os.name == "nt", reason="no FIFOs and no scripts there")
 LIMIT_S = 30
@@ -70,7 +71,7 @@ def test_only_the_good_job_is_found(junk, repository):
     script = textwrap.dedent("""
         import sys
         from pathlib import Path
-        from stereodiff_blender.job_files import find_jobs
+        from stereodiff_blender.jobs.disk import find_jobs
         if sys.platform == "linux":
             import resource
             resource.setrlimit(resource.RLIMIT_AS, (1_000_000_000, 1_000_000_000))

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from tiny_jobs import wait_for_end, wait_until
 
-from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import ClipSource, Event, Job, JobFolder
 from stereodiff_blender.engine.contract.job_files.worker_log import (
     HEAD_BYTES,
@@ -23,6 +22,7 @@ from stereodiff_blender.engine.contract.job_files.worker_log import (
     read_log_end,
     shorten_log,
 )
+from stereodiff_blender.jobs import worker_process as jobs
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="pipes, signals and files to append to are POSIX")
 JOB = Job("walk", ClipSource("movie", "/footage/walk.mp4"), 1, 3)
@@ -39,7 +39,7 @@ def folder(tmp_path) -> JobFolder:
 POLL = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (2_000_000_000, 2_000_000_000))
-from stereodiff_blender import jobs
+from stereodiff_blender.jobs import worker_process as jobs
 status = jobs.FollowedJob(sys.argv[1]).poll()
 print(status.state, status.code)
 """

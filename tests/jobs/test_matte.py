@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from tiny_jobs import FRAMES, HEIGHT, WIDTH, render_boards, wait_for_end, write_movie
 
-from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import (
     ClipSource,
     Job,
@@ -23,6 +22,7 @@ from stereodiff_blender.engine.contract import (
     StereoDiffError,
 )
 from stereodiff_blender.engine.media import exr
+from stereodiff_blender.jobs import worker_process as jobs
 
 QUICK = Settings(quality="draft", refine="none")
 

@@ -21,9 +21,9 @@ safetensors = pytest.importorskip("safetensors.torch")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine"))
 from tiny_monst3r import published_tensors, write_tiny_monst3r  # noqa: E402
 
-from stereodiff_blender import jobs  # noqa: E402
 from stereodiff_blender.engine.contract import JobFolder  # noqa: E402
 from stereodiff_blender.engine.weights import cards, licences, records  # noqa: E402
+from stereodiff_blender.jobs import worker_process as jobs  # noqa: E402
 
 LENS = ("--focal-mm", "30", "--sensor-mm", "36")
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from stereodiff_blender import job_files, jobs
 from stereodiff_blender.engine.contract import ClipSource, Job, JobFolder, StereoDiffError
 from stereodiff_blender.engine.contract.guarded_files import ASIDE
 from stereodiff_blender.engine.contract.job_files import lock as job_lock
 from stereodiff_blender.engine.contract.job_files.caches import MARK, NOTE, find_cache, make_cache
 from stereodiff_blender.engine.contract.job_files.lock import beating, beats_elsewhere, locked, this_computer
+from stereodiff_blender.jobs import disk as job_files
+from stereodiff_blender.jobs import worker_process as jobs
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="links need a right on Windows")
 CLIP = ClipSource("movie", "/footage/walk.mp4")

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from tiny_jobs import FRAMES, PATIENCE_S, render_boards, wait_until, write_movie
 
-from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import ClipSource, Event, Job, JobFolder, Settings
 from stereodiff_blender.engine.worker.run import discard_products, plan_of
+from stereodiff_blender.jobs import worker_process as jobs
 
 KILLS, SEED = 30, 20261123
 STAGES = ("read", "track", "solve", "depth", "motion", "borders", "refine", "write")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from test_resume import contents, finish, noted, run_until
 
-from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import ClipSource, Job, Settings
 from stereodiff_blender.engine.worker.run import plan_of
+from stereodiff_blender.jobs import worker_process as jobs
 
 pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine"))

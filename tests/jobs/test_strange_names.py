@@ -12,9 +12,9 @@ import pytest
 from job_folder import write_png
 from tiny_jobs import render_boards, write_movie
 
-from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import Job, JobFolder, Settings
 from stereodiff_blender.engine.media.frames import plan_raster, probe_clip, read_frames, source_from_path
+from stereodiff_blender.jobs import worker_process as jobs
 
 NAMES = (
     "-rf.mp4", "--help.mp4", "it's \"quoted\".mp4", "$(touch marker).mp4", "`touch marker`.mp4", "; touch marker.mp4",

@@ -14,8 +14,8 @@ import pytest
 from stand_in import install
 from tiny_jobs import wait_for_end, wait_until
 
-from stereodiff_blender import jobs
 from stereodiff_blender.engine.contract import ClipSource, Event, Job, JobFolder
+from stereodiff_blender.jobs import worker_process as jobs
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and the stand-in's lock are POSIX")
 JOB = Job("walk", ClipSource("movie", "/footage/walk.mp4"), 1, 3)

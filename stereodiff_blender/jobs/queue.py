@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..engine.contract import JobFolder, StereoDiffError
+from ..engine.contract.job_files.result_checks import read_checked
+from ..installation import Problem
 from .device_lock import device_of, take_device
-from .engine.contract import JobFolder, StereoDiffError
-from .engine.contract.job_files.result_checks import read_checked
-from .installation import Problem
-from .job_views import JobView, Outcome, Size
-from .jobs import FollowedJob, JobStatus, start
 from .result_looks import Stamp
+from .views import JobView, Outcome, Size
+from .worker_process import FollowedJob, JobStatus, start
 
 WAITING = JobStatus("waiting")
 _LOOKED = "looked"

@@ -11,9 +11,9 @@ import zlib
 
 import numpy as np
 
-from .engine.contract import JobFolder, StereoDiffError
-from .engine.contract.job_files.result_checks import MAX_SHOWN_BYTES, check_shown
-from .engine.contract.job_files.turns import taking_turns
+from ..engine.contract import JobFolder, StereoDiffError
+from ..engine.contract.job_files.result_checks import MAX_SHOWN_BYTES, check_shown
+from ..engine.contract.job_files.turns import taking_turns
 
 MAX_SIDE_PX = 256
 MAX_PIXELS = 20_000_000

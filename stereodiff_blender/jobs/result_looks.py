@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .engine.contract import JobFolder, Result, StereoDiffError, WarningList, WeightsUsed, shortened
-from .job_views import Outcome
+from ..engine.contract import JobFolder, Result, StereoDiffError, WarningList, WeightsUsed, shortened
 from .small_pictures import read_small
+from .views import Outcome
 
 MOST_WEIGHTS, MAX_NAME = 20, 200
 Stamp = tuple[int, int, int]

@@ -15,7 +15,7 @@ import re
 import sys
 from pathlib import Path
 
-from .engine.contract import Settings
+from ..engine.contract import Settings
 
 logger = logging.getLogger(__name__)
 TAKEN = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})

@@ -6,7 +6,7 @@ is seen to slide; below a degree of parallax depth is weak; the eye sees depth f
 
 from __future__ import annotations
 
-from .engine.contract import Quality, Refinement
+from ..engine.contract import Quality, Refinement
 
 GOOD, FAIR, POOR = "good", "fair", "poor"
 ERROR_PX = (0.5, 1.5)

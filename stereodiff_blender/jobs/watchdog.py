@@ -6,7 +6,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from .engine.contract import PROGRESS_TOLD, JobFolder
+from ..engine.contract import PROGRESS_TOLD, JobFolder
 
 MAX_BEAT_BYTES = 200
 

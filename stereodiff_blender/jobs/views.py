@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .checkup import Checked
-from .engine.contract import Quality, Refinement, ResultWarning, WeightsUsed
-from .installation import InstallationView, Problem
+from ..checkup import Checked
+from ..engine.contract import Quality, Refinement, ResultWarning, WeightsUsed
+from ..installation import InstallationView, Problem
+from ..weights_desk import WeightsStatus
 from .progress import JobStatus
-from .weights_desk import WeightsStatus
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .engine.contract import StereoDiffError
+from ..engine.contract import StereoDiffError
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from .engine.contract import ERROR_CODES, Event, ResultWarning, WarningList, shortened, valid_shots
+from ..engine.contract import ERROR_CODES, Event, ResultWarning, WarningList, shortened, valid_shots
 
 ENDED_STATES = ("finished", "failed", "cancelled", "interrupted")
 RESUMABLE_STATES = ("failed", "cancelled", "interrupted")

@@ -17,8 +17,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from .device_lock import DeviceLock
-from .engine.contract import (
+from ..engine.contract import (
     Job,
     JobFolder,
     MatteShapes,
@@ -30,9 +29,9 @@ from .engine.contract import (
     write_refusal,
     write_shapes,
 )
-from .engine.contract.job_files.caches import make_cache
-from .engine.contract.job_files.worker_log import LOG, read_log_end, shorten_log
-from .engine.contract.programs import (  # noqa: F401 - of which a worker is known
+from ..engine.contract.job_files.caches import make_cache
+from ..engine.contract.job_files.worker_log import LOG, read_log_end, shorten_log
+from ..engine.contract.programs import (  # noqa: F401 - of which a worker is known
     WORKER_MODULE,
     Program,
     describe_exit,
@@ -40,7 +39,8 @@ from .engine.contract.programs import (  # noqa: F401 - of which a worker is kno
     engine_command,
     python_environment,
 )
-from .engine.contract.programs import start as start_program
+from ..engine.contract.programs import start as start_program
+from .device_lock import DeviceLock
 from .processes import worker_is_alive
 from .progress import JobStatus, Progress
 from .watchdog import Watchdog

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from .engine.contract import Job, JobFolder, StereoDiffError, write_refusal
-from .engine.contract.guarded_files import GuardedFolder
-from .engine.contract.job_files import caches
-from .engine.contract.job_files.caches import find_cache, foreign_names, has_traces, in_words, is_elsewhere
-from .engine.contract.job_files.lock import beats_elsewhere
-from .job_views import Size
-from .jobs import FollowedJob
+from ..engine.contract import Job, JobFolder, StereoDiffError, write_refusal
+from ..engine.contract.guarded_files import GuardedFolder
+from ..engine.contract.job_files import caches
+from ..engine.contract.job_files.caches import find_cache, foreign_names, has_traces, in_words, is_elsewhere
+from ..engine.contract.job_files.lock import beats_elsewhere
 from .processes import lock_is_held
 from .reader_thread import ReaderThread
+from .views import Size
+from .worker_process import FollowedJob
 
 MEASURE_AGAIN_S = 5.0
 MOST_ENTRIES = 300_000

@@ -7,9 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-from .engine.contract import JobFolder
-from .engine.contract.guarded_files import GuardedFolder
-from .engine.contract.programs import WORKER_MODULE
+from ..engine.contract import JobFolder
+from ..engine.contract.guarded_files import GuardedFolder
+from ..engine.contract.programs import WORKER_MODULE
 
 MAX_PID = 2 ** 31 - 1
 HELD = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})

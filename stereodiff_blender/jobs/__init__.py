@@ -1,0 +1,1 @@
+"""Job folders and worker processes: started, followed, ended, queued, measured. No bpy."""

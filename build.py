@@ -25,8 +25,8 @@ if sys.version_info < (3, 11):  # noqa: UP036 - said in words, before the next i
 
 import tomllib
 
-from stereodiff_blender import runtime
 from stereodiff_blender.engine.contract import StereoDiffError, programs
+from stereodiff_blender.runtime import environment as runtime
 from tests.tools import parts
 from tests.tools.guide_html import guide_pages
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from .engine.contract import Health, StereoDiffError, programs
 from .engine.weights.cards import read_card
 from .engine.weights.records import model_folder
-from .installation import Problem, problem_from
+from .runtime.installation import Problem, problem_from
 
 TIMEOUT_S = 300.0
 """Longer than the doctor's own limits together."""

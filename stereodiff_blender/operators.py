@@ -8,7 +8,7 @@ from pathlib import Path
 import bpy
 
 from . import clip as clips
-from . import job_list, preferences, properties, readiness, runtime, session
+from . import job_list, preferences, properties, readiness, session
 from . import matte as mattes
 from .engine.contract import Job, JobFolder, StereoDiffError, messages, shortened
 from .engine.contract.job_files.result_checks import read_checked
@@ -17,6 +17,7 @@ from .engine.weights.licences import cards_of, refuse_unaccepted
 from .jobs import disk as job_files
 from .jobs import worker_process as jobs
 from .jobs.reader_thread import read_beside
+from .runtime import environment as runtime
 from .scene import import_result
 
 LONGEST_LINE = 2000

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import bpy
 
-from . import runtime, session
+from . import session
 from .checkup import Question
 from .engine.contract import StereoDiffError, messages
-from .installation import problem_from
 from .panels_weights import draw_weights
+from .runtime import environment as runtime
+from .runtime.installation import problem_from
 
 EXTENSION_ID = __package__.rpartition(".")[0]
 EXTENSION_ROOT = Path(__file__).resolve().parent.parent

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import bpy
 
-from . import preferences, runtime, runtime_install, runtime_locks, session
+from . import preferences, session
 from .engine.contract import StereoDiffError
-from .installation import Installation
 from .operators import WAIT_DESCRIPTION, in_words, must_wait
+from .runtime import environment as runtime
+from .runtime import install as runtime_install
+from .runtime import locks as runtime_locks
+from .runtime.installation import Installation
 
 EXTENTS = (
     ("standard", "Standard", "What the Draft and Standard presets need"),

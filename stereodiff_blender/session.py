@@ -24,13 +24,13 @@ from . import job_list
 from .checkup import Checked, Checkup, Question
 from .engine.contract import Result, StereoDiffError
 from .engine.contract.job_files.result_checks import read_checked
-from .installation import Installation, Problem, problem_from
 from .jobs.disk import FoundJob, SizeMeter
 from .jobs.queue import WAITING, Entry, Launch, Queue, found_status
 from .jobs.reader_thread import Answer, ReaderThread
 from .jobs.result_looks import Look, look, outcome_of
 from .jobs.views import JobView, Outcome, Status
 from .jobs.worker_process import FollowedJob, JobStatus, end_together
+from .runtime.installation import Installation, Problem, problem_from
 from .scene import import_result
 from .thumbnails import Thumbnails
 from .weights_desk import WeightsDesk

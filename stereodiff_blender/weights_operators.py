@@ -7,12 +7,13 @@ from pathlib import Path
 
 import bpy
 
-from . import preferences, runtime, session
+from . import preferences, session
 from .engine.contract import StereoDiffError
 from .engine.weights.cards import ModelCard, read_card
 from .engine.weights.licences import accept, acceptance, refuse_unaccepted
 from .engine.weights.records import remove
 from .operators import WAIT_DESCRIPTION, in_words, must_wait
+from .runtime import environment as runtime
 from .weights_desk import ErrandView, WeightsDesk
 
 DIALOG_WIDTH = 480

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import build
-from stereodiff_blender import runtime, runtime_locks
 from stereodiff_blender.engine.contract import StereoDiffError
-from stereodiff_blender.runtime_packages import locked_versions, plain_name
+from stereodiff_blender.runtime import environment as runtime
+from stereodiff_blender.runtime import locks as runtime_locks
+from stereodiff_blender.runtime.packages import locked_versions, plain_name
 
 INPUTS = build.ROOT / "vendor" / "runtime"
 LOCKS = sorted((INPUTS / "locks").glob("*.txt"))

@@ -12,7 +12,7 @@ from stereodiff_blender import readiness
 from stereodiff_blender.checkup import Checked, Question, ask, has_weights
 from stereodiff_blender.engine.contract import Capabilities, Health, Settings, StereoDiffError
 from stereodiff_blender.engine.pipeline.networks import refuse_missing
-from stereodiff_blender.installation import Problem
+from stereodiff_blender.runtime.installation import Problem
 
 ALL_WEIGHTS = frozenset({"monst3r", "depthcrafter"})
 HIGH = Settings(quality="high")

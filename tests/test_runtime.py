@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from stereodiff_blender import runtime
 from stereodiff_blender.engine.contract import StereoDiffError
+from stereodiff_blender.runtime import environment as runtime
 
 EMPTY_ENVIRONMENT = "pip\n"  # there already, so nothing is fetched
 

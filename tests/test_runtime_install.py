@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from tiny_wheels import write_lock, write_wheel
 
-from stereodiff_blender import runtime
 from stereodiff_blender.engine.contract import StereoDiffError
-from stereodiff_blender.runtime_install import (
+from stereodiff_blender.runtime import environment as runtime
+from stereodiff_blender.runtime.install import (
     Cancelled,
     Installer,
     InstallProgress,
@@ -153,7 +153,7 @@ def test_another_lock_is_outdated_and_installing_brings_it_up(plan, shelf, tmp_p
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_killed_half_way_it_is_half_and_goes_on(shelf, tmp_path):
     folder = tmp_path / "environment"
-    code = ("import sys; from pathlib import Path; from stereodiff_blender.runtime_install import *\n"
+    code = ("import sys; from pathlib import Path; from stereodiff_blender.runtime.install import *\n"
             f"install(Installer(Path({str(folder)!r}), Path({str(shelf / 'lock.txt')!r}), sys.executable, "
             f"Path({str(shelf / 'wheels')!r})))")
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, start_new_session=True)

@@ -14,7 +14,8 @@ PACKAGES = ("numpy", "cv2", "av", "imageio", "PIL", "OpenEXR", "matplotlib", "to
             "kiwisolver", "pyparsing", "contourpy", "sitecustomize", "usercustomize", "bpy", "build", "resolve")
 TOO_EARLY = {"encodings"}
 """Python cannot even open a file where this is imported; a trap would only keep it from running."""
-OURS = ("__init__.py", "engine/contract/messages.py", "runtime.py", "engine/__init__.py", "engine/__main__.py",
+OURS = ("__init__.py", "engine/contract/messages.py", "runtime/environment.py", "engine/__init__.py",
+        "engine/__main__.py",
         "engine/contract/programs.py",
         "engine/search_path.py", "engine/contract/__init__.py", "engine/doctor/__init__.py", "engine/doctor/probe.py")
 PROGRAMS = ("uname", "fc-list", "ldconfig", "gcc", "cc", "nvidia-smi", "lsb_release", "file", "sh", "python", "python3")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..checkup import Checked
 from ..engine.contract import Quality, Refinement, ResultWarning, WeightsUsed
-from ..installation import InstallationView, Problem
+from ..runtime.installation import InstallationView, Problem
 from ..weights_desk import WeightsStatus
 from .progress import JobStatus
 

@@ -15,8 +15,8 @@ def shelf(addon, tmp_path, monkeypatch, session) -> Path:
     wheels = tmp_path / "wheels"
     lock = write_lock(tmp_path / "lock.txt", [write_wheel(wheels, name) for name in ("apple", "pear")])
     monkeypatch.setattr(addon.runtime_operators, "lock_for", lambda extent: lock)
-    monkeypatch.setattr(addon.runtime, "environment_folder", lambda: tmp_path / "environment")
-    monkeypatch.setattr(addon.runtime, "MODULES", ("apple", "pear"))
+    monkeypatch.setattr(addon.runtime.environment, "environment_folder", lambda: tmp_path / "environment")
+    monkeypatch.setattr(addon.runtime.environment, "MODULES", ("apple", "pear"))
     addon.preferences.current().wheel_folder = str(wheels)
     yield wheels
     addon.preferences.current().wheel_folder = ""

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from tiny_jobs import FRAMES, render_boards, write_movie
 
-from stereodiff_blender import runtime
 from stereodiff_blender.engine.contract import ClipSource, Job, Settings
 from stereodiff_blender.engine.weights import cards, licences
 from stereodiff_blender.jobs import worker_process as jobs
+from stereodiff_blender.runtime import environment as runtime
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from tiny_jobs import wait_for_end
 
-from stereodiff_blender import installation
 from stereodiff_blender.engine import __main__ as command_line
 from stereodiff_blender.engine.contract import JobFolder
 from stereodiff_blender.engine.worker.event_report import EventReport
 from stereodiff_blender.jobs import worker_process as jobs
+from stereodiff_blender.runtime import installation
 
 ENVIRONMENT = {
     "HF_TOKEN": "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345", "HTTP_PROXY": "http://jane:hunter2@127.0.0.1:9",

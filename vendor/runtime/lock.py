@@ -16,9 +16,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from stereodiff_blender import runtime
 from stereodiff_blender.engine.contract import StereoDiffError
-from stereodiff_blender.runtime_locks import PLATFORMS, PYTHONS, SETS, lock_name
+from stereodiff_blender.runtime import environment as runtime
+from stereodiff_blender.runtime.locks import PLATFORMS, PYTHONS, SETS, lock_name
 
 HERE = Path(__file__).resolve().parent
 LOCKS = HERE / "locks"

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ...runtime import user_folder
+from ...runtime.environment import user_folder
 from ..contract import StereoDiffError
 from ..contract.failures import error_with_code
 from .cards import ModelCard, read_card, read_cards

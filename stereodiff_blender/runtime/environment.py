@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .engine.contract import StereoDiffError, programs, redact
-from .engine.contract.strict_json import from_dict
-from .engine.contract.user_folders import user_folder
+from ..engine.contract import StereoDiffError, programs, redact
+from ..engine.contract.strict_json import from_dict
+from ..engine.contract.user_folders import user_folder
 
 MODULES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "matplotlib")
 MARKER = "complete"

@@ -11,13 +11,13 @@ import re
 import sys
 from pathlib import Path
 
-from .engine.contract import StereoDiffError
+from ..engine.contract import StereoDiffError
 
 SETS = ("standard", "high-cuda", "high-cpu", "high-mps")
 PLATFORMS = ("linux_x86_64", "linux_aarch64", "windows_x86_64", "macos_arm64", "macos_x86_64")
 PYTHONS = ((3, 11), (3, 13))
 
-_LOCKS = Path(__file__).resolve().parent.parent / "vendor" / "runtime" / "locks"
+_LOCKS = Path(__file__).resolve().parents[2] / "vendor" / "runtime" / "locks"
 _SYSTEMS = {"linux": "linux", "win32": "windows", "darwin": "macos"}
 _PROCESSORS = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 _PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==\S+")

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import runtime
-from .engine.contract import StereoDiffError, programs, redact, write_refusal
-from .runtime_locks import sizes
-from .runtime_packages import Fault, find_faults, forget_package, locked_versions, plain_name
+from ..engine.contract import StereoDiffError, programs, redact, write_refusal
+from . import environment as runtime
+from .locks import sizes
+from .packages import Fault, find_faults, forget_package, locked_versions, plain_name
 
 UNPACKED_PER_WHEEL = 3.5
 """Room that a package takes once unpacked, besides its wheel, in sizes of the wheel; measured on the standard set."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .engine.contract import StereoDiffError
+from ..engine.contract import StereoDiffError
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ import platform
 import bpy
 
 from . import preferences, session
-from .checkup import Checked
 from .engine.contract import (
     ENGINE_VERSION,
     FAULT,
@@ -20,6 +19,7 @@ from .engine.contract import (
     private,
     text_lines,
 )
+from .health.checkup import Checked
 from .operators import WAIT_DESCRIPTION, must_wait, show_text, written_text
 
 TEXT_NAME = "StereoDiff Doctor"

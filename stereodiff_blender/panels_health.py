@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from . import readiness, session
+from . import session
 from .engine.contract import Finding
+from .health import preflight as readiness
 from .panel_text import draw_problem, draw_text
 from .properties import settings_from
 

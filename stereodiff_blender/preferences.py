@@ -7,8 +7,8 @@ from pathlib import Path
 import bpy
 
 from . import session
-from .checkup import Question
 from .engine.contract import StereoDiffError, messages
+from .health.checkup import Question
 from .panels_weights import draw_weights
 from .runtime import environment as runtime
 from .runtime.installation import problem_from

@@ -21,9 +21,10 @@ from pathlib import Path
 import bpy
 
 from . import job_list
-from .checkup import Checked, Checkup, Question
 from .engine.contract import Result, StereoDiffError
 from .engine.contract.job_files.result_checks import read_checked
+from .health.checkup import Checked, Checkup, Question
+from .health.weights import WeightsDesk
 from .jobs.disk import FoundJob, SizeMeter
 from .jobs.queue import WAITING, Entry, Launch, Queue, found_status
 from .jobs.reader_thread import Answer, ReaderThread
@@ -33,7 +34,6 @@ from .jobs.worker_process import FollowedJob, JobStatus, end_together
 from .runtime.installation import Installation, Problem, problem_from
 from .scene import import_result
 from .thumbnails import Thumbnails
-from .weights_desk import WeightsDesk
 from .windows import push_undo, redraw_sidebars
 
 __all__ = ["JobStatus", "JobView", "Launch", "Outcome", "Session", "Status", "current", "register", "status",

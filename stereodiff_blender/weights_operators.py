@@ -12,9 +12,9 @@ from .engine.contract import StereoDiffError
 from .engine.weights.cards import ModelCard, read_card
 from .engine.weights.licences import accept, acceptance, refuse_unaccepted
 from .engine.weights.records import remove
+from .health.weights import ErrandView, WeightsDesk
 from .operators import WAIT_DESCRIPTION, in_words, must_wait
 from .runtime import environment as runtime
-from .weights_desk import ErrandView, WeightsDesk
 
 DIALOG_WIDTH = 480
 DIALOG_LETTERS = 74

@@ -16,10 +16,11 @@ from tiny_wheels import write_lock, write_wheel
 from traps import Traps
 
 import build
-from stereodiff_blender import checkup, weights_desk
 from stereodiff_blender.engine import search_path
 from stereodiff_blender.engine.contract import ClipSource, Health, Job, JobFolder, Settings, StereoDiffError, programs
 from stereodiff_blender.engine.doctor import devices, probing
+from stereodiff_blender.health import checkup
+from stereodiff_blender.health import weights as weights_desk
 from stereodiff_blender.jobs import worker_process as jobs
 from stereodiff_blender.runtime import environment as runtime
 from stereodiff_blender.runtime import install as runtime_install

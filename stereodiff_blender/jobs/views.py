@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..checkup import Checked
 from ..engine.contract import Quality, Refinement, ResultWarning, WeightsUsed
+from ..health.checkup import Checked
+from ..health.weights import WeightsStatus
 from ..runtime.installation import InstallationView, Problem
-from ..weights_desk import WeightsStatus
 from .progress import JobStatus
 
 

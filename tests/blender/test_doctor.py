@@ -109,7 +109,7 @@ def test_an_interpreter_that_is_no_program(preferences, tmp_path):
 @unix_only
 def test_an_interpreter_that_hangs_is_given_up(addon, script, tmp_path, contract):
     with pytest.raises(contract.StereoDiffError, match="no answer within") as caught:
-        addon.checkup.ask_doctor(script("sleep 600"), tmp_path, tmp_path, tmp_path, timeout_s=0.5)
+        addon.health.checkup.ask_doctor(script("sleep 600"), tmp_path, tmp_path, tmp_path, timeout_s=0.5)
     assert caught.value.code == "runtime_broken"
 
 
@@ -188,7 +188,7 @@ def test_look_again_writes_no_text(no_engine, session):
 def notices(addon, session) -> list[str]:
     """The lines of the panel."""
     settings = addon.properties.settings_from(bpy.context.scene)
-    return [notice.text for notice in addon.readiness.notices(settings, session.status().checked)]
+    return [notice.text for notice in addon.health.preflight.notices(settings, session.status().checked)]
 
 
 def test_the_panel_follows_the_choices(addon, session, settings, preferences, bare_python):
@@ -244,7 +244,7 @@ def test_every_mend_has_its_button(addon, drawing):
     """Whatever a notice asks for, the panel draws something for it."""
     named = {node.attr for node in drawing if isinstance(node, ast.Attribute)
              and getattr(node.value, "id", "") == "readiness"}
-    readiness = addon.readiness
+    readiness = addon.health.preflight
     constants = {name for name, value in vars(readiness).items() if isinstance(value, str) and value in readiness.MENDS}
     assert constants <= named and len(constants) == len(readiness.MENDS)
 

@@ -96,7 +96,7 @@ def test_every_model_has_a_row_with_its_state_and_licence(addon, licences, folde
 
 
 def test_the_panel_says_which_licence_is_missing(addon, licences, folder, session, settings, contract):
-    readiness = importlib.import_module(f"{addon.__name__}.readiness")
+    readiness = importlib.import_module(f"{addon.__name__}.health.preflight")
     session.weights.look(folder)
     session.wait_for(session.weights.is_busy)
     asked = readiness.licence_notices(contract.Settings(stereo="monst3r"), session.status().weights)

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from tiny_jobs import wait_for_end, wait_until
 
-from stereodiff_blender import checkup
 from stereodiff_blender.engine.contract import JobFolder, StereoDiffError
+from stereodiff_blender.health import checkup
 from stereodiff_blender.jobs import worker_process as jobs
 from stereodiff_blender.jobs.disk import find_jobs
 

@@ -11,13 +11,13 @@ import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .engine.contract import StereoDiffError, programs
-from .engine.weights.cards import ModelCard, read_cards
-from .engine.weights.events import WeightsEvent, parse_line
-from .engine.weights.licences import acceptance
-from .engine.weights.records import ModelState, look
-from .runtime import environment as runtime
-from .runtime.installation import Problem, problem_from
+from ..engine.contract import StereoDiffError, programs
+from ..engine.weights.cards import ModelCard, read_cards
+from ..engine.weights.events import WeightsEvent, parse_line
+from ..engine.weights.licences import acceptance
+from ..engine.weights.records import ModelState, look
+from ..runtime import environment as runtime
+from ..runtime.installation import Problem, problem_from
 
 VERBS = ("get", "verify", "use")
 logger = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..engine.contract import Capabilities, Settings, StereoDiffError
+from ..engine.weights.cards import ENGINE_CARDS
 from .checkup import Checked, has_weights, weights_folder
-from .engine.contract import Capabilities, Settings, StereoDiffError
-from .engine.weights.cards import ENGINE_CARDS
-from .weights_desk import WeightsStatus
+from .weights import WeightsStatus
 
 HIGH, MONST3R, DEPTHCRAFTER = "high", "monst3r", "depthcrafter"
 LABELS = {HIGH: "the High preset", MONST3R: "MonST3R", DEPTHCRAFTER: "DepthCrafter"}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import bpy
 
-from . import clip as clips
 from . import job_list, preferences, properties, session
 from .engine.contract import StereoDiffError
+from .footage import clip as clips
 from .jobs import disk as job_files
 from .jobs.reader_thread import read_beside
 from .jobs.views import size_text

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import bpy
 
-from . import clip as clips
 from . import job_list, preferences, properties, session
-from . import matte as mattes
 from .engine.contract import Job, JobFolder, StereoDiffError, messages, shortened
 from .engine.contract.job_files.result_checks import read_checked
 from .engine.contract.job_files.worker_log import read_log_end
 from .engine.weights.licences import cards_of, refuse_unaccepted
+from .footage import clip as clips
+from .footage import matte as mattes
 from .health import preflight as readiness
 from .jobs import disk as job_files
 from .jobs import worker_process as jobs

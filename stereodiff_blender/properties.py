@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bpy
 
-from . import clip as clips
 from . import preferences
 from .engine.contract import (
     MAX_ENSEMBLE,
@@ -19,6 +18,7 @@ from .engine.contract import (
     DiffusionSettings,
     Settings,
 )
+from .footage import clip as clips
 
 STEREO_ITEMS = (
     ("geometric", "Geometric", "Solves the camera from tracked points and measures depth from several views. "

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import bpy
 
-from .engine.contract import ClipSource, StereoDiffError
-from .engine.contract.numbered_files import file_further_on
+from ..engine.contract import ClipSource, StereoDiffError
+from ..engine.contract.numbered_files import file_further_on
 
 
 def chosen_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:

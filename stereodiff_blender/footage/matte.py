@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import bpy
 import numpy as np
 
+from ..engine.contract import Matte, MatteDrawing, MatteLayer, MatteShapes, StereoDiffError, as_matte_error
 from . import clip as clips
-from .engine.contract import Matte, MatteDrawing, MatteLayer, MatteShapes, StereoDiffError, as_matte_error
 
 TOLERANCE = 0.0002
 """How far a straight piece may run beside its curve, as a share of the picture's longer side."""

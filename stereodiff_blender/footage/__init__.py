@@ -1,0 +1,1 @@
+"""Blender's clip and mask, as the contract has them."""

@@ -6,11 +6,11 @@ import bpy
 
 from .engine.contract import StereoDiffError
 from .operators import in_words
-from .scene.compositing import add_depth_group
-from .scene.compositor import is_on
-from .scene.hold_out import has_hold_out, remove_hold_out, set_up_hold_out
-from .scene.imports import SceneImport, chosen_import, has_imports
-from .scene.views import VIEWS, show_view
+from .scene.compositing.compositor import is_on
+from .scene.compositing.depth_node import add_depth_group
+from .scene.compositing.hold_out import has_hold_out, remove_hold_out, set_up_hold_out
+from .scene.data.imports import SceneImport, chosen_import, has_imports
+from .scene.mesh.views import VIEWS, show_view
 
 
 def _fail(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:

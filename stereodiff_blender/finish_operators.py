@@ -11,8 +11,10 @@ from mathutils import Vector
 
 from .engine.contract import StereoDiffError
 from .operators import in_words
-from .scene import camera, clip_tracks, export, floor, orientation, picking
-from .scene.imports import SceneImport, chosen_import, has_imports
+from .scene.camera import camera
+from .scene.data.imports import SceneImport, chosen_import, has_imports
+from .scene.export import clip_tracks, export
+from .scene.placing import floor, orientation, picking
 
 SOURCES = {
     "AUTOMATIC": ("Automatic", "Find the floor in the depth of the whole shot"),

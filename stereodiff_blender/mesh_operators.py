@@ -10,11 +10,11 @@ import bpy
 
 from .engine.contract import StereoDiffError
 from .operators import in_words
-from .scene.bake import FORMATS, bake_mesh
-from .scene.dense_points import Fusion
-from .scene.depth_mesh import set_step
-from .scene.imports import SceneImport, chosen_import, has_imports
-from .scene.points import import_dense_points, import_solved_points
+from .scene.data.imports import SceneImport, chosen_import, has_imports
+from .scene.mesh.bake import FORMATS, bake_mesh
+from .scene.mesh.depth_mesh import set_step
+from .scene.points.fusion import Fusion
+from .scene.points.points import import_dense_points, import_solved_points
 
 FORMAT_ITEMS = (
     ("ALEMBIC", "Alembic (.abc)", "The mesh as shown, torn, in world space, for renderers and other programs"),

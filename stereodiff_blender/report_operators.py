@@ -10,7 +10,7 @@ from .comp_operators import OnImport
 from .engine.contract import JobFolder, Result, StereoDiffError
 from .engine.contract.job_files.result_checks import check_shown
 from .operators import in_words
-from .scene.imports import chosen_import
+from .scene.data.imports import chosen_import
 
 PLOTS = (
     ("CAMERA", "Fit of the Camera", "How far tracked points lie from where the camera puts them, frame by frame"),

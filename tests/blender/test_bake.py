@@ -161,7 +161,7 @@ def test_a_place_that_cannot_be_written_to_is_said_in_words(import_here, tmp_pat
 
 @pytest.mark.parametrize(("file_format", "name"), [("ALEMBIC", "Alembic"), ("USD", "USD")])
 def test_a_blender_that_lacks_an_exporter_says_which(addon, file_format, name):
-    module = importlib.import_module(f"{addon.__name__}.scene.bake")
+    module = importlib.import_module(f"{addon.__name__}.scene.mesh.bake")
     lacking = SimpleNamespace(**{library: SimpleNamespace(supported=False) for library in ("alembic", "usd")})
     with pytest.raises(module.StereoDiffError, match=f"built without {name}") as caught:
         module.check_built_with(file_format, lacking)
@@ -169,7 +169,7 @@ def test_a_blender_that_lacks_an_exporter_says_which(addon, file_format, name):
 
 
 def test_an_animated_step_is_refused_by_a_mesh_cache_and_leaves_nothing(import_here, addon, tmp_path):
-    inputs = importlib.import_module(f"{addon.__name__}.scene.modifier_inputs")
+    inputs = importlib.import_module(f"{addon.__name__}.scene.data.modifier_inputs")
     mesh = import_here().mesh
     for frame, step in ((3, 2), (8, 6)):
         set_input(mesh, "Step", step)

@@ -11,7 +11,7 @@ from job_folder import EXAMPLE, camera_to_world
 
 @pytest.fixture
 def camera_math(addon):
-    return importlib.import_module(f"{addon.__name__}.camera_math")
+    return importlib.import_module(f"{addon.__name__}.scene.result.camera_math")
 
 
 @pytest.fixture

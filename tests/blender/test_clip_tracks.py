@@ -25,7 +25,7 @@ SHAPES = {
 
 @pytest.fixture
 def parts(addon):
-    names = ("scene", "scene.clip_tracks", "scene.observations", "scene.imports")
+    names = ("scene", "scene.export.clip_tracks", "scene.export.observations", "scene.data.imports")
     return {name.rpartition(".")[2]: importlib.import_module(f"{addon.__name__}.{name}") for name in names}
 
 

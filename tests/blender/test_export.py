@@ -134,7 +134,7 @@ def test_colmap_itself_reads_the_model(bring_in, tmp_path, worker_python, zoom):
 
 def test_colmap_names_the_pictures_of_a_movie_by_clip_frame(addon, bring_in):
     imported = bring_in()
-    names = importlib.import_module(f"{addon.__name__}.scene.camera_text").plate_names
+    names = importlib.import_module(f"{addon.__name__}.scene.export.camera_text").plate_names
     result = imported.shot.result
     movie = replace(imported.shot, result=replace(result, clip=replace(result.clip, kind="movie", path="/a/shot.mp4")))
     assert names(movie) == [f"shot_{frame:04d}.png" for frame in range(3, 9)]
@@ -166,8 +166,8 @@ def test_text_is_exact_for_other_than_square_pixels(bring_in, tmp_path):
 
 
 def test_angles_of_a_long_pan_do_not_jump(bring_in, tmp_path, addon):
-    samples = importlib.import_module(f"{addon.__name__}.scene.camera_samples").CameraSamples
-    write_chan = importlib.import_module(f"{addon.__name__}.scene.camera_text").write_chan
+    samples = importlib.import_module(f"{addon.__name__}.scene.camera.samples").CameraSamples
+    write_chan = importlib.import_module(f"{addon.__name__}.scene.export.camera_text").write_chan
     turns = [Matrix.Rotation(np.radians(20.0 * i), 4, "Z") @ Matrix.Rotation(np.radians(85), 4, "X") for i in range(40)]
     write_chan(tmp_path / "pan.chan", samples(np.arange(40), np.array([np.array(t) for t in turns]),
                                               np.tile([60.0, 60.0, 64.0, 36.0], (40, 1)), (128, 72)))
@@ -231,7 +231,7 @@ def test_scene_formats_come_back_with_pose_and_lens(bring_in, tmp_path, kind, zo
 
 def test_what_a_build_lacks_is_said_in_words(bring_in, tmp_path, addon, monkeypatch):
     bring_in()
-    module = importlib.import_module(f"{addon.__name__}.scene.export")
+    module = importlib.import_module(f"{addon.__name__}.scene.export.export")
     monkeypatch.setitem(module._EXPORTERS, "FBX", ("export_scene", "of_another_build"))
     with pytest.raises(RuntimeError, match="lacks the exporter"):
         bpy.ops.stereodiff.export_camera(kind="FBX", filepath=str(tmp_path / "camera.fbx"))

@@ -43,7 +43,7 @@ def test_a_damaged_result_is_refused_or_imported_whole(scene_module, contract, t
 
 
 def test_a_damaged_point_file_is_refused(addon, contract, tmp_path):
-    ply = importlib.import_module(f"{addon.__name__}.scene.ply")
+    ply = importlib.import_module(f"{addon.__name__}.scene.result.ply")
     path, points = tmp_path / "points.ply", np.zeros(20, ply.POINT)
     points["position"] = np.arange(60, dtype=np.float32).reshape(20, 3)
     header = ["ply", "format binary_little_endian 1.0", "element vertex 20", *ply.PROPERTIES, "end_header", ""]

@@ -23,7 +23,7 @@ FLOOR_BELOW = 1.2  # under the first camera, along the normal
 @pytest.fixture
 def parts(addon):
     """The modules under test, as the registered package knows them."""
-    names = ("scene", "scene.orientation", "scene.floor", "scene.picking", "scene.imports")
+    names = ("scene", "scene.placing.orientation", "scene.placing.floor", "scene.placing.picking", "scene.data.imports")
     return {name.rpartition(".")[2]: importlib.import_module(f"{addon.__name__}.{name}") for name in names}
 
 

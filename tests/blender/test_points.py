@@ -108,7 +108,7 @@ def test_solved_points_are_seen_by_the_camera_where_the_solve_has_them(import_he
 
 
 def test_importing_points_again_brings_them_up_to_date(import_here, addon):
-    inputs = importlib.import_module(f"{addon.__name__}.scene.modifier_inputs")
+    inputs = importlib.import_module(f"{addon.__name__}.scene.data.modifier_inputs")
     import_here(data=ply())
     bpy.ops.stereodiff.import_points()
     thing, before = points_object(), datablocks()
@@ -271,7 +271,7 @@ def test_a_movie_gives_its_colours_too(import_here, scene_module, contract, samp
     clip = bpy.data.movieclips.load(movie.path)
     clip.frame_offset = 7
     imported = scene_module.import_result(bpy.context.scene, tmp_path, clip=clip)
-    plates = importlib.import_module(f"{scene_module.__name__}.plate_colours")
+    plates = importlib.import_module(f"{scene_module.__name__}.points.plate_colours")
     picture = render(bpy.context.scene, tmp_path / "mesh.exr", 4)[5::10, 5::10]
     image = next(i for i in bpy.data.images if i.source == "MOVIE")
     before = datablocks()

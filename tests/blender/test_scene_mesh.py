@@ -268,7 +268,7 @@ def test_a_rewritten_result_is_read_again(scene_module, tmp_path):
 
 @pytest.fixture
 def inputs(addon):
-    return importlib.import_module(f"{addon.__name__}.scene.modifier_inputs")
+    return importlib.import_module(f"{addon.__name__}.scene.data.modifier_inputs")
 
 
 def key_input(inputs, mesh: bpy.types.Object, name: str, at: dict) -> None:

@@ -1,0 +1,98 @@
+"""The solved camera: animated pose and lens, with the clip behind it."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from ..data.animation import animate, clear_curves
+from ..data.ownership import claim, claim_object
+from ..result import camera_math
+from ..result.shot import Shot
+
+FARTHEST_OVER_DEPTH = 4.0
+DISPLAY_SIZE_OVER_DEPTH = 0.2
+
+
+def import_camera(collection: bpy.types.Collection, root: bpy.types.Object, shot: Shot,
+                  clip: bpy.types.MovieClip) -> bpy.types.Object:
+    """Make or update the camera under root: one key per solved frame, lens and principal point exact.
+
+    A camera that only turned gets keys of rotation alone: a nodal pan. An artist's choice of Sensor Fit is kept.
+    """
+    data = claim(bpy.data.cameras, shot, "camera lens", _new_camera)
+    camera = claim_object(collection, shot, "camera", data)
+    clear_curves(camera, "location", "rotation_quaternion")
+    camera.parent = root
+    camera.matrix_parent_inverse = Matrix.Identity(4)
+    _set_pose(camera, shot)
+    set_lens(data, shot)
+    _set_reach(data, shot, root)
+    _show_clip(data, clip)
+    return camera
+
+
+def _new_camera(name: str) -> bpy.types.Camera:
+    data = bpy.data.cameras.new(name)
+    data.sensor_fit = "HORIZONTAL"
+    return data
+
+
+def _set_pose(camera: bpy.types.Object, shot: Shot) -> None:
+    poses = camera_math.matrix_world_from_camera_to_world([f.camera_to_world for f in shot.result.frames])
+    camera.rotation_mode = "QUATERNION"
+    camera.scale = (1.0, 1.0, 1.0)
+    if shot.result.camera_kind != "moving":
+        poses[:, :3, 3] = 0.0
+    animate(camera, "location", shot.scene_frames, poses[:, :3, 3])
+    animate(camera, "rotation_quaternion", shot.scene_frames, quaternions(poses))
+
+
+def quaternions(poses: np.ndarray) -> np.ndarray:
+    """(T,4) w x y z, each on the side of the one before, so that no in-between frame turns the long way round."""
+    turned = np.array([Matrix(pose).to_quaternion() for pose in poses])
+    flips = np.where((turned[1:] * turned[:-1]).sum(axis=1) < 0.0, -1.0, 1.0)
+    return turned * np.cumprod([1.0, *flips])[:, None]
+
+
+def set_lens(data: bpy.types.Camera, shot: Shot) -> None:
+    """Sensor, focal length and shifts of every solved frame, for the Sensor Fit that the camera has."""
+    clear_curves(data, "lens", "shift_x", "shift_y")
+    data.type = "PERSP"
+    data.lens_unit = "MILLIMETERS"
+    frame = (shot.clip_size, shot.pixel_aspect, shot.sensor_mm)
+    data.sensor_width, data.sensor_height = camera_math.sensor_size(data.sensor_fit, *frame)
+    lenses = [camera_math.lens_from_intrinsics(k, *frame, data.sensor_fit) for k in shot.clip_intrinsics]
+    animate(data, "lens", shot.scene_frames, [lens.focal_mm for lens in lenses])
+    animate(data, "shift_x", shot.scene_frames, [lens.shift_x for lens in lenses])
+    animate(data, "shift_y", shot.scene_frames, [lens.shift_y for lens in lenses])
+
+
+def _set_reach(data: bpy.types.Camera, shot: Shot, root: bpy.types.Object) -> None:
+    """Widen the clipping range to hold all depth, and draw the camera at a size that suits the scene.
+
+    Blender measures both in world units, whatever the scale of the root.
+    """
+    near, far = np.multiply(shot.result.depth_range or (1.0, 1.0), root.matrix_world.median_scale)
+    data.clip_start = min(data.clip_start, near / FARTHEST_OVER_DEPTH)
+    data.clip_end = max(data.clip_end, far * FARTHEST_OVER_DEPTH)
+    data.display_size = near * DISPLAY_SIZE_OVER_DEPTH
+
+
+def scale_reach(data: bpy.types.Camera, factor: float) -> None:
+    """Follow a change of the root's scale: the clipping range grows to hold the scene and never shrinks."""
+    data.clip_start = min(data.clip_start, data.clip_start * factor)
+    data.clip_end = max(data.clip_end, data.clip_end * factor)
+    data.display_size *= factor
+
+
+def _show_clip(data: bpy.types.Camera, clip: bpy.types.MovieClip) -> None:
+    background = next((b for b in data.background_images if b.source == "MOVIE_CLIP"), None) \
+        or data.background_images.new()
+    background.source = "MOVIE_CLIP"
+    background.clip = clip
+    background.frame_method = "STRETCH"
+    background.display_depth = "BACK"
+    background.alpha = 1.0
+    data.show_background_images = True

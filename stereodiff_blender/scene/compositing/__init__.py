@@ -1,0 +1,1 @@
+"""The compositor: depth as a node, hold-out, the plate behind."""

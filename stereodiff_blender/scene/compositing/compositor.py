@@ -1,0 +1,196 @@
+"""The scene's compositor, on every Blender since 4.2: where its tree is, which nodes it takes, where there is room."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..data.nodes import add_node, feed
+from ..data.ownership import claim
+from ..result.shot import Shot
+
+SHARES_SHADER_NODES = (5, 0, 0)  # from here on also the tree is a node group of its own
+SCALES_TO_NEAREST = (4, 5, 0)
+PASS_THROUGH = {"CompositorNodeRLayers", "CompositorNodeComposite", "CompositorNodeViewer", "NodeReroute",
+                "NodeGroupOutput"}
+ROOM = 500.0
+
+
+def existing_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
+    """The scene's compositor, if it has one."""
+    return scene.compositing_node_group if bpy.app.version >= SHARES_SHADER_NODES else scene.node_tree
+
+
+def compositor_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree:
+    """The scene's compositor; a new one passes the render through, as without a compositor."""
+    if existing_tree(scene) is not None:
+        return existing_tree(scene)
+    if bpy.app.version < SHARES_SHADER_NODES:
+        scene.use_nodes = True
+    else:
+        scene.compositing_node_group = _new_tree()
+    return existing_tree(scene)
+
+
+def has_tree_on(scene: bpy.types.Scene) -> bool:
+    """Whether there is a tree that is switched on; from 5.0 on one that is there is on."""
+    return existing_tree(scene) is not None if bpy.app.version >= SHARES_SHADER_NODES else scene.use_nodes
+
+
+def is_on(scene: bpy.types.Scene) -> bool:
+    """Whether the compositor has a say in the render."""
+    return scene.render.use_compositing and has_tree_on(scene)
+
+
+def switch_on(scene: bpy.types.Scene, on: bool = True) -> None:
+    """Let the tree have its say, or not; from 5.0 on there is no such switch."""
+    if bpy.app.version < SHARES_SHADER_NODES:
+        scene.use_nodes = on
+
+
+def is_bare(tree: bpy.types.NodeTree) -> bool:
+    """Whether it only passes the render through, as a new one does."""
+    return all(node.bl_idname in PASS_THROUGH for node in tree.nodes)
+
+
+def drop_tree(scene: bpy.types.Scene) -> None:
+    """Go back to no compositor; where the tree cannot go it is switched off."""
+    if bpy.app.version < SHARES_SHADER_NODES:
+        scene.use_nodes = False
+        return
+    tree, scene.compositing_node_group = scene.compositing_node_group, None
+    if tree.users == 0:
+        bpy.data.node_groups.remove(tree)
+
+
+def all_trees() -> list[bpy.types.NodeTree]:
+    """Every compositor tree of the file, groups included."""
+    own = [] if bpy.app.version >= SHARES_SHADER_NODES else [scene.node_tree for scene in bpy.data.scenes]
+    groups = [tree for tree in bpy.data.node_groups if tree.bl_idname == "CompositorNodeTree"]
+    return [tree for tree in own if tree is not None] + groups
+
+
+def output_node(tree: bpy.types.NodeTree) -> bpy.types.Node:
+    """The node whose first input becomes the picture: the active one, or a new one."""
+    kind = "NodeGroupOutput" if bpy.app.version >= SHARES_SHADER_NODES else "CompositorNodeComposite"
+    outputs = [node for node in tree.nodes if node.bl_idname == kind]
+    if outputs:
+        return next((node for node in outputs if getattr(node, "is_active_output", True)), outputs[0])
+    if kind == "NodeGroupOutput" and not _has_output(tree):
+        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+    return add_node(tree, kind, (300, 0))
+
+
+def picture_of(tree: bpy.types.NodeTree) -> bpy.types.NodeSocket:
+    """What the compositor gives as picture now: the socket that feeds its output, or else the render."""
+    links = output_node(tree).inputs[0].links
+    return links[0].from_socket if links else render_node(tree).outputs["Image"]
+
+
+def render_node(tree: bpy.types.NodeTree) -> bpy.types.Node:
+    """The first node that gives the render, or a new one."""
+    found = next((node for node in tree.nodes if node.bl_idname == "CompositorNodeRLayers"), None)
+    return found or add_node(tree, "CompositorNodeRLayers", free_corner(tree))
+
+
+def free_corner(tree: bpy.types.NodeTree) -> tuple[float, float]:
+    """Below everything that is there."""
+    nodes = [node for node in tree.nodes if node.parent is None]
+    if not nodes:
+        return 0.0, 0.0
+    return min(node.location.x for node in nodes), min(node.location.y for node in nodes) - ROOM
+
+
+def _has_output(tree: bpy.types.NodeTree) -> bool:
+    return any(item.in_out == "OUTPUT" for item in tree.interface.items_tree if item.item_type == "SOCKET")
+
+
+def _new_tree() -> bpy.types.NodeTree:
+    tree = bpy.data.node_groups.new("Compositor", "CompositorNodeTree")
+    render = add_node(tree, "CompositorNodeRLayers", (-300, 0))
+    tree.links.new(render.outputs["Image"], output_node(tree).inputs[0])
+    return tree
+
+
+# --- Nodes that are called otherwise, or missing, in some version ----------------------------------------------------
+
+def add_math(tree: bpy.types.NodeTree, location: tuple[float, float], operation: str, *sources,
+             label: str = "", clamp: bool = False) -> bpy.types.NodeSocket:
+    """The result of one Math node; sources as in feed(). clamp: to 0..1."""
+    node = add_node(tree, _kind("Math"), location, label, operation=operation, use_clamp=clamp)
+    feed(tree, node, *sources)
+    return node.outputs[0]
+
+
+def add_value(tree: bpy.types.NodeTree, location: tuple[float, float], label: str, value: float) -> bpy.types.Node:
+    node = add_node(tree, _kind("Value"), location, label)
+    node.outputs[0].default_value = value
+    return node
+
+
+def _kind(name: str) -> str:
+    """Node type of Math and Value: 5.0 shares the shader's, 4.2 has only its own."""
+    return f"{'ShaderNode' if bpy.app.version >= SHARES_SHADER_NODES else 'CompositorNode'}{name}"
+
+
+def add_over(tree: bpy.types.NodeTree, location: tuple[float, float], background: bpy.types.NodeSocket,
+             foreground: bpy.types.NodeSocket) -> bpy.types.Node:
+    """An Alpha Over node of the two."""
+    node = add_node(tree, "CompositorNodeAlphaOver", location)
+    tree.links.new(background, over_inputs(node)[0])
+    tree.links.new(foreground, over_inputs(node)[1])
+    return node
+
+
+def over_inputs(node: bpy.types.Node) -> tuple[bpy.types.NodeSocket, bpy.types.NodeSocket]:
+    """Background and foreground of an Alpha Over node; before 5.0 the factor comes first."""
+    first = 0 if bpy.app.version >= SHARES_SHADER_NODES else 1
+    return node.inputs[first], node.inputs[first + 1]
+
+
+def add_stretch(tree: bpy.types.NodeTree, location: tuple[float, float],
+                picture: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
+    """The picture at the render's size, smoothly."""
+    node = add_node(tree, "CompositorNodeScale", location, "Fit to Render")
+    if bpy.app.version >= SHARES_SHADER_NODES:
+        node.inputs["Type"].default_value, node.inputs["Frame Type"].default_value = "Render Size", "Stretch"
+        for axis in "XY":  # else a size of other parity leaves the outermost pixels empty
+            node.inputs[f"Extension {axis}"].default_value = "Extend"
+    else:
+        node.space, node.frame_method = "RENDER_SIZE", "STRETCH"
+    tree.links.new(picture, node.inputs["Image"])
+    return node.outputs[0]
+
+
+def add_stretch_to_nearest(tree: bpy.types.NodeTree, location: tuple[float, float], picture: bpy.types.NodeSocket,
+                           shot: Shot) -> bpy.types.NodeSocket:
+    """The picture at the render's size, every value one of its own: numbers such as depth must not be mixed."""
+    if bpy.app.version < SCALES_TO_NEAREST:
+        return _look_up(tree, location, picture, shot)
+    fitted = add_stretch(tree, location, picture)
+    if bpy.app.version >= SHARES_SHADER_NODES:
+        fitted.node.inputs["Interpolation"].default_value = "Nearest"
+    else:
+        fitted.node.interpolation = "NEAREST"
+    return fitted
+
+
+def _look_up(tree: bpy.types.NodeTree, location: tuple[float, float], picture: bpy.types.NodeSocket,
+             shot: Shot) -> bpy.types.NodeSocket:
+    """4.2 scales by mixing, but can look every pixel up by its place, which two ramps over the render give."""
+    left, top = location
+    node = add_node(tree, "CompositorNodeMapUV", location, "Fit to Render", filter_type="NEAREST")
+    place = add_node(tree, "CompositorNodeCombineXYZ", (left - 180, top - 160), "Place")
+    place.inputs["Z"].default_value = 1.0  # the look-up takes it for the alpha of what it finds
+    for row, (part, axis) in enumerate((("raster across", "HORIZONTAL"), ("raster up", "VERTICAL"))):
+        ramp = add_node(tree, "CompositorNodeTexture", (left - 360, top - 160 - 200 * row), part.title(),
+                        texture=_claim_ramp(shot, part, axis))
+        tree.links.new(ramp.outputs["Value"], place.inputs[row])
+    feed(tree, node, picture, place.outputs[0])
+    return node.outputs[0]
+
+
+def _claim_ramp(shot: Shot, part: str, axis: str) -> bpy.types.Texture:
+    """From 0 to 1 over the render, at pixel centres."""
+    texture = claim(bpy.data.textures, shot, part, lambda name: bpy.data.textures.new(name, "BLEND"))
+    texture.progression, texture.use_flip_axis = "LINEAR", axis
+    return texture

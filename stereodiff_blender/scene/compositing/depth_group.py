@@ -1,0 +1,137 @@
+"""The compositor's node group "StereoDiff Depth": one footage's depth, and what a comp makes of it.
+
+The group plays its own image sequence, so one node is all that stands in the artist's tree. Z is the file's value, bit
+for bit; where the render is larger than the depth's raster each pixel shows the nearest one, so no depth is invented
+at edges. Invalid depth (0) counts as farthest, except in Hold-Out, where it hides nothing.
+"""
+
+from __future__ import annotations
+
+import bpy
+
+from ..data.depth_images import play_product
+from ..data.nodes import add_node
+from ..data.ownership import claim, find_node, tag
+from ..result.shot import Shot
+from .compositor import add_math, add_stretch_to_nearest, add_value
+
+NAME = "StereoDiff Depth"
+NEAR, FAR, FOCUS, CG_Z = "Near", "Far", "Focus", "CG Z"
+SMALLEST = 1e-6
+APART = 1.0 + 1e-5  # the least far / near, so that a flat wall can be divided by
+
+INPUTS = {
+    NEAR: "Depth that is 1 in Normalized and where Fog begins, in the units of Z",
+    FAR: "Depth that is 0 in Normalized and where Fog is full, in the units of Z",
+    FOCUS: "Depth that stays sharp, in the units of Z",
+    CG_Z: "How far the CG is, in scene units: link a render layer's Depth, or set a distance",
+}
+OUTPUTS = {
+    "Z": "Depth along the camera's axis as solved, 0 where there is none",
+    "Scene Z": "Depth in scene units, comparable with a render layer's Depth: Z times the scale of the root",
+    "Normalized": "1 at Near, 0 at Far, even in 1 / depth",
+    "Fog": "0 at Near, 1 at Far, even in depth",
+    "Defocus": "How large the blur is: 0 at Focus, 1 where all of Near to Far lies between. For Blur, or for Defocus "
+               "without Use Z-Buffer, where Z-Scale is the largest blur in pixels",
+    "Hold-Out": "1 where the footage stands in front of the CG",
+}
+
+
+def default_values(shot: Shot) -> dict[str, float]:
+    """Of Near, Far and Focus: the result's depth range, and the depth that is mid-grey in it."""
+    near, far = shot.result.depth_range
+    return {NEAR: near, FAR: far, FOCUS: 2.0 / (1.0 / near + 1.0 / far)}
+
+
+def claim_depth_group(shot: Shot, depth: bpy.types.Image, root: bpy.types.Object) -> bpy.types.NodeTree:
+    """Make the footage's group or bring it up to date: its picture, its timing and the root it takes the scale from."""
+    group = claim(bpy.data.node_groups, shot, "depth group", _new_group)
+    if any(find_node(group, shot, part) is None for part in ("depth picture", "depth scale")):
+        _build(group, shot)
+    picture = find_node(group, shot, "depth picture")
+    picture.image = depth
+    play_product(picture, shot)
+    _follow_scale(find_node(group, shot, "depth scale").outputs[0], root)
+    for item in group.interface.items_tree:
+        if item.name in default_values(shot) and item.in_out == "INPUT":
+            item.default_value = default_values(shot)[item.name]
+    return group
+
+
+def _new_group(name: str) -> bpy.types.NodeTree:
+    group = bpy.data.node_groups.new(NAME, "CompositorNodeTree")
+    for direction, sockets in (("INPUT", INPUTS), ("OUTPUT", OUTPUTS)):
+        for name, description in sockets.items():
+            socket = group.interface.new_socket(name, description=description, in_out=direction,
+                                                socket_type="NodeSocketFloat")
+            if direction == "INPUT":
+                socket.min_value = SMALLEST
+    return group
+
+
+def _follow_scale(socket: bpy.types.NodeSocket, root: bpy.types.Object) -> None:
+    """Keep a value at the root's scale, without Python."""
+    socket.driver_remove("default_value")
+    driver = socket.driver_add("default_value").driver
+    driver.type = "AVERAGE"
+    variable = driver.variables.new()
+    variable.type = "TRANSFORMS"
+    target = variable.targets[0]
+    target.id, target.transform_type, target.transform_space = root, "SCALE_AVG", "WORLD_SPACE"
+
+
+def _build(group: bpy.types.NodeTree, shot: Shot) -> None:
+    group.nodes.clear()
+    entry = add_node(group, "NodeGroupInput", (-900, -300))
+    leave = add_node(group, "NodeGroupOutput", (900, 0))
+    z = _read_depth(group, shot)
+    scale = add_value(group, (-100, 300), "Scale of Root", 1.0)
+    tag(scale, shot, "depth scale")
+    valid = add_math(group, (-100, 100), "GREATER_THAN", z, 0.0, label="Valid")
+    scene_z = add_math(group, (100, 300), "MULTIPLY", z, scale.outputs[0], label="Scene Z")
+    normalized, defocus = _disparities(group, entry, z)
+    products = {"Z": z, "Scene Z": scene_z, "Normalized": normalized, "Fog": _fog(group, entry, z, valid),
+                "Defocus": defocus, "Hold-Out": _hold_out(group, entry, scene_z, valid)}
+    for name, socket in products.items():
+        group.links.new(socket, leave.inputs[name])
+
+
+def _read_depth(group: bpy.types.NodeTree, shot: Shot) -> bpy.types.NodeSocket:
+    """The red channel alone, because turning a colour into a number rounds."""
+    picture = add_node(group, "CompositorNodeImage", (-900, 300), "z-depth")
+    tag(picture, shot, "depth picture")
+    fitted = add_stretch_to_nearest(group, (-500, 300), picture.outputs["Image"], shot)
+    channels = add_node(group, "CompositorNodeSeparateColor", (-300, 300))
+    group.links.new(fitted, channels.inputs[0])
+    return channels.outputs["Red"]
+
+
+def _disparities(group, entry, z) -> tuple[bpy.types.NodeSocket, bpy.types.NodeSocket]:
+    """Normalized, and how far it is from the focus: a lens blurs in proportion to the difference of 1 / depth."""
+    nearest = add_math(group, (-500, -100), "MULTIPLY", entry.outputs[NEAR], APART)
+    beyond = add_math(group, (-300, -100), "MAXIMUM", entry.outputs[FAR], nearest)
+    low = add_math(group, (-100, -100), "DIVIDE", 1.0, beyond, label="1 / Far")
+    high = add_math(group, (-100, -260), "DIVIDE", 1.0, entry.outputs[NEAR], label="1 / Near")
+    extent = add_math(group, (100, -260), "SUBTRACT", high, low)
+
+    def normalize(depth, top: float) -> bpy.types.NodeSocket:
+        disparity = add_math(group, (100, top), "DIVIDE", 1.0, depth)
+        above = add_math(group, (300, top), "SUBTRACT", disparity, low)
+        return add_math(group, (500, top), "DIVIDE", above, extent, label="Near is 1", clamp=True)
+
+    normalized, focus = normalize(z, 100), normalize(entry.outputs[FOCUS], -100)
+    apart = add_math(group, (700, -20), "SUBTRACT", normalized, focus)
+    return normalized, add_math(group, (700, -180), "ABSOLUTE", apart, label="Defocus")
+
+
+def _fog(group, entry, z, valid) -> bpy.types.NodeSocket:
+    beyond = add_math(group, (100, -440), "SUBTRACT", z, entry.outputs[NEAR])
+    extent = add_math(group, (100, -600), "SUBTRACT", entry.outputs[FAR], entry.outputs[NEAR])
+    even = add_math(group, (300, -440), "DIVIDE", beyond, extent, clamp=True)
+    invalid = add_math(group, (300, -600), "SUBTRACT", 1.0, valid)
+    return add_math(group, (500, -440), "MAXIMUM", even, invalid, label="Fog")
+
+
+def _hold_out(group, entry, scene_z, valid) -> bpy.types.NodeSocket:
+    in_front = add_math(group, (300, 300), "GREATER_THAN", entry.outputs[CG_Z], scene_z, label="In Front")
+    return add_math(group, (500, 300), "MULTIPLY", in_front, valid, label="Hold-Out")

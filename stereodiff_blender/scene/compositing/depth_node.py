@@ -1,0 +1,83 @@
+"""Depth in the compositor, beside what is there."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..data.ownership import find, find_node, tag
+from ..result.shot import Shot
+from .compositor import all_trees, compositor_tree, existing_tree, free_corner, output_node, switch_on
+from .depth_group import CG_Z, FOCUS, NAME, claim_depth_group, default_values
+
+GIVEN = "stereodiff_given"
+WIDTH = 180.0
+
+
+def add_depth_group(scene: bpy.types.Scene, shot: Shot, depth: bpy.types.Image,
+                    root: bpy.types.Object) -> bpy.types.Node:
+    """Add the footage's node group "StereoDiff Depth" to the scene's compositor, or bring it up to date.
+
+    depth: its image sequence. root: the empty whose scale turns Z into scene units. Sockets: see depth_group.py.
+    Nothing that is there changes; the node's CG Z takes the Depth of a render layer that has this pass.
+    """
+    tree = compositor_tree(scene)
+    group = claim_depth_group(shot, depth, root)
+    node = find_node(tree, shot, "depth pass") or _add_node(tree, shot, group, root)
+    node.node_tree = group
+    _give_values(node, shot)
+    return node
+
+
+def add_depth_pass(scene: bpy.types.Scene, imported, *, connect: bool = False) -> bpy.types.NodeSocket:
+    """Add the depth group of an Imported, or update it. Returns the socket of its normalised disparity.
+
+    connect: make that the compositor's picture; else the output stays as it is. Raises ValueError without depth.
+    """
+    if "depth" not in imported.images:
+        raise ValueError("this result has no depth: its camera only turned or stood still")
+    node = add_depth_group(scene, imported.shot, imported.images["depth"], imported.root)
+    if connect:
+        switch_on(scene)
+        tree = existing_tree(scene)
+        tree.links.new(node.outputs["Normalized"], output_node(tree).inputs[0])
+    return node.outputs["Normalized"]
+
+
+def refresh_depth_group(imported) -> None:
+    """After another import: bring the group of the same footage up to date wherever it is used, if there is one."""
+    group = find(bpy.data.node_groups, imported.shot, "depth group")
+    if group is None or "depth" not in imported.images:
+        return
+    claim_depth_group(imported.shot, imported.images["depth"], imported.root)
+    for node in (node for tree in all_trees() for node in tree.nodes if getattr(node, "node_tree", None) == group):
+        _give_values(node, imported.shot)
+
+
+def _add_node(tree: bpy.types.NodeTree, shot: Shot, group: bpy.types.NodeTree,
+              root: bpy.types.Object) -> bpy.types.Node:
+    node = tree.nodes.new("CompositorNodeGroup")
+    node.location = free_corner(tree)
+    node.node_tree, node.label, node.width = group, f"{NAME}: {shot.name}", WIDTH
+    tag(node, shot, "depth pass")
+    node.inputs[CG_Z].default_value = default_values(shot)[FOCUS] * root.matrix_world.median_scale
+    depth = next((d for d in map(_rendered_depth, tree.nodes) if d is not None), None)
+    if depth is not None:
+        tree.links.new(depth, node.inputs[CG_Z])
+    return node
+
+
+def _rendered_depth(node: bpy.types.Node) -> bpy.types.NodeSocket | None:
+    if node.bl_idname != "CompositorNodeRLayers":
+        return None
+    return next((socket for socket in node.outputs if socket.name in ("Depth", "Z") and socket.enabled), None)
+
+
+def _give_values(node: bpy.types.Node, shot: Shot) -> None:
+    """Near, Far and Focus from the result, except those that the artist has set since the last time."""
+    given = node.get(GIVEN, {})
+    for name, value in default_values(shot).items():
+        socket = node.inputs[name]
+        if name not in given or socket.default_value == given[name]:
+            socket.default_value = value
+            given = {**given, name: socket.default_value}
+    node[GIVEN] = given

@@ -1,0 +1,86 @@
+"""CG stands in the footage: the depth mesh hides what is behind it and catches shadows, the plate shows through.
+
+Everything that is changed is noted where it was changed, so that it can be put back as it was.
+"""
+
+from __future__ import annotations
+
+import bpy
+
+from ...engine.contract import StereoDiffError
+from ..data.imports import SceneImport, parts
+from ..mesh.material import RELIGHT, slider_of
+from .plate_behind import put_plate_behind, remove_plate, uses_plate
+
+MARK = "stereodiff_hold_out"
+SURFACES = ("depth mesh", "baked mesh")
+
+
+def set_up_hold_out(scene: bpy.types.Scene, found: SceneImport, *, shadows: bool = True, plate: bool = True) -> bool:
+    """Let the footage's mesh hide CG behind it, leave the rest of the render transparent, and put the plate behind.
+
+    shadows: also catch them; Cycles alone can, and then lights fall on the mesh instead of its glowing by itself.
+    plate: lay the render over the clip in the compositor, as its last step. Returns whether shadows are caught.
+    Raises StereoDiffError, before anything is changed: "depth_missing" without a mesh, "import_missing" if a plate is
+    wanted and the camera that shows it was deleted.
+    """
+    surfaces = _surfaces(scene, found)
+    if not surfaces:
+        raise StereoDiffError("depth_missing", f"{found.name} has no mesh in this scene.")
+    if plate and found.clip is None:
+        raise StereoDiffError("import_missing", f"The camera of {found.name}, or the clip behind it, was deleted.")
+    remove_hold_out(scene, found)
+    catches = shadows and scene.render.engine == "CYCLES"
+    for surface in surfaces:
+        surface[MARK] = {"is_holdout": surface.is_holdout, "is_shadow_catcher": surface.is_shadow_catcher}
+        surface.is_holdout, surface.is_shadow_catcher = not catches, catches
+    if catches:
+        _light(found)
+    if MARK not in scene:
+        scene[MARK] = {"film_transparent": scene.render.film_transparent}
+    scene.render.film_transparent = True
+    if plate:
+        put_plate_behind(scene, found)
+    return catches
+
+
+def remove_hold_out(scene: bpy.types.Scene, found: SceneImport) -> None:
+    """Put back what set_up_hold_out() changed for this footage; nothing happens if there is nothing to put back."""
+    for surface in _surfaces(scene, found):
+        for name, value in surface.pop(MARK, {}).items():
+            setattr(surface, name, bool(value))
+    _unlight(found)
+    remove_plate(scene, found)
+    if MARK in scene and not any(MARK in thing for thing in scene.objects):
+        scene.render.film_transparent = bool(scene.pop(MARK)["film_transparent"])
+
+
+def has_hold_out(scene: bpy.types.Scene, found: SceneImport) -> bool:
+    return any(MARK in surface for surface in _surfaces(scene, found)) or uses_plate(scene, found)
+
+
+def _surfaces(scene: bpy.types.Scene, found: SceneImport) -> list[bpy.types.Object]:
+    own = parts(scene.objects, found.footage)
+    return [own[part] for part in SURFACES if part in own]
+
+
+def _plate_material(found: SceneImport) -> bpy.types.Material | None:
+    return parts(bpy.data.materials, found.footage).get("plate material")
+
+
+def _light(found: SceneImport) -> None:
+    """What glows shows no shadow."""
+    relight = slider_of(_plate_material(found), RELIGHT)
+    if relight is not None:
+        _plate_material(found)[MARK] = relight.default_value
+        relight.default_value = 1.0
+
+
+def _unlight(found: SceneImport) -> None:
+    material = _plate_material(found)
+    if material is None or MARK not in material:
+        return
+    before = material.pop(MARK)
+    relight = slider_of(material, RELIGHT)
+    if relight is not None:
+        relight.default_value = before

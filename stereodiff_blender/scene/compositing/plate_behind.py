@@ -1,0 +1,85 @@
+"""The clip behind the render, as the last step of the scene's compositor, and out again without a trace."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..data.imports import SceneImport, parts
+from ..data.nodes import add_node
+from ..data.ownership import TAG, part_of
+from ..result.shot import Shot
+from .compositor import (
+    add_over,
+    add_stretch,
+    all_trees,
+    compositor_tree,
+    drop_tree,
+    existing_tree,
+    free_corner,
+    has_tree_on,
+    is_bare,
+    is_on,
+    output_node,
+    over_inputs,
+    picture_of,
+    switch_on,
+)
+
+PLATE_PARTS = ("plate frame", "plate clip", "plate fit", "plate over")
+WAS_OFF = "stereodiff_compositor_was_off"
+
+
+def put_plate_behind(scene: bpy.types.Scene, found: SceneImport) -> None:
+    """Lay what is now the compositor's picture over the clip; a compositor that was off is switched on."""
+    if not is_on(scene):
+        scene[WAS_OFF] = {"use_compositing": scene.render.use_compositing, "has_tree_on": has_tree_on(scene)}
+    tree = compositor_tree(scene)
+    switch_on(scene)
+    scene.render.use_compositing = True
+    render = picture_of(tree)
+    left, top = free_corner(tree)
+    frame = add_node(tree, "NodeFrame", (left, top), f"StereoDiff Plate: {found.name}")
+    clip = add_node(tree, "CompositorNodeMovieClip", (left, top), "Plate", clip=found.clip)
+    fitted = add_stretch(tree, (left + 260, top), clip.outputs["Image"])
+    over = add_over(tree, (left + 460, top), fitted, render)
+    tree.links.new(over.outputs[0], output_node(tree).inputs[0])
+    for part, node in zip(PLATE_PARTS, (frame, clip, fitted.node, over), strict=True):
+        node[TAG] = {"footage": found.footage, "job": found.collection[TAG]["job"], "part": part}
+        if node != frame:
+            node.parent = frame
+
+
+def remove_plate(scene: bpy.types.Scene, found: SceneImport) -> None:
+    """What went through the plate's nodes goes straight on, wherever the artist has led it."""
+    if not uses_plate(scene, found):
+        return
+    tree = existing_tree(scene)
+    own = parts(tree.nodes, found.footage)
+    if "plate over" in own:
+        _bridge(tree, own["plate over"])
+    for part in set(PLATE_PARTS) & set(own):
+        tree.nodes.remove(own[part])
+    if WAS_OFF in scene and not any(TAG in node for node in tree.nodes):
+        before = scene.pop(WAS_OFF)
+        scene.render.use_compositing = bool(before["use_compositing"])
+        if is_bare(tree) and not before["has_tree_on"]:
+            drop_tree(scene)
+
+
+def uses_plate(scene: bpy.types.Scene, found: SceneImport) -> bool:
+    tree = existing_tree(scene)
+    return tree is not None and bool(set(PLATE_PARTS) & set(parts(tree.nodes, found.footage)))
+
+
+def refresh_plate(shot: Shot, clip: bpy.types.MovieClip) -> None:
+    """After another import: show the clip that it found."""
+    for node in (node for tree in all_trees() for node in tree.nodes if part_of(node, shot) == "plate clip"):
+        node.clip = clip
+
+
+def _bridge(tree: bpy.types.NodeTree, over: bpy.types.Node) -> None:
+    incoming = over_inputs(over)[1].links
+    source = incoming[0].from_socket if incoming else None
+    for target in [link.to_socket for link in over.outputs[0].links]:
+        if source is not None:
+            tree.links.new(source, target)

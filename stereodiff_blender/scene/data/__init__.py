@@ -1,0 +1,1 @@
+"""Datablocks that belong to an import: how they are found again, made, animated and wired."""

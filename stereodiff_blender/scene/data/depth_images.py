@@ -1,0 +1,82 @@
+"""Sequences of pictures that play with the scene: depth, confidence, motion mask, and the plate itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from ..result.shot import Shot
+from .ownership import claim
+
+PRODUCTS = ("depth", "confidence", "motion_mask")
+
+
+def import_depth_images(shot: Shot) -> dict[str, bpy.types.Image]:
+    """Image datablocks of the result's products, by name; Non-Color and at full precision.
+
+    Whoever shows one takes its timing from play_product().
+    """
+    files = {product: shot.first_file(product) for product in PRODUCTS}
+    return {product: _import_product(shot, product, file) for product, file in files.items() if file is not None}
+
+
+def _import_product(shot: Shot, product: str, file: Path) -> bpy.types.Image:
+    image = _claim_image(shot, product, file)
+    image.source = "SEQUENCE"
+    image.colorspace_settings.name = "Non-Color"
+    image.use_half_precision = False
+    return image
+
+
+def import_plate(shot: Shot, clip: bpy.types.MovieClip) -> bpy.types.Image:
+    """The footage as an image texture, in the colour space the clip is read with."""
+    image = _claim_image(shot, "plate", shot.plate)
+    image.source = "MOVIE" if shot.result.clip.kind == "movie" else "SEQUENCE"
+    image.colorspace_settings.name = clip.colorspace_settings.name
+    return image
+
+
+def _claim_image(shot: Shot, part: str, file: Path) -> bpy.types.Image:
+    def load(name: str) -> bpy.types.Image:
+        image = bpy.data.images.load(str(file), check_existing=False)
+        image.name = name
+        return image
+
+    image = claim(bpy.data.images, shot, part, load)
+    image.filepath = blend_path(file)
+    image.reload()
+    return image
+
+
+def blend_path(file: Path) -> str:
+    """Relative to the .blend where that is possible, so that both can move together; else absolute."""
+    if not bpy.data.filepath:
+        return str(file)
+    try:
+        return bpy.path.relpath(str(file))
+    except ValueError:  # another drive on Windows
+        return str(file)
+
+
+def play_product(user, shot: Shot) -> None:
+    """Time an image user, or a compositor node, so that each scene frame shows its own file of a product.
+
+    The file's number is clamp(scene frame - frame_start + 1, 0, frame_duration) + frame_offset, and files are numbered
+    by clip frame.
+    """
+    _play(user, shot.scene_frame(shot.first_frame), shot.frame_count, shot.first_frame - 1)
+
+
+def play_plate(user, shot: Shot, clip: bpy.types.MovieClip) -> None:
+    """Time an image user so that it shows the footage as the solve saw it."""
+    offset = shot.plate_number if shot.result.clip.kind == "movie" else shot.plate_number - 1
+    _play(user, shot.start, max(clip.frame_duration, shot.result.frames[-1].frame), offset)
+
+
+def _play(user, start: int, duration: int, offset: int) -> None:
+    user.frame_start = start
+    user.frame_duration = duration
+    user.frame_offset = offset
+    user.use_cyclic = False
+    user.use_auto_refresh = True

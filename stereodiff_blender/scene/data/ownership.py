@@ -1,0 +1,89 @@
+"""Which datablocks an import made, so that the next import of the same footage brings them up to date.
+
+Every datablock carries a custom property "stereodiff" that names its footage, its job and its part. The next import of
+that footage claims them again instead of making others beside them: names stay, nothing is left over, and whatever an
+artist has hung on them (parents, constraints, compositor nodes, the root's transform) holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import bpy
+
+from ..result.shot import Shot
+from .animation import clear_animation
+
+TAG = "stereodiff"
+DEPTH_PARTS = frozenset({"depth mesh", "plate", "plate material", "depth material", "depth displacement",
+                         "depth", "confidence", "motion_mask", "confidence material", "motion_mask material",
+                         "depth group", "raster across", "raster up",
+                         "points", "dense points", "points material", "point size", "baked mesh", "tearing"})
+
+
+def tag(block, shot: Shot, part: str) -> None:
+    """Mark a datablock or a node as the part of this footage's import that is called part."""
+    block[TAG] = {"footage": shot.key, "job": shot.result.job_id, "part": part}
+
+
+def part_of(block, shot: Shot) -> str | None:
+    """The part a datablock or a node plays in this footage's import; None if it is somebody else's."""
+    mark = block.get(TAG)
+    return mark["part"] if mark is not None and mark["footage"] == shot.key else None
+
+
+def find(blocks: Iterable, shot: Shot, part: str):
+    """This footage's own datablock for a part among blocks; None if there is none that may be changed."""
+    return next((b for b in blocks if part_of(b, shot) == part and b.library is None), None)
+
+
+def find_node(tree: bpy.types.NodeTree, shot: Shot, part: str) -> bpy.types.Node | None:
+    """This footage's node for a part in a tree."""
+    return next((node for node in tree.nodes if part_of(node, shot) == part), None)
+
+
+def claim(blocks: Iterable, shot: Shot, part: str, make: Callable[[str], bpy.types.ID]) -> bpy.types.ID:
+    """This footage's datablock for a part, found among blocks or made by make(name)."""
+    block = find(blocks, shot, part) or make(f"{shot.name} {part}")
+    tag(block, shot, part)
+    return block
+
+
+def claim_collection(scene: bpy.types.Scene, shot: Shot) -> bpy.types.Collection:
+    """The footage's collection, linked to the scene."""
+    found = find(scene.collection.children_recursive, shot, "collection")
+    collection = found or claim(bpy.data.collections, shot, "collection", _make_collection)
+    if found is None:
+        scene.collection.children.link(collection)
+    tag(collection, shot, "collection")
+    return collection
+
+
+def _make_collection(name: str) -> bpy.types.Collection:
+    return bpy.data.collections.new(f"StereoDiff {name.removesuffix(' collection')}")
+
+
+def claim_object(collection: bpy.types.Collection, shot: Shot, part: str, data: bpy.types.ID | None):
+    """The footage's object for a part, showing data; wherever the artist keeps it, at first in the collection."""
+    found = find(collection.objects, shot, part)
+    thing = found or claim(bpy.data.objects, shot, part, lambda name: bpy.data.objects.new(name, data))
+    if not thing.users_collection:
+        collection.objects.link(thing)
+    thing.data = data
+    tag(thing, shot, part)
+    return thing
+
+
+def remove_depth(shot: Shot) -> None:
+    """Take away what an earlier import made from depth, for a result that has none. What is used elsewhere stays."""
+    for blocks in (bpy.data.objects, bpy.data.meshes, bpy.data.pointclouds, bpy.data.node_groups, bpy.data.materials,
+                   bpy.data.images, bpy.data.textures):
+        for block in [b for b in blocks if part_of(b, shot) in DEPTH_PARTS and b.library is None]:
+            if isinstance(block, bpy.types.Object) or block.users == 0:
+                _remove(blocks, block)
+
+
+def _remove(blocks, block: bpy.types.ID) -> None:
+    if not isinstance(block, bpy.types.Image):  # the one kind that has no animation
+        clear_animation(block)
+    blocks.remove(block)

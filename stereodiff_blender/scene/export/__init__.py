@@ -1,0 +1,1 @@
+"""Cameras and tracks for other programs, and for Blender's own tracker."""

@@ -1,0 +1,108 @@
+"""Cameras as text for other programs: Nuke's .chan, COLMAP's model, TUM's trajectory. The axes stand in each file.
+
+All positions are world space of the Blender scene, in its units, with the root's transform in them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from mathutils import Matrix
+
+from ...engine.contract import write_refusal
+from ...engine.contract.numbered_files import file_further_on
+from ..camera.camera import quaternions
+from ..camera.samples import CameraSamples
+from ..result.shot import Shot
+
+Y_UP_FROM_Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+COLMAP_FILES = ("cameras.txt", "images.txt", "points3D.txt")
+
+
+def write_chan(path: Path, samples: CameraSamples) -> None:
+    """Nuke's .chan: frame, position, Euler angles in degrees (order ZXY) and vertical field of view in degrees.
+
+    World: y up, z towards the viewer at Blender's -y; the camera looks along its own -z with y up. Raises
+    StereoDiffError "output_not_writable" or "disk_full".
+    """
+    width, height = samples.size
+    _, fy, cx, cy = samples.intrinsics.T
+    lines = ["# frame tx ty tz rx ry rz vertical_fov",
+             "# World: y up, right-handed (Blender's x, z, -y), scene units",
+             "# Camera: looks along its -z, y up. Angles in degrees, rotation order ZXY",
+             f"# Picture: {width} x {height} pixels. A .chan holds no lens shift: at the first frame the optical axis "
+             f"meets the picture at {cx[0]:.9g} {cy[0]:.9g}, in pixels from its left and top edge"]
+    before = None
+    for row, frame in enumerate(samples.frames):
+        before = _euler(Y_UP_FROM_Z_UP @ samples.matrices[row, :3, :3], before)
+        place = Y_UP_FROM_Z_UP @ samples.matrices[row, :3, 3]
+        lines.append(_row(int(frame), *place, *np.degrees(before), np.degrees(2 * np.arctan(height / 2 / fy[row]))))
+    _write(path, lines)
+
+
+def write_tum(path: Path, samples: CameraSamples, shot: Shot, fps: float) -> None:
+    """TUM's trajectory: seconds since the clip's first frame, position, quaternion x y z w, camera to world.
+
+    Camera: x right, y down, z forward (OpenCV). World: Blender's, z up. Raises StereoDiffError as write_chan.
+    """
+    lines = ["# timestamp tx ty tz qx qy qz qw, camera to world; seconds since the clip's first frame",
+             "# Camera: x right, y down, z forward. World: Blender's scene, z up, scene units"]
+    seconds = (np.arange(len(samples.frames)) + shot.first_frame - 1) / fps
+    turns = quaternions(samples.camera_to_world)
+    lines += [_row(s, *pose[:3, 3], *turn[1:], turn[0])
+              for s, pose, turn in zip(seconds, samples.camera_to_world, turns, strict=True)]
+    _write(path, lines)
+
+
+def write_colmap(folder: Path, samples: CameraSamples, shot: Shot, points: np.ndarray, colours: np.ndarray) -> None:
+    """COLMAP's text model in a folder: cameras.txt, images.txt, points3D.txt.
+
+    One PINHOLE camera, or one for each frame if the lens moves; a picture's left top corner is (0, 0) there as here.
+    Pictures are named as plate_names() says. points (N,3): world space, may be empty; colours (N,3) uint8. Which
+    picture sees which point is not kept by a solve, so those lists are empty. Raises StereoDiffError as write_chan.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_refusal(error, folder) from error
+    axes = ["# World: Blender's scene, z up, scene units. Camera: x right, y down, z forward"]
+    lenses = samples.intrinsics[:1] if samples.is_lens_constant else samples.intrinsics
+    size = f"{samples.size[0]} {samples.size[1]}"
+    _write(folder / "cameras.txt", ["# CAMERA_ID MODEL WIDTH HEIGHT fx fy cx cy, in pixels of the plate", *axes,
+                                    *(f"{i + 1} PINHOLE {size} {_row(*lens)}" for i, lens in enumerate(lenses))])
+    images = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, world to camera; each followed by an empty line", *axes]
+    to_camera = np.linalg.inv(samples.camera_to_world)
+    turns, names = quaternions(to_camera), plate_names(shot)
+    for i, (pose, turn, name) in enumerate(zip(to_camera, turns, names, strict=True)):
+        images += [f"{i + 1} {_row(*turn, *pose[:3, 3])} {min(i, len(lenses) - 1) + 1} {name}", ""]
+    _write(folder / "images.txt", images)
+    _write(folder / "points3D.txt", ["# POINT3D_ID X Y Z R G B ERROR, without the pictures that see it", *axes,
+                                     *(f"{i + 1} {_row(*point)} {r} {g} {b} 0"
+                                       for i, (point, (r, g, b)) in enumerate(zip(points, colours, strict=True)))])
+
+
+def plate_names(shot: Shot) -> list[str]:
+    """A picture's file name for every solved frame: of the sequence, or STEM_0001.png by clip frame for a movie."""
+    first = Path(shot.result.clip.path)
+    frames = [frame.frame for frame in shot.result.frames]
+    if shot.result.clip.kind == "movie":
+        return [f"{first.stem}_{frame:04d}.png" for frame in frames]
+    return [file_further_on(first, frame - 1)[0].name for frame in frames]
+
+
+def _euler(turn: np.ndarray, before):
+    """Radians about x, y, z for rotation order ZXY, near those before."""
+    matrix = Matrix(turn.tolist())
+    return matrix.to_euler("ZXY", before) if before is not None else matrix.to_euler("ZXY")
+
+
+def _row(*values: float) -> str:
+    return " ".join(f"{value:.9g}" for value in values)
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    try:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise write_refusal(error, path) from error

@@ -1,0 +1,218 @@
+"""The solved points as tracks of the movie clip, so that an artist sees them stick to the plate.
+
+Blender lets nobody write bundles. So the points are projected through the solved cameras into markers, and Blender's
+own solver, given the solved lens, finds the bundles again. All of it stays in a tracking object of its own: the tracks
+and the solve of an artist are not touched, and writing again replaces that object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+
+from ...engine.contract import StereoDiffError
+from ..data.imports import SceneImport
+from ..placing.orientation import transformed, world_from_result
+from ..result import camera_math
+from ..result.arrays import read_points
+from ..result.shot import Shot
+from .observations import observe, triangulate
+
+TRACKING_OBJECT = "StereoDiff"
+COUNT = 150
+FEWEST_FRAMES = 5  # that a point must be seen in, to become a track
+FEWEST_TRACKS = 8  # Blender's solver needs them in both of its key frames
+CELLS = (8, 6)  # places in the picture that share the tracks
+ENOUGH_PARALLAX = 0.15  # of the median depth; a longer base makes the solver no surer
+_LENS = ("sensor_width", "units", "focal_length_pixels", "pixel_aspect", "principal_point_pixels")
+_DISTORTION = ("distortion_model", "k1", "k2", "k3")
+_REFINE = tuple(f"refine_intrinsics_{what}" for what in
+                ("focal_length", "principal_point", "radial_distortion", "tangential_distortion"))
+_SOLVER = ("use_keyframe_selection", "use_tripod_solver", *_REFINE)
+
+
+@dataclass(frozen=True)
+class WrittenTracks:
+    """tracks: written. bundles: of them, solved by Blender. cameras: frames that it solved, normally all.
+
+    has_lens: whether the clip's camera now holds the solved lens; not if it belongs to a solve of the artist's.
+    """
+
+    tracks: int
+    bundles: int
+    cameras: int
+    has_lens: bool
+
+
+def write_tracks(context: bpy.types.Context, shot: Shot, clip: bpy.types.MovieClip,
+                 count: int = COUNT) -> WrittenTracks:
+    """Write up to count solved points into the clip as tracks with bundles, in place of those written before.
+
+    Raises StereoDiffError: "depth_missing" without points, "tracks_unsolved" if the solver fails; the clip then has
+    no tracks of ours.
+    """
+    points, _ = read_points(shot)
+    pixels, seen = observe(shot, points)
+    chosen = choose_points(pixels, seen, shot.clip_size, count)
+    if len(chosen) < FEWEST_TRACKS:
+        raise StereoDiffError("depth_missing", f"Only {len(chosen)} points are seen long enough.")
+    remove_tracks(clip)
+    ours = clip.tracking.objects.new(TRACKING_OBJECT)
+    for point in chosen:
+        _write_track(ours, f"Point {point}", shot, pixels[:, point], seen[:, point])
+    ours.keyframe_a, ours.keyframe_b = _key_frames(shot, seen[:, chosen])
+    clip.tracking.objects.active = ours
+    keeps_lens = clip.tracking.objects[0].reconstruction.is_valid
+    _solve(context, clip, shot, keeps_lens)
+    return _judge(clip, keeps_lens)
+
+
+def remove_tracks(clip: bpy.types.MovieClip) -> None:
+    """Take away what write_tracks() wrote."""
+    ours = find_tracks(clip)
+    if ours is not None:
+        clip.tracking.objects.remove(ours)
+
+
+def find_tracks(clip: bpy.types.MovieClip) -> bpy.types.MovieTrackingObject | None:
+    return next((o for o in clip.tracking.objects if o.name == TRACKING_OBJECT and not o.is_camera), None)
+
+
+def choose_points(pixels, seen, size, count: int) -> np.ndarray:
+    """Indices of at most count points: long ones, spread over the picture and over time.
+
+    pixels (T,N,2), seen (T,N), size (width, height) of the pixels' picture.
+    """
+    lengths = seen.sum(axis=0)
+    usable = np.flatnonzero(lengths >= min(FEWEST_FRAMES, len(seen)))
+    order = usable[np.argsort(-lengths[usable], kind="stable")]
+    middle = _middle_frames(seen[:, order])
+    columns, rows = (pixels[middle, order] / size * CELLS).astype(int).T
+    cell = (middle * 4 // len(seen) * CELLS[1] + rows) * CELLS[0] + columns
+    rank = np.empty(len(order), int)
+    for own in np.unique(cell):
+        members = np.flatnonzero(cell == own)
+        rank[members] = np.arange(len(members))
+    return np.sort(order[np.argsort(rank, kind="stable")][:count])
+
+
+def _middle_frames(seen: np.ndarray) -> np.ndarray:
+    """(N,): the frame in the middle of those that see a point."""
+    passed = np.cumsum(seen, axis=0)
+    return np.argmax(passed >= (passed[-1] + 1) // 2, axis=0)
+
+
+def _write_track(ours: bpy.types.MovieTrackingObject, name: str, shot: Shot, pixels: np.ndarray,
+                 seen: np.ndarray) -> None:
+    """Markers where the point is seen; after each stretch a disabled one ends it."""
+    frames = np.flatnonzero(seen)
+    track = ours.tracks.new(name=name, frame=int(shot.first_frame + frames[0]))
+    places = pixels / shot.clip_size
+    for index in frames:
+        _insert(track, shot, index, places[index])
+    for index in frames[np.diff(frames, append=len(seen) + 1) > 1] + 1:
+        _insert(track, shot, index, places[index - 1]).mute = True
+
+
+def _insert(track: bpy.types.MovieTrackingTrack, shot: Shot, index: int, place: np.ndarray):
+    return track.markers.insert_frame(int(shot.first_frame + index), co=(place[0], 1.0 - place[1]))
+
+
+def _key_frames(shot: Shot, seen: np.ndarray) -> tuple[int, int]:
+    """Two clip frames that share many tracks and see them from different places: where the solver begins."""
+    centres = np.array([frame.camera_to_world for frame in shot.result.frames])[:, :3, 3]
+    base = np.linalg.norm(centres[:, None] - centres[None], axis=-1) / np.mean(shot.result.depth_range)
+    shared = seen.astype(np.float32) @ seen.T.astype(np.float32)
+    worth = np.where(shared >= FEWEST_TRACKS, shared * np.minimum(base, ENOUGH_PARALLAX), 0.0)
+    a, b = sorted(np.unravel_index(np.argmax(worth), worth.shape))
+    return int(shot.first_frame + a), int(shot.first_frame + b)
+
+
+# --- Blender's solver ----------------------------------------------------------------------------------------------
+
+def _solve(context: bpy.types.Context, clip: bpy.types.MovieClip, shot: Shot, keeps_lens: bool) -> None:
+    tracking = clip.tracking
+    with _kept(tracking.settings, _SOLVER), _kept(tracking.camera, _DISTORTION), \
+            _kept(tracking.camera, _LENS if keeps_lens else ()):
+        for name in _SOLVER:
+            setattr(tracking.settings, name, False)
+        _set_lens(tracking.camera, shot)
+        try:
+            with _clip_editor(context, clip):
+                bpy.ops.clip.solve_camera()
+        except RuntimeError as error:  # how Blender hands on what an operator reports as an error
+            remove_tracks(clip)
+            raise StereoDiffError("tracks_unsolved", str(error).strip()) from error
+
+
+def _set_lens(camera: bpy.types.MovieTrackingCamera, shot: Shot) -> None:
+    """The solved lens, of the middle frame: a clip's camera has one for all frames."""
+    fx, _, cx, cy = shot.clip_intrinsics[shot.frame_count // 2]
+    camera.distortion_model, camera.k1, camera.k2, camera.k3 = "POLYNOMIAL", 0.0, 0.0, 0.0
+    camera.sensor_width, camera.pixel_aspect, camera.units = shot.sensor_mm, shot.pixel_aspect, "MILLIMETERS"
+    camera.focal_length_pixels = fx
+    camera.principal_point_pixels = (cx, shot.clip_size[1] - cy)
+
+
+def _judge(clip: bpy.types.MovieClip, keeps_lens: bool) -> WrittenTracks:
+    ours = find_tracks(clip)
+    bundles = sum(track.has_bundle for track in ours.tracks)
+    if not ours.reconstruction.is_valid or bundles < FEWEST_TRACKS:
+        remove_tracks(clip)
+        raise StereoDiffError("tracks_unsolved", f"It solved {bundles} of them.")
+    return WrittenTracks(len(ours.tracks), bundles, len(ours.reconstruction.cameras), not keeps_lens)
+
+
+@contextmanager
+def _kept(thing: bpy.types.bpy_struct, names: tuple[str, ...]) -> Iterator[None]:
+    """Put properties back to what they were."""
+    before = {name: value if isinstance(value := getattr(thing, name), (str, bool, int, float)) else tuple(value)
+              for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(thing, name, value)
+
+
+@contextmanager
+def _clip_editor(context: bpy.types.Context, clip: bpy.types.MovieClip) -> Iterator[None]:
+    """A Movie Clip Editor that shows the clip, for operators that work in none other; for a moment, if need be."""
+    window = context.window or context.window_manager.windows[0]
+    areas = sorted(window.screen.areas, key=lambda area: (area.type == "CLIP_EDITOR", area.width * area.height))
+    area = areas[-1]
+    kind, area.type = area.type, "CLIP_EDITOR"
+    space = area.spaces.active
+    shown, space.clip = space.clip, clip
+    region = next(region for region in area.regions if region.type == "WINDOW")
+    try:
+        with context.temp_override(window=window, screen=window.screen, area=area, region=region, space_data=space):
+            yield
+    finally:
+        space.clip = shown
+        area.type = kind
+
+
+# --- Tracks as points ----------------------------------------------------------------------------------------------
+
+def selected_track_points(found: SceneImport, shot: Shot, clip: bpy.types.MovieClip) -> list[np.ndarray]:
+    """World positions of the selected tracks, ours or the artist's, by the solved cameras that see their markers.
+
+    The tracks are those of the tracking object that the clip shows. Raises StereoDiffError as triangulate() does.
+    """
+    matrix = world_from_result(found)
+    tracks = [track for track in clip.tracking.objects.active.tracks if track.select]
+    points = [triangulate(shot, *_marked(track, shot)) for track in tracks]
+    return [transformed(matrix, camera_math.points_in_blender_world(point)) for point in points]
+
+
+def _marked(track: bpy.types.MovieTrackingTrack, shot: Shot) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (M,) of the solved frames in which a track has a marker, and its pixels (M,2) there."""
+    markers = [(marker.frame - shot.first_frame, marker.co) for marker in track.markers if not marker.mute]
+    inside = [(index, (co[0], 1.0 - co[1])) for index, co in markers if 0 <= index < shot.frame_count]
+    indices = np.array([index for index, _ in inside], int)
+    return indices, np.array([co for _, co in inside]).reshape(-1, 2) * shot.clip_size

@@ -1,0 +1,62 @@
+"""Where the solved cameras see points, and which points they see: tracks made again from the result."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...engine.contract import StereoDiffError
+from ..result.arrays import read_picture
+from ..result.shot import Shot
+
+HIDDEN_BEHIND = 1.05  # of the depth seen there: a point farther than that is covered by something
+LEAST_PARALLAX_DEG = 0.05  # between the rays to a point, or it could be anywhere along them
+
+
+def project(shot: Shot, index: int, points) -> tuple[np.ndarray, np.ndarray]:
+    """What a frame's camera makes of points (N,3) on the engine's axes: pixels (N,2) of the clip, z-depth (N,)."""
+    pose = np.array(shot.result.frames[index].camera_to_world)
+    x, y, z = ((np.asarray(points) - pose[:3, 3]) @ pose[:3, :3]).T
+    fx, fy, cx, cy = shot.clip_intrinsics[index]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.stack([fx * x / z + cx, fy * y / z + cy], axis=-1), z
+
+
+def observe(shot: Shot, points) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (T,N,2) of the clip, and seen (T,N): inside the picture, before the camera and not behind its depth.
+
+    A frame without depth sees nothing. Reads the depth of every frame.
+    """
+    projected = [project(shot, index, points) for index in range(shot.frame_count)]
+    seen = [_is_seen(shot, index, *there) for index, there in enumerate(projected)]
+    return np.stack([pixels for pixels, _ in projected]), np.stack(seen)
+
+
+def _is_seen(shot: Shot, index: int, pixels: np.ndarray, z: np.ndarray) -> np.ndarray:
+    seen = (z > 0) & (pixels > 0).all(axis=1) & (pixels < shot.clip_size).all(axis=1)
+    file = shot.result.frames[index].depth
+    if file is None:
+        return np.zeros_like(seen)
+    depth = read_picture(shot, file)
+    column, row = np.floor(pixels[seen] * np.divide(shot.raster_size, shot.clip_size)).astype(int).T
+    there = depth[np.minimum(row, shot.result.height - 1), np.minimum(column, shot.result.width - 1)]
+    seen[seen] = z[seen] < there * HIDDEN_BEHIND  # never true where depth is invalid, 0
+    return seen
+
+
+def triangulate(shot: Shot, indices, pixels) -> np.ndarray:
+    """The point (3,) nearest to the rays through what frames see, on the engine's axes.
+
+    indices: (M,) of frames; pixels: (M,2) of the clip. Raises StereoDiffError "points_unusable" with fewer than two
+    rays, or rays so parallel that they meet nowhere in particular.
+    """
+    if len(indices) < 2:
+        raise StereoDiffError("points_unusable", "A track needs markers in two solved frames or more.")
+    poses = np.array([shot.result.frames[index].camera_to_world for index in indices])
+    fx, fy, cx, cy = shot.clip_intrinsics[indices].T
+    rays = np.stack([(pixels[:, 0] - cx) / fx, (pixels[:, 1] - cy) / fy, np.ones(len(pixels))], axis=-1)
+    rays = np.einsum("mij,mj->mi", poses[:, :3, :3], rays)
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    if np.degrees(np.arccos(np.clip(rays @ rays[0], -1.0, 1.0))).max() < LEAST_PARALLAX_DEG:
+        raise StereoDiffError("points_unusable", "The camera sees a track from one place only.")
+    across = np.eye(3) - rays[:, :, None] * rays[:, None, :]
+    return np.linalg.solve(across.sum(axis=0), np.einsum("mij,mj->i", across, poses[:, :3, 3]))

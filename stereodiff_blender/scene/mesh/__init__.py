@@ -1,0 +1,1 @@
+"""The displaced mesh: modifier, materials, views, and baking it."""

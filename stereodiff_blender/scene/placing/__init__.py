@@ -1,0 +1,1 @@
+"""Where the whole stands in the world: floor, origin, direction, scale."""

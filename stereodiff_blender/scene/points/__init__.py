@@ -1,0 +1,1 @@
+"""Point clouds: the solved points, and depth fused over the clip."""

@@ -1,0 +1,41 @@
+"""The arrays of a job folder, read by Blender and NumPy alone: depth, confidence, motion mask and points."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+from ...engine.contract import JobFolder, StereoDiffError
+from ...engine.contract.job_files.result_checks import check_product
+from .ply import read_ply
+from .shot import Shot
+
+
+def read_picture(shot: Shot, relative: str) -> np.ndarray:
+    """One file of a product, such as frames[0].depth, (H,W) float32, row 0 at the top.
+
+    Raises StereoDiffError "result_invalid" if it is not a picture of the result's raster.
+    """
+    check_product(JobFolder(shot.folder).files, relative, shot.result)
+    image = bpy.data.images.load(str(shot.folder / relative), check_existing=False)
+    try:
+        image.colorspace_settings.name = "Non-Color"
+        width, height = image.size
+        if (width, height) != shot.raster_size:
+            raise StereoDiffError("result_invalid", f"{relative} is no picture of {shot.raster_size[0]} x "
+                                                    f"{shot.raster_size[1]} pixels.")
+        pixels = np.empty(4 * width * height, np.float32)
+        image.pixels.foreach_get(pixels)
+    finally:
+        bpy.data.images.remove(image)
+    return pixels.reshape(height, width, 4)[::-1, :, 0]
+
+
+def read_points(shot: Shot) -> tuple[np.ndarray, np.ndarray]:
+    """The solved points (N,3) float64 on the engine's axes, and their colours (N,3) uint8.
+
+    Raises StereoDiffError "depth_missing" if the result has none, "result_invalid" if their file is damaged.
+    """
+    if shot.result.points is None:
+        raise StereoDiffError("depth_missing", "It has no points.")
+    return read_ply(shot.folder / shot.result.points)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 def register() -> None:
     """Called by Blender when the extension is enabled."""
-    from . import preferences, session
+    from . import preferences
+    from .session import session
     for module in _modules():
         module.register()
     session.register(preferences.find_python, preferences.checkup_question)
@@ -19,7 +20,8 @@ def unregister() -> None:
 
     Workers go on, and the next Blender finds them again, unless the preferences want them to end.
     """
-    from . import preferences, session
+    from . import preferences
+    from .session import session
     session.unregister(must_end_jobs=preferences.must_end_jobs())
     for module in reversed(_modules()):
         module.unregister()

@@ -6,7 +6,7 @@ import platform
 
 import bpy
 
-from . import preferences, session
+from . import preferences
 from .engine.contract import (
     ENGINE_VERSION,
     FAULT,
@@ -21,6 +21,7 @@ from .engine.contract import (
 )
 from .health.checkup import Checked
 from .operators import WAIT_DESCRIPTION, must_wait, show_text, written_text
+from .session import session
 
 TEXT_NAME = "StereoDiff Doctor"
 LOOKING = "The doctor is looking. This takes some seconds.\n"

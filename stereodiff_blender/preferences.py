@@ -6,12 +6,12 @@ from pathlib import Path
 
 import bpy
 
-from . import session
 from .engine.contract import StereoDiffError, messages
 from .health.checkup import Question
 from .panels_weights import draw_weights
 from .runtime import environment as runtime
 from .runtime.installation import problem_from
+from .session import session
 
 EXTENSION_ID = __package__.rpartition(".")[0]
 EXTENSION_ROOT = Path(__file__).resolve().parent.parent

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import bpy
 
-from . import preferences, session
+from . import preferences
 from .engine.contract import StereoDiffError
 from .operators import WAIT_DESCRIPTION, in_words, must_wait
 from .runtime import environment as runtime
 from .runtime import install as runtime_install
 from .runtime import locks as runtime_locks
 from .runtime.installation import Installation
+from .session import session
 
 EXTENTS = (
     ("standard", "Standard", "What the Draft and Standard presets need"),

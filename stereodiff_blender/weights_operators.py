@@ -7,7 +7,7 @@ from pathlib import Path
 
 import bpy
 
-from . import preferences, session
+from . import preferences
 from .engine.contract import StereoDiffError
 from .engine.weights.cards import ModelCard, read_card
 from .engine.weights.licences import accept, acceptance, refuse_unaccepted
@@ -15,6 +15,7 @@ from .engine.weights.records import remove
 from .health.weights import ErrandView, WeightsDesk
 from .operators import WAIT_DESCRIPTION, in_words, must_wait
 from .runtime import environment as runtime
+from .session import session
 
 DIALOG_WIDTH = 480
 DIALOG_LETTERS = 74

@@ -110,7 +110,7 @@ def queue_jobs(package: ModuleType, out: Path, count: int) -> None:
 def measure(package: ModuleType, out: Path, old: int, queued: int, frames: int) -> list[dict]:
     file = write_file(out, old, frames)
     bpy.ops.wm.open_mainfile(filepath=str(file))
-    session = package.session.current()
+    session = package.session.session.current()
     opening = Ticks(session, "opened, results being read").until(
         lambda: not session._must_attach and not session._has_work())
     idle = Ticks(session, "nothing to do").times(100)

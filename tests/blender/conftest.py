@@ -52,18 +52,19 @@ def preferences(addon, tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def fresh_blender(addon, preferences):
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
-    addon.session.unregister()
-    addon.session.register(addon.preferences.find_python)
+    addon.session.session.unregister()
+    addon.session.session.register(addon.preferences.find_python)
     yield
-    for job_id, view in addon.session.status().jobs.items():
+    for job_id, view in addon.session.session.status().jobs.items():
         if not view.status.has_ended:
-            addon.session.current().cancel(job_id)
-            addon.session.current().wait_for(lambda job_id=job_id: addon.session.current().is_active(job_id))
+            addon.session.session.current().cancel(job_id)
+            addon.session.session.current().wait_for(
+                lambda job_id=job_id: addon.session.session.current().is_active(job_id))
 
 
 @pytest.fixture
 def session(addon):
-    return addon.session.current()
+    return addon.session.session.current()
 
 
 @pytest.fixture

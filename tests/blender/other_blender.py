@@ -56,7 +56,7 @@ class Orders:
 
     @property
     def session(self):
-        return self.package.session.current()
+        return self.package.session.session.current()
 
     def tick_until(self, reached) -> None:
         deadline = time.monotonic() + 60.0

@@ -115,7 +115,7 @@ def test_what_runs_or_is_finished_is_not_resumed(session, solve, settings, worke
 
 @posix_only
 def test_a_job_whose_engine_hangs_is_started_anew(addon, session, solve, settings, worker_like, monkeypatch):
-    monkeypatch.setattr(addon.session.FollowedJob, "HANG_AFTER_S", 0.5)
+    monkeypatch.setattr(addon.session.session.FollowedJob, "HANG_AFTER_S", 0.5)
     worker_like("hang")
     job_id = solve()
     at_work(session, job_id)
@@ -249,7 +249,7 @@ def test_sizes_and_pictures_come_to_the_list(addon, session, settings, tmp_path)
 
 
 def test_what_the_list_says(addon):
-    text, jobs = addon.panels_jobs, addon.session
+    text, jobs = addon.panels_jobs, addon.session.session
     views = importlib.import_module(f"{addon.__name__}.jobs.views")
     status = jobs.JobStatus("running", fraction=0.427)
     view = jobs.JobView("walk", "walk.mp4", status, size=views.Size(2_340_000_000, 0))
@@ -335,9 +335,9 @@ def test_jobs_of_a_file_that_was_never_saved_are_found(session, solve, settings,
     waiting = solve()
     write_job_folder(tmp_path / "jobs" / "example", clip_folder=tmp_path / "clip")
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
-    addon.session.unregister()
-    addon.session.register(addon.preferences.find_python)
-    session, settings = addon.session.current(), bpy.context.scene.stereodiff
+    addon.session.session.unregister()
+    addon.session.session.register(addon.preferences.find_python)
+    session, settings = addon.session.session.current(), bpy.context.scene.stereodiff
     clip = bpy.data.movieclips.load(str(tmp_path / "footage" / "plate_0001.png"))
     assert bpy.ops.stereodiff.find_jobs() == {"FINISHED"}
     found = {item.job_id: item for item in settings.jobs}
@@ -358,12 +358,12 @@ def test_jobs_of_a_file_that_was_never_saved_are_found(session, solve, settings,
 
 def opened_again(addon, file: Path):
     """As in a Blender that was started for it. Returns session and settings."""
-    addon.session.unregister()
-    addon.session.register(addon.preferences.find_python)
+    addon.session.session.unregister()
+    addon.session.session.register(addon.preferences.find_python)
     bpy.ops.wm.open_mainfile(filepath=str(file))
-    tick_until(addon.session.current(), lambda: not addon.session.current()._must_attach)
-    addon.session.current().settle()
-    return addon.session.current(), bpy.context.scene.stereodiff
+    tick_until(addon.session.session.current(), lambda: not addon.session.session.current()._must_attach)
+    addon.session.session.current().settle()
+    return addon.session.session.current(), bpy.context.scene.stereodiff
 
 
 def save(file: Path) -> Path:

@@ -25,7 +25,7 @@ def traces() -> dict[str, object]:
 
 
 def test_unregister_leaves_nothing_and_register_again_works(addon):
-    timer = addon.session._on_timer
+    timer = addon.session.session._on_timer
     addon.unregister()
     without = traces()
     addon.register()
@@ -55,12 +55,12 @@ def test_classes_are_named_as_blender_wants(addon):
 
 
 def test_session_is_not_there_when_disabled(addon):
-    addon.session.unregister()
+    addon.session.session.unregister()
     try:
         with pytest.raises(RuntimeError, match="not registered"):
-            addon.session.status()
+            addon.session.session.status()
     finally:
-        addon.session.register(addon.preferences.find_python)
+        addon.session.session.register(addon.preferences.find_python)
 
 
 def test_package_imports_without_bpy():

@@ -156,9 +156,9 @@ def test_result_that_cannot_be_imported_is_told_beside_the_solve(session, solve,
 
 def new_session(addon):
     """What a Blender that starts anew has: no memory, only the file."""
-    addon.session.unregister()
-    addon.session.register(addon.preferences.find_python)
-    return addon.session.current()
+    addon.session.session.unregister()
+    addon.session.session.register(addon.preferences.find_python)
+    return addon.session.session.current()
 
 
 def settle(session) -> None:

@@ -148,14 +148,14 @@ def test_an_entry_that_breaks_what_nobody_foresaw_keeps_nobody_else_from_being_k
                                                                                     monkeypatch, caplog):
     folders = write_old_jobs(tmp_path / "jobs", 3, 4)
     list_jobs(folders, "finished")
-    real = addon.session.job_list.status_of
+    real = addon.session.session.job_list.status_of
 
     def status_of(item):
         if item.job_id == folders[0].name:
             raise ZeroDivisionError("nobody foresaw this")
         return real(item)
 
-    monkeypatch.setattr(addon.session.job_list, "status_of", status_of)
+    monkeypatch.setattr(addon.session.session.job_list, "status_of", status_of)
     opened(session, "broken")
     views = session.status().jobs
     assert views[folders[0].name].status.code == "internal_error" and "cannot be looked at" in caplog.text

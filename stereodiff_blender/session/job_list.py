@@ -8,8 +8,8 @@ from pathlib import Path
 
 import bpy
 
-from .engine.contract import ERROR_CODES, shortened, valid_shots
-from .jobs.worker_process import JobStatus
+from ..engine.contract import ERROR_CODES, shortened, valid_shots
+from ..jobs.worker_process import JobStatus
 
 LONGEST_SHOTS = 20_000
 _SHOT = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")

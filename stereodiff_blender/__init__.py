@@ -8,8 +8,8 @@ from __future__ import annotations
 
 def register() -> None:
     """Called by Blender when the extension is enabled."""
-    from . import preferences
     from .session import session
+    from .ui import preferences
     for module in _modules():
         module.register()
     session.register(preferences.find_python, preferences.checkup_question)
@@ -20,8 +20,8 @@ def unregister() -> None:
 
     Workers go on, and the next Blender finds them again, unless the preferences want them to end.
     """
-    from . import preferences
     from .session import session
+    from .ui import preferences
     session.unregister(must_end_jobs=preferences.must_end_jobs())
     for module in reversed(_modules()):
         module.unregister()
@@ -29,23 +29,20 @@ def unregister() -> None:
 
 def _modules() -> tuple:
     """What has classes to register, in the order in which they need each other."""
-    from . import (
-        comp_operators,
-        doctor_operators,
-        finish_operators,
-        help_operators,
-        job_operators,
-        mesh_operators,
-        operators,
-        panels,
-        panels_jobs,
-        panels_scene,
-        preferences,
-        properties,
-        report_operators,
-        runtime_operators,
-        weights_operators,
-    )
+    from .ui import preferences, properties
+    from .ui.operators import compositing as comp_operators
+    from .ui.operators import doctor as doctor_operators
+    from .ui.operators import help as help_operators
+    from .ui.operators import installation as runtime_operators
+    from .ui.operators import jobs as job_operators
+    from .ui.operators import mesh as mesh_operators
+    from .ui.operators import placing as finish_operators
+    from .ui.operators import report as report_operators
+    from .ui.operators import solve as operators
+    from .ui.operators import weights as weights_operators
+    from .ui.panels import jobs as panels_jobs
+    from .ui.panels import scene as panels_scene
+    from .ui.panels import solve as panels
     return (preferences, properties, operators, job_operators, runtime_operators, comp_operators, mesh_operators,
             finish_operators, report_operators, doctor_operators, weights_operators, help_operators,
             panels, panels_jobs, panels_scene)

@@ -37,9 +37,9 @@ def enable(out: Path) -> ModuleType:
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     bpy.context.preferences.addons.new().module = EXTENSION
     package.register()
-    preferences = package.preferences.current()
+    preferences = package.ui.preferences.current()
     preferences.runtime_python, preferences.jobs_folder = sys.executable, str(out / "jobs")
-    package.preferences.EXTENSION_ROOT = write_worker(out / "worker")
+    package.ui.preferences.EXTENSION_ROOT = write_worker(out / "worker")
     return package
 
 

@@ -42,7 +42,7 @@ def addon():
 @pytest.fixture
 def preferences(addon, tmp_path, monkeypatch):
     """Defaults, but jobs go to this test's folder and its own Python stands for the engine's."""
-    group = addon.preferences.current()
+    group = addon.ui.preferences.current()
     group.runtime_python, group.device = sys.executable, "auto"
     group.jobs_folder = str(tmp_path / "jobs")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))  # Whoever else solves here must not be waited for.
@@ -53,7 +53,7 @@ def preferences(addon, tmp_path, monkeypatch):
 def fresh_blender(addon, preferences):
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     addon.session.session.unregister()
-    addon.session.session.register(addon.preferences.find_python)
+    addon.session.session.register(addon.ui.preferences.find_python)
     yield
     for job_id, view in addon.session.session.status().jobs.items():
         if not view.status.has_ended:
@@ -137,7 +137,7 @@ def worker_like(tmp_path, addon, monkeypatch) -> Iterator[Callable[[str], Path]]
             (engine / "__main__.py").write_text(WORKER)
             write_job_folder(root / "ready", Example(), clip_folder=tmp_path / "footage")
         (root / "behaviour").write_text(behaviour)
-        monkeypatch.setattr(addon.preferences, "EXTENSION_ROOT", root)
+        monkeypatch.setattr(addon.ui.preferences, "EXTENSION_ROOT", root)
         return root
 
     yield install

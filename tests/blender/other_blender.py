@@ -42,9 +42,9 @@ def enable(root: Path) -> ModuleType:
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     assert addon_utils.enable(NAME, default_set=True) is not None
     package = sys.modules[f"{NAME}.stereodiff_blender"]
-    preferences = package.preferences.current()
+    preferences = package.ui.preferences.current()
     preferences.runtime_python, preferences.jobs_folder = sys.executable, str(root / "jobs")
-    package.preferences.EXTENSION_ROOT = root / "worker"
+    package.ui.preferences.EXTENSION_ROOT = root / "worker"
     return package
 
 
@@ -92,7 +92,7 @@ class Orders:
                           "camera": bpy.context.scene.camera is not None}), flush=True)
 
     def ends_jobs(self) -> None:
-        self.package.preferences.current().at_exit = "END"
+        self.package.ui.preferences.current().at_exit = "END"
 
     def idle(self) -> None:
         while True:

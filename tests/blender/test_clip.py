@@ -12,7 +12,7 @@ from conftest import write_sequence
 
 @pytest.fixture
 def clips(addon):
-    return addon.operators.clips
+    return addon.ui.operators.solve.clips
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ unix_only = pytest.mark.skipif(os.name == "nt", reason="a script stands for a Py
 @pytest.fixture
 def doctor(addon):
     import importlib
-    return importlib.import_module(f"{addon.__name__}.doctor_operators")
+    return importlib.import_module(f"{addon.__name__}.ui.operators.doctor")
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_he_looks_once_at_a_time_and_does_not_block(preferences, session, script
 
 
 def test_a_text_that_was_deleted_meanwhile_comes_again(addon, no_engine, doctor, session):
-    session.examine(addon.preferences.checkup_question(), doctor.write_report)
+    session.examine(addon.ui.preferences.checkup_question(), doctor.write_report)
     session.wait_for(session.is_examining)
     assert "FAULT Engine" in bpy.data.texts[doctor.TEXT_NAME].as_string()
 
@@ -187,7 +187,7 @@ def test_look_again_writes_no_text(no_engine, session):
 
 def notices(addon, session) -> list[str]:
     """The lines of the panel."""
-    settings = addon.properties.settings_from(bpy.context.scene)
+    settings = addon.ui.properties.settings_from(bpy.context.scene)
     return [notice.text for notice in addon.health.preflight.notices(settings, session.status().checked)]
 
 
@@ -228,7 +228,7 @@ def test_weights_that_came_since_are_seen(addon, session, settings, sequence, pr
 @pytest.fixture
 def drawing(addon) -> list[ast.AST]:
     """Every piece of syntax of the module that draws all this."""
-    return list(ast.walk(ast.parse(Path(addon.panels_health.__file__).read_text(encoding="utf-8"))))
+    return list(ast.walk(ast.parse(Path(addon.ui.panels.health.__file__).read_text(encoding="utf-8"))))
 
 
 def test_every_button_is_an_operator(drawing):
@@ -266,7 +266,7 @@ def test_drawing_touches_no_disk(drawing):
 def test_faults_with_one_remedy_are_told_together(addon, contract):
     faults = [contract.Finding(name, "fault", "not installed", "Install them.", True) for name in ("NumPy", "OpenCV")]
     disk = contract.Finding("Jobs folder", "fault", "/x is full", "Free some space.", True)
-    assert addon.panels_health.fault_lines([faults[0], disk, faults[1]]) == [
+    assert addon.ui.panels.health.fault_lines([faults[0], disk, faults[1]]) == [
         ("NumPy, OpenCV cannot be used", "Install them."), ("Jobs folder: /x is full", "Free some space.")]
 
 

@@ -16,7 +16,7 @@ HEADERS = {"SolvePanel": "artists/solve", "AdvancedPanel": "method/how_it_works"
 
 @pytest.fixture
 def guide(addon):
-    return addon.help_operators
+    return addon.ui.operators.help
 
 
 def test_every_page_is_in_the_guide(guide):
@@ -45,7 +45,7 @@ def test_the_browser_gets_the_address_of_the_page(guide, tmp_path):
     page.write_text("<p>")
     browser.write_text(f'#!/bin/sh\nprintf %s "$1" > "{seen}"\n')
     browser.chmod(0o755)
-    script = ("import sys; from pathlib import Path; from stereodiff_blender.help_operators import open_in_browser; "
+    script = ("import sys; from pathlib import Path; from stereodiff_blender.ui.operators.help import open_in_browser; "
               "print(open_in_browser(Path(sys.argv[1])))")
     done = subprocess.run([sys.executable, "-c", script, page], capture_output=True, text=True, timeout=60,
                           env={**os.environ, "BROWSER": f"{browser} %s", "PYTHONPATH": str(guide.GUIDE.parents[1])})
@@ -59,7 +59,8 @@ def test_a_page_that_is_not_there_opens_no_browser(guide, tmp_path):
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_the_header_leads_to_the_page_of_its_panel(addon, guide, name):
-    panel = next(getattr(module, name) for module in (addon.panels, addon.panels_jobs, addon.panels_scene)
+    panel = next(getattr(module, name) for module in (addon.ui.panels.solve, addon.ui.panels.jobs,
+                                                      addon.ui.panels.scene)
                  if hasattr(module, name))
     button = SimpleNamespace()
     drawn = []

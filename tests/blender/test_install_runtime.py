@@ -14,12 +14,12 @@ def shelf(addon, tmp_path, monkeypatch, session) -> Path:
     """A wheel folder chosen in the preferences, and the engine's place in the test's own folder."""
     wheels = tmp_path / "wheels"
     lock = write_lock(tmp_path / "lock.txt", [write_wheel(wheels, name) for name in ("apple", "pear")])
-    monkeypatch.setattr(addon.runtime_operators, "lock_for", lambda extent: lock)
+    monkeypatch.setattr(addon.ui.operators.installation, "lock_for", lambda extent: lock)
     monkeypatch.setattr(addon.runtime.environment, "environment_folder", lambda: tmp_path / "environment")
     monkeypatch.setattr(addon.runtime.environment, "MODULES", ("apple", "pear"))
-    addon.preferences.current().wheel_folder = str(wheels)
+    addon.ui.preferences.current().wheel_folder = str(wheels)
     yield wheels
-    addon.preferences.current().wheel_folder = ""
+    addon.ui.preferences.current().wheel_folder = ""
 
 
 def last_line(session) -> str:
@@ -63,7 +63,7 @@ def test_what_is_broken_is_found_mended_and_removed(shelf, session, tmp_path):
 def test_every_extent_has_a_lock_or_says_that_there_is_none(addon):
     for extent in ("standard", "high"):
         try:
-            assert addon.runtime_operators.lock_for(extent).is_file()
+            assert addon.ui.operators.installation.lock_for(extent).is_file()
         except addon.engine.contract.StereoDiffError as error:
             assert error.code == "runtime_broken" and "there is no" in error.message.lower()
 

@@ -13,7 +13,7 @@ from masks import add_circle, add_polygon, key_shapes, rendered, square
 
 @pytest.fixture
 def mattes(addon):
-    return addon.operators.mattes
+    return addon.ui.operators.solve.mattes
 
 
 @pytest.fixture

@@ -382,7 +382,7 @@ def clicking(addon, imported):
     view = area.spaces.active.region_3d
     show_frame(1)
     imported.root.matrix_world = view.view_matrix.inverted() @ imported.camera.matrix_basis.inverted()
-    operator = addon.finish_operators.STEREODIFF_OT_pick_points
+    operator = addon.ui.operators.placing.STEREODIFF_OT_pick_points
     said = []
     stand_in = SimpleNamespace(picked=[], said=said, report=lambda kind, text: said.append(text))
     for method in ("_say", "_end", "modal"):

@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def panels(addon):
-    return addon.panels
+    return addon.ui.panels.solve
 
 
 def status(panels, **values):
@@ -76,7 +76,7 @@ def test_every_camera_kind_has_a_word(panels, contract):
 
 
 def test_wrapping_follows_the_region(addon):
-    panels = addon.panel_text
+    panels = addon.ui.drawing.text
     text = "The engine stopped without saying why. Open the log for the cause."
     wide, narrow = panels.wrapped(text, 900, 1.0), panels.wrapped(text, 220, 1.0)
     assert len(wide) == 1 < len(narrow)
@@ -122,7 +122,7 @@ def test_drawing_touches_no_disk(addon):
     """Panels know neither paths nor files."""
     import ast
     from pathlib import Path
-    tree = ast.parse(Path(addon.panels.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(addon.ui.panels.solve.__file__).read_text(encoding="utf-8"))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))
                 for alias in node.names}
     assert not imported & {"os", "Path", "pathlib", "jobs", "runtime", "JobFolder"}

@@ -53,7 +53,7 @@ def draw(addon, editor: str) -> Sheet:
     sheet = Sheet()
     context = SimpleNamespace(scene=bpy.context.scene, active_object=bpy.context.active_object,
                               space_data=SimpleNamespace(type=editor))
-    panel = addon.panels_scene.FinishPanel
+    panel = addon.ui.panels.scene.FinishPanel
     panel.draw(SimpleNamespace(layout=sheet), context)
     for idname, settings in sheet.operators:
         for name, value in vars(settings).items():
@@ -88,7 +88,7 @@ def test_in_the_clip_editor_points_are_tracks(addon, scene_module, tmp_path):
 
 @pytest.mark.parametrize("source", ["GIVEN", "MARKERS"])
 def test_coordinates_are_asked_for_only_when_they_count(addon, source):
-    operator = addon.finish_operators.STEREODIFF_OT_set_scale
+    operator = addon.ui.operators.placing.STEREODIFF_OT_set_scale
     sheet = Sheet()
     stand_in = SimpleNamespace(layout=sheet, source=source, bl_rna=rna("stereodiff.set_scale"),
                                properties=SimpleNamespace(bl_rna=rna("stereodiff.set_scale")))
@@ -97,7 +97,7 @@ def test_coordinates_are_asked_for_only_when_they_count(addon, source):
 
 
 def test_the_panel_is_there_only_with_an_import(addon, scene_module, tmp_path):
-    poll = addon.panels_scene.FinishPanel.poll
+    poll = addon.ui.panels.scene.FinishPanel.poll
     assert not poll(bpy.context)
     write_job_folder(tmp_path, Example())
     scene_module.import_result(bpy.context.scene, tmp_path)

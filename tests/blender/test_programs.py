@@ -52,7 +52,7 @@ def test_a_python_beside_the_blend_is_never_taken(standing, traps, session, pref
     bpy.ops.wm.save_as_mainfile(filepath=str(standing / "shot.blend"))
     preferences.runtime_python = named
     with pytest.raises(contract.StereoDiffError, match="not a whole path") as caught:
-        addon.preferences.find_python()
+        addon.ui.preferences.find_python()
     assert caught.value.code == "runtime_missing"
     assert bpy.ops.stereodiff.doctor() == {"FINISHED"}
     assert "not a whole path" in bpy.data.texts["StereoDiff Doctor"].as_string()
@@ -62,5 +62,6 @@ def test_a_python_beside_the_blend_is_never_taken(standing, traps, session, pref
 def test_folders_of_the_preferences_are_whole_paths(standing, preferences, addon):
     """The engine stands elsewhere."""
     preferences.jobs_folder = preferences.models_folder = preferences.wheel_folder = "here"
-    for folder in (addon.preferences.jobs_folder, addon.preferences.models_folder, addon.preferences.wheel_folder):
+    for folder in (addon.ui.preferences.jobs_folder, addon.ui.preferences.models_folder,
+                   addon.ui.preferences.wheel_folder):
         assert folder() == standing / "here"

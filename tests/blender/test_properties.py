@@ -9,7 +9,7 @@ import pytest
 
 
 def scene_settings(addon):
-    return addon.properties.settings_from(bpy.context.scene)
+    return addon.ui.properties.settings_from(bpy.context.scene)
 
 
 def test_defaults_are_the_contract_s(addon, contract):
@@ -73,17 +73,17 @@ def test_known_lens_in_pixels_is_told_in_millimetres(addon, settings, sequence):
 def test_frame_range(addon, settings, sequence):
     scene = bpy.context.scene
     settings.first_frame, settings.last_frame = 2, 4
-    assert addon.properties.frame_range(scene, sequence) == (1, 6)
+    assert addon.ui.properties.frame_range(scene, sequence) == (1, 6)
     settings.use_clip_range = False
-    assert addon.properties.frame_range(scene, sequence) == (2, 4)
+    assert addon.ui.properties.frame_range(scene, sequence) == (2, 4)
     settings.last_frame = 60
     with pytest.raises(Exception, match="2 to 60") as caught:
-        addon.properties.frame_range(scene, sequence)
+        addon.ui.properties.frame_range(scene, sequence)
     assert caught.value.code == "frame_range_invalid"
 
 
 def test_no_property_has_a_callback_or_lacks_words(addon):
-    for cls in (addon.properties.STEREODIFF_PG_scene, addon.preferences.STEREODIFF_AP_preferences):
+    for cls in (addon.ui.properties.STEREODIFF_PG_scene, addon.ui.preferences.STEREODIFF_AP_preferences):
         for name, deferred in typing.get_type_hints(cls).items():
             keywords = deferred.keywords
             assert not {"update", "get", "set", "poll"} & set(keywords), name
@@ -105,19 +105,19 @@ def test_saved_with_the_file(addon, settings, sequence, tmp_path):
 
 
 def test_jobs_folder(addon, preferences, tmp_path):
-    assert addon.preferences.jobs_folder() == tmp_path / "jobs"
+    assert addon.ui.preferences.jobs_folder() == tmp_path / "jobs"
     preferences.jobs_folder = ""
-    assert addon.preferences.jobs_folder() == addon.preferences.runtime.user_folder() / "jobs"
+    assert addon.ui.preferences.jobs_folder() == addon.ui.preferences.runtime.user_folder() / "jobs"
 
 
 def test_cache_folder(addon, preferences, tmp_path):
-    assert addon.preferences.cache_folder() is None
+    assert addon.ui.preferences.cache_folder() is None
     preferences.cache_folder = str(tmp_path / "scratch")
-    assert addon.operators.launch_with(tmp_path / "python").caches == tmp_path / "scratch"
+    assert addon.ui.operators.solve.launch_with(tmp_path / "python").caches == tmp_path / "scratch"
 
 
 def test_python_that_does_not_exist(addon, preferences):
     preferences.runtime_python = "/nowhere/python"
     with pytest.raises(Exception) as caught:
-        addon.preferences.find_python()
+        addon.ui.preferences.find_python()
     assert caught.value.code == "runtime_missing"

@@ -138,11 +138,11 @@ def test_a_job_that_makes_no_progress_is_told_of_and_started_anew(addon, session
     tick_until(session, lambda: session.status().running.status.is_stalled)
     status = session.status().running.status
     assert not status.is_silent and states(settings) == ["running"]
-    assert addon.panels.stuck_text(status) == "No progress for 6:40. It does not compute either."
-    assert addon.panels_jobs.list_detail("running", session.status().running).startswith("no progress")
+    assert addon.ui.panels.solve.stuck_text(status) == "No progress for 6:40. It does not compute either."
+    assert addon.ui.panels.jobs.list_detail("running", session.status().running).startswith("no progress")
     (folder / "heartbeat").write_text("0a1b\nidle 000002000 s, work 000001900 s\n")
     tick_until(session, lambda: session.status().running.status.is_working)
-    assert "a long step" in addon.panels.stuck_text(session.status().running.status)
+    assert "a long step" in addon.ui.panels.solve.stuck_text(session.status().running.status)
     bpy.ops.stereodiff.resume(job_id=job_id, wait=False)
     (folder / "heartbeat").unlink()
     worker_like("finish")
@@ -229,7 +229,7 @@ def test_sizes_and_pictures_come_to_the_list(addon, session, settings, tmp_path)
     preview = np.full((36, 64, 3), 230, np.uint8)
     preview[:, 32:] = 20
     write_png(tmp_path / "out" / "preview.png", preview)
-    shown = addon.operators.JobFolder(tmp_path / "out")
+    shown = addon.ui.operators.solve.JobFolder(tmp_path / "out")
     data = json.loads(shown.result_file.read_text())
     shown.result_file.write_text(json.dumps({**data, "preview_image": "preview.png"}))
     bpy.ops.stereodiff.import_result(directory=str(tmp_path / "out"))
@@ -243,13 +243,13 @@ def test_sizes_and_pictures_come_to_the_list(addon, session, settings, tmp_path)
     assert (tuple(shown.image_size), tuple(shown.icon_size)) == ((32, 72), (32, 32))
     rows = np.array(shown.image_pixels_float).reshape(72, 32, 4)[..., 0]
     assert rows[:36].max() < 0.3 < 0.7 < rows[36:].min(), "the bright frame above its dark depth"
-    text = addon.panels_jobs
+    text = addon.ui.panels.jobs
     assert text.list_detail("finished", view) == "3 MB"
     assert text.total_text([view]) == "3 MB on disk, 3 MB of it cache"
 
 
 def test_what_the_list_says(addon):
-    text, jobs = addon.panels_jobs, addon.session.session
+    text, jobs = addon.ui.panels.jobs, addon.session.session
     views = importlib.import_module(f"{addon.__name__}.jobs.views")
     status = jobs.JobStatus("running", fraction=0.427)
     view = jobs.JobView("walk", "walk.mp4", status, size=views.Size(2_340_000_000, 0))
@@ -263,11 +263,11 @@ def test_what_the_list_says(addon):
 
 def test_icons_of_the_list_exist_in_this_blender(addon):
     known = set(bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items.keys())
-    source = Path(addon.panels_jobs.__file__).read_text(encoding="utf-8")
+    source = Path(addon.ui.panels.jobs.__file__).read_text(encoding="utf-8")
     used = set(re.findall(r'icon="([A-Z_0-9]+)"', source)) | set(re.findall(r', "([A-Z_]+)"\)', source))
     assert len(used) > 5 and used <= known
-    states = addon.properties.STEREODIFF_PG_job.bl_rna.properties["state"].enum_items.keys()
-    assert set(addon.panels.STATE_ICONS) == set(states)
+    states = addon.ui.properties.STEREODIFF_PG_job.bl_rna.properties["state"].enum_items.keys()
+    assert set(addon.ui.panels.solve.STATE_ICONS) == set(states)
 
 
 def test_a_cache_is_removed_and_the_result_stays(session, settings, tmp_path):
@@ -336,7 +336,7 @@ def test_jobs_of_a_file_that_was_never_saved_are_found(session, solve, settings,
     write_job_folder(tmp_path / "jobs" / "example", clip_folder=tmp_path / "clip")
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
     addon.session.session.unregister()
-    addon.session.session.register(addon.preferences.find_python)
+    addon.session.session.register(addon.ui.preferences.find_python)
     session, settings = addon.session.session.current(), bpy.context.scene.stereodiff
     clip = bpy.data.movieclips.load(str(tmp_path / "footage" / "plate_0001.png"))
     assert bpy.ops.stereodiff.find_jobs() == {"FINISHED"}
@@ -359,7 +359,7 @@ def test_jobs_of_a_file_that_was_never_saved_are_found(session, solve, settings,
 def opened_again(addon, file: Path):
     """As in a Blender that was started for it. Returns session and settings."""
     addon.session.session.unregister()
-    addon.session.session.register(addon.preferences.find_python)
+    addon.session.session.register(addon.ui.preferences.find_python)
     bpy.ops.wm.open_mainfile(filepath=str(file))
     tick_until(addon.session.session.current(), lambda: not addon.session.session.current()._must_attach)
     addon.session.session.current().settle()

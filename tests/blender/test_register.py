@@ -60,7 +60,7 @@ def test_session_is_not_there_when_disabled(addon):
         with pytest.raises(RuntimeError, match="not registered"):
             addon.session.session.status()
     finally:
-        addon.session.session.register(addon.preferences.find_python)
+        addon.session.session.register(addon.ui.preferences.find_python)
 
 
 def test_package_imports_without_bpy():

@@ -344,10 +344,10 @@ def test_the_clips_lens_is_the_prior_when_known_lens_is_ticked(addon, scene_modu
     """From the Movie Clip Editor's lens, through the job, to the camera in the scene."""
     sequence.tracking.camera.sensor_width, sequence.tracking.camera.focal_length = 23.5, 31.0
     settings.clip = sequence
-    asked = addon.properties.settings_from(bpy.context.scene)
+    asked = addon.ui.properties.settings_from(bpy.context.scene)
     assert (asked.focal_mm, asked.sensor_mm) == (None, None)
     settings.use_known_focal = True
-    asked = addon.properties.settings_from(bpy.context.scene)
+    asked = addon.ui.properties.settings_from(bpy.context.scene)
     assert (asked.focal_mm, asked.sensor_mm) == pytest.approx((31.0, 23.5))
     example = Example(zoom=1.0, focal=31.0 * 64 / 23.5)
     write_job_folder(tmp_path / "job", example)
@@ -362,4 +362,4 @@ def test_a_lens_given_in_pixels_is_the_same_prior(addon, sequence, settings):
     camera.sensor_width, camera.units = 24.0, "PIXELS"
     camera.focal_length_pixels = 120.0
     settings.clip, settings.use_known_focal = sequence, True
-    assert addon.properties.settings_from(bpy.context.scene).focal_mm == pytest.approx(120.0 * 24.0 / 96, rel=1e-5)
+    assert addon.ui.properties.settings_from(bpy.context.scene).focal_mm == pytest.approx(120.0 * 24.0 / 96, rel=1e-5)

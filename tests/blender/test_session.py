@@ -157,7 +157,7 @@ def test_result_that_cannot_be_imported_is_told_beside_the_solve(session, solve,
 def new_session(addon):
     """What a Blender that starts anew has: no memory, only the file."""
     addon.session.session.unregister()
-    addon.session.session.register(addon.preferences.find_python)
+    addon.session.session.register(addon.ui.preferences.find_python)
     return addon.session.session.current()
 
 

@@ -36,7 +36,7 @@ def test_shots_reach_the_panel_and_the_file(session, failed):
 
 def test_a_later_blender_still_offers_them(addon, failed):
     addon.session.session.unregister()
-    addon.session.session.register(addon.preferences.find_python)
+    addon.session.session.register(addon.ui.preferences.find_python)
     addon.session.session.current().tick()
     addon.session.session.current().settle()
     assert addon.session.session.status().jobs[failed.job_id].status.shots == SHOTS

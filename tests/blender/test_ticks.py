@@ -141,7 +141,7 @@ def test_one_bad_entry_is_one_bad_entry(addon, session, settings, tmp_path):
     views = session.status().jobs
     assert all(views[folder.name].outcome is not None for folder in good)
     assert {views[f"bad-{number}"].status.state for number in range(5)} == {"failed"}
-    assert all(addon.panels.messages.explain(views[f"bad-{number}"].status.code) for number in range(5))
+    assert all(addon.ui.panels.solve.messages.explain(views[f"bad-{number}"].status.code) for number in range(5))
 
 
 def test_an_entry_that_breaks_what_nobody_foresaw_keeps_nobody_else_from_being_known(addon, session, settings, tmp_path,

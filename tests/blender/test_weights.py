@@ -84,7 +84,7 @@ def test_removing_weights_that_are_not_there_deletes_nothing(licences, folder):
 
 
 def test_every_model_has_a_row_with_its_state_and_licence(addon, licences, folder, session, models):
-    panels = importlib.import_module(f"{addon.__name__}.panels_weights")
+    panels = importlib.import_module(f"{addon.__name__}.ui.drawing.weights")
     session.weights.look(folder)
     session.wait_for(session.weights.is_busy)
     views = session.status().weights.models

@@ -64,7 +64,7 @@ def test_the_help_button_finds_its_pages(package):
     """Each of them as text, too, for a Blender that finds no browser."""
     with zipfile.ZipFile(package) as archive:
         packaged = archive.namelist()
-        source = archive.read("stereodiff_blender/help_operators.py").decode()
+        source = archive.read("stereodiff_blender/ui/operators/help.py").decode()
     pages = re.findall(r'^    \("([\w/]+)", "', source, re.MULTILINE)
     assert len(pages) > 5
     for page in pages:

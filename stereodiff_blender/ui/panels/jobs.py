@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import bpy
 
-from .jobs.views import size_text
-from .panel_text import draw_help, draw_problem, draw_text
-from .panels import STATE_ICONS, draw_quality, draw_shots
-from .panels_health import draw_doctor
-from .properties import active_job
-from .session import session
+from ...jobs.views import size_text
+from ...session import session
+from ..drawing.text import draw_help, draw_problem, draw_text
+from ..properties import active_job
+from .health import draw_doctor
+from .solve import STATE_ICONS, draw_quality, draw_shots
 
 PREVIEW_SCALE = 7.0
 LONGEST_NAME = 255

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import bpy
 
-from .engine.contract import StereoDiffError, messages
-from .health.checkup import Question
-from .panels_weights import draw_weights
-from .runtime import environment as runtime
-from .runtime.installation import problem_from
-from .session import session
+from ..engine.contract import StereoDiffError, messages
+from ..health.checkup import Question
+from ..runtime import environment as runtime
+from ..runtime.installation import problem_from
+from ..session import session
+from .drawing.weights import draw_weights
 
-EXTENSION_ID = __package__.rpartition(".")[0]
-EXTENSION_ROOT = Path(__file__).resolve().parent.parent
+EXTENSION_ID = __package__.rsplit(".", 2)[0]
+EXTENSION_ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS_FOLDER = EXTENSION_ROOT / "vendor" / "runtime"
 
 DEVICES = (

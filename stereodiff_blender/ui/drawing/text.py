@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from .engine.contract import messages
+from ...engine.contract import messages
 
 CHARACTER_WIDTH_PX = 6.4
 FRAME_PX = 45

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .engine.contract import Finding
-from .health import preflight as readiness
-from .panel_text import draw_problem, draw_text
-from .properties import settings_from
-from .session import session
+from ...engine.contract import Finding
+from ...health import preflight as readiness
+from ...session import session
+from ..drawing.text import draw_problem, draw_text
+from ..properties import settings_from
 
 # --- Words -----------------------------------------------------------------------------------------------------
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import bpy
 
-from . import preferences
-from .engine.contract import StereoDiffError
-from .operators import WAIT_DESCRIPTION, in_words, must_wait
-from .runtime import environment as runtime
-from .runtime import install as runtime_install
-from .runtime import locks as runtime_locks
-from .runtime.installation import Installation
-from .session import session
+from ...engine.contract import StereoDiffError
+from ...runtime import environment as runtime
+from ...runtime import install as runtime_install
+from ...runtime import locks as runtime_locks
+from ...runtime.installation import Installation
+from ...session import session
+from .. import preferences
+from .solve import WAIT_DESCRIPTION, in_words, must_wait
 
 EXTENTS = (
     ("standard", "Standard", "What the Draft and Standard presets need"),

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import bpy
 
-from . import preferences
-from .engine.contract import StereoDiffError
-from .engine.weights.cards import ModelCard, read_card
-from .engine.weights.licences import accept, acceptance, refuse_unaccepted
-from .engine.weights.records import remove
-from .health.weights import ErrandView, WeightsDesk
-from .operators import WAIT_DESCRIPTION, in_words, must_wait
-from .runtime import environment as runtime
-from .session import session
+from ...engine.contract import StereoDiffError
+from ...engine.weights.cards import ModelCard, read_card
+from ...engine.weights.licences import accept, acceptance, refuse_unaccepted
+from ...engine.weights.records import remove
+from ...health.weights import ErrandView, WeightsDesk
+from ...runtime import environment as runtime
+from ...session import session
+from .. import preferences
+from .solve import WAIT_DESCRIPTION, in_words, must_wait
 
 DIALOG_WIDTH = 480
 DIALOG_LETTERS = 74

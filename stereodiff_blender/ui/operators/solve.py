@@ -7,20 +7,20 @@ from pathlib import Path
 
 import bpy
 
-from . import preferences, properties
-from .engine.contract import Job, JobFolder, StereoDiffError, messages, shortened
-from .engine.contract.job_files.result_checks import read_checked
-from .engine.contract.job_files.worker_log import read_log_end
-from .engine.weights.licences import cards_of, refuse_unaccepted
-from .footage import clip as clips
-from .footage import matte as mattes
-from .health import preflight as readiness
-from .jobs import disk as job_files
-from .jobs import worker_process as jobs
-from .jobs.reader_thread import read_beside
-from .runtime import environment as runtime
-from .scene import import_result
-from .session import job_list, session
+from ...engine.contract import Job, JobFolder, StereoDiffError, messages, shortened
+from ...engine.contract.job_files.result_checks import read_checked
+from ...engine.contract.job_files.worker_log import read_log_end
+from ...engine.weights.licences import cards_of, refuse_unaccepted
+from ...footage import clip as clips
+from ...footage import matte as mattes
+from ...health import preflight as readiness
+from ...jobs import disk as job_files
+from ...jobs import worker_process as jobs
+from ...jobs.reader_thread import read_beside
+from ...runtime import environment as runtime
+from ...scene import import_result
+from ...session import job_list, session
+from .. import preferences, properties
 
 LONGEST_LINE = 2000
 WAIT_DESCRIPTION = "Return when it has ended. Not given: wait only where Blender has no window"

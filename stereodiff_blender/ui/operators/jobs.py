@@ -7,14 +7,14 @@ from pathlib import Path
 
 import bpy
 
-from . import preferences, properties
-from .engine.contract import StereoDiffError
-from .footage import clip as clips
-from .jobs import disk as job_files
-from .jobs.reader_thread import read_beside
-from .jobs.views import size_text
-from .operators import WAIT_DESCRIPTION, in_words, launch_with, must_wait, submit_job
-from .session import job_list, session
+from ...engine.contract import StereoDiffError
+from ...footage import clip as clips
+from ...jobs import disk as job_files
+from ...jobs.reader_thread import read_beside
+from ...jobs.views import size_text
+from ...session import job_list, session
+from .. import preferences, properties
+from .solve import WAIT_DESCRIPTION, in_words, launch_with, must_wait, submit_job
 
 JOB_DESCRIPTION = "Empty: the selected job"
 

@@ -9,12 +9,12 @@ import numpy as np
 from bpy_extras.view3d_utils import region_2d_to_origin_3d, region_2d_to_vector_3d
 from mathutils import Vector
 
-from .engine.contract import StereoDiffError
-from .operators import in_words
-from .scene.camera import camera
-from .scene.data.imports import SceneImport, chosen_import, has_imports
-from .scene.export import clip_tracks, export
-from .scene.placing import floor, orientation, picking
+from ...engine.contract import StereoDiffError
+from ...scene.camera import camera
+from ...scene.data.imports import SceneImport, chosen_import, has_imports
+from ...scene.export import clip_tracks, export
+from ...scene.placing import floor, orientation, picking
+from .solve import in_words
 
 SOURCES = {
     "AUTOMATIC": ("Automatic", "Find the floor in the depth of the whole shot"),

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import preferences
-from .engine.contract import (
+from ..engine.contract import (
     MAX_ENSEMBLE,
     MAX_MEGAPIXELS,
     MOST_MEGAPIXELS,
@@ -18,7 +17,8 @@ from .engine.contract import (
     DiffusionSettings,
     Settings,
 )
-from .footage import clip as clips
+from ..footage import clip as clips
+from . import preferences
 
 STEREO_ITEMS = (
     ("geometric", "Geometric", "Solves the camera from tracked points and measures depth from several views. "

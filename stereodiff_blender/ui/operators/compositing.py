@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import bpy
 
-from .engine.contract import StereoDiffError
-from .operators import in_words
-from .scene.compositing.compositor import is_on
-from .scene.compositing.depth_node import add_depth_group
-from .scene.compositing.hold_out import has_hold_out, remove_hold_out, set_up_hold_out
-from .scene.data.imports import SceneImport, chosen_import, has_imports
-from .scene.mesh.views import VIEWS, show_view
+from ...engine.contract import StereoDiffError
+from ...scene.compositing.compositor import is_on
+from ...scene.compositing.depth_node import add_depth_group
+from ...scene.compositing.hold_out import has_hold_out, remove_hold_out, set_up_hold_out
+from ...scene.data.imports import SceneImport, chosen_import, has_imports
+from ...scene.mesh.views import VIEWS, show_view
+from .solve import in_words
 
 
 def _fail(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import bpy
 
-from .engine.contract import STAGE_LABELS, WARNING_CODES, Quality, WeightsUsed, messages
-from .jobs import grades as verdicts
-from .panel_text import draw_help, draw_problem, draw_text
-from .panels_health import draw_doctor, draw_health
-from .session import session
+from ...engine.contract import STAGE_LABELS, WARNING_CODES, Quality, WeightsUsed, messages
+from ...jobs import grades as verdicts
+from ...session import session
+from ..drawing.text import draw_help, draw_problem, draw_text
+from .health import draw_doctor, draw_health
 
 STATE_ICONS = {"waiting": "TIME", "running": "PLAY", "finished": "CHECKMARK", "failed": "ERROR", "cancelled": "X",
                "interrupted": "PAUSE"}

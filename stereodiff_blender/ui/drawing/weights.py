@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import bpy
 
-from .health.weights import ErrandView, ModelView, WeightsStatus
-from .panel_text import draw_problem, draw_text
+from ...health.weights import ErrandView, ModelView, WeightsStatus
+from .text import draw_problem, draw_text
 
 STATES = {
     "missing": ("Not here", "IMPORT"),

@@ -6,8 +6,7 @@ import platform
 
 import bpy
 
-from . import preferences
-from .engine.contract import (
+from ...engine.contract import (
     ENGINE_VERSION,
     FAULT,
     NOTE,
@@ -19,9 +18,10 @@ from .engine.contract import (
     private,
     text_lines,
 )
-from .health.checkup import Checked
-from .operators import WAIT_DESCRIPTION, must_wait, show_text, written_text
-from .session import session
+from ...health.checkup import Checked
+from ...session import session
+from .. import preferences
+from .solve import WAIT_DESCRIPTION, must_wait, show_text, written_text
 
 TEXT_NAME = "StereoDiff Doctor"
 LOOKING = "The doctor is looking. This takes some seconds.\n"

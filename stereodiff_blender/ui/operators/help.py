@@ -11,9 +11,9 @@ from pathlib import Path
 
 import bpy
 
-from .operators import show_text, written_text
+from .solve import show_text, written_text
 
-GUIDE = Path(__file__).resolve().parent / "guide"
+GUIDE = Path(__file__).resolve().parents[2] / "guide"
 PAGES = tuple((page, label, f"The guide's page {label}") for page, label in (
     ("README", "Contents"),
     ("artists/install", "Install"),

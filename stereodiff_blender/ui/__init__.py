@@ -1,0 +1,1 @@
+"""What an artist sees and clicks: preferences and properties, operators, panels."""

@@ -1,0 +1,1 @@
+"""Pieces of layout that several panels, or the preferences, draw."""

@@ -1,0 +1,1 @@
+"""What the buttons do: read the context, call a function, report."""

@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent
 TESTS = ROOT / "tests"
 SAMPLE = TESTS / "data" / "sample"
 STANDARD_WORKER = ROOT / "vendor" / "runtime" / "standard.txt"
-LOCKING = ROOT / "vendor" / "runtime" / "lock.py"
+LOCKING = ROOT / "tests" / "tools" / "lock.py"
 TEST_WORKER = TESTS / "requirements-worker.txt"
 
 DEFAULT_OUTPUTS = {"demo": Path("demo_out"), "package": Path("dist"), "bench": Path("bench_out")}
@@ -247,12 +247,13 @@ def demo(options: argparse.Namespace) -> int:
     worker = worker_environment(STANDARD_WORKER)
     package = write_package(out)
     with tempfile.TemporaryDirectory(prefix="stereodiff-user-") as user:
-        command = [blender, TESTS / "demo.py", "--package", package, "--clip", clip, "--out", out, "--worker", worker]
+        command = [blender, TESTS / "tools" / "demo.py", "--package", package, "--clip", clip, "--out", out, "--worker",
+                   worker]
         environ = programs.python_environment() | {"BLENDER_USER_RESOURCES": user}
         status = programs.run_here(command, environment=environ)
     if status == 0 and options.clip is None:
         print("\nAccuracy against the truth the sample clip was rendered with")
-        command = [worker, TESTS / "accuracy.py", out / "jobs", SAMPLE / "truth.npz"]
+        command = [worker, TESTS / "tools" / "accuracy.py", out / "jobs", SAMPLE / "truth.npz"]
         status = programs.run_here(command, environment=environ_for_worker(TESTS))
     return status
 

@@ -39,7 +39,7 @@ def pinned(requirements: Path) -> dict[str, str]:
 
 
 def lock_py(*arguments: str, root: Path = build.ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, root / "vendor" / "runtime" / "lock.py", *arguments]
+    command = [sys.executable, root / "tests" / "tools" / "lock.py", *arguments]
     return subprocess.run(command, env=build.environ_for_worker(), capture_output=True, text=True, check=False)
 
 

@@ -1,7 +1,7 @@
 """The lock files: which wheels, by name, version and hash, make a worker's environment on a machine.
 
 Standard library only and no bpy: Blender's installer and build.py in a plain checkout use the same code.
-vendor/runtime/lock.py writes the files; here they are found and read.
+tests/tools/lock.py writes the files; here they are found and read.
 """
 
 from __future__ import annotations

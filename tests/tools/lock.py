@@ -20,7 +20,7 @@ from stereodiff_blender.engine.contract import StereoDiffError
 from stereodiff_blender.runtime import environment as runtime
 from stereodiff_blender.runtime.locks import PLATFORMS, PYTHONS, SETS, lock_name
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[2] / "vendor" / "runtime"
 LOCKS = HERE / "locks"
 INPUT_LINE = re.compile(r"^# input: (\S+) sha256:([0-9a-f]{64})$", re.MULTILINE)
 WHEEL_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")

@@ -21,9 +21,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from accuracy import Accuracy, cells, measure, row_of, table_head
-from bench import peak_mb
 
-from stereodiff_blender.engine.contract import JobFolder
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
+from bench import peak_mb  # noqa: E402
+
+from stereodiff_blender.engine.contract import JobFolder  # noqa: E402
 
 PRESETS = ("draft", "standard", "high")
 

@@ -1,4 +1,4 @@
-"""What each choice of the engine does to the figures: python tests/ablations.py OUT [--root ROOT] [--only NAME ...]
+"""What each choice of the engine does to the figures: tests/tools/ablations.py OUT [--root ROOT] [--only NAME ...]
 
 Runs the engine's own evaluate command once for every variant below, on clips in the plain-folder layout (the first
 frames of the sample clip, unless ROOT names others), and prints one table; its figures are in OUT/ablations.json too.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "engine"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine"))
 from dataset_folders import write_folder
 from depth_scenes import Shot
 from truth import FARTHEST, read_truth
@@ -32,7 +32,7 @@ from stereodiff_blender.engine.media.frames import plan_raster, probe_clip, read
 from stereodiff_blender.engine.quality.spectrum import BANDS, mean_disparities
 from stereodiff_blender.engine.storage.scratch import Scratch
 
-SAMPLE = Path(__file__).resolve().parent / "data" / "sample"
+SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
 SIGMAS = (0.1, 0.5, 1.0, 2.26912, 5.0, 14.6, 70.5, 700.0)
 SHOWN = ("absrel", "delta1", "absrel_static", "absrel_moving", "ate_percent", "rpe_rotation_deg", "flicker2", "tae")
 SLOW_BANDS = 6

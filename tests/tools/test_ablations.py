@@ -33,7 +33,8 @@ def done(tmp_path_factory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("ablations")
     write_folder(out / "root", "alley", shot=shot_of(6))
     environment = os.environ | {"PYTHONPATH": str(TESTS.parent)}
-    ran = subprocess.run([sys.executable, TESTS / "ablations.py", out / "out", "--root", out / "root", "--frames", "6",
+    ran = subprocess.run([sys.executable, TESTS / "tools" / "ablations.py", out / "out", "--root", out / "root",
+                          "--frames", "6",
                           "--max-side", "160", "--only", "sigma-5"],
                          capture_output=True, text=True, env=environment, timeout=240)
     assert ran.returncode == 0, ran.stderr

@@ -337,7 +337,7 @@ def lock(arguments: list[str]) -> int:
 
 def bench(options: argparse.Namespace) -> int:
     worker = worker_environment(TEST_WORKER)
-    command = [worker, TESTS / "bench_suite.py", options.out.resolve(), "--worker", worker, "--blender",
+    command = [worker, TESTS / "bench" / "bench_suite.py", options.out.resolve(), "--worker", worker, "--blender",
                blender_environment(default_blender()), "--clip", SAMPLE / "clip.mp4", "--device", options.device]
     command += ["--parts", *options.parts] if options.parts else []
     command += ["--quick"] if options.quick else []

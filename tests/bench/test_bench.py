@@ -54,7 +54,7 @@ def test_every_part_is_a_script_that_is_there(part, tmp_path):
 def test_registration_is_measured(tmp_path):
     command = [sys.executable, Path(bench_suite.__file__).with_name("bench_registration.py"), tmp_path / "r.json",
                "--frames", "6", "9", "--size", "64", "48"]
-    paths = str(Path(bench_suite.__file__).parent.parent)
+    paths = str(Path(bench_suite.__file__).parents[2])
     done = subprocess.run(command, env={"PYTHONPATH": paths, "PATH": ""}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     runs = json.loads((tmp_path / "r.json").read_text())["runs"]

@@ -3,9 +3,9 @@
 The network has the released measures (or a part of its depth) and random weights; the frames are noise. Operations are
 counted without running anything, 2 to a multiplication with addition, in matrix products and convolutions.
 
-    python tests/bench_monst3r.py                          count operations
-    python tests/bench_monst3r.py --run                    also run it on this processor
-    python tests/bench_monst3r.py --run --device cuda      on a GPU: bfloat16 once per frame, float32 per pair
+    python tests/bench/bench_monst3r.py                          count operations
+    python tests/bench/bench_monst3r.py --run                    also run it on this processor
+    python tests/bench/bench_monst3r.py --run --device cuda      on a GPU: bfloat16 once per frame, float32 per pair
 
 The repository has to be on PYTHONPATH.
 """

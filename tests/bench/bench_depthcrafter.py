@@ -4,9 +4,9 @@ The networks have the published measures (or a part of them) and random weights;
 through the same code: encoders, windows, merging and decoding are the same, only the number of the network's passes
 differs. Operations are counted without running anything, 2 to a multiplication with addition.
 
-    python tests/bench_depthcrafter.py                          count operations
-    python tests/bench_depthcrafter.py --run                    also run tiny networks on this processor
-    python tests/bench_depthcrafter.py --run --device cuda      full size on a GPU: 1024x576, 110 frames, float16
+    python tests/bench/bench_depthcrafter.py                          count operations
+    python tests/bench/bench_depthcrafter.py --run                    also run tiny networks on this processor
+    python tests/bench/bench_depthcrafter.py --run --device cuda      full size on a GPU: 1024x576, 110 frames, float16
 
 The repository has to be on PYTHONPATH.
 """
@@ -27,7 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "engine"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine"))
 from stereodiff_blender.engine.contract import Settings
 from stereodiff_blender.engine.diffusion.depthcrafter import denoising, refine
 from stereodiff_blender.engine.diffusion.depthcrafter.denoising import Condition, sample_steps

@@ -24,7 +24,7 @@ from types import ModuleType
 import bpy
 from many_jobs import HOSTILE, write_hostile_jobs, write_old_jobs, write_worker
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 EXTENSION = "stereodiff_extension"
 
 

@@ -1,7 +1,7 @@
 """The truth of a clip, and a finished job brought to its raster: what accuracy.py and contact_sheet.py measure with.
 
 A truth is one of
-    an npz file, or a folder with gt.npz or truth.npz, as tests/data/make_test_scenes.py writes it:
+    an npz file, or a folder with gt.npz or truth.npz, as tests/scenes/make_test_scenes.py writes it:
         depth (T,h,w) z-depth, inf or 0 where nothing is; h, w a fraction of the clip's size
         dynamic (T,h,w) True where a moving thing is seen
         camera_to_world (T,4,4) OpenCV axes; K (3,3) and size (width, height) of the clip

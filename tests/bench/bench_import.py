@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bpy
-from blender.scene_checks import evaluated_mesh, set_input
 from job_folder import Example, write_job_folder
+from scene_checks import evaluated_mesh, set_input
 
 from stereodiff_blender.engine.contract import Job, JobFolder, Result
 from stereodiff_blender.scene import import_result

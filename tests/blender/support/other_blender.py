@@ -17,7 +17,7 @@ from types import ModuleType
 
 import bpy
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 NAME = "stereodiff_other"
 WRAPPER = '''
 bl_info = {"name": "StereoDiff", "blender": (4, 2, 0), "category": "Import-Export"}

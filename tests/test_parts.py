@@ -53,7 +53,7 @@ def test_every_test_file_belongs_to_a_part(every_part):
 
 def test_a_test_file_of_no_part_is_found(every_part):
     without_engine = [part for part in every_part if part.label != "engine"]
-    files = [TESTS / "engine" / "test_exr.py", TESTS / "test_parts.py", TESTS / "blender" / "test_clip.py"]
+    files = [TESTS / "engine" / "media" / "test_exr.py", TESTS / "test_parts.py", TESTS / "blender" / "test_clip.py"]
     assert without_a_part(files, without_engine) == files[:1]
 
 
@@ -63,13 +63,14 @@ def test_no_test_file_belongs_to_two_parts(every_part):
 
 
 def test_paths_asked_for_go_to_the_part_they_belong_to():
-    engine = Part("engine", PYTHON, (TESTS / "engine" / "test_exr.py", TESTS / "jobs", TESTS / "test_rooms.py"))
+    engine = Part("engine", PYTHON,
+                  (TESTS / "engine" / "media" / "test_exr.py", TESTS / "jobs", TESTS / "test_rooms.py"))
     blender = Part("Blender", PYTHON, (TESTS / "blender",))
-    asked = ["tests/engine/test_exr.py", "tests/blender", "tests/test_rooms.py::test_checker_allows"]
+    asked = ["tests/engine/media/test_exr.py", "tests/blender", "tests/test_rooms.py::test_checker_allows"]
     assert parts.chosen_paths(engine, asked) == [asked[0], asked[2]]
     assert parts.chosen_paths(blender, asked) == [asked[1]]
     assert parts.chosen_paths(blender, []) == [str(TESTS / "blender")]
-    assert parts.chosen_paths(engine, ["tests/engine"]) == [str(TESTS / "engine" / "test_exr.py")]
+    assert parts.chosen_paths(engine, ["tests/engine"]) == [str(TESTS / "engine" / "media" / "test_exr.py")]
 
 
 def test_what_no_version_changes_runs_on_one_blender():

@@ -24,7 +24,7 @@ MACHINE_PATH = re.compile(
     r"(?:(?<![\w.~/\\>})-])|(?<=file://))/(?:home|root|work|tmp|Users|private/var|var/folders)/[\w.-]"
     r"|[A-Za-z]:[\\/]+Users[\\/]+\w")
 SPEAK_OF_SUCH_PATHS = {
-    "tests/test_redaction.py": "what a report hides, by people who do not exist",
+    "tests/engine/contract/test_redaction.py": "what a report hides, by people who do not exist",
     "tests/test_repository.py": "what this rule refuses",
 }
 

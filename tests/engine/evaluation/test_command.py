@@ -21,7 +21,7 @@ from stereodiff_blender.engine.evaluation.paper import BANDS, TABLE_1
 
 FRAMES = 10
 PATIENCE_S = 120.0
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def command(*arguments: object) -> list[str]:

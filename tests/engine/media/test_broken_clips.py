@@ -73,7 +73,7 @@ def test_what_a_text_names_is_not_opened(name, tmp_path):
     (tmp_path / name).write_text(LISTS[name] or "no picture", encoding="utf-8")
     for other in ("other.mkv", "list1.jpg"):
         os.mkfifo(tmp_path / other)
-    done = subprocess.run([sys.executable, "-c", PROBE, str(tmp_path / name)], cwd=Path(__file__).parents[2],
+    done = subprocess.run([sys.executable, "-c", PROBE, str(tmp_path / name)], cwd=Path(__file__).parents[3],
                           timeout=30, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "clip_unreadable", done.stderr
 

@@ -17,7 +17,7 @@ from stereodiff_blender.engine.footage.warnings import refuse_cuts, warn_of_faul
 from stereodiff_blender.engine.media.frames import read_frames
 from stereodiff_blender.engine.report import Report
 
-SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample" / "clip.mp4"
+SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample" / "clip.mp4"
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,8 @@ def test_every_test_file_belongs_to_a_part(every_part):
 
 def test_a_test_file_of_no_part_is_found(every_part):
     without_engine = [part for part in every_part if part.label != "engine"]
-    files = [TESTS / "engine" / "media" / "test_exr.py", TESTS / "test_parts.py", TESTS / "blender" / "test_clip.py"]
+    files = [TESTS / "engine" / "media" / "test_exr.py", TESTS / "test_parts.py",
+             TESTS / "blender" / "footage" / "test_clip.py"]
     assert without_a_part(files, without_engine) == files[:1]
 
 

@@ -273,6 +273,6 @@ def test_faults_with_one_remedy_are_told_together(addon, contract):
 def test_what_is_used_is_declared():
     """Network, files and clipboard, each with a reason that Blender's own check accepts."""
     import tomllib
-    manifest = tomllib.loads((Path(__file__).resolve().parents[2] / "blender_manifest.toml").read_text("utf-8"))
+    manifest = tomllib.loads((Path(__file__).resolve().parents[3] / "blender_manifest.toml").read_text("utf-8"))
     assert set(manifest["permissions"]) == {"files", "network", "clipboard"}
     assert all(10 < len(reason) <= 64 and not reason.endswith(".") for reason in manifest["permissions"].values())

@@ -9,7 +9,7 @@ from pathlib import Path
 import bpy
 import pytest
 
-TESTS = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parents[2]
 WRITE_MODELS = """
 from tiny_depthcrafter import write_tiny_depthcrafter
 from tiny_monst3r import write_tiny_monst3r
@@ -25,7 +25,7 @@ ENGINES = ("monst3r", "guided"), ("geometric", "depthcrafter")
 
 def run_in(python: Path, script: str, target: Path) -> None:
     """By the worker's Python, as Blender's has neither PyTorch nor PyAV."""
-    paths = [str(TESTS.parent), str(TESTS), str(TESTS / "engine")]
+    paths = [str(TESTS.parent), str(TESTS / "support")]
     head = f"import sys; sys.path[:0] = {paths!r}; from pathlib import Path; target = Path({str(target)!r})"
     subprocess.run([python, "-c", head + script], check=True)
 

@@ -153,10 +153,10 @@ def test_another_lock_is_outdated_and_installing_brings_it_up(plan, shelf, tmp_p
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_killed_half_way_it_is_half_and_goes_on(shelf, tmp_path):
     folder = tmp_path / "environment"
-    code = ("import sys; from pathlib import Path; from stereodiff_blender.runtime.install import *\n"
+    code = ("import sys; from pathlib import Path; from stereodiff_blender.runtime.install import Installer, install\n"
             f"install(Installer(Path({str(folder)!r}), Path({str(shelf / 'lock.txt')!r}), sys.executable, "
             f"Path({str(shelf / 'wheels')!r})))")
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2], start_new_session=True)
     while not (folder / "pyvenv.cfg").exists() and process.poll() is None:
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)

@@ -19,7 +19,7 @@ import pytest
 from conftest import write_sequence
 from job_folder import Example, write_job_folder, write_png
 
-OTHER = Path(__file__).resolve().parent / "support" / "other_blender.py"
+OTHER = Path(__file__).resolve().parents[1] / "support" / "other_blender.py"
 posix_only = pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 
 

@@ -12,7 +12,7 @@ import bpy
 import pytest
 from job_folder import Example, write_job_folder
 
-OPENING = Path(__file__).parent / "support" / "audited_opening.py"
+OPENING = Path(__file__).parents[1] / "support" / "audited_opening.py"
 FOLDERS = ("\\\\127.0.0.1\\share\\job", "//127.0.0.1/share/job", "../../x", "..", "/", "/dev", "/proc/self", "", ".",
            "job", "//job", "http://127.0.0.1:9/job", "file:///etc", "$(touch marker)", "-rf", "C:\\Users", "~",
            "/nowhere/at/all")

@@ -9,7 +9,7 @@ from pathlib import Path
 import bpy
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def traces() -> dict[str, object]:

@@ -45,7 +45,7 @@ BLENDER_OF_PYTHON = {(3, 11): "5.0", (3, 13): "5.2"}
 
 PACKAGE = "stereodiff_blender"
 PACKAGED = ((PACKAGE, {".py", ".md", ".png"}), ("vendor", {".txt", ".toml"}))
-NOT_PACKAGED = {"__pycache__", "wheels", "lock.py", "resolve.py"}
+NOT_PACKAGED = {"__pycache__", "wheels"}
 GUIDE = f"{PACKAGE}/guide"
 TOOLS = TESTS / "tools"
 ROOT_INIT = "from .stereodiff_blender import register, unregister\n"
@@ -254,7 +254,7 @@ def demo(options: argparse.Namespace) -> int:
     if status == 0 and options.clip is None:
         print("\nAccuracy against the truth the sample clip was rendered with")
         command = [worker, TESTS / "tools" / "accuracy.py", out / "jobs", SAMPLE / "truth.npz"]
-        status = programs.run_here(command, environment=environ_for_worker(TESTS))
+        status = programs.run_here(command, environment=environ_for_worker(TESTS / "tools"))
     return status
 
 
@@ -342,7 +342,9 @@ def bench(options: argparse.Namespace) -> int:
     command += ["--parts", *options.parts] if options.parts else []
     command += ["--quick"] if options.quick else []
     command += ["--against", options.against.resolve()] if options.against else []
-    return programs.run_here(command, environment=environ_for_worker(TESTS), folder=Path.cwd())
+    return programs.run_here(command,
+                             environment=environ_for_worker(TESTS / "bench", TESTS / "support",
+                                                            TESTS / "blender" / "support"), folder=Path.cwd())
 
 
 def parser() -> argparse.ArgumentParser:

@@ -20,7 +20,7 @@ HAS_WORKER = importlib.util.find_spec("cv2") is not None
 
 collect_ignore = [
     *([] if HAS_BLENDER else ["blender", "package"]),
-    *([] if HAS_WORKER else ["engine", "jobs", "fuzz"]),
+    *([] if HAS_WORKER else ["engine", "jobs", "fuzz", "tools"]),
 ]
 
 

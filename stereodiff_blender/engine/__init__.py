@@ -1,1 +1,1 @@
-"""The engine: everything the worker runs. Never imports bpy; only contract.py is shared with Blender."""
+"""The engine: everything the worker runs. Never imports bpy; only the contract is shared with Blender."""

@@ -1,4 +1,4 @@
-"""Cameras, rays and scales, in the conventions of contract.py. NumPy only.
+"""Cameras, rays and scales, in the conventions of the contract. NumPy only.
 
 Pixel (col, row) has its centre at (col + 0.5, row + 0.5); camera axes are OpenCV's (x right, y down, z forward).
 A camera matrix K is (3,3); a pose is camera_to_world (4,4) or a stack (T,4,4).

@@ -27,7 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from stereodiff_blender.engine.contract import Settings
 from stereodiff_blender.engine.diffusion.depthcrafter import denoising, refine
 from stereodiff_blender.engine.diffusion.depthcrafter.denoising import Condition, sample_steps

@@ -94,7 +94,7 @@ def listen(process: subprocess.Popen) -> queue.Queue:
 
 
 def start_cases(name: str, first: int, count: int, folder: Path) -> subprocess.Popen:
-    paths = [str(HERE), str(HERE.parent), str(HERE.parent.parent)]
+    paths = [str(HERE), str(HERE.parent / "support"), str(HERE.parent.parent)]
     command = [sys.executable, HERE / "cases.py", name, SEED, str(first), str(count), folder]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
                             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)})

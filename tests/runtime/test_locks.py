@@ -92,6 +92,7 @@ def test_cuda_is_locked_for_the_cuda_sets_alone(lock):
 def checkout(tmp_path) -> Path:
     """The vendor folder somewhere else, to be changed."""
     shutil.copytree(INPUTS, tmp_path / "vendor" / "runtime", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(build.TESTS / "tools", tmp_path / "tests" / "tools")
     return tmp_path
 
 

@@ -15,7 +15,7 @@ WIDTH, HEIGHT, FOCAL_PX = 160, 112, 150.0
 
 @dataclass(frozen=True)
 class Shot:
-    """frames (T,H,W,3) uint8; depth (T,H,W) float32; motion_mask (T,H,W) uint8; cameras as contract.py has them."""
+    """frames (T,H,W,3) uint8; depth (T,H,W) float32; motion_mask (T,H,W) uint8; cameras as the contract has them."""
 
     frames: np.ndarray
     depth: np.ndarray

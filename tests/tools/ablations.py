@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from dataset_folders import write_folder
 from depth_scenes import Shot
 from truth import FARTHEST, read_truth

@@ -2,7 +2,7 @@
 """Lock files of the worker's packages, and folders of the wheels they name, for studios without internet.
 
 `build.py lock` and `build.py wheels` run this. A lock names every wheel of one set of packages for one platform and
-one Python, with its hash and size. What it is made from, and which locks there are: README.md beside this file.
+one Python, with its hash and size. What it is made from, and which locks there are: vendor/runtime/README.md.
 """
 
 from __future__ import annotations

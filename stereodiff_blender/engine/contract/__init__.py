@@ -218,7 +218,7 @@ class Quality:
     coverage: share of the picture whose depth was measured and is trusted, 0..1; 0 where the shot contradicts its lens.
     moving_share: share of the picture marked as moving, 0..1.
     flicker_before, flicker_after: high-band energy of static depth over time, before and after stage 2, in
-        percent of depth (quality.py says how).
+        percent of depth (quality/assess.py says how).
     gauge_residual: median relative disparity difference of stage 2 to stage 1 after the one scale and shift.
     """
 

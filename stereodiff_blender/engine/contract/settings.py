@@ -1,4 +1,4 @@
-"""How to solve: the part of a job that the artist chooses. Standard library only, as contract.py, which hands it on."""
+"""How to solve: the part of a job that the artist chooses. Standard library only. The contract hands it on."""
 
 from __future__ import annotations
 

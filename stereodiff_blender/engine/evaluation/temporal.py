@@ -1,6 +1,6 @@
 """Whether the depth of one frame agrees with the next: by the cameras, or by optical flow.
 
-Pure functions on arrays in the conventions of contract.py; (T,H,W) arrays may be memory-mapped and are read frame by
+Pure functions on arrays in the conventions of the contract; (T,H,W) arrays may be memory-mapped and are read frame by
 frame. Where nothing tells, a figure is None and an entry of an array NaN.
 """
 

@@ -1,6 +1,6 @@
 """One look at every frame of a clip, at a reduced size: what changes from each frame to the next, and what never does.
 
-footage.py judges what is measured here.
+inspection.py judges what is measured here.
 """
 
 from __future__ import annotations

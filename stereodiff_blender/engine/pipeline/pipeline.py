@@ -41,7 +41,7 @@ MIN_GAUGE_SAMPLES = 100
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the method found out about a clip of T frames, in the conventions of contract.py.
+    """What the method found out about a clip of T frames, in the conventions of the contract.
 
     cameras: the solve. quality: the trust report. refinement: of the diffusion network, if it ran.
     stereo_depth, refined_depth, confidence, motion_mask: (T,H,W), in one gauge with the cameras; all None unless

@@ -1,6 +1,6 @@
 """Points of the still scene, carried from one frame into others by depth and cameras: what flicker is measured on.
 
-Pure functions on the arrays of single frames, in the conventions of contract.py.
+Pure functions on the arrays of single frames, in the conventions of the contract.
 """
 
 from __future__ import annotations

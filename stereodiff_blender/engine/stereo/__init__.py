@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class CameraSolution:
-    """The solved cameras of T frames, in the conventions of contract.py.
+    """The solved cameras of T frames, in the conventions of the contract.
 
     kind: "moving", "rotation" (positions all zero) or "static" (all identity).
     camera_to_world: (T,4,4) float64, first identity. intrinsics: (T,4) float64 fx, fy, cx, cy, raster pixels.

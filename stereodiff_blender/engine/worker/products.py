@@ -80,7 +80,7 @@ def weights_attributes(weights: tuple[WeightsUsed, ...]) -> dict[str, str]:
 
 
 def write_points(path: Place, points: np.ndarray, colours: np.ndarray) -> None:
-    """points: (N,3) in the world axes of contract.py; colours: (N,3) uint8 RGB. A binary little-endian PLY.
+    """points: (N,3) in the world axes of the contract; colours: (N,3) uint8 RGB. A binary little-endian PLY.
 
     Raises ValueError if they do not belong together; StereoDiffError "disk_full" or "output_not_writable".
     """

@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TruthClip:
-    """T frames that are read when asked for, in the conventions of contract.py; index 0 is the first.
+    """T frames that are read when asked for, in the conventions of the contract; index 0 is the first.
 
     frame(index): (H,W,3) uint8 sRGB. depth(index): (h,w) float32 in the data set's unit of length, 0 where it is not
     known, or None for a frame without any. motion_mask(index): (h,w) bool, True where the thing itself moves.

@@ -6,7 +6,7 @@ three disparities: its own, and the nearest and the farthest surface close by. E
 a frame supports it as far as what it shows there has the same colour and was itself measured, with confidence, at
 that depth. The offer with most support wins, and its supporters' mean is taken. (Kin to the consistency votes of
 multi-view depth fusion: Merrell et al. 2007.) What is fat in every frame alike no vote can correct: there the
-pictures decide, frame by frame (border_sides.py). A last vote makes the frames agree on what they decided.
+pictures decide, frame by frame (sides.py). A last vote makes the frames agree on what they decided.
 """
 
 from __future__ import annotations

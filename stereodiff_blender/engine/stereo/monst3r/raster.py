@@ -3,7 +3,7 @@
 The network was trained on pictures whose longest side is 512 pixels; both sides are multiples of 16. A plate is
 enlarged or reduced to that length and what stands over is cropped evenly from its sides, so up to 7 pixels at each
 edge of the picture are not matched; on the way back they take the nearest depth and no confidence. Resampling is
-Pillow's, on 8 bits, as in training. Pixel centres are at +0.5, as everywhere (contract.py).
+Pillow's, on 8 bits, as in training. Pixel centres are at +0.5, as everywhere (the contract).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ the points project where they were seen (sparse, Cauchy loss, one focal length),
 start becomes better. Where the footage is smooth, so is the path then made (path_smoothing.py). Last, every frame's
 depth is scaled to the points, so that depth and cameras are of one piece again.
 
-Memory and time are linear in frames: long clips are adjusted on anchor frames (geometric/anchors.py).
+Memory and time are linear in frames: long clips are adjusted on anchor frames (anchors.py).
 """
 
 from __future__ import annotations

@@ -1,0 +1,102 @@
+"""What is asked for: a job, its footage and its matte."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .errors import StereoDiffError
+from .settings import Settings
+
+SCHEMA_VERSION = 1
+ENGINE_VERSION = "0.1.0"
+
+MATTE_KINDS = ("pictures", "shapes")
+MIN_FRAMES = 2
+MAX_FRAME = 10_000_000
+"""Four and a half days at 24 frames a second; what a damaged or hostile file claims beyond is not counted out."""
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Footage on disk.
+
+    kind: "movie" (any file ffmpeg reads) or "sequence" (numbered still images).
+    path: absolute; for a sequence, the file that clip frame 1 shows.
+    first_number: a movie's 0-based picture that clip frame 1 shows (normally 0); a sequence's file number there.
+    width, height: stored pixels as displayed (after rotation metadata); 0 = not known, ask the file.
+    pixel_aspect: width / height of one stored pixel; 0 = not known, ask the file.
+    fps: frames per second; 0 = not known, ask the file (24 for a sequence).
+    """
+
+    kind: str
+    path: str
+    first_number: int = 0
+    width: int = 0
+    height: int = 0
+    pixel_aspect: float = 0.0
+    fps: float = 0.0
+
+
+@dataclass(frozen=True)
+class Matte:
+    """What the artist says moves by itself: nothing is tracked there, and its depth is that of a moving thing.
+
+    kind: "pictures" (footage that shows it white) or "shapes" (outlines, in the job folder's matte.json).
+    footage: only of "pictures". A pixel counts where the picture as displayed is lighter than mid grey; what is
+    transparent is black. Any size of the clip's proportions.
+    first_frame: the clip frame to which the footage's frame 1 belongs; may be below 1.
+    invert: black, or the outside of all shapes, is what moves.
+    """
+
+    kind: str
+    footage: ClipSource | None = None
+    first_frame: int = 1
+    invert: bool = False
+
+    def validate(self) -> None:
+        """Raises StereoDiffError "job_invalid"."""
+        if self.kind not in MATTE_KINDS:
+            raise StereoDiffError("job_invalid", f"matte kind must be one of {', '.join(MATTE_KINDS)}, got "
+                                                 f"{self.kind!r}")
+        if (self.kind == "pictures") != (self.footage is not None):
+            raise StereoDiffError("job_invalid", "a matte of pictures has footage, and one of shapes has none")
+
+    def footage_frames(self, clip_frames: range) -> range:
+        """The footage's own frames that belong to these frames of the clip."""
+        shift = self.first_frame - 1
+        return range(clip_frames.start - shift, clip_frames.stop - shift, clip_frames.step)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One request: this footage, these frames (first and last included), these settings, and perhaps a matte.
+
+    models_folder: where the weights of learned engines are, one folder for each; needed only by those.
+    """
+
+    id: str
+    clip: ClipSource
+    first_frame: int
+    last_frame: int
+    settings: Settings = field(default_factory=Settings)
+    matte: Matte | None = None
+    models_folder: str = ""
+    engine_version: str = ENGINE_VERSION
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def frame_numbers(self) -> range:
+        return range(self.first_frame, self.last_frame + 1)
+
+    def validate(self) -> None:
+        """Raises StereoDiffError: "settings_invalid", "frame_range_invalid", "clip_too_short" or "job_invalid"."""
+        self.settings.validate()
+        if self.clip.kind not in ("movie", "sequence"):
+            raise StereoDiffError("job_invalid", f"clip kind must be movie or sequence, got {self.clip.kind!r}")
+        if self.first_frame < 1 or self.last_frame < self.first_frame or self.last_frame > MAX_FRAME:
+            raise StereoDiffError("frame_range_invalid",
+                                  f"frames {self.first_frame} to {self.last_frame} are no range from 1 to {MAX_FRAME}")
+        if len(self.frame_numbers) < MIN_FRAMES:
+            raise StereoDiffError("clip_too_short", f"a solve needs at least {MIN_FRAMES} frames, got one")
+        if self.matte is not None:
+            self.matte.validate()

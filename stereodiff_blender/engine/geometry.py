@@ -139,3 +139,24 @@ def fit_scale_shift(source: np.ndarray, target: np.ndarray, *, rounds: int = 20)
         width = max(1.4826 * float(np.median(residual)), 1e-12)
         weights = 1.0 / (1.0 + (residual / (2.0 * width)) ** 2)
     return scale, shift, float(np.median(residual))
+
+
+def interpolate_rotations(rotations_i: np.ndarray, rotations_j: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Rotations (n,3,3) a share (n,) of the way from i to j along the shortest turn."""
+    import cv2
+    turns = np.array([cv2.Rodrigues(np.ascontiguousarray(turn))[0].ravel()
+                      for turn in np.swapaxes(rotations_i, -1, -2) @ rotations_j]).reshape(-1, 3)
+    return rotations_i @ exp_so3(turns * share[:, None])
+
+
+def fill_unsolved(rotations: np.ndarray, centres: np.ndarray, solved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Camera-to-world rotations (T,3,3) and centres (T,3) with the unsolved frames put between their solved
+    neighbours; before the first and after the last, the camera stands still."""
+    known = np.flatnonzero(solved)
+    index = np.arange(len(solved))
+    before = known[np.maximum(np.searchsorted(known, index, side="right") - 1, 0)]
+    after = known[np.minimum(np.searchsorted(known, index), len(known) - 1)]
+    share = np.clip((index - before) / np.maximum(after - before, 1), 0.0, 1.0)
+    filled = interpolate_rotations(rotations[before], rotations[after], share)
+    moved = centres[before] + share[:, None] * (centres[after] - centres[before])
+    return np.where(solved[:, None, None], rotations, filled), np.where(solved[:, None], centres, moved)

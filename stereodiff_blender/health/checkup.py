@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engine.contract import Health, StereoDiffError, programs
+from ..engine.contract.errors import Problem, problem_from
 from ..engine.weights.cards import read_card
 from ..engine.weights.records import model_folder
-from ..runtime.installation import Problem, problem_from
 
 TIMEOUT_S = 300.0
 """Longer than the doctor's own limits together."""

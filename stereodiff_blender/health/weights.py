@@ -11,13 +11,12 @@ import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..engine.contract import StereoDiffError, programs
+from ..engine.contract import StereoDiffError, programs, user_folders
+from ..engine.contract.errors import Problem, problem_from
 from ..engine.weights.cards import ModelCard, read_cards
 from ..engine.weights.events import WeightsEvent, parse_line
 from ..engine.weights.licences import acceptance
 from ..engine.weights.records import ModelState, look
-from ..runtime import environment as runtime
-from ..runtime.installation import Problem, problem_from
 
 VERBS = ("get", "verify", "use")
 logger = logging.getLogger(__name__)
@@ -153,7 +152,7 @@ class _Look:
 
 
 def _looked_at(models_folder: Path, card: ModelCard) -> ModelView:
-    accepted = acceptance(runtime.user_folder(), card)
+    accepted = acceptance(user_folders.user_folder(), card)
     state = problem = None
     try:
         state = look(models_folder, card)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engine.contract import JobFolder, StereoDiffError
+from ..engine.contract.errors import Problem
 from ..engine.contract.job_files.result_checks import read_checked
-from ..runtime.installation import Problem
 from .device_lock import device_of, take_device
 from .result_looks import Stamp
 from .views import JobView, Outcome, Size

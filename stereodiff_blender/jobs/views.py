@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..engine.contract import Quality, Refinement, ResultWarning, WeightsUsed
-from ..health.checkup import Checked
-from ..health.weights import WeightsStatus
-from ..runtime.installation import InstallationView, Problem
+from ..engine.contract.errors import Problem
 from .progress import JobStatus
 
 
@@ -54,24 +52,3 @@ class JobView:
     import_problem: Problem | None = None
     size: Size | None = None
     is_queued: bool = False
-
-
-@dataclass(frozen=True)
-class Status:
-    """Everything panels draw. jobs: by job id, of this session. running: the first of those at work, others_running:
-    what other Blenders have started besides. waiting: those not ended and not at work, in their order.
-
-    engine_problem: why no job could start; only looked for while engine_is_known is False. checked: of the last
-    checkup that came to its end, None before the first. weights: of the learned engines.
-    """
-
-    jobs: dict[str, JobView] = field(default_factory=dict)
-    running: JobView | None = None
-    others_running: tuple[JobView, ...] = ()
-    waiting: tuple[JobView, ...] = ()
-    installation: InstallationView | None = None
-    engine_is_known: bool = False
-    engine_problem: Problem | None = None
-    checked: Checked | None = None
-    is_examining: bool = False
-    weights: WeightsStatus = WeightsStatus()

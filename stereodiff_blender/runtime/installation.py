@@ -7,17 +7,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..engine.contract import StereoDiffError
+from ..engine.contract.errors import Problem, problem_from
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """An error code of the contract and the particulars."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -30,13 +22,6 @@ class InstallationView:
     problem: Problem | None
     fraction: float | None = None
     is_cancelling: bool = False
-
-
-def problem_from(error: Exception) -> Problem:
-    """Any exception as something that can be shown; what is none of ours is an internal error."""
-    if isinstance(error, StereoDiffError):
-        return Problem(error.code, error.message)
-    return problem_from(StereoDiffError("internal_error", f"{type(error).__name__}: {error}"))
 
 
 class Installation:

@@ -21,6 +21,7 @@ from pathlib import Path
 import bpy
 
 from ..engine.contract import Result, StereoDiffError
+from ..engine.contract.errors import Problem, problem_from
 from ..engine.contract.job_files.result_checks import read_checked
 from ..health.checkup import Checked, Checkup, Question
 from ..health.weights import WeightsDesk
@@ -28,11 +29,12 @@ from ..jobs.disk import FoundJob, SizeMeter
 from ..jobs.queue import WAITING, Entry, Launch, Queue, found_status
 from ..jobs.reader_thread import Answer, ReaderThread
 from ..jobs.result_looks import Look, look, outcome_of
-from ..jobs.views import JobView, Outcome, Status
+from ..jobs.views import JobView, Outcome
 from ..jobs.worker_process import FollowedJob, JobStatus, end_together
-from ..runtime.installation import Installation, Problem, problem_from
+from ..runtime.installation import Installation
 from ..scene import import_result
 from . import job_list
+from .status import Status
 from .thumbnails import Thumbnails
 from .windows import push_undo, redraw_sidebars
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import bpy
 
-from ..engine.contract import StereoDiffError, messages
+from ..engine.contract import StereoDiffError, messages, user_folders
+from ..engine.contract.errors import problem_from
 from ..health.checkup import Question
 from ..runtime import environment as runtime
-from ..runtime.installation import problem_from
 from ..session import session
 from .drawing.weights import draw_weights
 
@@ -154,7 +154,7 @@ def find_python() -> Path:
 
 def jobs_folder() -> Path:
     """Where new job folders are made; not necessarily there yet."""
-    return _folder(current().jobs_folder) or runtime.user_folder() / "jobs"
+    return _folder(current().jobs_folder) or user_folders.user_folder() / "jobs"
 
 
 def cache_folder() -> Path | None:
@@ -176,12 +176,12 @@ def must_end_jobs() -> bool:
 
 def locks_folder() -> Path:
     """Where all Blenders of this user keep the locks of the devices; not necessarily there yet."""
-    return runtime.user_folder() / "locks"
+    return user_folders.user_folder() / "locks"
 
 
 def models_folder() -> Path:
     """Where weights are looked for; not necessarily there."""
-    return _folder(current().models_folder) or runtime.user_folder() / "models"
+    return _folder(current().models_folder) or user_folders.user_folder() / "models"
 
 
 def _folder(configured: str) -> Path | None:

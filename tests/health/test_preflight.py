@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from stereodiff_blender.engine.contract import Capabilities, Health, Settings, StereoDiffError
+from stereodiff_blender.engine.contract.errors import Problem
 from stereodiff_blender.engine.pipeline.networks import refuse_missing
 from stereodiff_blender.health import preflight as readiness
 from stereodiff_blender.health.checkup import Checked, Question, ask, has_weights
-from stereodiff_blender.runtime.installation import Problem
 
 ALL_WEIGHTS = frozenset({"monst3r", "depthcrafter"})
 HIGH = Settings(quality="high")

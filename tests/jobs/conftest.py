@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from tiny_jobs import FRAMES, render_boards, write_movie
 
-from stereodiff_blender.engine.contract import ClipSource, Job, Settings
+from stereodiff_blender.engine.contract import ClipSource, Job, Settings, user_folders
 from stereodiff_blender.engine.weights import cards, licences
 from stereodiff_blender.jobs import worker_process as jobs
-from stereodiff_blender.runtime import environment as runtime
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +54,7 @@ def user_folder(tmp_path, monkeypatch) -> Path:
     """A user's folder of this test's own, here and in every process that is started."""
     for name in ("HOME", "XDG_DATA_HOME", "LOCALAPPDATA"):
         monkeypatch.setenv(name, str(tmp_path / "user"))
-    return runtime.user_folder()
+    return user_folders.user_folder()
 
 
 @pytest.fixture

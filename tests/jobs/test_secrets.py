@@ -14,10 +14,9 @@ import pytest
 from tiny_jobs import wait_for_end
 
 from stereodiff_blender.engine import __main__ as command_line
-from stereodiff_blender.engine.contract import JobFolder
+from stereodiff_blender.engine.contract import JobFolder, errors
 from stereodiff_blender.engine.worker.event_report import EventReport
 from stereodiff_blender.jobs import worker_process as jobs
-from stereodiff_blender.runtime import installation
 
 ENVIRONMENT = {
     "HF_TOKEN": "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345", "HTTP_PROXY": "http://jane:hunter2@127.0.0.1:9",
@@ -90,7 +89,7 @@ def test_a_fault_of_our_own_on_the_command_line(capsys, tmp_path, monkeypatch):
 
 
 def test_a_fault_of_our_own_in_a_thread():
-    problem = installation.problem_from(RuntimeError(f"{LOGIN} is down"))
+    problem = errors.problem_from(RuntimeError(f"{LOGIN} is down"))
     assert problem.code == "internal_error" and "is down" in problem.message and "hunter2" not in problem.message
 
 

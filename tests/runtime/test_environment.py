@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stereodiff_blender.engine.contract import StereoDiffError
+from stereodiff_blender.engine.contract import StereoDiffError, user_folders
 from stereodiff_blender.runtime import environment as runtime
 
 EMPTY_ENVIRONMENT = "pip\n"  # there already, so nothing is fetched
@@ -36,8 +36,8 @@ def refused(code: str):
 
 
 def test_user_folder_lies_in_the_users_data(home):
-    assert runtime.user_folder().is_relative_to(home / "user")
-    assert not runtime.user_folder().exists()
+    assert user_folders.user_folder().is_relative_to(home / "user")
+    assert not user_folders.user_folder().exists()
 
 
 def test_without_an_environment_it_is_missing(home):

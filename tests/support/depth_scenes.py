@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from stereodiff_blender.engine.geometry import exp_so3
-from stereodiff_blender.engine.stereo import CameraSolution
+from stereodiff_blender.engine.solution import CameraSolution
 
 WIDTH, HEIGHT, FOCAL_PX = 160, 112, 150.0
 

@@ -8,7 +8,7 @@ import numpy as np
 from camera_scenes import BOARDS, camera_path, render_boards
 
 from stereodiff_blender.engine.geometry import camera_matrix, project, unproject
-from stereodiff_blender.engine.stereo import CameraSolution
+from stereodiff_blender.engine.solution import CameraSolution
 
 WIDTH, HEIGHT, FOCAL_PX = 192, 108, 180.0
 

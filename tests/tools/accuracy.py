@@ -18,7 +18,7 @@ from truth import Compared, Truth, compare, newest_finished, read_truth
 
 from stereodiff_blender.engine.contract import JobFolder, Result
 from stereodiff_blender.engine.geometry import invert_rigid
-from stereodiff_blender.engine.stereo import TRUSTED
+from stereodiff_blender.engine.solution import TRUSTED
 
 RIGHT = 0.10
 """Depth off by less, relatively, counts as right."""

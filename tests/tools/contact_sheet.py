@@ -18,7 +18,7 @@ from truth import Compared, compare, newest_finished, read_truth
 
 from stereodiff_blender.engine.contract import JobFolder, Result
 from stereodiff_blender.engine.media.frames import Raster, read_frames
-from stereodiff_blender.engine.stereo import TRUSTED
+from stereodiff_blender.engine.solution import TRUSTED
 from stereodiff_blender.engine.worker.preview import depth_colours, disparity_limits
 
 TITLES = ("frame {}", "true depth", "estimated depth", "error 0-25 %", "motion over truth")

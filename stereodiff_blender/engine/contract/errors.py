@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import dataclass
 
 from .redaction import redact
 
@@ -97,3 +98,18 @@ def as_matte_error(error: StereoDiffError) -> StereoDiffError:
     if not error.code.startswith(("clip_", "sequence_", "frame_range_")):
         return error
     return StereoDiffError(_OF_A_MATTE.get(error.code, "matte_unreadable"), f"The matte: {error.message}")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An error code of the contract and the particulars."""
+
+    code: str
+    message: str
+
+
+def problem_from(error: Exception) -> Problem:
+    """Any exception as something that can be shown; what is none of ours is an internal error."""
+    if isinstance(error, StereoDiffError):
+        return Problem(error.code, error.message)
+    return problem_from(StereoDiffError("internal_error", f"{type(error).__name__}: {error}"))

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from ..geometry import pixel_grid, rebase
+from ..geometry import fill_unsolved, pixel_grid, rebase
 from ..imaging.edge_aware import spread
 from ..imaging.flow import sample
-from ..stereo import TRUSTED, CameraSolution
-from ..stereo.mvs.triangulation import Transfer, transfer_between
-from ..stereo.sfm.registration import fill_unsolved
+from ..imaging.warp import Transfer, transfer_between
+from ..solution import TRUSTED, CameraSolution
 from ..storage.scratch import Scratch
 from .inspection import Footage
 

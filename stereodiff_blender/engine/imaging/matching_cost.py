@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..stereo.mvs.triangulation import Transfer
 from .lookup import look_up
+from .warp import Transfer
 
 COLOUR_SHARE, GRADIENT_SHARE = 0.29, 0.35
 TRUNCATION = 16.5

@@ -20,7 +20,7 @@ from ..geometry import fit_scale_shift
 from ..imaging.flow import OpticalFlow, flows_in
 from ..quality import assess as quality
 from ..report import Report
-from ..stereo import TRUSTED, CameraSolution, StereoResult
+from ..solution import TRUSTED, CameraSolution, StereoResult
 from ..stereo.boundaries.voting import KEPT_BORDERS, run_turn, settle_borders, vote_on_borders
 from ..stereo.mvs.depth import measure_depth
 from ..stereo.mvs.sources import select_sources

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..report import Report
-from ..stereo import CameraSolution, StereoResult
+from ..solution import CameraSolution, StereoResult
 from ..storage.journal import as_text_array, from_text_array
 from ..storage.scratch import Scratch
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..contract import Quality
-from ..stereo import TRUSTED, CameraSolution
+from ..solution import TRUSTED, CameraSolution
 from .static_points import OTHER_SURFACE, log_error, static_grid, world_points
 
 FLICKER_STEP_PX = 6

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..geometry import invert_rigid, project
-from ..stereo import TRUSTED
+from ..solution import TRUSTED
 
 OTHER_SURFACE = 0.15
 """A depth that differs from its neighbour in time by more, relatively, is another surface: an occlusion."""

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ...runtime.environment import user_folder
 from ..contract import StereoDiffError
 from ..contract.failures import error_with_code
+from ..contract.user_folders import user_folder
 from .cards import ModelCard, read_card, read_cards
 from .events import WeightsEvent
 from .licences import accept, acceptance, refuse_unaccepted

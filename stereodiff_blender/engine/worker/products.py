@@ -11,7 +11,7 @@ from ..contract import JobFolder, StereoDiffError, WeightsUsed
 from ..contract.guarded_files import GuardedFile
 from ..media import exr
 from ..report import Report
-from ..stereo import TRUSTED
+from ..solution import TRUSTED
 from ..storage.files import Place, write_bytes, writing
 from ..storage.scratch import Scratch
 from .preview import write_preview_image, write_preview_movie

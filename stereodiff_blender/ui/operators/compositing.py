@@ -8,27 +8,14 @@ from ...engine.contract import StereoDiffError
 from ...scene.compositing.compositor import is_on
 from ...scene.compositing.depth_node import add_depth_group
 from ...scene.compositing.hold_out import has_hold_out, remove_hold_out, set_up_hold_out
-from ...scene.data.imports import SceneImport, chosen_import, has_imports
+from ...scene.data.imports import SceneImport, chosen_import
 from ...scene.mesh.views import VIEWS, show_view
-from .solve import in_words
+from .base import OnImport, in_words
 
 
 def _fail(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:
     operator.report({"ERROR"}, in_words(error.code, error.message))
     return {"CANCELLED"}
-
-
-class OnImport:
-    """An operator on a footage's import: there has to be one."""
-
-    bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context):
-        if not has_imports(context.scene):
-            cls.poll_message_set("Import a result first")
-            return False
-        return True
 
 
 class STEREODIFF_OT_add_depth_group(OnImport, bpy.types.Operator):

@@ -21,7 +21,7 @@ from ...engine.contract import (
 from ...health.checkup import Checked
 from ...session import session
 from .. import preferences
-from .solve import WAIT_DESCRIPTION, must_wait, show_text, written_text
+from .base import WAIT_DESCRIPTION, must_wait, show_text, written_text
 
 TEXT_NAME = "StereoDiff Doctor"
 LOOKING = "The doctor is looking. This takes some seconds.\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import bpy
 
-from .solve import show_text, written_text
+from .base import show_text, written_text
 
 GUIDE = Path(__file__).resolve().parents[2] / "guide"
 PAGES = tuple((page, label, f"The guide's page {label}") for page, label in (

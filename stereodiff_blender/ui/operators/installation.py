@@ -15,7 +15,7 @@ from ...runtime import locks as runtime_locks
 from ...runtime.installation import Installation
 from ...session import session
 from .. import preferences
-from .solve import WAIT_DESCRIPTION, in_words, must_wait
+from .base import WAIT_DESCRIPTION, in_words, must_wait
 
 EXTENTS = (
     ("standard", "Standard", "What the Draft and Standard presets need"),

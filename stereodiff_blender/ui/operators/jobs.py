@@ -14,7 +14,8 @@ from ...jobs.reader_thread import read_beside
 from ...jobs.views import size_text
 from ...session import job_list, session
 from .. import preferences, properties
-from .solve import WAIT_DESCRIPTION, in_words, launch_with, must_wait, submit_job
+from .base import WAIT_DESCRIPTION, in_words, must_wait
+from .solve import launch_with, submit_job
 
 JOB_DESCRIPTION = "Empty: the selected job"
 

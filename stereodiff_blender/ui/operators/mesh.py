@@ -14,7 +14,7 @@ from ...scene.mesh.bake import FORMATS, bake_mesh
 from ...scene.mesh.depth_mesh import set_step
 from ...scene.points.fusion import Fusion
 from ...scene.points.points import import_dense_points, import_solved_points
-from .solve import in_words
+from .base import in_words
 
 FORMAT_ITEMS = (
     ("ALEMBIC", "Alembic (.abc)", "The mesh as shown, torn, in world space, for renderers and other programs"),

@@ -14,7 +14,7 @@ from ...scene.camera import camera
 from ...scene.data.imports import SceneImport, chosen_import, has_imports
 from ...scene.export import clip_tracks, export
 from ...scene.placing import floor, orientation, picking
-from .solve import in_words
+from .base import in_words
 
 SOURCES = {
     "AUTOMATIC": ("Automatic", "Find the floor in the depth of the whole shot"),

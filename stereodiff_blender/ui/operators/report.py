@@ -9,8 +9,7 @@ import bpy
 from ...engine.contract import JobFolder, Result, StereoDiffError
 from ...engine.contract.job_files.result_checks import check_shown
 from ...scene.data.imports import chosen_import
-from .compositing import OnImport
-from .solve import in_words
+from .base import OnImport, in_words
 
 PLOTS = (
     ("CAMERA", "Fit of the Camera", "How far tracked points lie from where the camera puts them, frame by frame"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import bpy
 
-from ...engine.contract import Job, JobFolder, StereoDiffError, messages, shortened
+from ...engine.contract import Job, JobFolder, StereoDiffError, shortened, user_folders
 from ...engine.contract.job_files.result_checks import read_checked
 from ...engine.contract.job_files.worker_log import read_log_end
 from ...engine.weights.licences import cards_of, refuse_unaccepted
@@ -17,29 +17,17 @@ from ...health import preflight as readiness
 from ...jobs import disk as job_files
 from ...jobs import worker_process as jobs
 from ...jobs.reader_thread import read_beside
-from ...runtime import environment as runtime
 from ...scene import import_result
 from ...session import job_list, session
 from .. import preferences, properties
+from .base import WAIT_DESCRIPTION, in_words, must_wait, show_text, written_text
 
 LONGEST_LINE = 2000
-WAIT_DESCRIPTION = "Return when it has ended. Not given: wait only where Blender has no window"
-
-
-def in_words(code: str, message: str) -> str:
-    """What happened, the particulars of this case, and what to do, in one line."""
-    explanation = messages.explain(code)
-    return " ".join(part for part in (explanation.sentence, message, explanation.remedy) if part)
 
 
 def _fail(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:
     operator.report({"ERROR"}, in_words(error.code, error.message))
     return {"CANCELLED"}
-
-
-def must_wait(operator: bpy.types.Operator) -> bool:
-    """Whether an operator with a "wait" property returns only when its job has ended."""
-    return operator.wait if operator.properties.is_property_set("wait") else bpy.app.background
 
 
 # --- Solve and cancel ------------------------------------------------------------------------------------------
@@ -100,7 +88,7 @@ def _refuse_unready(scene: bpy.types.Scene) -> None:
     try:
         settings = properties.settings_from(scene)
         readiness.refuse(settings, preferences.models_folder(), session.status().checked)
-        refuse_unaccepted(runtime.user_folder(), cards_of(settings))
+        refuse_unaccepted(user_folders.user_folder(), cards_of(settings))
     except StereoDiffError:
         session.current().look_again()
         raise
@@ -272,25 +260,6 @@ class STEREODIFF_OT_open_log(bpy.types.Operator):
 def _with_short_lines(content: str) -> str:
     """A text editor that draws a line of a megabyte is slow for ever; and to it, a zero is the end of all."""
     return "\n".join(shortened(line.replace("\0", ""), LONGEST_LINE) for line in content.split("\n"))
-
-
-def written_text(name: str, content: str) -> bpy.types.Text:
-    """The text of that name with this content; there is only ever one."""
-    text = bpy.data.texts.get(name) or bpy.data.texts.new(name)
-    text.from_string(content)
-    return text
-
-
-def show_text(context: bpy.types.Context, text: bpy.types.Text) -> None:
-    """In a text editor that is open, or else in a new window."""
-    areas = [area for window in context.window_manager.windows for area in window.screen.areas]
-    area = next((area for area in areas if area.type == "TEXT_EDITOR"), None)
-    if area is None:
-        bpy.ops.wm.window_new()
-        area = context.window_manager.windows[-1].screen.areas[0]
-        area.type = "TEXT_EDITOR"
-    area.spaces.active.text = text
-    area.spaces.active.top = 0
 
 
 CLASSES = (

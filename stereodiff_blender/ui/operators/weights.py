@@ -7,15 +7,14 @@ from pathlib import Path
 
 import bpy
 
-from ...engine.contract import StereoDiffError
+from ...engine.contract import StereoDiffError, user_folders
 from ...engine.weights.cards import ModelCard, read_card
 from ...engine.weights.licences import accept, acceptance, refuse_unaccepted
 from ...engine.weights.records import remove
 from ...health.weights import ErrandView, WeightsDesk
-from ...runtime import environment as runtime
 from ...session import session
 from .. import preferences
-from .solve import WAIT_DESCRIPTION, in_words, must_wait
+from .base import WAIT_DESCRIPTION, in_words, must_wait
 
 DIALOG_WIDTH = 480
 DIALOG_LETTERS = 74
@@ -47,7 +46,7 @@ class WithLicence(OfModel):
 
     def invoke(self, context, event):
         try:
-            if acceptance(runtime.user_folder(), read_card(self.model)) is not None:
+            if acceptance(user_folders.user_folder(), read_card(self.model)) is not None:
                 return self.execute(context)
         except StereoDiffError as error:
             return _fail(self, error)
@@ -62,9 +61,9 @@ class WithLicence(OfModel):
     def keep_acceptance(self) -> None:
         """Raises StereoDiffError "licence_not_accepted", "output_not_writable" or "disk_full"."""
         card = read_card(self.model)
-        if self.accept and acceptance(runtime.user_folder(), card) is None:
-            accept(runtime.user_folder(), card)
-        refuse_unaccepted(runtime.user_folder(), [card])
+        if self.accept and acceptance(user_folders.user_folder(), card) is None:
+            accept(user_folders.user_folder(), card)
+        refuse_unaccepted(user_folders.user_folder(), [card])
 
 
 def draw_terms(layout, card: ModelCard) -> None:

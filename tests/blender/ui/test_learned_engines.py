@@ -47,7 +47,7 @@ def accepted(addon) -> None:
     licences = importlib.import_module(f"{addon.__name__}.engine.weights.licences")
     cards = importlib.import_module(f"{addon.__name__}.engine.weights.cards")
     for card in cards.read_cards():
-        licences.accept(addon.runtime.environment.user_folder(), card)
+        licences.accept(addon.engine.contract.user_folders.user_folder(), card)
 
 
 @pytest.fixture

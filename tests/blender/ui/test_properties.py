@@ -107,7 +107,7 @@ def test_saved_with_the_file(addon, settings, sequence, tmp_path):
 def test_jobs_folder(addon, preferences, tmp_path):
     assert addon.ui.preferences.jobs_folder() == tmp_path / "jobs"
     preferences.jobs_folder = ""
-    assert addon.ui.preferences.jobs_folder() == addon.ui.preferences.runtime.user_folder() / "jobs"
+    assert addon.ui.preferences.jobs_folder() == addon.engine.contract.user_folders.user_folder() / "jobs"
 
 
 def test_cache_folder(addon, preferences, tmp_path):

@@ -17,7 +17,7 @@ def models(addon):
 @pytest.fixture
 def licences(addon, tmp_path, monkeypatch):
     """The module, with a user's folder of this test's own in which nothing was accepted."""
-    monkeypatch.setattr(addon.runtime.environment, "user_folder", lambda: tmp_path / "user")
+    monkeypatch.setattr(addon.engine.contract.user_folders, "user_folder", lambda: tmp_path / "user")
     return importlib.import_module(f"{addon.__name__}.engine.weights.licences")
 
 
@@ -49,7 +49,7 @@ def test_an_acceptance_is_kept_with_its_date_and_asked_for_once(licences, addon,
     with pytest.raises(RuntimeError, match="licence"):
         bpy.ops.stereodiff.accept_licence(model="monst3r")
     assert bpy.ops.stereodiff.accept_licence(model="monst3r", accept=True) == {"FINISHED"}
-    kept = licences.acceptance(addon.runtime.environment.user_folder(), card)
+    kept = licences.acceptance(addon.engine.contract.user_folders.user_folder(), card)
     assert len(kept.date) == len("2026-01-01") and kept.licence == card.licence
     assert bpy.ops.stereodiff.accept_licence(model="monst3r") == {"FINISHED"}
 

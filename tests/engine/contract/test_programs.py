@@ -17,7 +17,16 @@ from traps import Traps
 
 import build
 from stereodiff_blender.engine import search_path
-from stereodiff_blender.engine.contract import ClipSource, Health, Job, JobFolder, Settings, StereoDiffError, programs
+from stereodiff_blender.engine.contract import (
+    ClipSource,
+    Health,
+    Job,
+    JobFolder,
+    Settings,
+    StereoDiffError,
+    programs,
+    user_folders,
+)
 from stereodiff_blender.engine.doctor import devices, probing
 from stereodiff_blender.health import checkup
 from stereodiff_blender.health import weights as weights_desk
@@ -304,7 +313,7 @@ def test_a_program_without_its_whole_path_is_refused(standing, traps, program):
 
 def test_a_user_folder_is_never_where_one_stands(standing, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", ".")
-    assert runtime.user_folder().is_absolute() and not runtime.user_folder().is_relative_to(standing)
+    assert user_folders.user_folder().is_absolute() and not user_folders.user_folder().is_relative_to(standing)
 
 
 # --- Answers ---------------------------------------------------------------------------------------------------

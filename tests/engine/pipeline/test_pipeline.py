@@ -12,7 +12,7 @@ from tiny_jobs import FOCAL_PX, HEIGHT, WIDTH, render_boards
 from stereodiff_blender.engine.contract import STAGE_LABELS, Settings, StereoDiffError
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth, fit_to_stereo, refuse_unavailable
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.stereo import StereoResult
+from stereodiff_blender.engine.solution import StereoResult
 from stereodiff_blender.engine.storage.scratch import Scratch
 from stereodiff_blender.engine.worker.run import PLANS, plan_of
 

@@ -9,7 +9,7 @@ import pytest
 from depth_scenes import Shot, ray_cast
 
 from stereodiff_blender.engine.quality import assess as quality
-from stereodiff_blender.engine.stereo import CameraSolution
+from stereodiff_blender.engine.solution import CameraSolution
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from stereodiff_blender.engine.contract import JobFolder, Settings, StereoDiffError
 from stereodiff_blender.engine.contract.failures import error_with_code
 from stereodiff_blender.engine.media.frames import Raster
-from stereodiff_blender.engine.stereo import CameraSolution
+from stereodiff_blender.engine.solution import CameraSolution
 from stereodiff_blender.engine.storage.scratch import DiskScratch
 from stereodiff_blender.engine.worker.event_report import EventReport
 from stereodiff_blender.engine.worker.run import known_focal_px, plan_of, point_colours

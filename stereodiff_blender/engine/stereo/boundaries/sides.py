@@ -17,8 +17,8 @@ import numpy as np
 
 from ...imaging.edge_aware import smooth_along_surfaces
 from ...imaging.matching_cost import carry, features_of, mean_of_better_half, unlikeness
-from .. import CameraSolution
-from ..mvs.triangulation import transfer_between
+from ...imaging.warp import transfer_between
+from ...solution import CameraSolution
 
 WINDOW_PX = 25
 EDGE_RANGE = 0.1

@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 
 from ...imaging.lookup import look_up
+from ...imaging.warp import transfer_between
 from ...report import Report
+from ...solution import CameraSolution
 from ...storage.scratch import Scratch
-from .. import CameraSolution
 from ..mvs.sources import select_sources
-from ..mvs.triangulation import transfer_between
 from .sides import choose_sides
 
 OFFSETS = (-10, -8, -6, -4, -2, -1, 1, 2, 4, 6, 8, 10)

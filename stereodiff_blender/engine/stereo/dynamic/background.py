@@ -11,8 +11,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .. import CameraSolution
-from ..mvs.triangulation import Transfer, transfer_between
+from ...imaging.warp import Transfer, transfer_between
+from ...solution import CameraSolution
 
 OFFSETS = (-20, -10, -5, 5, 10, 20)
 IN_SHADOW, LIT = 0.4, 0.93

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...geometry import camera_matrix
-from .. import CameraSolution
+from ...solution import CameraSolution
 
 SUNK = 0.02
 """Share by which measured ground may lie farther away than the plane says."""

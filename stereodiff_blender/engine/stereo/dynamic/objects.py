@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ...solution import CameraSolution
 from ...storage.scratch import Scratch
-from .. import CameraSolution
 from .background import find_background
 from .ground_plane import FLAT_VIEW, GroundPlane, GroundView
 from .matte import with_gaps_bridged

@@ -16,8 +16,8 @@ import numpy as np
 
 from ...imaging.edge_aware import smooth_along_surfaces
 from ...imaging.matching_cost import carry, features_of, unlikeness
-from .. import CameraSolution
-from ..mvs.triangulation import transfer_between
+from ...imaging.warp import transfer_between
+from ...solution import CameraSolution
 
 INNER_REACH_PX, OUTER_REACH_PX = 12.0, 3.0
 """How far inside an outline a pixel can be given back, and how far outside it can be added."""

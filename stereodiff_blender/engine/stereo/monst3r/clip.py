@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from ...report import Report
+from ...solution import CameraSolution, StereoResult
 from ...storage.scratch import Scratch
-from .. import CameraSolution, StereoResult
 from .matching import match_pairs
 from .network import TwoViewNetwork
 from .pairs import window_pairs

@@ -16,11 +16,13 @@ import numpy as np
 
 from ...geometry import camera_matrix, relative_pose
 from ...imaging.flow import sample
-from .. import CameraSolution
+from ...imaging.medians import lower_median
+from ...imaging.warp import Transfer, transfer_between
+from ...solution import CameraSolution
 from ..mvs.filtering import Assessment, texture_of
 from ..mvs.motion import RESIDUAL_RAMP_PX, find_moving, neighbours_of
 from ..mvs.sources import DepthLimits
-from ..mvs.triangulation import Transfer, Triangulation, induced_flow, lower_median, transfer_between
+from ..mvs.triangulation import Triangulation, induced_flow
 from ..sfm.bundle_adjustment import Freedom, Observations, Scene, bundle_adjust
 
 CONSISTENT_PX, CONSISTENT_SHARE = 1.0, 0.02

@@ -8,15 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from ...contract import StereoDiffError
-from ...geometry import rebase, rescale_gauge, unproject
+from ...geometry import fill_unsolved, rebase, rescale_gauge, unproject
 from ...imaging.edge_aware import spread
 from ...imaging.flow import OpticalFlow, flows_in
 from ...report import Report
+from ...solution import TRUSTED, CameraSolution, StereoResult
 from ...storage.scratch import Scratch
-from .. import TRUSTED, CameraSolution, StereoResult
 from ..mvs.motion import vote
 from ..mvs.sources import DepthLimits
-from ..sfm.registration import fill_unsolved
 from .motion import FlowFields, agreement, find_frame_motion
 from .pointmaps import PairPointmaps
 from .reduction import SURE, PointmapReduction, ReducedPointmaps

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from .. import CameraSolution
-from .triangulation import transfer_between
+from ...imaging.warp import transfer_between
+from ...solution import CameraSolution
 
 OFFSETS = (-32, -26, -20, -14, -9, -5, 5, 9, 14, 20, 26, 32)
 STEP = 4

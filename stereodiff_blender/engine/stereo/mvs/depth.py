@@ -14,10 +14,11 @@ import numpy as np
 
 from ...imaging.edge_aware import boundary_confidence, smooth_along_surfaces
 from ...imaging.flow import OpticalFlow, flows_in
+from ...imaging.warp import transfer_between
 from ...report import Report
+from ...solution import CameraSolution, StereoResult
 from ...storage.journal import Ledger
 from ...storage.scratch import Scratch
-from .. import CameraSolution, StereoResult
 from ..dynamic.ground_plane import find_ground
 from ..dynamic.matte import doubtful_beside, motion_beyond, without_matte
 from ..dynamic.objects import Movers
@@ -28,7 +29,7 @@ from .filtering import assess, texture_of
 from .motion import find_moving, neighbours_of, vote
 from .sky import SkyCandidate, find_plain_sky, is_sky
 from .sources import DepthLimits, depth_limits, interpolated_disparity, near_sources, point_depths, select_sources
-from .triangulation import Triangulation, induced_flow, transfer_between, triangulate
+from .triangulation import Triangulation, induced_flow, triangulate
 
 FLOW_MEGABYTES = 400.0
 """Memory for flow fields when the caller brings none."""

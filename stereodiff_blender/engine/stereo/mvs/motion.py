@@ -9,9 +9,11 @@ import numpy as np
 
 from ...imaging.edge_aware import smooth_along_surfaces, spread
 from ...imaging.flow import OpticalFlow, sample
+from ...imaging.medians import lower_median
+from ...imaging.warp import Transfer
 from .filtering import Assessment
 from .sources import DepthLimits
-from .triangulation import Transfer, Triangulation, induced_flow, lower_median
+from .triangulation import Triangulation, induced_flow
 
 NEIGHBOURS = (-2, -1, 1, 2)
 RESIDUAL_RAMP_PX = (0.6, 1.4)

@@ -9,8 +9,8 @@ import numpy as np
 
 from ...geometry import invert_rigid
 from ...imaging.edge_aware import spread
-from .. import CameraSolution
-from .triangulation import Transfer, transfer_between
+from ...imaging.warp import Transfer, transfer_between
+from ...solution import CameraSolution
 
 PARALLAX_TARGETS = (3.0 / 480, 7.0 / 480, 15.0 / 480, 28.0 / 480)
 """Wanted median parallax of the sources, as shares of the picture's width: short ones for few occlusions, long

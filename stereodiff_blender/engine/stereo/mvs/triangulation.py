@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...geometry import camera_matrix, relative_pose
-from .. import CameraSolution
+from ...imaging.medians import lower_median
+from ...imaging.warp import Transfer
 
 MATCH_SIGMA_PX = 0.3
 ROBUST_PX = 0.5
@@ -23,14 +23,6 @@ ROUNDS = 6
 UNSEEN_RESIDUAL_PX = 99.0
 BAND_PIXELS = 1 << 15
 """Pixels worked on at a time: a band's arrays stay in the processor's cache."""
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """Where pixels of one frame lie in another, up to scale: homography (3,3) @ x + disparity * parallax (3,)."""
-
-    homography: np.ndarray
-    parallax: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -48,13 +40,6 @@ class Triangulation:
     residual: np.ndarray
     agreeing: np.ndarray
     seen: np.ndarray
-
-
-def transfer_between(cameras: CameraSolution, i: int, j: int) -> Transfer:
-    """Transfer of pixels from frame i to frame j; float64."""
-    rotation, translation = relative_pose(cameras.camera_to_world[i], cameras.camera_to_world[j])
-    matrix_i, matrix_j = camera_matrix(cameras.intrinsics[i]), camera_matrix(cameras.intrinsics[j])
-    return Transfer(matrix_j @ rotation @ np.linalg.inv(matrix_i), matrix_j @ translation)
 
 
 def induced_flow(disparity: np.ndarray, transfer: Transfer) -> np.ndarray:
@@ -177,16 +162,3 @@ def _best_supported(own, sensitivity, offset):
         best[better] = own[s][better]
         most[better] = support[better]
     return best
-
-
-def lower_median(values, count):
-    """Lower median of the `count` (rows,W) smallest of values (S,rows,W), which are sorted in place."""
-    size = len(values)
-    # Odd-even transposition: with so few sources a sorting network of whole planes beats sorting each pixel.
-    for turn in range(size):
-        for s in range(turn % 2, size - 1, 2):
-            low = np.minimum(values[s], values[s + 1])
-            np.maximum(values[s], values[s + 1], out=values[s + 1])
-            values[s] = low
-    middle = (np.maximum(count, 1).astype(np.intp) - 1) // 2
-    return np.take_along_axis(values, middle[None], axis=0)[0]

@@ -16,14 +16,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...geometry import invert_rigid, rebase
+from ...geometry import fill_unsolved, invert_rigid, rebase
 from ...report import Report
-from .. import CameraSolution, StereoResult
+from ...solution import CameraSolution, StereoResult
 from .anchors import adjust_frames
 from .bundle_adjustment import Freedom, Observations, Scene
 from .path_smoothing import smooth_path
 from .reconstruction import Reconstruction
-from .registration import FittedClip, fill_unsolved, fit_all_frames
+from .registration import FittedClip, fit_all_frames
 from .tracking import track_features
 from .tracks import Tracks, thin_tracks
 from .triangulation import parallax_deg, triangulate_points

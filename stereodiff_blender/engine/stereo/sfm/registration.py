@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from ...geometry import exp_so3, rotation_angle_deg
+from ...geometry import interpolate_rotations, rotation_angle_deg
 from .anchors import MOST_TOGETHER, adjust_frames, choose_anchors, seen_twice
 from .bundle_adjustment import Observations, Scene, focal_deviation
 from .reconstruction import Reconstruction
@@ -95,26 +94,6 @@ def _jumps(reconstruction: Reconstruction, count: np.ndarray) -> np.ndarray:
     fewer = count[1:-1] < 0.5 * np.minimum(count[:-2], count[2:])
     jumps[1:-1] = fewer & (off > max(JUMP_DEG, JUMP_RATIO * float(np.median(off))))
     return jumps
-
-
-def interpolate_rotations(rotations_i: np.ndarray, rotations_j: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Rotations (n,3,3) a share (n,) of the way from i to j along the shortest turn."""
-    turns = np.array([cv2.Rodrigues(np.ascontiguousarray(turn))[0].ravel()
-                      for turn in np.swapaxes(rotations_i, -1, -2) @ rotations_j]).reshape(-1, 3)
-    return rotations_i @ exp_so3(turns * share[:, None])
-
-
-def fill_unsolved(rotations: np.ndarray, centres: np.ndarray, solved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Camera-to-world rotations (T,3,3) and centres (T,3) with the unsolved frames put between their solved
-    neighbours; before the first and after the last, the camera stands still."""
-    known = np.flatnonzero(solved)
-    index = np.arange(len(solved))
-    before = known[np.maximum(np.searchsorted(known, index, side="right") - 1, 0)]
-    after = known[np.minimum(np.searchsorted(known, index), len(known) - 1)]
-    share = np.clip((index - before) / np.maximum(after - before, 1), 0.0, 1.0)
-    filled = interpolate_rotations(rotations[before], rotations[after], share)
-    moved = centres[before] + share[:, None] * (centres[after] - centres[before])
-    return np.where(solved[:, None, None], rotations, filled), np.where(solved[:, None], centres, moved)
 
 
 def _fitted(reconstruction: Reconstruction, frames, seen: Observations, solved: np.ndarray) -> FittedClip:

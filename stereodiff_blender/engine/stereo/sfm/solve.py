@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...contract import StereoDiffError
-from ...geometry import invert_rigid, rebase, rescale_gauge
+from ...geometry import fill_unsolved, invert_rigid, rebase, rescale_gauge
 from ...report import Report
+from ...solution import CameraSolution
 from ...storage.scratch import Scratch
-from .. import CameraSolution
 from .focal_stability import focal_disagreement
 from .keyframes import choose_keyframes, choose_seed_keyframes
 from .reconstruction import Reconstruction, reconstruct
-from .registration import ROUNDS, FittedClip, fill_unsolved, fit_all_frames
+from .registration import ROUNDS, FittedClip, fit_all_frames
 from .rotation import RotationFit, fit_rotations, fit_rotations_from, guess_focal, is_static
 from .tracking import track_features
 from .tracks import MIN_LINK, Tracks, longest_linked_run, thin_tracks

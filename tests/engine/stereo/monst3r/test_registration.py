@@ -12,8 +12,9 @@ from pointmap_scenes import EXACT, Noise, neighbour_pairs, position_error, predi
 from stereodiff_blender.engine.contract.errors import StereoDiffError
 from stereodiff_blender.engine.geometry import exp_so3, relative_pose, rotation_angle_deg
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
+from stereodiff_blender.engine.imaging.warp import Transfer
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.stereo import TRUSTED, StereoResult
+from stereodiff_blender.engine.solution import TRUSTED, StereoResult
 from stereodiff_blender.engine.stereo.monst3r.focal import weiszfeld_focal
 from stereodiff_blender.engine.stereo.monst3r.pointmaps import PairPointmaps
 from stereodiff_blender.engine.stereo.monst3r.published_start import camera_by_perspective
@@ -21,7 +22,7 @@ from stereodiff_blender.engine.stereo.monst3r.reduction import PointmapReduction
 from stereodiff_blender.engine.stereo.monst3r.registration import Registration, network_centre, register_pointmaps
 from stereodiff_blender.engine.stereo.monst3r.similarity import fit_similarity
 from stereodiff_blender.engine.stereo.monst3r.solve import solve_monst3r
-from stereodiff_blender.engine.stereo.mvs.triangulation import Transfer, induced_flow
+from stereodiff_blender.engine.stereo.mvs.triangulation import induced_flow
 from stereodiff_blender.engine.storage.scratch import DiskScratch, Scratch
 
 FRAMES = 10

@@ -12,7 +12,7 @@ from known_depth import HEIGHT, WIDTH, boards_shot, known_cameras
 
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.stereo import TRUSTED
+from stereodiff_blender.engine.solution import TRUSTED
 from stereodiff_blender.engine.stereo.mvs import depth as dense
 from stereodiff_blender.engine.stereo.mvs.depth import MOVING_CONFIDENCE, measure_depth
 from stereodiff_blender.engine.stereo.mvs.filtering import texture_of

@@ -12,7 +12,7 @@ from known_depth import known_cameras
 from stereodiff_blender.engine.contract import Settings
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.stereo import TRUSTED, StereoResult
+from stereodiff_blender.engine.solution import TRUSTED, StereoResult
 from stereodiff_blender.engine.stereo.dynamic.matte import motion_beyond, with_gaps_bridged, without_matte
 from stereodiff_blender.engine.stereo.mvs.depth import measure_depth
 from stereodiff_blender.engine.storage.scratch import Scratch

@@ -7,12 +7,13 @@ import pytest
 from known_depth import HEIGHT, WIDTH, boards_shot
 
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
+from stereodiff_blender.engine.imaging.warp import Transfer
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.stereo.mvs.depth import measure_depth
 from stereodiff_blender.engine.stereo.mvs.filtering import assess
 from stereodiff_blender.engine.stereo.mvs.motion import find_moving, neighbours_of, vote
 from stereodiff_blender.engine.stereo.mvs.sources import DepthLimits
-from stereodiff_blender.engine.stereo.mvs.triangulation import Transfer, Triangulation
+from stereodiff_blender.engine.stereo.mvs.triangulation import Triangulation
 from stereodiff_blender.engine.storage.scratch import Scratch
 
 SQUARE = (60, 50)

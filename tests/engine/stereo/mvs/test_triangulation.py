@@ -7,12 +7,12 @@ import pytest
 from camera_scenes import turned
 from known_depth import epipolar_normal, exact_flow, without_points
 
+from stereodiff_blender.engine.imaging.medians import lower_median
+from stereodiff_blender.engine.imaging.warp import transfer_between
 from stereodiff_blender.engine.stereo.mvs.triangulation import (
     AGREEING_PX,
     UNSEEN_RESIDUAL_PX,
     induced_flow,
-    lower_median,
-    transfer_between,
     triangulate,
 )
 

@@ -15,7 +15,7 @@ from test_registration import golden_maps, golden_reduction
 
 from stereodiff_blender.engine.geometry import exp_so3, rebase, rotation_angle_deg
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.stereo import CameraSolution, StereoResult
+from stereodiff_blender.engine.solution import CameraSolution, StereoResult
 from stereodiff_blender.engine.stereo.monst3r.registration import network_centre, register_pointmaps
 from stereodiff_blender.engine.stereo.monst3r.solve import solve_monst3r
 from stereodiff_blender.engine.stereo.sfm.path_smoothing import balance

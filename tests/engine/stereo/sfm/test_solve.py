@@ -17,9 +17,14 @@ from camera_scenes import (
 )
 
 from stereodiff_blender.engine.contract import StereoDiffError
-from stereodiff_blender.engine.geometry import align_similarity, invert_rigid, rotation_angle_deg
-from stereodiff_blender.engine.stereo import CameraSolution
-from stereodiff_blender.engine.stereo.sfm.registration import fill_unsolved, interpolate_rotations
+from stereodiff_blender.engine.geometry import (
+    align_similarity,
+    fill_unsolved,
+    interpolate_rotations,
+    invert_rigid,
+    rotation_angle_deg,
+)
+from stereodiff_blender.engine.solution import CameraSolution
 from stereodiff_blender.engine.stereo.sfm.solve import solve_cameras
 from stereodiff_blender.engine.stereo.sfm.warnings import frame_ranges, warn_rotation
 

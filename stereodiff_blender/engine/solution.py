@@ -1,0 +1,49 @@
+"""What stage 1 finds out about a clip, whichever of its engines did it: cameras, depth, what moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class CameraSolution:
+    """The solved cameras of T frames, in the conventions of the contract.
+
+    kind: "moving", "rotation" (positions all zero) or "static" (all identity).
+    camera_to_world: (T,4,4) float64, first identity. intrinsics: (T,4) float64 fx, fy, cx, cy, raster pixels.
+    solved: (T,) bool; False where the camera was interpolated.
+    reprojection_px: (T,) float64 mean error of the static tracks seen in a frame; nan where none.
+    points: (N,3) float64 static points, world axes. point_parallax_deg: (N,) triangulation angle.
+    observations: per frame, indices into points (n,) and pixels (n,2) where each is seen.
+    is_lens_contradicted: the shot itself speaks against the lens found for it, so camera and depth may be wrong
+        throughout, however well they fit.
+    """
+
+    kind: str
+    camera_to_world: np.ndarray
+    intrinsics: np.ndarray
+    solved: np.ndarray
+    reprojection_px: np.ndarray
+    points: np.ndarray
+    point_parallax_deg: np.ndarray
+    observations: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    is_lens_contradicted: bool = False
+
+
+@dataclass(frozen=True)
+class StereoResult:
+    """Stage 1's whole answer. depth, confidence and motion_mask are None unless cameras.kind is "moving".
+
+    depth: (T,H,W) float32, > 0 everywhere (unmeasured pixels are filled). confidence: (T,H,W) float32 in [0,1];
+    above TRUSTED the pixel was measured in two or more views and agrees. motion_mask: (T,H,W) uint8.
+    """
+
+    cameras: CameraSolution
+    depth: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    motion_mask: np.ndarray | None = None
+
+
+TRUSTED = 0.5

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import bpy
 import pytest
-from job_folder import Example, write_job_folder, write_png
+from job_folder import Example, write_job_folder, write_sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 EXTENSION = "stereodiff_extension"
@@ -76,16 +76,6 @@ def settings():
 def contract(addon) -> ModuleType:
     """The contract as the registered package knows it; its classes are not those of an import by another name."""
     return importlib.import_module(f"{addon.__name__}.engine.contract")
-
-
-def write_sequence(folder: Path, *, first: int = 1, count: int = 6, stem: str = "plate_", size=(96, 72)) -> Path:
-    """A numbered PNG sequence. Returns its first file."""
-    import numpy as np
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(first, first + count):
-        picture = np.full((size[1], size[0], 3), 20 + 5 * (number - first), np.uint8)
-        write_png(folder / f"{stem}{number:04d}.png", picture)
-    return folder / f"{stem}{first:04d}.png"
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import random
 import shutil
@@ -14,15 +12,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_jobs import FRAMES, PATIENCE_S, render_boards, wait_until, write_movie
+from tiny_jobs import (
+    FRAMES,
+    PATIENCE_S,
+    STAGES,
+    contents,
+    events_after,
+    finish,
+    kill,
+    noted,
+    render_boards,
+    run_until,
+    size_of_events,
+    wait_until,
+    write_movie,
+)
 
-from stereodiff_blender.engine.contract import ClipSource, Event, Job, JobFolder, Settings
+from stereodiff_blender.engine.contract import ClipSource, Job, JobFolder, Settings
 from stereodiff_blender.engine.worker.run import discard_products, plan_of
 from stereodiff_blender.jobs import worker_process as jobs
 
 KILLS, SEED = 30, 20261123
-STAGES = ("read", "track", "solve", "depth", "motion", "borders", "refine", "write")
-NOT_COMPARED = {"events.jsonl", "worker.log", "job.json", "result.json", "lock", "heartbeat"}
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 
@@ -58,64 +68,6 @@ def undisturbed(tmp_path_factory, worker_python, repository, tiny_clip) -> dict[
     folder = jobs.create_job(job, tmp_path_factory.mktemp("undisturbed"))
     finish(jobs.start(folder, worker_python, repository), folder)
     return contents(folder)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """What a job gives; of result.json all but how long it took."""
-    files = (path for path in folder.rglob("*") if path.is_file() and "cache" not in path.relative_to(folder).parts)
-    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files
-             if path.name not in NOT_COMPARED}
-    result = json.loads((folder / "result.json").read_text())
-    del result["timings_s"]
-    return found | {"result.json": json.dumps(result).encode()}
-
-
-def kill(process: subprocess.Popen) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def finish(process: subprocess.Popen, folder: Path) -> None:
-    status = process.wait(PATIENCE_S)
-    assert status == 0, JobFolder(folder).log_file.read_text()[-2000:]
-
-
-def events_after(folder: Path, offset: int) -> list[Event]:
-    return JobFolder(folder).read_events(offset)[0]
-
-
-def size_of_events(folder: Path) -> int:
-    path = JobFolder(folder).events_file
-    return path.stat().st_size if path.exists() else 0
-
-
-def place_of(events: list[Event], stages: tuple[str, ...] = STAGES) -> tuple[int, float]:
-    """How far a run has come: the stage's number and the share of it that is done."""
-    last = next((event for event in reversed(events) if event.stage), None)
-    if last is None:
-        return -1, 0.0
-    return stages.index(last.stage), (last.done or 0) / max(last.total or 1, 1)
-
-
-def run_until(run, folder: Path, place: tuple[int, float], stages: tuple[str, ...] = STAGES) -> bool:
-    """Start the job's worker and kill it when it has come so far; False if it came to its end before."""
-    offset = size_of_events(folder)
-    process = run(folder)
-    deadline = time.monotonic() + PATIENCE_S
-    while process.poll() is None and place_of(events_after(folder, offset), stages) < place:
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.002)
-    if process.poll() is not None:
-        assert process.returncode == 0, JobFolder(folder).log_file.read_text()[-2000:]
-        return False
-    kill(process)
-    return True
-
-
-def noted(folder: Path, name: str) -> int:
-    """Units of a step that a run has left."""
-    return sum(len(path.read_text().splitlines()) for path in folder.glob(f"cache/*/kept-{name}.ledger"))
 
 
 # --- Killed ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_resume import contents, finish, noted, run_until
+from tiny_jobs import contents, finish, noted, run_until
 
 from stereodiff_blender.engine.contract import ClipSource, Job, Settings
 from stereodiff_blender.engine.worker.run import plan_of

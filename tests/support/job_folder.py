@@ -188,3 +188,13 @@ def _colour(points: np.ndarray) -> np.ndarray:
     checker = (np.floor(points * 4.0 + 0.5).astype(int).sum(axis=-1) % 2).astype(float)
     tint = 0.5 + 0.5 * np.sin(points * [1.3, 1.7, 0.9] + [0.0, 1.0, 2.0])
     return np.clip(0.15 + 0.55 * tint + 0.25 * (checker[..., None] - 0.5), 0.0, 1.0)
+
+
+def write_sequence(folder: Path, *, first: int = 1, count: int = 6, stem: str = "plate_", size=(96, 72)) -> Path:
+    """A numbered PNG sequence. Returns its first file."""
+    import numpy as np
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(first, first + count):
+        picture = np.full((size[1], size[0], 3), 20 + 5 * (number - first), np.uint8)
+        write_png(folder / f"{stem}{number:04d}.png", picture)
+    return folder / f"{stem}{first:04d}.png"

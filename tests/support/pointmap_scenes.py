@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from depth_scenes import Shot
+from golden import golden_file, tensors
 
 from stereodiff_blender.engine.geometry import align_similarity, invert_rigid, project, unproject
 from stereodiff_blender.engine.stereo.monst3r.pointmaps import PairPointmaps
+from stereodiff_blender.engine.stereo.monst3r.reduction import PointmapReduction, ReducedPointmaps
 from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
+from stereodiff_blender.engine.storage.scratch import Scratch
 
 
 @dataclass(frozen=True)
@@ -115,3 +118,16 @@ def seen_from(camera_to_world: np.ndarray, intrinsics, world: np.ndarray) -> np.
 def _in_camera(camera_to_world: np.ndarray, world: np.ndarray) -> np.ndarray:
     to_camera = invert_rigid(camera_to_world)
     return world @ to_camera[:3, :3].T + to_camera[:3, 3]
+
+
+def golden_maps() -> dict[str, np.ndarray]:
+    stored = tensors(golden_file("monst3r", "align_inputs.safetensors"))
+    return {name: array.astype(np.float32) if array.dtype == np.float16 else array for name, array in stored.items()}
+
+
+def golden_reduction(maps: dict[str, np.ndarray], order=None) -> ReducedPointmaps:
+    reduction = PointmapReduction(*maps["gt_depth"].shape, Scratch())
+    for edge in range(len(maps["edge_i"])) if order is None else order:
+        parts = (maps[name][edge] for name in ("pred1_pts3d", "pred2_pts3d", "pred1_conf", "pred2_conf"))
+        reduction.add(int(maps["edge_i"][edge]), int(maps["edge_j"][edge]), PairPointmaps(*parts))
+    return reduction.finish()

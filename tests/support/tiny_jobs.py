@@ -5,6 +5,11 @@ The clip: a camera that slides past four textured boards at different distances.
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +18,7 @@ import av
 import cv2
 import numpy as np
 
+from stereodiff_blender.engine.contract import Event, JobFolder
 from stereodiff_blender.jobs import worker_process as jobs
 
 WIDTH, HEIGHT, FRAMES = 192, 144, 10
@@ -84,3 +90,65 @@ def wait_for_end(job: jobs.FollowedJob) -> jobs.JobStatus:
 def left_in(folder: Path) -> set[str]:
     """Names in a job folder, besides what is kept for Resume and what a killed worker cannot take away."""
     return {path.name for path in folder.iterdir()} - {"cache", "lock", "heartbeat"}
+
+
+STAGES = ("read", "track", "solve", "depth", "motion", "borders", "refine", "write")
+NOT_COMPARED = {"events.jsonl", "worker.log", "job.json", "result.json", "lock", "heartbeat"}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """What a job gives; of result.json all but how long it took."""
+    files = (path for path in folder.rglob("*") if path.is_file() and "cache" not in path.relative_to(folder).parts)
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files
+             if path.name not in NOT_COMPARED}
+    result = json.loads((folder / "result.json").read_text())
+    del result["timings_s"]
+    return found | {"result.json": json.dumps(result).encode()}
+
+
+def kill(process: subprocess.Popen) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def finish(process: subprocess.Popen, folder: Path) -> None:
+    status = process.wait(PATIENCE_S)
+    assert status == 0, JobFolder(folder).log_file.read_text()[-2000:]
+
+
+def events_after(folder: Path, offset: int) -> list[Event]:
+    return JobFolder(folder).read_events(offset)[0]
+
+
+def size_of_events(folder: Path) -> int:
+    path = JobFolder(folder).events_file
+    return path.stat().st_size if path.exists() else 0
+
+
+def place_of(events: list[Event], stages: tuple[str, ...] = STAGES) -> tuple[int, float]:
+    """How far a run has come: the stage's number and the share of it that is done."""
+    last = next((event for event in reversed(events) if event.stage), None)
+    if last is None:
+        return -1, 0.0
+    return stages.index(last.stage), (last.done or 0) / max(last.total or 1, 1)
+
+
+def run_until(run, folder: Path, place: tuple[int, float], stages: tuple[str, ...] = STAGES) -> bool:
+    """Start the job's worker and kill it when it has come so far; False if it came to its end before."""
+    offset = size_of_events(folder)
+    process = run(folder)
+    deadline = time.monotonic() + PATIENCE_S
+    while process.poll() is None and place_of(events_after(folder, offset), stages) < place:
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.002)
+    if process.poll() is not None:
+        assert process.returncode == 0, JobFolder(folder).log_file.read_text()[-2000:]
+        return False
+    kill(process)
+    return True
+
+
+def noted(folder: Path, name: str) -> int:
+    """Units of a step that a run has left."""
+    return sum(len(path.read_text().splitlines()) for path in folder.glob(f"cache/*/kept-{name}.ledger"))

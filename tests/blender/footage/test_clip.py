@@ -7,7 +7,7 @@ from pathlib import Path
 
 import bpy
 import pytest
-from conftest import write_sequence
+from job_folder import write_sequence
 
 
 @pytest.fixture

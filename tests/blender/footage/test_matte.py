@@ -7,7 +7,7 @@ import math
 import bpy
 import numpy as np
 import pytest
-from conftest import write_sequence
+from job_folder import write_sequence
 from masks import add_circle, add_polygon, key_shapes, rendered, square
 
 

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import bpy
 import pytest
-from conftest import write_sequence
-from job_folder import Example, write_job_folder, write_png
+from job_folder import Example, write_job_folder, write_png, write_sequence
 
 OTHER = Path(__file__).resolve().parents[1] / "support" / "other_blender.py"
 posix_only = pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import bpy
 import pytest
-from conftest import write_sequence
-from job_folder import Example, write_job_folder
+from job_folder import Example, write_job_folder, write_sequence
 from masks import add_polygon, square
 
 

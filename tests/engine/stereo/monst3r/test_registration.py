@@ -7,7 +7,16 @@ import pytest
 from camera_scenes import Diary
 from depth_scenes import Shot, ray_cast
 from golden import golden_file, metadata, tensors
-from pointmap_scenes import EXACT, Noise, neighbour_pairs, position_error, predictions, seen_from
+from pointmap_scenes import (
+    EXACT,
+    Noise,
+    golden_maps,
+    golden_reduction,
+    neighbour_pairs,
+    position_error,
+    predictions,
+    seen_from,
+)
 
 from stereodiff_blender.engine.contract.errors import StereoDiffError
 from stereodiff_blender.engine.geometry import exp_so3, relative_pose, rotation_angle_deg
@@ -31,18 +40,6 @@ LOG_DEPTH, POSE = 2e-6, 2e-5
 
 
 # --- The original's numbers ---------------------------------------------------------------------------------------
-
-def golden_maps() -> dict[str, np.ndarray]:
-    stored = tensors(golden_file("monst3r", "align_inputs.safetensors"))
-    return {name: array.astype(np.float32) if array.dtype == np.float16 else array for name, array in stored.items()}
-
-
-def golden_reduction(maps: dict[str, np.ndarray], order=None) -> ReducedPointmaps:
-    reduction = PointmapReduction(*maps["gt_depth"].shape, Scratch())
-    for edge in range(len(maps["edge_i"])) if order is None else order:
-        parts = (maps[name][edge] for name in ("pred1_pts3d", "pred2_pts3d", "pred1_conf", "pred2_conf"))
-        reduction.add(int(maps["edge_i"][edge]), int(maps["edge_j"][edge]), PairPointmaps(*parts))
-    return reduction.finish()
 
 
 @pytest.fixture(scope="module")

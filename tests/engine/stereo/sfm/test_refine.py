@@ -10,8 +10,15 @@ import pytest
 from camera_scenes import Diary
 from depth_scenes import Shot, ray_cast
 from golden import golden_file, tensors
-from pointmap_scenes import followed_points, neighbour_pairs, position_error, predictions, seen_from
-from test_registration import golden_maps, golden_reduction
+from pointmap_scenes import (
+    followed_points,
+    golden_maps,
+    golden_reduction,
+    neighbour_pairs,
+    position_error,
+    predictions,
+    seen_from,
+)
 
 from stereodiff_blender.engine.geometry import exp_so3, rebase, rotation_angle_deg
 from stereodiff_blender.engine.report import Report

@@ -335,6 +335,11 @@ def lock(arguments: list[str]) -> int:
                              folder=Path.cwd())
 
 
+def rooms(_options: argparse.Namespace) -> int:
+    return programs.run_here([sys.executable, TESTS / "tools" / "rooms.py"], environment=environ_for_worker(),
+                             folder=ROOT)
+
+
 def bench(options: argparse.Namespace) -> int:
     worker = worker_environment(TEST_WORKER)
     command = [worker, TESTS / "bench" / "bench_suite.py", options.out.resolve(), "--worker", worker, "--blender",
@@ -398,6 +403,8 @@ def parser() -> argparse.ArgumentParser:
         "`build.py wheels --help` shows its options.")
 
     add("check", "ruff, the rule of rooms, and Blender's own validator on the zip").set_defaults(run=check)
+
+    add("rooms", "print the map of the code: its rooms, and who may import whom; Markdown").set_defaults(run=rooms)
 
     command = add("bench", "measure time and memory on this machine",
                   "solve: the sample clip, stage by stage. scaling: the same clip at 24 to 480 frames, and what a\n"

@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
+__all__ = [
+    "align_similarity", "camera_matrix", "depth_from_disparity", "disparity_from_depth", "exp_so3", "fill_unsolved",
+    "fit_scale_shift", "interpolate_rotations", "invert_rigid", "nearest_rotation", "pixel_grid", "project", "rebase",
+    "relative_pose", "rescale_gauge", "rotation_angle_deg", "unproject",
+]
+
 
 def camera_matrix(intrinsics) -> np.ndarray:
     """intrinsics: (fx, fy, cx, cy) in pixels. Returns K (3,3)."""

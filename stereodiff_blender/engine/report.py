@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["Report"]
+
 
 class Report:
     """Silent report, and the interface of every other.

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
+__all__ = ["leave_out_current_folder", "whole_paths"]
+
 
 def leave_out_current_folder(root: str) -> None:
     """Import no longer from where one stands, unless that is root or belongs to this Python; nor start programs there.

@@ -14,6 +14,8 @@ import bpy
 from ..engine.contract import ClipSource, StereoDiffError
 from ..engine.contract.numbered_files import file_further_on
 
+__all__ = ["check_range", "chosen_clip", "clip_source", "footage_range", "open_clip"]
+
 
 def chosen_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
     """The clip chosen in the panel, or else the one that the Movie Clip Editor at hand shows."""

@@ -15,6 +15,8 @@ import numpy as np
 from ..engine.contract import Matte, MatteDrawing, MatteLayer, MatteShapes, StereoDiffError, as_matte_error
 from . import clip as clips
 
+__all__ = ["chosen_matte"]
+
 TOLERANCE = 0.0002
 """How far a straight piece may run beside its curve, as a share of the picture's longer side."""
 MAX_PIECES = 64

@@ -14,6 +14,8 @@ from ..engine.contract.errors import Problem, problem_from
 from ..engine.weights.cards import read_card
 from ..engine.weights.records import model_folder
 
+__all__ = ["Checked", "Checkup", "Question"]
+
 TIMEOUT_S = 300.0
 """Longer than the doctor's own limits together."""
 LEARNED_ENGINES = ("monst3r", "depthcrafter")

@@ -14,6 +14,10 @@ from ..engine.weights.cards import ENGINE_CARDS
 from .checkup import Checked, has_weights, weights_folder
 from .weights import WeightsStatus
 
+__all__ = [
+    "GET_WEIGHTS", "INSTALL_PYTORCH", "LOOK", "OPEN_PREFERENCES", "Notice", "licence_notices", "notices", "refuse",
+]
+
 HIGH, MONST3R, DEPTHCRAFTER = "high", "monst3r", "depthcrafter"
 LABELS = {HIGH: "the High preset", MONST3R: "MonST3R", DEPTHCRAFTER: "DepthCrafter"}
 INSTEAD = {HIGH: "choose Standard", MONST3R: "choose Geometric", DEPTHCRAFTER: "choose Guided"}

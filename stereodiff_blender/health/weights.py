@@ -18,6 +18,8 @@ from ..engine.weights.events import WeightsEvent, parse_line
 from ..engine.weights.licences import acceptance
 from ..engine.weights.records import ModelState, look
 
+__all__ = ["ErrandView", "ModelView", "WeightsDesk", "WeightsStatus"]
+
 VERBS = ("get", "verify", "use")
 logger = logging.getLogger(__name__)
 

@@ -22,6 +22,8 @@ from .reader_thread import ReaderThread
 from .views import Size
 from .worker_process import FollowedJob
 
+__all__ = ["FoundJob", "SizeMeter", "delete_job", "find_jobs", "remove_cache"]
+
 MEASURE_AGAIN_S = 5.0
 MOST_ENTRIES = 300_000
 """In a folder that is measured; a job of a hundred thousand frames has as many files."""

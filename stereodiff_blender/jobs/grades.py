@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from ..engine.contract import Quality, Refinement
 
+__all__ = ["FAIR", "GOOD", "POOR", "grades", "sentence", "worst"]
+
 GOOD, FAIR, POOR = "good", "fair", "poor"
 ERROR_PX = (0.5, 1.5)
 COVERAGE = (0.7, 0.4)

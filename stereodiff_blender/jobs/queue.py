@@ -15,6 +15,8 @@ from .result_looks import Stamp
 from .views import JobView, Outcome, Size
 from .worker_process import FollowedJob, JobStatus, start
 
+__all__ = ["WAITING", "Entry", "Launch", "Queue", "found_status"]
+
 WAITING = JobStatus("waiting")
 _LOOKED = "looked"
 WAITING_FOR_DEVICE = JobStatus("waiting", note="Waiting for another Blender's job")

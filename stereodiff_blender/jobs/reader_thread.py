@@ -13,6 +13,8 @@ from typing import TypeVar
 
 from ..engine.contract import StereoDiffError
 
+__all__ = ["Answer", "ReaderThread", "read_beside"]
+
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 

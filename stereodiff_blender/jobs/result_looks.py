@@ -11,6 +11,8 @@ from ..engine.contract import JobFolder, Result, StereoDiffError, WarningList, W
 from .small_pictures import read_small
 from .views import Outcome
 
+__all__ = ["Look", "look", "outcome_of"]
+
 MOST_WEIGHTS, MAX_NAME = 20, 200
 Stamp = tuple[int, int, int]
 """When result.json was written, its size and which file it is: while they are the same, it says the same."""

@@ -8,6 +8,8 @@ from ..engine.contract import Quality, Refinement, ResultWarning, WeightsUsed
 from ..engine.contract.errors import Problem
 from .progress import JobStatus
 
+__all__ = ["JobView", "Outcome", "size_text"]
+
 
 @dataclass(frozen=True)
 class Size:

@@ -45,6 +45,8 @@ from .processes import worker_is_alive
 from .progress import JobStatus, Progress
 from .watchdog import Watchdog
 
+__all__ = ["FollowedJob", "JobStatus", "create_job", "end_together", "new_job_id"]
+
 KILL_AFTER_S = 1.0
 STARTUP_GRACE_S = 60.0
 LOG_TAIL_LINES = 20

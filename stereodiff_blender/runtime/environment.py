@@ -18,6 +18,8 @@ from ..engine.contract import StereoDiffError, programs, redact
 from ..engine.contract.strict_json import from_dict
 from ..engine.contract.user_folders import user_folder
 
+__all__ = ["environment_folder", "environment_python", "find_python", "verify"]
+
 MODULES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "matplotlib")
 MARKER = "complete"
 VERIFY_TIMEOUT_S = 120

@@ -20,6 +20,8 @@ from . import environment as runtime
 from .locks import sizes
 from .packages import Fault, find_faults, forget_package, locked_versions, plain_name
 
+__all__ = ["Cancelled", "InstallProgress", "Installer", "faults_of", "install", "lock_name_of", "remove", "repair"]
+
 UNPACKED_PER_WHEEL = 3.5
 """Room that a package takes once unpacked, besides its wheel, in sizes of the wheel; measured on the standard set."""
 ENVIRONMENT_BYTES = 60_000_000

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from ..engine.contract.errors import Problem, problem_from
 
+__all__ = ["Installation", "InstallationView"]
+
 logger = logging.getLogger(__name__)
 
 

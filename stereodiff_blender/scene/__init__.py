@@ -8,17 +8,12 @@ from pathlib import Path
 import bpy
 
 from ..engine.contract import Result
-from .camera.camera import import_camera
-from .camera.timeline import fit_scene
-from .compositing.depth_node import add_depth_pass, refresh_depth_group
-from .compositing.plate_behind import refresh_plate
-from .data.depth_images import import_depth_images, import_plate
-from .data.imports import note_folder
-from .data.ownership import claim_collection, claim_object, remove_depth
-from .mesh.depth_mesh import import_mesh
-from .mesh.material import measurement_materials, plate_material
-from .points.points import refresh_points
-from .result.shot import Shot, read_shot
+from .camera import fit_scene, import_camera
+from .compositing import add_depth_pass, refresh_depth_group, refresh_plate
+from .data import claim_collection, claim_object, import_depth_images, import_plate, note_folder, remove_depth
+from .mesh import import_mesh, measurement_materials, plate_material
+from .points import refresh_points
+from .result import Shot, read_shot
 
 __all__ = ["Imported", "add_depth_pass", "import_result"]
 

@@ -11,6 +11,8 @@ import bpy
 from ..engine.contract import ERROR_CODES, shortened, valid_shots
 from ..jobs.worker_process import JobStatus
 
+__all__ = ["find_item", "items_by_job", "remove_items"]
+
 LONGEST_SHOTS = 20_000
 _SHOT = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 

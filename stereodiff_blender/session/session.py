@@ -38,8 +38,10 @@ from .status import Status
 from .thumbnails import Thumbnails
 from .windows import push_undo, redraw_sidebars
 
-__all__ = ["JobStatus", "JobView", "Launch", "Outcome", "Session", "Status", "current", "register", "status",
-           "unregister", "view"]
+__all__ = [
+    "JobStatus", "JobView", "Launch", "Outcome", "Session", "Status", "current", "register", "status", "unregister",
+    "view",
+]
 
 TICK_S, SOON_S = 0.25, 0.02
 REDRAW_SILENT_S = 5.0

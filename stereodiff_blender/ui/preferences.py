@@ -13,6 +13,8 @@ from ..runtime import environment as runtime
 from ..session import session
 from .drawing.weights import draw_weights
 
+__all__ = ["checkup_question", "find_python", "must_end_jobs", "register", "unregister"]
+
 EXTENSION_ID = __package__.rsplit(".", 2)[0]
 EXTENSION_ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS_FOLDER = EXTENSION_ROOT / "vendor" / "runtime"

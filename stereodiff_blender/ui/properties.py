@@ -20,6 +20,8 @@ from ..engine.contract import (
 from ..footage import clip as clips
 from . import preferences
 
+__all__ = ["register", "unregister"]
+
 STEREO_ITEMS = (
     ("geometric", "Geometric", "Solves the camera from tracked points and measures depth from several views. "
                                "Needs no learned weights"),

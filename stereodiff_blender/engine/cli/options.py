@@ -20,6 +20,8 @@ from ..contract import (
 )
 from ..weights.command import default_models_folder
 
+__all__ = ["add_engine_options", "add_solve", "engine_settings", "models_folder"]
+
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Everything of Settings but the clip's own lens and exposure."""

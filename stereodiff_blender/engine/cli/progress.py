@@ -6,6 +6,8 @@ import sys
 
 from ..contract import STAGE_LABELS, Event
 
+__all__ = ["ProgressLine"]
+
 
 class ProgressLine:
     """One line on standard error that says which stage is how far; on a terminal it is rewritten in place."""

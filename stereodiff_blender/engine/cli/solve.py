@@ -22,6 +22,8 @@ from ..worker.workspace import discard_foreign
 from .options import engine_settings, models_folder
 from .progress import ProgressLine
 
+__all__ = ["solve"]
+
 
 def solve(options: argparse.Namespace, tell_failure: Callable[[Exception], None]) -> int:
     """Solve every clip of the command line; what is unfinished is gone on with, what is done is left alone.

@@ -77,3 +77,16 @@ from .settings import (
     DiffusionSettings,
     Settings,
 )
+
+__all__ = [
+    "CAMERA_KINDS", "DIFFUSION_PRESETS", "ENGINE_VERSION", "ERROR_CODES", "EVENT_KINDS", "FAULT", "MATTE_KINDS",
+    "MAX_CLIP_SIDE_PX", "MAX_ENSEMBLE", "MAX_EXTENT", "MAX_FPS", "MAX_FRAME", "MAX_JOB_BYTES", "MAX_MEGAPIXELS",
+    "MAX_NAME", "MAX_PIXELS", "MAX_RESULT_BYTES", "MAX_SIDE_PX", "MIN_FRAMES", "MIN_SIDE_PX", "MOST_CANDIDATES",
+    "MOST_MEGAPIXELS", "MOST_SHOTS", "MOST_WARNINGS", "NOISE_LEVELS", "NOISE_SCHEDULES", "NOTE", "OK",
+    "PAPER_NOISE_LEVEL", "PROGRESS_TOLD", "QUALITIES", "REFINE_ENGINES", "SCHEMA_VERSION", "STAGE_LABELS",
+    "STEREO_ENGINES", "WARNING_CODES", "Capabilities", "ClipSource", "DiffusionSettings", "Event", "Finding",
+    "FrameResult", "Health", "Job", "JobFolder", "Matte", "MatteDrawing", "MatteLayer", "MatteShapes", "Quality",
+    "Refinement", "Result", "ResultWarning", "Settings", "StereoDiffError", "UnsafeFileError", "WarningList",
+    "WeightsUsed", "__all__", "as_matte_error", "private", "read_shapes", "redact", "shortened", "text_lines",
+    "valid_shots", "write_refusal", "write_shapes",
+]

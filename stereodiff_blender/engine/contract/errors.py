@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from .redaction import redact
 
+__all__ = ["Problem", "StereoDiffError", "problem_from"]
+
 ERROR_CODES = frozenset({
     "clip_missing", "clip_unreadable", "clip_empty", "clip_truncated", "clip_too_short", "clip_too_small",
     "picture_too_large",

@@ -7,6 +7,8 @@ import errno
 from . import StereoDiffError, write_refusal
 from .errors import WRITE_REFUSALS
 
+__all__ = ["error_with_code", "is_memory_error"]
+
 OPENCV_NO_MEMORY = -4
 
 

@@ -25,6 +25,8 @@ from typing import BinaryIO
 
 from .errors import UnsafeFileError
 
+__all__ = ["TEMPORARY", "GuardedFile", "GuardedFolder"]
+
 ASIDE = ".stereodiff-removed-"
 """Begins the name that a folder gets before it is deleted; a rest so named is nothing but a rest."""
 TEMPORARY = ".tmp"

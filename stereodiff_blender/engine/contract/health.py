@@ -11,6 +11,8 @@ from .errors import StereoDiffError
 from .redaction import anonymous
 from .strict_json import from_dict, to_dict
 
+__all__ = ["FAULT", "NOTE", "OK", "Capabilities", "Finding", "Health", "private", "text_lines"]
+
 HEALTH_VERSION = 1
 OK, NOTE, FAULT = "ok", "note", "fault"
 STATES = (OK, NOTE, FAULT)

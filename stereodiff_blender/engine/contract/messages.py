@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+__all__ = ["explain"]
+
 
 @dataclass(frozen=True)
 class Explanation:

@@ -6,6 +6,8 @@ import re
 from pathlib import Path, PurePath
 from typing import TypeVar
 
+__all__ = ["file_further_on"]
+
 P = TypeVar("P", bound=PurePath)
 
 LAST_NUMBER = re.compile(r"[0-9]+(?!.*[0-9])", re.DOTALL)

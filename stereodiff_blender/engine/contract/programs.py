@@ -27,6 +27,11 @@ from typing import BinaryIO
 from ..search_path import whole_paths
 from .errors import StereoDiffError
 
+__all__ = [
+    "LONGEST_WORDS", "WORKER_MODULE", "Ended", "Program", "ask", "describe_exit", "end_process_tree", "engine_command",
+    "find_program", "lines_of", "python_command", "python_environment", "run", "run_long", "start",
+]
+
 WORKER_MODULE = "stereodiff_blender.engine"
 MOST_ANSWER_BYTES = 1_000_000
 """Of a program that is asked something; the doctor's answer has about 10 kB."""

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PureWindowsPath
 from urllib.parse import quote, unquote
 
+__all__ = ["anonymous", "redact", "traceback_text"]
+
 HOME, SOMEBODY, SECRET = "~", "<user>", "<secret>"
 
 # --- Keys ------------------------------------------------------------------------------------------------------

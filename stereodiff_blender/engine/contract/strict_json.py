@@ -17,6 +17,8 @@ from pathlib import Path
 
 from .job_files.turns import taking_turns
 
+__all__ = ["as_json", "from_dict", "to_dict", "write_json_atomically"]
+
 MOST_NAMED = 5
 """Of unknown keys."""
 

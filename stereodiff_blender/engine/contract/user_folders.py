@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+__all__ = ["user_folder"]
+
 
 def user_folder() -> Path:
     """This person's data folder, the same for every Blender version; not created here."""

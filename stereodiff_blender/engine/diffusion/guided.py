@@ -15,9 +15,11 @@ import cv2
 import numpy as np
 
 from ..geometry import camera_matrix, relative_pose
-from ..imaging.flow import OpticalFlow, sample
+from ..imaging import OpticalFlow, sample
 from ..report import Report
-from ..storage.scratch import Scratch
+from ..storage import Scratch
+
+__all__ = ["refine_guided"]
 
 STATIC_OFFSETS = (-6, -4, -3, -2, -1, 1, 2, 3, 4, 6)
 MOVING_OFFSETS = (-2, -1, 1, 2)

@@ -18,6 +18,8 @@ from .probe import IMPORT
 from .probing import Answer, ask_probe
 from .weights import unusable_weights, weights_findings
 
+__all__ = ["examine"]
+
 CODECS, EXR, TORCH = "codecs", "exr", "torch"
 
 

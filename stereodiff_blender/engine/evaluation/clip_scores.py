@@ -15,10 +15,10 @@ import numpy as np
 
 from ..contract import JobFolder, Result
 from ..geometry import disparity_from_depth
-from ..imaging.flow import OpticalFlow
+from ..imaging import OpticalFlow
 from ..media.exr import read_exr
 from ..quality.spectrum import band_edges, band_means, flicker1, flicker2
-from ..storage.scratch import Scratch
+from ..storage import Scratch
 from .datasets.clips import TruthClip
 from .scores import ScaleShift, fit_scale_shift_of_clip, frame_scores, has_truth, nearest_sampled
 from .temporal import alignment_errors, warping_errors

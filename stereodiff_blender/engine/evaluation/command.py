@@ -10,10 +10,12 @@ from ..cli.options import add_engine_options, engine_settings, models_folder
 from ..cli.progress import ProgressLine
 from ..contract import StereoDiffError
 from ..contract.strict_json import write_json_atomically
-from ..storage.files import make_folder, write_bytes, writing
+from ..storage import make_folder, write_bytes, writing
 from .datasets import DATASETS, choose_clips
 from .solving import EvaluationFolder, Request, evaluate_clip
 from .tables import Report, as_data, as_markdown, engine_words
+
+__all__ = ["add_evaluate", "evaluate"]
 
 MIN_FRAMES = 2
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from ..quality.plots import AFTER, BEFORE, DPI, FONT, INK, PAPER, QUIET
 from ..quality.spectrum import BANDS, CUTOFF, frequencies, magnitude_spectrum
-from ..storage.files import write_bytes
+from ..storage import write_bytes
 from .clip_scores import ClipScores
 from .paper import BANDS as PAPER_BANDS
 

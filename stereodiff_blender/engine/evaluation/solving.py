@@ -30,8 +30,7 @@ from ..contract import (
 )
 from ..contract.job_files.caches import remove_cache
 from ..contract.strict_json import from_dict, to_dict, write_json_atomically
-from ..storage.files import make_folder, write_bytes, writing
-from ..storage.scratch import DiskScratch, Scratch
+from ..storage import DiskScratch, Scratch, make_folder, write_bytes, writing
 from ..worker import run as worker
 from .clip_scores import ClipScores, read_solved, score_clip
 from .datasets import TruthClip

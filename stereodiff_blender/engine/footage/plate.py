@@ -12,11 +12,9 @@ import cv2
 import numpy as np
 
 from ..geometry import fill_unsolved, pixel_grid, rebase
-from ..imaging.edge_aware import spread
-from ..imaging.flow import sample
-from ..imaging.warp import Transfer, transfer_between
+from ..imaging import Transfer, sample, spread, transfer_between
 from ..solution import TRUSTED, CameraSolution
-from ..storage.scratch import Scratch
+from ..storage import Scratch
 from .inspection import Footage
 
 PAINT_RADIUS_PX = 3

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..imaging.flow import sample
+from ..imaging import sample
 
 SIDE_PX = 160
 """Longest side at which neighbours are matched."""

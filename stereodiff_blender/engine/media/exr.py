@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 import OpenEXR
 
-from ..storage.files import Place, write_bytes
+from ..storage import Place, write_bytes
+
+__all__ = ["GRAY_CHANNEL", "read_exr", "write_gray"]
 
 GRAY_CHANNEL = "V"
 MAX_PIXELS = 2**28  # 16384 x 16384; a header that claims more is damaged or hostile

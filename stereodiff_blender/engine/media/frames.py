@@ -19,8 +19,10 @@ from . import movies, stills
 from .footage_file import refuse_irregular
 from .sequences import Family, family_of, source_from_path
 
-__all__ = ["ClipInfo", "Raster", "check_files", "check_not_frozen", "plan_raster", "probe_clip", "read_frames",
-           "source_from_path"]
+__all__ = [
+    "ClipInfo", "Raster", "check_files", "check_not_frozen", "footage_files", "plan_raster", "probe_clip",
+    "read_frames", "source_from_path",
+]
 
 FROZEN_LEVELS = 2
 

@@ -21,6 +21,8 @@ from ..contract import (
 from ..report import Report
 from .frames import ClipInfo, Raster, check_files, probe_clip, read_frames
 
+__all__ = ["examine_matte", "read_matte"]
+
 MID_GREY = 128
 FULL_SHARE = 0.9
 """Share of the picture, in the typical frame, beyond which a matte leaves too little to track."""

@@ -22,6 +22,8 @@ from . import exr, movies
 from .footage_file import read_file
 from .picture_size import refuse_too_large, stated_size, stated_tga_size
 
+__all__ = ["read_still"]
+
 _BY_FFMPEG = {".dpx": "dpx", ".tga": "targa"}
 MOST_BYTES_PER_PIXEL, OTHER_BYTES = 32, 64_000_000
 """Four doubles; and what a file may hold besides its pixels."""

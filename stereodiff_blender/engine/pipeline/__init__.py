@@ -1,1 +1,10 @@
 """The method as a page: frames in, cameras and depth out. Knows no files."""
+
+from .networks import DEPTHCRAFTER, MONST3R, load_networks, refuse_missing
+from .pipeline import Estimate, estimate_depth, refuse_unavailable
+from .stages import files_of
+
+__all__ = [
+    "DEPTHCRAFTER", "MONST3R", "Estimate", "estimate_depth", "files_of", "load_networks", "refuse_missing",
+    "refuse_unavailable",
+]

@@ -13,20 +13,16 @@ import numpy as np
 
 from ..contract import Quality, Refinement, Settings, StereoDiffError
 from ..diffusion.guided import refine_guided
-from ..footage.inspection import inspect_footage
-from ..footage.plate import Plate, make_plate
-from ..footage.warnings import refuse_cuts, warn_of_faults
+from ..footage import Plate, inspect_footage, make_plate, refuse_cuts, warn_of_faults
 from ..geometry import fit_scale_shift
-from ..imaging.flow import OpticalFlow, flows_in
+from ..imaging import OpticalFlow, flows_in
 from ..quality import assess as quality
 from ..report import Report
 from ..solution import TRUSTED, CameraSolution, StereoResult
-from ..stereo.boundaries.voting import KEPT_BORDERS, run_turn, settle_borders, vote_on_borders
-from ..stereo.mvs.depth import measure_depth
-from ..stereo.mvs.sources import select_sources
-from ..stereo.sfm.refine import refine_cameras
-from ..stereo.sfm.solve import solve_cameras
-from ..storage.scratch import Scratch
+from ..stereo.boundaries import KEPT_BORDERS, run_turn, settle_borders, vote_on_borders
+from ..stereo.mvs import measure_depth, select_sources
+from ..stereo.sfm import refine_cameras, solve_cameras
+from ..storage import Scratch
 from .networks import Networks
 from .stages import StereoStage, files_of, kept_cameras, kept_stage
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from ..report import Report
 from ..solution import CameraSolution, StereoResult
-from ..storage.journal import as_text_array, from_text_array
-from ..storage.scratch import Scratch
+from ..storage import Scratch, as_text_array, from_text_array
 
 PLAIN = ("camera_to_world", "intrinsics", "solved", "reprojection_px", "points", "point_parallax_deg")
 FRAMES = {"depth": np.float32, "confidence": np.float32, "motion_mask": np.uint8}

@@ -11,6 +11,8 @@ from ..contract import Quality
 from ..solution import TRUSTED, CameraSolution
 from .static_points import OTHER_SURFACE, log_error, static_grid, world_points
 
+__all__ = ["assess"]
+
 FLICKER_STEP_PX = 6
 WHITE_NOISE_GAIN = np.sqrt(6.0)
 """A second difference of white noise has this many times its standard deviation: sqrt(1 + 4 + 1)."""

@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ..storage.files import Place, write_bytes
+from ..storage import Place, write_bytes
 from .spectrum import CUTOFF, MIN_BLOCK, StaticSpectrum
+
+__all__ = ["AFTER", "BEFORE", "DPI", "FONT", "INK", "PAPER", "QUIET", "write_camera_plot", "write_refinement_plot"]
 
 WIDTH_IN, HEIGHT_IN, CAMERA_HEIGHT_IN, DPI = 14.0, 5.4, 4.2, 100
 # Vermilion and blue of Okabe and Ito's palette: told apart by every kind of colour vision.

@@ -18,6 +18,11 @@ import numpy as np
 from ..geometry import disparity_from_depth
 from .static_points import OTHER_SURFACE, log_error, static_grid, world_points
 
+__all__ = [
+    "BANDS", "CUTOFF", "band_edges", "band_means", "flicker1", "flicker2", "frequencies", "magnitude_spectrum",
+    "mean_disparities", "static_spectrum",
+]
+
 CUTOFF = 0.1
 """Cycles per frame: what changes more slowly is low-frequency error, what changes faster is flicker."""
 BANDS = 11

@@ -25,6 +25,11 @@ from torch import nn
 
 from ..contract import StereoDiffError
 
+__all__ = [
+    "Shape", "WeightsFile", "check_shapes", "check_tensors", "load_strictly", "open_weights", "read_checkpoint",
+    "refuse_if_any", "write_safetensors",
+]
+
 NAMED_AT_MOST = 3
 Shape = tuple[int, ...]
 UNREADABLE = (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,

@@ -6,6 +6,8 @@ import torch
 
 from ..contract import StereoDiffError
 
+__all__ = ["torch_device"]
+
 
 def torch_device(name: str) -> torch.device:
     """"auto" is CUDA where there is one, else the CPU. Raises StereoDiffError "device_unavailable"."""

@@ -9,6 +9,8 @@ import torch
 
 from ..contract import StereoDiffError
 
+__all__ = ["within_memory"]
+
 Item = TypeVar("Item")
 Product = TypeVar("Product")
 

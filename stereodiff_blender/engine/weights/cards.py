@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 from ..contract import StereoDiffError, WeightsUsed
 from ..contract.strict_json import from_dict
 
+__all__ = ["ENGINE_CARDS", "ModelCard", "read_card", "read_cards"]
+
 CARDS_FOLDER = Path(__file__).resolve().parents[3] / "vendor" / "models"
 ENGINE_CARDS = {
     "monst3r": ("monst3r",),

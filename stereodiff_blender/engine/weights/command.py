@@ -19,6 +19,8 @@ from .events import WeightsEvent
 from .licences import accept, acceptance, refuse_unaccepted
 from .records import look, remove, use_folder, verify
 
+__all__ = ["accept_or_refuse", "add_weights", "default_models_folder"]
+
 EVENTS_PER_SECOND = 5.0
 LINE = 100
 

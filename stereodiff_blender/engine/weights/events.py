@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from ..contract import ERROR_CODES
 from ..contract.strict_json import from_dict, to_dict
 
+__all__ = ["WeightsEvent", "parse_line"]
+
 KINDS = ("progress", "failed", "finished")
 OnBytes = Callable[[str, int, int], None]
 """Told the step in words, the bytes done and the bytes in all (0: not known)."""

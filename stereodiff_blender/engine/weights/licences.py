@@ -16,6 +16,8 @@ from ..contract import Settings, StereoDiffError, write_refusal
 from ..contract.strict_json import from_dict, to_dict, write_json_atomically
 from .cards import CARDS_FOLDER, ENGINE_CARDS, ModelCard, read_card
 
+__all__ = ["accept", "acceptance", "cards_of", "refuse_unaccepted"]
+
 FILE_NAME = "licences.json"
 SCHEMA_VERSION = 1
 

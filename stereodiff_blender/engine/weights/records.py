@@ -21,6 +21,8 @@ from ..contract.strict_json import from_dict, to_dict, write_json_atomically
 from .cards import ModelCard, ModelFile
 from .events import OnBytes
 
+__all__ = ["ModelState", "find_file", "look", "model_folder", "refuse_changed", "remove"]
+
 SCHEMA_VERSION = 1
 PARTIAL_FOLDER = ".partial"
 LOCK_FILE = "lock"

@@ -16,7 +16,7 @@ import imageio.v3 as imageio
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
-from ..storage.files import Place, open_to_write, write_bytes, writing
+from ..storage import Place, open_to_write, write_bytes, writing
 
 _MAX_SAMPLES = 1_000_000
 _RANGE_PERCENTILES = (1.0, 99.0)

@@ -12,8 +12,7 @@ from ..contract.guarded_files import GuardedFile
 from ..media import exr
 from ..report import Report
 from ..solution import TRUSTED
-from ..storage.files import Place, write_bytes, writing
-from ..storage.scratch import Scratch
+from ..storage import Place, Scratch, write_bytes, writing
 from .preview import write_preview_image, write_preview_movie
 
 __all__ = ["depth_range", "write_depth_products", "write_points", "write_preview_image", "write_preview_movie"]

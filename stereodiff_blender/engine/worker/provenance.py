@@ -17,7 +17,7 @@ from pathlib import Path
 from ..contract import ClipSource, Job, JobFolder, StereoDiffError
 from ..contract.strict_json import to_dict
 from ..media.frames import Raster, footage_files
-from ..pipeline.networks import DEPTHCRAFTER, MONST3R
+from ..pipeline import DEPTHCRAFTER, MONST3R
 from ..weights.cards import ENGINE_CARDS, read_card
 from ..weights.records import model_folder
 

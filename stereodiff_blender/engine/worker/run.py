@@ -38,15 +38,16 @@ from ..contract.job_files.lock import beating, locked
 from ..contract.redaction import traceback_text
 from ..media.frames import ClipInfo, Raster, check_files, check_not_frozen, plan_raster, probe_clip, read_frames
 from ..media.mattes import examine_matte, read_matte
-from ..pipeline.networks import load_networks, refuse_missing
-from ..pipeline.pipeline import Estimate, estimate_depth, refuse_unavailable
+from ..pipeline import Estimate, estimate_depth, load_networks, refuse_missing, refuse_unavailable
 from ..quality.spectrum import mean_disparities, static_spectrum
 from ..report import Report
-from ..storage.scratch import DiskScratch
+from ..storage import DiskScratch
 from . import products
 from .event_report import EventReport
 from .provenance import refuse_changed_footage
 from .workspace import Workplace
+
+__all__ = ["discard_products", "examine", "run"]
 
 DEPTH_PRODUCTS = ("depth", "confidence", "motion_mask")
 

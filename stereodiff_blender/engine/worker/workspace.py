@@ -17,10 +17,11 @@ from ..contract.guarded_files import GuardedFolder
 from ..contract.job_files.caches import STAGE, find_cache, is_ours
 from ..contract.user_folders import user_folder
 from ..media.frames import Raster
-from ..pipeline.stages import files_of
-from ..storage.scratch import KEPT, DiskScratch
-from ..storage.seals import SEAL, Seal, is_unbroken, mark_begun, put_seal, read_seal, users_key, was_begun
+from ..pipeline import files_of
+from ..storage import KEPT, SEAL, DiskScratch, Seal, is_unbroken, mark_begun, put_seal, read_seal, users_key, was_begun
 from . import provenance
+
+__all__ = ["discard_foreign"]
 
 STEREO_DONE = "done"
 """A file in stage 1's folder: it holds the whole stage and is written no more."""

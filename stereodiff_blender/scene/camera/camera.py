@@ -6,10 +6,10 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from ..data.animation import animate, clear_curves
-from ..data.ownership import claim, claim_object
-from ..result import camera_math
-from ..result.shot import Shot
+from ..data import animate, claim, claim_object, clear_curves
+from ..result import Shot, camera_math
+
+__all__ = ["set_lens"]
 
 FARTHEST_OVER_DEPTH = 4.0
 DISPLAY_SIZE_OVER_DEPTH = 0.2

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from ..result import camera_math
-from ..result.shot import Shot
+from ..result import Shot, camera_math
 from .timeline import set_picture
 
 

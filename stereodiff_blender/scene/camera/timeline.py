@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import bpy
 
-from ..data.ownership import TAG
-from ..result import camera_math
-from ..result.shot import Shot
+from ..data import TAG
+from ..result import Shot, camera_math
 
 
 def fit_scene(scene: bpy.types.Scene, collection: bpy.types.Collection, shot: Shot) -> None:

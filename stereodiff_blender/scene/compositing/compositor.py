@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import bpy
 
-from ..data.nodes import add_node, feed
-from ..data.ownership import claim
-from ..result.shot import Shot
+from ..data import add_node, claim, feed
+from ..result import Shot
 
 SHARES_SHADER_NODES = (5, 0, 0)  # from here on also the tree is a node group of its own
 SCALES_TO_NEAREST = (4, 5, 0)

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import bpy
 
-from ..data.depth_images import play_product
-from ..data.nodes import add_node
-from ..data.ownership import claim, find_node, tag
-from ..result.shot import Shot
+from ..data import add_node, claim, find_node, play_product, tag
+from ..result import Shot
 from .compositor import add_math, add_stretch_to_nearest, add_value
 
 NAME = "StereoDiff Depth"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import bpy
 
-from ..data.ownership import find, find_node, tag
-from ..result.shot import Shot
+from ..data import find, find_node, tag
+from ..result import Shot
 from .compositor import all_trees, compositor_tree, existing_tree, free_corner, output_node, switch_on
 from .depth_group import CG_Z, FOCUS, NAME, claim_depth_group, default_values
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import bpy
 
 from ...engine.contract import StereoDiffError
-from ..data.imports import SceneImport, parts
-from ..mesh.material import RELIGHT, slider_of
+from ..data import SceneImport, parts
+from ..mesh import RELIGHT, slider_of
 from .plate_behind import put_plate_behind, remove_plate, uses_plate
 
 MARK = "stereodiff_hold_out"

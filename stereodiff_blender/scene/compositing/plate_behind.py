@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import bpy
 
-from ..data.imports import SceneImport, parts
-from ..data.nodes import add_node
-from ..data.ownership import TAG, part_of
-from ..result.shot import Shot
+from ..data import TAG, SceneImport, add_node, part_of, parts
+from ..result import Shot
 from .compositor import (
     add_over,
     add_stretch,

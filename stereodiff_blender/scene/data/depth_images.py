@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bpy
 
-from ..result.shot import Shot
+from ..result import Shot
 from .ownership import claim
 
 PRODUCTS = ("depth", "confidence", "motion_mask")

@@ -11,7 +11,7 @@ from pathlib import Path
 import bpy
 
 from ...engine.contract import StereoDiffError
-from ..result.shot import Shot, read_shot
+from ..result import Shot, read_shot
 from .ownership import TAG
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 import bpy
 
-from ..result.shot import Shot
+from ..result import Shot
 from .animation import clear_animation
 
 TAG = "stereodiff"

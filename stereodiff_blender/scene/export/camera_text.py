@@ -12,9 +12,8 @@ from mathutils import Matrix
 
 from ...engine.contract import write_refusal
 from ...engine.contract.numbered_files import file_further_on
-from ..camera.camera import quaternions
-from ..camera.samples import CameraSamples
-from ..result.shot import Shot
+from ..camera import CameraSamples, quaternions
+from ..result import Shot
 
 Y_UP_FROM_Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 COLMAP_FILES = ("cameras.txt", "images.txt", "points3D.txt")

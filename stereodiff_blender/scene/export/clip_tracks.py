@@ -15,12 +15,12 @@ import bpy
 import numpy as np
 
 from ...engine.contract import StereoDiffError
-from ..data.imports import SceneImport
+from ..data import SceneImport
 from ..placing.orientation import transformed, world_from_result
-from ..result import camera_math
-from ..result.arrays import read_points
-from ..result.shot import Shot
+from ..result import Shot, camera_math, read_points
 from .observations import observe, triangulate
+
+__all__ = ["COUNT", "FEWEST_TRACKS", "selected_track_points", "write_tracks"]
 
 TRACKING_OBJECT = "StereoDiff"
 COUNT = 150

@@ -13,15 +13,13 @@ import bpy
 import numpy as np
 
 from ...engine.contract import StereoDiffError, write_refusal
-from ..camera.camera import quaternions
-from ..camera.samples import CameraSamples, sample_camera, stage
-from ..data.animation import animate, clear_animation
-from ..data.imports import SceneImport
+from ..camera import CameraSamples, quaternions, sample_camera, stage
+from ..data import SceneImport, animate, clear_animation
 from ..placing.orientation import transformed, world_from_result
-from ..result import camera_math
-from ..result.arrays import read_points
-from ..result.shot import Shot
+from ..result import Shot, camera_math, read_points
 from .camera_text import write_chan, write_colmap, write_tum
+
+__all__ = ["ENDINGS", "export_camera"]
 
 ENDINGS = {"CHAN": ".chan", "FBX": ".fbx", "ALEMBIC": ".abc", "USD": ".usdc", "COLMAP": "", "TUM": ".txt"}
 _EXPORTERS = {"FBX": ("export_scene", "fbx"), "ALEMBIC": ("wm", "alembic_export"), "USD": ("wm", "usd_export")}

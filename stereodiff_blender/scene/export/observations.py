@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...engine.contract import StereoDiffError
-from ..result.arrays import read_picture
-from ..result.shot import Shot
+from ..result import Shot, read_picture
 
 HIDDEN_BEHIND = 1.05  # of the depth seen there: a point farther than that is covered by something
 LEAST_PARALLAX_DEG = 0.05  # between the rays to a point, or it could be anywhere along them

@@ -16,11 +16,8 @@ import bpy
 import numpy as np
 
 from ...engine.contract import StereoDiffError, write_refusal
-from ..data.depth_images import blend_path
-from ..data.imports import SceneImport
-from ..data.modifier_inputs import get_input, set_input
-from ..data.ownership import claim_object, find, tag
-from ..result.shot import Shot
+from ..data import SceneImport, blend_path, claim_object, find, get_input, set_input, tag
+from ..result import Shot
 from .depth_mesh import MODIFIER, depth_modifier
 from .displacement import FILL, SHOW, TEAR, TEAR_AT, build_tearing, untorn_copy
 from .mesh_cache import CACHE_WRITERS

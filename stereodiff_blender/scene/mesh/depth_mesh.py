@@ -10,10 +10,8 @@ import bpy
 from mathutils import Matrix
 
 from ...engine.contract import StereoDiffError
-from ..data.modifier_inputs import get_input, has_input, set_input
-from ..data.ownership import claim, claim_object, find
-from ..result import camera_math
-from ..result.shot import Shot
+from ..data import claim, claim_object, find, get_input, has_input, set_input
+from ..result import Shot, camera_math
 from .displacement import STEP, UV_MAP, build_displacement
 
 MOST_VERTICES = 60_000  # what plays at film rate on two cores with room to spare

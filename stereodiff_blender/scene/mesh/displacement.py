@@ -9,11 +9,8 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from ..data.animation import animate, clear_animation
-from ..data.modifier_inputs import ensure_input
-from ..data.nodes import add_node, feed
-from ..data.ownership import claim
-from ..result.shot import Shot
+from ..data import add_node, animate, claim, clear_animation, ensure_input, feed
+from ..result import Shot
 
 TEAR_THRESHOLD = 0.05
 NEVER = 1e30

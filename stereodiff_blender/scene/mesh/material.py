@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import bpy
 
-from ..data.depth_images import play_plate, play_product
-from ..data.nodes import add_node, feed
-from ..data.ownership import claim, find_node, tag
-from ..result.shot import Shot
+from ..data import add_node, claim, feed, find_node, play_plate, play_product, tag
+from ..result import Shot
 
 RELIGHT = "Relight"
 COLOR_RAMP = "Color Ramp"

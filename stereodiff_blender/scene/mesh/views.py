@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...engine.contract import StereoDiffError
-from ..data.imports import SceneImport
-from ..data.modifier_inputs import has_input, set_input
-from ..data.ownership import TAG
+from ..data import TAG, SceneImport, has_input, set_input
 from .depth_mesh import depth_modifier
 from .displacement import SHOW
 from .material import COLOR_RAMP, slider_of

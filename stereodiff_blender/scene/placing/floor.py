@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...engine.contract import StereoDiffError
-from ..result import camera_math
-from ..result.arrays import read_picture
-from ..result.shot import Shot
+from ..result import Shot, camera_math, read_picture
+
+__all__ = ["find_floor"]
 
 MOST_FRAMES = 8
 POINTS_PER_FRAME = 2500

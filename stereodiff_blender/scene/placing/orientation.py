@@ -11,8 +11,13 @@ import numpy as np
 from mathutils import Matrix
 
 from ...engine.contract import StereoDiffError
-from ..camera.camera import scale_reach
-from ..data.imports import SceneImport
+from ..camera import scale_reach
+from ..data import SceneImport
+
+__all__ = [
+    "AXES", "axis_change", "floor_change", "move_root", "origin_change", "plane_change", "scale_change", "transformed",
+    "world_from_result",
+]
 
 AXES = {"X": (1.0, 0.0), "Y": (0.0, 1.0), "-X": (-1.0, 0.0), "-Y": (0.0, -1.0)}
 LEAST_SPREAD = 1e-3  # of the points' extent: less across than that is a line

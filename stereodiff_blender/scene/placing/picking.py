@@ -11,9 +11,10 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from ...engine.contract import StereoDiffError
-from ..data.imports import SceneImport, parts
-from ..data.ownership import TAG
+from ..data import TAG, SceneImport, parts
 from .orientation import transformed, world_from_result
+
+__all__ = ["MARKS", "hit_mesh", "marked_points", "place_marks", "selected_points"]
 
 MARKS = {"FLOOR": ("Floor A", "Floor B", "Floor C"), "ORIGIN": ("Origin",), "AXIS": ("Axis A", "Axis B"),
          "SCALE": ("Scale A", "Scale B")}

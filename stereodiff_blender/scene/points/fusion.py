@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...engine.contract import StereoDiffError
-from ..result import camera_math
-from ..result.arrays import read_picture
-from ..result.shot import Shot
+from ..result import Shot, camera_math, read_picture
 from .plate_colours import PlateColours
 
 EDGE = 0.05  # natural logarithm of the depth ratio to a neighbour from which a pixel is on an edge

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 import bpy
 import numpy as np
 
-from ..data.modifier_inputs import ensure_input, set_input
-from ..data.nodes import add_node, feed
-from ..result.shot import Shot
+from ..data import add_node, ensure_input, feed, set_input
+from ..result import Shot
 
 COLOUR = "colour"
 FRAME = "Frame"

@@ -11,14 +11,19 @@ import numpy as np
 from mathutils import Matrix
 
 from ...engine.contract import StereoDiffError
-from ..data.depth_images import import_plate
-from ..data.imports import SceneImport, imports_in
-from ..data.modifier_inputs import ensure_input, set_input
-from ..data.nodes import add_node, feed
-from ..data.ownership import claim, claim_object, find
-from ..result import camera_math
-from ..result.arrays import read_points
-from ..result.shot import Shot
+from ..data import (
+    SceneImport,
+    add_node,
+    claim,
+    claim_object,
+    ensure_input,
+    feed,
+    find,
+    import_plate,
+    imports_in,
+    set_input,
+)
+from ..result import Shot, camera_math, read_points
 from .fusion import Fusion, fuse_depth
 from .plate_colours import reading_plate
 

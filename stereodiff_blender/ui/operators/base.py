@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 
 from ...engine.contract import messages
-from ...scene.data.imports import has_imports
+from ...scene.data import has_imports
 
 WAIT_DESCRIPTION = "Return when it has ended. Not given: wait only where Blender has no window"
 

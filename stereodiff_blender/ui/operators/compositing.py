@@ -5,12 +5,12 @@ from __future__ import annotations
 import bpy
 
 from ...engine.contract import StereoDiffError
-from ...scene.compositing.compositor import is_on
-from ...scene.compositing.depth_node import add_depth_group
-from ...scene.compositing.hold_out import has_hold_out, remove_hold_out, set_up_hold_out
-from ...scene.data.imports import SceneImport, chosen_import
-from ...scene.mesh.views import VIEWS, show_view
+from ...scene.compositing import add_depth_group, has_hold_out, is_on, remove_hold_out, set_up_hold_out
+from ...scene.data import SceneImport, chosen_import
+from ...scene.mesh import VIEWS, show_view
 from .base import OnImport, in_words
+
+__all__ = ["register", "unregister"]
 
 
 def _fail(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:

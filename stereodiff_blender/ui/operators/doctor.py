@@ -23,6 +23,8 @@ from ...session import session
 from .. import preferences
 from .base import WAIT_DESCRIPTION, must_wait, show_text, written_text
 
+__all__ = ["register", "unregister"]
+
 TEXT_NAME = "StereoDiff Doctor"
 LOOKING = "The doctor is looking. This takes some seconds.\n"
 

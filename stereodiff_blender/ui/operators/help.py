@@ -13,6 +13,8 @@ import bpy
 
 from .base import show_text, written_text
 
+__all__ = ["register", "unregister"]
+
 GUIDE = Path(__file__).resolve().parents[2] / "guide"
 PAGES = tuple((page, label, f"The guide's page {label}") for page, label in (
     ("README", "Contents"),

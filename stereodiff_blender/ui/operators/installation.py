@@ -17,6 +17,8 @@ from ...session import session
 from .. import preferences
 from .base import WAIT_DESCRIPTION, in_words, must_wait
 
+__all__ = ["register", "unregister"]
+
 EXTENTS = (
     ("standard", "Standard", "What the Draft and Standard presets need"),
     ("high", "High", "That and PyTorch, for the High preset, MonST3R and DepthCrafter"),

@@ -17,6 +17,8 @@ from .. import preferences, properties
 from .base import WAIT_DESCRIPTION, in_words, must_wait
 from .solve import launch_with, submit_job
 
+__all__ = ["register", "unregister"]
+
 JOB_DESCRIPTION = "Empty: the selected job"
 
 

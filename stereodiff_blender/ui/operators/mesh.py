@@ -9,12 +9,12 @@ from pathlib import Path
 import bpy
 
 from ...engine.contract import StereoDiffError
-from ...scene.data.imports import SceneImport, chosen_import, has_imports
-from ...scene.mesh.bake import FORMATS, bake_mesh
-from ...scene.mesh.depth_mesh import set_step
-from ...scene.points.fusion import Fusion
-from ...scene.points.points import import_dense_points, import_solved_points
+from ...scene.data import SceneImport, chosen_import, has_imports
+from ...scene.mesh import FORMATS, bake_mesh, set_step
+from ...scene.points import Fusion, import_dense_points, import_solved_points
 from .base import in_words
+
+__all__ = ["register", "unregister"]
 
 FORMAT_ITEMS = (
     ("ALEMBIC", "Alembic (.abc)", "The mesh as shown, torn, in world space, for renderers and other programs"),

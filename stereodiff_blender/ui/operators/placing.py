@@ -11,10 +11,12 @@ from mathutils import Vector
 
 from ...engine.contract import StereoDiffError
 from ...scene.camera import camera
-from ...scene.data.imports import SceneImport, chosen_import, has_imports
+from ...scene.data import SceneImport, chosen_import, has_imports
 from ...scene.export import clip_tracks, export
 from ...scene.placing import floor, orientation, picking
 from .base import in_words
+
+__all__ = ["register", "unregister"]
 
 SOURCES = {
     "AUTOMATIC": ("Automatic", "Find the floor in the depth of the whole shot"),

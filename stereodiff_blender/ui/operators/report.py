@@ -8,8 +8,10 @@ import bpy
 
 from ...engine.contract import JobFolder, Result, StereoDiffError
 from ...engine.contract.job_files.result_checks import check_shown
-from ...scene.data.imports import chosen_import
+from ...scene.data import chosen_import
 from .base import OnImport, in_words
+
+__all__ = ["register", "unregister"]
 
 PLOTS = (
     ("CAMERA", "Fit of the Camera", "How far tracked points lie from where the camera puts them, frame by frame"),

@@ -22,6 +22,8 @@ from ...session import job_list, session
 from .. import preferences, properties
 from .base import WAIT_DESCRIPTION, in_words, must_wait, show_text, written_text
 
+__all__ = ["register", "unregister"]
+
 LONGEST_LINE = 2000
 
 

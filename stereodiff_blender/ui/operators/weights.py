@@ -16,6 +16,8 @@ from ...session import session
 from .. import preferences
 from .base import WAIT_DESCRIPTION, in_words, must_wait
 
+__all__ = ["register", "unregister"]
+
 DIALOG_WIDTH = 480
 DIALOG_LETTERS = 74
 NOT_ONLINE = "Allow Online Access first, in Preferences, System, Network"

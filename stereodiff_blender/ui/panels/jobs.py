@@ -14,6 +14,8 @@ from ..properties import active_job
 from .health import draw_doctor
 from .solve import STATE_ICONS, draw_quality, draw_shots
 
+__all__ = ["register", "unregister"]
+
 PREVIEW_SCALE = 7.0
 LONGEST_NAME = 255
 

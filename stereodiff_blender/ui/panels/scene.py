@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import bpy
 
-from ...scene.data.imports import chosen_import, has_imports
-from ...scene.data.modifier_inputs import has_input, input_property
-from ...scene.mesh.depth_mesh import depth_modifier
-from ...scene.mesh.displacement import CONFIDENCE, FILL, MOVING, STEP, STILL, TEAR, TEAR_AT
+from ...scene.data import chosen_import, has_imports, has_input, input_property
+from ...scene.mesh import CONFIDENCE, FILL, MOVING, STEP, STILL, TEAR, TEAR_AT, depth_modifier
 from ..drawing.text import draw_help
+
+__all__ = ["register", "unregister"]
 
 
 def draw_compositing(layout, context) -> None:

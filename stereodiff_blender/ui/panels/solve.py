@@ -13,6 +13,8 @@ from ...session import session
 from ..drawing.text import draw_help, draw_problem, draw_text
 from .health import draw_doctor, draw_health
 
+__all__ = ["register", "unregister"]
+
 STATE_ICONS = {"waiting": "TIME", "running": "PLAY", "finished": "CHECKMARK", "failed": "ERROR", "cancelled": "X",
                "interrupted": "PAUSE"}
 VERDICT_ICONS = {verdicts.GOOD: "CHECKMARK", verdicts.FAIR: "INFO", verdicts.POOR: "ERROR"}

@@ -19,6 +19,11 @@ from .. import JobFolder, StereoDiffError, write_refusal
 from ..guarded_files import ASIDE, TEMPORARY, GuardedFolder
 from ..strict_json import as_json
 
+__all__ = [
+    "RESERVED", "STAGE", "find_cache", "foreign_names", "has_traces", "in_words", "is_elsewhere", "is_ours",
+    "make_cache", "remove_cache",
+]
+
 NAME, NOTE = "cache", "cache.json"
 MARK = "stereodiff-cache.json"
 RESERVED = "reserved"

@@ -23,6 +23,8 @@ from .. import JobFolder, StereoDiffError, write_refusal
 from ..guarded_files import TEMPORARY
 from .worker_log import shorten_log
 
+__all__ = ["beating", "beats_elsewhere", "locked"]
+
 HEARTBEAT_S = 2.0
 FRESH_S = 5 * HEARTBEAT_S
 """A younger heartbeat is that of a worker that lives: one may come late, and a share may tell late of it."""

@@ -11,6 +11,8 @@ from ..numbered_files import file_of_number
 from .picture_headers import MAX_PIXELS, PictureHeader, read_header
 from .turns import taking_turns
 
+__all__ = ["MAX_SHOWN_BYTES", "check_plate", "check_product", "check_shown", "read_checked"]
+
 MAX_SHOWN_PIXELS, MAX_SHOWN_BYTES = 40_000_000, 100_000_000
 """Of a preview or a plot; the largest preview of ours, two pictures of 4096 x 4096 pixels, has 34 million."""
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+__all__ = ["taking_turns"]
+
 T = TypeVar("T")
 TURN_S = 0.0005
 """Python lets a thread go on for 5 ms while another waits, every time anew: that is felt at each of a panel's lines."""

@@ -13,6 +13,8 @@ import sys
 
 from ..guarded_files import GuardedFolder
 
+__all__ = ["LOG", "read_log_end", "shorten_log"]
+
 LOG = "worker.log"
 MAX_LOG_BYTES = 16_000_000
 HEAD_BYTES, TAIL_BYTES = 100_000, 1_000_000

@@ -17,6 +17,8 @@ from ...torch_support.checkpoint_files import WeightsFile, check_shapes, load_st
 from .architectures import ARCHITECTURES, CONFIG_NAME, IMAGE_ENCODER, UNET, VAE, Architecture
 from .networks import DepthCrafterNetworks, default_precision
 
+__all__ = ["folders_in", "load_folders"]
+
 DEPTHCRAFTER_FOLDER, VIDEO_DIFFUSION_FOLDER = "depthcrafter", "stable-video-diffusion-img2vid-xt"
 SAFETENSORS_NAMES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors",
                      "model.safetensors", "model.fp16.safetensors")

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from ...report import Report
-from ...storage.journal import Ledger
-from ...storage.scratch import Scratch
+from ...storage import Ledger, Scratch
 from ...torch_support.memory import within_memory
 from .memory import MemoryPlan
 from .networks import DepthCrafterNetworks

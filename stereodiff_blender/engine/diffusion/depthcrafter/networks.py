@@ -16,6 +16,8 @@ from transformers import CLIPVisionModelWithProjection
 from ...contract import StereoDiffError
 from .conditioning import clip_pictures
 
+__all__ = ["DepthCrafterNetworks", "default_precision"]
+
 TIME_IDS = (7, 127, 0.02)
 """Frames per second, motion bucket and noise on the pictures, as DepthCrafter was trained with."""
 SMALL_GPU_BYTES = 10 * 2**30

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from ...contract import DiffusionSettings, Settings
 from .schedule import karras_sigmas, trailing_sigmas
 
+__all__ = ["options_from"]
+
 STEPS, BEGIN = 4, 2
 """The paper's step is that from the third to the fourth noise level of four."""
 FAST_SIDE_PX = 640

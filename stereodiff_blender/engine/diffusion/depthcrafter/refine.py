@@ -15,7 +15,7 @@ import torch
 
 from ...contract import Refinement, StereoDiffError
 from ...report import Report
-from ...storage.scratch import Scratch
+from ...storage import Scratch
 from .alignment import Alignment, Samples, align
 from .denoising import Condition, draws_of, refine_window
 from .encoding import EncodedClip, Plate, encode_clip
@@ -27,6 +27,8 @@ from .normalization import DisparityRange, find_range
 from .options import Options
 from .raster import disparity_to_plate
 from .windows import Window, merge, plan_windows, settled
+
+__all__ = ["DiffusionResult", "refine_by_diffusion"]
 
 MAX_SAMPLES = 2_000_000
 """Pixels, over the whole clip, by which the result is fitted to stage 1."""

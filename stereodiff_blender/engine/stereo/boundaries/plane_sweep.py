@@ -19,8 +19,10 @@ import torch.nn.functional as functional
 from ...geometry import camera_matrix, relative_pose
 from ...report import Report
 from ...solution import CameraSolution
-from ...storage.scratch import Scratch
+from ...storage import Scratch
 from ...torch_support.device import torch_device
+
+__all__ = ["refine_edges"]
 
 REACHES_PX = (2, 4, 8, 12)
 DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))

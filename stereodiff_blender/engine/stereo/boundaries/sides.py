@@ -15,9 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging.edge_aware import smooth_along_surfaces
-from ...imaging.matching_cost import carry, features_of, mean_of_better_half, unlikeness
-from ...imaging.warp import transfer_between
+from ...imaging import carry, features_of, mean_of_better_half, smooth_along_surfaces, transfer_between, unlikeness
 from ...solution import CameraSolution
 
 WINDOW_PX = 25

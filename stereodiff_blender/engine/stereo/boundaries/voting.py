@@ -16,12 +16,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ...imaging.lookup import look_up
-from ...imaging.warp import transfer_between
+from ...imaging import look_up, transfer_between
 from ...report import Report
 from ...solution import CameraSolution
-from ...storage.scratch import Scratch
-from ..mvs.sources import select_sources
+from ...storage import Scratch
+from ..mvs import select_sources
 from .sides import choose_sides
 
 OFFSETS = (-10, -8, -6, -4, -2, -1, 1, 2, 4, 6, 8, 10)

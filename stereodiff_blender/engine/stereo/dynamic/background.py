@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ...imaging.warp import Transfer, transfer_between
+from ...imaging import Transfer, transfer_between
 from ...solution import CameraSolution
 
 OFFSETS = (-20, -10, -5, 5, 10, 20)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ...imaging.flow import sample
+from ...imaging import sample
 
 MIN_MATCHES = 2
 BRIDGED_PX = 4

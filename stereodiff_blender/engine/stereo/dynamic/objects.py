@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ...solution import CameraSolution
-from ...storage.scratch import Scratch
+from ...storage import Scratch
 from .background import find_background
 from .ground_plane import FLAT_VIEW, GroundPlane, GroundView
 from .matte import with_gaps_bridged

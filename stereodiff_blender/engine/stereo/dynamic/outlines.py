@@ -14,9 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging.edge_aware import smooth_along_surfaces
-from ...imaging.matching_cost import carry, features_of, unlikeness
-from ...imaging.warp import transfer_between
+from ...imaging import carry, features_of, smooth_along_surfaces, transfer_between, unlikeness
 from ...solution import CameraSolution
 
 INNER_REACH_PX, OUTER_REACH_PX = 12.0, 3.0

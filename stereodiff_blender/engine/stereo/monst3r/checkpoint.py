@@ -29,6 +29,8 @@ from ...torch_support.checkpoint_files import (
 from .config import NetworkConfig
 from .network import TwoViewNetwork
 
+__all__ = ["load_network"]
+
 SAFETENSORS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 CHECKPOINT_NAME = "MonST3R_PO-TA-S-W_ViTLarge_BaseDecoder_512_dpt.pth"

@@ -8,13 +8,15 @@ import numpy as np
 
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
-from ...storage.scratch import Scratch
+from ...storage import Scratch
 from .matching import match_pairs
 from .network import TwoViewNetwork
 from .pairs import window_pairs
 from .raster import NetworkRaster, network_raster
 from .reduction import PointmapReduction
 from .solve import solve_monst3r
+
+__all__ = ["match_clip"]
 
 
 def match_clip(frames: np.ndarray, network: TwoViewNetwork, *, masks: np.ndarray | None = None,

@@ -20,6 +20,8 @@ from .network import FrameFeatures, TwoViewNetwork
 from .pointmaps import PairPointmaps
 from .raster import normalized
 
+__all__ = ["default_precision"]
+
 MAX_BATCH = 16
 FREE_SHARE = 0.6
 """Part of the free memory of a GPU that a batch may count on; the rest is for what the estimate does not know."""

@@ -15,15 +15,19 @@ import cv2
 import numpy as np
 
 from ...geometry import camera_matrix, relative_pose
-from ...imaging.flow import sample
-from ...imaging.medians import lower_median
-from ...imaging.warp import Transfer, transfer_between
+from ...imaging import Transfer, lower_median, sample, transfer_between
 from ...solution import CameraSolution
-from ..mvs.filtering import Assessment, texture_of
-from ..mvs.motion import RESIDUAL_RAMP_PX, find_moving, neighbours_of
-from ..mvs.sources import DepthLimits
-from ..mvs.triangulation import Triangulation, induced_flow
-from ..sfm.bundle_adjustment import Freedom, Observations, Scene, bundle_adjust
+from ..mvs import (
+    RESIDUAL_RAMP_PX,
+    Assessment,
+    DepthLimits,
+    Triangulation,
+    find_moving,
+    induced_flow,
+    neighbours_of,
+    texture_of,
+)
+from ..sfm import Freedom, Observations, Scene, bundle_adjust
 
 CONSISTENT_PX, CONSISTENT_SHARE = 1.0, 0.02
 DEPTH_RANGE = (0.87, 1.15)

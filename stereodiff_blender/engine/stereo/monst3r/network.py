@@ -19,6 +19,8 @@ from .pointmaps import PairPointmaps
 from .rope import RotaryTable, grid_positions, rotary_table
 from .transformer import DecoderBlock, EncoderBlock, Norm
 
+__all__ = ["TwoViewNetwork"]
+
 FIRST, SECOND = ROLES = (0, 1)
 
 
@@ -58,7 +60,6 @@ def _stack(features: Sequence[FrameFeatures], role: int) -> RoleFeatures:
     if len(chosen) == 1:
         return chosen[0]
     return RoleFeatures(*(torch.cat(parts) for parts in zip(*(role.tensors() for role in chosen), strict=True)))
-
 
 
 class TwoViewNetwork(nn.Module):

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...contract import StereoDiffError
-from ...storage.journal import as_text_array, checksum, from_text_array
-from ...storage.scratch import Scratch
+from ...storage import Scratch, as_text_array, checksum, from_text_array
 from .pointmaps import PairPointmaps
 from .spanning_tree import Edge, maximum_spanning_tree
 

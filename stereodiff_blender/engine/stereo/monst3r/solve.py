@@ -9,13 +9,11 @@ import numpy as np
 
 from ...contract import StereoDiffError
 from ...geometry import fill_unsolved, rebase, rescale_gauge, unproject
-from ...imaging.edge_aware import spread
-from ...imaging.flow import OpticalFlow, flows_in
+from ...imaging import OpticalFlow, flows_in, spread
 from ...report import Report
 from ...solution import TRUSTED, CameraSolution, StereoResult
-from ...storage.scratch import Scratch
-from ..mvs.motion import vote
-from ..mvs.sources import DepthLimits
+from ...storage import Scratch
+from ..mvs import DepthLimits, vote
 from .motion import FlowFields, agreement, find_frame_motion
 from .pointmaps import PairPointmaps
 from .reduction import SURE, PointmapReduction, ReducedPointmaps

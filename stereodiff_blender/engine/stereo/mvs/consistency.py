@@ -13,7 +13,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ...imaging.warp import transfer_between
+from ...imaging import transfer_between
 from ...solution import CameraSolution
 
 OFFSETS = (-32, -26, -20, -14, -9, -5, 5, 9, 14, 20, 26, 32)

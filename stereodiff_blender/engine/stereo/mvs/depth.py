@@ -12,18 +12,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging.edge_aware import boundary_confidence, smooth_along_surfaces
-from ...imaging.flow import OpticalFlow, flows_in
-from ...imaging.warp import transfer_between
+from ...imaging import OpticalFlow, boundary_confidence, flows_in, smooth_along_surfaces, transfer_between
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
-from ...storage.journal import Ledger
-from ...storage.scratch import Scratch
-from ..dynamic.ground_plane import find_ground
-from ..dynamic.matte import doubtful_beside, motion_beyond, without_matte
-from ..dynamic.objects import Movers
-from ..dynamic.outlines import draw_outlines
-from ..dynamic.tracks import coarse_flow, coarse_shape
+from ...storage import Ledger, Scratch
+from ..dynamic import (
+    Movers,
+    coarse_flow,
+    coarse_shape,
+    doubtful_beside,
+    draw_outlines,
+    find_ground,
+    motion_beyond,
+    without_matte,
+)
 from .consistency import background_of, carry_surfaces, cells_as_pixels, find_impossible, grid_shape
 from .filtering import assess, texture_of
 from .motion import find_moving, neighbours_of, vote

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ...imaging.edge_aware import smooth_along_surfaces, spread
-from ...imaging.flow import OpticalFlow, sample
-from ...imaging.medians import lower_median
-from ...imaging.warp import Transfer
+from ...imaging import OpticalFlow, Transfer, lower_median, sample, smooth_along_surfaces, spread
 from .filtering import Assessment
 from .sources import DepthLimits
 from .triangulation import Triangulation, induced_flow

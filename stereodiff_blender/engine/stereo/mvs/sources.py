@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...geometry import invert_rigid
-from ...imaging.edge_aware import spread
-from ...imaging.warp import Transfer, transfer_between
+from ...imaging import Transfer, spread, transfer_between
 from ...solution import CameraSolution
 
 PARALLAX_TARGETS = (3.0 / 480, 7.0 / 480, 15.0 / 480, 28.0 / 480)

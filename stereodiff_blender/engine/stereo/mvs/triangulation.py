@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...imaging.medians import lower_median
-from ...imaging.warp import Transfer
+from ...imaging import Transfer, lower_median
 
 MATCH_SIGMA_PX = 0.3
 ROBUST_PX = 0.5

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging.lookup import look_up
+from ...imaging import look_up
 
 RADIUS_PX = 7
 ITERATIONS = 5

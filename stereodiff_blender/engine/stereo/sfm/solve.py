@@ -14,7 +14,7 @@ from ...contract import StereoDiffError
 from ...geometry import fill_unsolved, invert_rigid, rebase, rescale_gauge
 from ...report import Report
 from ...solution import CameraSolution
-from ...storage.scratch import Scratch
+from ...storage import Scratch
 from .focal_stability import focal_disagreement
 from .keyframes import choose_keyframes, choose_seed_keyframes
 from .reconstruction import Reconstruction, reconstruct

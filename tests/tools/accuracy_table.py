@@ -23,9 +23,9 @@ from pathlib import Path
 from accuracy import Accuracy, cells, measure, row_of, table_head
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
-from bench import peak_mb  # noqa: E402
+from bench import peak_mb
 
-from stereodiff_blender.engine.contract import JobFolder  # noqa: E402
+from stereodiff_blender.engine.contract import JobFolder
 
 PRESETS = ("draft", "standard", "high")
 

@@ -88,9 +88,9 @@ def release(root: Path, version: str, blender_python: Path, out: Path, day: date
         write_version(root, version, day)
         package = build.write_package(out, root)
         validated = build.validate_package(package, blender_python)
-        if validated.returncode != 0:
+        if validated.status != 0:
             package.unlink()
-            raise ReleaseError(f"Blender's validator refuses the package: {validated.stdout.strip()}")
+            raise ReleaseError(f"Blender's validator refuses the package: {(validated.output + validated.errors).strip()}")
         git(root, "commit", "--quiet", "--all", "--message", f"Release {version}")
         git(root, "tag", "--annotate", f"v{version}", "--message", f"Release {version}")
     return package

@@ -444,8 +444,8 @@ NAMES = {"Popen", "popen", "startfile", "fork", "forkpty", "posix_spawn", "posix
                      for suffix in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe"))}
 CALLED = {"exec", "eval", "compile", "__import__"}
 OPENERS = {"wm.path_open", "wm.url_open", "script.python_file_run", "text.run_script"}
-OPENS_PAGES = {"panels_weights.py": "wm.url_open", "weights_operators.py": "wm.url_open",
-               "help_operators.py": "webbrowser"}
+OPENS_PAGES = {"ui/drawing/weights.py": "wm.url_open", "ui/operators/weights.py": "wm.url_open",
+               "ui/operators/help.py": "webbrowser"}
 """With the address of a model's own page, which comes with the extension and is checked to be https; or with a page of
 the guide that came with the extension."""
 
@@ -477,8 +477,9 @@ SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path != Path(programs
 @pytest.mark.parametrize("path", [*SOURCES, Path(build.__file__)], ids=lambda path: path.name)
 def test_nothing_else_starts_a_program(path):
     found = other_ways(path.read_text(encoding="utf-8"))
-    if path.name in OPENS_PAGES:
-        found = [way for way in found if not way.endswith(OPENS_PAGES[path.name])]
+    name = path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else path.name
+    if name in OPENS_PAGES:
+        found = [way for way in found if not way.endswith(OPENS_PAGES[name])]
     assert found == []
 
 

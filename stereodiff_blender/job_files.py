@@ -205,7 +205,7 @@ class FoundJob:
 def find_jobs(jobs_folder: Path) -> Iterator[FoundJob]:
     """The jobs right below a folder, oldest first. What cannot be read as a job is passed over."""
     try:
-        folders = [path for path in jobs_folder.iterdir() if JobFolder(path).files.is_file("job.json")]
+        folders = [path for path in jobs_folder.iterdir() if _has_job_file(path)]
     except OSError:
         return
     for folder in sorted(folders, key=lambda path: (_made(path), path.name)):
@@ -215,6 +215,14 @@ def find_jobs(jobs_folder: Path) -> Iterator[FoundJob]:
             continue
         if job.id == folder.name:
             yield FoundJob(folder, job)
+
+
+def _has_job_file(folder: Path) -> bool:
+    """False also for what cannot be entered: a link to itself, a folder of somebody else."""
+    try:
+        return JobFolder(folder).files.is_file("job.json")
+    except OSError:
+        return False
 
 
 def _made(folder: Path) -> float:

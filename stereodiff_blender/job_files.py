@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .engine import caches
 from .engine.caches import find_cache, foreign_names, has_traces, in_words, is_elsewhere
-from .engine.contract import Job, JobFolder, StereoDiffError, write_refusal
+from .engine.contract import Job, JobFolder, StereoDiffError, shortened, write_refusal
 from .engine.guarded_files import GuardedFolder
 from .engine.job_lock import beats_elsewhere
 from .job_views import Size
@@ -213,7 +213,7 @@ def find_jobs(jobs_folder: Path) -> Iterator[FoundJob]:
             job = JobFolder(folder).read_job()
         except StereoDiffError:
             continue
-        if job.id == folder.name:
+        if job.id == folder.name == shortened(job.id):  # Blender can list no other
             yield FoundJob(folder, job)
 
 

@@ -12,11 +12,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+<<<<<<< HEAD:stereodiff_blender/jobs/disk.py
 from ..engine.contract import Job, JobFolder, StereoDiffError, write_refusal
 from ..engine.contract.guarded_files import GuardedFolder
 from ..engine.contract.job_files import caches
 from ..engine.contract.job_files.caches import find_cache, foreign_names, has_traces, in_words, is_elsewhere
 from ..engine.contract.job_files.lock import beats_elsewhere
+=======
+from .engine import caches
+from .engine.caches import find_cache, foreign_names, has_traces, in_words, is_elsewhere
+from .engine.contract import Job, JobFolder, StereoDiffError, shortened, write_refusal
+from .engine.guarded_files import GuardedFolder
+from .engine.job_lock import beats_elsewhere
+from .job_views import Size
+from .jobs import FollowedJob
+>>>>>>> breaker:stereodiff_blender/job_files.py
 from .processes import lock_is_held
 from .reader_thread import ReaderThread
 from .views import Size
@@ -207,7 +217,7 @@ class FoundJob:
 def find_jobs(jobs_folder: Path) -> Iterator[FoundJob]:
     """The jobs right below a folder, oldest first. What cannot be read as a job is passed over."""
     try:
-        folders = [path for path in jobs_folder.iterdir() if JobFolder(path).files.is_file("job.json")]
+        folders = [path for path in jobs_folder.iterdir() if _has_job_file(path)]
     except OSError:
         return
     for folder in sorted(folders, key=lambda path: (_made(path), path.name)):
@@ -215,8 +225,16 @@ def find_jobs(jobs_folder: Path) -> Iterator[FoundJob]:
             job = JobFolder(folder).read_job()
         except StereoDiffError:
             continue
-        if job.id == folder.name:
+        if job.id == folder.name == shortened(job.id):  # Blender can list no other
             yield FoundJob(folder, job)
+
+
+def _has_job_file(folder: Path) -> bool:
+    """False also for what cannot be entered: a link to itself, a folder of somebody else."""
+    try:
+        return JobFolder(folder).files.is_file("job.json")
+    except OSError:
+        return False
 
 
 def _made(folder: Path) -> float:

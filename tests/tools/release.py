@@ -90,7 +90,8 @@ def release(root: Path, version: str, blender_python: Path, out: Path, day: date
         validated = build.validate_package(package, blender_python)
         if validated.status != 0:
             package.unlink()
-            raise ReleaseError(f"Blender's validator refuses the package: {(validated.output + validated.errors).strip()}")
+            words = (validated.output + validated.errors).strip()
+            raise ReleaseError(f"Blender's validator refuses the package: {words}")
         git(root, "commit", "--quiet", "--all", "--message", f"Release {version}")
         git(root, "tag", "--annotate", f"v{version}", "--message", f"Release {version}")
     return package

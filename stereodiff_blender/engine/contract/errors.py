@@ -44,8 +44,10 @@ MAX_MESSAGE = 2000
 
 
 def shortened(text: str, most: int = MAX_MESSAGE) -> str:
-    """The text, or its beginning and a mark that there was more."""
-    return text if len(text) <= most else text[:most - 1] + "…"
+    """The text, or its beginning and a mark that there was more; "?" for what is no character, as Blender takes none.
+    """
+    text = text if len(text) <= most else text[:most - 1] + "…"
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class StereoDiffError(Exception):

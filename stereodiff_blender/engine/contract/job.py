@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from .errors import StereoDiffError
@@ -37,6 +38,14 @@ class ClipSource:
     fps: float = 0.0
 
 
+def can_be_path(path: str) -> bool:
+    """Other texts end whoever looks for such a file with a ValueError."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+
+
 @dataclass(frozen=True)
 class Matte:
     """What the artist says moves by itself: nothing is tracked there, and its depth is that of a moving thing.
@@ -58,6 +67,8 @@ class Matte:
         if self.kind not in MATTE_KINDS:
             raise StereoDiffError("job_invalid", f"matte kind must be one of {', '.join(MATTE_KINDS)}, got "
                                                  f"{self.kind!r}")
+        if self.footage is not None and not can_be_path(self.footage.path):
+            raise StereoDiffError("job_invalid", "the matte's path is none that a file could have")
         if (self.kind == "pictures") != (self.footage is not None):
             raise StereoDiffError("job_invalid", "a matte of pictures has footage, and one of shapes has none")
 
@@ -93,6 +104,8 @@ class Job:
         self.settings.validate()
         if self.clip.kind not in ("movie", "sequence"):
             raise StereoDiffError("job_invalid", f"clip kind must be movie or sequence, got {self.clip.kind!r}")
+        if not can_be_path(self.clip.path):
+            raise StereoDiffError("job_invalid", "the clip's path is none that a file could have")
         if self.first_frame < 1 or self.last_frame < self.first_frame or self.last_frame > MAX_FRAME:
             raise StereoDiffError("frame_range_invalid",
                                   f"frames {self.first_frame} to {self.last_frame} are no range from 1 to {MAX_FRAME}")

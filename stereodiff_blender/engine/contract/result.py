@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from .errors import StereoDiffError
 from .guarded_files import GuardedFolder
-from .job import ENGINE_VERSION, SCHEMA_VERSION, ClipSource
+from .job import ENGINE_VERSION, SCHEMA_VERSION, ClipSource, can_be_path
 from .job_files.turns import taking_turns
 
 CAMERA_KINDS = ("moving", "rotation", "static")
@@ -159,6 +159,8 @@ class Result:
             raise _invalid_result(f"the frames are not exactly those asked for ({asked[0]} to {asked[-1]})")
         if min(self.width, self.height, self.clip_width, self.clip_height) < 1 or self.clip_pixel_aspect <= 0:
             raise _invalid_result("the raster or clip size is not positive")
+        if not can_be_path(self.clip.path):
+            raise _invalid_result("the clip's path is none that a file could have")
         if self.camera_kind not in CAMERA_KINDS:
             raise _invalid_result(f"unknown camera kind {self.camera_kind!r}")
         for frame in taking_turns(self.frames):

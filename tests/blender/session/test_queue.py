@@ -353,6 +353,30 @@ def test_jobs_of_a_file_that_was_never_saved_are_found(session, solve, settings,
     assert found[waiting].state == "finished"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.parametrize("path", ["/\ud800.mp4", "/a\0b.mp4"])
+def test_one_job_of_impossible_names_keeps_no_other_from_being_found(path, session, settings, tmp_path):
+    for job_id in ("a-odd-path", os.fsdecode(b"b-odd-id-\xff"), "c-good"):
+        folder = tmp_path / "jobs" / f"job {job_id[0]}"
+        write_job_folder(folder, Example(job_id=job_id, raster=(16, 9), clip=(16, 9), frame_count=2))
+        if job_id == "a-odd-path":
+            data = json.loads((folder / "job.json").read_text())
+            data["clip"]["path"] = path
+            (folder / "job.json").write_text(json.dumps(data))
+        folder.rename(folder.with_name(job_id))
+    assert bpy.ops.stereodiff.find_jobs() == {"FINISHED"}
+    assert [item.job_id for item in settings.jobs] == ["c-good"]
+
+
+def test_what_is_no_character_can_be_drawn_and_listed(contract):
+    warnings = contract.WarningList()
+    warnings.add("\ud800", "it is \udcff dark \N{CLAPPER BOARD}")
+    told = [contract.StereoDiffError("job_invalid", "\ud800").message, *vars(warnings.kept[0]).values()]
+    assert told == ["?", "?", "it is ? dark \N{CLAPPER BOARD}"]
+    for text in told:
+        bpy.data.texts.new("said").from_string(text)
+
+
 # --- Files that were opened again ------------------------------------------------------------------------------
 
 def opened_again(addon, file: Path):

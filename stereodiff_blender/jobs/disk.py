@@ -12,21 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-<<<<<<< HEAD:stereodiff_blender/jobs/disk.py
-from ..engine.contract import Job, JobFolder, StereoDiffError, write_refusal
+from ..engine.contract import Job, JobFolder, StereoDiffError, shortened, write_refusal
 from ..engine.contract.guarded_files import GuardedFolder
 from ..engine.contract.job_files import caches
 from ..engine.contract.job_files.caches import find_cache, foreign_names, has_traces, in_words, is_elsewhere
 from ..engine.contract.job_files.lock import beats_elsewhere
-=======
-from .engine import caches
-from .engine.caches import find_cache, foreign_names, has_traces, in_words, is_elsewhere
-from .engine.contract import Job, JobFolder, StereoDiffError, shortened, write_refusal
-from .engine.guarded_files import GuardedFolder
-from .engine.job_lock import beats_elsewhere
-from .job_views import Size
-from .jobs import FollowedJob
->>>>>>> breaker:stereodiff_blender/job_files.py
 from .processes import lock_is_held
 from .reader_thread import ReaderThread
 from .views import Size

@@ -17,6 +17,8 @@ from ..engine.contract.job_files.turns import taking_turns
 
 MAX_SIDE_PX = 256
 MAX_PIXELS = 20_000_000
+MAX_DIAGONAL_PIXELS = 5 * MAX_PIXELS
+"""Of the arrays that a picture is worked out in: the narrower it is, the more of them stays empty."""
 _CHANNELS = {2: 3, 6: 4}
 """By the colour type of a PNG: RGB, and RGB with alpha."""
 _FILTERS = 5
@@ -30,7 +32,8 @@ def read_small(folder: JobFolder, name: str) -> np.ndarray:
     """
     header = check_shown(folder.files, name)
     try:
-        if header.width * header.height > MAX_PIXELS:
+        diagonal_pixels = (header.width + header.height) * header.height
+        if header.width * header.height > MAX_PIXELS or diagonal_pixels > MAX_DIAGONAL_PIXELS:
             raise ValueError(f"it has {header.width} x {header.height} pixels")
         data = folder.files.read_bytes(name, MAX_SHOWN_BYTES)
         return reduced(decode_png(data))

@@ -67,6 +67,13 @@ def test_a_header_that_claims_too_much_is_refused_unread(tmp_path, width, height
         read_small(JobFolder(tmp_path), "preview.png")
 
 
+@pytest.mark.parametrize(("width", "height"), [(1, 1_000_000), (100, 20_000)])
+def test_a_narrow_strip_asks_for_no_room(tmp_path, width, height):
+    (tmp_path / "preview.png").write_bytes(as_png(width, height, bytes(height * (3 * width + 1))))
+    with pytest.raises(StereoDiffError, match="pixels", check=lambda error: error.code == "result_invalid"):
+        read_small(JobFolder(tmp_path), "preview.png")
+
+
 def test_data_that_unpack_to_more_than_they_should_are_cut(tmp_path):
     data = as_png(20, 12, bytes(300_000_000))
     assert len(data) < 1_000_000

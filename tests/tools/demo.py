@@ -91,7 +91,7 @@ def solve() -> Path:
 
 def follow(job_id: str):
     """Do what Blender's timer does until the job has ended; returns the session's view of it."""
-    session, line = part("session").current(), ProgressLine()
+    session, line = part("session.session").current(), ProgressLine()
     while True:
         session.tick()
         view = session.status().jobs[job_id]
@@ -103,7 +103,7 @@ def follow(job_id: str):
 
 
 def explained(code: str | None, message: str | None) -> str:
-    explanation = part("messages").explain(code or "internal_error")
+    explanation = part("engine.contract.messages").explain(code or "internal_error")
     return f"{explanation.sentence} {message or ''}\n{explanation.remedy}"
 
 

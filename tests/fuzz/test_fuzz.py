@@ -186,8 +186,8 @@ for number in range(int(first), int(first) + int(count)):
 ])
 def test_whatever_goes_wrong_is_a_finding_and_the_other_cases_run(name, well, found, tmp_path, monkeypatch):
     (tmp_path / "cases.py").write_text(STAND_IN)
-    monkeypatch.setattr("test_fuzz.HERE", tmp_path)
-    monkeypatch.setattr("test_fuzz.HANG_S", 2.0)
+    monkeypatch.setattr(sys.modules[__name__], "HERE", tmp_path)
+    monkeypatch.setattr(sys.modules[__name__], "HANG_S", 2.0)
     outcomes, findings = run_cases(name, 0, 5, tmp_path)
     assert outcomes["ok"] == well and len(findings) == (1 if found else 0) and all(found in item for item in findings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -218,6 +219,9 @@ def test_other_settings_of_stage_2_run_stage_2_alone(make, run):
     assert {event.stage for event in events_after(second, 0) if event.kind == "progress"} == {"read", "write"}
     alone = make("elsewhere", name="second", quality="draft", refine="none")
     finish(run(alone), alone)
+    result = json.loads((second / "result.json").read_text())
+    assert result.pop("stereo_from") == "first"
+    (second / "result.json").write_text(json.dumps(result))
     assert contents(second) == contents(alone)
 
 

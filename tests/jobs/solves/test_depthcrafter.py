@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
 pytest.importorskip("diffusers")
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 from tiny_depthcrafter import write_tiny_depthcrafter  # noqa: E402
 from tiny_monst3r import write_tiny_monst3r  # noqa: E402
 

@@ -18,7 +18,7 @@ import pytest
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 from tiny_monst3r import published_tensors, write_tiny_monst3r  # noqa: E402
 
 from stereodiff_blender.engine.contract import JobFolder  # noqa: E402

@@ -14,7 +14,7 @@ from stereodiff_blender.engine.worker.run import plan_of
 from stereodiff_blender.jobs import worker_process as jobs
 
 pytest.importorskip("torch")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 from tiny_depthcrafter import write_tiny_depthcrafter
 from tiny_monst3r import write_tiny_monst3r
 

@@ -24,8 +24,8 @@ import numpy as np
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 from ..contract import MAX_PIXELS, StereoDiffError
+from ..contract.picture_size import refuse_too_large
 from .footage_file import refuse_irregular
-from .picture_size import refuse_too_large
 
 DEFAULT_FPS = 24.0
 # Files of these formats are texts that name other files or places, which ffmpeg opens before anybody is asked (a pipe

@@ -18,9 +18,9 @@ import numpy as np
 
 from ..contract import MAX_PIXELS, StereoDiffError
 from ..contract.failures import is_memory_error
+from ..contract.picture_size import refuse_too_large, stated_size, stated_tga_size
 from . import exr, movies
 from .footage_file import read_file
-from .picture_size import refuse_too_large, stated_size, stated_tga_size
 
 __all__ = ["read_still"]
 

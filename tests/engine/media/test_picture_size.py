@@ -29,10 +29,11 @@ from clips import (
 from picture_headers import big_tiff, bmp, dpx, jpeg, png, tga, tiff, webp
 
 from stereodiff_blender.engine.contract import MAX_MEGAPIXELS, MAX_PIXELS, Job, Matte, Settings
+from stereodiff_blender.engine.contract.job_files.result_checks import check_plate
+from stereodiff_blender.engine.contract.picture_size import stated_size, stated_tga_size
 from stereodiff_blender.engine.media.frames import ClipInfo, Raster, probe_clip, read_frames, source_from_path
 from stereodiff_blender.engine.media.mattes import examine_matte
 from stereodiff_blender.engine.media.movies import probe_movie
-from stereodiff_blender.engine.media.picture_size import stated_size, stated_tga_size
 from stereodiff_blender.engine.media.stills import read_still, still_pixel_aspect
 from stereodiff_blender.engine.worker.provenance import stereo_key
 
@@ -71,6 +72,11 @@ def test_what_claims_to_be_huge_is_refused(kind, tmp_path):
     for error in (error_of(read_still, path), error_of(probe_clip, source_from_path(path))):
         assert error.code == "picture_too_large" and path.name in error.message
         assert f"the limit is {MAX_MEGAPIXELS} million" in error.message
+
+
+@pytest.mark.parametrize("kind", HUGE)
+def test_blender_is_not_given_what_claims_to_be_huge(kind, tmp_path):
+    assert error_of(check_plate, write(tmp_path, kind)).code == "clip_unreadable"
 
 
 @pytest.mark.parametrize("kind, form", [(9, "<i"), (8, "<hxx"), (6, "<bxxx"), (16, "<I"), (17, "<I")])

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from .. import JobFolder, Result, StereoDiffError
 from ..guarded_files import GuardedFolder
 from ..numbered_files import file_of_number
+from ..picture_size import stated_size_of
 from .picture_headers import MAX_PIXELS, PictureHeader, read_header
 from .turns import taking_turns
 
@@ -77,14 +78,15 @@ def check_product(folder: GuardedFolder, name: str, result: Result) -> PictureHe
 
 
 def check_plate(path: Path) -> None:
-    """Footage that a result names; only of PNG, JPEG and EXR the size can be told. Raises "clip_unreadable"."""
+    """Footage that a result names. Of a movie nothing is told here. Raises "clip_unreadable"."""
     try:
         with open(path, "rb") as stream:
             header = read_header(stream)
+        width, height = (header.width, header.height) if header is not None else stated_size_of(path) or (0, 0)
     except (OSError, ValueError) as error:
         raise StereoDiffError("clip_unreadable", f"{path} was not read: {error}") from error
-    if header is not None and header.width * header.height > MAX_PIXELS:
-        raise StereoDiffError("clip_unreadable", f"{path} claims {header.width} x {header.height} pixels")
+    if width * height > MAX_PIXELS:
+        raise StereoDiffError("clip_unreadable", f"{path} claims {width} x {height} pixels")
 
 
 def check_shown(folder: GuardedFolder, name: str) -> PictureHeader:

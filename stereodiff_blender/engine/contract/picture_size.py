@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import BinaryIO
 
-from ..contract import StereoDiffError
+from .errors import StereoDiffError
 
 Size = tuple[int, int]
 """Width and height in pixels, as stored."""
@@ -19,7 +20,7 @@ _SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = frozenset((0x01, *range(0xD0, 0xD9)))
 _TIFF_SIZES = {256: 0, 257: 1, 322: 2, 323: 3}  # ImageWidth, ImageLength, TileWidth, TileLength
 _TIFF_TYPES = {3: "H", 4: "I"}
-_DIRECTORY_BYTES = 65_536
+_HEAD_BYTES = _DIRECTORY_BYTES = 65_536
 _BIG_TIFF_TYPES = _TIFF_TYPES | {16: "Q"}
 
 
@@ -37,6 +38,13 @@ def stated_size(data: bytes, rest: BinaryIO | None = None) -> Size | None:
 def stated_tga_size(data: bytes) -> Size | None:
     """Of a TGA file, which nothing but its name tells from any other; None if it breaks off before."""
     return _read(lambda data: struct.unpack_from("<HH", data, 12), data)
+
+
+def stated_size_of(path: Path) -> Size | None:
+    """As stated_size, of a file; of a TGA by its name. Raises OSError."""
+    with open(path, "rb") as stream:
+        data = stream.read(_HEAD_BYTES)
+        return stated_tga_size(data) if path.suffix.lower() == ".tga" else stated_size(data, stream)
 
 
 def refuse_too_large(size: Size, max_pixels: int, path: object) -> None:

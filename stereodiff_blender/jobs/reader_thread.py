@@ -116,10 +116,17 @@ def _answer(key: Hashable, read: Callable[[], object]) -> Answer:
     try:
         return Answer(key, read())
     except StereoDiffError as error:
-        return Answer(key, error=error)
+        return Answer(key, error=_bare(error))
     except Exception as error:  # A thread has no caller: whatever it was, it is the answer.
         logger.exception("Reading beside Blender failed")
-        return Answer(key, error=error)
+        return Answer(key, error=_bare(error))
+
+
+def _bare(error: Exception) -> Exception:
+    """Without what led to it: that holds on to all that was read, and letting go of it takes Blender's thread a while.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def read_beside(read: Callable[[], T], patience_s: float = 60.0) -> T:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -109,3 +111,26 @@ def test_one_may_wait_for_one_thing_but_not_for_ever(gate):
         read_beside(lambda: 1 / 0)
     with pytest.raises(StereoDiffError, check=lambda error: error.code == "disk_silent"):
         read_beside(gate.wait, patience_s=0.1)
+
+
+class Large:
+    """Something that was read."""
+
+
+def test_an_error_holds_on_to_nothing_that_was_read(reader):
+    """Blender's thread drops the answer, and would have to let go of a file of any size with it."""
+    alive = []
+
+    def read():
+        large = Large()
+        alive.append(weakref.ref(large))
+        try:
+            raise KeyError(large)
+        except KeyError as error:
+            raise StereoDiffError("job_invalid", "No.") from error
+
+    assert reader.ask("a", read)
+    error = answers_until(reader, 1)["a"]
+    assert error.code == "job_invalid" and error.__traceback__ is None
+    gc.collect()
+    assert alive[0]() is None

@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 from .errors import StereoDiffError
 
+__all__ = ["refuse_too_large", "stated_size", "stated_size_of", "stated_tga_size"]
+
 Size = tuple[int, int]
 """Width and height in pixels, as stored."""
 

@@ -2,12 +2,21 @@
 
 from .edge_aware import boundary_confidence, smooth_along_surfaces, spread
 from .flow import OpticalFlow, flows_in, sample
-from .lookup import look_up
-from .matching_cost import carry, features_of, mean_of_better_half, unlikeness
+from .matching_cost import features_of, mean_of_better_half, unlikeness
 from .medians import lower_median
-from .warp import Transfer, transfer_between
+from .warp import (
+    BEHIND_CAMERA,
+    PlaneParallax,
+    induced_flow,
+    pixel_axes,
+    sample_at,
+    warp_between,
+    warp_grid,
+    warp_pixels,
+)
 
 __all__ = [
-    "OpticalFlow", "Transfer", "boundary_confidence", "carry", "features_of", "flows_in", "look_up", "lower_median",
-    "mean_of_better_half", "sample", "smooth_along_surfaces", "spread", "transfer_between", "unlikeness",
+    "BEHIND_CAMERA", "OpticalFlow", "PlaneParallax", "boundary_confidence", "features_of", "flows_in", "induced_flow",
+    "lower_median", "mean_of_better_half", "pixel_axes", "sample", "sample_at", "smooth_along_surfaces", "spread",
+    "unlikeness", "warp_between", "warp_grid", "warp_pixels",
 ]

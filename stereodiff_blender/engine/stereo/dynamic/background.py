@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ...imaging import Transfer, transfer_between
+from ...imaging import PlaneParallax, pixel_axes, sample_at, warp_between, warp_grid
 from ...solution import CameraSolution
 
 OFFSETS = (-20, -10, -5, 5, 10, 20)
@@ -54,10 +54,10 @@ def find_background(index: int, frames: np.ndarray, moving: np.ndarray, surround
 def _seen_elsewhere(index, frames, moving, disparity, cameras, box) -> tuple[np.ndarray, np.ndarray]:
     """Median colour (h,w,3) float32 that other frames show where the background of a box would be, and where any of
     them shows it, (h,w) bool."""
-    y, x = (np.arange(side.start, side.start + size, dtype=np.float32) + np.float32(0.5)
-            for side, size in zip(box, disparity.shape, strict=True))
-    views = [_look_up(frames[other], moving[other], transfer_between(cameras, index, other), x[None, :], y[:, None],
-                      disparity) for other in (index + offset for offset in OFFSETS) if 0 <= other < len(frames)]
+    rows, columns = box
+    x, y = pixel_axes(*disparity.shape, top=rows.start, left=columns.start)
+    views = [_seen_in(frames[other], moving[other], warp_between(cameras, index, other), x, y, disparity)
+             for other in (index + offset for offset in OFFSETS) if 0 <= other < len(frames)]
     if not views:
         return np.zeros((*disparity.shape, 3), np.float32), np.zeros(disparity.shape, bool)
     colours, seen = (np.stack(parts) for parts in zip(*views, strict=True))
@@ -69,16 +69,11 @@ def _seen_elsewhere(index, frames, moving, disparity, cameras, box) -> tuple[np.
     return median.astype(np.float32), count > 0
 
 
-def _look_up(frame, moving, transfer: Transfer, x, y, disparity) -> tuple[np.ndarray, np.ndarray]:
+def _seen_in(frame, moving, warp: PlaneParallax, x, y, disparity) -> tuple[np.ndarray, np.ndarray]:
     """Colour (h,w,3) uint16 of static pixels in another frame, and whether nothing moving covers them there."""
-    matrix, parallax = transfer.homography.astype(np.float32), transfer.parallax.astype(np.float32)
-    u, v, w = (row[0] * x + row[2] + row[1] * y + shift * disparity
-               for row, shift in zip(matrix, parallax, strict=True))
-    in_front = w > 1e-4
-    w = np.where(in_front, w, np.float32(1.0))
-    place = np.where(in_front, u / w, np.float32(-1e4)) - np.float32(0.5), v / w - np.float32(0.5)
-    colour = cv2.remap(np.ascontiguousarray(frame), *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    still = cv2.remap((moving == 0).astype(np.uint8), *place, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+    places = warp_grid(warp, x, y, disparity).places
+    colour = sample_at(np.ascontiguousarray(frame), *places)
+    still = sample_at((moving == 0).astype(np.uint8), *places, cv2.INTER_NEAREST, border=cv2.BORDER_CONSTANT)
     return colour.astype(np.uint16), still > 0
 
 

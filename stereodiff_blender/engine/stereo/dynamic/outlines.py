@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import carry, features_of, smooth_along_surfaces, transfer_between, unlikeness
+from ...imaging import features_of, smooth_along_surfaces, unlikeness, warp_between, warp_pixels
 from ...solution import CameraSolution
 
 INNER_REACH_PX, OUTER_REACH_PX = 12.0, 3.0
@@ -110,7 +110,8 @@ def _unexplained(pictures: _Features, cameras: CameraSolution, index: int, sourc
     own = [planes[band.rows, band.cols] for planes in pictures[index]]
     costs, views = [], np.zeros(len(x), int)
     for j in sources:
-        column, row, seen = carry(transfer_between(cameras, index, j), x, y, disparity, depth.shape)
+        warped = warp_pixels(warp_between(cameras, index, j), x, y, disparity)
+        (column, row), seen = warped.places, warped.inside(depth.shape)
         # Where a thing stands before the place, that frame is no witness.
         seen[seen] = tracks[j][np.rint(row[seen]).astype(int), np.rint(column[seen]).astype(int)] == 0
         costs.append(np.where(seen, unlikeness(own, pictures[j], column, row), np.float32(1.0)))

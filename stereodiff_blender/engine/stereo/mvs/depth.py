@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import OpticalFlow, boundary_confidence, flows_in, smooth_along_surfaces, transfer_between
+from ...imaging import OpticalFlow, boundary_confidence, flows_in, induced_flow, smooth_along_surfaces, warp_between
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
 from ...storage import Ledger, Scratch
@@ -31,7 +31,7 @@ from .filtering import assess, texture_of
 from .motion import find_moving, neighbours_of, vote
 from .sky import SkyCandidate, find_plain_sky, is_sky
 from .sources import DepthLimits, depth_limits, interpolated_disparity, near_sources, point_depths, select_sources
-from .triangulation import Triangulation, induced_flow, triangulate
+from .triangulation import Triangulation, triangulate
 
 FLOW_MEGABYTES = 400.0
 """Memory for flow fields when the caller brings none."""
@@ -197,7 +197,7 @@ class _ExpectantFlow:
     def between(self, i: int, j: int) -> np.ndarray:
         """As OpticalFlow.between."""
         if not self._flow.has(i, j):
-            expected = _expected_flow(self._guess(i), transfer_between(self._cameras, i, j))
+            expected = _expected_flow(self._guess(i), warp_between(self._cameras, i, j))
             return self._flow.between(i, j, expected)
         return self._flow.between(i, j)
 
@@ -220,22 +220,22 @@ class _ExpectantFlow:
 
 
 def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Triangulation:
-    flows, consistent, transfers = [], [], []
+    flows, consistent, warps = [], [], []
     for j in sources:
         field = flow.between(index, j)
         tolerance = CONSISTENT_PX + CONSISTENT_SHARE * cv2.magnitude(field[..., 0], field[..., 1])
         flows.append(field)
         consistent.append(flow.consistency(index, j) < tolerance)
-        transfers.append(transfer_between(cameras, index, j))
+        warps.append(warp_between(cameras, index, j))
     if masks is not None:
         consistent = without_matte(consistent, flows, masks[index], [masks[j] for j in sources])
-    return triangulate(flows, consistent, transfers, limits.disparity, near_sources(cameras, index, sources, *size))
+    return triangulate(flows, consistent, warps, limits.disparity, near_sources(cameras, index, sources, *size))
 
 
-def _expected_flow(disparity, transfer) -> np.ndarray:
+def _expected_flow(disparity, warp) -> np.ndarray:
     """What a static scene of this disparity would do, kept to lengths the matcher can work with."""
     reach = 0.6 * disparity.shape[1]
-    return np.clip(induced_flow(disparity, transfer), -reach, reach)
+    return np.clip(induced_flow(disparity, warp), -reach, reach)
 
 
 def _judge(index, frame, measured, source_count, cameras, flow, limits: DepthLimits,
@@ -246,7 +246,7 @@ def _judge(index, frame, measured, source_count, cameras, flow, limits: DepthLim
     near = neighbours_of(index, len(survey.mask))
     moving = find_moving(frame, measured, assessed, texture, limits, [flow.between(index, j) for j in near],
                          [flow.consistency(index, j) for j in near],
-                         [transfer_between(cameras, index, j) for j in near])
+                         [warp_between(cameras, index, j) for j in near])
     disparity = np.clip(measured.disparity, *limits.disparity)
     survey.disparity[index] = disparity
     survey.uncertainty[index] = np.minimum(measured.sigma / disparity, 1e4)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ...imaging import OpticalFlow, Transfer, lower_median, sample, smooth_along_surfaces, spread
+from ...imaging import OpticalFlow, PlaneParallax, induced_flow, lower_median, sample, smooth_along_surfaces, spread
 from .filtering import Assessment
 from .sources import DepthLimits
-from .triangulation import Triangulation, induced_flow
+from .triangulation import Triangulation
 
 NEIGHBOURS = (-2, -1, 1, 2)
 RESIDUAL_RAMP_PX = (0.6, 1.4)
@@ -40,12 +40,12 @@ def neighbours_of(index: int, count: int) -> list[int]:
 
 def find_moving(frame: np.ndarray, measured: Triangulation, assessed: Assessment, texture: np.ndarray,
                 limits: DepthLimits, flows: Sequence[np.ndarray], errors: Sequence[np.ndarray],
-                transfers: Sequence[Transfer]) -> np.ndarray:
+                warps: Sequence[PlaneParallax]) -> np.ndarray:
     """Mask (H,W) bool of what moves in one frame (H,W,3).
 
-    flows, errors, transfers: to each neighbouring frame: (H,W,2) flow, its forward-backward error, its transfer.
+    flows, errors, warps: to each neighbouring frame: (H,W,2) flow, its forward-backward error, the warp by depth.
     """
-    departure = _departure(measured, assessed, limits, flows, errors, transfers)
+    departure = _departure(measured, assessed, limits, flows, errors, warps)
     evidence, weight = _evidence(measured, assessed, limits, departure)
     gate = _ramp(texture, *TEXTURE_RAMP)
     # Without texture the flow is interpolated, and its errors look like motion.
@@ -85,7 +85,7 @@ def _evidence(measured, assessed, limits, departure) -> tuple[np.ndarray, np.nda
     return evidence, (seen | judged).astype(np.float32)
 
 
-def _departure(measured, assessed, limits, flows, errors, transfers) -> np.ndarray:
+def _departure(measured, assessed, limits, flows, errors, warps) -> np.ndarray:
     """Median distance of the observed flows from those that the surrounding static depth allows, pixels.
 
     Over the neighbours to which the flow is consistent; UNKNOWN_PX where it is to none.
@@ -95,9 +95,9 @@ def _departure(measured, assessed, limits, flows, errors, transfers) -> np.ndarr
     surrounding = _surrounding_disparity(measured, assessed, limits)
     distances = np.empty((len(flows), *surrounding.shape), np.float32)
     count = np.zeros(surrounding.shape, np.uint8)
-    for k, (flow, error, transfer) in enumerate(zip(flows, errors, transfers, strict=True)):
+    for k, (flow, error, warp) in enumerate(zip(flows, errors, warps, strict=True)):
         consistent = error < 0.8 + 0.05 * cv2.magnitude(flow[..., 0], flow[..., 1])
-        nearer, farther = (induced_flow(surrounding * np.float32(s), transfer) for s in SURROUNDING_RANGE)
+        nearer, farther = (induced_flow(surrounding * np.float32(s), warp) for s in SURROUNDING_RANGE)
         distances[k] = np.where(consistent, _distance_to_segment(flow, nearer, farther), np.float32(UNKNOWN_PX))
         count += consistent
     return lower_median(distances, count)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...geometry import invert_rigid
-from ...imaging import Transfer, spread, transfer_between
+from ...imaging import PlaneParallax, spread, warp_between, warp_pixels
 from ...solution import CameraSolution
 
 PARALLAX_TARGETS = (3.0 / 480, 7.0 / 480, 15.0 / 480, 28.0 / 480)
@@ -99,7 +99,7 @@ def near_sources(cameras: CameraSolution, index: int, sources: Sequence[int], he
     pixels, depth = _probes(cameras, index)
     if len(depth) < MIN_POINTS:
         return [True] * len(sources)
-    shifts = (_shift(transfer_between(cameras, index, j), pixels, depth, height, width) for j in sources)
+    shifts = (_shift(warp_between(cameras, index, j), pixels, depth, height, width) for j in sources)
     return [parallax < NEAR_PARALLAX * width for parallax, _, _ in shifts]
 
 
@@ -110,7 +110,7 @@ def _pick(cameras: CameraSolution, index: int, step: int, height: int, width: in
         return set()
     candidates, parallaxes = [], []
     for j in _frames_from(index, step, len(cameras.camera_to_world)):
-        parallax, visible, flow = _shift(transfer_between(cameras, index, j), pixels, depth, height, width)
+        parallax, visible, flow = _shift(warp_between(cameras, index, j), pixels, depth, height, width)
         if visible < MIN_VISIBLE or flow > MAX_FLOW * width:
             break
         candidates.append(j)
@@ -132,14 +132,14 @@ def _frames_from(index: int, step: int, count: int) -> range:
     return range(index + step, last + step, step)
 
 
-def _shift(transfer: Transfer, pixels, depth, height, width) -> tuple[float, float, float]:
+def _shift(warp: PlaneParallax, pixels, depth, height, width) -> tuple[float, float, float]:
     """Median parallax (pixels), share that stays in the picture, and 80th percentile of flow (pixels)."""
-    turned = np.c_[pixels, np.ones(len(pixels))] @ transfer.homography.T
-    moved = turned + transfer.parallax / depth[:, None]
-    front = (turned[:, 2] > 1e-6) & (moved[:, 2] > 1e-6)
+    x, y = np.asarray(pixels, np.float64).T
+    turned, moved = (warp_pixels(warp, x, y, disparity) for disparity in (np.zeros(len(depth)), 1.0 / depth))
+    front = turned.in_front & moved.in_front
     if front.sum() < MIN_POINTS:
         return 0.0, 0.0, np.inf
-    turned, moved = (p[front, :2] / p[front, 2:] for p in (turned, moved))
+    turned, moved = (np.stack([place.columns, place.rows], axis=1)[front] for place in (turned, moved))
     inside = ((moved > 0) & (moved < (width, height))).all(axis=1)
     parallax = np.linalg.norm(moved - turned, axis=1)
     flow = np.linalg.norm(moved - pixels[front], axis=1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ...imaging import PlaneParallax, pixel_axes, sample_at, warp_between, warp_grid
+from ...imaging import PlaneParallax, find_regions, pixel_axes, sample_at, warp_between, warp_grid
 from ...solution import CameraSolution
 
 OFFSETS = (-20, -10, -5, 5, 10, 20)
@@ -97,8 +97,5 @@ def _open_to_outside(candidates: np.ndarray, found: np.ndarray) -> np.ndarray:
     outside = ~candidates
     if not outside.any():
         return np.zeros_like(found)
-    _, labels = cv2.connectedComponents((outside | found).astype(np.uint8), connectivity=4)
-    is_open = np.zeros(labels.max() + 1, bool)
-    is_open[labels[outside]] = True
-    is_open[0] = False
-    return found & is_open[labels]
+    regions = find_regions(outside | found, connectivity=4)
+    return found & regions.pixels_of(regions.counts(outside) > 0)

@@ -7,7 +7,18 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ...imaging import OpticalFlow, PlaneParallax, induced_flow, lower_median, sample, smooth_along_surfaces, spread
+from ...imaging import (
+    OpticalFlow,
+    PlaneParallax,
+    find_regions,
+    induced_flow,
+    lower_median,
+    sample,
+    smooth_along_surfaces,
+    spread,
+    without_holes,
+    without_specks,
+)
 from .filtering import Assessment
 from .sources import DepthLimits
 from .triangulation import Triangulation
@@ -70,7 +81,7 @@ def vote(index: int, found: np.ndarray, flow: OpticalFlow) -> np.ndarray:
         inside = seen >= 0
         votes += np.where(inside, seen, 0)
         total += inside
-    return _without_specks(votes > VOTE_THRESHOLD * total)
+    return without_specks(votes > VOTE_THRESHOLD * total, MIN_AREA)
 
 
 def _evidence(measured, assessed, limits, departure) -> tuple[np.ndarray, np.ndarray]:
@@ -142,35 +153,19 @@ def _clean(mask: np.ndarray, beyond: np.ndarray) -> np.ndarray:
     """A mask without specks, gaps, holes and sky. beyond: (H,W) bool, too far away to tell."""
     mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)))
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    keep = boxes[:, cv2.CC_STAT_AREA] > MIN_AREA * mask.size
-    keep[0] = False
-    unknown_share = np.bincount(labels.ravel(), beyond.ravel(), count) / np.maximum(boxes[:, cv2.CC_STAT_AREA], 1)
-    keep &= ~((boxes[:, cv2.CC_STAT_TOP] <= 3) & (unknown_share > 0.5))
-    return _without_holes(keep[labels])
+    regions = find_regions(mask)
+    unknown_share = regions.counts(beyond) / np.maximum(regions.areas, 1)
+    is_sky = (regions.tops <= 3) & (unknown_share > 0.5)
+    return without_holes(regions.pixels_of((regions.areas > MIN_AREA * mask.size) & ~is_sky), MAX_HOLE)
 
 
 def _without_still(mask: np.ndarray, departure: np.ndarray) -> np.ndarray:
     """A mask without the regions that do from frame to frame what static things do."""
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    judged = np.bincount(labels[departure < UNKNOWN_PX], minlength=count)
-    departed = np.bincount(labels[(departure > DEPARTED_PX) & (departure < UNKNOWN_PX)], minlength=count)
-    still = (departed < MIN_DEPARTED * judged) & (judged > MIN_JUDGED * boxes[:, cv2.CC_STAT_AREA])
-    return mask & ~still[labels]
-
-
-def _without_specks(mask: np.ndarray) -> np.ndarray:
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    keep = boxes[:, cv2.CC_STAT_AREA] > MIN_AREA * mask.size
-    keep[0] = False
-    return keep[labels]
-
-
-def _without_holes(mask: np.ndarray) -> np.ndarray:
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    fill = boxes[:, cv2.CC_STAT_AREA] < MAX_HOLE * mask.size
-    fill[0] = False
-    return mask | fill[labels]
+    regions = find_regions(mask)
+    judged = regions.counts(departure < UNKNOWN_PX)
+    departed = regions.counts((departure > DEPARTED_PX) & (departure < UNKNOWN_PX))
+    still = (departed < MIN_DEPARTED * judged) & (judged > MIN_JUDGED * regions.areas)
+    return mask & ~regions.pixels_of(still)
 
 
 def _ramp(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ...imaging import PlaneParallax, find_regions, pixel_axes, sample_at, warp_between, warp_grid
+from ...imaging import PlaneParallax, find_regions, lower_median, pixel_axes, sample_at, warp_between, warp_grid
 from ...solution import CameraSolution
 
 OFFSETS = (-20, -10, -5, 5, 10, 20)
@@ -62,10 +62,8 @@ def _seen_elsewhere(index, frames, moving, disparity, cameras, box) -> tuple[np.
         return np.zeros((*disparity.shape, 3), np.float32), np.zeros(disparity.shape, bool)
     colours, seen = (np.stack(parts) for parts in zip(*views, strict=True))
     count = (seen & (disparity > 0)).sum(axis=0)
-    # What is not seen is sorted to the end, as brighter than white.
-    ordered = np.sort(np.where(seen[..., None], colours, np.uint16(999)), axis=0)
-    middle = np.maximum(count - 1, 0) // 2
-    median = np.take_along_axis(ordered, middle[None, ..., None], axis=0)[0]
+    # What is not seen counts as brighter than white.
+    median = lower_median(np.where(seen[..., None], colours, np.uint16(999)), count)
     return median.astype(np.float32), count > 0
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ...imaging import warp_between, warp_pixels
+from ...imaging import lower_median, warp_between, warp_pixels
 from ...solution import CameraSolution
 
 OFFSETS = (-32, -26, -20, -14, -9, -5, 5, 9, 14, 20, 26, 32)
@@ -55,12 +55,9 @@ def background_of(carried: np.ndarray) -> np.ndarray:
 
     carried: (S,h,w) as of carry_surfaces.
     """
-    if len(carried) == 0:
-        return np.zeros(carried.shape[1:], np.float32)
-    count = (carried > 0).sum(axis=0)
-    ordered = np.sort(np.where(carried > 0, carried, np.float32(np.inf)), axis=0)
-    middle = np.take_along_axis(ordered, np.maximum(count - 1, 0)[None] // 2, axis=0)[0]
-    return np.where(count > 0, middle, np.float32(0))
+    shows = carried > 0
+    count = shows.sum(axis=0)
+    return np.where(count > 0, lower_median(np.where(shows, carried, np.float32(np.inf)), count), np.float32(0))
 
 
 def find_impossible(disparity: np.ndarray, sigma: np.ndarray, carried: np.ndarray) -> np.ndarray:

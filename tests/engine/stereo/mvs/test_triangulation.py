@@ -7,7 +7,6 @@ import pytest
 from camera_scenes import turned
 from known_depth import epipolar_normal, exact_flow, without_points
 
-from stereodiff_blender.engine.imaging.medians import lower_median
 from stereodiff_blender.engine.imaging.warp import warp_between
 from stereodiff_blender.engine.stereo.mvs.triangulation import (
     AGREEING_PX,
@@ -143,13 +142,3 @@ def test_sigma_tells_how_far_noisy_matches_lead_astray():
     result = triangulated(cameras, [exact_flow(depth, cameras, 0, 1) + noise])
     # A little less than 1: errors across the epipolar line, which do no harm, also cost weight.
     assert 0.7 < np.std((result.disparity - 1 / depth) / result.sigma) < 1.05
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 6, 7])
-def test_lower_median(size):
-    generator = np.random.default_rng(size)
-    values = generator.random((size, 9, 11)).astype(np.float32)
-    count = generator.integers(1, size + 1, (9, 11)).astype(np.uint8)
-    ordered = np.sort(values, axis=0)
-    expected = np.take_along_axis(ordered, (count.astype(int)[None] - 1) // 2, axis=0)[0]
-    assert np.array_equal(lower_median(values.copy(), count), expected)

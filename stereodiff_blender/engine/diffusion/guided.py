@@ -14,7 +14,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..imaging import BEHIND_CAMERA, OpticalFlow, pixel_axes, sample, sample_at, warp_between, warp_grid
+from ..imaging import (
+    BEHIND_CAMERA,
+    FrameWindow,
+    OpticalFlow,
+    frames_around,
+    pixel_axes,
+    sample,
+    sample_at,
+    warp_between,
+    warp_grid,
+)
 from ..report import Report
 from ..storage import Scratch
 
@@ -111,13 +121,11 @@ def _averaged(clip: _Clip, source: np.ndarray, *, through_flow: bool) -> Callabl
     Frames are asked for in order.
     """
     reach = max(STATIC_OFFSETS)
-    views: dict[int, np.ndarray] = {}
+    kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * reach + 1)
 
     def frame_of(index: int) -> np.ndarray:
-        for k in range(max(index - reach, 0), min(index + reach + 1, len(source))):
-            if k not in views:
-                views[k] = clip.view(k, source[k])
-        views.pop(index - reach - 1, None)
+        views = {k: kept.get(k, lambda k=k: clip.view(k, source[k]))
+                 for k in frames_around(index, reach, len(source))}
         return _average(clip, views, index, through_flow)
 
     return frame_of
@@ -213,14 +221,12 @@ def _with_slow_part_of(depth: np.ndarray, log_disparity: np.ndarray) -> Callable
     """A function that takes from a frame of log_disparity (T,H,W) the slow part of its difference to depth, and gives
     it as depth (H,W). Frames are asked for in order."""
     count, height, width = depth.shape
-    change: dict[int, np.ndarray] = {}
+    kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * LOW_PASS_REACH + 1)
 
     def frame_of(index: int) -> np.ndarray:
         # Mirrored at the clip's end, a frame may ask for any within reach on either side of it.
-        for k in range(max(index - LOW_PASS_REACH, 0), min(index + LOW_PASS_REACH + 1, count)):
-            if k not in change:
-                change[k] = _coarse(log_disparity[k] + np.log(depth[k]))
-        change.pop(index - LOW_PASS_REACH - 1, None)
+        change = {k: kept.get(k, lambda k=k: _coarse(log_disparity[k] + np.log(depth[k])))
+                  for k in frames_around(index, LOW_PASS_REACH, count)}
         correction = cv2.resize(slow_part(change, index, count), (width, height), interpolation=cv2.INTER_LINEAR)
         return np.exp(correction - log_disparity[index])
 

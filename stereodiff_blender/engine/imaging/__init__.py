@@ -2,6 +2,7 @@
 
 from .edge_aware import boundary_confidence, smooth_along_surfaces, spread
 from .flow import OpticalFlow, flows_in, sample
+from .frame_window import FrameWindow, frames_around
 from .matching_cost import features_of, mean_of_better_half, unlikeness
 from .medians import lower_median
 from .regions import Regions, find_regions, without_holes, without_specks
@@ -17,8 +18,8 @@ from .warp import (
 )
 
 __all__ = [
-    "BEHIND_CAMERA", "OpticalFlow", "PlaneParallax", "Regions", "boundary_confidence", "features_of", "find_regions",
-    "flows_in", "induced_flow", "lower_median", "mean_of_better_half", "pixel_axes", "sample", "sample_at",
-    "smooth_along_surfaces", "spread", "unlikeness", "warp_between", "warp_grid", "warp_pixels", "without_holes",
-    "without_specks",
+    "BEHIND_CAMERA", "FrameWindow", "OpticalFlow", "PlaneParallax", "Regions", "boundary_confidence", "features_of",
+    "find_regions", "flows_in", "frames_around", "induced_flow", "lower_median", "mean_of_better_half", "pixel_axes",
+    "sample", "sample_at", "smooth_along_surfaces", "spread", "unlikeness", "warp_between", "warp_grid", "warp_pixels",
+    "without_holes", "without_specks",
 ]

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ...imaging import sample_at, warp_between, warp_pixels
+from ...imaging import FrameWindow, frames_around, sample_at, warp_between, warp_pixels
 from ...report import Report
 from ...solution import CameraSolution
 from ...storage import Scratch
@@ -83,14 +83,12 @@ def vote_on_borders(frames, cameras, depth, confidence, motion_mask) -> Callable
 
     Arguments as of settle_borders.
     """
-    views: dict[int, np.ndarray] = {}
     reach = max(OFFSETS)
+    kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * reach + 1)
 
     def settle(index: int) -> np.ndarray:
-        for k in range(max(index - reach, 0), min(index + reach + 1, len(depth))):
-            if k not in views:
-                views[k] = _view(frames[k], depth[k], confidence[k], motion_mask[k])
-        views.pop(index - reach - 1, None)
+        views = {k: kept.get(k, lambda k=k: _view(frames[k], depth[k], confidence[k], motion_mask[k]))
+                 for k in frames_around(index, reach, len(depth))}
         settled = np.array(depth[index])
         _settle(cameras, views, index, settled)
         return settled

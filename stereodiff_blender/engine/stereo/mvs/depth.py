@@ -12,7 +12,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import OpticalFlow, boundary_confidence, flows_in, induced_flow, smooth_along_surfaces, warp_between
+from ...imaging import (
+    FrameWindow,
+    OpticalFlow,
+    boundary_confidence,
+    flows_in,
+    induced_flow,
+    smooth_along_surfaces,
+    warp_between,
+)
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
 from ...storage import Ledger, Scratch
@@ -192,13 +200,13 @@ class _ExpectantFlow:
 
     def __init__(self, flow: OpticalFlow, cameras: CameraSolution, limits: DepthLimits, size: tuple[int, int]):
         self._flow, self._cameras, self._limits, self._size = flow, cameras, limits, size
-        self._guesses: dict[int, np.ndarray] = {}
+        self._guesses: FrameWindow[int, np.ndarray] = FrameWindow(GUESSES)
 
     def between(self, i: int, j: int) -> np.ndarray:
         """As OpticalFlow.between."""
         if not self._flow.has(i, j):
-            expected = _expected_flow(self._guess(i), warp_between(self._cameras, i, j))
-            return self._flow.between(i, j, expected)
+            guess = self._guesses.get(i, lambda: interpolated_disparity(self._cameras, i, *self._size, self._limits))
+            return self._flow.between(i, j, _expected_flow(guess, warp_between(self._cameras, i, j)))
         return self._flow.between(i, j)
 
     def consistency(self, i: int, j: int) -> np.ndarray:
@@ -210,13 +218,6 @@ class _ExpectantFlow:
     def forget_before(self, index: int) -> None:
         """As OpticalFlow.forget_before."""
         self._flow.forget_before(index)
-
-    def _guess(self, index: int) -> np.ndarray:
-        if index not in self._guesses:
-            self._guesses[index] = interpolated_disparity(self._cameras, index, *self._size, self._limits)
-            if len(self._guesses) > GUESSES:
-                del self._guesses[next(iter(self._guesses))]
-        return self._guesses[index]
 
 
 def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Triangulation:

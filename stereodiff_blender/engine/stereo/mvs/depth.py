@@ -99,9 +99,7 @@ def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, scratch: Scrat
     _fill_frames(frames, survey, movers, depth, confidence, report)
     draw_outlines(frames, cameras, depth, movers.tracks, sources, masks)
     movers.stand(depth, limits.disparity)
-    for mask, tracks, sure in zip(survey.mask, movers.tracks, confidence, strict=True):
-        mask[:] = tracks > 0
-        sure[(sure == np.float32(MOVING_CONFIDENCE)) & (mask == 0)] = BEHIND_CONFIDENCE
+    _settle_mask(survey, movers.tracks, confidence)
     _warn(survey, report, has_matte=masks is not None)
     return StereoResult(cameras, depth, confidence, survey.mask)
 
@@ -112,9 +110,10 @@ class _Survey:
 
     disparity: float32, within the limits. uncertainty: float16 sigma / disparity. status: uint8 UNTRUSTED,
     TRUSTED_STATIC, SKY (seen to lie beyond the limits) or PLAIN_SKY (too even to be matched). even: uint8 what may
-    be plain sky. found: uint8 motion of single frames. mask: uint8 motion after the vote. background:
-    float32 (T,h,w) disparity that other frames measured, as of background_of. flow_back: float16 (T,h,w,2) flow to the
-    frame before, as of coarse_flow.
+    be plain sky. found: uint8 motion of single frames; after the second pass, what was taken for moving before its
+    outlines were drawn. mask: uint8 motion after the vote; in the end, what moves. background: float32 (T,h,w)
+    disparity that other frames measured, as of background_of. flow_back: float16 (T,h,w,2) flow to the frame before,
+    as of coarse_flow.
     """
 
     disparity: np.ndarray
@@ -328,6 +327,7 @@ def _fill_frames(frames, survey: _Survey, movers: Movers, depth, confidence, rep
         _keep_above_ground(disparity, survey, index, trusted, movers.ground_in(index))
         moving = movers.observe(index, disparity, trusted)
         survey.status[index][(survey.mask[index] > 0) & ~moving] = UNTRUSTED
+        survey.found[index] = moving
         depth[index] = 1.0 / disparity
         confidence[index] = _confidence(trusted, moving, certainty, support)
         report.progress(index + 1)
@@ -383,7 +383,14 @@ def _confidence(trusted, moving, certainty, support) -> np.ndarray:
     return confidence
 
 
-# --- Last: warnings ---------------------------------------------------------------------------------------------
+# --- Last: the mask, and warnings ---------------------------------------------------------------------------------
+
+def _settle_mask(survey: _Survey, tracks, confidence) -> None:
+    """The mask inside the outlines as they were drawn, and the confidence of what they gave back to the still scene."""
+    for mask, inside, found, sure in zip(survey.mask, tracks, survey.found, confidence, strict=True):
+        mask[:] = inside > 0
+        sure[(found > 0) & (mask == 0)] = BEHIND_CONFIDENCE
+
 
 def _warn(survey: _Survey, report: Report, *, has_matte: bool = False) -> None:
     """Shares are of what is not plain sky: under an open sky, half a picture measured can be all that there is."""

@@ -12,15 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import (
-    FrameWindow,
-    OpticalFlow,
-    boundary_confidence,
-    flows_in,
-    induced_flow,
-    smooth_along_surfaces,
-    warp_between,
-)
+from ...imaging import OpticalFlow, boundary_confidence, flows_in, smooth_along_surfaces, warp_between
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
 from ...storage import Ledger, Scratch
@@ -38,7 +30,7 @@ from .consistency import background_of, carry_surfaces, cells_as_pixels, find_im
 from .filtering import assess, texture_of
 from .motion import find_moving, neighbours_of, vote
 from .sky import SkyCandidate, find_plain_sky, is_sky
-from .sources import DepthLimits, depth_limits, interpolated_disparity, near_sources, point_depths, select_sources
+from .sources import DepthLimits, ExpectantFlow, depth_limits, near_sources, point_depths, select_sources
 from .triangulation import Triangulation, triangulate
 
 FLOW_MEGABYTES = 400.0
@@ -60,8 +52,6 @@ LARGE_MOTION = 0.22
 UNTRUSTED, TRUSTED_STATIC, SKY, PLAIN_SKY = 0, 1, 2, 3
 POINT_STEP_PX, POINT_FRAMES, POINT_PRECISION = 12, 16, 0.03
 """Which measured points the ground is looked for in."""
-GUESSES = 16
-"""Frames whose expected disparity is at hand."""
 LATENESS = 2
 """Frames that a vote lags behind, so that all its voters are known."""
 
@@ -79,8 +69,8 @@ def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, scratch: Scrat
     _check(frames, cameras, masks)
     count, height, width = frames.shape[:3]
     limits = depth_limits(cameras)
-    flow = _ExpectantFlow(flow or OpticalFlow(frames, capacity=flows_in(FLOW_MEGABYTES, height, width)), cameras,
-                          limits, (height, width))
+    flow = ExpectantFlow(flow or OpticalFlow(frames, capacity=flows_in(FLOW_MEGABYTES, height, width)), cameras,
+                         limits, (height, width))
     kept = _Survey.allocate(scratch.keep, "survey", (count, height, width))
     report.stage("depth", count)
     sources = select_sources(cameras, height, width)
@@ -190,35 +180,6 @@ def _survey_frames(frames, cameras, sources, masks, flow, limits, survey, ledger
     return candidates
 
 
-class _ExpectantFlow:
-    """Optical flow that begins at what a static scene would do.
-
-    Every field is begun so, whoever asks for it first: so it does not depend on where a run began, or on what was
-    let go for want of memory.
-    """
-
-    def __init__(self, flow: OpticalFlow, cameras: CameraSolution, limits: DepthLimits, size: tuple[int, int]):
-        self._flow, self._cameras, self._limits, self._size = flow, cameras, limits, size
-        self._guesses: FrameWindow[int, np.ndarray] = FrameWindow(GUESSES)
-
-    def between(self, i: int, j: int) -> np.ndarray:
-        """As OpticalFlow.between."""
-        if not self._flow.has(i, j):
-            guess = self._guesses.get(i, lambda: interpolated_disparity(self._cameras, i, *self._size, self._limits))
-            return self._flow.between(i, j, _expected_flow(guess, warp_between(self._cameras, i, j)))
-        return self._flow.between(i, j)
-
-    def consistency(self, i: int, j: int) -> np.ndarray:
-        """As OpticalFlow.consistency."""
-        self.between(j, i)
-        self.between(i, j)
-        return self._flow.consistency(i, j)
-
-    def forget_before(self, index: int) -> None:
-        """As OpticalFlow.forget_before."""
-        self._flow.forget_before(index)
-
-
 def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Triangulation:
     flows, consistent, warps = [], [], []
     for j in sources:
@@ -230,12 +191,6 @@ def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Tr
     if masks is not None:
         consistent = without_matte(consistent, flows, masks[index], [masks[j] for j in sources])
     return triangulate(flows, consistent, warps, limits.disparity, near_sources(cameras, index, sources, *size))
-
-
-def _expected_flow(disparity, warp) -> np.ndarray:
-    """What a static scene of this disparity would do, kept to lengths the matcher can work with."""
-    reach = 0.6 * disparity.shape[1]
-    return np.clip(induced_flow(disparity, warp), -reach, reach)
 
 
 def _judge(index, frame, measured, source_count, cameras, flow, limits: DepthLimits,

@@ -1,4 +1,4 @@
-"""Which other frames each frame is matched with, and what the solved points say about scene depth."""
+"""Which other frames each frame is matched with, and what the solved points say about depth and flow beforehand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...geometry import invert_rigid
-from ...imaging import PlaneParallax, spread, warp_between, warp_pixels
+from ...imaging import FrameWindow, OpticalFlow, PlaneParallax, induced_flow, spread, warp_between, warp_pixels
 from ...solution import CameraSolution
 
 PARALLAX_TARGETS = (3.0 / 480, 7.0 / 480, 15.0 / 480, 28.0 / 480)
@@ -22,6 +22,8 @@ MAX_OFFSET = 40
 """Frames apart that two matched frames may be: bounds the search and the flows that must be kept."""
 MIN_POINTS = 8
 PROBES = 240
+GUESSES = 16
+"""Frames whose expected disparity is at hand."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,41 @@ def interpolated_disparity(cameras: CameraSolution, index: int, height: int, wid
     values[row[inside], column[inside]] = np.clip(1.0 / depth[inside], *limits.disparity)
     weights[row[inside], column[inside]] = 1.0
     return spread(values, weights)
+
+
+class ExpectantFlow:
+    """Optical flow that begins at what a static scene would do.
+
+    Every field is begun so, whoever asks for it first: so it does not depend on where a run began, or on what was
+    let go for want of memory.
+    """
+
+    def __init__(self, flow: OpticalFlow, cameras: CameraSolution, limits: DepthLimits, size: tuple[int, int]):
+        self._flow, self._cameras, self._limits, self._size = flow, cameras, limits, size
+        self._guesses: FrameWindow[int, np.ndarray] = FrameWindow(GUESSES)
+
+    def between(self, i: int, j: int) -> np.ndarray:
+        """As OpticalFlow.between."""
+        if not self._flow.has(i, j):
+            guess = self._guesses.get(i, lambda: interpolated_disparity(self._cameras, i, *self._size, self._limits))
+            return self._flow.between(i, j, _expected_flow(guess, warp_between(self._cameras, i, j)))
+        return self._flow.between(i, j)
+
+    def consistency(self, i: int, j: int) -> np.ndarray:
+        """As OpticalFlow.consistency."""
+        self.between(j, i)
+        self.between(i, j)
+        return self._flow.consistency(i, j)
+
+    def forget_before(self, index: int) -> None:
+        """As OpticalFlow.forget_before."""
+        self._flow.forget_before(index)
+
+
+def _expected_flow(disparity, warp) -> np.ndarray:
+    """What a static scene of this disparity would do, kept to lengths the matcher can work with."""
+    reach = 0.6 * disparity.shape[1]
+    return np.clip(induced_flow(disparity, warp), -reach, reach)
 
 
 def select_sources(cameras: CameraSolution, height: int, width: int) -> list[tuple[int, ...]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 __all__ = [
     "align_similarity", "camera_matrix", "depth_from_disparity", "disparity_from_depth", "exp_so3", "fill_unsolved",
-    "fit_scale_shift", "interpolate_rotations", "invert_rigid", "nearest_rotation", "pixel_grid", "project", "rebase",
+    "fit_scale_shift", "interpolate_rotations", "invert_rigid", "nearest_rotation", "project", "rebase",
     "relative_pose", "rescale_gauge", "rotation_angle_deg", "unproject",
 ]
 
@@ -19,12 +19,6 @@ def camera_matrix(intrinsics) -> np.ndarray:
     """intrinsics: (fx, fy, cx, cy) in pixels. Returns K (3,3)."""
     fx, fy, cx, cy = intrinsics
     return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
-
-
-def pixel_grid(height: int, width: int) -> np.ndarray:
-    """Homogeneous centres of all pixels, row by row: (3, H*W) float64."""
-    rows, cols = np.mgrid[0:height, 0:width]
-    return np.stack([cols.ravel() + 0.5, rows.ravel() + 0.5, np.ones(height * width)])
 
 
 def invert_rigid(pose: np.ndarray) -> np.ndarray:

@@ -22,13 +22,6 @@ def random_poses(generator: np.random.Generator, count: int) -> np.ndarray:
     return poses
 
 
-def test_pixel_centres_are_at_one_half():
-    grid = geometry.pixel_grid(2, 3)
-    assert grid.shape == (3, 6)
-    assert np.array_equal(grid[:2].T, [[0.5, 0.5], [1.5, 0.5], [2.5, 0.5], [0.5, 1.5], [1.5, 1.5], [2.5, 1.5]])
-    assert np.all(grid[2] == 1)
-
-
 def test_camera_matrix_projects_like_project(generator):
     points = generator.uniform((-1, -1, 1), (1, 1, 5), (20, 3))
     homogeneous = points @ geometry.camera_matrix(INTRINSICS).T
@@ -44,7 +37,7 @@ def test_unproject_is_the_inverse_of_project_at_pixel_centres(generator):
     depth = generator.uniform(1, 9, (40, 60))
     points = geometry.unproject(depth, INTRINSICS)
     assert np.array_equal(points[..., 2], depth), "depth is measured along the axis, not along the ray"
-    expected = geometry.pixel_grid(40, 60)[:2].T.reshape(40, 60, 2)
+    expected = np.stack(np.meshgrid(np.arange(60) + 0.5, np.arange(40) + 0.5), axis=-1)
     assert np.allclose(geometry.project(points, INTRINSICS), expected)
 
 

@@ -9,13 +9,13 @@ import dataclasses
 import functools
 import json
 import math
-import os
 import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
 
 from .job_files.turns import taking_turns
+from .whole_files import replacing
 
 __all__ = ["as_json", "from_dict", "to_dict", "write_json_atomically"]
 
@@ -24,13 +24,9 @@ MOST_NAMED = 5
 
 
 def write_json_atomically(path: Path, data: dict, *, indent: int | None = 1) -> None:
-    """Whole or not at all: written beside its place, flushed to disk, then moved there."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as stream:
-        stream.write(as_json(data, indent=indent))
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    """Whole or not at all. Raises ValueError as as_json, and OSError."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(as_json(data, indent=indent))
 
 
 def as_json(data: dict, *, indent: int | None = 1) -> bytes:

@@ -14,8 +14,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..geometry import camera_matrix, relative_pose
-from ..imaging import OpticalFlow, sample
+from ..imaging import (
+    BEHIND_CAMERA,
+    FrameWindow,
+    OpticalFlow,
+    frames_around,
+    pixel_axes,
+    sample,
+    sample_at,
+    warp_between,
+    warp_grid,
+)
 from ..report import Report
 from ..storage import Scratch
 
@@ -112,13 +121,11 @@ def _averaged(clip: _Clip, source: np.ndarray, *, through_flow: bool) -> Callabl
     Frames are asked for in order.
     """
     reach = max(STATIC_OFFSETS)
-    views: dict[int, np.ndarray] = {}
+    kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * reach + 1)
 
     def frame_of(index: int) -> np.ndarray:
-        for k in range(max(index - reach, 0), min(index + reach + 1, len(source))):
-            if k not in views:
-                views[k] = clip.view(k, source[k])
-        views.pop(index - reach - 1, None)
+        views = {k: kept.get(k, lambda k=k: clip.view(k, source[k]))
+                 for k in frames_around(index, reach, len(source))}
         return _average(clip, views, index, through_flow)
 
     return frame_of
@@ -160,18 +167,18 @@ def _static_opinion(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np
                     j: int) -> tuple[np.ndarray, np.ndarray]:
     """What frame j says about the log disparity of frame i's pixels if nothing moves, and its weight; (H,W)."""
     own = views[i]
-    columns, rows = _reproject(clip, i, j, own[..., 0])
-    there = _look_up(views[j], columns - 0.5, rows - 0.5)
-    value, is_in_front = _carry_back(clip, i, j, columns, rows, there[..., 0])
+    at_j = warp_grid(warp_between(clip, i, j), *pixel_axes(*own.shape[:2]), own[..., 0])
+    there = _sample_view(views[j], *at_j.places)
+    value, is_in_front = _warped_back(clip, i, j, at_j.columns, at_j.rows, there[..., 0])
     weight = (there[..., 2] + CONFIDENCE_FLOOR) * _likeness(there[..., 1] - own[..., 1], value - log_disparity)
-    weight *= is_in_front & _is_inside(columns, rows) & (there[..., 3] < 0.5)
+    weight *= is_in_front & _is_inside(at_j.columns, at_j.rows) & (there[..., 3] < 0.5)
     return value, weight
 
 
-def _look_up(view: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _sample_view(view: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """A view (H,W,4) between its pixels; at a depth edge the nearest pixel's disparity, not a mean of two surfaces."""
-    there = cv2.remap(view, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    nearest = cv2.remap(np.ascontiguousarray(view[..., 0]), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    there = sample_at(view, x, y)
+    nearest = sample_at(np.ascontiguousarray(view[..., 0]), x, y, cv2.INTER_NEAREST)
     is_mixed = np.abs(there[..., 0] - nearest) > SLOPE * nearest
     there[..., 0][is_mixed] = nearest[is_mixed]
     return there
@@ -199,34 +206,12 @@ def _is_inside(columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return (columns >= 0.5) & (columns <= width - 0.5) & (rows >= 0.5) & (rows <= height - 0.5)
 
 
-def _reproject(clip: _Clip, i: int, j: int, disparity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and rows, (H,W) float32, of frame i's static pixels in frame j; far outside if behind camera j."""
-    rotation, translation = relative_pose(clip.camera_to_world[i], clip.camera_to_world[j])
-    matrix_i, matrix_j = camera_matrix(clip.intrinsics[i]), camera_matrix(clip.intrinsics[j])
-    height, width = disparity.shape
-    x = np.arange(width, dtype=np.float32)[None, :] + 0.5
-    y = np.arange(height, dtype=np.float32)[:, None] + 0.5
-    homography = (matrix_j @ rotation @ np.linalg.inv(matrix_i)).astype(np.float32)
-    parallax = (matrix_j @ translation).astype(np.float32)
-    u, v, w = ((homography[k, 0] * x + homography[k, 2]) + homography[k, 1] * y + parallax[k] * disparity
-               for k in range(3))
-    behind = w < 1e-6
-    w[behind] = 1.0
-    u[behind] = -1e6
-    return u / w, v / w
-
-
-def _carry_back(clip: _Clip, i: int, j: int, columns: np.ndarray, rows: np.ndarray, disparity: np.ndarray):
+def _warped_back(clip: _Clip, i: int, j: int, columns: np.ndarray, rows: np.ndarray, disparity: np.ndarray):
     """Frame j's disparity at (columns, rows) as frame i would have it: log disparity (H,W), and whether it is in
     front of camera i."""
-    rotation, translation = relative_pose(clip.camera_to_world[j], clip.camera_to_world[i])
-    fx, fy, cx, cy = clip.intrinsics[j]
-    a, b, c = (float(value) for value in rotation[2])
-    # z-depth in frame i of the ray's point at unit depth in frame j, then of the point itself, times disparity.
-    nearness = columns * np.float32(a / fx) + rows * np.float32(b / fy) + np.float32(c - a * cx / fx - b * cy / fy)
-    nearness += np.float32(translation[2]) * disparity
-    is_in_front = nearness > 1e-6
-    value = np.log(np.maximum(disparity, MIN_DISPARITY) / np.where(is_in_front, nearness, 1.0))
+    depth_ratio = warp_between(clip, j, i).depth_ratio(columns, rows, disparity)
+    is_in_front = depth_ratio > BEHIND_CAMERA
+    value = np.log(np.maximum(disparity, MIN_DISPARITY) / np.where(is_in_front, depth_ratio, 1.0))
     return value.astype(np.float32), is_in_front
 
 
@@ -236,14 +221,12 @@ def _with_slow_part_of(depth: np.ndarray, log_disparity: np.ndarray) -> Callable
     """A function that takes from a frame of log_disparity (T,H,W) the slow part of its difference to depth, and gives
     it as depth (H,W). Frames are asked for in order."""
     count, height, width = depth.shape
-    change: dict[int, np.ndarray] = {}
+    kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * LOW_PASS_REACH + 1)
 
     def frame_of(index: int) -> np.ndarray:
         # Mirrored at the clip's end, a frame may ask for any within reach on either side of it.
-        for k in range(max(index - LOW_PASS_REACH, 0), min(index + LOW_PASS_REACH + 1, count)):
-            if k not in change:
-                change[k] = _coarse(log_disparity[k] + np.log(depth[k]))
-        change.pop(index - LOW_PASS_REACH - 1, None)
+        change = {k: kept.get(k, lambda k=k: _coarse(log_disparity[k] + np.log(depth[k])))
+                  for k in frames_around(index, LOW_PASS_REACH, count)}
         correction = cv2.resize(slow_part(change, index, count), (width, height), interpolation=cv2.INTER_LINEAR)
         return np.exp(correction - log_disparity[index])
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..imaging import Regions, find_regions
 from .scan import Evidence, Pair, Scanner
 
 Box = tuple[int, int, int, int]
@@ -273,28 +274,25 @@ def find_overlays(evidence: Evidence, picture: Box) -> tuple[Box, ...]:
     for box in _groups(drawn):
         top, bottom, left, right = _with_plate(_along_the_line(box, part), constant)
         mask[max(top - BOX_MARGIN_PX, 0):bottom + BOX_MARGIN_PX, max(left - BOX_MARGIN_PX, 0):right + BOX_MARGIN_PX] = 1
-    return tuple(_boxes_of(mask)) if mask.mean() < MAX_OVERLAY else ()
+    regions = find_regions(mask)
+    return tuple(_boxes_of(regions, regions.areas > 0)) if mask.mean() < MAX_OVERLAY else ()
 
 
 def _groups(drawn: np.ndarray) -> list[Box]:
     """The boxes of what lies a letter's width apart at most, and is more than a speck."""
     gap = _letter_gap(drawn)
     joined = cv2.morphologyEx(drawn.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((gap // 2 | 1, gap), np.uint8))
-    _, labels = cv2.connectedComponents(joined)
-    sizes = np.bincount(labels[drawn], minlength=1)
-    return [box for label in np.flatnonzero(sizes >= MIN_DRAWN_PX) if label
-            for box in _boxes_of((labels == label).astype(np.uint8))]
+    regions = find_regions(joined)
+    return _boxes_of(regions, regions.counts(drawn) >= MIN_DRAWN_PX)
 
 
 def _letter_gap(image: np.ndarray) -> int:
     return max(3, round(LETTER_GAP * image.shape[1]) | 1)
 
 
-def _boxes_of(mask: np.ndarray) -> list[Box]:
-    """The box around each connected region."""
-    _, _, statistics, _ = cv2.connectedComponentsWithStats(mask)
-    return [(int(top), int(top + down), int(left), int(left + across))
-            for left, top, across, down, _ in statistics[1:]]
+def _boxes_of(regions: Regions, chosen: np.ndarray) -> list[Box]:
+    """The boxes around the chosen regions, (n,) bool; the rest, number 0, has none."""
+    return [tuple(box) for box in regions.boxes[1:][chosen[1:]].tolist()]
 
 
 def _along_the_line(box: Box, part: np.ndarray) -> Box:
@@ -315,14 +313,19 @@ def _along_the_line(box: Box, part: np.ndarray) -> Box:
 
 def _with_plate(box: Box, constant: np.ndarray) -> Box:
     """The box and the even ground it is written on, unless that is rather a part of the scene, for its size."""
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(constant.astype(np.uint8))
-    behind = np.bincount(labels[box[0]:box[1], box[2]:box[3]].ravel(), minlength=len(statistics))
-    behind[0] = 0
-    plates = statistics[behind > MIN_PLATE * (box[1] - box[0]) * (box[3] - box[2])]
-    boxes = [(top, top + down, left, left + across) for left, top, across, down, _ in plates
-             if across * down < MAX_PLATE * constant.size]
-    top, bottom, left, right = zip(box, *boxes, strict=True)
-    return int(min(top)), int(max(bottom)), int(min(left)), int(max(right))
+    top, bottom, left, right = box
+    written = np.zeros(constant.shape, bool)
+    written[top:bottom, left:right] = True
+    regions = find_regions(constant)
+    is_behind = regions.counts(written) > MIN_PLATE * (bottom - top) * (right - left)
+    plates = [plate for plate in _boxes_of(regions, is_behind) if _area(plate) < MAX_PLATE * constant.size]
+    tops, bottoms, lefts, rights = zip(box, *plates, strict=True)
+    return min(tops), max(bottoms), min(lefts), max(rights)
+
+
+def _area(box: Box) -> int:
+    top, bottom, left, right = box
+    return (bottom - top) * (right - left)
 
 
 # --- Light -----------------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from ..geometry import fill_unsolved, pixel_grid, rebase
-from ..imaging import Transfer, sample, spread, transfer_between
+from ..geometry import fill_unsolved, rebase
+from ..imaging import BEHIND_CAMERA, PlaneParallax, pixel_axes, sample, spread, warp_between
 from ..solution import TRUSTED, CameraSolution
 from ..storage import Scratch
 from .inspection import Footage
@@ -113,7 +113,7 @@ class Plate:
         top, bottom, left, right = self.footage.picture
         for index in self.footage.flashes:
             before = self.footage.measured_in[index]
-            carried = _seen_from(depth[before], transfer_between(cameras, index, before))
+            carried = _seen_from(depth[before], warp_between(cameras, index, before))
             depth[index, top:bottom, left:right] = carried[top:bottom, left:right]
             confidence[index] = np.minimum(confidence[index], CARRIED_CONFIDENCE)
 
@@ -162,20 +162,18 @@ def _not_to_track(matte: np.ndarray | None, footage: Footage, scratch: Scratch) 
     return masks
 
 
-def _seen_from(depth: np.ndarray, transfer: Transfer) -> np.ndarray:
-    """Depth (H,W) of one frame as another camera sees it; transfer: of that camera's pixels to the frame.
+def _seen_from(depth: np.ndarray, warp: PlaneParallax) -> np.ndarray:
+    """Depth (H,W) of one frame as another camera sees it; warp: of that camera's pixels to the frame.
 
     Each round looks up where the disparity guessed so far would lie in the frame, and takes what is found there.
     """
-    grid = pixel_grid(*depth.shape)  # (3,H*W)
-    turned = (transfer.homography @ grid).reshape(3, *depth.shape)
-    seen = np.where(depth > 0, depth, 1.0)
+    x, y = pixel_axes(*depth.shape, dtype=np.float64)
+    seen = np.where(depth > 0, depth, 1.0).astype(np.float64)
     for _ in range(CARRYING_ROUNDS):
-        moved = turned + transfer.parallax[:, None, None] / seen
-        ahead = np.maximum(moved[2], 1e-4)
-        flow = np.stack([moved[0] / ahead, moved[1] / ahead], axis=-1) - grid[:2].T.reshape(*depth.shape, 2)
+        u, v, depth_ratio = warp.grid(x, y, 1.0 / seen)
+        ahead = np.maximum(depth_ratio, BEHIND_CAMERA)
+        flow = np.stack([u / ahead - x, v / ahead - y], axis=-1)
         found = sample(depth, flow.astype(np.float32), nearest=True)
-        # The third component is the point's depth in the frame over its depth in the camera.
         seen = np.where(found > 0, found / ahead, seen)
     return seen
 

@@ -6,10 +6,10 @@ Method: dense inverse search (Kroeger et al. 2016), in OpenCV's medium preset bu
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import cv2
 import numpy as np
+
+from .frame_window import FrameWindow
 
 OUTSIDE_PX = 1e4
 """Forward-backward error of a pixel whose match lies outside the other picture."""
@@ -36,8 +36,7 @@ class OpticalFlow:
         if capacity < 2:
             raise ValueError(f"a consistency check needs two flows at once, got capacity {capacity}")
         self._frames = frames
-        self._capacity = capacity
-        self._kept: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+        self._fields: FrameWindow[tuple[int, int], np.ndarray] = FrameWindow(capacity)
         is_quick = quick and min(frames.shape[1:3]) >= MIN_QUICK_SIDE_PX
         self._matcher = _half_resolution_matcher() if is_quick else _full_resolution_matcher()
 
@@ -46,24 +45,15 @@ class OpticalFlow:
 
         initial: (H,W,2) first guess; used only if the field is not kept already.
         """
-        flow = self._kept.get((i, j))
-        if flow is None:
-            flow = self._match(i, j, initial)
-            flow.flags.writeable = False
-            self._kept[i, j] = flow
-            if len(self._kept) > self._capacity:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end((i, j))
-        return flow
+        return self._fields.get((i, j), lambda: self._match(i, j, initial))
 
     def has(self, i: int, j: int) -> bool:
         """Whether the field is kept, so that asking for it costs nothing."""
-        return (i, j) in self._kept
+        return (i, j) in self._fields
 
     def forget_before(self, index: int) -> None:
         """Let go of the fields between two frames that are both earlier than this one."""
-        for pair in [pair for pair in self._kept if max(pair) < index]:
-            del self._kept[pair]
+        self._fields.forget(lambda pair: max(pair) < index)
 
     def consistency(self, i: int, j: int) -> np.ndarray:
         """Forward-backward error, (H,W) float32: how far from p the way to frame j and back ends, in pixels.
@@ -76,11 +66,11 @@ class OpticalFlow:
         return np.minimum(cv2.magnitude(*cv2.split(gap)), np.float32(OUTSIDE_PX))
 
     def _match(self, i: int, j: int, initial: np.ndarray | None) -> np.ndarray:
-        grey_i, grey_j = self._grey(i), self._grey(j)
-        if initial is None:
-            return self._matcher.calc(grey_i, grey_j, None)
         # calc() works in place: the caller's guess must survive.
-        return self._matcher.calc(grey_i, grey_j, np.array(initial, np.float32))
+        guess = None if initial is None else np.array(initial, np.float32)
+        flow = self._matcher.calc(self._grey(i), self._grey(j), guess)
+        flow.flags.writeable = False
+        return flow
 
     def _grey(self, index: int) -> np.ndarray:
         return cv2.cvtColor(np.ascontiguousarray(self._frames[index]), cv2.COLOR_RGB2GRAY)

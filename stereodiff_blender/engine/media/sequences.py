@@ -1,7 +1,6 @@
-"""Names of clips on disk: numbered files, their gaps, and what a path on a command line means.
+"""Names of clips on disk: families of numbered files, and what a path on a command line means.
 
-The number of a file is the last run of digits before its extension, as Blender counts it: shot2_v01.0042.exr is
-number 42 of shot2_v01.####.exr.
+contract/numbered_files.py says what the number of a file is.
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..contract import ClipSource, StereoDiffError
+from ..contract.numbered_files import numbered_name
 from .footage_file import refuse_irregular
 
 STILL_SUFFIXES = frozenset({".bmp", ".dpx", ".exr", ".jpeg", ".jpg", ".png", ".tga", ".tif", ".tiff", ".webp"})
-_LAST_NUMBER = re.compile(r"^(?P<prefix>.*?)(?P<digits>\d+)(?P<suffix>\D*)$", re.DOTALL)
 _PLACEHOLDER = re.compile(r"^(?P<prefix>.*?)(?:(?P<hashes>#+)|%(?:0(?P<digits>\d))?d)(?P<suffix>[^#%]*)$", re.DOTALL)
 
 
@@ -52,11 +51,10 @@ class Family:
 def family_of(path: str | os.PathLike) -> tuple[Family, int] | None:
     """A file's family and its number in it; None for a name without a number."""
     path = Path(path)
-    match = _LAST_NUMBER.match(path.stem)
-    if match is None:
+    name = numbered_name(path)
+    if name is None:
         return None
-    family = Family(str(path.parent), match["prefix"], match["suffix"] + path.suffix, len(match["digits"]))
-    return family, int(match["digits"])
+    return Family(str(path.parent), name.prefix, name.suffix, len(name.digits)), name.number
 
 
 def source_from_path(path: str | os.PathLike) -> ClipSource:

@@ -10,7 +10,6 @@ A model's own module says which names its published files use; here is what all 
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
 import shutil
 import struct
@@ -24,6 +23,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ..contract import StereoDiffError
+from ..contract.whole_files import replacing
 
 __all__ = [
     "Shape", "WeightsFile", "check_shapes", "check_tensors", "load_strictly", "open_weights", "read_checkpoint",
@@ -168,16 +168,13 @@ def write_safetensors(tensors: dict[str, torch.Tensor], target: Path, metadata: 
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > shutil.disk_usage(target.parent).free:
         raise StereoDiffError("disk_full", f"{target} needs {size / 1e9:.1f} GB.")
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, metadata)
-        os.replace(partial, target)
+        with replacing(target) as temporary:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata)
     except (OSError, SafetensorError) as error:
         raise StereoDiffError("weights_not_writable", f"{target} cannot be written: {_first_line(error)}.") from error
     except RuntimeError as error:
         raise StereoDiffError("weights_wrong_model", f"{target} cannot be made: tensors share numbers.") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _first_line(error: Exception) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers, disable_progress_bars
 
 from ..contract import StereoDiffError
+from ..contract.whole_files import put_in_place
 from .cards import ModelCard, ModelFile
 from .connection import host_of, open_connection
 from .events import OnBytes
@@ -181,7 +181,7 @@ class _Download:
             if fault or any(known.sha256 != expected for expected in self._expected(offer)):
                 raise StereoDiffError("download_wrong_file", f"{offer.file.name} {fault or 'has another hash'}.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(partial, target)
+        put_in_place(partial, target)
         keep_file(self._models_folder, self._card, offer.file, known, self._commit)
 
     def _fetch(self, offer: _Offer, partial: Path, on_size: Callable[[int], None]) -> None:
@@ -199,8 +199,6 @@ class _Download:
                     raise StereoDiffError("download_wrong_file", f"{host_of(offer.address)} answers with what makes no "
                                                                  "sense.") from error
                 else:
-                    stream.flush()
-                    os.fsync(stream.fileno())
                     return
             offer = self._ask(offer.file)
 

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 
 from ...contract import StereoDiffError
+from ...contract.numbered_files import numbered_name
 
 MAX_TEXT_BYTES = 64 * 2**20
 MAX_PIXELS = 2**26  # 8192 x 8192; a header that claims more is damaged or hostile
 MAX_DEFLATION = 1100  # bytes of picture that one byte of a PNG can stand for
 RIGID = 1e-3
-_LAST_NUMBER = re.compile(r"(\d+)\D*$")
 _CLIP_NAME = re.compile(r"\w[\w .+-]*")
 
 
@@ -69,12 +69,12 @@ def numbered_files(folder: Path, suffixes: tuple[str, ...]) -> dict[int, Path]:
     """
     found: dict[int, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        number = _LAST_NUMBER.search(path.stem)
-        if path.suffix.lower() not in suffixes or number is None:
+        name = numbered_name(path)
+        if path.suffix.lower() not in suffixes or name is None:
             continue
-        if int(number[1]) in found:
-            raise invalid(folder, f"{found[int(number[1])].name} and {path.name} have the same number")
-        found[int(number[1])] = path
+        if name.number in found:
+            raise invalid(folder, f"{found[name.number].name} and {path.name} have the same number")
+        found[name.number] = path
     return dict(sorted(found.items()))
 
 

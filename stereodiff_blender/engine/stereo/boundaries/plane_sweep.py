@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from ...geometry import camera_matrix, relative_pose
+from ...imaging import BEHIND_CAMERA, PlaneParallax, warp_between
 from ...report import Report
 from ...solution import CameraSolution
 from ...storage import Scratch
@@ -121,35 +121,33 @@ class _Judge:
                                     torch.arange(width, device=device) + 0.5, indexing="ij")
         pixels = torch.stack([cols, rows, torch.ones_like(cols)])  # (3,H,W)
         self._size = torch.tensor([2.0 / width, 2.0 / height], device=device)
-        self._transfers = [_transfer(cameras, index, j, pixels) for j in sources]
+        self._warps = [_on_device(warp_between(cameras, index, j), pixels) for j in sources]
 
     def cost(self, disparity: torch.Tensor) -> torch.Tensor:
         """disparity: (B,H,W). Returns (B,H,W): mean truncated feature difference in the better half of the sources,
         aggregated along the picture's edges."""
-        pairs = zip(self._transfers, self._others, strict=True)
+        pairs = zip(self._warps, self._others, strict=True)
         costs = torch.stack([self._source_cost(disparity, *pair) for pair in pairs])
         better_half = costs.topk((len(costs) + 1) // 2, dim=0, largest=False).values.mean(dim=0)
         return self._guide(better_half)
 
-    def _source_cost(self, disparity, transfer, other) -> torch.Tensor:
-        base, parallax = transfer
-        point = base[None] + disparity[:, None] * parallax[None, :, None, None]  # (B,3,H,W)
-        depth = point[:, 2].clamp_min(1e-6)
+    def _source_cost(self, disparity, warp, other) -> torch.Tensor:
+        base, epipole = warp
+        point = base[None] + disparity[:, None] * epipole[None, :, None, None]  # (B,3,H,W)
+        depth = point[:, 2].clamp_min(BEHIND_CAMERA)
         grid = torch.stack([point[:, 0] / depth, point[:, 1] / depth], dim=-1) * self._size - 1.0
         seen = functional.grid_sample(other.expand(len(disparity), -1, -1, -1), grid, mode="bilinear",
                                       padding_mode="border", align_corners=False)
         difference = (seen - self._own).abs().sum(dim=1).clamp_max(TRUNCATION)
-        is_outside = (grid.abs() > 1).any(dim=-1) | (point[:, 2] <= 0)
+        is_outside = (grid.abs() > 1).any(dim=-1) | (point[:, 2] <= BEHIND_CAMERA)
         return torch.where(is_outside, torch.full_like(difference, TRUNCATION), difference)
 
 
-def _transfer(cameras: CameraSolution, i: int, j: int, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Homogeneous pixels of frame i carried to frame j at infinity, (3,H,W), and what disparity adds, (3,)."""
-    rotation, translation = relative_pose(cameras.camera_to_world[i], cameras.camera_to_world[j])
-    matrix_i, matrix_j = camera_matrix(cameras.intrinsics[i]), camera_matrix(cameras.intrinsics[j])
-    homography = torch.tensor(matrix_j @ rotation @ np.linalg.inv(matrix_i), dtype=torch.float32, device=pixels.device)
-    parallax = torch.tensor(matrix_j @ translation, dtype=torch.float32, device=pixels.device)
-    return torch.einsum("ij,jhw->ihw", homography, pixels), parallax
+def _on_device(warp: PlaneParallax, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Homogeneous pixels (3,H,W) warped at infinity, and what disparity adds, (3,): on the pixels' device."""
+    homography, epipole = (torch.tensor(part, dtype=torch.float32, device=pixels.device)
+                           for part in (warp.infinite_homography, warp.epipole))
+    return torch.einsum("ij,jhw->ihw", homography, pixels), epipole
 
 
 def _picture(frame: np.ndarray, device) -> torch.Tensor:

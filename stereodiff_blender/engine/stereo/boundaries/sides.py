@@ -15,7 +15,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import carry, features_of, mean_of_better_half, smooth_along_surfaces, transfer_between, unlikeness
+from ...imaging import (
+    features_of,
+    mean_of_better_half,
+    smooth_along_surfaces,
+    unlikeness,
+    warp_between,
+    warp_pixels,
+)
 from ...solution import CameraSolution
 
 WINDOW_PX = 25
@@ -173,18 +180,18 @@ class _Pictures:
 
     def __init__(self, frames: np.ndarray, cameras: CameraSolution, index: int, sources: list[int]):
         self._own, self._size = features_of(frames[index]), frames.shape[1:3]
-        self._sources = [(transfer_between(cameras, index, j), features_of(frames[j])) for j in sources]
+        self._sources = [(warp_between(cameras, index, j), features_of(frames[j])) for j in sources]
 
     def favour(self, rows: np.ndarray, cols: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Two log disparities for each of n pixels: (n,) in [-1,1], above zero if the second explains more."""
         x, y = cols.astype(np.float32) + np.float32(0.5), rows.astype(np.float32) + np.float32(0.5)
         own = [planes[rows, cols] for planes in self._own]
         first_costs, second_costs, says = [], [], []
-        for transfer, features in self._sources:
-            first_x, first_y, first_seen = carry(transfer, x, y, np.exp(first), self._size)
-            second_x, second_y, second_seen = carry(transfer, x, y, np.exp(second), self._size)
+        for warp, features in self._sources:
+            at_first, at_second = (warp_pixels(warp, x, y, np.exp(each)) for each in (first, second))
+            (first_x, first_y), (second_x, second_y) = at_first.places, at_second.places
             say = np.clip(np.hypot(first_x - second_x, first_y - second_y) / APART_PX, 0, 1)
-            say *= first_seen & second_seen
+            say *= at_first.inside(self._size) & at_second.inside(self._size)
             # A frame without a say finds both as unlike as can be: it is no evidence.
             first_costs.append(np.where(say > MIN_SAY, unlikeness(own, features, first_x, first_y), 1.0))
             second_costs.append(np.where(say > MIN_SAY, unlikeness(own, features, second_x, second_y), 1.0))

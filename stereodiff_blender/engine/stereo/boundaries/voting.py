@@ -16,7 +16,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ...imaging import look_up, transfer_between
+from ...imaging import FrameWindow, frames_around, sample_at, warp_between, warp_pixels
 from ...report import Report
 from ...solution import CameraSolution
 from ...storage import Scratch
@@ -83,14 +83,12 @@ def vote_on_borders(frames, cameras, depth, confidence, motion_mask) -> Callable
 
     Arguments as of settle_borders.
     """
-    views: dict[int, np.ndarray] = {}
     reach = max(OFFSETS)
+    kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * reach + 1)
 
     def settle(index: int) -> np.ndarray:
-        for k in range(max(index - reach, 0), min(index + reach + 1, len(depth))):
-            if k not in views:
-                views[k] = _view(frames[k], depth[k], confidence[k], motion_mask[k])
-        views.pop(index - reach - 1, None)
+        views = {k: kept.get(k, lambda k=k: _view(frames[k], depth[k], confidence[k], motion_mask[k]))
+                 for k in frames_around(index, reach, len(depth))}
         settled = np.array(depth[index])
         _settle(cameras, views, index, settled)
         return settled
@@ -152,7 +150,7 @@ class _Ballot:
         self._shape = (-(-len(rows) // ROW), ROW)
         self._x, self._y, self._grey = (self._laid_out(values.astype(np.float32)) for values in
                                         (cols + 0.5, rows + 0.5, views[index][rows, cols, 1]))
-        self._voters = [(views[index + offset], transfer_between(cameras, index, index + offset))
+        self._voters = [(views[index + offset], warp_between(cameras, index, index + offset))
                         for offset in OFFSETS if index + offset in views]
 
     def _laid_out(self, values: np.ndarray) -> np.ndarray:
@@ -164,24 +162,19 @@ class _Ballot:
         laid_out = self._laid_out(offer)
         disparity = np.exp(laid_out)
         votes, difference = np.zeros(self._shape, np.float32), np.zeros(self._shape, np.float32)
-        for view, transfer in self._voters:
-            found, weight = self._vote(view, transfer, laid_out, disparity)
+        for view, warp in self._voters:
+            found, weight = self._vote(view, warp, laid_out, disparity)
             votes += weight
             difference += weight * found
         mean = laid_out + difference / np.maximum(votes, np.float32(1e-9))
         return votes.ravel()[:self._count], mean.ravel()[:self._count]
 
-    def _vote(self, view: np.ndarray, transfer, offer: np.ndarray, disparity: np.ndarray):
+    def _vote(self, view: np.ndarray, warp, offer: np.ndarray, disparity: np.ndarray):
         """How far, in log disparity, one frame finds the offers wrong, and the weight of its word."""
-        (a, b, c), parallax = transfer.homography.astype(np.float32), transfer.parallax.astype(np.float32)
-        u, v, w = (row[0] * self._x + row[1] * self._y + row[2] + shift * disparity
-                   for row, shift in zip((a, b, c), parallax, strict=True))
-        in_front = w > 1e-4
-        w = np.where(in_front, w, np.float32(1.0))
+        warped = warp_pixels(warp, self._x, self._y, disparity)
         # Nothing seen outside the picture: the border has no vote.
-        there = look_up(view, np.where(in_front, u / w, -1e4).astype(np.float32) - np.float32(0.5),
-                        v / w - np.float32(0.5), border=cv2.BORDER_CONSTANT)
-        # Depth there is w times depth here, so disparity / w is what the still scene would show.
-        found = there[..., 0] - offer + np.log(w)
+        there = sample_at(view, *warped.places, border=cv2.BORDER_CONSTANT)
+        # Depth there over depth here turns the one's disparity into what the still scene would show.
+        found = there[..., 0] - offer + np.log(warped.depth_ratio)
         unlikeness = ((there[..., 1] - self._grey) / COLOUR_SIGMA) ** 2 + (found / RANGE_SIGMA) ** 2
         return found, there[..., 2] * np.exp(np.float32(-0.5) * np.minimum(unlikeness, np.float32(80.0)))

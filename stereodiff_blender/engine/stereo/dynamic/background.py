@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ...imaging import Transfer, transfer_between
+from ...imaging import PlaneParallax, find_regions, lower_median, pixel_axes, sample_at, warp_between, warp_grid
 from ...solution import CameraSolution
 
 OFFSETS = (-20, -10, -5, 5, 10, 20)
@@ -54,31 +54,24 @@ def find_background(index: int, frames: np.ndarray, moving: np.ndarray, surround
 def _seen_elsewhere(index, frames, moving, disparity, cameras, box) -> tuple[np.ndarray, np.ndarray]:
     """Median colour (h,w,3) float32 that other frames show where the background of a box would be, and where any of
     them shows it, (h,w) bool."""
-    y, x = (np.arange(side.start, side.start + size, dtype=np.float32) + np.float32(0.5)
-            for side, size in zip(box, disparity.shape, strict=True))
-    views = [_look_up(frames[other], moving[other], transfer_between(cameras, index, other), x[None, :], y[:, None],
-                      disparity) for other in (index + offset for offset in OFFSETS) if 0 <= other < len(frames)]
+    rows, columns = box
+    x, y = pixel_axes(*disparity.shape, top=rows.start, left=columns.start)
+    views = [_seen_in(frames[other], moving[other], warp_between(cameras, index, other), x, y, disparity)
+             for other in (index + offset for offset in OFFSETS) if 0 <= other < len(frames)]
     if not views:
         return np.zeros((*disparity.shape, 3), np.float32), np.zeros(disparity.shape, bool)
     colours, seen = (np.stack(parts) for parts in zip(*views, strict=True))
     count = (seen & (disparity > 0)).sum(axis=0)
-    # What is not seen is sorted to the end, as brighter than white.
-    ordered = np.sort(np.where(seen[..., None], colours, np.uint16(999)), axis=0)
-    middle = np.maximum(count - 1, 0) // 2
-    median = np.take_along_axis(ordered, middle[None, ..., None], axis=0)[0]
+    # What is not seen counts as brighter than white.
+    median = lower_median(np.where(seen[..., None], colours, np.uint16(999)), count)
     return median.astype(np.float32), count > 0
 
 
-def _look_up(frame, moving, transfer: Transfer, x, y, disparity) -> tuple[np.ndarray, np.ndarray]:
+def _seen_in(frame, moving, warp: PlaneParallax, x, y, disparity) -> tuple[np.ndarray, np.ndarray]:
     """Colour (h,w,3) uint16 of static pixels in another frame, and whether nothing moving covers them there."""
-    matrix, parallax = transfer.homography.astype(np.float32), transfer.parallax.astype(np.float32)
-    u, v, w = (row[0] * x + row[2] + row[1] * y + shift * disparity
-               for row, shift in zip(matrix, parallax, strict=True))
-    in_front = w > 1e-4
-    w = np.where(in_front, w, np.float32(1.0))
-    place = np.where(in_front, u / w, np.float32(-1e4)) - np.float32(0.5), v / w - np.float32(0.5)
-    colour = cv2.remap(np.ascontiguousarray(frame), *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    still = cv2.remap((moving == 0).astype(np.uint8), *place, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+    places = warp_grid(warp, x, y, disparity).places
+    colour = sample_at(np.ascontiguousarray(frame), *places)
+    still = sample_at((moving == 0).astype(np.uint8), *places, cv2.INTER_NEAREST, border=cv2.BORDER_CONSTANT)
     return colour.astype(np.uint16), still > 0
 
 
@@ -102,8 +95,5 @@ def _open_to_outside(candidates: np.ndarray, found: np.ndarray) -> np.ndarray:
     outside = ~candidates
     if not outside.any():
         return np.zeros_like(found)
-    _, labels = cv2.connectedComponents((outside | found).astype(np.uint8), connectivity=4)
-    is_open = np.zeros(labels.max() + 1, bool)
-    is_open[labels[outside]] = True
-    is_open[0] = False
-    return found & is_open[labels]
+    regions = find_regions(outside | found, connectivity=4)
+    return found & regions.pixels_of(regions.counts(outside) > 0)

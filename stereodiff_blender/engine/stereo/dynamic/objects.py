@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ...imaging import without_specks
 from ...solution import CameraSolution
 from ...storage import Scratch
 from .background import find_background
@@ -68,7 +69,7 @@ class Movers:
         ground, _ = self._views(index)
         floor = None if ground is None else ground.disparity_of(disparity.shape)
         kept = moving & ~find_background(index, self._frames, self._mask, disparity, floor, self._cameras)
-        kept = _without_specks(moving & _tidied(kept))
+        kept = without_specks(moving & _tidied(kept), MIN_AREA)
         return kept if self._masks is None else kept | (np.asarray(self._masks[index]) > 0)
 
     def _link(self, index: int, moving: np.ndarray) -> np.ndarray:
@@ -98,10 +99,3 @@ def _tidied(mask: np.ndarray) -> np.ndarray:
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (NOTCH_PX, NOTCH_PX))
     return cv2.morphologyEx(opened, cv2.MORPH_CLOSE, window) > 0
-
-
-def _without_specks(mask: np.ndarray) -> np.ndarray:
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    keep = boxes[:, cv2.CC_STAT_AREA] > MIN_AREA * mask.size
-    keep[0] = False
-    return keep[labels]

@@ -8,13 +8,12 @@ the pictures say is spread along the surfaces of the frame but not across its ed
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from ...imaging import carry, features_of, smooth_along_surfaces, transfer_between, unlikeness
+from ...imaging import FrameWindow, features_of, smooth_along_surfaces, unlikeness, warp_between, warp_pixels
 from ...solution import CameraSolution
 
 INNER_REACH_PX, OUTER_REACH_PX = 12.0, 3.0
@@ -90,15 +89,11 @@ class _Features:
     """Features of frames, the most recently used kept."""
 
     def __init__(self, frames: np.ndarray):
-        self._frames, self._kept = frames, OrderedDict()
+        self._frames = frames
+        self._kept: FrameWindow[int, tuple[np.ndarray, np.ndarray]] = FrameWindow(KEPT_FEATURES)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        if index not in self._kept:
-            self._kept[index] = features_of(self._frames[index])
-            if len(self._kept) > KEPT_FEATURES:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(index)
-        return self._kept[index]
+        return self._kept.get(index, lambda: features_of(self._frames[index]))
 
 
 def _unexplained(pictures: _Features, cameras: CameraSolution, index: int, sources: list[int], depth: np.ndarray,
@@ -110,7 +105,8 @@ def _unexplained(pictures: _Features, cameras: CameraSolution, index: int, sourc
     own = [planes[band.rows, band.cols] for planes in pictures[index]]
     costs, views = [], np.zeros(len(x), int)
     for j in sources:
-        column, row, seen = carry(transfer_between(cameras, index, j), x, y, disparity, depth.shape)
+        warped = warp_pixels(warp_between(cameras, index, j), x, y, disparity)
+        (column, row), seen = warped.places, warped.inside(depth.shape)
         # Where a thing stands before the place, that frame is no witness.
         seen[seen] = tracks[j][np.rint(row[seen]).astype(int), np.rint(column[seen]).astype(int)] == 0
         costs.append(np.where(seen, unlikeness(own, pictures[j], column, row), np.float32(1.0)))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ...imaging import find_regions
+
 STEP = 4
 MIN_OVERLAP = 0.25
 NECK_SHARE = 1.0 / 36
@@ -56,8 +58,8 @@ def label_movers(mask: np.ndarray) -> tuple[np.ndarray, int]:
     """
     gap = max(3, int(NECK_SHARE * len(mask))) | 1
     whole = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((gap, 1), np.uint8))
-    count, labels = cv2.connectedComponents(whole, connectivity=8)
-    return np.where(mask, labels, 0).astype(np.uint16), count - 1
+    regions = find_regions(whole)
+    return np.where(mask, regions.labels, 0).astype(np.uint16), len(regions.areas) - 1
 
 
 def link_movers(labels: np.ndarray, count: int, tracks_before: np.ndarray | None, flow_back: np.ndarray | None,

@@ -14,8 +14,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from ...geometry import camera_matrix, relative_pose
-from ...imaging import Transfer, lower_median, sample, transfer_between
+from ...geometry import relative_pose
+from ...imaging import PlaneParallax, induced_flow, lower_median, pixel_axes, sample, warp_between
 from ...solution import CameraSolution
 from ..mvs import (
     RESIDUAL_RAMP_PX,
@@ -23,7 +23,6 @@ from ..mvs import (
     DepthLimits,
     Triangulation,
     find_moving,
-    induced_flow,
     neighbours_of,
     texture_of,
 )
@@ -71,8 +70,8 @@ def find_frame_motion(index: int, frame: np.ndarray, depth: np.ndarray, cameras:
     flows = [flow.between(index, j) for j in near]
     consistent = [_is_consistent(field, flow.consistency(index, j)) for field, j in zip(flows, near, strict=True)]
     disparity = (1.0 / depth).astype(np.float32)
-    solved = [transfer_between(cameras, index, j) for j in near]
-    fitted = _fit_transfers(index, near, depth, cameras, flows, consistent)
+    solved = [warp_between(cameras, index, j) for j in near]
+    fitted = _fit_warps(index, near, depth, cameras, flows, consistent)
     residual, seen = _departure(disparity, flows, consistent, fitted)
     measured = Triangulation(disparity, np.full_like(disparity, 0.02) * disparity, residual, seen, seen)
     nothing = np.zeros(depth.shape, bool)
@@ -88,31 +87,28 @@ def agreement(index: int, depth: np.ndarray, motion_mask: np.ndarray, cameras: C
     disparity = (1.0 / depth[index]).astype(np.float32)
     best = np.zeros(disparity.shape, np.float32)
     for j in neighbours_of(index, len(depth)):
-        transfer = transfer_between(cameras, index, j)
-        flow = induced_flow(disparity, transfer)
+        warp = warp_between(cameras, index, j)
+        flow = induced_flow(disparity, warp)
         found = sample(np.where(motion_mask[j] > 0, 0, depth[j]).astype(np.float32), flow, nearest=True)
-        expected = depth[index] * _distance_factor(disparity, transfer)
+        expected = depth[index] * _depth_ratio(disparity, warp)
         with np.errstate(divide="ignore", invalid="ignore"):
             difference = np.abs(np.log(found / expected))
         np.maximum(best, np.where(np.isfinite(difference), 1.0 - difference / AGREEING, 0.0), out=best)
     return np.where(motion_mask[index] > 0, 0, best).astype(np.float32)
 
 
-def _distance_factor(disparity: np.ndarray, transfer: Transfer) -> np.ndarray:
+def _depth_ratio(disparity: np.ndarray, warp: PlaneParallax) -> np.ndarray:
     """Depth in the other camera over depth in this one, (H,W)."""
-    height, width = disparity.shape
-    row = transfer.homography[2]
-    x, y = np.arange(width) + 0.5, np.arange(height)[:, None] + 0.5
-    return (row[0] * x + row[1] * y + row[2] + transfer.parallax[2] * disparity).astype(np.float32)
+    return warp.depth_ratio(*pixel_axes(*disparity.shape, dtype=np.float64), disparity).astype(np.float32)
 
 
 def _is_consistent(flow: np.ndarray, error: np.ndarray) -> np.ndarray:
     return error < CONSISTENT_PX + CONSISTENT_SHARE * cv2.magnitude(flow[..., 0], flow[..., 1])
 
 
-def _fit_transfers(index: int, near: list[int], depth: np.ndarray, cameras: CameraSolution, flows,
-                   consistent) -> list[Transfer]:
-    """Transfers to the neighbours, with their cameras moved to where the frame's depth and the flow agree best."""
+def _fit_warps(index: int, near: list[int], depth: np.ndarray, cameras: CameraSolution, flows,
+               consistent) -> list[PlaneParallax]:
+    """Warps to the neighbours, with their cameras moved to where the frame's depth and the flow agree best."""
     step = max(1, min(depth.shape) // FIT_STEP)
     grid = (slice(step // 2, None, step),) * 2
     rows, columns = (axis[grid].ravel() for axis in np.mgrid[0:depth.shape[0], 0:depth.shape[1]])
@@ -126,9 +122,8 @@ def _fit_transfers(index: int, near: list[int], depth: np.ndarray, cameras: Came
         targets = np.stack([field[rows, columns] for field in flows])[camera, point]
         targets = (targets + np.stack([columns + 0.5 - cx, rows + 0.5 - cy], axis=1)[point]) * (1.0, fx / fy)
         poses = _fit_poses(poses, points, Observations(camera, point, targets.astype(np.float64)), fx)
-    inverse = np.linalg.inv(camera_matrix(cameras.intrinsics[index]))
-    lenses = [camera_matrix(cameras.intrinsics[j]) for j in near]
-    return [Transfer(lens @ turn @ inverse, lens @ shift) for lens, (turn, shift) in zip(lenses, poses, strict=True)]
+    return [PlaneParallax.from_motion(*pose, cameras.intrinsics[index], cameras.intrinsics[j])
+            for pose, j in zip(poses, near, strict=True)]
 
 
 def _fit_poses(poses, points: np.ndarray, seen: Observations, focal: float) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -143,12 +138,12 @@ def _fit_poses(poses, points: np.ndarray, seen: Observations, focal: float) -> l
     return list(zip(scene.rotations, scene.translations, strict=True))
 
 
-def _departure(disparity: np.ndarray, flows, consistent, transfers) -> tuple[np.ndarray, np.ndarray]:
+def _departure(disparity: np.ndarray, flows, consistent, warps) -> tuple[np.ndarray, np.ndarray]:
     """Median distance (H,W) of the flows from those of a static scene, in pixels of motion.find_moving's scale, and
     the number (H,W) uint8 of neighbours that tell."""
     distances = np.empty((len(flows), *disparity.shape), np.float32)
-    for k, (flow, fine, transfer) in enumerate(zip(flows, consistent, transfers, strict=True)):
-        nearer, farther = (induced_flow(disparity * np.float32(factor), transfer) for factor in DEPTH_RANGE)
+    for k, (flow, fine, warp) in enumerate(zip(flows, consistent, warps, strict=True)):
+        nearer, farther = (induced_flow(disparity * np.float32(factor), warp) for factor in DEPTH_RANGE)
         distance = _distance_to_segment(flow, nearer, farther)
         typical = float(np.median(distance[fine])) if fine.any() else 0.0
         distance *= np.float32(RESIDUAL_RAMP_PX[0] / max(RESIDUAL_RAMP_PX[0], NOISE_GATE * typical))
@@ -166,11 +161,11 @@ def _distance_to_segment(flow: np.ndarray, start: np.ndarray, end: np.ndarray) -
     return cv2.magnitude(miss[..., 0], miss[..., 1])
 
 
-def _reprojection_px(disparity: np.ndarray, flows, static, transfers) -> float:
+def _reprojection_px(disparity: np.ndarray, flows, static, warps) -> float:
     total, count = 0.0, 0
     grid = (slice(None, None, JUDGED_STEP),) * 2
-    for flow, still, transfer in zip(flows, static, transfers, strict=True):
-        miss = (flow[grid] - induced_flow(disparity, transfer)[grid])[still[grid]]
+    for flow, still, warp in zip(flows, static, warps, strict=True):
+        miss = (flow[grid] - induced_flow(disparity, warp)[grid])[still[grid]]
         total += float(np.hypot(miss[:, 0], miss[:, 1]).sum())
         count += len(miss)
     return total / count if count else float("nan")

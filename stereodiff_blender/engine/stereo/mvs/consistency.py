@@ -13,7 +13,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ...imaging import transfer_between
+from ...imaging import lower_median, warp_between, warp_pixels
 from ...solution import CameraSolution
 
 OFFSETS = (-32, -26, -20, -14, -9, -5, 5, 9, 14, 20, 26, 32)
@@ -55,12 +55,9 @@ def background_of(carried: np.ndarray) -> np.ndarray:
 
     carried: (S,h,w) as of carry_surfaces.
     """
-    if len(carried) == 0:
-        return np.zeros(carried.shape[1:], np.float32)
-    count = (carried > 0).sum(axis=0)
-    ordered = np.sort(np.where(carried > 0, carried, np.float32(np.inf)), axis=0)
-    middle = np.take_along_axis(ordered, np.maximum(count - 1, 0)[None] // 2, axis=0)[0]
-    return np.where(count > 0, middle, np.float32(0))
+    shows = carried > 0
+    count = shows.sum(axis=0)
+    return np.where(count > 0, lower_median(np.where(shows, carried, np.float32(np.inf)), count), np.float32(0))
 
 
 def find_impossible(disparity: np.ndarray, sigma: np.ndarray, carried: np.ndarray) -> np.ndarray:
@@ -94,13 +91,11 @@ def _expected(source: int, target: int, measured, shape, cameras: CameraSolution
     disparity, _, sure = measured
     rows, columns = np.nonzero(sure)
     value = disparity[rows, columns]
-    place = STEP * np.stack([columns, rows]) + STEP // 2 + 0.5
-    transfer = transfer_between(cameras, source, target)
-    u, v, w = (transfer.homography[:, :2] @ place + transfer.homography[:, 2:] + transfer.parallax[:, None] * value)
-    front = w > 1e-4
-    column, row = (np.floor(each[front] / (STEP * w[front])).astype(np.intp) for each in (u, v))
-    inside = (column >= 0) & (column < shape[1]) & (row >= 0) & (row < shape[0])
+    x, y = (STEP * cells + (STEP // 2 + 0.5) for cells in (columns, rows))
+    warped = warp_pixels(warp_between(cameras, source, target), x, y, value)
+    column, row = (np.floor(each / STEP).astype(np.intp) for each in (warped.columns, warped.rows))
+    inside = warped.in_front & (column >= 0) & (column < shape[1]) & (row >= 0) & (row < shape[0])
     expected = np.zeros(shape, np.float32)
-    np.maximum.at(expected, (row[inside], column[inside]), (value[front] / w[front])[inside].astype(np.float32))
+    np.maximum.at(expected, (row[inside], column[inside]), (value / warped.depth_ratio)[inside].astype(np.float32))
     # A closing: points spread apart leave gaps, which are no lack of surface.
     return cv2.erode(cv2.dilate(expected, np.ones((3, 3))), np.ones((3, 3)))

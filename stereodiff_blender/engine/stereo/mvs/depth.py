@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import OpticalFlow, boundary_confidence, flows_in, smooth_along_surfaces, transfer_between
+from ...imaging import OpticalFlow, boundary_confidence, flows_in, smooth_along_surfaces, warp_between
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
 from ...storage import Ledger, Scratch
@@ -30,8 +30,8 @@ from .consistency import background_of, carry_surfaces, cells_as_pixels, find_im
 from .filtering import assess, texture_of
 from .motion import find_moving, neighbours_of, vote
 from .sky import SkyCandidate, find_plain_sky, is_sky
-from .sources import DepthLimits, depth_limits, interpolated_disparity, near_sources, point_depths, select_sources
-from .triangulation import Triangulation, induced_flow, triangulate
+from .sources import DepthLimits, ExpectantFlow, depth_limits, near_sources, point_depths, select_sources
+from .triangulation import Triangulation, triangulate
 
 FLOW_MEGABYTES = 400.0
 """Memory for flow fields when the caller brings none."""
@@ -52,8 +52,6 @@ LARGE_MOTION = 0.22
 UNTRUSTED, TRUSTED_STATIC, SKY, PLAIN_SKY = 0, 1, 2, 3
 POINT_STEP_PX, POINT_FRAMES, POINT_PRECISION = 12, 16, 0.03
 """Which measured points the ground is looked for in."""
-GUESSES = 16
-"""Frames whose expected disparity is at hand."""
 LATENESS = 2
 """Frames that a vote lags behind, so that all its voters are known."""
 
@@ -71,8 +69,8 @@ def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, scratch: Scrat
     _check(frames, cameras, masks)
     count, height, width = frames.shape[:3]
     limits = depth_limits(cameras)
-    flow = _ExpectantFlow(flow or OpticalFlow(frames, capacity=flows_in(FLOW_MEGABYTES, height, width)), cameras,
-                          limits, (height, width))
+    flow = ExpectantFlow(flow or OpticalFlow(frames, capacity=flows_in(FLOW_MEGABYTES, height, width)), cameras,
+                         limits, (height, width))
     kept = _Survey.allocate(scratch.keep, "survey", (count, height, width))
     report.stage("depth", count)
     sources = select_sources(cameras, height, width)
@@ -91,9 +89,7 @@ def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, scratch: Scrat
     _fill_frames(frames, survey, movers, depth, confidence, report)
     draw_outlines(frames, cameras, depth, movers.tracks, sources, masks)
     movers.stand(depth, limits.disparity)
-    for mask, tracks, sure in zip(survey.mask, movers.tracks, confidence, strict=True):
-        mask[:] = tracks > 0
-        sure[(sure == np.float32(MOVING_CONFIDENCE)) & (mask == 0)] = BEHIND_CONFIDENCE
+    _settle_mask(survey, movers.tracks, confidence)
     _warn(survey, report, has_matte=masks is not None)
     return StereoResult(cameras, depth, confidence, survey.mask)
 
@@ -104,9 +100,10 @@ class _Survey:
 
     disparity: float32, within the limits. uncertainty: float16 sigma / disparity. status: uint8 UNTRUSTED,
     TRUSTED_STATIC, SKY (seen to lie beyond the limits) or PLAIN_SKY (too even to be matched). even: uint8 what may
-    be plain sky. found: uint8 motion of single frames. mask: uint8 motion after the vote. background:
-    float32 (T,h,w) disparity that other frames measured, as of background_of. flow_back: float16 (T,h,w,2) flow to the
-    frame before, as of coarse_flow.
+    be plain sky. found: uint8 motion of single frames; after the second pass, what was taken for moving before its
+    outlines were drawn. mask: uint8 motion after the vote; in the end, what moves. background: float32 (T,h,w)
+    disparity that other frames measured, as of background_of. flow_back: float16 (T,h,w,2) flow to the frame before,
+    as of coarse_flow.
     """
 
     disparity: np.ndarray
@@ -183,59 +180,17 @@ def _survey_frames(frames, cameras, sources, masks, flow, limits, survey, ledger
     return candidates
 
 
-class _ExpectantFlow:
-    """Optical flow that begins at what a static scene would do.
-
-    Every field is begun so, whoever asks for it first: so it does not depend on where a run began, or on what was
-    let go for want of memory.
-    """
-
-    def __init__(self, flow: OpticalFlow, cameras: CameraSolution, limits: DepthLimits, size: tuple[int, int]):
-        self._flow, self._cameras, self._limits, self._size = flow, cameras, limits, size
-        self._guesses: dict[int, np.ndarray] = {}
-
-    def between(self, i: int, j: int) -> np.ndarray:
-        """As OpticalFlow.between."""
-        if not self._flow.has(i, j):
-            expected = _expected_flow(self._guess(i), transfer_between(self._cameras, i, j))
-            return self._flow.between(i, j, expected)
-        return self._flow.between(i, j)
-
-    def consistency(self, i: int, j: int) -> np.ndarray:
-        """As OpticalFlow.consistency."""
-        self.between(j, i)
-        self.between(i, j)
-        return self._flow.consistency(i, j)
-
-    def forget_before(self, index: int) -> None:
-        """As OpticalFlow.forget_before."""
-        self._flow.forget_before(index)
-
-    def _guess(self, index: int) -> np.ndarray:
-        if index not in self._guesses:
-            self._guesses[index] = interpolated_disparity(self._cameras, index, *self._size, self._limits)
-            if len(self._guesses) > GUESSES:
-                del self._guesses[next(iter(self._guesses))]
-        return self._guesses[index]
-
-
 def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Triangulation:
-    flows, consistent, transfers = [], [], []
+    flows, consistent, warps = [], [], []
     for j in sources:
         field = flow.between(index, j)
         tolerance = CONSISTENT_PX + CONSISTENT_SHARE * cv2.magnitude(field[..., 0], field[..., 1])
         flows.append(field)
         consistent.append(flow.consistency(index, j) < tolerance)
-        transfers.append(transfer_between(cameras, index, j))
+        warps.append(warp_between(cameras, index, j))
     if masks is not None:
         consistent = without_matte(consistent, flows, masks[index], [masks[j] for j in sources])
-    return triangulate(flows, consistent, transfers, limits.disparity, near_sources(cameras, index, sources, *size))
-
-
-def _expected_flow(disparity, transfer) -> np.ndarray:
-    """What a static scene of this disparity would do, kept to lengths the matcher can work with."""
-    reach = 0.6 * disparity.shape[1]
-    return np.clip(induced_flow(disparity, transfer), -reach, reach)
+    return triangulate(flows, consistent, warps, limits.disparity, near_sources(cameras, index, sources, *size))
 
 
 def _judge(index, frame, measured, source_count, cameras, flow, limits: DepthLimits,
@@ -246,7 +201,7 @@ def _judge(index, frame, measured, source_count, cameras, flow, limits: DepthLim
     near = neighbours_of(index, len(survey.mask))
     moving = find_moving(frame, measured, assessed, texture, limits, [flow.between(index, j) for j in near],
                          [flow.consistency(index, j) for j in near],
-                         [transfer_between(cameras, index, j) for j in near])
+                         [warp_between(cameras, index, j) for j in near])
     disparity = np.clip(measured.disparity, *limits.disparity)
     survey.disparity[index] = disparity
     survey.uncertainty[index] = np.minimum(measured.sigma / disparity, 1e4)
@@ -327,6 +282,7 @@ def _fill_frames(frames, survey: _Survey, movers: Movers, depth, confidence, rep
         _keep_above_ground(disparity, survey, index, trusted, movers.ground_in(index))
         moving = movers.observe(index, disparity, trusted)
         survey.status[index][(survey.mask[index] > 0) & ~moving] = UNTRUSTED
+        survey.found[index] = moving
         depth[index] = 1.0 / disparity
         confidence[index] = _confidence(trusted, moving, certainty, support)
         report.progress(index + 1)
@@ -382,7 +338,14 @@ def _confidence(trusted, moving, certainty, support) -> np.ndarray:
     return confidence
 
 
-# --- Last: warnings ---------------------------------------------------------------------------------------------
+# --- Last: the mask, and warnings ---------------------------------------------------------------------------------
+
+def _settle_mask(survey: _Survey, tracks, confidence) -> None:
+    """The mask inside the outlines as they were drawn, and the confidence of what they gave back to the still scene."""
+    for mask, inside, found, sure in zip(survey.mask, tracks, survey.found, confidence, strict=True):
+        mask[:] = inside > 0
+        sure[(found > 0) & (mask == 0)] = BEHIND_CONFIDENCE
+
 
 def _warn(survey: _Survey, report: Report, *, has_matte: bool = False) -> None:
     """Shares are of what is not plain sky: under an open sky, half a picture measured can be all that there is."""

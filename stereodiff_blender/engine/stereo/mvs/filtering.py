@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ...imaging import find_regions
 from .sources import DepthLimits
 from .triangulation import Triangulation
 
@@ -56,8 +57,6 @@ def texture_of(frame: np.ndarray) -> np.ndarray:
 def _split_by_top_border(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A mask's connected parts that reach the top border, and the others; specks are dropped."""
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
-    reaches_top = boxes[:, cv2.CC_STAT_TOP] <= TOP_ROWS
-    reaches_top[0] = False
-    top = reaches_top[labels]
+    regions = find_regions(opened)
+    top = regions.pixels_of(regions.tops <= TOP_ROWS)
     return top, (opened > 0) & ~top

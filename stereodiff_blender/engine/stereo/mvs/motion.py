@@ -7,10 +7,21 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ...imaging import OpticalFlow, Transfer, lower_median, sample, smooth_along_surfaces, spread
+from ...imaging import (
+    OpticalFlow,
+    PlaneParallax,
+    find_regions,
+    induced_flow,
+    lower_median,
+    sample,
+    smooth_along_surfaces,
+    spread,
+    without_holes,
+    without_specks,
+)
 from .filtering import Assessment
 from .sources import DepthLimits
-from .triangulation import Triangulation, induced_flow
+from .triangulation import Triangulation
 
 NEIGHBOURS = (-2, -1, 1, 2)
 RESIDUAL_RAMP_PX = (0.6, 1.4)
@@ -40,12 +51,12 @@ def neighbours_of(index: int, count: int) -> list[int]:
 
 def find_moving(frame: np.ndarray, measured: Triangulation, assessed: Assessment, texture: np.ndarray,
                 limits: DepthLimits, flows: Sequence[np.ndarray], errors: Sequence[np.ndarray],
-                transfers: Sequence[Transfer]) -> np.ndarray:
+                warps: Sequence[PlaneParallax]) -> np.ndarray:
     """Mask (H,W) bool of what moves in one frame (H,W,3).
 
-    flows, errors, transfers: to each neighbouring frame: (H,W,2) flow, its forward-backward error, its transfer.
+    flows, errors, warps: to each neighbouring frame: (H,W,2) flow, its forward-backward error, the warp by depth.
     """
-    departure = _departure(measured, assessed, limits, flows, errors, transfers)
+    departure = _departure(measured, assessed, limits, flows, errors, warps)
     evidence, weight = _evidence(measured, assessed, limits, departure)
     gate = _ramp(texture, *TEXTURE_RAMP)
     # Without texture the flow is interpolated, and its errors look like motion.
@@ -70,7 +81,7 @@ def vote(index: int, found: np.ndarray, flow: OpticalFlow) -> np.ndarray:
         inside = seen >= 0
         votes += np.where(inside, seen, 0)
         total += inside
-    return _without_specks(votes > VOTE_THRESHOLD * total)
+    return without_specks(votes > VOTE_THRESHOLD * total, MIN_AREA)
 
 
 def _evidence(measured, assessed, limits, departure) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +96,7 @@ def _evidence(measured, assessed, limits, departure) -> tuple[np.ndarray, np.nda
     return evidence, (seen | judged).astype(np.float32)
 
 
-def _departure(measured, assessed, limits, flows, errors, transfers) -> np.ndarray:
+def _departure(measured, assessed, limits, flows, errors, warps) -> np.ndarray:
     """Median distance of the observed flows from those that the surrounding static depth allows, pixels.
 
     Over the neighbours to which the flow is consistent; UNKNOWN_PX where it is to none.
@@ -95,9 +106,9 @@ def _departure(measured, assessed, limits, flows, errors, transfers) -> np.ndarr
     surrounding = _surrounding_disparity(measured, assessed, limits)
     distances = np.empty((len(flows), *surrounding.shape), np.float32)
     count = np.zeros(surrounding.shape, np.uint8)
-    for k, (flow, error, transfer) in enumerate(zip(flows, errors, transfers, strict=True)):
+    for k, (flow, error, warp) in enumerate(zip(flows, errors, warps, strict=True)):
         consistent = error < 0.8 + 0.05 * cv2.magnitude(flow[..., 0], flow[..., 1])
-        nearer, farther = (induced_flow(surrounding * np.float32(s), transfer) for s in SURROUNDING_RANGE)
+        nearer, farther = (induced_flow(surrounding * np.float32(s), warp) for s in SURROUNDING_RANGE)
         distances[k] = np.where(consistent, _distance_to_segment(flow, nearer, farther), np.float32(UNKNOWN_PX))
         count += consistent
     return lower_median(distances, count)
@@ -142,35 +153,19 @@ def _clean(mask: np.ndarray, beyond: np.ndarray) -> np.ndarray:
     """A mask without specks, gaps, holes and sky. beyond: (H,W) bool, too far away to tell."""
     mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9)))
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    keep = boxes[:, cv2.CC_STAT_AREA] > MIN_AREA * mask.size
-    keep[0] = False
-    unknown_share = np.bincount(labels.ravel(), beyond.ravel(), count) / np.maximum(boxes[:, cv2.CC_STAT_AREA], 1)
-    keep &= ~((boxes[:, cv2.CC_STAT_TOP] <= 3) & (unknown_share > 0.5))
-    return _without_holes(keep[labels])
+    regions = find_regions(mask)
+    unknown_share = regions.counts(beyond) / np.maximum(regions.areas, 1)
+    is_sky = (regions.tops <= 3) & (unknown_share > 0.5)
+    return without_holes(regions.pixels_of((regions.areas > MIN_AREA * mask.size) & ~is_sky), MAX_HOLE)
 
 
 def _without_still(mask: np.ndarray, departure: np.ndarray) -> np.ndarray:
     """A mask without the regions that do from frame to frame what static things do."""
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    judged = np.bincount(labels[departure < UNKNOWN_PX], minlength=count)
-    departed = np.bincount(labels[(departure > DEPARTED_PX) & (departure < UNKNOWN_PX)], minlength=count)
-    still = (departed < MIN_DEPARTED * judged) & (judged > MIN_JUDGED * boxes[:, cv2.CC_STAT_AREA])
-    return mask & ~still[labels]
-
-
-def _without_specks(mask: np.ndarray) -> np.ndarray:
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    keep = boxes[:, cv2.CC_STAT_AREA] > MIN_AREA * mask.size
-    keep[0] = False
-    return keep[labels]
-
-
-def _without_holes(mask: np.ndarray) -> np.ndarray:
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    fill = boxes[:, cv2.CC_STAT_AREA] < MAX_HOLE * mask.size
-    fill[0] = False
-    return mask | fill[labels]
+    regions = find_regions(mask)
+    judged = regions.counts(departure < UNKNOWN_PX)
+    departed = regions.counts((departure > DEPARTED_PX) & (departure < UNKNOWN_PX))
+    still = (departed < MIN_DEPARTED * judged) & (judged > MIN_JUDGED * regions.areas)
+    return mask & ~regions.pixels_of(still)
 
 
 def _ramp(values: np.ndarray, low: float, high: float) -> np.ndarray:

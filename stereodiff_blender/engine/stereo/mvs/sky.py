@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ...imaging import find_regions
+
 EVEN_TEXTURE = 0.8
 TOP_ROWS = 3
 MIN_AREA = 0.005
@@ -66,11 +68,10 @@ def is_sky(candidates: Sequence[SkyCandidate]) -> bool:
 
 def _reaching_top(mask: np.ndarray) -> np.ndarray:
     """Connected parts that are large and lie along the top border."""
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    along_top = np.array([np.count_nonzero((labels[:TOP_ROWS] == k).any(axis=0)) for k in range(count)])
-    keep = (boxes[:, cv2.CC_STAT_AREA] > MIN_AREA * mask.size) & (along_top > MIN_TOP_SHARE * mask.shape[1])
-    keep[0] = False
-    return keep[labels]
+    regions = find_regions(mask, connectivity=4)
+    top = regions.labels[:TOP_ROWS]
+    along_top = np.array([np.count_nonzero((top == k).any(axis=0)) for k in range(len(regions.areas))])
+    return regions.pixels_of((regions.areas > MIN_AREA * mask.size) & (along_top > MIN_TOP_SHARE * mask.shape[1]))
 
 
 def _grown(frame: np.ndarray, core: np.ndarray) -> np.ndarray:
@@ -106,8 +107,5 @@ def _is_empty(core: np.ndarray, points: np.ndarray) -> bool:
 
 def _island_share(region: np.ndarray) -> float:
     """Share of a region's own area that other things fill which it surrounds: what hangs on a wall."""
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats((~region).astype(np.uint8), connectivity=8)
-    at_border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    enclosed = np.ones(len(boxes), bool)
-    enclosed[at_border] = enclosed[0] = False
-    return float(boxes[enclosed, cv2.CC_STAT_AREA].sum() / region.sum())
+    others = find_regions(~region)
+    return float(others.pixels_of(~others.at_border()).sum() / region.sum())

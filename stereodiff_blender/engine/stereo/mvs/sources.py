@@ -1,4 +1,4 @@
-"""Which other frames each frame is matched with, and what the solved points say about scene depth."""
+"""Which other frames each frame is matched with, and what the solved points say about depth and flow beforehand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...geometry import invert_rigid
-from ...imaging import Transfer, spread, transfer_between
+from ...imaging import FrameWindow, OpticalFlow, PlaneParallax, induced_flow, spread, warp_between, warp_pixels
 from ...solution import CameraSolution
 
 PARALLAX_TARGETS = (3.0 / 480, 7.0 / 480, 15.0 / 480, 28.0 / 480)
@@ -22,6 +22,8 @@ MAX_OFFSET = 40
 """Frames apart that two matched frames may be: bounds the search and the flows that must be kept."""
 MIN_POINTS = 8
 PROBES = 240
+GUESSES = 16
+"""Frames whose expected disparity is at hand."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,41 @@ def interpolated_disparity(cameras: CameraSolution, index: int, height: int, wid
     return spread(values, weights)
 
 
+class ExpectantFlow:
+    """Optical flow that begins at what a static scene would do.
+
+    Every field is begun so, whoever asks for it first: so it does not depend on where a run began, or on what was
+    let go for want of memory.
+    """
+
+    def __init__(self, flow: OpticalFlow, cameras: CameraSolution, limits: DepthLimits, size: tuple[int, int]):
+        self._flow, self._cameras, self._limits, self._size = flow, cameras, limits, size
+        self._guesses: FrameWindow[int, np.ndarray] = FrameWindow(GUESSES)
+
+    def between(self, i: int, j: int) -> np.ndarray:
+        """As OpticalFlow.between."""
+        if not self._flow.has(i, j):
+            guess = self._guesses.get(i, lambda: interpolated_disparity(self._cameras, i, *self._size, self._limits))
+            return self._flow.between(i, j, _expected_flow(guess, warp_between(self._cameras, i, j)))
+        return self._flow.between(i, j)
+
+    def consistency(self, i: int, j: int) -> np.ndarray:
+        """As OpticalFlow.consistency."""
+        self.between(j, i)
+        self.between(i, j)
+        return self._flow.consistency(i, j)
+
+    def forget_before(self, index: int) -> None:
+        """As OpticalFlow.forget_before."""
+        self._flow.forget_before(index)
+
+
+def _expected_flow(disparity, warp) -> np.ndarray:
+    """What a static scene of this disparity would do, kept to lengths the matcher can work with."""
+    reach = 0.6 * disparity.shape[1]
+    return np.clip(induced_flow(disparity, warp), -reach, reach)
+
+
 def select_sources(cameras: CameraSolution, height: int, width: int) -> list[tuple[int, ...]]:
     """Source frames of each of the T frames, ascending; never empty for T >= 2.
 
@@ -99,7 +136,7 @@ def near_sources(cameras: CameraSolution, index: int, sources: Sequence[int], he
     pixels, depth = _probes(cameras, index)
     if len(depth) < MIN_POINTS:
         return [True] * len(sources)
-    shifts = (_shift(transfer_between(cameras, index, j), pixels, depth, height, width) for j in sources)
+    shifts = (_shift(warp_between(cameras, index, j), pixels, depth, height, width) for j in sources)
     return [parallax < NEAR_PARALLAX * width for parallax, _, _ in shifts]
 
 
@@ -110,7 +147,7 @@ def _pick(cameras: CameraSolution, index: int, step: int, height: int, width: in
         return set()
     candidates, parallaxes = [], []
     for j in _frames_from(index, step, len(cameras.camera_to_world)):
-        parallax, visible, flow = _shift(transfer_between(cameras, index, j), pixels, depth, height, width)
+        parallax, visible, flow = _shift(warp_between(cameras, index, j), pixels, depth, height, width)
         if visible < MIN_VISIBLE or flow > MAX_FLOW * width:
             break
         candidates.append(j)
@@ -132,14 +169,14 @@ def _frames_from(index: int, step: int, count: int) -> range:
     return range(index + step, last + step, step)
 
 
-def _shift(transfer: Transfer, pixels, depth, height, width) -> tuple[float, float, float]:
+def _shift(warp: PlaneParallax, pixels, depth, height, width) -> tuple[float, float, float]:
     """Median parallax (pixels), share that stays in the picture, and 80th percentile of flow (pixels)."""
-    turned = np.c_[pixels, np.ones(len(pixels))] @ transfer.homography.T
-    moved = turned + transfer.parallax / depth[:, None]
-    front = (turned[:, 2] > 1e-6) & (moved[:, 2] > 1e-6)
+    x, y = np.asarray(pixels, np.float64).T
+    turned, moved = (warp_pixels(warp, x, y, disparity) for disparity in (np.zeros(len(depth)), 1.0 / depth))
+    front = turned.in_front & moved.in_front
     if front.sum() < MIN_POINTS:
         return 0.0, 0.0, np.inf
-    turned, moved = (p[front, :2] / p[front, 2:] for p in (turned, moved))
+    turned, moved = (np.stack([place.columns, place.rows], axis=1)[front] for place in (turned, moved))
     inside = ((moved > 0) & (moved < (width, height))).all(axis=1)
     parallax = np.linalg.norm(moved - turned, axis=1)
     flow = np.linalg.norm(moved - pixels[front], axis=1)

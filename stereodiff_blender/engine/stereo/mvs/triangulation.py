@@ -1,9 +1,9 @@
 """Disparity of every pixel from its matches in several other frames, in closed form.
 
 With both cameras known, a pixel x of frame i with disparity q (1 / z-depth) is seen in frame j at
-x' ~ homography @ x + q * parallax, in homogeneous pixels. A match x' gives two equations that are linear in q, so
-each source frame has one best disparity and one distance from its epipolar line; the sources are joined by robust
-weighting (Geman-McClure), started from the best supported of the single answers.
+x' ~ infinite_homography @ x + q * epipole, in homogeneous pixels. A match x' gives two equations that are linear in
+q, so each source frame has one best disparity and one distance from its epipolar line; the sources are joined by
+robust weighting (Geman-McClure), started from the best supported of the single answers.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...imaging import Transfer, lower_median
+from ...imaging import PlaneParallax, lower_median, pixel_axes
 
 MATCH_SIGMA_PX = 0.3
 ROBUST_PX = 0.5
 AGREEING_PX = 1.0
 ROUNDS = 6
 UNSEEN_RESIDUAL_PX = 99.0
+MIN_DEPTH_RATIO = 1e-3
+"""Depth in a source frame, as a share of that in the pixel's own, from that on it tells anything: sensitivity, which
+grows with the square of its inverse, must not outweigh all other sources. (Ten times BEHIND_CAMERA.)"""
 BAND_PIXELS = 1 << 15
 """Pixels worked on at a time: a band's arrays stay in the processor's cache."""
 
@@ -41,23 +44,7 @@ class Triangulation:
     seen: np.ndarray
 
 
-def induced_flow(disparity: np.ndarray, transfer: Transfer) -> np.ndarray:
-    """Flow (H,W,2) float32 of a static scene with this disparity (H,W).
-
-    Points that come to lie behind the other camera are sent to a great distance, in their direction.
-    """
-    height, width = disparity.shape
-    x, y = _pixel_axes(width, 0, height)
-    moved = [row + transfer.parallax[k].astype(np.float32) * disparity
-             for k, row in enumerate(_apply(transfer.homography, x, y))]
-    nearness = 1.0 / np.maximum(moved[2], np.float32(1e-4))
-    flow = np.empty((height, width, 2), np.float32)
-    flow[..., 0] = moved[0] * nearness - x
-    flow[..., 1] = moved[1] * nearness - y
-    return flow
-
-
-def triangulate(flows: list[np.ndarray], consistent: list[np.ndarray], transfers: list[Transfer],
+def triangulate(flows: list[np.ndarray], consistent: list[np.ndarray], warps: list[PlaneParallax],
                 disparity_limits: tuple[float, float], judges: Sequence[bool] | None = None) -> Triangulation:
     """Join the matches of one frame in its S source frames.
 
@@ -72,34 +59,21 @@ def triangulate(flows: list[np.ndarray], consistent: list[np.ndarray], transfers
     rows = max(1, BAND_PIXELS // width)
     for top in range(0, height, rows):
         band = slice(top, min(top + rows, height))
-        equations = _equations([f[band] for f in flows], [c[band] for c in consistent], transfers, top,
+        equations = _equations([f[band] for f in flows], [c[band] for c in consistent], warps, top,
                                disparity_limits)
         _solve(*equations, is_judge, result, band)
     return result
 
 
-def _pixel_axes(width: int, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel centres of rows top to bottom: x (1,W) and y (rows,1), float32."""
-    x = np.arange(width, dtype=np.float32)[None, :] + np.float32(0.5)
-    y = np.arange(top, bottom, dtype=np.float32)[:, None] + np.float32(0.5)
-    return x, y
-
-
-def _apply(matrix: np.ndarray, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
-    """Three homogeneous coordinates of matrix @ (x, y, 1), each (rows,W) float32."""
-    m = matrix.astype(np.float32)
-    return [(m[k, 0] * x + m[k, 2]) + m[k, 1] * y for k in range(3)]
-
-
-def _equations(flows, consistent, transfers, top, limits):
+def _equations(flows, consistent, warps, top, limits):
     """Each source's own disparity, squared sensitivity (pixels per disparity, squared; 0 where unusable) and
     squared distance from its epipolar line: three (S,rows,W) float32."""
     shape = (len(flows), *consistent[0].shape)
     own, sensitivity, offset = (np.empty(shape, np.float32) for _ in range(3))
-    x, y = _pixel_axes(shape[2], top, top + shape[1])
-    for s, (flow, usable, transfer) in enumerate(zip(flows, consistent, transfers, strict=True)):
-        ax, ay, az = _apply(transfer.homography, x, y)
-        bx, by, bz = transfer.parallax.astype(np.float32)
+    x, y = pixel_axes(*shape[1:], top=top)
+    for s, (flow, usable, warp) in enumerate(zip(flows, consistent, warps, strict=True)):
+        ax, ay, az = warp.grid_at_infinity(x, y)
+        bx, by, bz = warp.epipole.astype(np.float32)
         u, v = x + flow[..., 0], y + flow[..., 1]
         cx, cy = bx - u * bz, by - v * bz
         dx, dy = u * az - ax, v * az - ay
@@ -107,8 +81,8 @@ def _equations(flows, consistent, transfers, top, limits):
         safe = np.maximum(square, np.float32(1e-20))
         own[s] = (cx * dx + cy * dy) / safe
         distance = az + bz * np.clip(own[s], *limits)
-        usable = usable & (distance > 1e-3) & (square > 1e-20)
-        scale = usable / np.maximum(distance, np.float32(1e-3)) ** 2
+        usable = usable & (distance > MIN_DEPTH_RATIO) & (square > 1e-20)
+        scale = usable / np.maximum(distance, np.float32(MIN_DEPTH_RATIO)) ** 2
         sensitivity[s] = square * scale
         offset[s] = (cx * dy - cy * dx) ** 2 / safe * scale
     return own, sensitivity, offset

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import look_up
+from ...imaging import sample_at
 
 RADIUS_PX = 7
 ITERATIONS = 5
@@ -100,7 +100,7 @@ def _sample(grey: np.ndarray, pixels: np.ndarray, warps: np.ndarray, offsets: np
     """Values (n,S) of grey at pixels + warp @ offset; cubic, since linear would pull towards pixel centres."""
     places = np.einsum("nij,sj->nsi", warps, offsets, optimize=True) + pixels[:, None, :]
     columns, rows = (np.ascontiguousarray(places[:, :, axis], np.float32) for axis in (0, 1))
-    return look_up(grey, columns, rows, cv2.INTER_CUBIC)
+    return sample_at(grey, columns, rows, cv2.INTER_CUBIC)
 
 
 def _normalised(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from pointmap_scenes import (
 from stereodiff_blender.engine.contract.errors import StereoDiffError
 from stereodiff_blender.engine.geometry import exp_so3, relative_pose, rotation_angle_deg
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
-from stereodiff_blender.engine.imaging.warp import Transfer
+from stereodiff_blender.engine.imaging.warp import PlaneParallax, induced_flow
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import TRUSTED, StereoResult
 from stereodiff_blender.engine.stereo.monst3r.focal import weiszfeld_focal
@@ -31,7 +31,6 @@ from stereodiff_blender.engine.stereo.monst3r.reduction import PointmapReduction
 from stereodiff_blender.engine.stereo.monst3r.registration import Registration, network_centre, register_pointmaps
 from stereodiff_blender.engine.stereo.monst3r.similarity import fit_similarity
 from stereodiff_blender.engine.stereo.monst3r.solve import solve_monst3r
-from stereodiff_blender.engine.stereo.mvs.triangulation import induced_flow
 from stereodiff_blender.engine.storage.scratch import DiskScratch, Scratch
 
 FRAMES = 10
@@ -162,8 +161,8 @@ def test_golden_camera_induced_flow():
     rotation, translation = relative_pose(poses[1], poses[0])
     # The original's pixel centres lie at whole numbers, ours half a pixel on.
     to, source = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]]) @ pieces["ego_src_K"].astype(np.float64)
-    transfer = Transfer(to @ rotation @ np.linalg.inv(source), to @ translation)
-    found = induced_flow(pieces["ego_src_disp"][1, 0], transfer)
+    warp = PlaneParallax(to @ rotation @ np.linalg.inv(source), to @ translation)
+    found = induced_flow(pieces["ego_src_disp"][1, 0], warp)
     np.testing.assert_allclose(np.moveaxis(found, -1, 0), pieces["ego_flow"][1], atol=1e-4)
 
 

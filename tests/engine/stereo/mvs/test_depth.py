@@ -144,6 +144,26 @@ def test_masks_of_the_artist_are_honoured(shot, result):
     assert np.array_equal(masked.motion_mask[~masks], result.motion_mask[~masks])
 
 
+def test_what_outlines_give_back_is_known_by_what_moved_not_by_its_confidence():
+    """A filled pixel may have the very confidence of a moving one; it was never taken for moving."""
+    survey = dense._Survey.allocate(Scratch().allocate, "survey", (1, 1, 4))
+    survey.found[0, 0] = 0, 0, 1, 1
+    confidence = np.array([[[0.9, MOVING_CONFIDENCE, MOVING_CONFIDENCE, MOVING_CONFIDENCE]]], np.float32)
+    dense._settle_mask(survey, np.array([[[0, 0, 0, 7]]], np.uint16), confidence)
+    assert survey.mask.tolist() == [[[0, 0, 0, 1]]]
+    expected = [0.9, MOVING_CONFIDENCE, dense.BEHIND_CONFIDENCE, MOVING_CONFIDENCE]
+    assert np.array_equal(confidence[0, 0], np.array(expected, np.float32))
+
+
+def test_what_was_given_back_is_no_more_as_unsure_as_what_moves():
+    square = boards_shot(COUNT, travel=0.6, mover=lambda index: (20 + 5 * index, 20 + 2 * index))
+    result = measure(square)
+    moves = result.motion_mask > 0
+    assert (result.confidence[moves] == np.float32(MOVING_CONFIDENCE)).any()
+    assert not (result.confidence[~moves] == np.float32(MOVING_CONFIDENCE)).any()
+    assert (result.confidence[~moves] == np.float32(dense.BEHIND_CONFIDENCE)).any()
+
+
 def test_a_picture_that_moves_altogether_is_said_to(shot):
     diary = Diary()
     result = measure(shot, report=diary, masks=np.ones((COUNT, HEIGHT, WIDTH), bool))

@@ -7,7 +7,7 @@ import pytest
 from known_depth import HEIGHT, WIDTH, boards_shot
 
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
-from stereodiff_blender.engine.imaging.warp import Transfer
+from stereodiff_blender.engine.imaging.warp import PlaneParallax
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.stereo.mvs.depth import measure_depth
 from stereodiff_blender.engine.stereo.mvs.filtering import assess
@@ -63,7 +63,7 @@ def judged(texture=5.0, near_flow=(), **square):
     detail = np.full((HEIGHT, WIDTH), texture, np.float32)
     frame = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     frame[SQUARE_AREA] = 160
-    slide = Transfer(np.eye(3), np.array([WALL_SLIDE[0] / 0.2, 0.0, 0.0]))
+    slide = PlaneParallax(np.eye(3), np.array([WALL_SLIDE[0] / 0.2, 0.0, 0.0]))
     sure = [np.zeros((HEIGHT, WIDTH), np.float32)] * len(near_flow)
     return find_moving(frame, measured, assess(measured, LIMITS, 4, detail), detail, LIMITS, near_flow, sure,
                        [slide] * len(near_flow))

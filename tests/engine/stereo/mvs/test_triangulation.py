@@ -7,12 +7,10 @@ import pytest
 from camera_scenes import turned
 from known_depth import epipolar_normal, exact_flow, without_points
 
-from stereodiff_blender.engine.imaging.medians import lower_median
-from stereodiff_blender.engine.imaging.warp import transfer_between
+from stereodiff_blender.engine.imaging.warp import warp_between
 from stereodiff_blender.engine.stereo.mvs.triangulation import (
     AGREEING_PX,
     UNSEEN_RESIDUAL_PX,
-    induced_flow,
     triangulate,
 )
 
@@ -39,8 +37,8 @@ def cameras_at(positions, intrinsics=CENTRED, angles_deg=None):
 def triangulated(cameras, flows, consistent=None, judges=None):
     """Frame 0 against all others, with one flow each."""
     consistent = consistent or [np.ones(flow.shape[:2], bool) for flow in flows]
-    transfers = [transfer_between(cameras, 0, j) for j in range(1, len(flows) + 1)]
-    return triangulate(flows, consistent, transfers, LIMITS, judges)
+    warps = [warp_between(cameras, 0, j) for j in range(1, len(flows) + 1)]
+    return triangulate(flows, consistent, warps, LIMITS, judges)
 
 
 def exact_flows(cameras, depth):
@@ -144,26 +142,3 @@ def test_sigma_tells_how_far_noisy_matches_lead_astray():
     result = triangulated(cameras, [exact_flow(depth, cameras, 0, 1) + noise])
     # A little less than 1: errors across the epipolar line, which do no harm, also cost weight.
     assert 0.7 < np.std((result.disparity - 1 / depth) / result.sigma) < 1.05
-
-
-def test_induced_flow_is_what_points_in_space_do():
-    cameras = cameras_at([(0, 0, 0), (0.4, -0.2, 0.5)], ODD, [(0, 0, 0), (3, -5, 2)])
-    depth = slanted()
-    flow = induced_flow((1 / depth).astype(np.float32), transfer_between(cameras, 0, 1))
-    assert flow.dtype == np.float32 and np.abs(flow - exact_flow(depth, cameras, 0, 1)).max() < 0.01
-
-
-def test_points_behind_the_other_camera_are_sent_far_away():
-    cameras = cameras_at([(0, 0, 0), (0, 0, 20.0)])
-    flow = induced_flow(np.full((HEIGHT, WIDTH), 0.2, np.float32), transfer_between(cameras, 0, 1))
-    assert np.isfinite(flow).all() and np.median(np.abs(flow)) > WIDTH
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 6, 7])
-def test_lower_median(size):
-    generator = np.random.default_rng(size)
-    values = generator.random((size, 9, 11)).astype(np.float32)
-    count = generator.integers(1, size + 1, (9, 11)).astype(np.uint8)
-    ordered = np.sort(values, axis=0)
-    expected = np.take_along_axis(ordered, (count.astype(int)[None] - 1) // 2, axis=0)[0]
-    assert np.array_equal(lower_median(values.copy(), count), expected)

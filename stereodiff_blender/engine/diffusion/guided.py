@@ -82,11 +82,11 @@ def refine_guided(frames: np.ndarray, depth: np.ndarray, confidence: np.ndarray,
 
     def run(turn: int, name: str, frame_of: Callable[[int], np.ndarray]) -> np.ndarray:
         """All frames of one turn; those that an earlier run has left stay as they are."""
-        target = scratch.keep(name, depth.shape, np.float32)
-        ledger = scratch.ledger(name, lambda index: [target[index]])
-        for index in range(ledger.done, count):
+        target = scratch.open_array(name, depth.shape, np.float32)
+        journal = scratch.journal(name, lambda index: [target[index]])
+        for index in range(journal.done, count):
             target[index] = frame_of(index)
-            ledger.note(index)
+            journal.note(index)
             report.progress(turn * count + index + 1)
         return target
 

@@ -41,11 +41,11 @@ class Witness(Report):
 def kept_cameras(name: str, solve: Callable[[Report], CameraSolution], scratch: Scratch,
                  report: Report) -> CameraSolution:
     """What an earlier run has solved under this name, or what solve(report) finds now."""
-    stored = scratch.recall(name)
+    stored = scratch.load(name)
     if stored is None:
         witness = Witness(report)
         cameras = solve(witness)
-        scratch.remember(name, {**_packed("", cameras), "warnings": as_text_array(witness.warnings)})
+        scratch.save(name, {**_packed("", cameras), "warnings": as_text_array(witness.warnings)})
         return cameras
     _warn_again(stored, report)
     return _unpacked("", stored)
@@ -54,7 +54,7 @@ def kept_cameras(name: str, solve: Callable[[Report], CameraSolution], scratch: 
 def kept_stage(name: str, compute: Callable[[Report], StereoStage], scratch: Scratch, report: Report) -> StereoStage:
     """What an earlier run has left under this name, or what compute(report) finds now, in arrays that nobody changes.
     """
-    stored = scratch.recall(name)
+    stored = scratch.load(name)
     if stored is not None:
         frames = _kept_frames(name, tuple(stored["shape"].tolist()), scratch)
         if frames is not None:
@@ -63,7 +63,7 @@ def kept_stage(name: str, compute: Callable[[Report], StereoStage], scratch: Scr
     witness = Witness(report)
     stage = compute(witness)
     kept = replace(stage, stereo=_keep_frames(name, stage.stereo, scratch)) if stage.stereo else stage
-    scratch.remember(name, {**_stage_as_arrays(kept), "warnings": as_text_array(witness.warnings)})
+    scratch.save(name, {**_stage_as_arrays(kept), "warnings": as_text_array(witness.warnings)})
     return kept
 
 
@@ -75,13 +75,13 @@ def files_of(name: str) -> tuple[str, ...]:
 # --- Frames ----------------------------------------------------------------------------------------------------
 
 def _keep_frames(name: str, stereo: StereoResult, scratch: Scratch) -> StereoResult:
-    arrays = {part: scratch.keep(f"{name}_{part}", stereo.depth.shape, dtype) for part, dtype in FRAMES.items()}
-    scratch.drop_ledger(name)
-    ledger = scratch.ledger(name, lambda index: [array[index] for array in arrays.values()])
+    arrays = {part: scratch.open_array(f"{name}_{part}", stereo.depth.shape, dtype) for part, dtype in FRAMES.items()}
+    scratch.drop_journal(name)
+    journal = scratch.journal(name, lambda index: [array[index] for array in arrays.values()])
     for index in range(len(stereo.depth)):
         for part, array in arrays.items():
             array[index] = getattr(stereo, part)[index]
-        ledger.note(index)
+        journal.note(index)
     return replace(stereo, **arrays)
 
 
@@ -89,11 +89,11 @@ def _kept_frames(name: str, shape: tuple[int, ...], scratch: Scratch) -> dict[st
     """None if not all of it is whole. Of a stage without depth, whose shape is empty: nothing."""
     if not shape:
         return {}
-    arrays = {part: scratch.whole(f"{name}_{part}", shape, dtype) for part, dtype in FRAMES.items()}
+    arrays = {part: scratch.open_whole(f"{name}_{part}", shape, dtype) for part, dtype in FRAMES.items()}
     if any(array is None for array in arrays.values()):
         return None
-    ledger = scratch.ledger(name, lambda index: [array[index] for array in arrays.values()])
-    return arrays if ledger.done == shape[0] else None
+    journal = scratch.journal(name, lambda index: [array[index] for array in arrays.values()])
+    return arrays if journal.done == shape[0] else None
 
 
 # --- Packing ---------------------------------------------------------------------------------------------------

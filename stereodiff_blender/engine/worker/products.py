@@ -17,7 +17,7 @@ from .preview import write_preview_image, write_preview_movie
 
 __all__ = ["depth_range", "write_depth_products", "write_points", "write_preview_image", "write_preview_movie"]
 
-LEDGER = "write"
+JOURNAL = "write"
 _MAX_SAMPLES = 2_000_000
 _FEW_TRUSTED = 0.01  # of the valid samples; fewer say nothing about the shot as a whole
 _MEANINGS = {
@@ -42,20 +42,20 @@ def write_depth_products(folder: JobFolder, frame_numbers: range, depth: np.ndar
         with writing(folder.path / product):
             folder.files.make_folder(product)
     attributes = weights_attributes(weights)
-    ledger = scratch.ledger(LEDGER, lambda index: [_bytes_of(_product(folder, product, frame_numbers[index]))
+    journal = scratch.journal(JOURNAL, lambda index: [_bytes_of(_product(folder, product, frame_numbers[index]))
                                                     for product in arrays])
-    for index in range(ledger.done, len(frame_numbers)):
+    for index in range(journal.done, len(frame_numbers)):
         frame = frame_numbers[index]
         for product, array in arrays.items():
             exr.write_gray(_product(folder, product, frame), array[index],
                            {"comments": _MEANINGS[product], **attributes})
-        ledger.note(index)
+        journal.note(index)
         report.progress(index + 1)
 
 
 def has_begun(scratch: Scratch) -> bool:
     """Whether an earlier run has written frames of the very same depth."""
-    return scratch.has_ledger(LEDGER)
+    return scratch.has_journal(JOURNAL)
 
 
 def _product(folder: JobFolder, product: str, frame: int) -> GuardedFile:

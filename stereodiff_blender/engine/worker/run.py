@@ -216,14 +216,14 @@ def _read_matte(job: Job, folder: JobFolder, raster: Raster, scratch: DiskScratc
 
 def _read_frames(job: Job, raster: Raster, scratch: DiskScratch, report: Report) -> np.ndarray:
     numbers = job.frame_numbers
-    frames = scratch.keep("frames", (len(numbers), raster.height, raster.width, 3), np.uint8)
-    ledger = scratch.ledger("frames", lambda index: [frames[index]])
+    frames = scratch.open_array("frames", (len(numbers), raster.height, raster.width, 3), np.uint8)
+    journal = scratch.journal("frames", lambda index: [frames[index]])
     report.stage("read", len(numbers))
-    if ledger.done == len(frames):
+    if journal.done == len(frames):
         report.progress(len(frames))
         return frames
-    scratch.drop_ledger("frames")  # a movie is read from its beginning
-    ledger = scratch.ledger("frames", lambda index: [frames[index]])
+    scratch.drop_journal("frames")  # a movie is read from its beginning
+    journal = scratch.journal("frames", lambda index: [frames[index]])
     pictures = read_frames(job.clip, numbers, raster, exposure_ev=job.settings.exposure_ev,
                            max_pixels=job.settings.max_pixels)
     for index, picture in enumerate(pictures):
@@ -231,7 +231,7 @@ def _read_frames(job: Job, raster: Raster, scratch: DiskScratch, report: Report)
         report.progress(index + 1)
     check_not_frozen(frames)
     for index in range(len(frames)):
-        ledger.note(index)
+        journal.note(index)
     return frames
 
 

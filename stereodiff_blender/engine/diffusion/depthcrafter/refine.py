@@ -153,16 +153,16 @@ class _KeptWindows:
         ends = np.cumsum([window.end - window.start for window in windows])
         self._parts = [slice(end - (window.end - window.start), end) for window, end in zip(windows, ends, strict=True)]
         name = _name("windows", options, *shape[1:])
-        self._latents = scratch.keep(name, (int(ends[-1]), *shape), np.float32)
-        self._ledger = scratch.ledger(name, lambda k: [self.end(k)])
-        self._kept_before = self._ledger.done
+        self._latents = scratch.open_array(name, (int(ends[-1]), *shape), np.float32)
+        self._journal = scratch.journal(name, lambda k: [self.end(k)])
+        self._kept_before = self._journal.done
 
     def has(self, k: int) -> bool:
         return k < self._kept_before
 
     def put(self, k: int, latents: np.ndarray) -> None:
         self._latents[self._parts[k]] = latents
-        self._ledger.note(k)
+        self._journal.note(k)
 
     def end(self, k: int) -> np.ndarray:
         return self._latents[self._parts[k]]
@@ -194,9 +194,9 @@ class _Decoder:
     def __init__(self, networks: DepthCrafterNetworks, merged: np.ndarray, shape: tuple[int, int, int],
                  options: Options, scratch: Scratch):
         name = _name("relative", options, *shape[1:])
-        self.relative = scratch.keep(name, shape, np.float32)
-        self._ledger = scratch.ledger(name, lambda index: [self.relative[index]])
-        self.done = self._ledger.done
+        self.relative = scratch.open_array(name, shape, np.float32)
+        self._journal = scratch.journal(name, lambda index: [self.relative[index]])
+        self.done = self._journal.done
         self._networks, self._merged = networks, merged
         self._chunk, self._halo, self._clamp = options.decode_chunk, options.decode_halo, options.clamp
 
@@ -216,7 +216,7 @@ class _Decoder:
         for index, picture in decode_span(self._networks, self._merged, self.done, stop, count, self._chunk,
                                           self._halo):
             self.relative[index] = relative_disparity(picture, self._clamp)
-            self._ledger.note(index)
+            self._journal.note(index)
             self.done = index + 1
 
 

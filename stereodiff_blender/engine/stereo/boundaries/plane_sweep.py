@@ -47,15 +47,15 @@ def refine_edges(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray,
     """
     chosen = torch_device(device)
     report.stage("edges", len(depth))
-    sharp = scratch.keep("edges", depth.shape, np.float32)
-    ledger = scratch.ledger("edges", lambda index: [sharp[index]])
+    sharp = scratch.open_array("edges", depth.shape, np.float32)
+    journal = scratch.journal("edges", lambda index: [sharp[index]])
     with torch.no_grad():
-        for index in range(ledger.done, len(depth)):
+        for index in range(journal.done, len(depth)):
             near = _nearest_sources(index, sources[index])
             static = torch.from_numpy(np.asarray(motion_mask[index]) == 0).to(chosen)
             sharp[index] = (_refine_frame(frames, cameras, depth[index], static, index, near, chosen) if near
                             else depth[index])
-            ledger.note(index)
+            journal.note(index)
             report.progress(index + 1)
     return sharp
 

@@ -67,13 +67,13 @@ def run_turn(task: Callable[..., np.ndarray], name: str, frames, cameras, depth,
 
     task: makes a function of the frame's index that gives its new depth. tick: told how many frames are done.
     """
-    settled = scratch.keep(name, depth.shape, np.float32)
-    ledger = scratch.ledger(name, lambda index: [settled[index]])
-    if ledger.done < len(depth):
+    settled = scratch.open_array(name, depth.shape, np.float32)
+    journal = scratch.journal(name, lambda index: [settled[index]])
+    if journal.done < len(depth):
         settle = task(frames, cameras, depth, confidence, motion_mask)
-        for index in range(ledger.done, len(depth)):
+        for index in range(journal.done, len(depth)):
             settled[index] = settle(index)
-            ledger.note(index)
+            journal.note(index)
             tick(index + 1)
     return settled
 

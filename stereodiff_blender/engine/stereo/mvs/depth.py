@@ -15,7 +15,7 @@ import numpy as np
 from ...imaging import OpticalFlow, boundary_confidence, flows_in, smooth_along_surfaces, transfer_between
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
-from ...storage import Ledger, Scratch
+from ...storage import ProgressJournal, Scratch
 from ..dynamic import (
     Movers,
     coarse_flow,
@@ -73,11 +73,11 @@ def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, scratch: Scrat
     limits = depth_limits(cameras)
     flow = _ExpectantFlow(flow or OpticalFlow(frames, capacity=flows_in(FLOW_MEGABYTES, height, width)), cameras,
                           limits, (height, width))
-    kept = _Survey.allocate(scratch.keep, "survey", (count, height, width))
+    kept = _Survey.allocate(scratch.open_array, "survey", (count, height, width))
     report.stage("depth", count)
     sources = select_sources(cameras, height, width)
     candidates = _survey_frames(frames, cameras, sources, masks, flow, limits, kept,
-                                scratch.ledger("survey", kept.settled_by), report)
+                                scratch.journal("survey", kept.settled_by), report)
     # From here on the survey is written over; what is kept for a later run is not.
     survey = kept.copy(_Survey.allocate(scratch.allocate, "stereo", (count, height, width)))
     if is_sky(candidates):
@@ -161,13 +161,13 @@ def _check(frames, cameras, masks) -> None:
 
 # --- First pass: match, triangulate, find motion ----------------------------------------------------------------
 
-def _survey_frames(frames, cameras, sources, masks, flow, limits, survey, ledger: Ledger,  # noqa: PLR0913
+def _survey_frames(frames, cameras, sources, masks, flow, limits, survey, journal: ProgressJournal,  # noqa: PLR0913
                    report) -> list[SkyCandidate]:
     """Fill the survey from the first frame on that an earlier run has not left; what may be plain sky, by frame."""
     count = len(frames)
     candidates = [find_plain_sky(frames[index], texture_of(frames[index]), point_depths(cameras, index)[0])[1]
-                  for index in range(ledger.done)]
-    for index in range(ledger.done, count + LATENESS):
+                  for index in range(journal.done)]
+    for index in range(journal.done, count + LATENESS):
         if index < count:
             measured = _triangulate_frame(index, sources[index], cameras, masks, flow, limits, frames.shape[1:3])
             candidates.append(_judge(index, frames[index], measured, len(sources[index]), cameras, flow, limits,
@@ -178,7 +178,7 @@ def _survey_frames(frames, cameras, sources, masks, flow, limits, survey, ledger
             _settle_motion(index - LATENESS, masks, flow, survey)
             flow.forget_before(index - LATENESS + 1)
         if index < count:
-            ledger.note(index)
+            journal.note(index)
             report.progress(index + 1)
     return candidates
 

@@ -70,11 +70,11 @@ def solve_cameras(frames, *, focal_px: float | None = None, pixel_aspect: float 
 
 def _followed(frames, masks, scratch: Scratch, report: Report) -> Tracks:
     """The tracks of this clip; those that an earlier run has followed, if there was one."""
-    kept = scratch.recall("tracks")
+    kept = scratch.load("tracks")
     if kept is not None:
         return Tracks.from_arrays(kept)
     tracks = track_features(frames, masks, report)
-    scratch.remember("tracks", tracks.as_arrays())
+    scratch.save("tracks", tracks.as_arrays())
     return tracks
 
 

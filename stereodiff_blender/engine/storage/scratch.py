@@ -6,7 +6,7 @@ import math
 import mmap
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -55,16 +55,16 @@ class Scratch:
         """What was saved under this name, None if nothing was or it is damaged."""
         return None
 
-    def has(self, name: str) -> bool:
-        """Whether there is a kept array so named, whole or not."""
-        return False
-
     def has_journal(self, name: str) -> bool:
         """Whether anything was noted under this name."""
         return False
 
-    def keep_only(self, *names: str) -> None:
-        """Nothing else is wanted any more, neither now nor by a later run."""
+    def contents(self) -> frozenset[str]:
+        """What lies here, each under the name of its file without the ending."""
+        return frozenset()
+
+    def remove(self, contents: Collection[str]) -> None:
+        """These of the contents are not wanted any more, neither now nor by a later run."""
 
     def drop_journal(self, name: str) -> None:
         """What was noted under this name does not hold any more."""
@@ -138,29 +138,30 @@ class DiskScratch(Scratch):
     def load(self, name: str) -> dict[str, np.ndarray] | None:
         return load_arrays(self._kept(name, ".npz"))
 
-    def has(self, name: str) -> bool:
-        return self.folder.is_file(f"{KEPT}{name}.npy")
-
     def has_journal(self, name: str) -> bool:
         return self.folder.is_file(f"{KEPT}{name}.ledger")
 
     def drop_journal(self, name: str) -> None:
         _remove(self.folder, f"{KEPT}{name}.ledger")
 
-    def keep_only(self, *names: str) -> None:
-        self._remove_all_but({f"{KEPT}{name}" for name in names})
+    def contents(self) -> frozenset[str]:
+        return frozenset(_stem(name) for name in self._files())
+
+    def remove(self, contents: Collection[str]) -> None:
+        self._remove_files(name for name in self._files() if _stem(name) in contents)
 
     def remove_temporary(self) -> None:
         """What a run that was broken off has left, besides what is kept."""
-        self._remove_all_but({_stem(name) for name in self.folder.names()
-                              if name.startswith(KEPT) and not name.endswith(TEMPORARY)})
+        self._remove_files(name for name in self._files() if not name.startswith(KEPT) or name.endswith(TEMPORARY))
 
-    def _remove_all_but(self, stems: set[str]) -> None:
-        """Of the files of a scratch; whose others are, is for others to say."""
-        for name in self.folder.names():
-            if name.endswith(ENDINGS) and (_stem(name) not in stems or name.endswith(TEMPORARY)):
-                self._mappings.pop(f"{self.folder.path}/{name}", None)
-                _remove(self.folder, name)
+    def _files(self) -> list[str]:
+        """Of a scratch; whose others are, is for others to say."""
+        return [name for name in self.folder.names() if name.endswith(ENDINGS)]
+
+    def _remove_files(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._mappings.pop(f"{self.folder.path}/{name}", None)
+            _remove(self.folder, name)
 
     def close(self) -> None:
         """No array of this scratch or of one beside it is used any more."""

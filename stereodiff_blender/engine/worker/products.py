@@ -11,7 +11,7 @@ from ..contract import JobFolder, StereoDiffError, WeightsUsed
 from ..contract.guarded_files import GuardedFile
 from ..media import exr
 from ..report import Report
-from ..solution import TRUSTED
+from ..solution import TRUSTED, StereoResult
 from ..storage import Place, Scratch, write_bytes, writing
 from .preview import write_preview_image, write_preview_movie
 
@@ -28,16 +28,15 @@ _MEANINGS = {
 _POINT = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
 
 
-def write_depth_products(folder: JobFolder, frame_numbers: range, depth: np.ndarray, confidence: np.ndarray,
-                         motion_mask: np.ndarray, scratch: Scratch, report: Report,
-                         weights: tuple[WeightsUsed, ...] = ()) -> None:
+def write_depth_products(folder: JobFolder, frame_numbers: range, stereo: StereoResult,
+                         weights: tuple[WeightsUsed, ...], scratch: Scratch, report: Report) -> None:
     """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, numbered by clip frame.
 
-    depth, confidence, motion_mask: (T,H,W), T frame numbers. scratch: knows which frames an earlier run has written of
-    the very same depth. report: told the progress in frames; its stage is the caller's. weights: that the result was
-    made with; every file names them and their licences. Raises StereoDiffError "disk_full" or "output_not_writable".
+    stereo: of T frame numbers, with the depth to use. weights: that the result was made with; every file names them and
+    their licences. scratch: knows which frames an earlier run has written of the very same depth. report: told the
+    progress in frames; its stage is the caller's. Raises StereoDiffError "disk_full" or "output_not_writable".
     """
-    arrays = {"depth": depth, "confidence": confidence, "motion_mask": motion_mask}
+    arrays = {"depth": stereo.depth, "confidence": stereo.confidence, "motion_mask": stereo.motion_mask}
     for product in arrays:
         with writing(folder.path / product):
             folder.files.make_folder(product)

@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 import torch
 
-from ...report import Report
-from ...storage import ProgressJournal, Scratch
+from ...storage import ProgressJournal, RunContext
 from ...torch_support.memory import within_memory
 from .memory import MemoryPlan
 from .networks import DepthCrafterNetworks
@@ -73,9 +72,10 @@ class EncodedClip:
 
 
 def encode_clip(plate: Plate, span: DisparityRange, networks: DepthCrafterNetworks, noise: Noise, plan: MemoryPlan,
-                options: Options, *, scratch: Scratch, report: Report) -> EncodedClip:
+                options: Options, *, context: RunContext) -> EncodedClip:
     """span: the disparities that become 0 and 1. noise: of the pictures. Raises StereoDiffError "out_of_memory" or
     "network_not_finite"."""
+    scratch, report = context.scratch, context.report
     count = len(plate.frames)
     height, width = plate.size
     grid = (height // networks.spatial_factor, width // networks.spatial_factor)

@@ -15,7 +15,7 @@ import numpy as np
 from ...imaging import OpticalFlow, boundary_confidence, flows_in, smooth_along_surfaces, transfer_between
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
-from ...storage import ProgressJournal, Scratch
+from ...storage import ProgressJournal, RunContext
 from ..dynamic import (
     Movers,
     coarse_flow,
@@ -58,8 +58,8 @@ LATENESS = 2
 """Frames that a vote lags behind, so that all its voters are known."""
 
 
-def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, scratch: Scratch, report: Report,
-                  masks: np.ndarray | None = None, flow: OpticalFlow | None = None) -> StereoResult:
+def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, masks: np.ndarray | None = None,
+                  flow: OpticalFlow | None = None, context: RunContext) -> StereoResult:
     """Measure and complete depth of a clip whose camera moves.
 
     frames: (T,H,W,3) uint8, T >= 2, may be memory-mapped. cameras: of kind "moving", all T of them.
@@ -68,6 +68,7 @@ def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, scratch: Scrat
     The result's arrays come from scratch. Warns "low_coverage" and "large_motion". Raises ValueError if shapes or
     the camera kind do not fit.
     """
+    scratch, report = context.scratch, context.report
     _check(frames, cameras, masks)
     count, height, width = frames.shape[:3]
     limits = depth_limits(cameras)
@@ -76,7 +77,7 @@ def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, scratch: Scrat
     kept = _Survey.allocate(scratch.open_array, "survey", (count, height, width))
     report.stage("depth", count)
     sources = select_sources(cameras, height, width)
-    candidates = _survey_frames(frames, cameras, sources, masks, flow, limits, kept,
+    candidates = _survey_frames(_Views(frames, cameras, sources, masks), flow, limits, kept,
                                 scratch.journal("survey", kept.settled_by), report)
     # From here on the survey is written over; what is kept for a later run is not.
     survey = kept.copy(_Survey.allocate(scratch.allocate, "stereo", (count, height, width)))
@@ -161,9 +162,20 @@ def _check(frames, cameras, masks) -> None:
 
 # --- First pass: match, triangulate, find motion ----------------------------------------------------------------
 
-def _survey_frames(frames, cameras, sources, masks, flow, limits, survey, journal: ProgressJournal,  # noqa: PLR0913
-                   report) -> list[SkyCandidate]:
+@dataclass(frozen=True)
+class _Views:
+    """The frames, where each was seen from, and which others it is compared with; masks: the artist's."""
+
+    frames: np.ndarray
+    cameras: CameraSolution
+    sources: list[tuple[int, ...]]
+    masks: np.ndarray | None
+
+
+def _survey_frames(views: _Views, flow: _ExpectantFlow, limits: DepthLimits, survey: _Survey,
+                   journal: ProgressJournal, report: Report) -> list[SkyCandidate]:
     """Fill the survey from the first frame on that an earlier run has not left; what may be plain sky, by frame."""
+    frames, cameras, sources, masks = views.frames, views.cameras, views.sources, views.masks
     count = len(frames)
     candidates = [find_plain_sky(frames[index], texture_of(frames[index]), point_depths(cameras, index)[0])[1]
                   for index in range(journal.done)]

@@ -1,4 +1,4 @@
-"""A job's footage as arrays: its frames, and the artist's matte.
+"""What a job gives to be worked on: its frames, the artist's matte, and the lens, if it is known.
 
 Provenance covers what is imported here, and below: provenance.py.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..contract import Job, JobFolder
+from ..contract import Job, JobFolder, Settings
 from ..media.frames import ClipInfo, Raster, check_not_frozen, read_frames
 from ..media.mattes import read_matte
 from ..report import Report
@@ -58,3 +58,10 @@ def read_plates(request: Request, scratch: Scratch, report: Report) -> np.ndarra
     for index in range(len(frames)):
         journal.note(index)
     return frames
+
+
+def known_focal_px(settings: Settings, raster: Raster) -> float | None:
+    """The lens in pixels of the raster, if the settings name it."""
+    if settings.focal_mm is None:
+        return None
+    return settings.focal_mm / settings.sensor_mm * raster.width

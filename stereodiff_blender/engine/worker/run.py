@@ -28,7 +28,7 @@ from ..storage import RunContext
 from .event_report import EventReport
 from .provenance import refuse_changed_footage
 from .publication import discard_products, publish
-from .reading import Request, read_masks, read_plates
+from .reading import Request, known_focal_px, read_masks, read_plates
 from .workspace import Workspace
 
 __all__ = ["discard_products", "examine", "run"]
@@ -176,13 +176,6 @@ def _check_length(job: Job, info: ClipInfo) -> None:
     code = "clip_truncated" if job.first_frame <= info.frame_count else "frame_range_invalid"
     raise StereoDiffError(code, f"Frames {job.first_frame} to {job.last_frame} were asked for, but the clip ends at "
                                 f"frame {info.frame_count}.")
-
-
-def known_focal_px(settings: Settings, raster: Raster) -> float | None:
-    """The lens in pixels of the raster, if the settings name it."""
-    if settings.focal_mm is None:
-        return None
-    return settings.focal_mm / settings.sensor_mm * raster.width
 
 
 # --- The folder around it --------------------------------------------------------------------------------------

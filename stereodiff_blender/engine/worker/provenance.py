@@ -26,8 +26,12 @@ SAMPLE_BYTES, SAMPLES = 65_536, 3
 """What is read of a large file, besides its size and time: so much in so many places."""
 DIGEST_BYTES = 8
 ENGINE = Path(__file__).parents[1]
-INPUT_CODE = ("search_path.py", "contract", "storage", "report.py", "media", "worker/reading.py")
-"""What reads footage: rooms and modules, below the engine's folder. What comes of it is worked on by the rest."""
+INPUT_CODE = ("contract/settings.py", "contract/matte_shapes.py", "contract/numbered_files.py", "storage", "report.py",
+              "media", "worker/reading.py")
+"""What reads footage: rooms and modules, below the engine's folder. What comes of it is worked on by the rest.
+
+Of the contract, what computes. Its words, its files and its version have no part in any array.
+"""
 STEREO_CODE = ("pipeline/pipeline.py", "pipeline/stages.py", "pipeline/stereo_steps.py", "footage", "imaging",
                "geometry.py", "solution.py", "stereo/sfm", "stereo/mvs", "stereo/dynamic", "stereo/boundaries",
                "torch_support")
@@ -43,13 +47,12 @@ def input_key(job: Job, folder: JobFolder, raster: Raster) -> str:
     """Of the pictures and mattes that the solve looks at."""
     matte = None
     if job.matte is not None:
-        own = job.matte.footage
-        footage = [] if own is None else list(_identities(own, job.matte.footage_frames(job.frame_numbers)))
+        own, of_matte = job.matte.footage, job.matte.footage_frames(job.frame_numbers)
+        footage = [] if own is None else [str(of_matte), *_identities(own, of_matte)]
         shapes = _sample(folder.matte_file) if folder.matte_file.is_file() else ""
         matte = [to_dict(job.matte) | {"footage": footage}, shapes]
-    clip = list(_identities(job.clip, job.frame_numbers))
-    return _hash("input", _code(INPUT_CODE), clip, job.first_frame, job.last_frame, to_dict(raster),
-                 job.settings.exposure_ev, matte)
+    clip, numbers = list(_identities(job.clip, job.frame_numbers)), str(job.frame_numbers)
+    return _hash("input", _code(INPUT_CODE), clip, numbers, to_dict(raster), job.settings.exposure_ev, matte)
 
 
 def stereo_key(job: Job, of_input: str) -> str:

@@ -64,6 +64,8 @@ def before(copy) -> dict[str, dict[str, str]]:
     ("worker/products.py", "geometric", REFINE),
     ("media/frames.py", "geometric", ALL),
     ("contract/settings.py", "geometric", ALL),
+    ("contract/messages.py", "geometric", NOTHING),
+    ("contract/job.py", "geometric", NOTHING),
 ])
 def test_what_a_change_throws_away(copy, before, module, stereo, changed):
     path = copy / rooms.PACKAGE / "engine" / module
@@ -76,23 +78,38 @@ def test_what_a_change_throws_away(copy, before, module, stereo, changed):
     assert {name for name in after if after[name] != before[stereo][name]} == changed
 
 
-def parts_of(module: str) -> str:
-    """The file of a module, below the engine's folder."""
+WITHOUT_PART = {f"engine.contract.{name}" for name in (
+    "errors", "failures", "folder", "guarded_files", "job", "job_files.caches", "result", "strict_json")}
+"""Of the contract: what is said of a result, where it is written, and plain values, which are hashed themselves."""
+
+
+def file_of(module: str) -> str:
+    """Below the engine's folder."""
     path = PACKAGE.joinpath(*module.split("."))
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return file.relative_to(PACKAGE / "engine").as_posix()
 
 
+def inside_imports(module: str) -> list[rooms.Import]:
+    return [item for item in rooms.imports_of(SOURCES[module], module, set(SOURCES)) if item.is_inside]
+
+
+HANDED_ON = {item.name: item.module for item in inside_imports(rooms.CONTRACT)}
+"""Where a name of the contract comes from."""
+
+
 def imported_from(*modules: str) -> set[str]:
-    """These modules and all that they import, at once or late, and what that imports."""
+    """These modules and all that they import, at once or late, and what that imports; of the contract the first only.
+    """
     waiting, found = list(modules), set()
     while waiting:
         module = waiting.pop()
-        if module in found or not rooms.within(module, "engine"):
-            continue
-        found.add(module)
-        waiting += [item.module for item in rooms.imports_of(SOURCES[module], module, set(SOURCES)) if item.is_inside]
-    return found
+        if module not in found:
+            found.add(module)
+            if not rooms.within(module, rooms.CONTRACT):
+                waiting += [HANDED_ON[item.name] if item.module == rooms.CONTRACT else item.module
+                            for item in inside_imports(module)]
+    return found - WITHOUT_PART
 
 
 def covers(code: tuple[str, ...], file: str) -> bool:
@@ -107,7 +124,7 @@ def covers(code: tuple[str, ...], file: str) -> bool:
 ])
 def test_all_that_a_stage_imports_is_covered(modules, code):
     """But packages that are empty, and what shows results: products.py hands previews on, which have no part in it."""
-    files = {parts_of(module) for module in imported_from(*modules)
+    files = {file_of(module) for module in imported_from(*modules)
              if module != "engine.worker.preview" and rooms.parsed(SOURCES[module]).body[1:]}
     assert sorted(file for file in files if not covers(code, file)) == []
 

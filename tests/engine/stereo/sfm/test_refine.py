@@ -325,8 +325,9 @@ def test_same_input_gives_the_same_bytes(shot, start, on_features):
 def test_wrong_input_is_refused(shot, start):
     with pytest.raises(ValueError, match="different rasters"):
         refine_cameras(shot.frames[:, ::2], start, report=Report())
+    still = replace(start, cameras=replace(start.cameras, kind="static"))
     with pytest.raises(ValueError, match="moving camera"):
-        refine_on_tracks(followed_points(shot), replace(start, motion_mask=None), report=Report())
+        refine_on_tracks(followed_points(shot), still, report=Report())
     with pytest.raises(ValueError, match="do not fit"):
         refine_on_tracks(replace(followed_points(shot), frame_count=3), start, report=Report())
 

@@ -114,8 +114,8 @@ def _run(job: Job, folder: JobFolder, cache: GuardedFolder, report: EventReport,
     workspace = Workspace.of(job, folder, cache, raster)
     if workspace.stereo_from is not None:
         log.write(f"Stage 1 was taken over from the job {workspace.stereo_from}.\n")
-    result = _solve(Request(job, folder, info, raster), workspace, report)
-    folder.write_result(replace(result, stereo_from=workspace.stereo_from))
+    result = replace(_solve(Request(job, folder, info, raster), workspace, report), stereo_from=workspace.stereo_from)
+    folder.write_result(result)
     workspace.finish()
     cache.unlink(RESERVED)
     return result

@@ -36,16 +36,16 @@ class CameraSolution:
 
 @dataclass(frozen=True)
 class StereoResult:
-    """Stage 1's whole answer. depth, confidence and motion_mask are None unless cameras.kind is "moving".
+    """Stage 1's whole answer for a camera that moves; for any other there is none, and so no depth.
 
     depth: (T,H,W) float32, > 0 everywhere (unmeasured pixels are filled). confidence: (T,H,W) float32 in [0,1];
     above TRUSTED the pixel was measured in two or more views and agrees. motion_mask: (T,H,W) uint8.
     """
 
     cameras: CameraSolution
-    depth: np.ndarray | None = None
-    confidence: np.ndarray | None = None
-    motion_mask: np.ndarray | None = None
+    depth: np.ndarray
+    confidence: np.ndarray
+    motion_mask: np.ndarray
 
 
 TRUSTED = 0.5

@@ -36,7 +36,8 @@ from stereodiff_blender.engine.diffusion.depthcrafter.options import options_fro
 from stereodiff_blender.engine.diffusion.depthcrafter.schedule import karras_sigmas
 from stereodiff_blender.engine.diffusion.depthcrafter.windows import plan_windows
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.storage.scratch import Scratch
+from stereodiff_blender.engine.solution import StereoResult
+from stereodiff_blender.engine.storage import RunContext
 
 UNET = {"in_channels": 8, "out_channels": 4, "block_out_channels": (320, 640, 1280, 1280), "layers_per_block": 2,
         "cross_attention_dim": 1024, "num_attention_heads": (5, 10, 20, 20), "addition_time_embed_dim": 256,
@@ -111,13 +112,13 @@ def run(networks: DepthCrafterNetworks, shape: tuple[int, int], frames: int, opt
     """Seconds and peak memory of the whole of stage 2."""
     generator = np.random.default_rng(0)
     depth = generator.uniform(1.0, 4.0, (frames, *shape)).astype(np.float32)
-    clip = (generator.integers(0, 256, (frames, *shape, 3), np.uint8), depth, np.ones_like(depth),
-            np.zeros(depth.shape, np.uint8))
+    pictures = generator.integers(0, 256, (frames, *shape, 3), np.uint8)
+    stereo = StereoResult(None, depth, np.ones_like(depth), np.zeros(depth.shape, np.uint8))  # cameras take no part
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     began, stages = time.perf_counter(), Stages()
-    result = refine.refine_by_diffusion(*clip, networks, options, scratch=Scratch(), report=stages)
+    result = refine.refine_by_diffusion(pictures, stereo, networks, options, context=RunContext(report=stages))
     stages.close()
     return {"seconds_a_frame": (time.perf_counter() - began) / frames, "stages_s": stages.seconds,
             "window": result.refinement.window, "note": stages.said, "peak_mb": result.refinement.peak_device_mb}

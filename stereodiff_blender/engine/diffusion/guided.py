@@ -25,8 +25,8 @@ from ..imaging import (
     warp_between,
     warp_grid,
 )
-from ..report import Report
-from ..storage import Scratch
+from ..solution import StereoResult
+from ..storage import RunContext, Scratch
 
 __all__ = ["refine_guided"]
 
@@ -73,29 +73,28 @@ class _Clip:
         return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=-1)
 
 
-def refine_guided(frames: np.ndarray, depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray,  # noqa: PLR0913
-                  camera_to_world: np.ndarray, intrinsics: np.ndarray, *, flow: OpticalFlow, scratch: Scratch,
-                  report: Report) -> np.ndarray:
+def refine_guided(frames: np.ndarray, stereo: StereoResult, *, flow: OpticalFlow, context: RunContext) -> np.ndarray:
     """Depth without flicker, (T,H,W) float32 from scratch, > 0 everywhere.
 
-    frames: (T,H,W,3) uint8. depth: (T,H,W) > 0. confidence: (T,H,W) in [0,1]. motion_mask: (T,H,W), 1 = moving.
-    camera_to_world: (T,4,4). intrinsics: (T,4). flow: of the same frames. Arrays may be memory-mapped; a window of
-    thirteen frames is in memory at a time. Raises ValueError if the shapes do not fit.
+    frames: (T,H,W,3) uint8. stereo: stage 1's answer. flow: of the same frames. Arrays may be memory-mapped; a window
+    of thirteen frames is in memory at a time. Raises ValueError if the shapes do not fit.
     """
+    depth, confidence, motion_mask = stereo.depth, stereo.confidence, stereo.motion_mask
+    scratch, report = context.scratch, context.report
     if not depth.shape == confidence.shape == motion_mask.shape == frames.shape[:3]:
         raise ValueError(f"frames {frames.shape}, depth {depth.shape}, confidence {confidence.shape} and motion mask "
                          f"{motion_mask.shape} must agree in (T,H,W)")
-    clip = _Clip(frames, confidence, motion_mask, camera_to_world, intrinsics, flow)
+    clip = _Clip(frames, confidence, motion_mask, stereo.cameras.camera_to_world, stereo.cameras.intrinsics, flow)
     count = len(depth)
     report.stage("refine", count * (PASSES + 1))
 
     def run(turn: int, name: str, frame_of: Callable[[int], np.ndarray]) -> np.ndarray:
         """All frames of one turn; those that an earlier run has left stay as they are."""
-        target = scratch.keep(name, depth.shape, np.float32)
-        ledger = scratch.ledger(name, lambda index: [target[index]])
-        for index in range(ledger.done, count):
+        target = scratch.open_array(name, depth.shape, np.float32)
+        journal = scratch.journal(name, lambda index: [target[index]])
+        for index in range(journal.done, count):
             target[index] = frame_of(index)
-            ledger.note(index)
+            journal.note(index)
             report.progress(turn * count + index + 1)
         return target
 

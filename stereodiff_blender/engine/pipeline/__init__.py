@@ -2,9 +2,9 @@
 
 from .networks import DEPTHCRAFTER, MONST3R, load_networks, refuse_missing
 from .pipeline import Estimate, estimate_depth, refuse_unavailable
-from .stages import files_of
+from .stages import remove_superseded
 
 __all__ = [
-    "DEPTHCRAFTER", "MONST3R", "Estimate", "estimate_depth", "files_of", "load_networks", "refuse_missing",
-    "refuse_unavailable",
+    "DEPTHCRAFTER", "MONST3R", "Estimate", "estimate_depth", "load_networks", "refuse_missing", "refuse_unavailable",
+    "remove_superseded",
 ]

@@ -1,32 +1,42 @@
-"""Stage 1's results as a later run finds them: cameras and depth of a clip, with the warnings they came with."""
+"""The stages of stage 1, run one after the other, and kept so that a later run goes on after the last that was done."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from ..report import Report
 from ..solution import CameraSolution, StereoResult
-from ..storage import Scratch, as_text_array, from_text_array
+from ..storage import KEPT, RunContext, Scratch, as_text_array, from_text_array
 
+STAGES = ("cameras", "measured", "settled")
 PLAIN = ("camera_to_world", "intrinsics", "solved", "reprojection_px", "points", "point_parallax_deg")
 FRAMES = {"depth": np.float32, "confidence": np.float32, "motion_mask": np.uint8}
 
 
 @dataclass(frozen=True)
-class StereoStage:
-    """cameras: of all T frames of the clip. stereo: of the D measured ones; None unless the camera moves.
-    reprojection_before_px: as of contract.Quality."""
+class SolvedClip:
+    """cameras: of all T frames of the clip."""
 
     cameras: CameraSolution
-    stereo: StereoResult | None = None
+
+
+@dataclass(frozen=True)
+class MeasuredClip(SolvedClip):
+    """A clip whose camera moves. stereo: of its D measured frames. reprojection_before_px: as of contract.Quality."""
+
+    stereo: StereoResult
     reprojection_before_px: float | None = None
 
 
-class Witness(Report):
-    """Passes everything on, and remembers the warnings."""
+Clip = TypeVar("Clip", bound=SolvedClip)
+
+
+class WarningRecorder(Report):
+    """Passes everything on, and notes the warnings."""
 
     def __init__(self, report: Report):
         self.warnings: list[tuple[str, str]] = []
@@ -38,77 +48,116 @@ class Witness(Report):
         self._report.warn(code, message)
 
 
-def kept_cameras(name: str, solve: Callable[[Report], CameraSolution], scratch: Scratch,
-                 report: Report) -> CameraSolution:
-    """What an earlier run has solved under this name, or what solve(report) finds now."""
-    stored = scratch.recall(name)
-    if stored is None:
-        witness = Witness(report)
-        cameras = solve(witness)
-        scratch.remember(name, {**_packed("", cameras), "warnings": as_text_array(witness.warnings)})
-        return cameras
-    _warn_again(stored, report)
-    return _unpacked("", stored)
+class Stages:
+    """Runs stages in the order of STAGES.
 
-
-def kept_stage(name: str, compute: Callable[[Report], StereoStage], scratch: Scratch, report: Report) -> StereoStage:
-    """What an earlier run has left under this name, or what compute(report) finds now, in arrays that nobody changes.
+    What a stage gives holds all that is wanted of those before it. So as soon as it is kept they are removed, with
+    everything they have worked on; and a run that finds it there need not run them again.
     """
-    stored = scratch.recall(name)
+
+    def __init__(self, context: RunContext):
+        """Finds the last stage that an earlier run has left whole, and gives the warnings up to there again."""
+        self._scratch = context.scratch
+        self._recorder = WarningRecorder(context.report)
+        self._context = replace(context, report=self._recorder)
+        self._done, self._clip = 0, None
+        for place, name in reversed(list(enumerate(STAGES))):
+            stored = _stored(name, self._scratch)
+            clip = None if stored is None else _clip_from(name, stored, self._scratch)
+            if clip is not None:
+                self._done, self._clip = place + 1, clip
+                self._scratch.remove(_superseded(stored))
+                for code, message in from_text_array(stored["warnings"]):
+                    self._recorder.warn(code, message)
+                return
+
+    def run(self, name: str, compute: Callable[..., Clip], *arguments) -> Clip:
+        """What compute(*arguments, context=...) gives, in arrays that nobody changes.
+
+        If an earlier run has kept this stage or a later one, then what the later one gave; nothing is computed.
+        """
+        place = STAGES.index(name)
+        if place >= self._done:
+            self._clip = self._kept(name, compute(*arguments, context=self._context))
+            self._done = place + 1
+        return self._clip
+
+    def _kept(self, name: str, clip: Clip) -> Clip:
+        if isinstance(clip, MeasuredClip):
+            clip = replace(clip, stereo=_keep_frames(name, clip.stereo, self._scratch))
+        superseded = self._scratch.contents() - _contents_of(name)
+        self._scratch.save(name, {**_as_arrays(clip), "warnings": as_text_array(self._recorder.warnings),
+                                  "superseded": as_text_array(sorted(superseded))})
+        self._scratch.remove(superseded)
+        return clip
+
+
+def remove_superseded(scratch: Scratch) -> None:
+    """What could not be removed before the last stage because it was in use, as Windows has it."""
+    stored = next(filter(None, (_stored(name, scratch) for name in reversed(STAGES))), None)
     if stored is not None:
-        frames = _kept_frames(name, tuple(stored["shape"].tolist()), scratch)
-        if frames is not None:
-            _warn_again(stored, report)
-            return _stage_from(stored, frames)
-    witness = Witness(report)
-    stage = compute(witness)
-    kept = replace(stage, stereo=_keep_frames(name, stage.stereo, scratch)) if stage.stereo else stage
-    scratch.remember(name, {**_stage_as_arrays(kept), "warnings": as_text_array(witness.warnings)})
-    return kept
+        scratch.remove(_superseded(stored))
 
 
-def files_of(name: str) -> tuple[str, ...]:
-    """Everything that a stage is kept in, by the names of the scratch."""
-    return (name, *(f"{name}_{part}" for part in FRAMES))
+def _stored(name: str, scratch: Scratch) -> dict[str, np.ndarray] | None:
+    """None for a stage that is not there, or is as an older version kept it."""
+    stored = scratch.load(name)
+    return stored if stored is not None and "superseded" in stored else None
+
+
+def _superseded(stored: dict[str, np.ndarray]) -> frozenset[str]:
+    return frozenset(from_text_array(stored["superseded"]))
+
+
+def _contents_of(name: str) -> frozenset[str]:
+    """Everything that a stage is kept in, by the scratch's names of its contents."""
+    return frozenset([f"{KEPT}{name}", *(f"{KEPT}{name}_{part}" for part in FRAMES)])
 
 
 # --- Frames ----------------------------------------------------------------------------------------------------
 
 def _keep_frames(name: str, stereo: StereoResult, scratch: Scratch) -> StereoResult:
-    arrays = {part: scratch.keep(f"{name}_{part}", stereo.depth.shape, dtype) for part, dtype in FRAMES.items()}
-    scratch.drop_ledger(name)
-    ledger = scratch.ledger(name, lambda index: [array[index] for array in arrays.values()])
+    arrays = {part: scratch.open_array(f"{name}_{part}", stereo.depth.shape, dtype) for part, dtype in FRAMES.items()}
+    scratch.drop_journal(name)
+    journal = scratch.journal(name, lambda index: [array[index] for array in arrays.values()])
     for index in range(len(stereo.depth)):
         for part, array in arrays.items():
             array[index] = getattr(stereo, part)[index]
-        ledger.note(index)
+        journal.note(index)
     return replace(stereo, **arrays)
 
 
 def _kept_frames(name: str, shape: tuple[int, ...], scratch: Scratch) -> dict[str, np.ndarray] | None:
-    """None if not all of it is whole. Of a stage without depth, whose shape is empty: nothing."""
-    if not shape:
-        return {}
-    arrays = {part: scratch.whole(f"{name}_{part}", shape, dtype) for part, dtype in FRAMES.items()}
+    """None if not all of it is whole."""
+    arrays = {part: scratch.open_whole(f"{name}_{part}", shape, dtype) for part, dtype in FRAMES.items()}
     if any(array is None for array in arrays.values()):
         return None
-    ledger = scratch.ledger(name, lambda index: [array[index] for array in arrays.values()])
-    return arrays if ledger.done == shape[0] else None
+    journal = scratch.journal(name, lambda index: [array[index] for array in arrays.values()])
+    return arrays if journal.done == shape[0] else None
 
 
 # --- Packing ---------------------------------------------------------------------------------------------------
 
-def _stage_as_arrays(stage: StereoStage) -> dict[str, np.ndarray]:
-    before = np.nan if stage.reprojection_before_px is None else stage.reprojection_before_px
-    shape = () if stage.stereo is None else stage.stereo.depth.shape
-    scene = {} if stage.stereo is None else _packed("scene_", stage.stereo.cameras)
-    return {**_packed("", stage.cameras), **scene, "shape": np.array(shape, np.int64), "before_px": np.array(before)}
+def _as_arrays(clip: SolvedClip) -> dict[str, np.ndarray]:
+    arrays = _packed("", clip.cameras)
+    if isinstance(clip, MeasuredClip):
+        before = np.nan if clip.reprojection_before_px is None else clip.reprojection_before_px
+        arrays |= {**_packed("scene_", clip.stereo.cameras), "shape": np.array(clip.stereo.depth.shape, np.int64),
+                   "before_px": np.array(before)}
+    return arrays
 
 
-def _stage_from(stored: dict[str, np.ndarray], frames: dict[str, np.ndarray]) -> StereoStage:
+def _clip_from(name: str, stored: dict[str, np.ndarray], scratch: Scratch) -> SolvedClip | None:
+    """None if its frames are not whole."""
+    cameras = _unpacked("", stored)
+    if "shape" not in stored:
+        return SolvedClip(cameras)
+    frames = _kept_frames(name, tuple(stored["shape"].tolist()), scratch)
+    if frames is None:
+        return None
     before = float(stored["before_px"])
-    stereo = StereoResult(_unpacked("scene_", stored), **frames) if frames else None
-    return StereoStage(_unpacked("", stored), stereo, None if np.isnan(before) else before)
+    return MeasuredClip(cameras, StereoResult(_unpacked("scene_", stored), **frames),
+                        None if np.isnan(before) else before)
 
 
 def _packed(prefix: str, cameras: CameraSolution) -> dict[str, np.ndarray]:
@@ -132,8 +181,3 @@ def _unpacked(prefix: str, stored: dict[str, np.ndarray]) -> CameraSolution:
     observations = [(stored[prefix + "seen_points"][start:end], stored[prefix + "seen_pixels"][start:end])
                     for start, end in zip(starts, ends, strict=True)]
     return CameraSolution(kind, **arrays, observations=observations, is_lens_contradicted=is_contradicted)
-
-
-def _warn_again(stored: dict[str, np.ndarray], report: Report) -> None:
-    for code, message in from_text_array(stored["warnings"]):
-        report.warn(code, message)

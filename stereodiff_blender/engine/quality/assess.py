@@ -5,10 +5,12 @@ Pure functions on arrays; (T,H,W) arrays may be memory-mapped and are read frame
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..contract import Quality
-from ..solution import TRUSTED, CameraSolution
+from ..solution import TRUSTED, CameraSolution, StereoResult
 from .static_points import OTHER_SURFACE, log_error, static_grid, world_points
 
 __all__ = ["assess"]
@@ -19,28 +21,27 @@ WHITE_NOISE_GAIN = np.sqrt(6.0)
 MIN_SAMPLES = 50
 
 
-def assess(cameras: CameraSolution, stereo_depth: np.ndarray | None, refined_depth: np.ndarray | None,
-           confidence: np.ndarray | None, motion_mask: np.ndarray | None, first_frame: int,
-           gauge_residual: float | None) -> Quality:
+def assess(cameras: CameraSolution, first_frame: int, stereo: StereoResult | None = None,
+           refined_depth: np.ndarray | None = None, gauge_residual: float | None = None) -> Quality:
     """The report of one solve; what does not apply stays None.
 
-    stereo_depth, confidence, motion_mask: (T,H,W), all None without depth; refined_depth: None without stage 2.
-    first_frame: clip frame of index 0. gauge_residual: see contract.Quality.
+    cameras: of all frames that are told of. first_frame: clip frame of index 0. stereo: of the same frames, None
+    without depth. refined_depth: (T,H,W), None without stage 2. gauge_residual: see contract.Quality.
     """
     unsolved = tuple(int(index) + first_frame for index in np.flatnonzero(~cameras.solved))
     per_frame = cameras.reprojection_px[np.isfinite(cameras.reprojection_px)]
-    has_depth, has_refined = stereo_depth is not None, refined_depth is not None
-    where = (confidence, motion_mask, cameras.camera_to_world, cameras.intrinsics)
-    return Quality(
+    quality = Quality(
         solved_share=float(cameras.solved.mean()), unsolved_frames=unsolved,
         reprojection_mean_px=float(per_frame.mean()) if len(per_frame) else None,
         reprojection_worst_px=float(per_frame.max()) if len(per_frame) else None,
         parallax_deg=float(np.median(cameras.point_parallax_deg)) if len(cameras.point_parallax_deg) else None,
-        coverage=_trusted_share(cameras, confidence) if has_depth else None,
-        moving_share=moving_share(motion_mask) if has_depth else None,
-        flicker_before=flicker(stereo_depth, *where) if has_depth else None,
-        flicker_after=flicker(refined_depth, *where) if has_refined else None,
         gauge_residual=gauge_residual)
+    if stereo is None:
+        return quality
+    where = (stereo.confidence, stereo.motion_mask, cameras.camera_to_world, cameras.intrinsics)
+    return replace(quality, coverage=_trusted_share(cameras, stereo.confidence),
+                   moving_share=moving_share(stereo.motion_mask), flicker_before=flicker(stereo.depth, *where),
+                   flicker_after=None if refined_depth is None else flicker(refined_depth, *where))
 
 
 def _trusted_share(cameras: CameraSolution, confidence: np.ndarray) -> float:

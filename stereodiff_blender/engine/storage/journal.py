@@ -19,12 +19,12 @@ from ..contract import UnsafeFileError
 from ..contract.guarded_files import GuardedFile
 from .files import writing
 
-MAX_LEDGER_BYTES = 64_000_000
+MAX_JOURNAL_BYTES = 64_000_000
 Parts = Callable[[int], Iterable[np.ndarray]]
 """What a unit wrote: arrays, by the unit's number."""
 
 
-class Ledger:
+class ProgressJournal:
     """Which units of a step are done: none, and nothing is noted. What a scratch in memory has.
 
     done: units 0 .. done - 1 are there and whole.
@@ -36,8 +36,8 @@ class Ledger:
         """The unit is done; units are noted in order."""
 
 
-class FileLedger(Ledger):
-    """A ledger in a file of one line a unit: its number and the checksum of its parts."""
+class FileJournal(ProgressJournal):
+    """In a file of one line a unit: its number and the checksum of its parts."""
 
     def __init__(self, file: GuardedFile, parts: Parts):
         self._file, self._parts = file, parts
@@ -54,7 +54,7 @@ class FileLedger(Ledger):
         self.done += 1
 
     def _verified(self) -> int:
-        """How many units are whole; what is noted beyond them is struck out, in a file of this ledger's own."""
+        """How many units are whole; what is noted beyond them is struck out, in a file of this journal's own."""
         lines = self._lines()
         done = 0
         for unit, line in enumerate(lines):
@@ -68,7 +68,7 @@ class FileLedger(Ledger):
 
     def _lines(self) -> list[str]:
         try:
-            data = self._file.folder.read_bytes(self._file.name, MAX_LEDGER_BYTES)
+            data = self._file.folder.read_bytes(self._file.name, MAX_JOURNAL_BYTES)
         except FileNotFoundError:
             return []
         except UnsafeFileError:  # to be replaced by one of our own

@@ -6,7 +6,7 @@ import math
 import mmap
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +15,7 @@ import numpy as np
 
 from ..contract import UnsafeFileError
 from ..contract.guarded_files import TEMPORARY, GuardedFile, GuardedFolder
-from .journal import FileLedger, Ledger, Parts, load_arrays, save_arrays
+from .journal import FileJournal, Parts, ProgressJournal, load_arrays, save_arrays
 
 KEPT = "kept-"
 """Begins the names of what outlives the run."""
@@ -33,40 +33,40 @@ class Scratch:
         """A zeroed array. name: unique within the job, a plain word."""
         return np.zeros(shape, dtype)
 
-    def keep(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
+    def open_array(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
         """An array that the job's next run finds again as this one left it, zeroed if there was none.
 
-        Its ledger says how much of it can be used. Memory keeps nothing.
+        Its journal says how much of it can be used. Memory keeps nothing.
         """
         return self.allocate(name, shape, dtype)
 
-    def whole(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray | None:
+    def open_whole(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray | None:
         """A kept array to read from, which may be shared with other jobs; None if there is none such."""
         return None
 
-    def ledger(self, name: str, parts: Parts) -> Ledger:
+    def journal(self, name: str, parts: Parts) -> ProgressJournal:
         """Of the step so named. parts: of kept arrays, by unit."""
-        return Ledger()
+        return ProgressJournal()
 
-    def remember(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+    def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
         """Keep a small result for the next run."""
 
-    def recall(self, name: str) -> dict[str, np.ndarray] | None:
-        """What was remembered under this name, None if nothing was or it is damaged."""
+    def load(self, name: str) -> dict[str, np.ndarray] | None:
+        """What was saved under this name, None if nothing was or it is damaged."""
         return None
 
-    def has(self, name: str) -> bool:
-        """Whether there is a kept array so named, whole or not."""
-        return False
-
-    def has_ledger(self, name: str) -> bool:
+    def has_journal(self, name: str) -> bool:
         """Whether anything was noted under this name."""
         return False
 
-    def keep_only(self, *names: str) -> None:
-        """Nothing else is wanted any more, neither now nor by a later run."""
+    def contents(self) -> frozenset[str]:
+        """What lies here, each under the name of its file without the ending."""
+        return frozenset()
 
-    def drop_ledger(self, name: str) -> None:
+    def remove(self, contents: Collection[str]) -> None:
+        """These of the contents are not wanted any more, neither now nor by a later run."""
+
+    def drop_journal(self, name: str) -> None:
         """What was noted under this name does not hold any more."""
 
 
@@ -104,7 +104,7 @@ class DiskScratch(Scratch):
             raise
         return self._mapped(file, array)
 
-    def keep(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
+    def open_array(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
         file = f"{KEPT}{name}.npy"
         try:
             with self.folder.open_for_writing(file, "update") as stream:
@@ -114,7 +114,7 @@ class DiskScratch(Scratch):
             return self.allocate(f"{KEPT}{name}", shape, dtype)
         return self._mapped(file, array)
 
-    def whole(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray | None:
+    def open_whole(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray | None:
         file = f"{KEPT}{name}.npy"
         try:
             with self.folder.open_for_reading(file) as stream:
@@ -129,38 +129,39 @@ class DiskScratch(Scratch):
     def _kept(self, name: str, ending: str) -> GuardedFile:
         return GuardedFile(self.folder, f"{KEPT}{name}{ending}")
 
-    def ledger(self, name: str, parts: Parts) -> Ledger:
-        return FileLedger(self._kept(name, ".ledger"), parts)
+    def journal(self, name: str, parts: Parts) -> ProgressJournal:
+        return FileJournal(self._kept(name, ".ledger"), parts)
 
-    def remember(self, name: str, arrays: dict[str, np.ndarray]) -> None:
+    def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
         save_arrays(self._kept(name, ".npz"), arrays)
 
-    def recall(self, name: str) -> dict[str, np.ndarray] | None:
+    def load(self, name: str) -> dict[str, np.ndarray] | None:
         return load_arrays(self._kept(name, ".npz"))
 
-    def has(self, name: str) -> bool:
-        return self.folder.is_file(f"{KEPT}{name}.npy")
-
-    def has_ledger(self, name: str) -> bool:
+    def has_journal(self, name: str) -> bool:
         return self.folder.is_file(f"{KEPT}{name}.ledger")
 
-    def drop_ledger(self, name: str) -> None:
+    def drop_journal(self, name: str) -> None:
         _remove(self.folder, f"{KEPT}{name}.ledger")
 
-    def keep_only(self, *names: str) -> None:
-        self._remove_all_but({f"{KEPT}{name}" for name in names})
+    def contents(self) -> frozenset[str]:
+        return frozenset(_stem(name) for name in self._files())
+
+    def remove(self, contents: Collection[str]) -> None:
+        self._remove_files(name for name in self._files() if _stem(name) in contents)
 
     def remove_temporary(self) -> None:
         """What a run that was broken off has left, besides what is kept."""
-        self._remove_all_but({_stem(name) for name in self.folder.names()
-                              if name.startswith(KEPT) and not name.endswith(TEMPORARY)})
+        self._remove_files(name for name in self._files() if not name.startswith(KEPT) or name.endswith(TEMPORARY))
 
-    def _remove_all_but(self, stems: set[str]) -> None:
-        """Of the files of a scratch; whose others are, is for others to say."""
-        for name in self.folder.names():
-            if name.endswith(ENDINGS) and (_stem(name) not in stems or name.endswith(TEMPORARY)):
-                self._mappings.pop(f"{self.folder.path}/{name}", None)
-                _remove(self.folder, name)
+    def _files(self) -> list[str]:
+        """Of a scratch; whose others are, is for others to say."""
+        return [name for name in self.folder.names() if name.endswith(ENDINGS)]
+
+    def _remove_files(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._mappings.pop(f"{self.folder.path}/{name}", None)
+            _remove(self.folder, name)
 
     def close(self) -> None:
         """No array of this scratch or of one beside it is used any more."""

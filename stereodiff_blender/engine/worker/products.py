@@ -11,13 +11,13 @@ from ..contract import JobFolder, StereoDiffError, WeightsUsed
 from ..contract.guarded_files import GuardedFile
 from ..media import exr
 from ..report import Report
-from ..solution import TRUSTED
+from ..solution import TRUSTED, StereoResult
 from ..storage import Place, Scratch, write_bytes, writing
 from .preview import write_preview_image, write_preview_movie
 
 __all__ = ["depth_range", "write_depth_products", "write_points", "write_preview_image", "write_preview_movie"]
 
-LEDGER = "write"
+JOURNAL = "write"
 _MAX_SAMPLES = 2_000_000
 _FEW_TRUSTED = 0.01  # of the valid samples; fewer say nothing about the shot as a whole
 _MEANINGS = {
@@ -28,34 +28,33 @@ _MEANINGS = {
 _POINT = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
 
 
-def write_depth_products(folder: JobFolder, frame_numbers: range, depth: np.ndarray, confidence: np.ndarray,
-                         motion_mask: np.ndarray, scratch: Scratch, report: Report,
-                         weights: tuple[WeightsUsed, ...] = ()) -> None:
+def write_depth_products(folder: JobFolder, frame_numbers: range, stereo: StereoResult,
+                         weights: tuple[WeightsUsed, ...], scratch: Scratch, report: Report) -> None:
     """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, numbered by clip frame.
 
-    depth, confidence, motion_mask: (T,H,W), T frame numbers. scratch: knows which frames an earlier run has written of
-    the very same depth. report: told the progress in frames; its stage is the caller's. weights: that the result was
-    made with; every file names them and their licences. Raises StereoDiffError "disk_full" or "output_not_writable".
+    stereo: of T frame numbers, with the depth to use. weights: that the result was made with; every file names them and
+    their licences. scratch: knows which frames an earlier run has written of the very same depth. report: told the
+    progress in frames; its stage is the caller's. Raises StereoDiffError "disk_full" or "output_not_writable".
     """
-    arrays = {"depth": depth, "confidence": confidence, "motion_mask": motion_mask}
+    arrays = {"depth": stereo.depth, "confidence": stereo.confidence, "motion_mask": stereo.motion_mask}
     for product in arrays:
         with writing(folder.path / product):
             folder.files.make_folder(product)
     attributes = weights_attributes(weights)
-    ledger = scratch.ledger(LEDGER, lambda index: [_bytes_of(_product(folder, product, frame_numbers[index]))
+    journal = scratch.journal(JOURNAL, lambda index: [_bytes_of(_product(folder, product, frame_numbers[index]))
                                                     for product in arrays])
-    for index in range(ledger.done, len(frame_numbers)):
+    for index in range(journal.done, len(frame_numbers)):
         frame = frame_numbers[index]
         for product, array in arrays.items():
             exr.write_gray(_product(folder, product, frame), array[index],
                            {"comments": _MEANINGS[product], **attributes})
-        ledger.note(index)
+        journal.note(index)
         report.progress(index + 1)
 
 
 def has_begun(scratch: Scratch) -> bool:
     """Whether an earlier run has written frames of the very same depth."""
-    return scratch.has_ledger(LEDGER)
+    return scratch.has_journal(JOURNAL)
 
 
 def _product(folder: JobFolder, product: str, frame: int) -> GuardedFile:

@@ -1,7 +1,8 @@
 """What made a result, as a short hash: two runs with the same hash leave the same, so one can go on from the other.
 
 In it goes everything that the result depends on: the footage, the frames, the settings that the stage looks at, the
-weights, and the engine's own code.
+weights, and the engine's own code: the rooms that the stage imports, and no others. A change to what only looks at
+results, or at this machine, leaves what is kept as good as it was.
 """
 
 from __future__ import annotations
@@ -24,6 +25,19 @@ from ..weights.records import model_folder
 SAMPLE_BYTES, SAMPLES = 65_536, 3
 """What is read of a large file, besides its size and time: so much in so many places."""
 DIGEST_BYTES = 8
+ENGINE = Path(__file__).parents[1]
+INPUT_CODE = ("contract/settings.py", "contract/matte_shapes.py", "contract/numbered_files.py", "storage", "report.py",
+              "media", "worker/reading.py")
+"""What reads footage: rooms and modules, below the engine's folder. What comes of it is worked on by the rest.
+
+Of the contract, what computes. Its words, its files and its version have no part in any array.
+"""
+STEREO_CODE = ("pipeline/pipeline.py", "pipeline/stages.py", "pipeline/stereo_steps.py", "footage", "imaging",
+               "geometry.py", "solution.py", "stereo/sfm", "stereo/mvs", "stereo/dynamic", "stereo/boundaries",
+               "torch_support")
+MONST3R_CODE = ("pipeline/networks.py", "stereo/monst3r")
+REFINE_CODE = ("pipeline/networks.py", "pipeline/refine_steps.py", "diffusion", "worker/products.py")
+"""Of the products, too: stage 2's folder says which of them are written."""
 OF_STAGE_2 = ("refine", "diffusion")
 OF_THE_DOOR = ("max_megapixels",)
 """What lets footage in or not, and changes nothing of what comes of it."""
@@ -33,13 +47,12 @@ def input_key(job: Job, folder: JobFolder, raster: Raster) -> str:
     """Of the pictures and mattes that the solve looks at."""
     matte = None
     if job.matte is not None:
-        own = job.matte.footage
-        footage = [] if own is None else list(_identities(own, job.matte.footage_frames(job.frame_numbers)))
+        own, of_matte = job.matte.footage, job.matte.footage_frames(job.frame_numbers)
+        footage = [] if own is None else [str(of_matte), *_identities(own, of_matte)]
         shapes = _sample(folder.matte_file) if folder.matte_file.is_file() else ""
         matte = [to_dict(job.matte) | {"footage": footage}, shapes]
-    clip = list(_identities(job.clip, job.frame_numbers))
-    return _hash("input", _engine_code(), clip, job.first_frame, job.last_frame, to_dict(raster),
-                 job.settings.exposure_ev, matte)
+    clip, numbers = list(_identities(job.clip, job.frame_numbers)), str(job.frame_numbers)
+    return _hash("input", _code(INPUT_CODE), clip, numbers, to_dict(raster), job.settings.exposure_ev, matte)
 
 
 def stereo_key(job: Job, of_input: str) -> str:
@@ -47,8 +60,10 @@ def stereo_key(job: Job, of_input: str) -> str:
     settings = {name: value for name, value in to_dict(job.settings).items() if name not in OF_STAGE_2 + OF_THE_DOOR}
     if job.settings.stereo != MONST3R and job.settings.quality != "high":
         del settings["device"]  # it takes no part
-    weights = list(_weights(job, MONST3R)) if job.settings.stereo == MONST3R else []
-    return _hash("stereo", of_input, settings, weights)
+    code, weights = _code(STEREO_CODE), []
+    if job.settings.stereo == MONST3R:
+        code, weights = _code(STEREO_CODE + MONST3R_CODE), list(_weights(job, MONST3R))
+    return _hash("stereo", of_input, code, settings, weights)
 
 
 def refine_key(job: Job, of_stereo: str) -> str:
@@ -57,7 +72,7 @@ def refine_key(job: Job, of_stereo: str) -> str:
     if job.settings.refine == DEPTHCRAFTER:
         settings += [to_dict(job.settings.diffusion), job.settings.device, job.settings.seed]
         weights = list(_weights(job, DEPTHCRAFTER))
-    return _hash("refine", of_stereo, settings, weights)
+    return _hash("refine", of_stereo, _code(REFINE_CODE), settings, weights)
 
 
 def refuse_changed_footage(job: Job, folder: JobFolder, raster: Raster, expected: str) -> None:
@@ -71,13 +86,16 @@ def _hash(*parts: object) -> str:
 
 
 @cache
-def _engine_code() -> str:
-    """Of every module of the engine: a result is not mixed from two versions of it."""
+def _code(parts: tuple[str, ...]) -> str:
+    """Of every module of these parts of the engine: a result is not mixed from two versions of it."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    root = Path(__file__).parents[1]
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sorted(path for part in parts for path in _modules(ENGINE / part)):
+        digest.update(path.relative_to(ENGINE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _modules(part: Path) -> Iterator[Path]:
+    return part.rglob("*.py") if part.is_dir() else iter([part])
 
 
 def _identities(source: ClipSource, frame_numbers: range) -> Iterator[list]:

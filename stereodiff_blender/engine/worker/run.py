@@ -5,7 +5,6 @@ The one place where exceptions become error codes, and the only writer of a job 
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import sys
@@ -16,40 +15,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-import numpy as np
-
-from ..contract import (
-    ENGINE_VERSION,
-    MIN_FRAMES,
-    ClipSource,
-    Event,
-    FrameResult,
-    Job,
-    JobFolder,
-    Result,
-    Settings,
-    StereoDiffError,
-    WeightsUsed,
-)
+from ..contract import MIN_FRAMES, Event, Job, JobFolder, Result, Settings, StereoDiffError
 from ..contract.failures import error_with_code
-from ..contract.guarded_files import TEMPORARY, GuardedFolder
+from ..contract.guarded_files import GuardedFolder
 from ..contract.job_files.caches import RESERVED, find_cache, make_cache
 from ..contract.job_files.lock import beating, locked
 from ..contract.redaction import traceback_text
-from ..media.frames import ClipInfo, Raster, check_files, check_not_frozen, plan_raster, probe_clip, read_frames
-from ..media.mattes import examine_matte, read_matte
-from ..pipeline import Estimate, estimate_depth, load_networks, refuse_missing, refuse_unavailable
-from ..quality.spectrum import mean_disparities, static_spectrum
-from ..report import Report
-from ..storage import DiskScratch
-from . import products
+from ..media.frames import ClipInfo, Raster, check_files, plan_raster, probe_clip
+from ..media.mattes import examine_matte
+from ..pipeline import estimate_depth, load_networks, refuse_missing, refuse_unavailable
+from ..storage import RunContext
 from .event_report import EventReport
 from .provenance import refuse_changed_footage
-from .workspace import Workplace
+from .publication import discard_products, publish
+from .reading import Request, known_focal_px, read_masks, read_plates
+from .workspace import Workspace
 
 __all__ = ["discard_products", "examine", "run"]
-
-DEPTH_PRODUCTS = ("depth", "confidence", "motion_mask")
 
 # Share of each stage in the time of a whole job, measured on two cores: draft on 40 frames of 480x270, standard on 48
 # of 640x360. High is standard with the sharpening of borders added, whose share depends on the device.
@@ -129,12 +111,12 @@ def _begin(job: Job, folder: JobFolder, report: EventReport, is_locked: bool) ->
 
 def _run(job: Job, folder: JobFolder, cache: GuardedFolder, report: EventReport, log: TextIO) -> Result:
     info, raster = examine(job)
-    place = Workplace.of(job, folder, cache, raster)
-    if place.stereo_from is not None:
-        log.write(f"Stage 1 was taken over from the job {place.stereo_from}.\n")
-    result = replace(_solve(job, folder, info, raster, place, report), stereo_from=place.stereo_from)
+    workspace = Workspace.of(job, folder, cache, raster)
+    if workspace.stereo_from is not None:
+        log.write(f"Stage 1 was taken over from the job {workspace.stereo_from}.\n")
+    result = replace(_solve(Request(job, folder, info, raster), workspace, report), stereo_from=workspace.stereo_from)
     folder.write_result(result)
-    place.finish()
+    workspace.finish()
     cache.unlink(RESERVED)
     return result
 
@@ -152,20 +134,20 @@ def plan_of(settings: Settings) -> tuple[tuple[str, float], ...]:
 
 # --- The job, step by step -------------------------------------------------------------------------------------
 
-def _solve(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster, place: Workplace,
-           report: EventReport) -> Result:
-    _check_disk_space(folder.path, place.cache, len(job.frame_numbers) * raster.width * raster.height)
+def _solve(request: Request, workspace: Workspace, report: EventReport) -> Result:
+    job, raster = request.job, request.raster
+    pixels = len(job.frame_numbers) * raster.width * raster.height
+    _check_disk_space(request.folder.path, workspace.cache, pixels)
     networks = load_networks(job.settings, job.models_folder)
-    with place.input.relieved():
-        masks = _read_matte(job, folder, raster, place.input, report)  # (T,H,W) uint8, or None
-        frames = _read_frames(job, raster, place.input, report)  # (T,H,W,3) uint8
-        refuse_changed_footage(job, folder, raster, place.input_key)
+    context = RunContext(workspace.stereo, report, job.first_frame, workspace.refine)
+    with workspace.input.relieved():
+        # Before the frames, so that a matte that cannot be used is found out at once.
+        masks = read_masks(request, workspace.input, report)  # (T,H,W) uint8, or None
+        frames = read_plates(request, workspace.input, report)  # (T,H,W,3) uint8
+        refuse_changed_footage(job, request.folder, raster, workspace.input_key)
         estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,
-                                  focal_px=known_focal_px(job.settings, raster), first_frame=job.first_frame,
-                                  networks=networks, scratch=place.stereo, refine_scratch=place.refine, report=report)
-        result = _write_products(job, folder, info, raster, frames, estimate, place.refine, report,
-                                 networks.used)
-    return replace(result, weights=networks.used)
+                                  focal_px=known_focal_px(job.settings, raster), networks=networks, context=context)
+        return publish(request, frames, estimate, networks.used, workspace.refine, report)
 
 
 def examine(job: Job) -> tuple[ClipInfo, Raster]:
@@ -196,143 +178,6 @@ def _check_length(job: Job, info: ClipInfo) -> None:
                                 f"frame {info.frame_count}.")
 
 
-def known_focal_px(settings: Settings, raster: Raster) -> float | None:
-    """The lens in pixels of the raster, if the settings name it."""
-    if settings.focal_mm is None:
-        return None
-    return settings.focal_mm / settings.sensor_mm * raster.width
-
-
-def _read_matte(job: Job, folder: JobFolder, raster: Raster, scratch: DiskScratch,
-                report: Report) -> np.ndarray | None:
-    """Before the frames, so that a matte that cannot be used is found out at once."""
-    if job.matte is None:
-        return None
-    masks = scratch.allocate("matte", (len(job.frame_numbers), raster.height, raster.width), np.uint8)
-    report.stage("read", len(masks))
-    read_matte(job, folder, raster, masks, report)
-    return masks
-
-
-def _read_frames(job: Job, raster: Raster, scratch: DiskScratch, report: Report) -> np.ndarray:
-    numbers = job.frame_numbers
-    frames = scratch.keep("frames", (len(numbers), raster.height, raster.width, 3), np.uint8)
-    ledger = scratch.ledger("frames", lambda index: [frames[index]])
-    report.stage("read", len(numbers))
-    if ledger.done == len(frames):
-        report.progress(len(frames))
-        return frames
-    scratch.drop_ledger("frames")  # a movie is read from its beginning
-    ledger = scratch.ledger("frames", lambda index: [frames[index]])
-    pictures = read_frames(job.clip, numbers, raster, exposure_ev=job.settings.exposure_ev,
-                           max_pixels=job.settings.max_pixels)
-    for index, picture in enumerate(pictures):
-        frames[index] = picture
-        report.progress(index + 1)
-    check_not_frozen(frames)
-    for index in range(len(frames)):
-        ledger.note(index)
-    return frames
-
-
-def _write_products(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster, frames: np.ndarray,  # noqa: PLR0913
-                    estimate: Estimate, scratch: DiskScratch, report: EventReport,
-                    weights: tuple[WeightsUsed, ...]) -> Result:
-    numbers = job.frame_numbers
-    report.stage("write", len(numbers))
-    has_depth = estimate.depth is not None
-    if not products.has_begun(scratch):
-        discard_products(folder)  # of an earlier run on other footage
-    if has_depth:
-        products.write_depth_products(folder, numbers, estimate.depth, estimate.confidence, estimate.motion_mask,
-                                      scratch, report, weights)
-    else:
-        report.progress(len(numbers))
-    if len(estimate.cameras.points):
-        products.write_points(folder.file(folder.points_file), estimate.cameras.points,
-                              point_colours(frames, estimate.cameras))
-    middle = len(numbers) // 2
-    products.write_preview_image(folder.file(folder.preview_image), frames[middle],
-                                 estimate.depth[middle] if has_depth else None)
-    products.write_preview_movie(folder.file(folder.preview_movie), frames, estimate.depth, info.fps)
-    _write_camera_plot(job, folder, estimate)
-    if estimate.refined_depth is not None:
-        _write_plot(job, folder, estimate)
-    return _result(job, folder, info, raster, estimate, report)
-
-
-def _write_camera_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
-    """How well the camera fits, if points tell. Loaded only here, because drawing takes a second to load."""
-    from ..quality.plots import write_camera_plot
-    cameras = estimate.cameras
-    if np.isfinite(cameras.reprojection_px).any():
-        write_camera_plot(folder.file(folder.camera_plot_file), reprojection_px=cameras.reprojection_px,
-                          solved=cameras.solved, first_frame=job.first_frame)
-
-
-def _write_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
-    """What stage 2 did to the flicker. Loaded only here, because drawing takes a second to load."""
-    from ..quality.plots import write_refinement_plot
-    cameras = estimate.cameras
-    found = static_spectrum(estimate.stereo_depth, estimate.refined_depth, estimate.confidence, estimate.motion_mask,
-                            cameras.camera_to_world, cameras.intrinsics)
-    stereo_mean, refined_mean = mean_disparities(estimate.stereo_depth, estimate.refined_depth)
-    write_refinement_plot(folder.file(folder.plot_file), spectrum=found, stereo_disparity=stereo_mean,
-                          refined_disparity=refined_mean, first_frame=job.first_frame,
-                          seams=estimate.refinement.seam_frames if estimate.refinement else ())
-
-
-def point_colours(frames: np.ndarray, cameras) -> np.ndarray:
-    """(N,3) uint8: every point's colour in the frame where it is first seen; grey if it is seen in none."""
-    colours = np.full((len(cameras.points), 3), 128, np.uint8)
-    is_coloured = np.zeros(len(cameras.points), bool)
-    height, width = frames.shape[1:3]
-    for frame, (points, pixels) in zip(frames, cameras.observations, strict=True):
-        new = ~is_coloured[points]
-        cols = np.clip(pixels[new, 0].astype(int), 0, width - 1)
-        rows = np.clip(pixels[new, 1].astype(int), 0, height - 1)
-        colours[points[new]] = frame[rows, cols]
-        is_coloured[points[new]] = True
-    return colours
-
-
-def _result(job: Job, folder: JobFolder, info: ClipInfo, raster: Raster, estimate: Estimate,
-            report: EventReport) -> Result:
-    has_depth = estimate.depth is not None
-    return Result(
-        job_id=job.id, clip=_clip_as_read(job.clip, info), width=raster.width, height=raster.height,
-        clip_width=raster.clip_width, clip_height=raster.clip_height, clip_pixel_aspect=raster.clip_pixel_aspect,
-        fps=info.fps, stereo=job.settings.stereo, refine=job.settings.refine, camera_kind=estimate.cameras.kind,
-        frames=tuple(_frame_result(folder, frame, index, estimate) for index, frame in enumerate(job.frame_numbers)),
-        quality=estimate.quality,
-        depth_range=products.depth_range(estimate.depth, estimate.confidence) if has_depth else None,
-        warnings=report.warnings, points=_relative_if_there(folder, folder.points_file),
-        preview_image=_relative_if_there(folder, folder.preview_image),
-        preview_movie=_relative_if_there(folder, folder.preview_movie),
-        refinement=estimate.refinement, plot=_relative_if_there(folder, folder.plot_file),
-        camera_plot=_relative_if_there(folder, folder.camera_plot_file),
-        timings_s=report.timings_s(), engine_version=ENGINE_VERSION)
-
-
-def _frame_result(folder: JobFolder, frame: int, index: int, estimate: Estimate) -> FrameResult:
-    fx, fy, cx, cy = (float(value) for value in estimate.cameras.intrinsics[index])
-    camera = estimate.cameras.camera_to_world[index]
-    reprojection = float(estimate.cameras.reprojection_px[index])
-    files = dict.fromkeys(DEPTH_PRODUCTS)
-    if estimate.depth is not None:
-        files = {name: folder.relative(folder.product_file(name, frame)) for name in DEPTH_PRODUCTS}
-    return FrameResult(frame, fx, fy, cx, cy, tuple(tuple(float(value) for value in row) for row in camera),
-                       reprojection_px=reprojection if math.isfinite(reprojection) else None, **files)
-
-
-def _clip_as_read(clip: ClipSource, info: ClipInfo) -> ClipSource:
-    return ClipSource(clip.kind, clip.path, clip.first_number, info.width, info.height, info.pixel_aspect, info.fps)
-
-
-def _relative_if_there(folder: JobFolder, path: Path) -> str | None:
-    return folder.relative(path) if folder.files.is_file(folder.relative(path)) else None
-
-
 # --- The folder around it --------------------------------------------------------------------------------------
 
 def _check_disk_space(folder: Path, cache: GuardedFolder, pixels: int) -> None:
@@ -350,19 +195,6 @@ def _refuse_full(folder: Path, needed: int, there: int) -> None:
     if free < needed:
         raise StereoDiffError("disk_full", f"The solve needs about {needed / 1e6:.0f} MB, but {folder} has "
                                            f"{free / 1e6:.0f} MB left.")
-
-
-def discard_products(folder: JobFolder) -> None:
-    """Remove everything a solve writes except job.json, events and log; a link in its place, but not what it leads to.
-
-    Raises OSError.
-    """
-    for name in DEPTH_PRODUCTS:
-        folder.files.remove_tree(name)
-    for path in (folder.points_file, folder.preview_image, folder.preview_movie, folder.plot_file,
-                 folder.camera_plot_file, folder.result_file):
-        folder.files.unlink(folder.relative(path))
-        folder.files.unlink(folder.relative(path) + TEMPORARY)
 
 
 # --- Failure ---------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from ..contract.guarded_files import GuardedFolder
 from ..contract.job_files.caches import STAGE, find_cache, is_ours
 from ..contract.user_folders import user_folder
 from ..media.frames import Raster
-from ..pipeline import files_of
+from ..pipeline import remove_superseded
 from ..storage import KEPT, SEAL, DiskScratch, Seal, is_unbroken, mark_begun, put_seal, read_seal, users_key, was_begun
 from . import provenance
 
@@ -28,7 +28,7 @@ STEREO_DONE = "done"
 
 
 @dataclass(frozen=True)
-class Workplace:
+class Workspace:
     """input_key: of the footage as it was when the run began. stereo, refine: of stages 1 and 2.
 
     job_id: of the job that works here, in cache. key: of this user, None if there is none. found: stage 1, if it was
@@ -45,7 +45,7 @@ class Workplace:
     found: WholeStage | None
 
     @classmethod
-    def of(cls, job: Job, folder: JobFolder, cache: GuardedFolder, raster: Raster) -> Workplace:
+    def of(cls, job: Job, folder: JobFolder, cache: GuardedFolder, raster: Raster) -> Workspace:
         """Clears away what other settings left, except a whole stage 1, and takes over one from beside if there is one.
         """
         of_input = provenance.input_key(job, folder, raster)
@@ -69,7 +69,7 @@ class Workplace:
 
     def finish(self) -> None:
         """The result is written. Only stage 1 is kept, for a job that differs in stage 2 alone."""
-        self.stereo.keep_only(*files_of("settled"))
+        remove_superseded(self.stereo)
         self.stereo.close()
         with suppress(OSError):  # what cannot be sealed is computed again
             self._seal_stereo()

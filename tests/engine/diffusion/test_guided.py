@@ -13,7 +13,8 @@ from stereodiff_blender.engine.diffusion.guided import refine_guided, slow_part
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
 from stereodiff_blender.engine.quality import assess as quality
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.storage.scratch import DiskScratch, Scratch
+from stereodiff_blender.engine.solution import StereoResult
+from stereodiff_blender.engine.storage import DiskScratch, RunContext, Scratch
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +24,9 @@ def shot() -> Shot:
 
 def refine(shot: Shot, depth: np.ndarray, *, confidence=None, scratch=None, report=None) -> np.ndarray:
     confidence = shot.confidence if confidence is None else confidence
-    return refine_guided(shot.frames, depth, confidence, shot.motion_mask, shot.camera_to_world, shot.intrinsics,
-                         flow=OpticalFlow(shot.frames, capacity=40), scratch=scratch or Scratch(),
-                         report=report or Report())
+    return refine_guided(shot.frames, StereoResult(shot.cameras, depth, confidence, shot.motion_mask),
+                         flow=OpticalFlow(shot.frames, capacity=40),
+                         context=RunContext(scratch or Scratch(), report or Report()))
 
 
 def first(shot: Shot, count: int) -> Shot:
@@ -149,10 +150,10 @@ def test_memory_does_not_grow_with_the_clip(shot, tmp_path):
     def peak_bytes(turns: int) -> int:
         order = np.concatenate([np.arange(16), np.arange(15, -1, -1)] * turns)
         long = Shot(*(getattr(shot, name)[order] for name in shot.__dataclass_fields__))
-        confidence, flow = long.confidence, OpticalFlow(long.frames, capacity=8)
+        stereo = StereoResult(long.cameras, long.depth, long.confidence, long.motion_mask)
+        flow = OpticalFlow(long.frames, capacity=8)
         tracemalloc.start()
-        refine_guided(long.frames, long.depth, confidence, long.motion_mask, long.camera_to_world, long.intrinsics,
-                      flow=flow, scratch=DiskScratch(tmp_path / str(turns)), report=Report())
+        refine_guided(long.frames, stereo, flow=flow, context=RunContext(DiskScratch(tmp_path / str(turns))))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak

@@ -12,7 +12,7 @@ from stereodiff_blender.engine.footage.inspection import inspect_footage
 from stereodiff_blender.engine.footage.plate import make_plate
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.storage.scratch import Scratch
+from stereodiff_blender.engine.storage import RunContext, Scratch
 
 COUNT = 10
 
@@ -28,7 +28,7 @@ class Warnings(Report):
 def solve(frames: np.ndarray, masks: np.ndarray | None = None) -> tuple[Estimate, list[str]]:
     report = Warnings()
     given = frames.copy()
-    estimate = estimate_depth(frames, Settings(), masks=masks, focal_px=FOCAL_PX, scratch=Scratch(), report=report)
+    estimate = estimate_depth(frames, Settings(), masks=masks, focal_px=FOCAL_PX, context=RunContext(report=report))
     np.testing.assert_array_equal(frames, given)
     return estimate, report.codes
 
@@ -70,7 +70,7 @@ def test_bars_have_no_depth_and_the_picture_between_them_is_as_good(boards, clea
     assert (left, right) == (0, WIDTH) and 18 <= top <= 20
     inside = np.zeros((HEIGHT, WIDTH), bool)
     inside[top:bottom] = True
-    for array in (estimate.depth, estimate.stereo_depth, estimate.confidence, estimate.motion_mask):
+    for array in (estimate.depth, estimate.stereo.depth, estimate.stereo.confidence, estimate.stereo.motion_mask):
         assert array.shape == (COUNT, HEIGHT, WIDTH) and not array[:, ~inside].any()
     assert (estimate.depth[:, inside] > 0).all()
     np.testing.assert_allclose(estimate.cameras.intrinsics[0, 2:], (WIDTH / 2, HEIGHT / 2))
@@ -87,7 +87,7 @@ def test_repeats_share_camera_and_depth(boards, clean):
     assert codes.count("repeated_frames") == 1
     for twin, repeat in ((2, 3), (6, 7)):
         np.testing.assert_array_equal(*estimate.cameras.camera_to_world[[twin, repeat]])
-        for array in (estimate.depth, estimate.confidence, estimate.motion_mask):
+        for array in (estimate.depth, estimate.stereo.confidence, estimate.stereo.motion_mask):
             np.testing.assert_array_equal(array[twin], array[repeat])
     assert len(estimate.depth) == len(shown)
     ratio = estimate.depth / clean[0].depth[shown]
@@ -108,7 +108,7 @@ def test_lettering_becomes_what_is_around_it(boards, clean):
     assert codes.count("burnt_in_text") == 1
     box = inspect_footage(written).overlay_mask()
     assert (box & drawn).sum() > 0.9 * drawn.sum()
-    assert not estimate.confidence[:, box].any() and not estimate.motion_mask[:, box].any()
+    assert not estimate.stereo.confidence[:, box].any() and not estimate.stereo.motion_mask[:, box].any()
     ratio = estimate.depth / clean[0].depth
     error = relative_difference(ratio, np.median(ratio))
     assert error[:, drawn].mean() < 0.12 and error[:, ~box].mean() < 0.03
@@ -132,7 +132,7 @@ def test_a_flash_gets_the_depth_of_the_frame_before_seen_from_its_own_camera(boa
     assert codes.count("flash_frames") == 1
     ratio = estimate.depth[5] / clean[0].depth[5]
     assert np.median(relative_difference(ratio, np.median(ratio))) < 0.02
-    assert estimate.confidence[5].max() <= 0.4
+    assert estimate.stereo.confidence[5].max() <= 0.4
     not_carried = relative_difference(estimate.depth[4], estimate.depth[5])
     assert (not_carried > 0.05).mean() > 0.005
 

@@ -10,10 +10,11 @@ import pytest
 from tiny_jobs import FOCAL_PX, HEIGHT, WIDTH, render_boards
 
 from stereodiff_blender.engine.contract import STAGE_LABELS, Settings, StereoDiffError
-from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth, fit_to_stereo, refuse_unavailable
+from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth, refuse_unavailable
+from stereodiff_blender.engine.pipeline.refine_steps import fit_to_stereo
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import StereoResult
-from stereodiff_blender.engine.storage.scratch import Scratch
+from stereodiff_blender.engine.storage import RunContext, Scratch
 from stereodiff_blender.engine.worker.run import PLANS, plan_of
 
 
@@ -43,7 +44,7 @@ def frames() -> np.ndarray:
 
 def solve(frames: np.ndarray, **settings) -> tuple[Estimate, Diary]:
     diary = Diary()
-    estimate = estimate_depth(frames, Settings(**settings), focal_px=FOCAL_PX, scratch=Scratch(), report=diary)
+    estimate = estimate_depth(frames, Settings(**settings), focal_px=FOCAL_PX, context=RunContext(report=diary))
     return estimate, diary
 
 
@@ -55,8 +56,8 @@ def solved(frames) -> tuple[Estimate, Diary]:
 def test_every_array_has_its_shape(solved, frames):
     estimate, _ = solved
     shape = (8, HEIGHT, WIDTH)
-    assert estimate.stereo_depth.shape == estimate.refined_depth.shape == shape
-    assert estimate.confidence.shape == estimate.motion_mask.shape == shape
+    assert estimate.stereo.depth.shape == estimate.refined_depth.shape == shape
+    assert estimate.stereo.confidence.shape == estimate.stereo.motion_mask.shape == shape
     assert estimate.depth is estimate.refined_depth
     assert estimate.cameras.camera_to_world.shape == (8, 4, 4)
     assert (estimate.depth > 0).all()
@@ -85,7 +86,7 @@ def test_refined_depth_stays_in_the_cameras_gauge(solved):
 
 def test_without_refinement_stereo_depth_is_the_answer(frames):
     estimate, diary = solve(frames, refine="none")
-    assert estimate.refined_depth is None and estimate.depth is estimate.stereo_depth
+    assert estimate.refined_depth is None and estimate.depth is estimate.stereo.depth
     assert estimate.quality.gauge_residual is None
     assert "refine" not in diary.stages
 
@@ -95,7 +96,7 @@ def test_a_still_camera_has_no_depth(frames):
     still = np.clip(frames[:1].astype(int) + grain, 0, 255).astype(np.uint8)
     estimate, diary = solve(still)
     assert estimate.cameras.kind == "static"
-    assert [getattr(estimate, name) for name in ("depth", "confidence", "motion_mask")] == [None] * 3
+    assert estimate.stereo is estimate.refined_depth is estimate.depth is None
     assert "static_camera" in diary.warnings
     assert estimate.quality.coverage is None
 

@@ -9,7 +9,7 @@ import pytest
 from depth_scenes import Shot, ray_cast
 
 from stereodiff_blender.engine.quality import assess as quality
-from stereodiff_blender.engine.solution import CameraSolution
+from stereodiff_blender.engine.solution import CameraSolution, StereoResult
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +80,15 @@ def test_coverage_and_moving_share_count_pixels():
     assert quality.moving_share(mask) == pytest.approx(4 / 40)
 
 
+def stereo_of(shot: Shot, depth: np.ndarray) -> StereoResult:
+    return StereoResult(shot.cameras, depth, shot.confidence, shot.motion_mask)
+
+
 def test_assess_fills_every_field_of_a_moving_shot(shot):
     cameras = CameraSolution("moving", shot.camera_to_world, shot.intrinsics, np.arange(10) % 5 != 3,
                              np.array([0.2, 0.4, 0.9, np.nan, 0.3, 0.3, 0.3, 0.3, np.nan, 0.5]),
                              np.zeros((3, 3)), np.array([1.0, 7.0, 3.0]))
-    report = quality.assess(cameras, noisy(shot, 0.02), shot.depth, shot.confidence, shot.motion_mask, 101, 0.004)
+    report = quality.assess(cameras, 101, stereo_of(shot, noisy(shot, 0.02)), shot.depth, 0.004)
     assert report.solved_share == pytest.approx(0.8)
     assert report.unsolved_frames == (104, 109)
     assert report.reprojection_mean_px == pytest.approx(0.4)
@@ -100,7 +104,7 @@ def test_assess_fills_every_field_of_a_moving_shot(shot):
 def test_assess_of_a_shot_without_depth_says_only_what_applies(kind):
     cameras = CameraSolution(kind, np.tile(np.eye(4), (3, 1, 1)), np.ones((3, 4)), np.ones(3, bool),
                              np.full(3, np.nan), np.zeros((0, 3)), np.zeros(0))
-    report = quality.assess(cameras, None, None, None, None, 1, None)
+    report = quality.assess(cameras, 1)
     assert report.solved_share == 1.0 and report.unsolved_frames == ()
     silent = ("reprojection_mean_px", "reprojection_worst_px", "parallax_deg", "coverage", "moving_share",
               "flicker_before", "flicker_after", "gauge_residual")
@@ -109,11 +113,10 @@ def test_assess_of_a_shot_without_depth_says_only_what_applies(kind):
 
 def test_nothing_is_trusted_through_a_contradicted_lens(shot):
     cameras = replace(shot.cameras, is_lens_contradicted=True)
-    moves = np.zeros(shot.depth.shape, np.uint8)
-    report = quality.assess(cameras, shot.depth, None, np.ones(shot.depth.shape), moves, 1, None)
+    report = quality.assess(cameras, 1, stereo_of(shot, shot.depth))
     assert report.coverage == 0.0
 
 
 def test_assess_without_stage_2_has_flicker_before_only(shot):
-    report = quality.assess(shot.cameras, shot.depth, None, shot.confidence, shot.motion_mask, 1, None)
+    report = quality.assess(shot.cameras, 1, stereo_of(shot, shot.depth))
     assert report.flicker_before is not None and report.flicker_after is None

@@ -15,6 +15,7 @@ from stereodiff_blender.engine.contract import JobFolder, StereoDiffError
 from stereodiff_blender.engine.media import exr
 from stereodiff_blender.engine.media.movies import PictureConverter
 from stereodiff_blender.engine.report import Report
+from stereodiff_blender.engine.solution import StereoResult
 from stereodiff_blender.engine.storage.scratch import Scratch
 from stereodiff_blender.engine.worker import products
 from stereodiff_blender.engine.worker.preview import depth_colours, disparity_limits
@@ -53,7 +54,8 @@ def test_depth_products_are_numbered_by_clip_frame_and_exact(depth, tmp_path):
     stored = np.lib.format.open_memmap(tmp_path / "depth.npy", mode="w+", dtype=np.float32, shape=depth.shape)
     stored[:] = depth
     folder, report = JobFolder(tmp_path), Counted()
-    products.write_depth_products(folder, range(9998, 10003), stored, confidence, mask, Scratch(), report)
+    stereo = StereoResult(None, stored, confidence, mask)  # cameras take no part
+    products.write_depth_products(folder, range(9998, 10003), stereo, (), Scratch(), report)
     assert report.done == [1, 2, 3, 4, 5]
     for product, arrays in (("depth", depth), ("confidence", confidence), ("motion_mask", mask)):
         names = sorted(path.name for path in (folder.path / product).iterdir())
@@ -65,8 +67,8 @@ def test_depth_products_are_numbered_by_clip_frame_and_exact(depth, tmp_path):
 def test_a_job_folder_that_is_no_folder(depth, tmp_path):
     (tmp_path / "job").write_text("in the way")
     with pytest.raises(StereoDiffError) as caught:
-        products.write_depth_products(JobFolder(tmp_path / "job"), range(1, 6), depth, depth, depth, Scratch(),
-                                      Report())
+        products.write_depth_products(JobFolder(tmp_path / "job"), range(1, 6), StereoResult(None, depth, depth, depth),
+                                      (), Scratch(), Report())
     assert caught.value.code == "output_not_writable"
 
 

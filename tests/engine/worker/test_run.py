@@ -15,7 +15,9 @@ from stereodiff_blender.engine.media.frames import Raster
 from stereodiff_blender.engine.solution import CameraSolution
 from stereodiff_blender.engine.storage.scratch import DiskScratch
 from stereodiff_blender.engine.worker.event_report import EventReport
-from stereodiff_blender.engine.worker.run import known_focal_px, plan_of, point_colours
+from stereodiff_blender.engine.worker.publication import point_colours
+from stereodiff_blender.engine.worker.reading import known_focal_px
+from stereodiff_blender.engine.worker.run import plan_of
 
 # --- Errors ----------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from tiny_jobs import FOCAL_PX, FRAMES, HEIGHT, WIDTH, left_in, render_boards, w
 
 from stereodiff_blender.engine.contract import ClipSource, Job, JobFolder, Settings
 from stereodiff_blender.engine.media import exr
+from stereodiff_blender.engine.worker import run as worker
 from stereodiff_blender.jobs import worker_process as jobs
 
 LENS = {"focal_mm": 36.0 * FOCAL_PX / WIDTH, "sensor_mm": 36.0}
@@ -134,3 +135,14 @@ def test_a_camera_that_does_not_move_gives_no_depth_and_says_so(start, make_job,
     assert "static_camera" in [warning.code for warning in status.warnings]
     assert left_in(job.folder.path) == {"job.json", "events.jsonl", "worker.log", "result.json", "preview.png",
                                         "preview.mp4"}
+
+
+def test_stage_1_of_a_camera_that_does_not_move_is_taken_over_and_named(make_job, user_folder, tmp_path):
+    grain = np.random.default_rng(3).integers(-6, 7, (FRAMES, HEIGHT, WIDTH, 3))
+    write_movie(tmp_path / "still.mp4", list(np.clip(render_boards(1)[0] + grain, 0, 255).astype(np.uint8)))
+    first, second = (make_job(clip=tmp_path / "still.mp4", refine=refine) for refine in ("guided", "none"))
+    assert worker.run(first).stereo_from is None
+    result = worker.run(second)
+    assert result.camera_kind == "static" and result.stereo_from == first.name
+    assert result == JobFolder(second).read_result(), "what is handed back is what was written"
+    assert {event.stage for event in JobFolder(second).read_events()[0] if event.kind == "stage"} == {"read", "write"}

@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 import torch
 
-from ...report import Report
-from ...storage import Ledger, Scratch
+from ...storage import ProgressJournal, RunContext
 from ...torch_support.memory import within_memory
 from .memory import MemoryPlan
 from .networks import DepthCrafterNetworks
@@ -73,18 +72,19 @@ class EncodedClip:
 
 
 def encode_clip(plate: Plate, span: DisparityRange, networks: DepthCrafterNetworks, noise: Noise, plan: MemoryPlan,
-                options: Options, *, scratch: Scratch, report: Report) -> EncodedClip:
+                options: Options, *, context: RunContext) -> EncodedClip:
     """span: the disparities that become 0 and 1. noise: of the pictures. Raises StereoDiffError "out_of_memory" or
     "network_not_finite"."""
+    scratch, report = context.scratch, context.report
     count = len(plate.frames)
     height, width = plate.size
     grid = (height // networks.spatial_factor, width // networks.spatial_factor)
-    latents = [scratch.keep(f"diffusion_{name}_{width}", (count, 4, *grid), np.float32)
+    latents = [scratch.open_array(f"diffusion_{name}_{width}", (count, 4, *grid), np.float32)
                for name in ("disparity_latents", "picture_latents")]
-    encoded = EncodedClip(*latents, scratch.keep(f"diffusion_embeddings_{width}",
+    encoded = EncodedClip(*latents, scratch.open_array(f"diffusion_embeddings_{width}",
                                                  (count, networks.embedding_width), np.float32))
     report.stage("encode", 2 * count)
-    seen = scratch.ledger(f"diffusion_embeddings_{width}", lambda index: [encoded.embeddings[index]])
+    seen = scratch.journal(f"diffusion_embeddings_{width}", lambda index: [encoded.embeddings[index]])
     for part in _parts(seen.done, count, plan.encode_chunk):
         found = within_memory(_stacked(networks.embed), [_signed_picture(plate, index) for index in part])
         encoded.embeddings[part.start:part.stop] = torch.stack(found).numpy()
@@ -99,7 +99,7 @@ def encode_clip(plate: Plate, span: DisparityRange, networks: DepthCrafterNetwor
         return (2.0 * normalized - 1.0).expand(3, -1, -1)
 
     # Both of a frame together, so that the disparity of a frame is looked at while its picture is at hand.
-    taken = scratch.ledger(f"diffusion_latents_{width}", lambda index: [array[index] for array in latents])
+    taken = scratch.journal(f"diffusion_latents_{width}", lambda index: [array[index] for array in latents])
     for part in _parts(taken.done, count, plan.encode_chunk):
         batch = [noised_picture(index) for index in part] + [disparity(index) for index in part]
         modes = torch.stack(within_memory(_stacked(networks.encode), batch)).numpy()
@@ -118,9 +118,9 @@ def _parts(start: int, count: int, chunk: int) -> Iterator[range]:
     return (range(first, min(first + chunk, count)) for first in range(start, count, chunk))
 
 
-def _note(ledger: Ledger, part: range) -> None:
+def _note(journal: ProgressJournal, part: range) -> None:
     for index in part:
-        ledger.note(index)
+        journal.note(index)
 
 
 def _stacked(network: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]:

@@ -15,7 +15,8 @@ import torch
 
 from ...contract import Refinement, StereoDiffError
 from ...report import Report
-from ...storage import Scratch
+from ...solution import StereoResult
+from ...storage import RunContext, Scratch
 from .alignment import Alignment, Samples, align
 from .denoising import Condition, draws_of, refine_window
 from .encoding import EncodedClip, Plate, encode_clip
@@ -47,23 +48,21 @@ class DiffusionResult:
     refinement: Refinement | None
 
 
-def refine_by_diffusion(frames: np.ndarray, depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray,  # noqa: PLR0913
-                        networks: DepthCrafterNetworks, options: Options, *, first_frame: int = 1,
-                        noises: Sequence[Noise] | None = None, scratch: Scratch, report: Report) -> DiffusionResult:
+def refine_by_diffusion(frames: np.ndarray, stereo: StereoResult, networks: DepthCrafterNetworks, options: Options,
+                        *, noises: Sequence[Noise] | None = None, context: RunContext) -> DiffusionResult:
     """Depth without flicker, by one denoising step.
 
-    frames: (T,H,W,3) uint8. depth, confidence, motion_mask: (T,H,W), stage 1's. first_frame: clip frame of index 0.
-    noises: one for each draw; None: from options.seed. Arrays may be memory-mapped.
-    Raises StereoDiffError "out_of_memory" if not even the smallest raster fits, or "network_not_finite".
+    frames: (T,H,W,3) uint8. stereo: stage 1's answer. noises: one for each draw; None: from options.seed. Arrays may
+    be memory-mapped. Raises StereoDiffError "out_of_memory" if not even the smallest raster fits, or
+    "network_not_finite".
     """
     plan = plan_memory(networks.free_bytes(), plate=frames.shape[1:3], frames=len(frames),
                        max_side_px=options.max_side_px, window=options.window, overlap=options.overlap,
                        decode_chunk=options.decode_chunk, weights_bytes=networks.bytes)
     while True:
-        report.note(plan.sentence())
+        context.report.note(plan.sentence())
         try:
-            return _refine(frames, depth, confidence, motion_mask, networks, _planned(options, plan), plan, noises,
-                           first_frame, scratch, report)
+            return _refine(frames, stereo, networks, _planned(options, plan), plan, noises, context)
         except StereoDiffError as error:
             following = smaller_raster(plan) if error.code == "out_of_memory" else None
             if following is None:
@@ -76,9 +75,9 @@ def _planned(options: Options, plan: MemoryPlan) -> Options:
     return replace(options, window=plan.window, overlap=plan.overlap, decode_chunk=plan.decode_chunk)
 
 
-def _refine(frames, depth, confidence, motion_mask, networks: DepthCrafterNetworks, options: Options,  # noqa: PLR0913
-            plan: MemoryPlan, noises: Sequence[Noise] | None, first_frame: int, scratch: Scratch,
-            report: Report) -> DiffusionResult:
+def _refine(frames: np.ndarray, stereo: StereoResult, networks: DepthCrafterNetworks, options: Options,
+            plan: MemoryPlan, noises: Sequence[Noise] | None, context: RunContext) -> DiffusionResult:
+    depth, confidence, motion_mask = stereo.depth, stereo.confidence, stereo.motion_mask
     plate = Plate(frames, depth, confidence, motion_mask, (plan.height, plan.width),
                   options.depth_resize == "bilinear")
     count = len(frames)
@@ -92,23 +91,23 @@ def _refine(frames, depth, confidence, motion_mask, networks: DepthCrafterNetwor
     windows = plan_windows(count, options.window, options.overlap, options.tail)
     noises = noises or _seeded(options, plate.size, networks.spatial_factor, windows)
     with networks.offloaded(plan.offload):
-        encoded = encode_clip(plate, span, networks, noises[0], plan, options, scratch=scratch, report=report)
+        encoded = encode_clip(plate, span, networks, noises[0], plan, options, context=context)
 
         # 3. One step for each window, and back from latents: relative disparity (T,h,w) in 0..1.
-        relative = denoise_clip(encoded, windows, networks, noises, options, scratch=scratch, report=report)
-    _note_retries(networks, report)
+        relative = denoise_clip(encoded, windows, networks, noises, options, context=context)
+    _note_retries(networks, context.report)
 
     # 4. Into stage 1's scale, and onto the plate.
     alignment = align(sample_pairs(plate, relative), windows, count, options.align, (span.low, span.high),
                       options.merge)
-    warn_if_apart(alignment, report)
-    refined = scratch.allocate("diffusion_depth", depth.shape, np.float32)
+    warn_if_apart(alignment, context.report)
+    refined = context.scratch.allocate("diffusion_depth", depth.shape, np.float32)
     for index in range(count):
         refined[index] = depth_on_plate(relative[index], alignment, span, index, depth.shape[1:], options)
         if options.keep_static > 0:
             _keep_static(refined[index], depth[index], confidence[index], motion_mask[index], options.keep_static)
     return DiffusionResult(refined, alignment, windows, _report_of(alignment, windows, networks, options, plan,
-                                                                   first_frame))
+                                                                   context.first_frame))
 
 
 def _seeded(options: Options, size: tuple[int, int], factor: int, windows: tuple[Window, ...]) -> list[Noise]:
@@ -120,8 +119,9 @@ def _seeded(options: Options, size: tuple[int, int], factor: int, windows: tuple
 # --- Windows ---------------------------------------------------------------------------------------------------
 
 def denoise_clip(encoded: EncodedClip, windows: tuple[Window, ...], networks: DepthCrafterNetworks,
-                 noises: Sequence[Noise], options: Options, *, scratch: Scratch, report: Report) -> np.ndarray:
+                 noises: Sequence[Noise], options: Options, *, context: RunContext) -> np.ndarray:
     """Relative disparity (T,H,W) float32, near = large. A frame is decoded as soon as no later window can change it."""
+    scratch, report = context.scratch, context.report
     count, _, rows, cols = encoded.disparity_latents.shape
     factor = networks.spatial_factor
     merged = scratch.allocate(f"diffusion_merged_{cols}", encoded.disparity_latents.shape, np.float32)
@@ -153,16 +153,16 @@ class _KeptWindows:
         ends = np.cumsum([window.end - window.start for window in windows])
         self._parts = [slice(end - (window.end - window.start), end) for window, end in zip(windows, ends, strict=True)]
         name = _name("windows", options, *shape[1:])
-        self._latents = scratch.keep(name, (int(ends[-1]), *shape), np.float32)
-        self._ledger = scratch.ledger(name, lambda k: [self.end(k)])
-        self._kept_before = self._ledger.done
+        self._latents = scratch.open_array(name, (int(ends[-1]), *shape), np.float32)
+        self._journal = scratch.journal(name, lambda k: [self.end(k)])
+        self._kept_before = self._journal.done
 
     def has(self, k: int) -> bool:
         return k < self._kept_before
 
     def put(self, k: int, latents: np.ndarray) -> None:
         self._latents[self._parts[k]] = latents
-        self._ledger.note(k)
+        self._journal.note(k)
 
     def end(self, k: int) -> np.ndarray:
         return self._latents[self._parts[k]]
@@ -194,9 +194,9 @@ class _Decoder:
     def __init__(self, networks: DepthCrafterNetworks, merged: np.ndarray, shape: tuple[int, int, int],
                  options: Options, scratch: Scratch):
         name = _name("relative", options, *shape[1:])
-        self.relative = scratch.keep(name, shape, np.float32)
-        self._ledger = scratch.ledger(name, lambda index: [self.relative[index]])
-        self.done = self._ledger.done
+        self.relative = scratch.open_array(name, shape, np.float32)
+        self._journal = scratch.journal(name, lambda index: [self.relative[index]])
+        self.done = self._journal.done
         self._networks, self._merged = networks, merged
         self._chunk, self._halo, self._clamp = options.decode_chunk, options.decode_halo, options.clamp
 
@@ -216,7 +216,7 @@ class _Decoder:
         for index, picture in decode_span(self._networks, self._merged, self.done, stop, count, self._chunk,
                                           self._halo):
             self.relative[index] = relative_disparity(picture, self._clamp)
-            self._ledger.note(index)
+            self._journal.note(index)
             self.done = index + 1
 
 

@@ -17,9 +17,8 @@ import torch
 import torch.nn.functional as functional
 
 from ...imaging import BEHIND_CAMERA, PlaneParallax, warp_between
-from ...report import Report
-from ...solution import CameraSolution
-from ...storage import Scratch
+from ...solution import CameraSolution, StereoResult
+from ...storage import RunContext
 from ...torch_support.device import torch_device
 
 __all__ = ["refine_edges"]
@@ -38,24 +37,26 @@ MARGIN = 0.004
 GUIDE_RADIUS_PX, GUIDE_EPSILON = 8, 1e-5
 
 
-def refine_edges(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray, motion_mask: np.ndarray,
-                 sources: list[tuple[int, ...]], *, device: str, scratch: Scratch, report: Report) -> np.ndarray:
+def refine_edges(frames: np.ndarray, stereo: StereoResult, sources: list[tuple[int, ...]], *, device: str,
+                 context: RunContext) -> np.ndarray:
     """Depth (T,H,W) > 0 with sharper borders, from scratch.
 
-    frames: (T,H,W,3) uint8. motion_mask: (T,H,W), 1 = moving; those pixels keep their depth. sources: frames that
-    each frame is compared with. device: as in contract.Settings. Raises StereoDiffError "device_unavailable".
+    frames: (T,H,W,3) uint8. stereo: what moves keeps its depth. sources: frames that each frame is compared with.
+    device: as in contract.Settings. Raises StereoDiffError "device_unavailable".
     """
+    cameras, depth, motion_mask = stereo.cameras, stereo.depth, stereo.motion_mask
+    scratch, report = context.scratch, context.report
     chosen = torch_device(device)
     report.stage("edges", len(depth))
-    sharp = scratch.keep("edges", depth.shape, np.float32)
-    ledger = scratch.ledger("edges", lambda index: [sharp[index]])
+    sharp = scratch.open_array("edges", depth.shape, np.float32)
+    journal = scratch.journal("edges", lambda index: [sharp[index]])
     with torch.no_grad():
-        for index in range(ledger.done, len(depth)):
+        for index in range(journal.done, len(depth)):
             near = _nearest_sources(index, sources[index])
             static = torch.from_numpy(np.asarray(motion_mask[index]) == 0).to(chosen)
             sharp[index] = (_refine_frame(frames, cameras, depth[index], static, index, near, chosen) if near
                             else depth[index])
-            ledger.note(index)
+            journal.note(index)
             report.progress(index + 1)
     return sharp
 

@@ -12,22 +12,20 @@ pictures decide, frame by frame (sides.py). A last vote makes the frames agree o
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from ...imaging import FrameWindow, frames_around, sample_at, warp_between, warp_pixels
-from ...report import Report
-from ...solution import CameraSolution
-from ...storage import Scratch
+from ...solution import CameraSolution, StereoResult
+from ...storage import RunContext, Scratch
 from ..mvs import select_sources
 from .sides import choose_sides
 
 OFFSETS = (-10, -8, -6, -4, -2, -1, 1, 2, 4, 6, 8, 10)
 ROUNDS_BEFORE, ROUNDS_AFTER = 2, 1
 """Votes before and after the pictures decide. A second one hears supporters whose borders the first has settled."""
-KEPT_BORDERS = tuple(f"borders_{turn}" for turn in range(ROUNDS_BEFORE + 1 + ROUNDS_AFTER))
-"""What each turn's depth is called in the job's scratch."""
 FAR_SHARE = 0.98
 """Share of the clip's greatest depth from that on a pixel counts as lying at the far limit."""
 WINDOW_PX = 25
@@ -42,38 +40,45 @@ ROW = 256
 """Band pixels are laid out in rows of this length: OpenCV looks up no longer ones than 32766."""
 
 
-def settle_borders(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray, confidence: np.ndarray,
-                   motion_mask: np.ndarray, *, scratch: Scratch, report: Report) -> np.ndarray:
+def settle_borders(frames: np.ndarray, stereo: StereoResult, *, context: RunContext) -> np.ndarray:
     """Depth (T,H,W) > 0 with its edges corrected, from scratch.
 
-    frames: (T,H,W,3) uint8. confidence: (T,H,W) in [0,1]. motion_mask: (T,H,W), 1 = moving; those pixels neither
-    change nor vote nor are offered. Arrays may be memory-mapped. Raises ValueError if the shapes do not fit.
+    frames: (T,H,W,3) uint8. stereo: what moves neither changes nor votes nor is offered. Arrays may be memory-mapped.
+    Raises ValueError if the shapes do not fit.
     """
+    depth, confidence, motion_mask = stereo.depth, stereo.confidence, stereo.motion_mask
     if not depth.shape == confidence.shape == motion_mask.shape == frames.shape[:3]:
         raise ValueError(f"frames {frames.shape}, depth {depth.shape}, confidence {confidence.shape} and motion mask "
                          f"{motion_mask.shape} must agree in (T,H,W)")
     tasks = [vote_on_borders] * ROUNDS_BEFORE + [_choose_all_sides] + [vote_on_borders] * ROUNDS_AFTER
+    report = context.report
     report.stage("borders", len(tasks) * len(depth))
     count = len(depth)
-    for turn, (task, name) in enumerate(zip(tasks, KEPT_BORDERS, strict=True)):
-        depth = run_turn(task, name, frames, cameras, depth, confidence, motion_mask, scratch,
-                         lambda done, turn=turn: report.progress(turn * count + done))
+    for turn, task in enumerate(tasks):
+        depth = _run_turn(task, f"borders_{turn}", frames, replace(stereo, depth=depth), context.scratch,
+                          lambda done, turn=turn: report.progress(turn * count + done))
     return depth
 
 
-def run_turn(task: Callable[..., np.ndarray], name: str, frames, cameras, depth, confidence, motion_mask,  # noqa: PLR0913
-             scratch: Scratch, tick: Callable[[int], None]) -> np.ndarray:
+def agree_on_borders(frames: np.ndarray, stereo: StereoResult, *, context: RunContext) -> np.ndarray:
+    """Depth (T,H,W) > 0 after one more vote, for depth whose edges were corrected frame by frame."""
+    return _run_turn(vote_on_borders, "edges_agreed", frames, stereo, context.scratch, lambda done: None)
+
+
+def _run_turn(task: Callable[..., Callable[[int], np.ndarray]], name: str, frames: np.ndarray, stereo: StereoResult,
+              scratch: Scratch, tick: Callable[[int], None]) -> np.ndarray:
     """One task over all frames: what it makes of depth (T,H,W), from scratch, kept under this name.
 
     task: makes a function of the frame's index that gives its new depth. tick: told how many frames are done.
     """
-    settled = scratch.keep(name, depth.shape, np.float32)
-    ledger = scratch.ledger(name, lambda index: [settled[index]])
-    if ledger.done < len(depth):
-        settle = task(frames, cameras, depth, confidence, motion_mask)
-        for index in range(ledger.done, len(depth)):
+    depth = stereo.depth
+    settled = scratch.open_array(name, depth.shape, np.float32)
+    journal = scratch.journal(name, lambda index: [settled[index]])
+    if journal.done < len(depth):
+        settle = task(frames, stereo.cameras, depth, stereo.confidence, stereo.motion_mask)
+        for index in range(journal.done, len(depth)):
             settled[index] = settle(index)
-            ledger.note(index)
+            journal.note(index)
             tick(index + 1)
     return settled
 

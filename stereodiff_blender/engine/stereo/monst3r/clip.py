@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...report import Report
 from ...solution import CameraSolution, StereoResult
-from ...storage import Scratch
+from ...storage import RunContext, Scratch
 from .matching import match_pairs
 from .network import TwoViewNetwork
 from .pairs import window_pairs
@@ -20,24 +19,25 @@ __all__ = ["match_clip"]
 
 
 def match_clip(frames: np.ndarray, network: TwoViewNetwork, *, masks: np.ndarray | None = None,
-               focal_px: float | None = None, scratch: Scratch, report: Report) -> StereoResult:
+               focal_px: float | None = None, context: RunContext) -> StereoResult:
     """Cameras, depth, confidence and motion of a clip, all on its own raster.
 
     frames: (T,H,W,3) uint8, T >= 2. masks: (T,H,W) or None, true where the artist says that something moves.
     focal_px: fx where the lens is known. What the network's raster crops off has the nearest depth and confidence 0.
     Raises StereoDiffError "clip_too_small", "network_not_finite", "pointmaps_unsure" or "out_of_memory".
     """
+    scratch = context.scratch
     raster = network_raster(frames.shape[1:3])
     pictures = scratch.allocate("monst3r_frames", (len(frames), *raster.shape, 3), np.uint8)
     for picture, frame in zip(pictures, frames, strict=True):
         picture[:] = raster.prepare(frame)
     pairs = window_pairs(len(frames))
     reduction = PointmapReduction(*pictures.shape[:3], scratch, pairs)
-    predictions = match_pairs(network, pictures, pairs[reduction.done:], done=reduction.done, report=report)
+    predictions = match_pairs(network, pictures, pairs[reduction.done:], done=reduction.done, report=context.report)
     seen = solve_monst3r(predictions, pictures, reduction=reduction,
                          masks=None if masks is None else _masks_to_network(masks, raster, scratch),
                          focal_px=None if focal_px is None else float(raster.intrinsics_to_network(focal_px)[0]),
-                         scratch=scratch, report=report)
+                         context=context)
     return _to_plate(seen, raster, frames.shape[:3], scratch)
 
 

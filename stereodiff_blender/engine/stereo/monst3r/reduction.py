@@ -73,11 +73,11 @@ class PointmapReduction:
         self._best_own = [Edge(frame, frame_count, -np.inf) for frame in range(frame_count)]
         self._is_matched = np.zeros(frame_count, bool)
         self._scratch = scratch
-        self._pair_points = scratch.keep("pair_points", (slots, 2, *self.size, 3), np.float32)
-        self._pair_confidence = scratch.keep("pair_confidence", (slots, 2, *self.size), np.float32)
-        self._own_points = scratch.keep("own_points", (frame_count, *self.size, 3), np.float32)
-        self._own_confidence = scratch.keep("own_confidence", (frame_count, *self.size), np.float32)
-        self._confidence = scratch.keep("pointmap_confidence", (frame_count, *self.size), np.float32)
+        self._pair_points = scratch.open_array("pair_points", (slots, 2, *self.size, 3), np.float32)
+        self._pair_confidence = scratch.open_array("pair_confidence", (slots, 2, *self.size), np.float32)
+        self._own_points = scratch.open_array("own_points", (frame_count, *self.size, 3), np.float32)
+        self._own_confidence = scratch.open_array("own_confidence", (frame_count, *self.size), np.float32)
+        self._confidence = scratch.open_array("pointmap_confidence", (frame_count, *self.size), np.float32)
         self._checksums: dict[str, int] = {}
         self.done = 0
         if not self._resumed(order):
@@ -89,7 +89,7 @@ class PointmapReduction:
     def _note(self) -> None:
         """Keep what is known so far for a run that goes on from here."""
         edges = [(edge.i, edge.j, edge.score, edge.slot) for edge in (*self._kept, *self._best_own)]
-        self._scratch.remember("pairs", {
+        self._scratch.save("pairs", {
             "done": np.array(self.done), "free": np.array(self._free, np.int64),
             "edges": np.array(edges, np.float64).reshape(-1, 4), "kept": np.array(len(self._kept)),
             "is_matched": self._is_matched, "checksums": as_text_array(self._checksums)})
@@ -100,7 +100,7 @@ class PointmapReduction:
         The pair that was being taken in when that run ended may be half written. It does no harm: it comes again, and
         writes the same into the same places.
         """
-        stored = self._scratch.recall("pairs")
+        stored = self._scratch.load("pairs")
         if stored is None or stored["is_matched"].shape != self._is_matched.shape:
             return False
         edges = [Edge(int(i), int(j), float(score), int(slot)) for i, j, score, slot in stored["edges"]]

@@ -12,7 +12,7 @@ from ...geometry import fill_unsolved, rebase, rescale_gauge, unproject
 from ...imaging import OpticalFlow, flows_in, spread
 from ...report import Report
 from ...solution import TRUSTED, CameraSolution, StereoResult
-from ...storage import Scratch
+from ...storage import RunContext
 from ..mvs import DepthLimits, vote
 from .motion import FlowFields, agreement, find_frame_motion
 from .pointmaps import PairPointmaps
@@ -31,7 +31,7 @@ PARALLAX_FRAMES = 12
 
 def solve_monst3r(predictions: Iterable[tuple[int, int, PairPointmaps]], frames: np.ndarray, *,
                   masks: np.ndarray | None = None, focal_px: float | None = None, flow: FlowFields | None = None,
-                  reduction: PointmapReduction | None = None, scratch: Scratch, report: Report) -> StereoResult:
+                  reduction: PointmapReduction | None = None, context: RunContext) -> StereoResult:
     """Stage 1 from the network's answers on all pairs, which are read one by one and not kept.
 
     predictions: (i, j, pointmaps), each frame first in at least one pair, all of frames' size. frames: (T,H,W,3)
@@ -42,6 +42,7 @@ def solve_monst3r(predictions: Iterable[tuple[int, int, PairPointmaps]], frames:
     from around. Stages "solve" and "motion". Raises StereoDiffError "network_not_finite", "pointmaps_unsure" or
     "settings_invalid"; warns "frames_unsolved".
     """
+    scratch, report = context.scratch, context.report
     _check(frames, masks, focal_px)
     reduction = reduction or PointmapReduction(*frames.shape[:3], scratch)
     for i, j, maps in predictions:

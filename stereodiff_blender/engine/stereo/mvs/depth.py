@@ -15,7 +15,7 @@ import numpy as np
 from ...imaging import OpticalFlow, boundary_confidence, flows_in, smooth_along_surfaces, warp_between
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
-from ...storage import Ledger, Scratch
+from ...storage import ProgressJournal, RunContext
 from ..dynamic import (
     Movers,
     coarse_flow,
@@ -56,8 +56,8 @@ LATENESS = 2
 """Frames that a vote lags behind, so that all its voters are known."""
 
 
-def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, scratch: Scratch, report: Report,
-                  masks: np.ndarray | None = None, flow: OpticalFlow | None = None) -> StereoResult:
+def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, masks: np.ndarray | None = None,
+                  flow: OpticalFlow | None = None, context: RunContext) -> StereoResult:
     """Measure and complete depth of a clip whose camera moves.
 
     frames: (T,H,W,3) uint8, T >= 2, may be memory-mapped. cameras: of kind "moving", all T of them.
@@ -66,16 +66,17 @@ def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, scratch: Scrat
     The result's arrays come from scratch. Warns "low_coverage" and "large_motion". Raises ValueError if shapes or
     the camera kind do not fit.
     """
+    scratch, report = context.scratch, context.report
     _check(frames, cameras, masks)
     count, height, width = frames.shape[:3]
     limits = depth_limits(cameras)
     flow = ExpectantFlow(flow or OpticalFlow(frames, capacity=flows_in(FLOW_MEGABYTES, height, width)), cameras,
                          limits, (height, width))
-    kept = _Survey.allocate(scratch.keep, "survey", (count, height, width))
+    kept = _Survey.allocate(scratch.open_array, "survey", (count, height, width))
     report.stage("depth", count)
     sources = select_sources(cameras, height, width)
-    candidates = _survey_frames(frames, cameras, sources, masks, flow, limits, kept,
-                                scratch.ledger("survey", kept.settled_by), report)
+    candidates = _survey_frames(_Views(frames, cameras, sources, masks), flow, limits, kept,
+                                scratch.journal("survey", kept.settled_by), report)
     # From here on the survey is written over; what is kept for a later run is not.
     survey = kept.copy(_Survey.allocate(scratch.allocate, "stereo", (count, height, width)))
     if is_sky(candidates):
@@ -158,13 +159,24 @@ def _check(frames, cameras, masks) -> None:
 
 # --- First pass: match, triangulate, find motion ----------------------------------------------------------------
 
-def _survey_frames(frames, cameras, sources, masks, flow, limits, survey, ledger: Ledger,  # noqa: PLR0913
-                   report) -> list[SkyCandidate]:
+@dataclass(frozen=True)
+class _Views:
+    """The frames, where each was seen from, and which others it is compared with; masks: the artist's."""
+
+    frames: np.ndarray
+    cameras: CameraSolution
+    sources: list[tuple[int, ...]]
+    masks: np.ndarray | None
+
+
+def _survey_frames(views: _Views, flow: ExpectantFlow, limits: DepthLimits, survey: _Survey,
+                   journal: ProgressJournal, report: Report) -> list[SkyCandidate]:
     """Fill the survey from the first frame on that an earlier run has not left; what may be plain sky, by frame."""
+    frames, cameras, sources, masks = views.frames, views.cameras, views.sources, views.masks
     count = len(frames)
     candidates = [find_plain_sky(frames[index], texture_of(frames[index]), point_depths(cameras, index)[0])[1]
-                  for index in range(ledger.done)]
-    for index in range(ledger.done, count + LATENESS):
+                  for index in range(journal.done)]
+    for index in range(journal.done, count + LATENESS):
         if index < count:
             measured = _triangulate_frame(index, sources[index], cameras, masks, flow, limits, frames.shape[1:3])
             candidates.append(_judge(index, frames[index], measured, len(sources[index]), cameras, flow, limits,
@@ -175,7 +187,7 @@ def _survey_frames(frames, cameras, sources, masks, flow, limits, survey, ledger
             _settle_motion(index - LATENESS, masks, flow, survey)
             flow.forget_before(index - LATENESS + 1)
         if index < count:
-            ledger.note(index)
+            journal.note(index)
             report.progress(index + 1)
     return candidates
 

@@ -96,8 +96,8 @@ def refine_on_tracks(tracks: Tracks, stereo: StereoResult, *, is_focal_known: bo
 
 
 def _check(tracks: Tracks, stereo: StereoResult) -> None:
-    if stereo.cameras.kind != "moving" or stereo.depth is None or stereo.motion_mask is None:
-        raise ValueError("only a moving camera with depth and motion mask can be refined")
+    if stereo.cameras.kind != "moving":
+        raise ValueError("only a moving camera can be refined")
     count, height, width = stereo.depth.shape
     if tracks.frame_count != count or tuple(tracks.size) != (width, height):
         raise ValueError(f"tracks of {tracks.frame_count} frames of {tracks.size} do not fit depth of {count} frames "

@@ -14,7 +14,7 @@ from ...contract import StereoDiffError
 from ...geometry import fill_unsolved, invert_rigid, rebase, rescale_gauge
 from ...report import Report
 from ...solution import CameraSolution
-from ...storage import Scratch
+from ...storage import RunContext, Scratch
 from .focal_stability import focal_disagreement
 from .keyframes import choose_keyframes, choose_seed_keyframes
 from .reconstruction import Reconstruction, reconstruct
@@ -41,11 +41,10 @@ ROTATION_FOCAL_DEVIATION = 0.02
 SEED_RIVAL = 2.0
 MIN_GAUGE_POINTS = 20
 MAX_SEED = 2**31
-NO_SCRATCH = Scratch()
 
 
 def solve_cameras(frames, *, focal_px: float | None = None, pixel_aspect: float = 1.0, masks=None, seed: int = 0,
-                  first_frame: int = 1, scratch: Scratch = NO_SCRATCH, report: Report) -> CameraSolution:
+                  context: RunContext) -> CameraSolution:
     """Solve the camera of every frame.
 
     frames: (T,H,W,3) uint8 RGB, an array or memory map; read one frame at a time.
@@ -53,28 +52,29 @@ def solve_cameras(frames, *, focal_px: float | None = None, pixel_aspect: float 
     pixel_aspect: true width / height of one raster pixel. Inside, x is stretched by it, so that pixels are square
     and one focal length f, in rows, serves both axes; the solution has fx = f / pixel_aspect and fy = f.
     masks: (T,H,W) bool-like or None, true where nothing may be tracked because it moves.
-    seed: of every random draw. first_frame: number of frames[0] in messages. scratch: keeps the tracks for a later run.
+    seed: of every random draw. context: its scratch keeps the tracks for a later run.
     The gauge: first camera at the origin, median depth of the points it sees is 1.
     Raises StereoDiffError "camera_unsolved" with the reason in words.
     """
     _check(frames, focal_px, pixel_aspect, masks)
     min_length = min(MIN_TRACK_LENGTH, len(frames))
-    tracks = thin_tracks(_followed(frames, masks, scratch, report), per_frame=TRACKS_PER_FRAME, min_length=min_length)
+    followed = _followed(frames, masks, context.scratch, context.report)
+    tracks = thin_tracks(followed, per_frame=TRACKS_PER_FRAME, min_length=min_length)
     linked = longest_linked_run(tracks)
-    _check_tracks(tracks, linked, first_frame)
+    _check_tracks(tracks, linked, context.first_frame)
     tracks = tracks.only(linked[tracks.frame])
     focal = None if focal_px is None else focal_px * pixel_aspect
     return _solve(_Shot(tracks, _square_tracks(tracks, pixel_aspect), np.flatnonzero(linked), focal, pixel_aspect,
-                        seed % MAX_SEED, first_frame, report))
+                        seed % MAX_SEED, context.first_frame, context.report))
 
 
 def _followed(frames, masks, scratch: Scratch, report: Report) -> Tracks:
     """The tracks of this clip; those that an earlier run has followed, if there was one."""
-    kept = scratch.recall("tracks")
+    kept = scratch.load("tracks")
     if kept is not None:
         return Tracks.from_arrays(kept)
     tracks = track_features(frames, masks, report)
-    scratch.remember("tracks", tracks.as_arrays())
+    scratch.save("tracks", tracks.as_arrays())
     return tracks
 
 

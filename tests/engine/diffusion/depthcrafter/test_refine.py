@@ -30,7 +30,8 @@ from stereodiff_blender.engine.diffusion.depthcrafter.refine import (  # noqa: E
 )
 from stereodiff_blender.engine.diffusion.depthcrafter.windows import plan_windows  # noqa: E402
 from stereodiff_blender.engine.report import Report  # noqa: E402
-from stereodiff_blender.engine.storage.scratch import Scratch  # noqa: E402
+from stereodiff_blender.engine.solution import StereoResult  # noqa: E402
+from stereodiff_blender.engine.storage import RunContext, Scratch  # noqa: E402
 
 PART = "depthcrafter"
 VARIANTS = ("paper_window_overlap", "x0_single_window", "no_overlap_shift", "no_overlap_short", "latent_sharing",
@@ -98,8 +99,8 @@ def run_golden(networks, inputs, name: str, noise_names=("noise_latents_frames",
     windows = plan_windows(count, options.window, options.overlap, options.tail)
     plan = MemoryPlan(*plate.size, options.window, options.overlap, 8, options.decode_chunk, False, 0)
     scratch = KeptScratch()
-    encoded = encode_clip(plate, span, networks, noises[0], plan, options, scratch=scratch, report=Report())
-    relative = denoise_clip(encoded, windows, networks, noises, options, scratch=scratch, report=Report())
+    encoded = encode_clip(plate, span, networks, noises[0], plan, options, context=RunContext(scratch))
+    relative = denoise_clip(encoded, windows, networks, noises, options, context=RunContext(scratch))
     alignment = align(sample_pairs(plate, relative), windows, count, options.align, (span.low, span.high))
     depth = np.stack([depth_on_plate(relative[k], alignment, span, k, plate.size, options) for k in range(count)])
     merged = next(array for key, array in scratch.arrays.items() if "merged" in key)
@@ -189,8 +190,11 @@ class Diary(Report):
         self.warnings.append(code)
 
 
-def refine(clip, networks, options, report=None, **more):
-    return refine_by_diffusion(*clip, networks, options, scratch=Scratch(), report=report or Report(), **more)
+def refine(clip, networks, options, report=None, first_frame=1):
+    frames, *maps = clip
+    stereo = StereoResult(None, *maps)  # cameras take no part
+    context = RunContext(report=report or Report(), first_frame=first_frame)
+    return refine_by_diffusion(frames, stereo, networks, options, context=context)
 
 
 SMALL = replace(options_from(Settings()), window=4, overlap=2, decode_chunk=3, decode_halo=1)

@@ -16,8 +16,9 @@ from depth_scenes import Shot, ray_cast
 import stereodiff_blender.engine
 from stereodiff_blender.engine.contract import StereoDiffError
 from stereodiff_blender.engine.report import Report
+from stereodiff_blender.engine.solution import StereoResult
 from stereodiff_blender.engine.stereo.boundaries.plane_sweep import refine_edges
-from stereodiff_blender.engine.storage.scratch import Scratch
+from stereodiff_blender.engine.storage import RunContext
 from stereodiff_blender.engine.torch_support.device import torch_device
 
 COUNT, FAT_PX = 5, 3
@@ -39,9 +40,10 @@ def fat(shot) -> np.ndarray:
     return np.where(shot.motion_mask > 0, shot.depth, np.stack([cv2.erode(frame, window) for frame in still]))
 
 
-def refined(shot: Shot, depth: np.ndarray, *, sources=SOURCES, report: Report | None = None) -> np.ndarray:
-    return refine_edges(shot.frames, shot.cameras, depth, shot.motion_mask, sources, device="cpu", scratch=Scratch(),
-                        report=report or Report())
+def refined(shot: Shot, depth: np.ndarray, *, sources=SOURCES, report: Report | None = None,
+            device: str = "cpu") -> np.ndarray:
+    stereo = StereoResult(shot.cameras, depth, shot.confidence, shot.motion_mask)
+    return refine_edges(shot.frames, stereo, sources, device=device, context=RunContext(report=report or Report()))
 
 
 def border_error(shot: Shot, depth: np.ndarray) -> float:
@@ -89,8 +91,7 @@ def test_progress_ends_at_the_announced_total(shot, fat):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
 def test_a_device_that_is_not_there_is_named(shot, fat):
     with pytest.raises(StereoDiffError, match="cuda:0", check=lambda error: error.code == "device_unavailable"):
-        refine_edges(shot.frames, shot.cameras, fat, shot.motion_mask, SOURCES, device="cuda:0", scratch=Scratch(),
-                     report=Report())
+        refined(shot, fat, device="cuda:0")
 
 
 def test_auto_is_a_device_that_is_there():
@@ -100,8 +101,7 @@ def test_auto_is_a_device_that_is_there():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_finds_what_the_cpu_finds(shot, fat):
-    on_cuda = refine_edges(shot.frames, shot.cameras, fat, shot.motion_mask, SOURCES, device="cuda", scratch=Scratch(),
-                           report=Report())
+    on_cuda = refined(shot, fat, device="cuda")
     differs = ~np.isclose(on_cuda, refined(shot, fat), rtol=1e-4)
     assert differs.mean() < 0.01
 

@@ -9,8 +9,9 @@ from camera_scenes import Diary
 from depth_scenes import Shot, ray_cast
 
 from stereodiff_blender.engine.report import Report
+from stereodiff_blender.engine.solution import StereoResult
 from stereodiff_blender.engine.stereo.boundaries.voting import settle_borders
-from stereodiff_blender.engine.storage.scratch import DiskScratch, Scratch
+from stereodiff_blender.engine.storage import DiskScratch, RunContext
 
 FAT_PX = 4
 BESIDE = slice(35, 70)
@@ -33,8 +34,8 @@ def fattened(shot: Shot) -> tuple[np.ndarray, np.ndarray]:
 
 def settled(shot: Shot, depth: np.ndarray, confidence: np.ndarray, report: Report | None = None) -> np.ndarray:
     before = depth.copy()
-    result = settle_borders(shot.frames, shot.cameras, depth, confidence, shot.motion_mask, scratch=Scratch(),
-                            report=report or Report())
+    result = settle_borders(shot.frames, StereoResult(shot.cameras, depth, confidence, shot.motion_mask),
+                            context=RunContext(report=report or Report()))
     assert np.array_equal(depth, before), "what was measured must survive"
     return result
 
@@ -87,8 +88,8 @@ def test_the_same_bytes_twice_in_memory_and_on_disk(shot, tmp_path):
     once = settled(shot, depth, confidence)
     np.save(tmp_path / "depth.npy", depth)
     mapped = np.load(tmp_path / "depth.npy", mmap_mode="r+")
-    on_disk = settle_borders(shot.frames, shot.cameras, mapped, confidence, shot.motion_mask,
-                             scratch=DiskScratch(tmp_path / "scratch"), report=Report())
+    on_disk = settle_borders(shot.frames, StereoResult(shot.cameras, mapped, confidence, shot.motion_mask),
+                             context=RunContext(DiskScratch(tmp_path / "scratch")))
     assert isinstance(on_disk, np.memmap) and np.array_equal(on_disk, once)
 
 
@@ -100,6 +101,6 @@ def test_progress_ends_at_the_announced_total(shot):
 
 
 def test_shapes_that_do_not_fit_are_refused(shot):
+    short = StereoResult(shot.cameras, shot.depth[:3].copy(), shot.confidence, shot.motion_mask)
     with pytest.raises(ValueError, match="agree"):
-        settle_borders(shot.frames, shot.cameras, shot.depth[:3].copy(), shot.confidence, shot.motion_mask,
-                       scratch=Scratch(), report=Report())
+        settle_borders(shot.frames, short, context=RunContext())

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from known_depth import HEIGHT, WIDTH, boards_shot
 
-from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.stereo.dynamic.ground_plane import FLAT_VIEW, GroundView
 from stereodiff_blender.engine.stereo.dynamic.placement import Standing, measure_standing, settle_tracks
 from stereodiff_blender.engine.stereo.dynamic.tracks import UNKNOWN_GROWTH, Growth
 from stereodiff_blender.engine.stereo.mvs.depth import measure_depth
-from stereodiff_blender.engine.storage.scratch import Scratch
+from stereodiff_blender.engine.storage import RunContext
 
 HORIZON = 40
 FLOOR = GroundView(np.array([0.0, 0.01, -0.01 * HORIZON]), np.array([0.0, 0.0, 1.0]))
@@ -145,7 +144,7 @@ def test_depth_of_a_mover_in_the_whole_method_is_upright_and_before_the_wall():
         return 20 + 5 * index, 20 + 2 * index
 
     shot = boards_shot(8, travel=0.6, mover=place)
-    result = measure_depth(shot.frames, shot.cameras, scratch=Scratch(), report=Report())
+    result = measure_depth(shot.frames, shot.cameras, context=RunContext())
     x, y = place(4)
     inside = result.depth[4, y + 6:y + 54, x + 6:x + 44]
     assert np.ptp(inside, axis=1).max() < 2e-3 * inside.mean() and np.ptp(inside) < 0.06 * inside.mean()

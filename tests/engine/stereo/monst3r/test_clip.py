@@ -15,9 +15,8 @@ from tiny_monst3r import write_tiny_monst3r  # noqa: E402
 from stereodiff_blender.engine.contract import Settings, StereoDiffError  # noqa: E402
 from stereodiff_blender.engine.pipeline.networks import Networks, load_networks, refuse_missing  # noqa: E402
 from stereodiff_blender.engine.pipeline.pipeline import estimate_depth  # noqa: E402
-from stereodiff_blender.engine.report import Report  # noqa: E402
 from stereodiff_blender.engine.stereo.monst3r.clip import match_clip  # noqa: E402
-from stereodiff_blender.engine.storage.scratch import Scratch  # noqa: E402
+from stereodiff_blender.engine.storage import RunContext  # noqa: E402
 
 MONST3R = Settings(stereo="monst3r", refine="none", device="cpu")
 
@@ -41,7 +40,7 @@ def frames() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def matched(frames, networks):
-    return match_clip(frames, networks.matcher, focal_px=150.0, scratch=Scratch(), report=Report())
+    return match_clip(frames, networks.matcher, focal_px=150.0, context=RunContext())
 
 
 @pytest.mark.slow
@@ -57,14 +56,14 @@ def test_all_is_on_the_plate(matched, frames):
 def test_a_matte_moves(frames, networks):
     masks = np.zeros(frames.shape[:3], bool)
     masks[:, 20:60, 30:80] = True
-    result = match_clip(frames, networks.matcher, masks=masks, focal_px=150.0, scratch=Scratch(), report=Report())
+    result = match_clip(frames, networks.matcher, masks=masks, focal_px=150.0, context=RunContext())
     assert result.motion_mask[:, 24:56, 34:76].mean() > 0.95
 
 
 @pytest.mark.slow
 def test_the_whole_method(frames, networks):
     estimate = estimate_depth(frames, replace(MONST3R, refine="guided"), focal_px=150.0, networks=networks,
-                              scratch=Scratch(), report=Report())
+                              context=RunContext())
     assert estimate.cameras.kind == "moving" and len(estimate.cameras.observations) == 4
     assert estimate.depth.shape == frames.shape[:3] and np.isfinite(estimate.depth).all()
     np.testing.assert_array_equal(estimate.cameras.camera_to_world[0], np.eye(4))
@@ -73,7 +72,7 @@ def test_the_whole_method(frames, networks):
 @pytest.mark.slow
 def test_a_repeated_frame_has_its_twins_camera_and_depth(frames, networks):
     twice = frames[[0, 1, 1, 2, 3]]
-    estimate = estimate_depth(twice, MONST3R, focal_px=150.0, networks=networks, scratch=Scratch(), report=Report())
+    estimate = estimate_depth(twice, MONST3R, focal_px=150.0, networks=networks, context=RunContext())
     assert len(estimate.cameras.camera_to_world) == len(estimate.depth) == 5
     np.testing.assert_array_equal(estimate.cameras.camera_to_world[1], estimate.cameras.camera_to_world[2])
     np.testing.assert_array_equal(estimate.depth[1], estimate.depth[2])

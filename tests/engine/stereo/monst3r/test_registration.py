@@ -31,7 +31,7 @@ from stereodiff_blender.engine.stereo.monst3r.reduction import PointmapReduction
 from stereodiff_blender.engine.stereo.monst3r.registration import Registration, network_centre, register_pointmaps
 from stereodiff_blender.engine.stereo.monst3r.similarity import fit_similarity
 from stereodiff_blender.engine.stereo.monst3r.solve import solve_monst3r
-from stereodiff_blender.engine.storage.scratch import DiskScratch, Scratch
+from stereodiff_blender.engine.storage import DiskScratch, RunContext, Scratch
 
 FRAMES = 10
 LOG_DEPTH, POSE = 2e-6, 2e-5
@@ -178,8 +178,8 @@ def registered(shot: Shot, noise: Noise = EXACT) -> Registration:
 def solved(shot: Shot, noise: Noise = EXACT, *, scratch: Scratch | None = None, report: Report | None = None,
            **options) -> StereoResult:
     pairs = neighbour_pairs(len(shot.depth))
-    return solve_monst3r(predictions(shot, pairs, noise), shot.frames, scratch=scratch or Scratch(),
-                         report=report or Report(), **options)
+    return solve_monst3r(predictions(shot, pairs, noise), shot.frames,
+                         context=RunContext(scratch or Scratch(), report or Report()), **options)
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +276,7 @@ def test_confidence_falls_where_a_frames_depth_is_alone_in_what_it_says(shot):
                 points[5][20:40, 100:130] *= 1.3
             yield i, j, PairPointmaps(points[i], points[j], maps.confidence_i, maps.confidence_j)
 
-    found = solve_monst3r(with_bump(), shot.frames, scratch=Scratch(), report=Report())
+    found = solve_monst3r(with_bump(), shot.frames, context=RunContext())
     assert (found.confidence[5, 24:36, 105:125] > TRUSTED).mean() < 0.1
     assert (found.confidence[2, 24:36, 105:125] > TRUSTED).mean() > 0.9
 
@@ -303,7 +303,7 @@ def test_points_behind_the_camera_are_filled_from_around(shot):
                 one[50:54, 60:64] *= -1.0
             yield i, j, PairPointmaps(*points, maps.confidence_i, maps.confidence_j)
 
-    found = solve_monst3r(with_holes(), shot.frames, scratch=Scratch(), report=Report())
+    found = solve_monst3r(with_holes(), shot.frames, context=RunContext())
     assert (found.depth > 0).all()
     np.testing.assert_allclose(found.depth[:, 50:54, 60:64], np.median(found.depth[:, 48:56, 58:66], axis=(1, 2),
                                                                        keepdims=True).repeat(4, 1).repeat(4, 2),
@@ -325,7 +325,7 @@ def test_frame_without_a_pair_of_use_is_interpolated_and_named(shot):
             yield i, j, PairPointmaps(maps.points_i, maps.points_j, *sure)
 
     diary = Diary()
-    found = solve_monst3r(with_one_bad_frame(), shot.frames, scratch=Scratch(), report=diary)
+    found = solve_monst3r(with_one_bad_frame(), shot.frames, context=RunContext(report=diary))
     assert found.cameras.solved.tolist() == [index != 4 for index in range(FRAMES)]
     assert "1 of 10" in diary.warnings["frames_unsolved"]
     assert not (found.confidence[4] > TRUSTED).any() and np.isnan(found.cameras.reprojection_px[4])
@@ -355,7 +355,7 @@ def test_solve_takes_flow_that_is_there_already(shot, noisy):
                                     {"frames": lambda f: f[:1]}])
 def test_wrong_frames_are_refused(shot, change):
     with pytest.raises(ValueError, match="frames must be"):
-        solve_monst3r([], change["frames"](shot.frames), scratch=Scratch(), report=Report())
+        solve_monst3r([], change["frames"](shot.frames), context=RunContext())
 
 
 def test_points_that_fit_no_lens_are_refused(shot):
@@ -367,4 +367,4 @@ def test_points_that_fit_no_lens_are_refused(shot):
                                       maps.confidence_j)
 
     with pytest.raises(StereoDiffError, match="no lens", check=lambda error: error.code == "pointmaps_unsure"):
-        solve_monst3r(turned(), shot.frames, scratch=Scratch(), report=Report())
+        solve_monst3r(turned(), shot.frames, context=RunContext())

@@ -17,13 +17,14 @@ from stereodiff_blender.engine.stereo.mvs import depth as dense
 from stereodiff_blender.engine.stereo.mvs.depth import MOVING_CONFIDENCE, measure_depth
 from stereodiff_blender.engine.stereo.mvs.filtering import texture_of
 from stereodiff_blender.engine.stereo.mvs.sources import depth_limits
-from stereodiff_blender.engine.storage.scratch import DiskScratch, Scratch
+from stereodiff_blender.engine.storage import DiskScratch, RunContext, Scratch
 
 COUNT = 8
 
 
 def measure(shot, scratch=None, report=None, **more):
-    return measure_depth(shot.frames, shot.cameras, scratch=scratch or Scratch(), report=report or Report(), **more)
+    context = RunContext(scratch or Scratch(), report or Report())
+    return measure_depth(shot.frames, shot.cameras, context=context, **more)
 
 
 def check_promises(result, shape):

@@ -11,11 +11,10 @@ from known_depth import known_cameras
 
 from stereodiff_blender.engine.contract import Settings
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
-from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import TRUSTED, StereoResult
 from stereodiff_blender.engine.stereo.dynamic.matte import motion_beyond, with_gaps_bridged, without_matte
 from stereodiff_blender.engine.stereo.mvs.depth import measure_depth
-from stereodiff_blender.engine.storage.scratch import Scratch
+from stereodiff_blender.engine.storage import RunContext
 
 COUNT = 10
 
@@ -28,7 +27,7 @@ def shot() -> Shot:
 def measured(shot: Shot, masks: np.ndarray | None) -> StereoResult:
     still = np.where(shot.motion_mask > 0, np.nan, shot.depth)
     cameras = known_cameras(shot.camera_to_world, shot.intrinsics, still)
-    return measure_depth(shot.frames, cameras, scratch=Scratch(), report=Report(), masks=masks)
+    return measure_depth(shot.frames, cameras, masks=masks, context=RunContext())
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +89,8 @@ def test_two_shapes_with_a_gap_are_one_thing(shot):
 
 @pytest.fixture(scope="module")
 def estimate(shot) -> Estimate:
-    return estimate_depth(shot.frames, Settings(), masks=shot.motion_mask, focal_px=FOCAL_PX, scratch=Scratch(),
-                          report=Diary())
+    return estimate_depth(shot.frames, Settings(), masks=shot.motion_mask, focal_px=FOCAL_PX,
+                          context=RunContext(report=Diary()))
 
 
 def test_no_point_of_the_camera_solve_lies_on_the_matte(shot, estimate):
@@ -105,8 +104,8 @@ def test_no_point_of_the_camera_solve_lies_on_the_matte(shot, estimate):
 
 def test_the_matte_is_in_every_product(shot, estimate):
     moving = shot.motion_mask > 0
-    assert estimate.motion_mask[moving].all()
-    assert (estimate.confidence[moving] < TRUSTED).all()
+    assert estimate.stereo.motion_mask[moving].all()
+    assert (estimate.stereo.confidence[moving] < TRUSTED).all()
     assert estimate.quality.moving_share == pytest.approx(moving.mean(), abs=0.01)
 
 

@@ -8,13 +8,12 @@ from known_depth import HEIGHT, WIDTH, boards_shot
 
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
 from stereodiff_blender.engine.imaging.warp import PlaneParallax
-from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.stereo.mvs.depth import measure_depth
 from stereodiff_blender.engine.stereo.mvs.filtering import assess
 from stereodiff_blender.engine.stereo.mvs.motion import find_moving, neighbours_of, vote
 from stereodiff_blender.engine.stereo.mvs.sources import DepthLimits
 from stereodiff_blender.engine.stereo.mvs.triangulation import Triangulation
-from stereodiff_blender.engine.storage.scratch import Scratch
+from stereodiff_blender.engine.storage import RunContext
 
 SQUARE = (60, 50)
 """Height and width of the patch that camera_scenes pastes over its boards."""
@@ -26,7 +25,7 @@ def place_of_square(index):
 
 
 def motion_mask(shot):
-    return measure_depth(shot.frames, shot.cameras, scratch=Scratch(), report=Report()).motion_mask
+    return measure_depth(shot.frames, shot.cameras, context=RunContext()).motion_mask
 
 
 # --- Finding --------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from stereodiff_blender.engine.stereo.monst3r.solve import solve_monst3r
 from stereodiff_blender.engine.stereo.sfm.path_smoothing import balance
 from stereodiff_blender.engine.stereo.sfm.refine import Refinement, refine_cameras, refine_on_tracks
 from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
-from stereodiff_blender.engine.storage.scratch import Scratch
+from stereodiff_blender.engine.storage import RunContext
 
 LONG = 100
 
@@ -68,7 +68,7 @@ def _depth_error(found: np.ndarray, truth: np.ndarray) -> float:
 
 def stage_1(shot: Shot) -> StereoResult:
     pairs = neighbour_pairs(len(shot.depth))
-    return solve_monst3r(predictions(shot, pairs), shot.frames, scratch=Scratch(), report=Report())
+    return solve_monst3r(predictions(shot, pairs), shot.frames, context=RunContext())
 
 
 def refined(shot: Shot, tracks: Tracks | None, start: StereoResult | None = None, **options) -> Refined:
@@ -325,8 +325,9 @@ def test_same_input_gives_the_same_bytes(shot, start, on_features):
 def test_wrong_input_is_refused(shot, start):
     with pytest.raises(ValueError, match="different rasters"):
         refine_cameras(shot.frames[:, ::2], start, report=Report())
+    still = replace(start, cameras=replace(start.cameras, kind="static"))
     with pytest.raises(ValueError, match="moving camera"):
-        refine_on_tracks(followed_points(shot), replace(start, motion_mask=None), report=Report())
+        refine_on_tracks(followed_points(shot), still, report=Report())
     with pytest.raises(ValueError, match="do not fit"):
         refine_on_tracks(replace(followed_points(shot), frame_count=3), start, report=Report())
 

@@ -27,15 +27,17 @@ from stereodiff_blender.engine.geometry import (
 from stereodiff_blender.engine.solution import CameraSolution
 from stereodiff_blender.engine.stereo.sfm.solve import solve_cameras
 from stereodiff_blender.engine.stereo.sfm.warnings import frame_ranges, warn_rotation
+from stereodiff_blender.engine.storage import RunContext
 
 COUNT = 14
 
 pytestmark = pytest.mark.slow
 
 
-def solve(frames: np.ndarray, **options) -> tuple[CameraSolution, dict[str, str]]:
+def solve(frames: np.ndarray, first_frame: int = 1, **options) -> tuple[CameraSolution, dict[str, str]]:
     diary = Diary()
-    solution = solve_cameras(frames, report=diary, **options)
+    context = RunContext(report=diary, first_frame=first_frame)
+    solution = solve_cameras(frames, context=context, **options)
     assert diary.stages[0][0] == "track"
     assert {stage for stage, _ in diary.stages[1:]} == {"solve"}
     return solution, diary.warnings
@@ -253,17 +255,17 @@ def test_after_a_cut_the_longer_part_is_solved(frames, poses):
 ])
 def test_bad_settings_are_refused(frames, options, code):
     with pytest.raises(StereoDiffError) as caught:
-        solve_cameras(frames, report=Diary(), **options)
+        solve_cameras(frames, context=RunContext(), **options)
     assert caught.value.code == code
 
 
 def test_bad_arrays_are_refused(frames):
     with pytest.raises(ValueError, match="uint8"):
-        solve_cameras(frames.astype(np.float32), report=Diary())
+        solve_cameras(frames.astype(np.float32), context=RunContext())
     with pytest.raises(ValueError, match="masks"):
-        solve_cameras(frames, masks=np.zeros((2, 3, 4)), report=Diary())
+        solve_cameras(frames, masks=np.zeros((2, 3, 4)), context=RunContext())
     with pytest.raises(StereoDiffError) as caught:
-        solve_cameras(frames[:1], report=Diary())
+        solve_cameras(frames[:1], context=RunContext())
     assert caught.value.code == "clip_too_short"
 
 

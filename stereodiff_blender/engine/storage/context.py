@@ -1,0 +1,28 @@
+"""What a run gives to every step, besides what the step works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from ..report import Report
+from .scratch import Scratch
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """One run of the method on one clip. By itself: in memory, and silent.
+
+    scratch: where large arrays lie. What a run that was broken off left there is used, so it must be of the same input
+    and settings. refine_scratch: the same for stage 2; None: scratch. report: is told what is being done. first_frame:
+    clip frame of index 0, for what is said to people. (The seed is the job's: contract.Settings.)
+    """
+
+    scratch: Scratch = field(default_factory=Scratch)
+    report: Report = field(default_factory=Report)
+    first_frame: int = 1
+    refine_scratch: Scratch | None = None
+
+    @property
+    def of_stage_2(self) -> RunContext:
+        """The same for the steps of stage 2."""
+        return replace(self, scratch=self.refine_scratch or self.scratch)

@@ -1,0 +1,135 @@
+"""What a job folder is given when its clip is solved: the products, pictures for looking, and what its result says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..contract import ENGINE_VERSION, ClipSource, FrameResult, Job, JobFolder, Result, WeightsUsed
+from ..contract.guarded_files import TEMPORARY
+from ..media.frames import ClipInfo
+from ..pipeline import Estimate
+from ..quality.spectrum import mean_disparities, static_spectrum
+from ..solution import CameraSolution
+from ..storage import Scratch
+from . import products
+from .event_report import EventReport
+from .reading import Request
+
+DEPTH_PRODUCTS = ("depth", "confidence", "motion_mask")
+
+
+def publish(request: Request, frames: np.ndarray, estimate: Estimate, weights: tuple[WeightsUsed, ...],
+            scratch: Scratch, report: EventReport) -> Result:
+    """Write every file of the job folder but the result's own, and say what belongs into that.
+
+    frames: (T,H,W,3) uint8. weights: that the estimate was made with. scratch: of stage 2. Raises StereoDiffError
+    "disk_full", "output_not_writable" or, for depth that is nowhere valid, "result_invalid".
+    """
+    folder, numbers, depth = request.folder, request.job.frame_numbers, estimate.depth
+    report.stage("write", len(numbers))
+    if not products.has_begun(scratch):
+        discard_products(folder)  # of an earlier run on other footage
+    if depth is not None:
+        products.write_depth_products(folder, numbers, replace(estimate.stereo, depth=depth), weights, scratch, report)
+    else:
+        report.progress(len(numbers))
+    if len(estimate.cameras.points):
+        products.write_points(folder.file(folder.points_file), estimate.cameras.points,
+                              point_colours(frames, estimate.cameras))
+    middle = len(numbers) // 2
+    products.write_preview_image(folder.file(folder.preview_image), frames[middle],
+                                 None if depth is None else depth[middle])
+    products.write_preview_movie(folder.file(folder.preview_movie), frames, depth, request.info.fps)
+    _write_camera_plot(request.job, folder, estimate)
+    if estimate.refined_depth is not None:
+        _write_plot(request.job, folder, estimate)
+    return _result(request, estimate, weights, report)
+
+
+def _write_camera_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
+    """How well the camera fits, if points tell. Loaded only here, because drawing takes a second to load."""
+    from ..quality.plots import write_camera_plot
+    cameras = estimate.cameras
+    if np.isfinite(cameras.reprojection_px).any():
+        write_camera_plot(folder.file(folder.camera_plot_file), reprojection_px=cameras.reprojection_px,
+                          solved=cameras.solved, first_frame=job.first_frame)
+
+
+def _write_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
+    """What stage 2 did to the flicker. Loaded only here, because drawing takes a second to load."""
+    from ..quality.plots import write_refinement_plot
+    cameras, stereo = estimate.cameras, estimate.stereo
+    found = static_spectrum(stereo.depth, estimate.refined_depth, stereo.confidence, stereo.motion_mask,
+                            cameras.camera_to_world, cameras.intrinsics)
+    stereo_mean, refined_mean = mean_disparities(stereo.depth, estimate.refined_depth)
+    write_refinement_plot(folder.file(folder.plot_file), spectrum=found, stereo_disparity=stereo_mean,
+                          refined_disparity=refined_mean, first_frame=job.first_frame,
+                          seams=estimate.refinement.seam_frames if estimate.refinement else ())
+
+
+def point_colours(frames: np.ndarray, cameras: CameraSolution) -> np.ndarray:
+    """(N,3) uint8: every point's colour in the frame where it is first seen; grey if it is seen in none."""
+    colours = np.full((len(cameras.points), 3), 128, np.uint8)
+    is_coloured = np.zeros(len(cameras.points), bool)
+    height, width = frames.shape[1:3]
+    for frame, (points, pixels) in zip(frames, cameras.observations, strict=True):
+        new = ~is_coloured[points]
+        cols = np.clip(pixels[new, 0].astype(int), 0, width - 1)
+        rows = np.clip(pixels[new, 1].astype(int), 0, height - 1)
+        colours[points[new]] = frame[rows, cols]
+        is_coloured[points[new]] = True
+    return colours
+
+
+def _result(request: Request, estimate: Estimate, weights: tuple[WeightsUsed, ...], report: EventReport) -> Result:
+    job, folder, info, raster = request.job, request.folder, request.info, request.raster
+    return Result(
+        job_id=job.id, clip=_clip_as_read(job.clip, info), width=raster.width, height=raster.height,
+        clip_width=raster.clip_width, clip_height=raster.clip_height, clip_pixel_aspect=raster.clip_pixel_aspect,
+        fps=info.fps, stereo=job.settings.stereo, refine=job.settings.refine, camera_kind=estimate.cameras.kind,
+        frames=tuple(_frame_result(folder, frame, index, estimate) for index, frame in enumerate(job.frame_numbers)),
+        quality=estimate.quality,
+        depth_range=(None if estimate.stereo is None
+                     else products.depth_range(estimate.depth, estimate.stereo.confidence)),
+        warnings=report.warnings, points=_relative_if_there(folder, folder.points_file),
+        preview_image=_relative_if_there(folder, folder.preview_image),
+        preview_movie=_relative_if_there(folder, folder.preview_movie),
+        refinement=estimate.refinement, plot=_relative_if_there(folder, folder.plot_file),
+        camera_plot=_relative_if_there(folder, folder.camera_plot_file),
+        weights=weights, timings_s=report.timings_s(), engine_version=ENGINE_VERSION)
+
+
+def _frame_result(folder: JobFolder, frame: int, index: int, estimate: Estimate) -> FrameResult:
+    fx, fy, cx, cy = (float(value) for value in estimate.cameras.intrinsics[index])
+    camera = estimate.cameras.camera_to_world[index]
+    reprojection = float(estimate.cameras.reprojection_px[index])
+    files = dict.fromkeys(DEPTH_PRODUCTS)
+    if estimate.depth is not None:
+        files = {name: folder.relative(folder.product_file(name, frame)) for name in DEPTH_PRODUCTS}
+    return FrameResult(frame, fx, fy, cx, cy, tuple(tuple(float(value) for value in row) for row in camera),
+                       reprojection_px=reprojection if math.isfinite(reprojection) else None, **files)
+
+
+def _clip_as_read(clip: ClipSource, info: ClipInfo) -> ClipSource:
+    return ClipSource(clip.kind, clip.path, clip.first_number, info.width, info.height, info.pixel_aspect, info.fps)
+
+
+def _relative_if_there(folder: JobFolder, path: Path) -> str | None:
+    return folder.relative(path) if folder.files.is_file(folder.relative(path)) else None
+
+
+def discard_products(folder: JobFolder) -> None:
+    """Remove everything a solve writes except job.json, events and log; a link in its place, but not what it leads to.
+
+    Raises OSError.
+    """
+    for name in DEPTH_PRODUCTS:
+        folder.files.remove_tree(name)
+    for path in (folder.points_file, folder.preview_image, folder.preview_movie, folder.plot_file,
+                 folder.camera_plot_file, folder.result_file):
+        folder.files.unlink(folder.relative(path))
+        folder.files.unlink(folder.relative(path) + TEMPORARY)

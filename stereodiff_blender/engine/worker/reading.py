@@ -1,0 +1,67 @@
+"""What a job gives to be worked on: its frames, the artist's matte, and the lens, if it is known.
+
+Provenance covers what is imported here, and below: provenance.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..contract import Job, JobFolder, Settings
+from ..media.frames import ClipInfo, Raster, check_not_frozen, read_frames
+from ..media.mattes import read_matte
+from ..report import Report
+from ..storage import Scratch
+
+
+@dataclass(frozen=True)
+class Request:
+    """A job that was examined. folder: where its result goes. info: of the clip. raster: that it is solved on."""
+
+    job: Job
+    folder: JobFolder
+    info: ClipInfo
+    raster: Raster
+
+
+def read_masks(request: Request, scratch: Scratch, report: Report) -> np.ndarray | None:
+    """The artist's matte, (T,H,W) uint8, or None. Raises StereoDiffError "matte_..."."""
+    job, raster = request.job, request.raster
+    if job.matte is None:
+        return None
+    masks = scratch.allocate("matte", (len(job.frame_numbers), raster.height, raster.width), np.uint8)
+    report.stage("read", len(masks))
+    read_matte(job, request.folder, raster, masks, report)
+    return masks
+
+
+def read_plates(request: Request, scratch: Scratch, report: Report) -> np.ndarray:
+    """The frames, (T,H,W,3) uint8; those that an earlier run has left, if it has left all. Raises StereoDiffError
+    "clip_..."."""
+    job, raster, numbers = request.job, request.raster, request.job.frame_numbers
+    frames = scratch.open_array("frames", (len(numbers), raster.height, raster.width, 3), np.uint8)
+    journal = scratch.journal("frames", lambda index: [frames[index]])
+    report.stage("read", len(numbers))
+    if journal.done == len(frames):
+        report.progress(len(frames))
+        return frames
+    scratch.drop_journal("frames")  # a movie is read from its beginning
+    journal = scratch.journal("frames", lambda index: [frames[index]])
+    pictures = read_frames(job.clip, numbers, raster, exposure_ev=job.settings.exposure_ev,
+                           max_pixels=job.settings.max_pixels)
+    for index, picture in enumerate(pictures):
+        frames[index] = picture
+        report.progress(index + 1)
+    check_not_frozen(frames)
+    for index in range(len(frames)):
+        journal.note(index)
+    return frames
+
+
+def known_focal_px(settings: Settings, raster: Raster) -> float | None:
+    """The lens in pixels of the raster, if the settings name it."""
+    if settings.focal_mm is None:
+        return None
+    return settings.focal_mm / settings.sensor_mm * raster.width

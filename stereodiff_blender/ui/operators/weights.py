@@ -11,7 +11,7 @@ from ...engine.contract import StereoDiffError, user_folders
 from ...engine.weights.cards import ModelCard, read_card
 from ...engine.weights.licences import accept, acceptance, refuse_unaccepted
 from ...engine.weights.records import remove
-from ...health.weights import ErrandView, WeightsDesk
+from ...health.weights import WeightsManager, WeightsTaskView
 from ...session import session
 from .. import preferences
 from .base import WAIT_DESCRIPTION, in_words, must_wait
@@ -23,7 +23,7 @@ DIALOG_LETTERS = 74
 NOT_ONLINE = "Allow Online Access first, in Preferences, System, Network"
 
 
-def _desk() -> WeightsDesk:
+def _weights() -> WeightsManager:
     return session.current().weights
 
 
@@ -126,12 +126,12 @@ class STEREODIFF_OT_cancel_weights(OfModel, bpy.types.Operator):
     bl_label = "Cancel"
 
     def execute(self, context):
-        if not _desk().is_at_work(self.model):
+        if not _weights().is_at_work(self.model):
             self.report({"WARNING"}, "This has ended already.")
             return {"CANCELLED"}
-        _desk().cancel(self.model)
+        _weights().cancel(self.model)
         if bpy.app.background:
-            session.current().wait_for(_desk().is_busy)
+            session.current().wait_for(_weights().is_busy)
         return {"FINISHED"}
 
 
@@ -188,7 +188,7 @@ class STEREODIFF_OT_remove_weights(OfModel, bpy.types.Operator):
         return context.window_manager.invoke_confirm(self, event)
 
     def execute(self, context):
-        if _desk().is_at_work(self.model):
+        if _weights().is_at_work(self.model):
             self.report({"ERROR"}, "Cancel the download first.")
             return {"CANCELLED"}
         try:
@@ -201,12 +201,12 @@ class STEREODIFF_OT_remove_weights(OfModel, bpy.types.Operator):
         return {"CANCELLED"} if removed.is_nothing else {"FINISHED"}
 
 
-# --- Errands ---------------------------------------------------------------------------------------------------
+# --- Tasks -----------------------------------------------------------------------------------------------------
 
 def _begin(model: str, verb: str, *options: str) -> None:
     read_card(model)  # an unknown model is refused in words
-    _desk().begin(model, verb, *options, python=preferences.find_python(), extension_root=preferences.EXTENSION_ROOT,
-                  models_folder=preferences.models_folder())
+    _weights().begin(model, verb, *options, python=preferences.find_python(),
+                     extension_root=preferences.EXTENSION_ROOT, models_folder=preferences.models_folder())
     session.current().wake()
 
 
@@ -214,28 +214,28 @@ def _follow(operator: bpy.types.Operator) -> set[str]:
     """Return at once, or wait and say how it ended."""
     if not must_wait(operator):
         return {"FINISHED"}
-    session.current().wait_for(_desk().is_busy)
+    session.current().wait_for(_weights().is_busy)
     _look_again()
-    return _report_end(operator, _desk().errand(operator.model))
+    return _report_end(operator, _weights().task(operator.model))
 
 
-def _report_end(operator: bpy.types.Operator, errand: ErrandView) -> set[str]:
-    if errand.problem is not None:
-        operator.report({"ERROR"}, in_words(errand.problem.code, errand.problem.message))
+def _report_end(operator: bpy.types.Operator, task: WeightsTaskView) -> set[str]:
+    if task.problem is not None:
+        operator.report({"ERROR"}, in_words(task.problem.code, task.problem.message))
         return {"CANCELLED"}
-    if errand.is_cancelled:
+    if task.is_cancelled:
         operator.report({"WARNING"}, "It was cancelled.")
         return {"CANCELLED"}
-    operator.report({"INFO"}, errand.message)
+    operator.report({"INFO"}, task.message)
     return {"FINISHED"}
 
 
 def _look_again() -> None:
     """The rows, and what panels say before a run, are about what there is now."""
-    _desk().look(preferences.models_folder())
+    _weights().look(preferences.models_folder())
     session.current().look_again()
     if bpy.app.background:
-        session.current().wait_for(_desk().is_busy)
+        session.current().wait_for(_weights().is_busy)
 
 
 CLASSES = (

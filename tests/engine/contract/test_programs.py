@@ -28,8 +28,7 @@ from stereodiff_blender.engine.contract import (
     user_folders,
 )
 from stereodiff_blender.engine.doctor import devices, probing
-from stereodiff_blender.health import checkup
-from stereodiff_blender.health import weights as weights_desk
+from stereodiff_blender.health import checkup, weights
 from stereodiff_blender.jobs import worker_process as jobs
 from stereodiff_blender.runtime import environment as runtime
 from stereodiff_blender.runtime import install as runtime_install
@@ -181,10 +180,11 @@ def test_build_makes_environments_and_runs_nothing(standing, traps, tmp_path):
 
 
 def test_a_weights_command_runs_nothing(standing, traps, tmp_path, worker_python, repository):
-    desk = weights_desk.WeightsDesk()
-    desk.begin("monst3r", "verify", python=worker_python, extension_root=repository, models_folder=tmp_path / "models")
-    wait_until(lambda: not desk.is_at_work("monst3r"))
-    assert desk.errand("monst3r").problem.code == "weights_missing"
+    manager = weights.WeightsManager()
+    manager.begin("monst3r", "verify", python=worker_python, extension_root=repository,
+                  models_folder=tmp_path / "models")
+    wait_until(lambda: not manager.is_at_work("monst3r"))
+    assert manager.task("monst3r").problem.code == "weights_missing"
     assert traps.sprung() == set()
 
 

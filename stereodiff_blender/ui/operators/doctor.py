@@ -40,18 +40,18 @@ class STEREODIFF_OT_doctor(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if session.current().is_examining():
+        if session.current().engine.is_examining():
             cls.poll_message_set("The doctor is looking already")
             return False
         return True
 
     def execute(self, context):
         text = written_text(TEXT_NAME, LOOKING)
-        session.current().examine(preferences.checkup_question(), write_report)
+        session.current().engine.examine(preferences.checkup_question(), write_report)
         if not bpy.app.background:
             show_text(context, text)
         if must_wait(self):
-            session.current().wait_for(session.current().is_examining)
+            session.current().wait_for(session.current().engine.is_examining)
         return {"FINISHED"}
 
 
@@ -84,15 +84,15 @@ class STEREODIFF_OT_look_again(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if session.current().is_examining():
+        if session.current().engine.is_examining():
             cls.poll_message_set("The doctor is looking already")
             return False
         return True
 
     def execute(self, context):
-        session.current().examine(preferences.checkup_question())
+        session.current().engine.examine(preferences.checkup_question())
         if bpy.app.background:
-            session.current().wait_for(session.current().is_examining)
+            session.current().wait_for(session.current().engine.is_examining)
         return {"FINISHED"}
 
 

@@ -30,7 +30,7 @@ HIGH_SETS = ("high-cuda", "high-mps", "high-cpu")
 
 def is_free(cls) -> bool:
     """Whether no other work on the environment runs; poll of every button here."""
-    if session.current().is_installing():
+    if session.current().engine.is_installing():
         cls.poll_message_set("The engine's installation is being worked on")
         return False
     return True
@@ -56,10 +56,10 @@ def plan_for(extent: str) -> Callable[[Installation], runtime_install.Installer]
 
 def begin(operator: bpy.types.Operator, work: Callable[[Installation], object]) -> set[str]:
     """Start some work, and in a Blender without a window, wait for its end."""
-    session.current().install(work)
+    session.current().engine.install(work)
     if not must_wait(operator):
         return {"FINISHED"}
-    session.current().wait_for(session.current().is_installing)
+    session.current().wait_for(session.current().engine.is_installing)
     problem = session.status().installation.problem
     if problem is not None:
         operator.report({"ERROR"}, in_words(problem.code, problem.message))
@@ -149,10 +149,10 @@ class STEREODIFF_OT_cancel_installation(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        return session.current().is_installing()
+        return session.current().engine.is_installing()
 
     def execute(self, context):
-        session.current().cancel_installation()
+        session.current().engine.cancel_installation()
         return {"FINISHED"}
 
 

@@ -61,13 +61,12 @@ class STEREODIFF_OT_resume(bpy.types.Operator):
             self.report({"ERROR"}, "This job is not in the list.")
             return {"CANCELLED"}
         job_id = item.job_id
-        session.current().look_for_engine()
         try:
-            session.current().resume(job_id, launch_with(preferences.find_python()))
+            session.current().jobs.resume(job_id, launch_with(session.current().engine.python()))
         except StereoDiffError as error:
             return _fail(self, error)
         if must_wait(self):
-            session.current().wait_for(lambda: session.current().is_active(job_id))
+            session.current().wait_for(lambda: session.current().jobs.is_active(job_id))
             status = session.status().jobs[job_id].status
             if status.state != "finished":
                 self.report({"ERROR"}, in_words(status.code or "internal_error", status.message or ""))
@@ -87,7 +86,7 @@ class STEREODIFF_OT_move_job(bpy.types.Operator):
         ("UP", "Up", "Start it earlier"), ("DOWN", "Down", "Start it later")), options={"SKIP_SAVE"})
 
     def execute(self, context):
-        moved = session.current().move(self.job_id, -1 if self.direction == "UP" else 1)
+        moved = session.current().jobs.queue.move(self.job_id, -1 if self.direction == "UP" else 1)
         return {"FINISHED"} if moved else {"CANCELLED"}
 
 
@@ -113,9 +112,9 @@ class STEREODIFF_OT_cancel_all(bpy.types.Operator):
         status = session.status()
         active = [view.job_id for view in (*status.waiting, status.running, *status.others_running) if view is not None]
         for job_id in active:
-            session.current().cancel(job_id)
+            session.current().jobs.cancel(job_id)
         if bpy.app.background:
-            session.current().wait_for(lambda: any(session.current().is_active(job_id) for job_id in active))
+            session.current().wait_for(lambda: any(session.current().jobs.is_active(job_id) for job_id in active))
         return {"FINISHED"}
 
 
@@ -138,15 +137,14 @@ class STEREODIFF_OT_solve_all(bpy.types.Operator):
         return True
 
     def execute(self, context):
-        session.current().look_for_engine()
         try:
-            python = preferences.find_python()
+            python = session.current().engine.python()
         except StereoDiffError as error:
             return _fail(self, error)
         queued = list(_submit_all(self, context, python))
         self.report({"INFO"}, f"{len(queued)} of {len(bpy.data.movieclips)} clips are queued.")
         if queued and must_wait(self):
-            session.current().wait_for(lambda: any(session.current().is_active(job_id) for job_id in queued))
+            session.current().wait_for(lambda: any(session.current().jobs.is_active(job_id) for job_id in queued))
         return {"FINISHED"} if queued else {"CANCELLED"}
 
 
@@ -155,7 +153,8 @@ def _submit_all(operator: bpy.types.Operator, context: bpy.types.Context, python
     group = context.scene.stereodiff
     group.clip = clips.chosen_clip(context)
     matte = group.matte_clip if group.matte == "CLIP" else None
-    waiting = {item.clip for item in group.jobs if item.clip is not None and session.current().is_active(item.job_id)}
+    is_active = session.current().jobs.is_active
+    waiting = {item.clip for item in group.jobs if item.clip is not None and is_active(item.job_id)}
     for clip in bpy.data.movieclips:
         if clip == matte or clip in waiting:
             continue
@@ -186,9 +185,9 @@ class STEREODIFF_OT_find_jobs(bpy.types.Operator):
         listed = job_list.items_by_job()
         unknown = [found for found in there if found.job.id not in listed]
         for found in unknown:
-            session.current().list_found(context.scene, found, clips.open_clip(found.job.clip))
+            session.current().jobs.list_found(context.scene, found, clips.open_clip(found.job.clip))
         if bpy.app.background:  # nobody ticks afterwards
-            session.current().settle()
+            session.current().jobs.settle()
         self.report({"INFO"}, f"{len(unknown)} jobs were found." if unknown else f"{folder} holds no other jobs.")
         return {"FINISHED"}
 
@@ -238,7 +237,7 @@ class STEREODIFF_OT_remove_caches(bpy.types.Operator):
     def execute(self, context):
         freed = failed = 0
         for item in list(context.scene.stereodiff.jobs):
-            if session.current().is_active(item.job_id) or not Path(item.folder).exists():
+            if session.current().jobs.is_active(item.job_id) or not Path(item.folder).exists():
                 continue
             try:
                 freed += _remove_cache(item)
@@ -267,10 +266,10 @@ def _report_freed(operator: bpy.types.Operator, freed: int, failed: int) -> set[
 
 def _remove_cache(item) -> int:
     """Bytes that were freed. Raises StereoDiffError as job_files.remove_cache does."""
-    if session.current().is_active(item.job_id):
+    if session.current().jobs.is_active(item.job_id):
         raise StereoDiffError("job_locked", f"{item.clip_name} has not ended.")
     freed = job_files.remove_cache(Path(item.folder), item.job_id)
-    session.current().measure(item.job_id)
+    session.current().jobs.measure(item.job_id)
     return freed
 
 

@@ -51,16 +51,15 @@ class STEREODIFF_OT_solve(bpy.types.Operator):
         return True
 
     def execute(self, context):
-        session.current().look_for_engine()
         try:
             clip = context.scene.stereodiff.clip = clips.chosen_clip(context)
-            job_id = submit_job(context.scene, clip, preferences.find_python())
+            job_id = submit_job(context.scene, clip, session.current().engine.python())
         except StereoDiffError as error:
             return _fail(self, error)
         if not must_wait(self):
             session.current().tick()
             return {"FINISHED"}
-        session.current().wait_for(lambda: session.current().is_active(job_id))
+        session.current().wait_for(lambda: session.current().jobs.is_active(job_id))
         return _report_end(self, session.status().jobs[job_id])
 
 
@@ -77,7 +76,7 @@ def submit_job(scene: bpy.types.Scene, clip: bpy.types.MovieClip, python: Path, 
     job = Job(job_id, source, first_frame, last_frame, properties.settings_from(scene, clip), matte,
               str(preferences.models_folder()))
     folder = jobs.create_job(job, preferences.jobs_folder(), shapes)
-    return session.current().submit(scene, clip, folder, launch_with(python))
+    return session.current().jobs.submit(scene, clip, folder, launch_with(python))
 
 
 def launch_with(python: Path) -> session.Launch:
@@ -92,7 +91,7 @@ def _refuse_unready(scene: bpy.types.Scene) -> None:
         readiness.refuse(settings, preferences.models_folder(), session.status().checked)
         refuse_unaccepted(user_folders.user_folder(), cards_of(settings))
     except StereoDiffError:
-        session.current().look_again()
+        session.current().engine.look_again()
         raise
 
 
@@ -128,12 +127,12 @@ class STEREODIFF_OT_cancel(bpy.types.Operator):
     def execute(self, context):
         status = session.status()
         job_id = self.job_id or (status.running or status.waiting[0]).job_id
-        if not session.current().is_active(job_id):
+        if not session.current().jobs.is_active(job_id):
             self.report({"WARNING"}, "This job has ended already.")
             return {"CANCELLED"}
-        session.current().cancel(job_id)
+        session.current().jobs.cancel(job_id)
         if bpy.app.background:
-            session.current().wait_for(lambda: session.current().is_active(job_id))
+            session.current().wait_for(lambda: session.current().jobs.is_active(job_id))
         return {"FINISHED"}
 
 
@@ -167,7 +166,7 @@ class STEREODIFF_OT_import_result(bpy.types.Operator):
             imported = import_result(context.scene, folder, clip=clip, result=result)
         except StereoDiffError as error:
             return _fail(self, error)
-        session.current().adopt(context.scene, job.id, folder, imported.shot.name, result)
+        session.current().jobs.adopt(context.scene, job.id, folder, imported.shot.name, result)
         return {"FINISHED"}
 
 
@@ -215,7 +214,7 @@ class STEREODIFF_OT_remove_job(bpy.types.Operator):
 
     def execute(self, context):
         item = job_list.find_item(self.job_id) if self.job_id else properties.active_job(context.scene)
-        if item is None or session.current().is_active(item.job_id):
+        if item is None or session.current().jobs.is_active(item.job_id):
             self.report({"ERROR"}, "Cancel the job first." if item else "This job is not in the list.")
             return {"CANCELLED"}
         job_id, folder = item.job_id, Path(item.folder)
@@ -225,7 +224,7 @@ class STEREODIFF_OT_remove_job(bpy.types.Operator):
         except StereoDiffError as error:
             return _fail(self, error)
         job_list.remove_items(context.scene, job_id)
-        session.current().forget(job_id)
+        session.current().jobs.forget(job_id)
         return {"FINISHED"}
 
 

@@ -233,7 +233,7 @@ def _report_end(operator: bpy.types.Operator, task: WeightsTaskView) -> set[str]
 def _look_again() -> None:
     """The rows, and what panels say before a run, are about what there is now."""
     _weights().look(preferences.models_folder())
-    session.current().look_again()
+    session.current().engine.look_again()
     if bpy.app.background:
         session.current().wait_for(_weights().is_busy)
 

@@ -50,8 +50,8 @@ def states(settings) -> list[str]:
 
 
 def end(session, job_id: str) -> None:
-    session.cancel(job_id)
-    tick_until(session, lambda: not session.is_active(job_id))
+    session.jobs.cancel(job_id)
+    tick_until(session, lambda: not session.jobs.is_active(job_id))
 
 
 # --- Resume ----------------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def end(session, job_id: str) -> None:
 def test_a_failed_job_is_resumed_and_imported(session, solve, settings, worker_like, behaviour):
     worker_like(behaviour)
     job_id = solve()
-    tick_until(session, lambda: not session.is_active(job_id))
+    tick_until(session, lambda: not session.jobs.is_active(job_id))
     assert states(settings) == ["failed"]
     worker_like("finish")
     assert bpy.ops.stereodiff.resume() == {"FINISHED"}
@@ -122,7 +122,7 @@ def test_a_job_whose_engine_hangs_is_started_anew(addon, session, solve, setting
     assert states(settings) == ["running"]
     bpy.ops.stereodiff.resume(job_id=job_id, wait=False)
     worker_like("finish")
-    tick_until(session, lambda: not session.is_active(job_id))
+    tick_until(session, lambda: not session.jobs.is_active(job_id))
     assert states(settings) == ["finished"]
     events = (Path(settings.jobs[0].folder) / "events.jsonl").read_text()
     assert events.count('"started"') == 2
@@ -145,7 +145,7 @@ def test_a_job_that_makes_no_progress_is_told_of_and_started_anew(addon, session
     bpy.ops.stereodiff.resume(job_id=job_id, wait=False)
     (folder / "heartbeat").unlink()
     worker_like("finish")
-    tick_until(session, lambda: not session.is_active(job_id))
+    tick_until(session, lambda: not session.jobs.is_active(job_id))
     assert states(settings) == ["finished"]
     assert (folder / "events.jsonl").read_text().count('"started"') == 2
 
@@ -232,13 +232,14 @@ def test_sizes_and_pictures_come_to_the_list(addon, session, settings, tmp_path)
     data = json.loads(shown.result_file.read_text())
     shown.result_file.write_text(json.dumps({**data, "preview_image": "preview.png"}))
     bpy.ops.stereodiff.import_result(directory=str(tmp_path / "out"))
-    session.measure("example")
+    session.jobs.measure("example")
     tick_until(session, lambda: session.status().jobs["example"].size is not None)
     tick_until(session, lambda: session.status().jobs["example"].outcome is not None)
     view = session.status().jobs["example"]
     assert view.size.total > view.size.cache >= 3_000_000
-    tick_until(session, lambda: session._thumbnails._pictures)
-    (shown,) = session._thumbnails._pictures.values()  # A Blender without windows gives its icons no numbers.
+    pictures = session.jobs.outcomes.thumbnails.pictures
+    tick_until(session, lambda: pictures)
+    (shown,) = pictures.values()  # A Blender without windows gives its icons no numbers.
     assert (tuple(shown.image_size), tuple(shown.icon_size)) == ((32, 72), (32, 32))
     rows = np.array(shown.image_pixels_float).reshape(72, 32, 4)[..., 0]
     assert rows[:36].max() < 0.3 < 0.7 < rows[36:].min(), "the bright frame above its dark depth"
@@ -319,7 +320,7 @@ def test_undo_brings_back_the_list_but_no_files(session, settings, tmp_path):
     bpy.ops.stereodiff.remove_job("EXEC_DEFAULT", True, delete_files=True)
     assert len(settings.jobs) == 0 and not (tmp_path / "example").exists()
     bpy.ops.ed.undo()
-    session.attach_to_file()
+    session.jobs.attach_to_file()
     session.tick()
     session.tick()
     assert states(bpy.context.scene.stereodiff) == ["finished"]
@@ -345,7 +346,7 @@ def test_jobs_of_a_file_that_was_never_saved_are_found(session, solve, settings,
     assert found[running].clip == clip
     assert len(bpy.data.objects) == 0, "what was found is listed, not imported"
     worker_like("finish")
-    tick_until(session, lambda: not session.is_active(running))
+    tick_until(session, lambda: not session.jobs.is_active(running))
     assert found[running].state == "finished" and bpy.context.scene.camera is not None
     bpy.ops.stereodiff.find_jobs()
     assert len(settings.jobs) == 3
@@ -384,8 +385,8 @@ def opened_again(addon, file: Path):
     addon.session.session.unregister()
     addon.session.session.register(addon.ui.preferences.find_python)
     bpy.ops.wm.open_mainfile(filepath=str(file))
-    tick_until(addon.session.session.current(), lambda: not addon.session.session.current()._must_attach)
-    addon.session.session.current().settle()
+    tick_until(addon.session.session.current(), lambda: addon.session.session.current().jobs.is_attached)
+    addon.session.session.current().jobs.settle()
     return addon.session.session.current(), bpy.context.scene.stereodiff
 
 
@@ -400,8 +401,8 @@ def test_a_job_without_a_worker_is_interrupted_until_it_is_resumed(addon, sessio
     job_id = solve()
     at_work(session, job_id)
     file = save(tmp_path / "shot.blend")
-    os.killpg(session._queue[job_id].followed._pid, signal.SIGKILL)  # As a power cut does.
-    session._queue[job_id].followed._process.wait()
+    os.killpg(session.jobs.queue[job_id].followed._pid, signal.SIGKILL)  # As a power cut does.
+    session.jobs.queue[job_id].followed._process.wait()
     session, settings = opened_again(addon, file)
     assert (states(settings), settings.jobs[0].code) == (["interrupted"], "job_interrupted")
     assert session.tick() is None or session.status().running is None, "nothing was started"
@@ -422,7 +423,7 @@ def test_a_file_older_than_its_job_is_brought_up_to_date(addon, session, solve, 
     worker_like("finish")
     bpy.ops.stereodiff.resume()
     session, settings = opened_again(addon, file)
-    tick_until(session, lambda: not session.is_active(job_id))
+    tick_until(session, lambda: not session.jobs.is_active(job_id))
     assert states(settings) == ["finished"] and bpy.context.scene.camera is not None
 
 
@@ -536,7 +537,7 @@ def test_two_blenders_take_turns(other, session, solve, settings, worker_like):
     session.tick()
     assert session.status().running is None
     worker_like("finish")
-    tick_until(session, lambda: not session.is_active(job_id))
+    tick_until(session, lambda: not session.jobs.is_active(job_id))
     assert states(settings) == ["finished"]
 
 

@@ -29,14 +29,8 @@ TEXT_NAME = "StereoDiff Doctor"
 LOOKING = "The doctor is looking. This takes some seconds.\n"
 
 
-class STEREODIFF_OT_doctor(bpy.types.Operator):
-    """Look at engine, graphics card, disks and weights, and show what is wrong and what to do about it"""
-
-    bl_idname = "stereodiff.doctor"
-    bl_label = "Doctor"
-    bl_options = {"REGISTER"}
-
-    wait: bpy.props.BoolProperty(name="Wait", description=WAIT_DESCRIPTION, options={"SKIP_SAVE"})
+class AskingDoctor:
+    """An operator that sends for the doctor: he must not be looking already."""
 
     @classmethod
     def poll(cls, context):
@@ -44,6 +38,16 @@ class STEREODIFF_OT_doctor(bpy.types.Operator):
             cls.poll_message_set("The doctor is looking already")
             return False
         return True
+
+
+class STEREODIFF_OT_doctor(AskingDoctor, bpy.types.Operator):
+    """Look at engine, graphics card, disks and weights, and show what is wrong and what to do about it"""
+
+    bl_idname = "stereodiff.doctor"
+    bl_label = "Doctor"
+    bl_options = {"REGISTER"}
+
+    wait: bpy.props.BoolProperty(name="Wait", description=WAIT_DESCRIPTION, options={"SKIP_SAVE"})
 
     def execute(self, context):
         text = written_text(TEXT_NAME, LOOKING)
@@ -75,19 +79,12 @@ class STEREODIFF_OT_copy_doctor(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class STEREODIFF_OT_look_again(bpy.types.Operator):
+class STEREODIFF_OT_look_again(AskingDoctor, bpy.types.Operator):
     """Find out again, in the background, what this computer and the installed engine can do"""
 
     bl_idname = "stereodiff.look_again"
     bl_label = "Look Again"
     bl_options = {"REGISTER"}
-
-    @classmethod
-    def poll(cls, context):
-        if session.current().engine.is_examining():
-            cls.poll_message_set("The doctor is looking already")
-            return False
-        return True
 
     def execute(self, context):
         session.current().engine.examine(preferences.checkup_question())

@@ -8,55 +8,32 @@ from pathlib import Path
 import bpy
 
 from ...engine.contract import StereoDiffError
+from ...engine.contract.errors import Problem
 from ...footage import clip as clips
 from ...jobs import disk as job_files
 from ...jobs.reader_thread import read_beside
 from ...jobs.views import size_text
 from ...session import job_list, session
-from .. import preferences, properties
-from .base import WAIT_DESCRIPTION, in_words, must_wait
+from .. import preferences
+from .base import WAIT_DESCRIPTION, OnActiveJobs, OnJobList, OnListedJob, fail, in_words, must_wait
 from .solve import launch_with, submit_job
 
 __all__ = ["register", "unregister"]
 
-JOB_DESCRIPTION = "Empty: the selected job"
-
-
-def _fail(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:
-    operator.report({"ERROR"}, in_words(error.code, error.message))
-    return {"CANCELLED"}
-
-
-def _item(operator: bpy.types.Operator, context: bpy.types.Context):
-    """The listed job that is meant, None if there is none."""
-    return job_list.find_item(operator.job_id) if operator.job_id else properties.active_job(context.scene)
-
-
-def _poll_list(cls, context: bpy.types.Context) -> bool:
-    if properties.active_job(context.scene) is None:
-        cls.poll_message_set("There is no job in the list")
-        return False
-    return True
-
 
 # --- Resume and the queue --------------------------------------------------------------------------------------
 
-class STEREODIFF_OT_resume(bpy.types.Operator):
+class STEREODIFF_OT_resume(OnListedJob, bpy.types.Operator):
     """Go on with a job that was cancelled, failed or interrupted, from where it stopped and with its own settings"""
 
     bl_idname = "stereodiff.resume"
     bl_label = "Resume"
     bl_options = {"REGISTER"}
 
-    job_id: bpy.props.StringProperty(name="Job", description=JOB_DESCRIPTION, options={"SKIP_SAVE", "HIDDEN"})
     wait: bpy.props.BoolProperty(name="Wait", description=WAIT_DESCRIPTION, options={"SKIP_SAVE"})
 
-    @classmethod
-    def poll(cls, context):
-        return _poll_list(cls, context)
-
     def execute(self, context):
-        item = _item(self, context)
+        item = self.item(context)
         if item is None:
             self.report({"ERROR"}, "This job is not in the list.")
             return {"CANCELLED"}
@@ -64,13 +41,12 @@ class STEREODIFF_OT_resume(bpy.types.Operator):
         try:
             session.current().jobs.resume(job_id, launch_with(session.current().engine.python()))
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         if must_wait(self):
             session.current().wait_for(lambda: session.current().jobs.is_active(job_id))
             status = session.status().jobs[job_id].status
             if status.state != "finished":
-                self.report({"ERROR"}, in_words(status.code or "internal_error", status.message or ""))
-                return {"CANCELLED"}
+                return fail(self, Problem(status.code or "internal_error", status.message or ""))
         return {"FINISHED"}
 
 
@@ -90,20 +66,12 @@ class STEREODIFF_OT_move_job(bpy.types.Operator):
         return {"FINISHED"} if moved else {"CANCELLED"}
 
 
-class STEREODIFF_OT_cancel_all(bpy.types.Operator):
+class STEREODIFF_OT_cancel_all(OnActiveJobs, bpy.types.Operator):
     """End the running job and take all others off the queue; what they have done is kept for Resume"""
 
     bl_idname = "stereodiff.cancel_all"
     bl_label = "Cancel All Jobs"
     bl_options = {"REGISTER"}
-
-    @classmethod
-    def poll(cls, context):
-        status = session.status()
-        if status.running is None and not status.waiting:
-            cls.poll_message_set("No job is running")
-            return False
-        return True
 
     def invoke(self, context, event):
         return context.window_manager.invoke_confirm(self, event)
@@ -140,7 +108,7 @@ class STEREODIFF_OT_solve_all(bpy.types.Operator):
         try:
             python = session.current().engine.python()
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         queued = list(_submit_all(self, context, python))
         self.report({"INFO"}, f"{len(queued)} of {len(bpy.data.movieclips)} clips are queued.")
         if queued and must_wait(self):
@@ -181,7 +149,7 @@ class STEREODIFF_OT_find_jobs(bpy.types.Operator):
         try:
             there = read_beside(lambda: list(job_files.find_jobs(folder)))
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         listed = job_list.items_by_job()
         unknown = [found for found in there if found.job.id not in listed]
         for found in unknown:
@@ -192,44 +160,34 @@ class STEREODIFF_OT_find_jobs(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class STEREODIFF_OT_remove_cache(bpy.types.Operator):
+class STEREODIFF_OT_remove_cache(OnListedJob, bpy.types.Operator):
     """Delete what the job keeps for Resume; its result stays. Cannot be undone"""
 
     bl_idname = "stereodiff.remove_cache"
     bl_label = "Remove Cache"
     bl_options = {"REGISTER"}
 
-    job_id: bpy.props.StringProperty(name="Job", description=JOB_DESCRIPTION, options={"SKIP_SAVE", "HIDDEN"})
-
-    @classmethod
-    def poll(cls, context):
-        return _poll_list(cls, context)
-
     def invoke(self, context, event):
         return _confirm_removal(self, context, event)
 
     def execute(self, context):
-        item = _item(self, context)
+        item = self.item(context)
         if item is None:
             self.report({"ERROR"}, "This job is not in the list.")
             return {"CANCELLED"}
         try:
             freed = _remove_cache(item)
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         return _report_freed(self, freed, failed=0)
 
 
-class STEREODIFF_OT_remove_caches(bpy.types.Operator):
+class STEREODIFF_OT_remove_caches(OnJobList, bpy.types.Operator):
     """Delete what all jobs of this file that have ended keep for Resume; their results stay. Cannot be undone"""
 
     bl_idname = "stereodiff.remove_caches"
     bl_label = "Remove Caches of All Ended Jobs"
     bl_options = {"REGISTER"}
-
-    @classmethod
-    def poll(cls, context):
-        return _poll_list(cls, context)
 
     def invoke(self, context, event):
         return _confirm_removal(self, context, event)

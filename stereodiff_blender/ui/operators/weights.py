@@ -14,22 +14,16 @@ from ...engine.weights.records import remove
 from ...health.weights import WeightsManager, WeightsTaskView
 from ...session import session
 from .. import preferences
-from .base import WAIT_DESCRIPTION, in_words, must_wait
+from .base import NOT_ONLINE, WAIT_DESCRIPTION, fail, must_wait
 
 __all__ = ["register", "unregister"]
 
 DIALOG_WIDTH = 480
 DIALOG_LETTERS = 74
-NOT_ONLINE = "Allow Online Access first, in Preferences, System, Network"
 
 
 def _weights() -> WeightsManager:
     return session.current().weights
-
-
-def _fail(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:
-    operator.report({"ERROR"}, in_words(error.code, error.message))
-    return {"CANCELLED"}
 
 
 class OfModel:
@@ -51,7 +45,7 @@ class WithLicence(OfModel):
             if acceptance(user_folders.user_folder(), read_card(self.model)) is not None:
                 return self.execute(context)
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         return context.window_manager.invoke_props_dialog(self, width=DIALOG_WIDTH)
 
     def draw(self, context):
@@ -90,7 +84,7 @@ class STEREODIFF_OT_accept_licence(WithLicence, bpy.types.Operator):
         try:
             self.keep_acceptance()
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         _look_again()
         return {"FINISHED"}
 
@@ -115,7 +109,7 @@ class STEREODIFF_OT_download_weights(WithLicence, bpy.types.Operator):
             self.keep_acceptance()
             _begin(self.model, "get")
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         return _follow(self)
 
 
@@ -149,7 +143,7 @@ class STEREODIFF_OT_verify_weights(OfModel, bpy.types.Operator):
         try:
             _begin(self.model, "verify")
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         return _follow(self)
 
 
@@ -174,7 +168,7 @@ class STEREODIFF_OT_use_weights_folder(OfModel, bpy.types.Operator):
         try:
             _begin(self.model, "use", str(Path(bpy.path.abspath(self.directory)).absolute()))
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         return _follow(self)
 
 
@@ -195,7 +189,7 @@ class STEREODIFF_OT_remove_weights(OfModel, bpy.types.Operator):
             card = read_card(self.model)
             removed = remove(preferences.models_folder(), card)
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         self.report({"WARNING"} if removed.is_nothing else {"INFO"}, removed.sentence(card.name))
         _look_again()
         return {"CANCELLED"} if removed.is_nothing else {"FINISHED"}
@@ -221,8 +215,7 @@ def _follow(operator: bpy.types.Operator) -> set[str]:
 
 def _report_end(operator: bpy.types.Operator, task: WeightsTaskView) -> set[str]:
     if task.problem is not None:
-        operator.report({"ERROR"}, in_words(task.problem.code, task.problem.message))
-        return {"CANCELLED"}
+        return fail(operator, task.problem)
     if task.is_cancelled:
         operator.report({"WARNING"}, "It was cancelled.")
         return {"CANCELLED"}

@@ -25,7 +25,7 @@ _NAME_SURROGATE = 0x20000000
 """A bit of Windows' reparse tags: this one stands for another place (links, junctions; not files kept in a cloud)."""
 
 
-# --- Open folders ----------------------------------------------------------------------------------------------
+# --- Open folders ------------------------------------------------------------------------------------------------
 
 class Handle:
     """A folder of which names are looked up, made, moved and removed, in one of the two ways below."""
@@ -151,7 +151,7 @@ def enter_below(handle: Handle, folder: str) -> Handle:
         raise _explained(error, handle, folder) from error
 
 
-# --- What is plain ---------------------------------------------------------------------------------------------
+# --- What is plain -----------------------------------------------------------------------------------------------
 
 def opened(handle: Handle, name: str, flags: int, mode: int = 0o666, *, for_writing: bool = False) -> int:
     """Descriptor of a regular file. flags, mode: as os.open has them. Raises OSError, or UnsafeFileError for all else.

@@ -14,7 +14,7 @@ WAIT_DESCRIPTION = "Return when it has ended. Not given: wait only where Blender
 NOT_ONLINE = "Allow Online Access first, in Preferences, System, Network"
 
 
-# --- Words and waiting -----------------------------------------------------------------------------------------
+# --- Words and waiting -------------------------------------------------------------------------------------------
 
 def in_words(code: str, message: str) -> str:
     """What happened, the particulars of this case, and what to do, in one line."""
@@ -33,7 +33,7 @@ def must_wait(operator: bpy.types.Operator) -> bool:
     return operator.wait if operator.properties.is_property_set("wait") else bpy.app.background
 
 
-# --- Texts -----------------------------------------------------------------------------------------------------
+# --- Texts -------------------------------------------------------------------------------------------------------
 
 def written_text(name: str, content: str) -> bpy.types.Text:
     """The text of that name with this content; there is only ever one."""
@@ -54,7 +54,7 @@ def show_text(context: bpy.types.Context, text: bpy.types.Text) -> None:
     area.spaces.active.top = 0
 
 
-# --- What has to be there first --------------------------------------------------------------------------------
+# --- What has to be there first ----------------------------------------------------------------------------------
 
 class OnImport:
     """An operator on the import that the active object or the scene's camera belongs to. act() does it.

@@ -32,6 +32,7 @@ from stereodiff_blender.health import checkup, weights
 from stereodiff_blender.jobs import worker_process as jobs
 from stereodiff_blender.runtime import environment as runtime
 from stereodiff_blender.runtime import install as runtime_install
+from tests.tools import environments
 
 unix_only = pytest.mark.skipif(os.name == "nt", reason="scripts of the shell stand for programs")
 PACKAGE = Path(programs.__file__).resolve().parents[2]
@@ -173,7 +174,7 @@ def test_installing_runs_nothing(standing, traps, tmp_path, monkeypatch):
 
 def test_build_makes_environments_and_runs_nothing(standing, traps, tmp_path):
     (standing / "requirements.txt").write_text("pip\n")
-    python = runtime.create("environment", Path("requirements.txt"), base_python=sys.executable, on_line=str)
+    python = environments.create("environment", Path("requirements.txt"), base_python=sys.executable, on_line=str)
     assert python == standing / python.relative_to(standing) and python.exists()
     assert build.runs_as(Path(sys.executable), sys.version_info[:2])
     assert traps.sprung() == set()

@@ -184,12 +184,15 @@ class WeightsTask:
     def _listen(self) -> None:
         with self._process as process:
             for line in programs.lines_of(process):
-                event = parse_line(line)
-                if event is not None:
-                    self._take(event)
-                elif line.strip():
-                    self._last_words = line.strip()[:programs.LONGEST_WORDS]
+                self._hear(line)
         self._end(process.returncode)
+
+    def _hear(self, line: str) -> None:
+        event = parse_line(line)
+        if event is not None:
+            self._take(event)
+        elif line.strip():
+            self._last_words = line.strip()[:programs.LONGEST_WORDS]
 
     def _take(self, event: WeightsEvent) -> None:
         if event.kind == "failed":

@@ -193,15 +193,19 @@ class JobRunner:
         taken: set[str] = set()
         is_at_work = self.queue.is_at_work
         for entry in self.queue.active:
-            if entry.is_queued and is_at_work:
+            if not entry.is_queued:
+                self._follow(entry)
+            elif is_at_work:
                 self._take(entry, WAITING if entry.status.note else entry.status)
-            elif entry.is_queued:
+            else:
                 self._start(entry, taken)
                 is_at_work = self.queue.is_at_work
-            elif entry.at_work is None:
-                self._take(entry, JobStatus("interrupted", code="job_interrupted"))
-            elif entry.sought is None:
-                self._polls.ask(poll_key(entry, entry.followed), entry.followed.poll)
+
+    def _follow(self, entry: Entry) -> None:
+        if entry.at_work is None:
+            self._take(entry, JobStatus("interrupted", code="job_interrupted"))
+        elif entry.sought is None:
+            self._polls.ask(poll_key(entry, entry.followed), entry.followed.poll)
 
     def _start(self, entry: Entry, taken: set[str]) -> None:
         """If it is its turn. taken: see Queue.step."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Callable
 
 __all__ = ["HELD", "NO_LOCKS", "is_free", "open_alone", "take"]
 
@@ -41,7 +42,7 @@ def is_free(descriptor: int) -> bool:
     return _is_granted(lambda: fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB))
 
 
-def _is_granted(ask) -> bool:
+def _is_granted(ask: Callable[[], object]) -> bool:
     try:
         ask()
     except OSError as error:

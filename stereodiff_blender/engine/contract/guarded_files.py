@@ -233,10 +233,7 @@ class GuardedFolder:
         try:
             with self._at(relative) as (handle, name):
                 was_there = _moved_aside(handle, name)
-                for rest in handle.names():
-                    if rest.startswith(ASIDE):
-                        with suppress(FileNotFoundError):  # somebody else takes it away, too
-                            handle.remove_tree(rest)
+                _clear_aside(handle)
         except FileNotFoundError:
             return False
         except RecursionError as error:
@@ -297,3 +294,10 @@ def _moved_aside(handle: Handle, name: str) -> bool:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(handle.path / name))
     handle.replace(name, ASIDE + secrets.token_hex(8))
     return True
+
+
+def _clear_aside(handle: Handle) -> None:
+    """Take away what was moved aside, now or earlier."""
+    for rest in [name for name in handle.names() if name.startswith(ASIDE)]:
+        with suppress(FileNotFoundError):  # somebody else takes it away, too
+            handle.remove_tree(rest)

@@ -216,7 +216,7 @@ def test_opening_a_file_starts_nothing(addon, session, solve, settings, worker_l
     settle(later)
     assert later.status().jobs[waiting].status.state == "interrupted"
     assert bpy.context.scene.stereodiff.jobs[1].state == "interrupted"
-    assert later.is_active(running)
+    assert later.jobs.is_active(running)
 
 
 def test_quality_is_read_after_loading(addon, session, settings, tmp_path):

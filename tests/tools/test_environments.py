@@ -87,15 +87,18 @@ def test_a_failed_installation_leaves_no_complete_environment(environment, requi
     assert not (environment / runtime.MARKER).exists()
 
 
-@pytest.mark.parametrize("password", ["hunter2", "half/w@ord99", "hunter2%40tail77"])
-def test_what_pip_says_is_shown_without_keys(environment, requirements, monkeypatch, password):
+@pytest.mark.parametrize(("password", "code"), [
+    ("hunter2", "download_failed"), ("hunter2%40tail77", "download_failed"),
+    ("half/w@ord99", "runtime_broken"),  # no address at all, once it has a "/" there
+])
+def test_what_pip_says_is_shown_without_keys(environment, requirements, monkeypatch, password, code):
     """The lines as they come, and the error that they end in."""
     for name, value in {"PIP_INDEX_URL": f"http://jane:{password}@127.0.0.1:9/simple", "PIP_RETRIES": "0",
                         "PIP_TIMEOUT": "1", "PIP_VERBOSE": "3"}.items():
         monkeypatch.setenv(name, value)
     requirements.write_text("nothing-of-that-name==1.0\n")
     lines: list[str] = []
-    with refused("download_failed") as caught:
+    with refused(code) as caught:
         create(environment, requirements, base_python=sys.executable, on_line=lines.append)
     said = "\n".join([*lines, caught.value.message])
     assert "nothing-of-that-name" in said

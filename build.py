@@ -27,7 +27,7 @@ import tomllib
 
 from stereodiff_blender.engine.contract import StereoDiffError, programs
 from stereodiff_blender.runtime import environment as runtime
-from tests.tools import parts
+from tests.tools import environments, parts
 from tests.tools.guide_html import guide_pages
 
 ROOT = Path(__file__).resolve().parent
@@ -102,7 +102,7 @@ def environment(folder: Path, requirements: Path, base_python: Path, label: str)
         return runtime.environment_python(folder)
     print(f"Installing {label} into {folder.name} (with {base_python}); this happens once.", flush=True)
     with installation_lines(folder.name) as show:
-        return runtime.create(folder, requirements, base_python=base_python, on_line=show)
+        return environments.create(folder, requirements, base_python=base_python, on_line=show)
 
 
 @contextmanager

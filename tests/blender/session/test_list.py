@@ -26,13 +26,14 @@ def test_sizes_and_pictures_come_to_the_list(addon, session, settings, tmp_path)
     data = json.loads(shown.result_file.read_text())
     shown.result_file.write_text(json.dumps({**data, "preview_image": "preview.png"}))
     bpy.ops.stereodiff.import_result(directory=str(tmp_path / "out"))
-    session.measure("example")
+    session.jobs.measure("example")
     tick_until(session, lambda: session.status().jobs["example"].size is not None)
     tick_until(session, lambda: session.status().jobs["example"].outcome is not None)
     view = session.status().jobs["example"]
     assert view.size.total > view.size.cache >= 3_000_000
-    tick_until(session, lambda: session._thumbnails._pictures)
-    (shown,) = session._thumbnails._pictures.values()  # A Blender without windows gives its icons no numbers.
+    pictures = session.jobs.outcomes.thumbnails.pictures
+    tick_until(session, lambda: pictures)
+    (shown,) = pictures.values()  # A Blender without windows gives its icons no numbers.
     assert (tuple(shown.image_size), tuple(shown.icon_size)) == ((32, 72), (32, 32))
     rows = np.array(shown.image_pixels_float).reshape(72, 32, 4)[..., 0]
     assert rows[:36].max() < 0.3 < 0.7 < rows[36:].min(), "the bright frame above its dark depth"
@@ -113,7 +114,7 @@ def test_undo_brings_back_the_list_but_no_files(session, settings, tmp_path):
     bpy.ops.stereodiff.remove_job("EXEC_DEFAULT", True, delete_files=True)
     assert len(settings.jobs) == 0 and not (tmp_path / "example").exists()
     bpy.ops.ed.undo()
-    session.attach_to_file()
+    session.jobs.attach_to_file()
     session.tick()
     session.tick()
     assert states(bpy.context.scene.stereodiff) == ["finished"]
@@ -139,7 +140,7 @@ def test_jobs_of_a_file_that_was_never_saved_are_found(session, solve, settings,
     assert found[running].clip == clip
     assert len(bpy.data.objects) == 0, "what was found is listed, not imported"
     worker_like("finish")
-    tick_until(session, lambda: not session.is_active(running))
+    tick_until(session, lambda: not session.jobs.is_active(running))
     assert found[running].state == "finished" and bpy.context.scene.camera is not None
     bpy.ops.stereodiff.find_jobs()
     assert len(settings.jobs) == 3

@@ -20,7 +20,7 @@ posix_only = pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 def test_a_failed_job_is_resumed_and_imported(session, solve, settings, worker_like, behaviour):
     worker_like(behaviour)
     job_id = solve()
-    tick_until(session, lambda: not session.is_active(job_id))
+    tick_until(session, lambda: not session.jobs.is_active(job_id))
     assert states(settings) == ["failed"]
     worker_like("finish")
     assert bpy.ops.stereodiff.resume() == {"FINISHED"}
@@ -74,7 +74,7 @@ def test_what_runs_or_is_finished_is_not_resumed(session, solve, settings, worke
 
 @posix_only
 def test_a_job_whose_engine_hangs_is_started_anew(addon, session, solve, settings, worker_like, monkeypatch):
-    monkeypatch.setattr(addon.session.session.FollowedJob, "HANG_AFTER_S", 0.5)
+    monkeypatch.setattr(addon.jobs.worker_process.FollowedJob, "HANG_AFTER_S", 0.5)
     worker_like("hang")
     job_id = solve()
     at_work(session, job_id)
@@ -82,7 +82,7 @@ def test_a_job_whose_engine_hangs_is_started_anew(addon, session, solve, setting
     assert states(settings) == ["running"]
     bpy.ops.stereodiff.resume(job_id=job_id, wait=False)
     worker_like("finish")
-    tick_until(session, lambda: not session.is_active(job_id))
+    tick_until(session, lambda: not session.jobs.is_active(job_id))
     assert states(settings) == ["finished"]
     events = (Path(settings.jobs[0].folder) / "events.jsonl").read_text()
     assert events.count('"started"') == 2
@@ -105,7 +105,7 @@ def test_a_job_that_makes_no_progress_is_told_of_and_started_anew(addon, session
     bpy.ops.stereodiff.resume(job_id=job_id, wait=False)
     (folder / "heartbeat").unlink()
     worker_like("finish")
-    tick_until(session, lambda: not session.is_active(job_id))
+    tick_until(session, lambda: not session.jobs.is_active(job_id))
     assert states(settings) == ["finished"]
     assert (folder / "events.jsonl").read_text().count('"started"') == 2
 

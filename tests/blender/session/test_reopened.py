@@ -26,8 +26,8 @@ def opened_again(addon, file: Path):
     addon.session.session.unregister()
     addon.session.session.register(addon.ui.preferences.find_python)
     bpy.ops.wm.open_mainfile(filepath=str(file))
-    tick_until(addon.session.session.current(), lambda: not addon.session.session.current()._must_attach)
-    addon.session.session.current().settle()
+    tick_until(addon.session.session.current(), lambda: addon.session.session.current().jobs.is_attached)
+    addon.session.session.current().jobs.settle()
     return addon.session.session.current(), bpy.context.scene.stereodiff
 
 
@@ -42,8 +42,8 @@ def test_a_job_without_a_worker_is_interrupted_until_it_is_resumed(addon, sessio
     job_id = solve()
     at_work(session, job_id)
     file = save(tmp_path / "shot.blend")
-    os.killpg(session._queue[job_id].followed._pid, signal.SIGKILL)  # As a power cut does.
-    session._queue[job_id].followed._process.wait()
+    os.killpg(session.jobs.queue[job_id].followed._pid, signal.SIGKILL)  # As a power cut does.
+    session.jobs.queue[job_id].followed._process.wait()
     session, settings = opened_again(addon, file)
     assert (states(settings), settings.jobs[0].code) == (["interrupted"], "job_interrupted")
     assert session.tick() is None or session.status().running is None, "nothing was started"
@@ -64,7 +64,7 @@ def test_a_file_older_than_its_job_is_brought_up_to_date(addon, session, solve, 
     worker_like("finish")
     bpy.ops.stereodiff.resume()
     session, settings = opened_again(addon, file)
-    tick_until(session, lambda: not session.is_active(job_id))
+    tick_until(session, lambda: not session.jobs.is_active(job_id))
     assert states(settings) == ["finished"] and bpy.context.scene.camera is not None
 
 
@@ -178,7 +178,7 @@ def test_two_blenders_take_turns(other, session, solve, settings, worker_like):
     session.tick()
     assert session.status().running is None
     worker_like("finish")
-    tick_until(session, lambda: not session.is_active(job_id))
+    tick_until(session, lambda: not session.jobs.is_active(job_id))
     assert states(settings) == ["finished"]
 
 

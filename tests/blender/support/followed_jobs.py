@@ -23,8 +23,8 @@ def states(settings) -> list[str]:
 
 
 def end(session, job_id: str) -> None:
-    session.cancel(job_id)
-    tick_until(session, lambda: not session.is_active(job_id))
+    session.jobs.cancel(job_id)
+    tick_until(session, lambda: not session.jobs.is_active(job_id))
 
 
 def add_cache(folder: str | Path, size: int = 3_000_000) -> Path:

@@ -16,11 +16,11 @@ import build
 from stereodiff_blender.engine import search_path
 from stereodiff_blender.engine.contract import ClipSource, Health, Job, JobFolder, Settings, programs
 from stereodiff_blender.engine.doctor import devices, probing
-from stereodiff_blender.health import checkup
-from stereodiff_blender.health import weights as weights_desk
+from stereodiff_blender.health import checkup, weights
 from stereodiff_blender.jobs import worker_process as jobs
 from stereodiff_blender.runtime import environment as runtime
 from stereodiff_blender.runtime import install as runtime_install
+from tests.tools import environments
 
 unix_only = pytest.mark.skipif(os.name == "nt", reason="scripts of the shell stand for programs")
 LOADED_FIRST = ("importlib", "types", "warnings", "__future__")
@@ -115,17 +115,18 @@ def test_installing_runs_nothing(standing, traps, tmp_path, monkeypatch):
 
 def test_build_makes_environments_and_runs_nothing(standing, traps, tmp_path):
     (standing / "requirements.txt").write_text("pip\n")
-    python = runtime.create("environment", Path("requirements.txt"), base_python=sys.executable, on_line=str)
+    python = environments.create("environment", Path("requirements.txt"), base_python=sys.executable, on_line=str)
     assert python == standing / python.relative_to(standing) and python.exists()
     assert build.runs_as(Path(sys.executable), sys.version_info[:2])
     assert traps.sprung() == set()
 
 
 def test_a_weights_command_runs_nothing(standing, traps, tmp_path, worker_python, repository):
-    desk = weights_desk.WeightsDesk()
-    desk.begin("monst3r", "verify", python=worker_python, extension_root=repository, models_folder=tmp_path / "models")
-    wait_until(lambda: not desk.is_at_work("monst3r"))
-    assert desk.errand("monst3r").problem.code == "weights_missing"
+    manager = weights.WeightsManager()
+    manager.begin("monst3r", "verify", python=worker_python, extension_root=repository,
+                  models_folder=tmp_path / "models")
+    wait_until(lambda: not manager.is_at_work("monst3r"))
+    assert manager.task("monst3r").problem.code == "weights_missing"
     assert traps.sprung() == set()
 
 

@@ -27,7 +27,7 @@ import tomllib
 
 from stereodiff_blender.engine.contract import StereoDiffError, programs
 from stereodiff_blender.runtime import environment as runtime
-from tests.tools import parts
+from tests.tools import environments, parts
 from tests.tools.guide_html import guide_pages
 
 ROOT = Path(__file__).resolve().parent
@@ -102,7 +102,7 @@ def environment(folder: Path, requirements: Path, base_python: Path, label: str)
         return runtime.environment_python(folder)
     print(f"Installing {label} into {folder.name} (with {base_python}); this happens once.", flush=True)
     with installation_lines(folder.name) as show:
-        return runtime.create(folder, requirements, base_python=base_python, on_line=show)
+        return environments.create(folder, requirements, base_python=base_python, on_line=show)
 
 
 @contextmanager
@@ -279,7 +279,8 @@ def test(options: argparse.Namespace, pytest_options: list[str]) -> int:
             print(f"Blender {blender}  skipped: there is no Python {dotted(PYTHON_OF_BLENDER[blender])} here")
     if options.quick:
         others = [f"Blender {blender}" for blender in PYTHON_OF_BLENDER if blender not in asked]
-        print(f"Left out: {', '.join(['the tests marked slow, deselected above', *others])}")
+        slow = sum(outcome.deselected() for outcome in outcomes)
+        print(f"Left out: {', '.join([f'{slow} tests marked slow', *others])}")
     return parts.verdict(outcomes, selective=bool(pytest_options))
 
 

@@ -63,6 +63,16 @@ def test_no_test_file_belongs_to_two_parts(every_part):
         assert sum(bool(parts.chosen_paths(part, [str(test)])) for part in every_part) == 1, test
 
 
+@pytest.mark.parametrize("cores", [2, 4])
+def test_all_cores_end_at_about_the_same_time(cores):
+    """If parts take as long as they say, each core taking the next one when it is done."""
+    found = parts.test_parts(PYTHON, dict.fromkeys(("4.2", "4.5", "5.0", "5.2"), PYTHON))
+    ends = [0] * cores
+    for part in found:
+        ends[ends.index(min(ends))] += part.expected_s
+    assert max(ends) < 1.15 * sum(ends) / cores
+
+
 def test_paths_asked_for_go_to_the_part_they_belong_to():
     engine = Part("engine", PYTHON,
                   (TESTS / "engine" / "media" / "test_exr.py", TESTS / "jobs", TESTS / "test_rooms.py"))
@@ -127,6 +137,14 @@ def test_what_runs_meanwhile_is_said(monkeypatch, capsys):
 def test_a_part_that_does_not_say_how_it_ended_is_told_by_its_status():
     outcome = run_of("part", "import os; os._exit(7)").to_its_end()
     assert (outcome.status, outcome.closing_line) == (7, "pytest ended with status 7")
+
+
+@pytest.mark.parametrize(("line", "count"), [
+    ("12 passed, 5 skipped, 31 deselected in 8.31s", 31), ("3 deselected in 0.10s", 3), ("12 passed in 8.31s", 0),
+    ("pytest ended with status 7", 0),
+])
+def test_what_is_left_out_is_counted(line, count):
+    assert Outcome("part", 0, line).deselected() == count
 
 
 def test_an_error_beside_them_ends_all(monkeypatch):

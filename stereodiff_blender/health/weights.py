@@ -18,14 +18,14 @@ from ..engine.weights.events import WeightsEvent, parse_line
 from ..engine.weights.licences import acceptance
 from ..engine.weights.records import ModelState, look
 
-__all__ = ["ErrandView", "ModelView", "WeightsDesk", "WeightsStatus"]
+__all__ = ["ModelView", "WeightsManager", "WeightsStatus", "WeightsTaskView"]
 
 VERBS = ("get", "verify", "use")
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ErrandView:
+class WeightsTaskView:
     """A weights command, running or just ended. verb: one of VERBS. step: in words. done, total: bytes, 0 if not known.
 
     problem: why it failed. message: how it ended well. is_cancelled: somebody ended it.
@@ -48,13 +48,13 @@ class ErrandView:
 @dataclass(frozen=True)
 class ModelView:
     """One model for drawing. state: None if it could not be looked at, for the reason in problem. accepted_on: ISO date
-    on which its licence was accepted, or "". errand: the last one of this session."""
+    on which its licence was accepted, or "". task: the last one of this session."""
 
     card: ModelCard
     state: ModelState | None
     problem: Problem | None
     accepted_on: str
-    errand: ErrandView | None = None
+    task: WeightsTaskView | None = None
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ class WeightsStatus:
         return next((view for view in self.models if view.card.model == model), None)
 
 
-class WeightsDesk:
+class WeightsManager:
     """Everything about weights in this Blender. Called from the main thread only; nothing here blocks."""
 
     def __init__(self):
-        self._errands: dict[str, Errand] = {}
+        self._tasks: dict[str, WeightsTask] = {}
         self._looked = WeightsStatus()
         self._looking: _Look | None = None
         self._next_folder: Path | None = None
@@ -93,41 +93,41 @@ class WeightsDesk:
             raise StereoDiffError("download_running", "Its files are being worked on in this Blender.")
         command = programs.engine_command(python, "weights", verb, model, *options, "--models", models_folder,
                                           "--json-events")
-        self._errands[model] = Errand(verb, command, programs.python_environment(extension_root))
+        self._tasks[model] = WeightsTask(verb, command, programs.python_environment(extension_root))
 
     def cancel(self, model: str) -> None:
-        if model in self._errands:
-            self._errands[model].cancel()
+        if model in self._tasks:
+            self._tasks[model].cancel()
 
     def cancel_all(self) -> None:
-        for errand in self._errands.values():
-            errand.cancel()
+        for task in self._tasks.values():
+            task.cancel()
 
     def is_at_work(self, model: str) -> bool:
-        return model in self._errands and self._errands[model].view.is_running
+        return model in self._tasks and self._tasks[model].view.is_running
 
     def is_busy(self) -> bool:
         """Until the end of everything has been taken note of."""
-        return self._looking is not None or any(not errand.is_told for errand in self._errands.values())
+        return self._looking is not None or any(not task.is_told for task in self._tasks.values())
 
     def advance(self) -> bool:
-        """One step, at a tick. Returns whether an errand has ended since, so that what was known is old."""
+        """One step, at a tick. Returns whether a task has ended since, so that what was known is old."""
         if self._looking is not None and not self._looking.is_running:
             self._looked, self._looking = self._looking.found, None
             if self._next_folder is not None:
                 self._looking, self._next_folder = _Look(self._next_folder), None
-        ended = [errand for errand in self._errands.values() if not errand.view.is_running and not errand.is_told]
-        for errand in ended:
-            errand.is_told = True
+        ended = [task for task in self._tasks.values() if not task.view.is_running and not task.is_told]
+        for task in ended:
+            task.is_told = True
         return bool(ended)
 
-    def errand(self, model: str) -> ErrandView | None:
+    def task(self, model: str) -> WeightsTaskView | None:
         """The last one of this session."""
-        return self._errands[model].view if model in self._errands else None
+        return self._tasks[model].view if model in self._tasks else None
 
     def status(self) -> WeightsStatus:
         """What panels draw; no disk."""
-        views = tuple(replace(view, errand=self.errand(view.card.model)) for view in self._looked.models)
+        views = tuple(replace(view, task=self.task(view.card.model)) for view in self._looked.models)
         return replace(self._looked, models=views, is_looking=self._looking is not None)
 
 
@@ -163,14 +163,14 @@ def _looked_at(models_folder: Path, card: ModelCard) -> ModelView:
     return ModelView(card, state, problem, accepted.date if accepted else "")
 
 
-# --- Errands ---------------------------------------------------------------------------------------------------
+# --- Tasks -----------------------------------------------------------------------------------------------------
 
-class Errand:
-    """A weights command as a process, and a thread that listens to it. view: as of now. is_told: for the desk."""
+class WeightsTask:
+    """A weights command as a process, and a thread that listens to it. view: as of now. is_told: for the manager."""
 
     def __init__(self, verb: str, command: list[str], environment: dict[str, str]):
         """Raises StereoDiffError "runtime_broken"."""
-        self.view, self.is_told = ErrandView(verb), False
+        self.view, self.is_told = WeightsTaskView(verb), False
         self._last_words = ""
         self._process = programs.start(command, environment=environment)
         threading.Thread(target=self._listen, daemon=True).start()
@@ -184,12 +184,15 @@ class Errand:
     def _listen(self) -> None:
         with self._process as process:
             for line in programs.lines_of(process):
-                event = parse_line(line)
-                if event is not None:
-                    self._take(event)
-                elif line.strip():
-                    self._last_words = line.strip()[:programs.LONGEST_WORDS]
+                self._hear(line)
         self._end(process.returncode)
+
+    def _hear(self, line: str) -> None:
+        event = parse_line(line)
+        if event is not None:
+            self._take(event)
+        elif line.strip():
+            self._last_words = line.strip()[:programs.LONGEST_WORDS]
 
     def _take(self, event: WeightsEvent) -> None:
         if event.kind == "failed":

@@ -6,19 +6,15 @@ and the Blender that took it may be closed meanwhile. Nothing stale can be left 
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import logging
 import os
 import platform
 import re
-import sys
 from pathlib import Path
 
-from ..engine.contract import Settings
+from ..engine.contract import Settings, file_lock
 
 logger = logging.getLogger(__name__)
-TAKEN = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 
 
 def device_of(settings: Settings) -> str:
@@ -59,43 +55,8 @@ def take_device(folder: Path, device: str) -> DeviceLock | None:
     path = folder / f"{host}-{device}.lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return DeviceLock(_open_locked(path))
+        descriptor = file_lock.open_alone(path)
     except OSError as error:
-        if _is_taken(error):
-            return None
         logger.warning("%s cannot be locked, so two jobs may compute at the same time: %s", path, error)
         return DeviceLock(None)
-
-
-def _is_taken(error: OSError) -> bool:
-    if sys.platform == "win32":
-        return error.winerror == 32  # ERROR_SHARING_VIOLATION
-    return isinstance(error, BlockingIOError) or (error.errno in TAKEN and error.filename is None)
-
-
-def _open_locked(path: Path) -> int:
-    """Raises OSError; what it is when another has the lock, _is_taken knows."""
-    if sys.platform == "win32":
-        return _open_unshared(path)
-    import fcntl
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _open_unshared(path: Path) -> int:
-    """Windows' locks are not inherited, but a file that is open without sharing stays so while any process has it."""
-    import ctypes
-    import msvcrt
-    read_write, no_sharing, open_always, normal = 0xC0000000, 0, 4, 0x80
-    create = ctypes.WinDLL("kernel32", use_last_error=True).CreateFileW
-    create.restype = ctypes.c_void_p
-    handle = create(str(path), read_write, no_sharing, None, open_always, normal, None)
-    if handle == ctypes.c_void_p(-1).value:
-        raise ctypes.WinError(ctypes.get_last_error())
-    return msvcrt.open_osfhandle(handle, os.O_RDWR)
+    return DeviceLock(descriptor) if descriptor is not None else None

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from pathlib import Path
 
-from ..engine.contract import JobFolder
+from ..engine.contract import JobFolder, file_lock
 from ..engine.contract.guarded_files import GuardedFolder
 from ..engine.contract.programs import WORKER_MODULE
 
 MAX_PID = 2 ** 31 - 1
-HELD = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
 
 
 def worker_is_alive(pid: int, folder: Path) -> bool:
@@ -32,23 +30,11 @@ def lock_is_held(path: Path) -> bool:
     """Whether some process holds this lock file. False also where the file system knows no locks."""
     try:
         with GuardedFolder(path.parent).open_for_writing(path.name, "update") as stream:
-            _try_lock(stream.fileno())
+            return not file_lock.is_free(stream.fileno())
     except FileNotFoundError:
         return False
     except OSError as error:
-        return error.errno in HELD
-    return False
-
-
-def _try_lock(descriptor: int) -> None:
-    """Raises OSError if another process holds the lock; closing the file frees it again."""
-    if sys.platform == "win32":
-        import msvcrt
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-    else:
-        import fcntl
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return error.errno in file_lock.HELD  # Windows may refuse to open what another has locked.
 
 
 def _process_runs(pid: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..engine.contract import ERROR_CODES, Event, ResultWarning, WarningList, shortened, valid_shots
 
@@ -91,24 +92,37 @@ class Progress:
     def take(self, event: Event) -> None:
         """Account for one event that was just read. A "started" begins anew: the job is being resumed."""
         self._last_s = steady_time(event.time_s)
-        if event.kind == "started":
-            self._begin()
-            self.pid, self._started_s, self.plan = event.pid, self._last_s, (event.plan or ())[:MOST_STAGES]
-        elif event.kind in ("stage", "progress"):
-            self.stage = shortened(event.stage or "", MAX_STAGE_NAME)
-            self.done, self.total = _count(event.done), _count(event.total)
-            self.fraction = max(self.fraction, self._planned_fraction())
-            if self._started_s is not None and 0.0 <= self._last_s - self._started_s < self.WARM_UP_S:
-                self._warm_s, self._warm_fraction = self._last_s, self.fraction
-        elif event.kind == "note":
-            self.note = shortened(event.message or "")
-        elif event.kind == "warning":
-            self.warnings.add(event.code or "", event.message or "")
-        elif event.kind == "failed":
-            code = event.code if event.code in ERROR_CODES else "internal_error"
-            self.failure = (code, shortened(event.message or ""), valid_shots(event.shots or ()))
-        elif event.kind == "finished":
-            self.is_finished, self.fraction = True, 1.0
+        take = self._TAKES.get(event.kind)
+        if take is not None:
+            take(self, event)
+
+    def _take_started(self, event: Event) -> None:
+        self._begin()
+        self.pid, self._started_s, self.plan = event.pid, self._last_s, (event.plan or ())[:MOST_STAGES]
+
+    def _take_progress(self, event: Event) -> None:
+        self.stage = shortened(event.stage or "", MAX_STAGE_NAME)
+        self.done, self.total = _count(event.done), _count(event.total)
+        self.fraction = max(self.fraction, self._planned_fraction())
+        if self._started_s is not None and 0.0 <= self._last_s - self._started_s < self.WARM_UP_S:
+            self._warm_s, self._warm_fraction = self._last_s, self.fraction
+
+    def _take_note(self, event: Event) -> None:
+        self.note = shortened(event.message or "")
+
+    def _take_warning(self, event: Event) -> None:
+        self.warnings.add(event.code or "", event.message or "")
+
+    def _take_failed(self, event: Event) -> None:
+        code = event.code if event.code in ERROR_CODES else "internal_error"
+        self.failure = (code, shortened(event.message or ""), valid_shots(event.shots or ()))
+
+    def _take_finished(self, event: Event) -> None:
+        self.is_finished, self.fraction = True, 1.0
+
+    _TAKES: ClassVar = {"started": _take_started, "stage": _take_progress, "progress": _take_progress,
+                        "note": _take_note, "warning": _take_warning, "failed": _take_failed,
+                        "finished": _take_finished}
 
     def _planned_fraction(self) -> float:
         """Shares of the stages before this one, and this one's share as far as it is done."""

@@ -1,4 +1,4 @@
-"""The worker's Python environment: where it is, making it, checking it.
+"""The worker's Python environment: where it is, what it was made of, and whether it works.
 
 Standard library only and no bpy: Blender's preferences and build.py in a plain checkout use the same code.
 """
@@ -8,13 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..engine.contract import StereoDiffError, programs, redact
+from ..engine.contract import StereoDiffError, programs
 from ..engine.contract.strict_json import from_dict
 from ..engine.contract.user_folders import user_folder
 
@@ -38,7 +36,7 @@ print(json.dumps({"versions": versions, "missing": missing}))
 """
 
 
-# --- Where -----------------------------------------------------------------------------------------------------
+# --- Where -------------------------------------------------------------------------------------------------------
 
 def environment_folder() -> Path:
     """Where the preferences install the worker's environment."""
@@ -77,7 +75,7 @@ def _configured_python(path: Path) -> Path:
     return python
 
 
-# --- Check -----------------------------------------------------------------------------------------------------
+# --- Check -------------------------------------------------------------------------------------------------------
 
 def verify(python: str | os.PathLike) -> dict[str, str]:
     """Versions of "python" and of every module the engine's standard preset imports, by importing them there.
@@ -103,69 +101,13 @@ class _Probed:
     missing: dict[str, str]
 
 
-# --- Create ----------------------------------------------------------------------------------------------------
+# --- Of which requirements ---------------------------------------------------------------------------------------
 
 def is_complete(folder: str | os.PathLike, requirements: Path) -> bool:
-    """Whether create() got to its end here with these very requirements."""
+    """Whether an installation got to its end here with these very requirements: a lock, or another pip file."""
     marker = Path(folder) / MARKER
     return (marker.is_file() and environment_python(folder).exists()
             and marker.read_text(encoding="ascii", errors="replace").strip() == fingerprint(requirements))
-
-
-def create(folder: str | os.PathLike, requirements: Path, *, base_python: str | os.PathLike,
-           on_line: Callable[[str], None]) -> Path:
-    """Make the environment, or complete or update it; nothing to do if it is complete. Returns its interpreter.
-
-    requirements: pip requirements file; "-r other.txt" lines are followed. base_python: 3.11 or newer.
-    on_line: gets every line that venv and pip print, as it comes; an exception from it ends the installation.
-    A half-finished environment is made anew. A folder that holds anything else is refused.
-    Raises StereoDiffError "output_in_use", "output_not_writable", "disk_full" or "runtime_broken".
-    """
-    folder, requirements = Path(folder).absolute(), Path(requirements).absolute()
-    python = environment_python(folder)
-    if is_complete(folder, requirements):
-        return python
-    expected = fingerprint(requirements)
-    _make_room(folder)
-    if not python.exists():
-        _run(base_python, "venv", [folder], on_line)
-    _run(python, "pip", ["install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off", "-r",
-                         requirements], on_line)
-    (folder / MARKER).write_text(expected + "\n", encoding="ascii")
-    return python
-
-
-def _make_room(folder: Path) -> None:
-    """Keep a finished environment, whose packages pip will update; clear a half-finished one."""
-    marker = folder / MARKER
-    try:
-        if marker.exists():
-            marker.unlink()
-        elif (folder / "pyvenv.cfg").exists():
-            shutil.rmtree(folder)
-        elif folder.exists() and any(folder.iterdir()):
-            raise StereoDiffError("output_in_use", f"{folder} holds other files.")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise StereoDiffError("output_not_writable", f"{folder} cannot be written: {reason}.") from error
-
-
-def _run(python: str | os.PathLike, module: str, arguments: list, on_line: Callable[[str], None]) -> None:
-    last_lines: deque[str] = deque(maxlen=5)
-
-    def hand_on(line: str) -> None:
-        last_lines.append(redact(line.rstrip()))
-        on_line(last_lines[-1])
-
-    if programs.run_long(programs.python_command(python, "-m", module, *arguments), on_line=hand_on) != 0:
-        raise _install_error(module, " ".join(last_lines))
-
-
-def _install_error(module: str, last_words: str) -> StereoDiffError:
-    if "No space left on device" in last_words or "Errno 28" in last_words:
-        return StereoDiffError("disk_full", "The disk filled up during the installation.")
-    return StereoDiffError("runtime_broken", f"{module} failed: {last_words[-programs.LONGEST_WORDS:]}")
 
 
 def fingerprint(requirements: Path) -> str:

@@ -10,15 +10,15 @@ import os
 import re
 import shutil
 import tempfile
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..engine.contract import StereoDiffError, programs, redact, write_refusal
+from ..engine.contract import StereoDiffError, programs, write_refusal
 from . import environment as runtime
 from .locks import sizes
 from .packages import Fault, find_faults, forget_package, locked_versions, plain_name
+from .python_module import PLAINLY, run_module
 
 __all__ = ["Cancelled", "InstallProgress", "Installer", "faults_of", "install", "lock_name_of", "remove", "repair"]
 
@@ -30,7 +30,6 @@ OURS = "stereodiff-environment"
 FETCHED = "fetched"
 """A file beside a wheel that has come whole."""
 _REQUIREMENT = re.compile(r"^[A-Za-z0-9._-]+(?:\[[^\]]*\])?==")
-_NETWORK_SIGNS = ("Could not fetch", "connection", "Temporary failure", "timed out", "No matching distribution")
 _NEEDS = "import venv, ensurepip, sys; assert sys.version_info >= (3, 11), sys.version"
 
 
@@ -309,39 +308,15 @@ def _install_wheels(plan: Installer, wheels: Path, chosen: dict[str, list[str]] 
 
 def _pip(plan: Installer, command: str, *options: str | os.PathLike, **listening) -> None:
     """listening: as _run takes it."""
-    _run(plan, runtime.environment_python(plan.folder), "pip",
-         [command, "--disable-pip-version-check", "--no-input", "--progress-bar", "off", *options], **listening)
+    _run(plan, runtime.environment_python(plan.folder), "pip", [command, *PLAINLY, *options], **listening)
 
-
-# --- The process -----------------------------------------------------------------------------------------------
 
 def _run(plan: Installer, python: str | os.PathLike, module: str, arguments: list,
-         watch: Callable[[], None] = lambda: None, variables: dict[str, str] | None = None,
-         on_line: Callable[[str], None] = lambda line: None) -> None:
-    """Run to the end, or end it and all it started when the installation is cancelled."""
-    last_lines: deque[str] = deque(maxlen=6)
-
-    def hand_on(line: str) -> None:
-        last_lines.append(redact(line.strip()))
-        on_line(last_lines[-1])
-
+         watch: Callable[[], None] = lambda: None, **listening) -> None:
+    """Run to the end, or end it and all it started when the installation is cancelled. listening: as run_module's."""
     def look_up() -> None:
         if plan.is_cancelled():
             raise Cancelled
         watch()
 
-    status = programs.run_long(programs.python_command(python, "-m", module, *arguments), on_line=hand_on,
-                               on_moment=look_up, environment=programs.python_environment() | (variables or {}))
-    if status != 0:
-        raise _failure(module, " ".join(line for line in last_lines if line))
-
-
-def _failure(module: str, words: str) -> StereoDiffError:
-    if "No space left on device" in words or "Errno 28" in words:
-        return StereoDiffError("disk_full", "The disk filled up during the installation.")
-    shown = words[-programs.LONGEST_WORDS:]
-    if "THESE PACKAGES DO NOT MATCH THE HASHES" in words or "HASHES" in words:
-        return StereoDiffError("runtime_broken", f"A package is not the one that was locked: {shown}")
-    if any(sign in words for sign in _NETWORK_SIGNS):
-        return StereoDiffError("download_failed", shown)
-    return StereoDiffError("runtime_broken", f"{module} failed: {shown}")
+    run_module(python, module, arguments, on_moment=look_up, **listening)

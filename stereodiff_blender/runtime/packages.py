@@ -43,16 +43,16 @@ def plain_name(name: str) -> str:
 def find_faults(folder: Path, lock: Path) -> list[Fault]:
     """Every package of the lock that is missing, of another version, or has lost or changed files. Reads all files."""
     installed = dict(_installed(folder))
-    faults = []
-    for name, version in locked_versions(lock).items():
-        information = installed.get(name)
-        if information is None:
-            faults.append(Fault(name, "is missing"))
-        elif (found := information.stem.partition("-")[2]) != version:
-            faults.append(Fault(name, f"has version {found} instead of {version}"))
-        elif (damage := _damage(information)) is not None:
-            faults.append(Fault(name, damage))
-    return faults
+    found = {name: _what_is_wrong(installed.get(name), version) for name, version in locked_versions(lock).items()}
+    return [Fault(name, what) for name, what in found.items() if what is not None]
+
+
+def _what_is_wrong(information: Path | None, version: str) -> str | None:
+    """information: a package's folder of that, if it is installed. version: of the lock."""
+    if information is None:
+        return "is missing"
+    found = information.stem.partition("-")[2]
+    return _damage(information) if found == version else f"has version {found} instead of {version}"
 
 
 def forget_package(folder: Path, name: str) -> None:

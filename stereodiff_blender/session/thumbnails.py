@@ -9,10 +9,10 @@ ICON_SIDE_PX = 32
 
 
 class Thumbnails:
-    """Pictures that panels can draw, one for each name."""
+    """Pictures that panels can draw, one for each name. pictures: of Blender, by names of their own."""
 
     def __init__(self) -> None:
-        self._pictures = bpy.utils.previews.new()
+        self.pictures = bpy.utils.previews.new()
         self._count = 0
         self._current: dict[str, str] = {}
 
@@ -26,7 +26,7 @@ class Thumbnails:
             return 0
         self._count += 1
         key = self._current[name] = f"{self._count}:{name}"  # Blender may still hold the last one of the same name
-        shown, small = self._pictures.new(key), _sampled(picture, ICON_SIDE_PX)
+        shown, small = self.pictures.new(key), _sampled(picture, ICON_SIDE_PX)
         shown.image_size, shown.icon_size = picture.shape[::-1], small.shape[::-1]
         shown.image_pixels.foreach_set(np.ascontiguousarray(picture).ravel())
         shown.icon_pixels.foreach_set(np.ascontiguousarray(small).ravel())
@@ -36,10 +36,10 @@ class Thumbnails:
         """No longer keep the picture of that name, if there is one."""
         key = self._current.pop(name, None)
         if key is not None:
-            del self._pictures[key]
+            del self.pictures[key]
 
     def close(self) -> None:
-        bpy.utils.previews.remove(self._pictures)
+        bpy.utils.previews.remove(self.pictures)
 
 
 def _sampled(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -18,8 +18,6 @@ def push_undo(message: str) -> None:
 
 def redraw_sidebars() -> None:
     """Everywhere where jobs are shown."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            for region in area.regions:
-                if region.type == DRAWN_IN.get(area.type):
-                    region.tag_redraw()
+    areas = (area for window in bpy.context.window_manager.windows for area in window.screen.areas)
+    for region in (region for area in areas for region in area.regions if region.type == DRAWN_IN.get(area.type)):
+        region.tag_redraw()

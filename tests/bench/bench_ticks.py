@@ -111,12 +111,11 @@ def measure(package: ModuleType, out: Path, old: int, queued: int, frames: int) 
     file = write_file(out, old, frames)
     bpy.ops.wm.open_mainfile(filepath=str(file))
     session = package.session.session.current()
-    opening = Ticks(session, "opened, results being read").until(
-        lambda: not session._must_attach and not session._has_work())
+    opening = Ticks(session, "opened, results being read").until(session.is_at_rest)
     idle = Ticks(session, "nothing to do").times(100)
     queue_jobs(package, out, queued)
     at_rest = Ticks(session, f"{queued} queued, one at work").times(300)
-    session.attach_to_file()  # as an undo does
+    session.jobs.attach_to_file()  # as an undo does
     undone = Ticks(session, "after an undo").times(20)
     bpy.ops.stereodiff.cancel_all()
     return [ticks.figures() for ticks in (opening, idle, at_rest, undone)]

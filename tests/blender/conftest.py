@@ -58,9 +58,9 @@ def fresh_blender(addon, preferences):
     yield
     for job_id, view in addon.session.session.status().jobs.items():
         if not view.status.has_ended:
-            addon.session.session.current().cancel(job_id)
+            addon.session.session.current().jobs.cancel(job_id)
             addon.session.session.current().wait_for(
-                lambda job_id=job_id: addon.session.session.current().is_active(job_id))
+                lambda job_id=job_id: addon.session.session.current().jobs.is_active(job_id))
 
 
 @pytest.fixture

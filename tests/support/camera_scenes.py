@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 
 from stereodiff_blender.engine.geometry import exp_so3
-from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.stereo.sfm.bundle_adjustment import Observations, Scene
 
 WIDTH, HEIGHT, FOCAL_PX = 320, 180, 300.0
@@ -19,26 +18,6 @@ BOARDS = (
     ((1.1, -1.3, 5.5), (1.7, 0.0, 0.9), (0.0, 2.3, 0.0)),
     ((-0.9, -0.3, 4.0), (1.0, 0.0, 0.2), (0.0, 1.1, 0.0)),
 )
-
-
-class Diary(Report):
-    """Remembers what it was told, and that progress never runs past its stage."""
-
-    def __init__(self):
-        self.stages: list[tuple[str, int]] = []
-        self.done = 0
-        self.warnings: dict[str, str] = {}
-
-    def stage(self, stage: str, total: int) -> None:
-        self.stages.append((stage, total))
-        self.done = 0
-
-    def progress(self, done: int) -> None:
-        assert self.done <= done <= self.stages[-1][1]
-        self.done = done
-
-    def warn(self, code: str, message: str) -> None:
-        self.warnings[code] = message
 
 
 def texture(seed: int, size: int = 512) -> np.ndarray:

@@ -10,11 +10,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
+
+from stereodiff_blender.engine.weights import records
+from stereodiff_blender.engine.weights.cards import read_card
+from stereodiff_blender.engine.weights.events import WeightsEvent, parse_line
 
 COMMIT = "4b1d" * 10
 PIECE = 64 * 1024
@@ -229,3 +235,32 @@ class _Handler(BaseHTTPRequestHandler):
         if stall < len(content):
             self.hub.may_end.wait()
         self.close_connection = True
+
+
+# --- What is asked of it, and what a download leaves ----------------------------------------------------------------
+
+CARD = read_card("monst3r")
+CONFIG = b"{}".ljust(453)
+WEIGHTS = "model.safetensors"
+SMALL = 200_000
+LARGE = 25_000_000
+"""More than twice what huggingface_hub hands on at a time."""
+
+
+def end_of(process: subprocess.Popen) -> WeightsEvent:
+    """Wait; its last event, which has to agree with its exit status."""
+    output, errors = process.communicate(timeout=60)
+    event = parse_line(output.splitlines()[-1])
+    assert (process.returncode, event.kind) in ((0, "finished"), (1, "failed")), errors
+    assert "Traceback" not in errors
+    return event
+
+
+def left_in(models: Path) -> set[str]:
+    """Every file of the model, half ones included."""
+    return {path.relative_to(models / CARD.folder).as_posix() for path in (models / CARD.folder).rglob("*")
+            if path.is_file() and path.name != "lock"}
+
+
+def partials(models: Path) -> list[Path]:
+    return [path for path in (models / CARD.folder / records.PARTIAL_FOLDER).glob("*") if path.name != "lock"]

@@ -22,8 +22,21 @@ NOTHING_COLLECTED = 5
 SILENCE_S = 30.0
 PROGRESS = re.compile(r"\[ *(\d+)%\]")
 CLOSING = re.compile(r"\b(passed|failed|errors?|deselected|no tests ran|skipped)\b.* in [\d.:]+")
+DESELECTED = re.compile(r"\b(\d+) deselected\b")
 BLENDERS = (TESTS / "blender", TESTS / "package")
-NETWORKS = ("monst3r", "depthcrafter")
+
+# Label, what the path below tests/ of its files contains (the first that fits), and seconds on one core when it was
+# measured last. Only the order is taken from the seconds: the longest begins first, so that no core is left alone with
+# it at the end.
+WORKER_SHARES = (
+    ("networks", ("monst3r", "depthcrafter", "learned"), 640),
+    ("solves", ("jobs/solves/",), 500),
+    ("jobs", ("jobs/",), 500),
+    ("stereo", ("engine/stereo/",), 600),
+    ("engine", ("engine/",), 500),
+    ("others", ("",), 240),
+)
+BLENDER_S = 270
 
 
 # --- What belongs where ------------------------------------------------------------------------------------------
@@ -36,11 +49,12 @@ class Part:
     python: Path
     paths: tuple[Path, ...]
     without: tuple[str, ...] = ()
+    expected_s: int = 0
 
 
 def worker_paths() -> dict[str, tuple[Path, ...]]:
-    """Every test that is not Blender's, as parts that take about equally long; by label."""
-    shares: dict[str, list[Path]] = {label: [] for label in ("engine", "networks", "jobs", "others")}
+    """Every test file that is not Blender's, by the label of its part."""
+    shares: dict[str, list[Path]] = {label: [] for label, *_ in WORKER_SHARES}
     for path in sorted(TESTS.rglob("test_*.py")):
         if not any(path.is_relative_to(folder) for folder in BLENDERS):
             shares[share_of(path.relative_to(TESTS))].append(path)
@@ -49,17 +63,16 @@ def worker_paths() -> dict[str, tuple[Path, ...]]:
 
 def share_of(path: Path) -> str:
     """path: of a test file, below tests/."""
-    if any(name in path.as_posix() for name in NETWORKS):
-        return "networks"
-    return path.parts[0] if path.parts[0] in ("engine", "jobs") else "others"
+    return next(label for label, words, _ in WORKER_SHARES if any(word in path.as_posix() for word in words))
 
 
 def test_parts(worker: Path, blenders: dict[str, Path], without: tuple[str, ...] = ()) -> list[Part]:
     """Every part, the longest first. blenders: the environments' Pythons by Blender's version, the main one first."""
-    engine, *others = [Part(label, worker, paths, without) for label, paths in worker_paths().items()]
-    main = next(iter(blenders), None)
-    return [engine, *(Part(f"Blender {name}", python, BLENDERS, without if name == main else (*without, "any_blender"))
-                      for name, python in blenders.items()), *others]
+    paths, main = worker_paths(), next(iter(blenders), None)
+    parts = [Part(label, worker, paths[label], without, seconds) for label, _, seconds in WORKER_SHARES]
+    parts += [Part(f"Blender {name}", python, BLENDERS, without if name == main else (*without, "any_blender"),
+                   BLENDER_S) for name, python in blenders.items()]
+    return sorted(parts, key=lambda part: part.expected_s, reverse=True)
 
 
 def chosen_paths(part: Part, selected: list[str]) -> list[str]:
@@ -84,6 +97,11 @@ class Outcome:
     status: int
     closing_line: str
     wall_s: float = 0.0
+
+    def deselected(self) -> int:
+        """How many tests were left out by their marks."""
+        found = DESELECTED.search(self.closing_line)
+        return int(found[1]) if found else 0
 
 
 @dataclass

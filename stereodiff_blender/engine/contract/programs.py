@@ -309,18 +309,22 @@ def run_long(command: Sequence[str | os.PathLike], *, on_line: Callable[[str], N
     Raises StereoDiffError "runtime_broken" if it does not start.
     """
     program = start(command, environment=environment)
-    next_moment_s = 0.0
     try:
         with contextlib.closing(_lines_and_pauses(program)) as lines:
-            for line in lines:
-                if line is not None:
-                    on_line(line)
-                if time.monotonic() >= next_moment_s:
-                    on_moment()
-                    next_moment_s = time.monotonic() + POLL_S
+            _hand_on(lines, on_line, on_moment)
     finally:
         end(program)
     return program.returncode
+
+
+def _hand_on(lines: Iterator[str | None], on_line: Callable[[str], None], on_moment: Callable[[], None]) -> None:
+    next_moment_s = 0.0
+    for line in lines:
+        if line is not None:
+            on_line(line)
+        if time.monotonic() >= next_moment_s:
+            on_moment()
+            next_moment_s = time.monotonic() + POLL_S
 
 
 def _lines_and_pauses(program: Program) -> Iterator[str | None]:
@@ -348,12 +352,17 @@ def _lines_and_pauses(program: Program) -> Iterator[str | None]:
 def _pass_on(program: Program, lines: queue.Queue[str], is_over: threading.Event) -> None:
     with program.stdout:
         for line in lines_of(program):
-            while not is_over.is_set():
-                try:
-                    lines.put(line, timeout=POLL_S)
-                    break
-                except queue.Full:
-                    continue
+            while not (is_over.is_set() or _has_put(lines, line)):
+                pass
+
+
+def _has_put(lines: queue.Queue[str], line: str) -> bool:
+    """Whether there was room, after waiting for it a moment."""
+    try:
+        lines.put(line, timeout=POLL_S)
+    except queue.Full:
+        return False
+    return True
 
 
 # --- Before somebody's eyes ------------------------------------------------------------------------------------

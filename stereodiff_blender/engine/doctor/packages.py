@@ -76,12 +76,11 @@ def pinned_versions(folder: Path = REQUIREMENTS_FOLDER) -> dict[str, frozenset[s
     """
     found: dict[str, set[str]] = {}
     try:
-        for path in sorted(folder.rglob("*.txt")):
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                if pin := _PIN.match(line):
-                    found.setdefault(_normalized(pin[1]), set()).add(_public(pin[2]))
+        texts = [path.read_text(encoding="utf-8", errors="replace") for path in sorted(folder.rglob("*.txt"))]
     except OSError:
         return {}
+    for pin in filter(None, (_PIN.match(line) for text in texts for line in text.splitlines())):
+        found.setdefault(_normalized(pin[1]), set()).add(_public(pin[2]))
     return {name: frozenset(versions) for name, versions in found.items()}
 
 

@@ -193,15 +193,14 @@ def _is_as_checked(path: Path, folder: Path, record: Record) -> bool:
 
 def hash_file(path: Path, on_bytes: OnBytes | None = None) -> KnownFile:
     """Reads all of it. Raises StereoDiffError "weights_missing" if it cannot be read."""
-    digest, done = hashlib.sha256(), 0
+    digest, done, tell = hashlib.sha256(), 0, on_bytes or (lambda step, done, total: None)
     try:
         found = path.stat()
         with open(path, "rb") as stream:
             while block := stream.read(_BLOCK):
                 digest.update(block)
                 done += len(block)
-                if on_bytes is not None:
-                    on_bytes(f"Checking {path.name}", done, found.st_size)
+                tell(f"Checking {path.name}", done, found.st_size)
     except OSError as error:
         raise StereoDiffError("weights_missing", f"{path} cannot be opened: {error.strerror or error}.") from error
     return KnownFile(found.st_size, digest.hexdigest(), found.st_mtime_ns)

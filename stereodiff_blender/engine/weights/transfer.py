@@ -188,17 +188,7 @@ class _Download:
         """Storage gives addresses that run out after an hour: as long as bytes came, a new one is asked for."""
         while True:
             with _CountedFile(partial, offer.limit, on_size) as stream:
-                before = stream.start()
-                try:
-                    http_get(offer.address, stream, resume_size=before, headers=_headers(offer.address),
-                             expected_size=offer.size, displayed_filename=offer.file.name)
-                except HfHubHTTPError:
-                    if stream.tell() <= before:
-                        raise
-                except ValueError as error:  # numbers in the answer that are none
-                    raise StereoDiffError("download_wrong_file", f"{host_of(offer.address)} answers with what makes no "
-                                                                 "sense.") from error
-                else:
+                if _came_whole(offer, stream):
                     return
             offer = self._ask(offer.file)
 
@@ -207,6 +197,22 @@ class _Download:
         record = read_record(self._models_folder, self._card)
         if record.folder:
             write_record(self._models_folder, self._card, replace(record, folder=""))
+
+
+def _came_whole(offer: _Offer, stream: _CountedFile) -> bool:
+    """Fetch what is missing of a file. False if it broke off, but after some of it had come."""
+    before = stream.start()
+    try:
+        http_get(offer.address, stream, resume_size=before, headers=_headers(offer.address),
+                 expected_size=offer.size, displayed_filename=offer.file.name)
+    except HfHubHTTPError:
+        if stream.tell() <= before:
+            raise
+        return False
+    except ValueError as error:  # numbers in the answer that are none
+        raise StereoDiffError("download_wrong_file", f"{host_of(offer.address)} answers with what makes no "
+                                                     "sense.") from error
+    return True
 
 
 class _CountedFile(io.BufferedWriter):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ...health.weights import ErrandView, ModelView, WeightsStatus
+from ...health.weights import ModelView, WeightsStatus, WeightsTaskView
 from .text import draw_problem, draw_text
 
 STATES = {
@@ -34,12 +34,12 @@ def state_text(view: ModelView) -> tuple[str, str]:
     return f"{text}, {size_text(view.state.size)}" + (", your folder" if view.state.is_own else ""), icon
 
 
-def progress_text(errand: ErrandView) -> str:
+def progress_text(task: WeightsTaskView) -> str:
     """ "Downloading model.safetensors 1.2 GB of 2.3 GB"."""
-    if not errand.step:
+    if not task.step:
         return "Starting"
-    counted = f" {size_text(errand.done)} of {size_text(errand.total)}" if errand.total else ""
-    return errand.step + counted
+    counted = f" {size_text(task.done)} of {size_text(task.total)}" if task.total else ""
+    return task.step + counted
 
 
 def draw_weights(layout, context, weights: WeightsStatus) -> None:
@@ -61,10 +61,10 @@ def draw_model(layout, context, view: ModelView) -> None:
     row.label(text=view.card.name, icon=icon)
     row.label(text=text)
     _draw_licence(layout, view)
-    if view.errand is not None and view.errand.is_running:
+    if view.task is not None and view.task.is_running:
         _draw_progress(layout, view)
         return
-    problem = view.problem or (view.errand.problem if view.errand is not None else None)
+    problem = view.problem or (view.task.problem if view.task is not None else None)
     if problem is not None:
         draw_problem(layout, context, problem.code, problem.message)
     elif view.state.state in ("damaged", "incomplete"):
@@ -85,7 +85,7 @@ def _draw_licence(layout, view: ModelView) -> None:
 
 def _draw_progress(layout, view: ModelView) -> None:
     row = layout.row()
-    row.progress(text=progress_text(view.errand), factor=view.errand.fraction, type="BAR")
+    row.progress(text=progress_text(view.task), factor=view.task.fraction, type="BAR")
     row.operator("stereodiff.cancel_weights", text="", icon="X", emboss=False).model = view.card.model
 
 

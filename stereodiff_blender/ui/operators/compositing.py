@@ -6,16 +6,11 @@ import bpy
 
 from ...engine.contract import StereoDiffError
 from ...scene.compositing import add_depth_group, has_hold_out, is_on, remove_hold_out, set_up_hold_out
-from ...scene.data import SceneImport, chosen_import
+from ...scene.data import SceneImport
 from ...scene.mesh import VIEWS, show_view
-from .base import OnImport, in_words
+from .base import OnImport
 
 __all__ = ["register", "unregister"]
-
-
-def _fail(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:
-    operator.report({"ERROR"}, in_words(error.code, error.message))
-    return {"CANCELLED"}
 
 
 class STEREODIFF_OT_add_depth_group(OnImport, bpy.types.Operator):
@@ -24,17 +19,12 @@ class STEREODIFF_OT_add_depth_group(OnImport, bpy.types.Operator):
     bl_idname = "stereodiff.add_depth_group"
     bl_label = "Add Depth Node"
 
-    def execute(self, context):
-        try:
-            found = chosen_import(context)
-            node = _add_depth_group(context.scene, found)
-        except StereoDiffError as error:
-            return _fail(self, error)
+    def act(self, context, found):
+        node = _add_depth_group(context.scene, found)
         if is_on(context.scene):
-            self.report({"INFO"}, f"{node.label} is in the compositor.")
-        else:
-            self.report({"WARNING"}, f"{node.label} is in the compositor, which is switched off.")
-        return {"FINISHED"}
+            return f"{node.label} is in the compositor."
+        self.report({"WARNING"}, f"{node.label} is in the compositor, which is switched off.")
+        return None
 
 
 def _add_depth_group(scene: bpy.types.Scene, found: SceneImport) -> bpy.types.Node:
@@ -63,18 +53,13 @@ class STEREODIFF_OT_set_up_hold_out(OnImport, bpy.types.Operator):
         name="Plate Behind", default=True,
         description="Lay the render over the clip, as the last step of the compositor")
 
-    def execute(self, context):
-        try:
-            found = chosen_import(context)
-            if self.state == "OFF" or (self.state == "TOGGLE" and has_hold_out(context.scene, found)):
-                remove_hold_out(context.scene, found)
-                return {"FINISHED"}
-            catches = set_up_hold_out(context.scene, found, shadows=self.shadows, plate=self.plate)
-        except StereoDiffError as error:
-            return _fail(self, error)
+    def act(self, context, found):
+        if self.state == "OFF" or (self.state == "TOGGLE" and has_hold_out(context.scene, found)):
+            remove_hold_out(context.scene, found)
+            return
+        catches = set_up_hold_out(context.scene, found, shadows=self.shadows, plate=self.plate)
         if self.shadows and not catches:
             self.report({"WARNING"}, "This render engine catches no shadows. Choose Cycles and set up again for them.")
-        return {"FINISHED"}
 
 
 class STEREODIFF_OT_show_view(OnImport, bpy.types.Operator):
@@ -86,12 +71,8 @@ class STEREODIFF_OT_show_view(OnImport, bpy.types.Operator):
     view: bpy.props.EnumProperty(name="View", default="NORMALIZED",
                                  items=tuple((view.key, view.label, view.description) for view in VIEWS))
 
-    def execute(self, context):
-        try:
-            show_view(chosen_import(context), self.view)
-        except StereoDiffError as error:
-            return _fail(self, error)
-        return {"FINISHED"}
+    def act(self, context, found):
+        show_view(found, self.view)
 
 
 CLASSES = (STEREODIFF_OT_add_depth_group, STEREODIFF_OT_set_up_hold_out, STEREODIFF_OT_show_view)

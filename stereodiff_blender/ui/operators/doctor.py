@@ -29,7 +29,18 @@ TEXT_NAME = "StereoDiff Doctor"
 LOOKING = "The doctor is looking. This takes some seconds.\n"
 
 
-class STEREODIFF_OT_doctor(bpy.types.Operator):
+class AskingDoctor:
+    """An operator that sends for the doctor: he must not be looking already."""
+
+    @classmethod
+    def poll(cls, context):
+        if session.current().engine.is_examining():
+            cls.poll_message_set("The doctor is looking already")
+            return False
+        return True
+
+
+class STEREODIFF_OT_doctor(AskingDoctor, bpy.types.Operator):
     """Look at engine, graphics card, disks and weights, and show what is wrong and what to do about it"""
 
     bl_idname = "stereodiff.doctor"
@@ -38,20 +49,13 @@ class STEREODIFF_OT_doctor(bpy.types.Operator):
 
     wait: bpy.props.BoolProperty(name="Wait", description=WAIT_DESCRIPTION, options={"SKIP_SAVE"})
 
-    @classmethod
-    def poll(cls, context):
-        if session.current().is_examining():
-            cls.poll_message_set("The doctor is looking already")
-            return False
-        return True
-
     def execute(self, context):
         text = written_text(TEXT_NAME, LOOKING)
-        session.current().examine(preferences.checkup_question(), write_report)
+        session.current().engine.examine(preferences.checkup_question(), write_report)
         if not bpy.app.background:
             show_text(context, text)
         if must_wait(self):
-            session.current().wait_for(session.current().is_examining)
+            session.current().wait_for(session.current().engine.is_examining)
         return {"FINISHED"}
 
 
@@ -75,24 +79,17 @@ class STEREODIFF_OT_copy_doctor(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class STEREODIFF_OT_look_again(bpy.types.Operator):
+class STEREODIFF_OT_look_again(AskingDoctor, bpy.types.Operator):
     """Find out again, in the background, what this computer and the installed engine can do"""
 
     bl_idname = "stereodiff.look_again"
     bl_label = "Look Again"
     bl_options = {"REGISTER"}
 
-    @classmethod
-    def poll(cls, context):
-        if session.current().is_examining():
-            cls.poll_message_set("The doctor is looking already")
-            return False
-        return True
-
     def execute(self, context):
-        session.current().examine(preferences.checkup_question())
+        session.current().engine.examine(preferences.checkup_question())
         if bpy.app.background:
-            session.current().wait_for(session.current().is_examining)
+            session.current().wait_for(session.current().engine.is_examining)
         return {"FINISHED"}
 
 

@@ -15,7 +15,7 @@ from ...runtime import locks as runtime_locks
 from ...runtime.installation import Installation
 from ...session import session
 from .. import preferences
-from .base import WAIT_DESCRIPTION, in_words, must_wait
+from .base import NOT_ONLINE, WAIT_DESCRIPTION, fail, must_wait
 
 __all__ = ["register", "unregister"]
 
@@ -30,10 +30,18 @@ HIGH_SETS = ("high-cuda", "high-mps", "high-cpu")
 
 def is_free(cls) -> bool:
     """Whether no other work on the environment runs; poll of every button here."""
-    if session.current().is_installing():
+    if session.current().engine.is_installing():
         cls.poll_message_set("The engine's installation is being worked on")
         return False
     return True
+
+
+def can_fetch(cls) -> bool:
+    """Whether packages can come from anywhere, and no other work runs."""
+    if not bpy.app.online_access and preferences.wheel_folder() is None:
+        cls.poll_message_set(f"{NOT_ONLINE}; or choose a Wheel Folder")
+        return False
+    return is_free(cls)
 
 
 def plan_for(extent: str) -> Callable[[Installation], runtime_install.Installer]:
@@ -56,21 +64,15 @@ def plan_for(extent: str) -> Callable[[Installation], runtime_install.Installer]
 
 def begin(operator: bpy.types.Operator, work: Callable[[Installation], object]) -> set[str]:
     """Start some work, and in a Blender without a window, wait for its end."""
-    session.current().install(work)
+    session.current().engine.install(work)
     if not must_wait(operator):
         return {"FINISHED"}
-    session.current().wait_for(session.current().is_installing)
+    session.current().wait_for(session.current().engine.is_installing)
     problem = session.status().installation.problem
     if problem is not None:
-        operator.report({"ERROR"}, in_words(problem.code, problem.message))
-        return {"CANCELLED"}
+        return fail(operator, problem)
     operator.report({"INFO"}, session.status().installation.last_line)
     return {"FINISHED"}
-
-
-def refuse(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:
-    operator.report({"ERROR"}, in_words(error.code, error.message))
-    return {"CANCELLED"}
 
 
 class STEREODIFF_OT_install_runtime(bpy.types.Operator):
@@ -85,16 +87,13 @@ class STEREODIFF_OT_install_runtime(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if not bpy.app.online_access and preferences.wheel_folder() is None:
-            cls.poll_message_set("Allow Online Access first, in Preferences, System, Network; or choose a Wheel Folder")
-            return False
-        return is_free(cls)
+        return can_fetch(cls)
 
     def execute(self, context):
         try:
             plan = plan_for(self.extent)
         except StereoDiffError as error:
-            return refuse(self, error)
+            return fail(self, error)
         return begin(self, lambda work: install(plan(work), work))
 
 
@@ -115,7 +114,7 @@ class STEREODIFF_OT_verify_runtime(bpy.types.Operator):
         try:
             plan = plan_for(installed_extent())
         except StereoDiffError as error:
-            return refuse(self, error)
+            return fail(self, error)
         return begin(self, lambda work: verify(plan(work), work))
 
 
@@ -130,13 +129,13 @@ class STEREODIFF_OT_repair_runtime(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        return STEREODIFF_OT_install_runtime.poll.__func__(cls, context)
+        return can_fetch(cls)
 
     def execute(self, context):
         try:
             plan = plan_for(installed_extent())
         except StereoDiffError as error:
-            return refuse(self, error)
+            return fail(self, error)
         return begin(self, lambda work: repair(plan(work), work))
 
 
@@ -149,10 +148,10 @@ class STEREODIFF_OT_cancel_installation(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        return session.current().is_installing()
+        return session.current().engine.is_installing()
 
     def execute(self, context):
-        session.current().cancel_installation()
+        session.current().engine.cancel_installation()
         return {"FINISHED"}
 
 

@@ -8,70 +8,45 @@ from pathlib import Path
 import bpy
 
 from ...engine.contract import StereoDiffError
+from ...engine.contract.errors import Problem
 from ...footage import clip as clips
 from ...jobs import disk as job_files
 from ...jobs.reader_thread import read_beside
 from ...jobs.views import size_text
 from ...session import job_list, session
-from .. import preferences, properties
-from .base import WAIT_DESCRIPTION, in_words, must_wait
+from .. import preferences
+from .base import WAIT_DESCRIPTION, OnActiveJobs, OnJobList, OnListedJob, fail, in_words, must_wait
 from .solve import launch_with, submit_job
 
 __all__ = ["register", "unregister"]
 
-JOB_DESCRIPTION = "Empty: the selected job"
-
-
-def _fail(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:
-    operator.report({"ERROR"}, in_words(error.code, error.message))
-    return {"CANCELLED"}
-
-
-def _item(operator: bpy.types.Operator, context: bpy.types.Context):
-    """The listed job that is meant, None if there is none."""
-    return job_list.find_item(operator.job_id) if operator.job_id else properties.active_job(context.scene)
-
-
-def _poll_list(cls, context: bpy.types.Context) -> bool:
-    if properties.active_job(context.scene) is None:
-        cls.poll_message_set("There is no job in the list")
-        return False
-    return True
-
 
 # --- Resume and the queue --------------------------------------------------------------------------------------
 
-class STEREODIFF_OT_resume(bpy.types.Operator):
+class STEREODIFF_OT_resume(OnListedJob, bpy.types.Operator):
     """Go on with a job that was cancelled, failed or interrupted, from where it stopped and with its own settings"""
 
     bl_idname = "stereodiff.resume"
     bl_label = "Resume"
     bl_options = {"REGISTER"}
 
-    job_id: bpy.props.StringProperty(name="Job", description=JOB_DESCRIPTION, options={"SKIP_SAVE", "HIDDEN"})
     wait: bpy.props.BoolProperty(name="Wait", description=WAIT_DESCRIPTION, options={"SKIP_SAVE"})
 
-    @classmethod
-    def poll(cls, context):
-        return _poll_list(cls, context)
-
     def execute(self, context):
-        item = _item(self, context)
+        item = self.item(context)
         if item is None:
             self.report({"ERROR"}, "This job is not in the list.")
             return {"CANCELLED"}
         job_id = item.job_id
-        session.current().look_for_engine()
         try:
-            session.current().resume(job_id, launch_with(preferences.find_python()))
+            session.current().jobs.resume(job_id, launch_with(session.current().engine.python()))
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         if must_wait(self):
-            session.current().wait_for(lambda: session.current().is_active(job_id))
+            session.current().wait_for(lambda: session.current().jobs.is_active(job_id))
             status = session.status().jobs[job_id].status
             if status.state != "finished":
-                self.report({"ERROR"}, in_words(status.code or "internal_error", status.message or ""))
-                return {"CANCELLED"}
+                return fail(self, Problem(status.code or "internal_error", status.message or ""))
         return {"FINISHED"}
 
 
@@ -87,24 +62,16 @@ class STEREODIFF_OT_move_job(bpy.types.Operator):
         ("UP", "Up", "Start it earlier"), ("DOWN", "Down", "Start it later")), options={"SKIP_SAVE"})
 
     def execute(self, context):
-        moved = session.current().move(self.job_id, -1 if self.direction == "UP" else 1)
+        moved = session.current().jobs.queue.move(self.job_id, -1 if self.direction == "UP" else 1)
         return {"FINISHED"} if moved else {"CANCELLED"}
 
 
-class STEREODIFF_OT_cancel_all(bpy.types.Operator):
+class STEREODIFF_OT_cancel_all(OnActiveJobs, bpy.types.Operator):
     """End the running job and take all others off the queue; what they have done is kept for Resume"""
 
     bl_idname = "stereodiff.cancel_all"
     bl_label = "Cancel All Jobs"
     bl_options = {"REGISTER"}
-
-    @classmethod
-    def poll(cls, context):
-        status = session.status()
-        if status.running is None and not status.waiting:
-            cls.poll_message_set("No job is running")
-            return False
-        return True
 
     def invoke(self, context, event):
         return context.window_manager.invoke_confirm(self, event)
@@ -113,9 +80,9 @@ class STEREODIFF_OT_cancel_all(bpy.types.Operator):
         status = session.status()
         active = [view.job_id for view in (*status.waiting, status.running, *status.others_running) if view is not None]
         for job_id in active:
-            session.current().cancel(job_id)
+            session.current().jobs.cancel(job_id)
         if bpy.app.background:
-            session.current().wait_for(lambda: any(session.current().is_active(job_id) for job_id in active))
+            session.current().wait_for(lambda: any(session.current().jobs.is_active(job_id) for job_id in active))
         return {"FINISHED"}
 
 
@@ -138,15 +105,14 @@ class STEREODIFF_OT_solve_all(bpy.types.Operator):
         return True
 
     def execute(self, context):
-        session.current().look_for_engine()
         try:
-            python = preferences.find_python()
+            python = session.current().engine.python()
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         queued = list(_submit_all(self, context, python))
         self.report({"INFO"}, f"{len(queued)} of {len(bpy.data.movieclips)} clips are queued.")
         if queued and must_wait(self):
-            session.current().wait_for(lambda: any(session.current().is_active(job_id) for job_id in queued))
+            session.current().wait_for(lambda: any(session.current().jobs.is_active(job_id) for job_id in queued))
         return {"FINISHED"} if queued else {"CANCELLED"}
 
 
@@ -155,7 +121,8 @@ def _submit_all(operator: bpy.types.Operator, context: bpy.types.Context, python
     group = context.scene.stereodiff
     group.clip = clips.chosen_clip(context)
     matte = group.matte_clip if group.matte == "CLIP" else None
-    waiting = {item.clip for item in group.jobs if item.clip is not None and session.current().is_active(item.job_id)}
+    is_active = session.current().jobs.is_active
+    waiting = {item.clip for item in group.jobs if item.clip is not None and is_active(item.job_id)}
     for clip in bpy.data.movieclips:
         if clip == matte or clip in waiting:
             continue
@@ -182,55 +149,45 @@ class STEREODIFF_OT_find_jobs(bpy.types.Operator):
         try:
             there = read_beside(lambda: list(job_files.find_jobs(folder)))
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         listed = job_list.items_by_job()
         unknown = [found for found in there if found.job.id not in listed]
         for found in unknown:
-            session.current().list_found(context.scene, found, clips.open_clip(found.job.clip))
+            session.current().jobs.list_found(context.scene, found, clips.open_clip(found.job.clip))
         if bpy.app.background:  # nobody ticks afterwards
-            session.current().settle()
+            session.current().jobs.settle()
         self.report({"INFO"}, f"{len(unknown)} jobs were found." if unknown else f"{folder} holds no other jobs.")
         return {"FINISHED"}
 
 
-class STEREODIFF_OT_remove_cache(bpy.types.Operator):
+class STEREODIFF_OT_remove_cache(OnListedJob, bpy.types.Operator):
     """Delete what the job keeps for Resume; its result stays. Cannot be undone"""
 
     bl_idname = "stereodiff.remove_cache"
     bl_label = "Remove Cache"
     bl_options = {"REGISTER"}
 
-    job_id: bpy.props.StringProperty(name="Job", description=JOB_DESCRIPTION, options={"SKIP_SAVE", "HIDDEN"})
-
-    @classmethod
-    def poll(cls, context):
-        return _poll_list(cls, context)
-
     def invoke(self, context, event):
         return _confirm_removal(self, context, event)
 
     def execute(self, context):
-        item = _item(self, context)
+        item = self.item(context)
         if item is None:
             self.report({"ERROR"}, "This job is not in the list.")
             return {"CANCELLED"}
         try:
             freed = _remove_cache(item)
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         return _report_freed(self, freed, failed=0)
 
 
-class STEREODIFF_OT_remove_caches(bpy.types.Operator):
+class STEREODIFF_OT_remove_caches(OnJobList, bpy.types.Operator):
     """Delete what all jobs of this file that have ended keep for Resume; their results stay. Cannot be undone"""
 
     bl_idname = "stereodiff.remove_caches"
     bl_label = "Remove Caches of All Ended Jobs"
     bl_options = {"REGISTER"}
-
-    @classmethod
-    def poll(cls, context):
-        return _poll_list(cls, context)
 
     def invoke(self, context, event):
         return _confirm_removal(self, context, event)
@@ -238,7 +195,7 @@ class STEREODIFF_OT_remove_caches(bpy.types.Operator):
     def execute(self, context):
         freed = failed = 0
         for item in list(context.scene.stereodiff.jobs):
-            if session.current().is_active(item.job_id) or not Path(item.folder).exists():
+            if session.current().jobs.is_active(item.job_id) or not Path(item.folder).exists():
                 continue
             try:
                 freed += _remove_cache(item)
@@ -267,10 +224,10 @@ def _report_freed(operator: bpy.types.Operator, freed: int, failed: int) -> set[
 
 def _remove_cache(item) -> int:
     """Bytes that were freed. Raises StereoDiffError as job_files.remove_cache does."""
-    if session.current().is_active(item.job_id):
+    if session.current().jobs.is_active(item.job_id):
         raise StereoDiffError("job_locked", f"{item.clip_name} has not ended.")
     freed = job_files.remove_cache(Path(item.folder), item.job_id)
-    session.current().measure(item.job_id)
+    session.current().jobs.measure(item.job_id)
     return freed
 
 

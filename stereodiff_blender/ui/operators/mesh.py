@@ -9,10 +9,10 @@ from pathlib import Path
 import bpy
 
 from ...engine.contract import StereoDiffError
-from ...scene.data import SceneImport, chosen_import, has_imports
+from ...scene.data import SceneImport, chosen_import
 from ...scene.mesh import FORMATS, bake_mesh, set_step
 from ...scene.points import Fusion, import_dense_points, import_solved_points
-from .base import in_words
+from .base import OnImport, fail
 
 __all__ = ["register", "unregister"]
 
@@ -29,25 +29,6 @@ POINT_ITEMS = (
 )
 
 
-class ImportOperator:
-    """What works on an imported footage: that of the active object, else of the scene's camera."""
-
-    @classmethod
-    def poll(cls, context):
-        if not has_imports(context.scene):
-            cls.poll_message_set("Import a result first")
-            return False
-        return True
-
-    def execute(self, context):
-        try:
-            self.act(context, chosen_import(context))
-        except StereoDiffError as error:
-            self.report({"ERROR"}, in_words(error.code, error.message))
-            return {"CANCELLED"}
-        return {"FINISHED"}
-
-
 @contextmanager
 def _progress(context: bpy.types.Context, first: int, last: int) -> Iterator:
     """Gives a function to be told numbers from first to last, which the mouse pointer shows."""
@@ -58,12 +39,11 @@ def _progress(context: bpy.types.Context, first: int, last: int) -> Iterator:
         context.window_manager.progress_end()
 
 
-class STEREODIFF_OT_mesh_detail(ImportOperator, bpy.types.Operator):
+class STEREODIFF_OT_mesh_detail(OnImport, bpy.types.Operator):
     """Make the depth mesh finer or coarser"""
 
     bl_idname = "stereodiff.mesh_detail"
     bl_label = "Mesh Detail"
-    bl_options = {"REGISTER", "UNDO"}
 
     step: bpy.props.IntProperty(name="Step", default=1, min=1, max=64,
                                 description="Pixels of the depth between neighbouring vertices; 1 is the finest")
@@ -72,12 +52,11 @@ class STEREODIFF_OT_mesh_detail(ImportOperator, bpy.types.Operator):
         set_step(found.mesh, self.step)
 
 
-class STEREODIFF_OT_bake_mesh(ImportOperator, bpy.types.Operator):
+class STEREODIFF_OT_bake_mesh(OnImport, bpy.types.Operator):
     """Write the depth mesh to a file for renderers and other programs"""
 
     bl_idname = "stereodiff.bake_mesh"
     bl_label = "Bake Depth Mesh"
-    bl_options = {"REGISTER", "UNDO"}
 
     filepath: bpy.props.StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})
     check_existing: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
@@ -92,8 +71,7 @@ class STEREODIFF_OT_bake_mesh(ImportOperator, bpy.types.Operator):
         try:
             found = chosen_import(context)
         except StereoDiffError as error:
-            self.report({"ERROR"}, in_words(error.code, error.message))
-            return {"CANCELLED"}
+            return fail(self, error)
         self.first_frame, self.last_frame = found.scene_frames[0], found.scene_frames[-1]
         folder = Path(bpy.data.filepath).parent if bpy.data.filepath else Path.home()
         self.filepath = str(folder / f"{found.name} depth mesh{FORMATS[self.file_format]}")
@@ -114,14 +92,14 @@ class STEREODIFF_OT_bake_mesh(ImportOperator, bpy.types.Operator):
         frames.prop(self, "first_frame")
         frames.prop(self, "last_frame")
 
-    def act(self, context: bpy.types.Context, found: SceneImport) -> None:
+    def act(self, context: bpy.types.Context, found: SceneImport) -> str:
         if not self.filepath:
             raise StereoDiffError("output_not_writable", "Choose a file.")
         path = _with_suffix(bpy.path.abspath(self.filepath), self.file_format)
         frames = self._frames(found.scene_frames)
         with _progress(context, frames.start, frames.stop) as on_frame:
             bake_mesh(context.scene, found, path, self.file_format, frames, on_frame)
-        self.report({"INFO"}, f"{len(frames)} frames are in {path}.")
+        return f"{len(frames)} frames are in {path}."
 
     def _frames(self, solved: range) -> range:
         given = self.properties.is_property_set
@@ -136,12 +114,11 @@ def _with_suffix(filepath: str, file_format: str) -> Path:
         else Path(f"{filepath}{FORMATS[file_format]}")
 
 
-class STEREODIFF_OT_import_points(ImportOperator, bpy.types.Operator):
+class STEREODIFF_OT_import_points(OnImport, bpy.types.Operator):
     """Bring points with colour into the scene; those of an earlier import are brought up to date"""
 
     bl_idname = "stereodiff.import_points"
     bl_label = "Import Points"
-    bl_options = {"REGISTER", "UNDO"}
 
     source: bpy.props.EnumProperty(name="Points", items=POINT_ITEMS)
     spacing: bpy.props.FloatProperty(name="Spacing", min=0.0, soft_max=1.0, precision=4, subtype="DISTANCE",

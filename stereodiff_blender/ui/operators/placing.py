@@ -11,10 +11,10 @@ from mathutils import Vector
 
 from ...engine.contract import StereoDiffError
 from ...scene.camera import camera
-from ...scene.data import SceneImport, chosen_import, has_imports
+from ...scene.data import SceneImport, chosen_import
 from ...scene.export import clip_tracks, export
 from ...scene.placing import floor, orientation, picking
-from .base import in_words
+from .base import OnImport
 
 __all__ = ["register", "unregister"]
 
@@ -44,36 +44,15 @@ def _coordinates(letter: str) -> bpy.props.FloatVectorProperty:
                                          subtype="XYZ_LENGTH", options={"SKIP_SAVE"})
 
 
-class OnImport:
-    """An operator on the import that the active object or the scene's camera belongs to. act() does it."""
+class OnSolve(OnImport):
+    """An operator that places a solve in the scene, or takes something out of it."""
 
-    bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context):
-        if not has_imports(context.scene):
-            cls.poll_message_set("Import a finished job first")
-            return False
-        return True
-
-    def execute(self, context):
-        try:
-            message = self.act(context, chosen_import(context))
-        except StereoDiffError as error:
-            self.report({"ERROR"}, in_words(error.code, error.message))
-            return {"CANCELLED"}
-        if message:
-            self.report({"INFO"}, message)
-        return {"FINISHED"}
-
-    def act(self, context: bpy.types.Context, found: SceneImport) -> str | None:
-        """Do it; returns a sentence for the artist, or None."""
-        raise NotImplementedError
+    import_first = "Import a finished job first"
 
 
 # --- Place the shot ------------------------------------------------------------------------------------------------
 
-class FromPoints(OnImport):
+class FromPoints(OnSolve):
     """An operator that goes by points. role: of picking.MARKS; it says how many."""
 
     role: str
@@ -185,7 +164,7 @@ class STEREODIFF_OT_set_scale(FromPoints, bpy.types.Operator):
         orientation.move_root(found, orientation.scale_change(*self.points(context, found), self.distance))
 
 
-class STEREODIFF_OT_pick_points(OnImport, bpy.types.Operator):
+class STEREODIFF_OT_pick_points(OnSolve, bpy.types.Operator):
     """Click points on the mesh in the 3D View; a marker is placed at each, and after the last they are put to use"""
 
     bl_idname = "stereodiff.pick_points"
@@ -254,7 +233,7 @@ def _place_under(context: bpy.types.Context, event: bpy.types.Event) -> np.ndarr
 
 # --- Lens, tracks and export ---------------------------------------------------------------------------------------
 
-class STEREODIFF_OT_set_sensor_fit(OnImport, bpy.types.Operator):
+class STEREODIFF_OT_set_sensor_fit(OnSolve, bpy.types.Operator):
     """Change the camera's Sensor Fit and write its lens anew for it, so that it still matches the plate"""
 
     bl_idname = "stereodiff.set_sensor_fit"
@@ -273,7 +252,7 @@ class STEREODIFF_OT_set_sensor_fit(OnImport, bpy.types.Operator):
         camera.set_lens(found.camera.data, shot)
 
 
-class STEREODIFF_OT_write_tracks(OnImport, bpy.types.Operator):
+class STEREODIFF_OT_write_tracks(OnSolve, bpy.types.Operator):
     """Write the solved points into the clip as tracks with bundles, in a tracking object of their own"""
 
     bl_idname = "stereodiff.write_tracks"
@@ -292,7 +271,7 @@ class STEREODIFF_OT_write_tracks(OnImport, bpy.types.Operator):
         return f"{written.tracks} tracks were written, {written.bundles} of them with a bundle.{frames}{kept}"
 
 
-class STEREODIFF_OT_export_camera(OnImport, bpy.types.Operator):
+class STEREODIFF_OT_export_camera(OnSolve, bpy.types.Operator):
     """Write the camera for other programs as it moves in this scene, with the root's transform but without its scale"""
 
     bl_idname = "stereodiff.export_camera"

@@ -9,7 +9,7 @@ import bpy
 from ...engine.contract import JobFolder, Result, StereoDiffError
 from ...engine.contract.job_files.result_checks import check_shown
 from ...scene.data import chosen_import
-from .base import OnImport, in_words
+from .base import OnImport, fail
 
 __all__ = ["register", "unregister"]
 
@@ -38,8 +38,7 @@ class STEREODIFF_OT_open_plot(OnImport, bpy.types.Operator):
             found = chosen_import(context)
             result = found.read_shot().result
         except StereoDiffError as error:
-            self.report({"ERROR"}, in_words(error.code, error.message))
-            return {"CANCELLED"}
+            return fail(self, error)
         name = result.camera_plot if self.plot == "CAMERA" else result.plot
         if name is None or not (found.folder / name).is_file():
             self.report({"ERROR"}, "This result has no such plot")
@@ -47,8 +46,7 @@ class STEREODIFF_OT_open_plot(OnImport, bpy.types.Operator):
         try:
             check_shown(JobFolder(found.folder).files, name)
         except StereoDiffError as error:
-            self.report({"ERROR"}, in_words(error.code, error.message))
-            return {"CANCELLED"}
+            return fail(self, error)
         image = bpy.data.images.load(str(found.folder / name), check_existing=True)
         image.reload()
         if not bpy.app.background:
@@ -73,20 +71,15 @@ class STEREODIFF_OT_mark_frames(OnImport, bpy.types.Operator):
     bl_idname = "stereodiff.mark_frames"
     bl_label = "Mark Frames to Check"
 
-    def execute(self, context):
-        try:
-            shot = chosen_import(context).read_shot()
-        except StereoDiffError as error:
-            self.report({"ERROR"}, in_words(error.code, error.message))
-            return {"CANCELLED"}
+    def act(self, context, found):
+        shot = found.read_shot()
         markers = context.scene.timeline_markers
         for old in [marker for marker in markers if marker.name.startswith(MARK)]:
             markers.remove(old)
-        found = frames_to_check(shot.result)
-        for frame, words in found.items():
+        marked = frames_to_check(shot.result)
+        for frame, words in marked.items():
             markers.new(MARK + words, frame=shot.scene_frame(frame))
-        self.report({"INFO"}, f"{len(found)} frames are marked." if found else "No frame stands out.")
-        return {"FINISHED"}
+        return f"{len(marked)} frames are marked." if marked else "No frame stands out."
 
 
 def frames_to_check(result: Result) -> dict[int, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import bpy
 
 from ...engine.contract import Job, JobFolder, StereoDiffError, shortened, user_folders
+from ...engine.contract.errors import Problem
 from ...engine.contract.job_files.result_checks import read_checked
 from ...engine.contract.job_files.worker_log import read_log_end
 from ...engine.weights.licences import cards_of, refuse_unaccepted
@@ -20,16 +21,11 @@ from ...jobs.reader_thread import read_beside
 from ...scene import import_result
 from ...session import job_list, session
 from .. import preferences, properties
-from .base import WAIT_DESCRIPTION, in_words, must_wait, show_text, written_text
+from .base import WAIT_DESCRIPTION, OnActiveJobs, OnJobList, OnListedJob, fail, must_wait, show_text, written_text
 
 __all__ = ["register", "unregister"]
 
 LONGEST_LINE = 2000
-
-
-def _fail(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:
-    operator.report({"ERROR"}, in_words(error.code, error.message))
-    return {"CANCELLED"}
 
 
 # --- Solve and cancel ------------------------------------------------------------------------------------------
@@ -51,16 +47,15 @@ class STEREODIFF_OT_solve(bpy.types.Operator):
         return True
 
     def execute(self, context):
-        session.current().look_for_engine()
         try:
             clip = context.scene.stereodiff.clip = clips.chosen_clip(context)
-            job_id = submit_job(context.scene, clip, preferences.find_python())
+            job_id = submit_job(context.scene, clip, session.current().engine.python())
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         if not must_wait(self):
             session.current().tick()
             return {"FINISHED"}
-        session.current().wait_for(lambda: session.current().is_active(job_id))
+        session.current().wait_for(lambda: session.current().jobs.is_active(job_id))
         return _report_end(self, session.status().jobs[job_id])
 
 
@@ -77,7 +72,7 @@ def submit_job(scene: bpy.types.Scene, clip: bpy.types.MovieClip, python: Path, 
     job = Job(job_id, source, first_frame, last_frame, properties.settings_from(scene, clip), matte,
               str(preferences.models_folder()))
     folder = jobs.create_job(job, preferences.jobs_folder(), shapes)
-    return session.current().submit(scene, clip, folder, launch_with(python))
+    return session.current().jobs.submit(scene, clip, folder, launch_with(python))
 
 
 def launch_with(python: Path) -> session.Launch:
@@ -92,23 +87,21 @@ def _refuse_unready(scene: bpy.types.Scene) -> None:
         readiness.refuse(settings, preferences.models_folder(), session.status().checked)
         refuse_unaccepted(user_folders.user_folder(), cards_of(settings))
     except StereoDiffError:
-        session.current().look_again()
+        session.current().engine.look_again()
         raise
 
 
 def _report_end(operator: bpy.types.Operator, view: session.JobView) -> set[str]:
     status = view.status
     if status.state != "finished":
-        operator.report({"ERROR"}, in_words(status.code or "internal_error", status.message or ""))
-        return {"CANCELLED"}
+        return fail(operator, Problem(status.code or "internal_error", status.message or ""))
     if view.import_problem is not None:
-        operator.report({"ERROR"}, in_words(view.import_problem.code, view.import_problem.message))
-        return {"CANCELLED"}
+        return fail(operator, view.import_problem)
     operator.report({"INFO"}, f"{view.clip_name} is solved.")
     return {"FINISHED"}
 
 
-class STEREODIFF_OT_cancel(bpy.types.Operator):
+class STEREODIFF_OT_cancel(OnActiveJobs, bpy.types.Operator):
     """End the job and everything it started"""
 
     bl_idname = "stereodiff.cancel"
@@ -117,23 +110,15 @@ class STEREODIFF_OT_cancel(bpy.types.Operator):
 
     job_id: bpy.props.StringProperty(name="Job", description="Empty: the running job", options={"SKIP_SAVE"})
 
-    @classmethod
-    def poll(cls, context):
-        status = session.status()
-        if status.running is None and not status.waiting:
-            cls.poll_message_set("No job is running")
-            return False
-        return True
-
     def execute(self, context):
         status = session.status()
         job_id = self.job_id or (status.running or status.waiting[0]).job_id
-        if not session.current().is_active(job_id):
+        if not session.current().jobs.is_active(job_id):
             self.report({"WARNING"}, "This job has ended already.")
             return {"CANCELLED"}
-        session.current().cancel(job_id)
+        session.current().jobs.cancel(job_id)
         if bpy.app.background:
-            session.current().wait_for(lambda: session.current().is_active(job_id))
+            session.current().wait_for(lambda: session.current().jobs.is_active(job_id))
         return {"FINISHED"}
 
 
@@ -166,8 +151,8 @@ class STEREODIFF_OT_import_result(bpy.types.Operator):
             clip = (item.clip if item else None) or clips.open_clip(job.clip)
             imported = import_result(context.scene, folder, clip=clip, result=result)
         except StereoDiffError as error:
-            return _fail(self, error)
-        session.current().adopt(context.scene, job.id, folder, imported.shot.name, result)
+            return fail(self, error)
+        session.current().jobs.adopt(context.scene, job.id, folder, imported.shot.name, result)
         return {"FINISHED"}
 
 
@@ -190,32 +175,24 @@ class STEREODIFF_OT_use_shot(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class STEREODIFF_OT_remove_job(bpy.types.Operator):
+class STEREODIFF_OT_remove_job(OnListedJob, bpy.types.Operator):
     """Take a job off the list"""
 
     bl_idname = "stereodiff.remove_job"
     bl_label = "Remove Job"
     bl_options = {"REGISTER", "UNDO"}
 
-    job_id: bpy.props.StringProperty(name="Job", description="Empty: the selected job", options={"SKIP_SAVE", "HIDDEN"})
     delete_files: bpy.props.BoolProperty(
         name="Also Delete Files", options={"SKIP_SAVE"},
         description="Delete the job's folder from disk. Imported scenes read their depth from there. Cannot be undone",
     )
 
-    @classmethod
-    def poll(cls, context):
-        if properties.active_job(context.scene) is None:
-            cls.poll_message_set("There is no job in the list")
-            return False
-        return True
-
     def invoke(self, context, event):
         return context.window_manager.invoke_props_dialog(self)
 
     def execute(self, context):
-        item = job_list.find_item(self.job_id) if self.job_id else properties.active_job(context.scene)
-        if item is None or session.current().is_active(item.job_id):
+        item = self.item(context)
+        if item is None or session.current().jobs.is_active(item.job_id):
             self.report({"ERROR"}, "Cancel the job first." if item else "This job is not in the list.")
             return {"CANCELLED"}
         job_id, folder = item.job_id, Path(item.folder)
@@ -223,25 +200,18 @@ class STEREODIFF_OT_remove_job(bpy.types.Operator):
             if self.delete_files:
                 job_files.delete_job(folder, job_id)
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         job_list.remove_items(context.scene, job_id)
-        session.current().forget(job_id)
+        session.current().jobs.forget(job_id)
         return {"FINISHED"}
 
 
-class STEREODIFF_OT_open_log(bpy.types.Operator):
+class STEREODIFF_OT_open_log(OnJobList, bpy.types.Operator):
     """Show what the engine wrote while it worked on the selected job"""
 
     bl_idname = "stereodiff.open_log"
     bl_label = "Open Log"
     bl_options = {"REGISTER"}
-
-    @classmethod
-    def poll(cls, context):
-        if properties.active_job(context.scene) is None:
-            cls.poll_message_set("There is no job in the list")
-            return False
-        return True
 
     def execute(self, context):
         item = properties.active_job(context.scene)
@@ -249,7 +219,7 @@ class STEREODIFF_OT_open_log(bpy.types.Operator):
             folder = JobFolder(item.folder)
             content = read_beside(lambda: read_log_end(folder.files))
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         except OSError as error:
             self.report({"ERROR"}, f"There is no log of this job: {error.strerror}.")
             return {"CANCELLED"}

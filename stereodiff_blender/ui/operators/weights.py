@@ -11,25 +11,19 @@ from ...engine.contract import StereoDiffError, user_folders
 from ...engine.weights.cards import ModelCard, read_card
 from ...engine.weights.licences import accept, acceptance, refuse_unaccepted
 from ...engine.weights.records import remove
-from ...health.weights import ErrandView, WeightsDesk
+from ...health.weights import WeightsManager, WeightsTaskView
 from ...session import session
 from .. import preferences
-from .base import WAIT_DESCRIPTION, in_words, must_wait
+from .base import NOT_ONLINE, WAIT_DESCRIPTION, fail, must_wait
 
 __all__ = ["register", "unregister"]
 
 DIALOG_WIDTH = 480
 DIALOG_LETTERS = 74
-NOT_ONLINE = "Allow Online Access first, in Preferences, System, Network"
 
 
-def _desk() -> WeightsDesk:
+def _weights() -> WeightsManager:
     return session.current().weights
-
-
-def _fail(operator: bpy.types.Operator, error: StereoDiffError) -> set[str]:
-    operator.report({"ERROR"}, in_words(error.code, error.message))
-    return {"CANCELLED"}
 
 
 class OfModel:
@@ -51,7 +45,7 @@ class WithLicence(OfModel):
             if acceptance(user_folders.user_folder(), read_card(self.model)) is not None:
                 return self.execute(context)
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         return context.window_manager.invoke_props_dialog(self, width=DIALOG_WIDTH)
 
     def draw(self, context):
@@ -90,7 +84,7 @@ class STEREODIFF_OT_accept_licence(WithLicence, bpy.types.Operator):
         try:
             self.keep_acceptance()
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         _look_again()
         return {"FINISHED"}
 
@@ -115,7 +109,7 @@ class STEREODIFF_OT_download_weights(WithLicence, bpy.types.Operator):
             self.keep_acceptance()
             _begin(self.model, "get")
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         return _follow(self)
 
 
@@ -126,12 +120,12 @@ class STEREODIFF_OT_cancel_weights(OfModel, bpy.types.Operator):
     bl_label = "Cancel"
 
     def execute(self, context):
-        if not _desk().is_at_work(self.model):
+        if not _weights().is_at_work(self.model):
             self.report({"WARNING"}, "This has ended already.")
             return {"CANCELLED"}
-        _desk().cancel(self.model)
+        _weights().cancel(self.model)
         if bpy.app.background:
-            session.current().wait_for(_desk().is_busy)
+            session.current().wait_for(_weights().is_busy)
         return {"FINISHED"}
 
 
@@ -149,7 +143,7 @@ class STEREODIFF_OT_verify_weights(OfModel, bpy.types.Operator):
         try:
             _begin(self.model, "verify")
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         return _follow(self)
 
 
@@ -174,7 +168,7 @@ class STEREODIFF_OT_use_weights_folder(OfModel, bpy.types.Operator):
         try:
             _begin(self.model, "use", str(Path(bpy.path.abspath(self.directory)).absolute()))
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         return _follow(self)
 
 
@@ -188,25 +182,25 @@ class STEREODIFF_OT_remove_weights(OfModel, bpy.types.Operator):
         return context.window_manager.invoke_confirm(self, event)
 
     def execute(self, context):
-        if _desk().is_at_work(self.model):
+        if _weights().is_at_work(self.model):
             self.report({"ERROR"}, "Cancel the download first.")
             return {"CANCELLED"}
         try:
             card = read_card(self.model)
             removed = remove(preferences.models_folder(), card)
         except StereoDiffError as error:
-            return _fail(self, error)
+            return fail(self, error)
         self.report({"WARNING"} if removed.is_nothing else {"INFO"}, removed.sentence(card.name))
         _look_again()
         return {"CANCELLED"} if removed.is_nothing else {"FINISHED"}
 
 
-# --- Errands ---------------------------------------------------------------------------------------------------
+# --- Tasks -----------------------------------------------------------------------------------------------------
 
 def _begin(model: str, verb: str, *options: str) -> None:
     read_card(model)  # an unknown model is refused in words
-    _desk().begin(model, verb, *options, python=preferences.find_python(), extension_root=preferences.EXTENSION_ROOT,
-                  models_folder=preferences.models_folder())
+    _weights().begin(model, verb, *options, python=preferences.find_python(),
+                     extension_root=preferences.EXTENSION_ROOT, models_folder=preferences.models_folder())
     session.current().wake()
 
 
@@ -214,28 +208,27 @@ def _follow(operator: bpy.types.Operator) -> set[str]:
     """Return at once, or wait and say how it ended."""
     if not must_wait(operator):
         return {"FINISHED"}
-    session.current().wait_for(_desk().is_busy)
+    session.current().wait_for(_weights().is_busy)
     _look_again()
-    return _report_end(operator, _desk().errand(operator.model))
+    return _report_end(operator, _weights().task(operator.model))
 
 
-def _report_end(operator: bpy.types.Operator, errand: ErrandView) -> set[str]:
-    if errand.problem is not None:
-        operator.report({"ERROR"}, in_words(errand.problem.code, errand.problem.message))
-        return {"CANCELLED"}
-    if errand.is_cancelled:
+def _report_end(operator: bpy.types.Operator, task: WeightsTaskView) -> set[str]:
+    if task.problem is not None:
+        return fail(operator, task.problem)
+    if task.is_cancelled:
         operator.report({"WARNING"}, "It was cancelled.")
         return {"CANCELLED"}
-    operator.report({"INFO"}, errand.message)
+    operator.report({"INFO"}, task.message)
     return {"FINISHED"}
 
 
 def _look_again() -> None:
     """The rows, and what panels say before a run, are about what there is now."""
-    _desk().look(preferences.models_folder())
-    session.current().look_again()
+    _weights().look(preferences.models_folder())
+    session.current().engine.look_again()
     if bpy.app.background:
-        session.current().wait_for(_desk().is_busy)
+        session.current().wait_for(_weights().is_busy)
 
 
 CLASSES = (

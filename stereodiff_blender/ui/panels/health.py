@@ -75,13 +75,28 @@ def _draw_notices(layout, context, notices: tuple[readiness.Notice, ...]) -> Non
 
 
 def _draw_mend(layout, mend: str) -> None:
-    if mend == readiness.INSTALL_PYTORCH:
-        layout.operator("stereodiff.install_runtime", text="Install PyTorch", icon="IMPORT").extent = "high"
-    elif mend == readiness.LOOK:
-        layout.operator("stereodiff.look_again", icon="FILE_REFRESH")
-    elif mend == readiness.GET_WEIGHTS:
-        row = layout.row(align=True)
-        row.operator("stereodiff.open_preferences", text="Get Weights", icon="PREFERENCES")
-        row.operator("stereodiff.look_again", text="", icon="FILE_REFRESH")
-    elif mend == readiness.OPEN_PREFERENCES:
-        layout.operator("stereodiff.open_preferences", icon="PREFERENCES")
+    draw = _DRAW_MEND.get(mend)
+    if draw is not None:
+        draw(layout)
+
+
+def _draw_install_pytorch(layout) -> None:
+    layout.operator("stereodiff.install_runtime", text="Install PyTorch", icon="IMPORT").extent = "high"
+
+
+def _draw_look(layout) -> None:
+    layout.operator("stereodiff.look_again", icon="FILE_REFRESH")
+
+
+def _draw_get_weights(layout) -> None:
+    row = layout.row(align=True)
+    row.operator("stereodiff.open_preferences", text="Get Weights", icon="PREFERENCES")
+    row.operator("stereodiff.look_again", text="", icon="FILE_REFRESH")
+
+
+def _draw_open_preferences(layout) -> None:
+    layout.operator("stereodiff.open_preferences", icon="PREFERENCES")
+
+
+_DRAW_MEND = {readiness.INSTALL_PYTORCH: _draw_install_pytorch, readiness.LOOK: _draw_look,
+              readiness.GET_WEIGHTS: _draw_get_weights, readiness.OPEN_PREFERENCES: _draw_open_preferences}

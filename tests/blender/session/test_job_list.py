@@ -17,13 +17,13 @@ def item(settings):
 ])
 def test_shots_of_any_text(addon, item, text, shots):
     item.shots = text
-    assert addon.session.session.job_list.shots_of(item) == shots
+    assert addon.session.job_list.shots_of(item) == shots
 
 
 def test_a_status_of_any_text(addon, item):
     item.state, item.code, item.message = "failed", "dance", "m" * 100_000
-    status = addon.session.session.job_list.status_of(item)
+    status = addon.session.job_list.status_of(item)
     assert (status.state, status.code, len(status.message)) == ("failed", "internal_error", 2000)
     item.code, item.message = "", ""
-    status = addon.session.session.job_list.status_of(item)
+    status = addon.session.job_list.status_of(item)
     assert (status.code, status.message) == (None, None)

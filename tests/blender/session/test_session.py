@@ -35,7 +35,7 @@ def view_of(session, item):
 
 
 def is_over(session, item) -> bool:
-    return not session.is_active(item.job_id)
+    return not session.jobs.is_active(item.job_id)
 
 
 def test_idle_session_stops_its_timer(session):
@@ -131,10 +131,10 @@ def test_cancel_ends_running_and_waiting(session, solve, settings, worker_like):
     solve(), solve()
     first, second = settings.jobs
     tick_until(session, lambda: view_of(session, first).status.done == 3)
-    session.cancel(second.job_id)
+    session.jobs.cancel(second.job_id)
     tick_until(session, lambda: is_over(session, second), 3.0)
     assert (first.state, second.state) == ("running", "cancelled")
-    session.cancel(first.job_id)
+    session.jobs.cancel(first.job_id)
     tick_until(session, lambda: is_over(session, first), 3.0)
     assert first.state == "cancelled"
     assert len(bpy.data.objects) == 0
@@ -163,8 +163,8 @@ def new_session(addon):
 
 def settle(session) -> None:
     """Tick until it is known how the jobs of a file stand."""
-    tick_until(session, lambda: not session._must_attach)
-    session.settle()
+    tick_until(session, lambda: session.jobs.is_attached)
+    session.jobs.settle()
 
 
 def reopen(path: Path) -> bpy.types.PropertyGroup:
@@ -200,7 +200,7 @@ def test_loading_another_file_keeps_following(session, solve, worker_like, tmp_p
     assert session.status().running.job_id == job_id
     assert len(bpy.context.scene.stereodiff.jobs) == 0
     worker_like("finish")
-    tick_until(session, lambda: not session.is_active(job_id))
+    tick_until(session, lambda: not session.jobs.is_active(job_id))
     assert session.status().jobs[job_id].status.state == "finished"
     assert len(bpy.data.objects) == 0, "the scene that asked is gone"
 
@@ -216,7 +216,7 @@ def test_opening_a_file_starts_nothing(addon, session, solve, settings, worker_l
     settle(later)
     assert later.status().jobs[waiting].status.state == "interrupted"
     assert bpy.context.scene.stereodiff.jobs[1].state == "interrupted"
-    assert later.is_active(running)
+    assert later.jobs.is_active(running)
 
 
 def test_quality_is_read_after_loading(addon, session, settings, tmp_path):
@@ -251,14 +251,14 @@ def test_undo_takes_back_the_scene_but_not_the_job(session, solve, settings, wor
     group = bpy.context.scene.stereodiff
     assert [item.job_id for item in group.jobs] == [job_id]
     worker_like("finish")
-    tick_until(session, lambda: not session.is_active(job_id))
+    tick_until(session, lambda: not session.jobs.is_active(job_id))
     assert bpy.context.scene.stereodiff.jobs[0].state == "finished"
     assert bpy.context.scene.camera is not None
 
 
 def test_engine_that_is_missing_is_known(addon, session, preferences):
     preferences.runtime_python = "/nowhere/python"
-    session.look_for_engine()
+    session.engine.look()
     session.tick()
     assert session.status().engine_problem.code == "runtime_missing"
     preferences.runtime_python = ""
@@ -269,7 +269,7 @@ def test_tick_survives_anything(session, solve, worker_like, caplog):
     item = solve()
     tick_until(session, lambda: view_of(session, item).status.done == 3)
     events = Path(item.folder) / "events.jsonl"
-    session.cancel(item.job_id)
+    session.jobs.cancel(item.job_id)
     tick_until(session, lambda: is_over(session, item))
     again = solve()
     tick_until(session, lambda: view_of(session, again).status.done == 3)
@@ -285,8 +285,8 @@ def test_installation_runs_beside_blender(session, preferences):
     def install(work):
         work.say("Fetching numpy: 3 of 17 MB", 0.2)
 
-    session.install(install)
-    tick_until(session, lambda: not session.is_installing())
+    session.engine.install(install)
+    tick_until(session, lambda: not session.engine.is_installing())
     view = session.status().installation
     assert (view.last_line, view.fraction, view.problem, view.is_running) == ("Fetching numpy: 3 of 17 MB", 0.2, None,
                                                                               False)
@@ -298,9 +298,9 @@ def test_an_installation_is_told_that_it_is_cancelled(session):
             time.sleep(0.01)
         work.say("Cancelled.")
 
-    session.install(install)
-    session.cancel_installation()
-    tick_until(session, lambda: not session.is_installing())
+    session.engine.install(install)
+    session.engine.cancel_installation()
+    tick_until(session, lambda: not session.engine.is_installing())
     assert session.status().installation.last_line == "Cancelled."
 
 
@@ -308,16 +308,16 @@ def test_installation_that_fails_says_why(session, contract):
     def install(work):
         raise contract.StereoDiffError("disk_full", "No room for numpy.")
 
-    session.install(install)
-    tick_until(session, lambda: not session.is_installing())
+    session.engine.install(install)
+    tick_until(session, lambda: not session.engine.is_installing())
     assert session.status().installation.problem.code == "disk_full"
 
 
 def test_second_installation_is_refused(session):
     import threading
     go_on = threading.Event()
-    session.install(lambda work: go_on.wait(10))
+    session.engine.install(lambda work: go_on.wait(10))
     with pytest.raises(ValueError, match="running"):
-        session.install(lambda work: None)
+        session.engine.install(lambda work: None)
     go_on.set()
-    tick_until(session, lambda: not session.is_installing())
+    tick_until(session, lambda: not session.engine.is_installing())

@@ -38,7 +38,7 @@ def test_a_later_blender_still_offers_them(addon, failed):
     addon.session.session.unregister()
     addon.session.session.register(addon.ui.preferences.find_python)
     addon.session.session.current().tick()
-    addon.session.session.current().settle()
+    addon.session.session.current().jobs.settle()
     assert addon.session.session.status().jobs[failed.job_id].status.shots == SHOTS
 
 

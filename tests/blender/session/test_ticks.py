@@ -48,14 +48,10 @@ def short_collections():
     gc.unfreeze()
 
 
-def is_idle(session) -> bool:
-    return not session._must_attach and not session._has_work()
-
-
 def opened(session, label: str) -> Ticks:
     """Ticks until all that the list names is known."""
-    session.attach_to_file()
-    return Ticks(session, label).until(lambda: is_idle(session), PATIENCE_S)
+    session.jobs.attach_to_file()
+    return Ticks(session, label).until(session.is_at_rest, PATIENCE_S)
 
 
 def state_of(session, folder: Path) -> tuple[str, str | None]:
@@ -78,9 +74,9 @@ def test_a_listed_job_of_any_kind_is_judged(session, settings, tmp_path, kind):
     (folder,) = write_hostile_jobs(tmp_path, (kind,))
     settings.import_when_finished = False
     list_jobs([folder], "running")
-    session.attach_to_file()
+    session.jobs.attach_to_file()
     end = time.monotonic() + PATIENCE_S / 2
-    while session._must_attach or session._queue[folder.name].sought is not None:
+    while not session.jobs.is_attached or not session.jobs.is_settled(folder.name):
         assert time.monotonic() < end
         session.tick()
         time.sleep(0.01)
@@ -95,7 +91,8 @@ def test_a_finished_job_of_any_kind_is_listed(session, tmp_path, kind):
     view = session.status().jobs[folder.name]
     assert view.status.state == "finished"
     if kind == "huge preview":
-        assert view.outcome.icon_id == 0 and not session._thumbnails._pictures and view.import_problem is None
+        assert view.outcome.icon_id == 0 and view.import_problem is None
+        assert not session.jobs.outcomes.thumbnails.pictures
     else:
         assert view.outcome is None and view.import_problem.code == "result_invalid"
 
@@ -126,11 +123,10 @@ def test_no_tick_is_long_though_everything_is_listed(session, settings, tmp_path
     list_jobs(old, "finished")
     list_jobs(hostile[:4], "running")
     list_jobs(hostile[4:], "finished")
-    session.attach_to_file()
+    session.jobs.attach_to_file()
     ticks = Ticks(session, "all")
     end = time.monotonic() + PATIENCE_S / 2
-    while session._must_attach or session._results.is_busy or session._looks or any(
-            entry.sought is not None for entry in session._queue):
+    while not session.is_at_rest():
         assert time.monotonic() < end
         ticks.tick()
         time.sleep(0.01)
@@ -162,14 +158,14 @@ def test_an_entry_that_breaks_what_nobody_foresaw_keeps_nobody_else_from_being_k
                                                                                     monkeypatch, caplog):
     folders = write_old_jobs(tmp_path / "jobs", 3, 4)
     list_jobs(folders, "finished")
-    real = addon.session.session.job_list.status_of
+    real = addon.session.job_list.status_of
 
     def status_of(item):
         if item.job_id == folders[0].name:
             raise ZeroDivisionError("nobody foresaw this")
         return real(item)
 
-    monkeypatch.setattr(addon.session.session.job_list, "status_of", status_of)
+    monkeypatch.setattr(addon.session.job_list, "status_of", status_of)
     opened(session, "broken")
     views = session.status().jobs
     assert views[folders[0].name].status.code == "internal_error" and "cannot be looked at" in caplog.text
@@ -207,8 +203,8 @@ def test_a_result_is_read_once_and_again_when_it_has_changed(session, settings, 
     for _ in range(3):
         opened(session, "again and again")
     assert sorted(read) == ["old-0", "old-1"]
-    entry = session._queue["old-1"]
-    session._look_at_result(entry)
+    entry = session.jobs.queue["old-1"]
+    session.jobs.outcomes.look_at(entry)
     opened(session, "looked at again")
     assert len(read) == 2, "it is as it was"
     data = json.loads((folders[1] / "result.json").read_text())
@@ -218,7 +214,7 @@ def test_a_result_is_read_once_and_again_when_it_has_changed(session, settings, 
         frame["depth"] = None
     (folders[1] / "result.json").unlink()
     (folders[1] / "result.json").write_text(json.dumps(data))
-    session._look_at_result(entry)
+    session.jobs.outcomes.look_at(entry)
     opened(session, "changed")
     assert len(read) == 3 and entry.outcome.camera_kind == "static"
 
@@ -260,7 +256,7 @@ def test_events_that_pile_up_are_caught_up_with(session, settings, sequence, wor
     folder = contract.JobFolder(item.folder)
     write_progress(folder, 60_000_000)
     folder.append_event(contract.Event("progress", time.time(), stage="read", done=4, total=6))
-    pid = session._queue[item.job_id].followed._pid
+    pid = session.jobs.queue[item.job_id].followed._pid
     folder.append_event(contract.Event("started", time.time(), pid=pid, plan=(("read", 1.0),)))
     folder.append_event(contract.Event("progress", time.time(), stage="read", done=5, total=6))
     ticks.until(lambda: session.status().jobs[item.job_id].status.done == 5, PATIENCE_S / 2)

@@ -156,18 +156,18 @@ def test_he_looks_once_at_a_time_and_does_not_block(preferences, session, script
     preferences.runtime_python = str(script(f"while [ ! -e '{go_on}' ]; do sleep 0.05; done; exit 3"))
     assert bpy.ops.stereodiff.doctor(wait=False) == {"FINISHED"}
     session.tick()
-    assert session.is_examining() and session.status().is_examining
+    assert session.engine.is_examining() and session.status().is_examining
     assert not bpy.ops.stereodiff.doctor.poll() and not bpy.ops.stereodiff.look_again.poll()
     assert "looking" in bpy.data.texts[doctor.TEXT_NAME].as_string()
     go_on.touch()
-    session.wait_for(session.is_examining)
+    session.wait_for(session.engine.is_examining)
     assert "exit status 3" in bpy.data.texts[doctor.TEXT_NAME].as_string()
     assert bpy.ops.stereodiff.doctor.poll()
 
 
 def test_a_text_that_was_deleted_meanwhile_comes_again(addon, no_engine, doctor, session):
-    session.examine(addon.ui.preferences.checkup_question(), doctor.write_report)
-    session.wait_for(session.is_examining)
+    session.engine.examine(addon.ui.preferences.checkup_question(), doctor.write_report)
+    session.wait_for(session.engine.is_examining)
     assert "FAULT Engine" in bpy.data.texts[doctor.TEXT_NAME].as_string()
 
 
@@ -175,9 +175,9 @@ def test_a_text_that_was_deleted_meanwhile_comes_again(addon, no_engine, doctor,
 
 def test_nobody_looks_unasked_in_a_background_blender(session, preferences, worker_python):
     preferences.runtime_python = str(worker_python)
-    session.look_for_engine()
+    session.engine.look()
     session.tick()
-    assert not session.is_examining() and session.status().checked is None
+    assert not session.engine.is_examining() and session.status().checked is None
 
 
 def test_look_again_writes_no_text(no_engine, session):

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from stereodiff_blender.engine.contract import guarded_files, write_refusal
+from stereodiff_blender.engine.contract import folder_handles, write_refusal
 from stereodiff_blender.engine.contract.errors import UnsafeFileError
 from stereodiff_blender.engine.contract.guarded_files import ASIDE, GuardedFolder
 
@@ -20,8 +20,8 @@ PRECIOUS = b"the artist's own"
 def folder(request, tmp_path, monkeypatch) -> GuardedFolder:
     """A job's folder by either way of looking names up; the second is Windows', and works elsewhere, too."""
     if request.param == "paths":
-        monkeypatch.setattr(guarded_files, "_HANDLE", guarded_files._PathHandle)
-    elif guarded_files._HANDLE is guarded_files._PathHandle:
+        monkeypatch.setattr(folder_handles, "HANDLE", folder_handles.PathHandle)
+    elif folder_handles.HANDLE is folder_handles.PathHandle:
         pytest.skip("this system looks nothing up from an open folder")
     (tmp_path / "job").mkdir()
     return GuardedFolder(tmp_path / "job")

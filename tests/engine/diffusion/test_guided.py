@@ -6,8 +6,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from camera_scenes import Diary
 from depth_scenes import Shot, ray_cast
+from recording_report import RecordingReport
 
 from stereodiff_blender.engine.diffusion.guided import refine_guided, slow_part
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
@@ -163,10 +163,10 @@ def test_memory_does_not_grow_with_the_clip(shot, tmp_path):
 
 
 def test_progress_ends_at_the_announced_total(shot):
-    diary = Diary()
-    refine(first(shot, 4), shot.depth[:4], report=diary)
-    (stage, total), = diary.stages
-    assert stage == "refine" and diary.done == total
+    report = RecordingReport()
+    refine(first(shot, 4), shot.depth[:4], report=report)
+    (stage, total), = report.stages
+    assert stage == "refine" and report.done == total
 
 
 def test_shapes_that_do_not_fit_are_refused(shot):

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from command_line import engine_here
 from dataset_folders import shot_of, write_folder, write_png, write_sintel
 
 from stereodiff_blender.engine.contract import JobFolder
@@ -29,6 +30,11 @@ def command(*arguments: object) -> list[str]:
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:
+    return engine_here("evaluate", *arguments)
+
+
+def run_alone(*arguments: object) -> subprocess.CompletedProcess:
+    """As run(), by a program of its own."""
     return subprocess.run(command(*arguments), cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
@@ -52,7 +58,7 @@ def clips(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def evaluated(clips, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     out = tmp_path_factory.mktemp("done") / "out"
-    return out, run(*folder_options(clips, out))
+    return out, run_alone(*folder_options(clips, out))
 
 
 def test_scores_of_every_clip(evaluated):

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 from clips import movie_source, native_raster, write_movie
+from recording_report import RecordingReport
 from tiny_jobs import render_boards
 
 from stereodiff_blender.engine.contract import StereoDiffError
 from stereodiff_blender.engine.footage.inspection import Footage, inspect_footage
 from stereodiff_blender.engine.footage.warnings import refuse_cuts, warn_of_faults
 from stereodiff_blender.engine.media.frames import read_frames
-from stereodiff_blender.engine.report import Report
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample" / "clip.mp4"
 
@@ -268,23 +268,14 @@ def test_a_flash_is_named_and_is_no_flicker(courtyard, length):
 
 # --- In words --------------------------------------------------------------------------------------------------
 
-class Diary(Report):
-    def __init__(self):
-        self.said: dict[str, str] = {}
-
-    def warn(self, code: str, message: str) -> None:
-        assert code not in self.said
-        self.said[code] = message
-
-
 def test_every_fault_is_named():
     gain = np.where(np.arange(12) % 2, 1.1, 1 / 1.1).astype(np.float32)
     shown_in = np.array([0, 1, 1, 1, 4, 5, 5, 7, 8, 9, 10, 11])
     footage = Footage((100, 200), ((0, 11),), shown_in, (10, 88, 0, 200), ((12, 20, 10, 60), (70, 80, 80, 120)), (8,),
                       gain)
-    diary = Diary()
-    warn_of_faults(footage, 31, diary)
-    assert diary.said == {
+    report = RecordingReport()
+    warn_of_faults(footage, 31, report)
+    assert report.warnings == {
         "repeated_frames": "Frames 33-34, 37 repeat the picture before; 9 of 12 frames are distinct.",
         "black_bars": "There are bars of 10 % at the top, 12 % at the bottom.",
         "burnt_in_text": "It is seen at the top left, bottom centre.",
@@ -294,6 +285,6 @@ def test_every_fault_is_named():
 
 
 def test_clean_footage_is_not_spoken_of(courtyard):
-    diary = Diary()
-    warn_of_faults(inspect_footage(courtyard), 1, diary)
-    assert diary.said == {}
+    report = RecordingReport()
+    warn_of_faults(inspect_footage(courtyard), 1, report)
+    assert report.warnings == {}

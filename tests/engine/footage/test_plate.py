@@ -5,32 +5,24 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from recording_report import RecordingReport
 from tiny_jobs import FOCAL_PX, HEIGHT, WIDTH, render_boards
 
 from stereodiff_blender.engine.contract import Settings, StereoDiffError
 from stereodiff_blender.engine.footage.inspection import inspect_footage
 from stereodiff_blender.engine.footage.plate import make_plate
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
-from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.storage import RunContext, Scratch
 
 COUNT = 10
 
 
-class Warnings(Report):
-    def __init__(self):
-        self.codes: list[str] = []
-
-    def warn(self, code: str, message: str) -> None:
-        self.codes.append(code)
-
-
 def solve(frames: np.ndarray, masks: np.ndarray | None = None) -> tuple[Estimate, list[str]]:
-    report = Warnings()
+    report = RecordingReport()
     given = frames.copy()
     estimate = estimate_depth(frames, Settings(), masks=masks, focal_px=FOCAL_PX, context=RunContext(report=report))
     np.testing.assert_array_equal(frames, given)
-    return estimate, report.codes
+    return estimate, list(report.warnings)
 
 
 @pytest.fixture(scope="module")

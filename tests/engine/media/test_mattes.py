@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from clips import error_of, write_dpx, write_encoded, write_linear_exr, write_movie
+from recording_report import RecordingReport
 
 from stereodiff_blender.engine.contract import (
     ClipSource,
@@ -21,19 +22,10 @@ from stereodiff_blender.engine.contract import (
 )
 from stereodiff_blender.engine.media.frames import ClipInfo, Raster, source_from_path
 from stereodiff_blender.engine.media.mattes import draw, examine_matte, read_matte
-from stereodiff_blender.engine.report import Report
 
 WIDTH, HEIGHT = 160, 96
 CLIP = ClipInfo(WIDTH, HEIGHT, 1.0, 24.0, 12)
 RASTER = Raster(WIDTH, HEIGHT, WIDTH, HEIGHT, 1.0)
-
-
-class Diary(Report):
-    def __init__(self):
-        self.warnings: list[str] = []
-
-    def warn(self, code: str, message: str) -> None:
-        self.warnings.append(code)
 
 
 def box(left: float, top: float, right: float, bottom: float) -> tuple[float, ...]:
@@ -154,16 +146,16 @@ def write_boxes(folder, *, first: int = 1, count: int = 8, size=(WIDTH, HEIGHT),
 def marks_of(tmp_path, matte: Matte, first: int = 1, last: int = 8, raster: Raster = RASTER):
     job = Job("j", ClipSource("movie", "/nowhere.mp4"), first, last, matte=matte)
     marks = np.zeros((last - first + 1, raster.height, raster.width), np.uint8)
-    diary = Diary()
-    read_matte(job, JobFolder(tmp_path), raster, marks, diary)
-    return marks.astype(bool), diary
+    report = RecordingReport()
+    read_matte(job, JobFolder(tmp_path), raster, marks, report)
+    return marks.astype(bool), report
 
 
 def test_pictures_frame_by_frame(tmp_path):
-    marks, diary = marks_of(tmp_path, Matte("pictures", write_boxes(tmp_path / "m")))
+    marks, report = marks_of(tmp_path, Matte("pictures", write_boxes(tmp_path / "m")))
     for index in range(8):
         assert np.array_equal(marks[index], marked(index))
-    assert diary.warnings == []
+    assert report.warnings == {}
 
 
 def test_pictures_start_where_they_are_told(tmp_path):
@@ -240,8 +232,8 @@ def test_shapes_hold_until_the_next(tmp_path):
 
 def test_an_empty_matte_is_mentioned(tmp_path):
     write_shapes(JobFolder(tmp_path).matte_file, MatteShapes((MatteDrawing(1, ()),)))
-    marks, diary = marks_of(tmp_path, Matte("shapes"))
-    assert not marks.any() and diary.warnings == ["matte_empty"]
+    marks, report = marks_of(tmp_path, Matte("shapes"))
+    assert not marks.any() and list(report.warnings) == ["matte_empty"]
 
 
 def test_a_matte_of_nearly_everything_is_refused(tmp_path):

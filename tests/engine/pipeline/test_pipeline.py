@@ -7,34 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from recording_report import RecordingReport
 from tiny_jobs import FOCAL_PX, HEIGHT, WIDTH, render_boards
 
 from stereodiff_blender.engine.contract import STAGE_LABELS, Settings, StereoDiffError
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth, refuse_unavailable
 from stereodiff_blender.engine.pipeline.refine_steps import fit_to_stereo
-from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import StereoResult
 from stereodiff_blender.engine.storage import RunContext, Scratch
 from stereodiff_blender.engine.worker.run import PLANS, plan_of
-
-
-class Diary(Report):
-    """Remembers what it was told."""
-
-    def __init__(self):
-        self.stages: list[str] = []
-        self.left: dict[str, int] = {}
-        self.warnings: list[str] = []
-
-    def stage(self, stage: str, total: int) -> None:
-        self.stages.append(stage)
-        self.left[stage] = total
-
-    def progress(self, done: int) -> None:
-        assert done <= self.left[self.stages[-1]] or self.left[self.stages[-1]] == 0
-
-    def warn(self, code: str, message: str) -> None:
-        self.warnings.append(code)
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +23,14 @@ def frames() -> np.ndarray:
     return np.stack(render_boards(8))
 
 
-def solve(frames: np.ndarray, **settings) -> tuple[Estimate, Diary]:
-    diary = Diary()
-    estimate = estimate_depth(frames, Settings(**settings), focal_px=FOCAL_PX, context=RunContext(report=diary))
-    return estimate, diary
+def solve(frames: np.ndarray, **settings) -> tuple[Estimate, RecordingReport]:
+    report = RecordingReport()
+    estimate = estimate_depth(frames, Settings(**settings), focal_px=FOCAL_PX, context=RunContext(report=report))
+    return estimate, report
 
 
 @pytest.fixture(scope="module")
-def solved(frames) -> tuple[Estimate, Diary]:
+def solved(frames) -> tuple[Estimate, RecordingReport]:
     return solve(frames)
 
 
@@ -74,7 +55,7 @@ def test_nearer_boards_are_nearer(solved):
 
 def test_stages_come_in_the_order_of_the_plan(solved):
     planned = [stage for stage, _ in plan_of(Settings())]
-    told = solved[1].stages
+    told = [stage for stage, _ in solved[1].stages]
     assert [stage for stage in planned if stage in told] == list(dict.fromkeys(told))
 
 
@@ -85,19 +66,19 @@ def test_refined_depth_stays_in_the_cameras_gauge(solved):
 
 
 def test_without_refinement_stereo_depth_is_the_answer(frames):
-    estimate, diary = solve(frames, refine="none")
+    estimate, report = solve(frames, refine="none")
     assert estimate.refined_depth is None and estimate.depth is estimate.stereo.depth
     assert estimate.quality.gauge_residual is None
-    assert "refine" not in diary.stages
+    assert "refine" not in dict(report.stages)
 
 
 def test_a_still_camera_has_no_depth(frames):
     grain = np.random.default_rng(3).integers(-6, 7, (5, HEIGHT, WIDTH, 3))
     still = np.clip(frames[:1].astype(int) + grain, 0, 255).astype(np.uint8)
-    estimate, diary = solve(still)
+    estimate, report = solve(still)
     assert estimate.cameras.kind == "static"
     assert estimate.stereo is estimate.refined_depth is estimate.depth is None
-    assert "static_camera" in diary.warnings
+    assert "static_camera" in report.warnings
     assert estimate.quality.coverage is None
 
 

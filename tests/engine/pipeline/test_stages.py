@@ -8,23 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recording_report import RecordingReport
 
 from stereodiff_blender.engine.pipeline.stages import MeasuredClip, SolvedClip, Stages, remove_superseded
-from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import CameraSolution, StereoResult
 from stereodiff_blender.engine.storage import DiskScratch, RunContext
 
 COUNT, HEIGHT, WIDTH = 3, 6, 8
 STAGE_FILES = {"settled.ledger", "settled.npz", "settled_confidence.npy", "settled_depth.npy",
                "settled_motion_mask.npy"}
-
-
-class Warned(Report):
-    def __init__(self):
-        self.codes: list[str] = []
-
-    def warn(self, code: str, message: str) -> None:
-        self.codes.append(code)
 
 
 def cameras(kind: str = "moving") -> CameraSolution:
@@ -42,7 +34,7 @@ class Run:
     """One run with the work of three stages. did: which of them were computed."""
 
     def __init__(self, folder: Path):
-        self.scratch, self.report, self.did = DiskScratch(folder), Warned(), []
+        self.scratch, self.report, self.did = DiskScratch(folder), RecordingReport(), []
         self.scratch.remove_temporary()
         self.stages = Stages(RunContext(self.scratch, self.report))
 
@@ -86,7 +78,7 @@ def test_a_run_goes_on_after_the_last_stage_that_was_done(tmp_path, done):
     run = Run(tmp_path)
     clip = run.go_on(*NAMES)
     assert run.did == list(NAMES[done:])
-    assert run.report.codes == list(NAMES), "what was warned of is said in every run"
+    assert list(run.report.warnings) == list(NAMES), "what was warned of is said in every run"
     assert np.array_equal(clip.stereo.depth, np.full((COUNT, HEIGHT, WIDTH), 3.0))
     assert clip.reprojection_before_px == 0.75
     assert [len(points) for points, _ in clip.cameras.observations] == [0, 1, 2]
@@ -143,7 +135,7 @@ def test_a_stage_as_an_older_version_kept_it_is_not_taken_up(tmp_path):
     scratch.save("settled", stored)
     run = Run(tmp_path)
     run.go_on(*NAMES)
-    assert run.did == list(NAMES) and run.report.codes == list(NAMES)
+    assert run.did == list(NAMES) and list(run.report.warnings) == list(NAMES)
 
 
 def test_in_memory_nothing_is_kept_and_everything_given():

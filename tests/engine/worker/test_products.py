@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from clips import index_of, picture
+from recording_report import RecordingReport
 
 from stereodiff_blender.engine.contract import JobFolder, StereoDiffError
 from stereodiff_blender.engine.media import exr
@@ -38,14 +39,6 @@ def depth() -> np.ndarray:
     return slope
 
 
-class Counted(Report):
-    def __init__(self):
-        self.done = []
-
-    def progress(self, done: int) -> None:
-        self.done.append(done)
-
-
 # --- Depth, confidence, motion ---------------------------------------------------------------------------------
 
 def test_depth_products_are_numbered_by_clip_frame_and_exact(depth, tmp_path):
@@ -53,10 +46,10 @@ def test_depth_products_are_numbered_by_clip_frame_and_exact(depth, tmp_path):
     mask = (confidence > 0.9).astype(np.uint8)
     stored = np.lib.format.open_memmap(tmp_path / "depth.npy", mode="w+", dtype=np.float32, shape=depth.shape)
     stored[:] = depth
-    folder, report = JobFolder(tmp_path), Counted()
+    folder, report = JobFolder(tmp_path), RecordingReport()
     stereo = StereoResult(None, stored, confidence, mask)  # cameras take no part
     products.write_depth_products(folder, range(9998, 10003), stereo, (), Scratch(), report)
-    assert report.done == [1, 2, 3, 4, 5]
+    assert [done for _, done in report.steps] == [1, 2, 3, 4, 5]
     for product, arrays in (("depth", depth), ("confidence", confidence), ("motion_mask", mask)):
         names = sorted(path.name for path in (folder.path / product).iterdir())
         assert names == ["10000.exr", "10001.exr", "10002.exr", "9998.exr", "9999.exr"]

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 from picture_headers import jpeg, png, tga, tiff
-from tiny_jobs import render_boards, wait_for_end
+from tiny_jobs import LENS_OPTIONS, render_boards, wait_for_end
 
 from stereodiff_blender.engine.__main__ import tell_failure
 from stereodiff_blender.engine.contract import ClipSource, Job, JobFolder, Matte, Settings
@@ -80,7 +80,7 @@ def test_bad_clips_are_refused_one_by_one_and_the_good_one_is_solved(engine, tin
     for name, data in HUGE.items():
         (tmp_path / name).write_bytes(data)
     done = engine("solve", *(tmp_path / name for name in HUGE), tiny_clip, tmp_path / "out", "--frames", "2-5",
-                  "--quality", "draft")
+                  "--quality", "draft", *LENS_OPTIONS)
     assert_refused(done, "picture_too_large", *HUGE, "5 of 6 clips failed")
     assert done.stderr.count("error picture_too_large") == 5
     assert [path.parent.name for path in (tmp_path / "out").glob("*/result.json")] == ["tiny"]

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_jobs import FRAMES, PATIENCE_S, wait_until
+from command_line import engine_here
+from tiny_jobs import LENS, LENS_OPTIONS, PATIENCE_S, wait_until
 
 from stereodiff_blender.engine.contract import ClipSource, Job, JobFolder, Result, Settings, StereoDiffError
 from stereodiff_blender.engine.contract.user_folders import user_folder
@@ -21,6 +22,7 @@ from stereodiff_blender.engine.storage.seals import SEAL, read_seal, users_key
 from stereodiff_blender.jobs import worker_process as jobs
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links need a right on Windows, and pipes are POSIX")
+FRAMES, QUICK = 6, ("--quality", "draft", *LENS_OPTIONS)
 PRECIOUS = b"the artist's own, longer than any line of a ledger or a log that somebody might write into it\n" * 40
 
 
@@ -43,7 +45,8 @@ def is_untouched(home: Path) -> bool:
 def make(tmp_path, tiny_clip) -> Callable[..., Path]:
     """make(name, **settings) -> folder of a job of this test's own jobs folder, not started."""
     def new(name: str = "own", **settings) -> Path:
-        job = Job(name, ClipSource("movie", str(tiny_clip)), 1, FRAMES, Settings(**{"quality": "draft"} | settings))
+        chosen = Settings(**{"quality": "draft"} | LENS | settings)
+        job = Job(name, ClipSource("movie", str(tiny_clip)), 1, FRAMES, chosen)
         return jobs.create_job(job, tmp_path / "jobs")
 
     return new
@@ -75,7 +78,7 @@ def solve(worker_python, repository) -> Callable[..., Result]:
 @pytest.fixture(scope="module")
 def solved(tmp_path_factory, worker_python, repository, tiny_clip) -> Path:
     """An honest job, finished."""
-    job = Job("first", ClipSource("movie", str(tiny_clip)), 1, FRAMES, Settings(quality="draft"))
+    job = Job("first", ClipSource("movie", str(tiny_clip)), 1, FRAMES, Settings(quality="draft", **LENS))
     folder = jobs.create_job(job, tmp_path_factory.mktemp("solved"))
     with jobs.start(folder, worker_python, repository) as process:
         assert process.wait(PATIENCE_S) == 0
@@ -107,7 +110,7 @@ LINKS = {"cache": "", "depth": "", "motion_mask": "Documents", "events.jsonl": "
 
 
 @pytest.mark.parametrize("name", LINKS)
-def test_a_link_in_a_job_folder_is_refused_by_name_before_anything_is_written(make, engine, home, worker_python,
+def test_a_link_in_a_job_folder_is_refused_by_name_before_anything_is_written(make, home, worker_python,
                                                                               repository, name):
     folder = make()
     link_in(folder, name, home / LINKS[name])
@@ -115,16 +118,16 @@ def test_a_link_in_a_job_folder_is_refused_by_name_before_anything_is_written(ma
     with pytest.raises(StereoDiffError, match="is a link") as refused:
         jobs.start(folder, worker_python, repository)
     assert refused.value.code == "job_folder_unsafe" and sorted(os.listdir(folder)) == before
-    done = engine("run", folder)
+    done = engine_here("run", folder)
     assert done.returncode == 1 and "error job_folder_unsafe" in done.stderr and "Traceback (most" not in done.stdout
     assert is_untouched(home)
 
 
-def test_a_job_that_is_a_link_is_none(make, engine, home):
+def test_a_job_that_is_a_link_is_none(make, home):
     folder = make()
     (folder / "job.json").replace(home.parent / "job.json")
     link_in(folder, "job.json", home.parent / "job.json")
-    done = engine("run", folder)
+    done = engine_here("run", folder)
     assert done.returncode == 1 and "error job_invalid" in done.stderr and "it is a link" in done.stderr
 
 
@@ -136,13 +139,13 @@ def test_a_worker_says_in_the_events_what_is_in_its_way(make, engine, home):
 
 
 @pytest.mark.parametrize("name", ["events.jsonl", "worker.log", "heartbeat", "depth/0001.exr"])
-def test_a_file_that_is_written_to_may_have_no_second_name(make, engine, home, worker_python, repository, name):
+def test_a_file_that_is_written_to_may_have_no_second_name(make, home, worker_python, repository, name):
     folder = make()
     (folder / name).parent.mkdir(exist_ok=True)
     os.link(home / "file", folder / name)
     with pytest.raises(StereoDiffError, match="hard link"):
         jobs.start(folder, worker_python, repository)
-    assert engine("run", folder).returncode == 1
+    assert engine_here("run", folder).returncode == 1
     assert is_untouched(home)
 
 
@@ -219,7 +222,7 @@ def test_a_strangers_stage_1_is_not_believed(make, solve, stranger_like, solved)
 
 
 @pytest.mark.parametrize("forgery", ["no seal", "another's key", "a seal of another stage", "no object"])
-def test_a_seal_cannot_be_forged(stranger_like, make, engine, forgery):
+def test_a_seal_cannot_be_forged(stranger_like, forgery):
     from stereodiff_blender.engine.contract.guarded_files import GuardedFolder
     from stereodiff_blender.engine.storage.seals import is_unbroken, put_seal
     stage = GuardedFolder(stranger_like())
@@ -294,13 +297,13 @@ FARMS_JOB = '{"id": "room", "schema_version": "3", "scheduler": "deadline", "fra
 
 @pytest.mark.parametrize("job", [FARMS_JOB, '{"schema_version": 1, "name": "render"}', "[]", "no json"])
 @pytest.mark.parametrize("options", [["--overwrite"], []])
-def test_a_folder_of_another_program_is_never_overwritten(engine, tiny_clip, tmp_path, job, options):
+def test_a_folder_of_another_program_is_never_overwritten(tiny_clip, tmp_path, job, options):
     room = tmp_path / "room"
     for name in ("depth/0001.exr", "cache/houdini/sim.bgeo", "points.ply"):
         (room / name).parent.mkdir(parents=True, exist_ok=True)
         (room / name).write_bytes(PRECIOUS)
     (room / "job.json").write_text(job)
-    done = engine("solve", tiny_clip, room, *options)
+    done = engine_here("solve", tiny_clip, room, *options)
     assert done.returncode == 1 and "error output_in_use" in done.stderr
     assert "is not a job folder" in done.stderr and "job.json that is not ours" in done.stderr
     assert "other settings" not in done.stderr
@@ -309,18 +312,18 @@ def test_a_folder_of_another_program_is_never_overwritten(engine, tiny_clip, tmp
                                                                    "points.ply"))
 
 
-def test_overwriting_removes_a_link_and_not_what_it_leads_to(engine, tiny_clip, tmp_path, solved, home):
+def test_overwriting_removes_a_link_and_not_what_it_leads_to(tiny_clip, tmp_path, solved, home):
     room = shutil.copytree(solved, tmp_path / "room")
     shutil.rmtree(room / "depth")
     link_in(room, "depth", home)
     (room / "preview.png").unlink()
     link_in(room, "preview.png", home / "file")
-    done = engine("solve", tiny_clip, room, "--frames", "1-4", "--quality", "draft", "--overwrite")
+    done = engine_here("solve", tiny_clip, room, "--frames", "1-4", *QUICK, "--overwrite")
     assert done.returncode == 0, done.stderr
     assert is_untouched(home) and (room / "depth" / "0001.exr").is_file() and not (room / "depth").is_symlink()
 
 
-def test_a_new_job_in_a_strangers_folder_does_not_go_on_with_his_pictures(engine, tiny_clip, tmp_path, solved):
+def test_a_new_job_in_a_strangers_folder_does_not_go_on_with_his_pictures(tiny_clip, tmp_path, solved):
     """His kept frames, of the right name, under checksums that fit."""
     room = shutil.copytree(solved, tmp_path / "room")
     shutil.rmtree(stage_of(room))
@@ -328,7 +331,7 @@ def test_a_new_job_in_a_strangers_folder_does_not_go_on_with_his_pictures(engine
     foreign.mkdir()
     (foreign / "kept-frames.ledger").write_text("0 00000000\n")
     before = JobFolder(room).read_result()
-    done = engine("solve", tiny_clip, room, "--quality", "draft", "--refine", "none", "--overwrite")
+    done = engine_here("solve", tiny_clip, room, "--frames", f"1-{FRAMES}", *QUICK, "--refine", "none", "--overwrite")
     assert done.returncode == 0, done.stderr
     assert not foreign.exists() and JobFolder(room).read_result().frames == before.frames
 
@@ -349,9 +352,8 @@ def test_a_neighbour_finds_stage_1_in_a_cache_elsewhere(make, solve, tmp_path):
     assert solve(make("two", refine="none"), caches=tmp_path / "scratch").stereo_from == "one"
 
 
-def test_a_solve_by_hand_has_its_cache_elsewhere(engine, tiny_clip, tmp_path):
-    done = engine("solve", tiny_clip, tmp_path / "out", "--quality", "draft", "--frames", "1-4", "--cache",
-                  tmp_path / "scratch")
+def test_a_solve_by_hand_has_its_cache_elsewhere(tiny_clip, tmp_path):
+    done = engine_here("solve", tiny_clip, tmp_path / "out", *QUICK, "--frames", "1-4", "--cache", tmp_path / "scratch")
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "scratch" / "out").glob("stereo-*")) and not (tmp_path / "out" / "cache").exists()
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_jobs import wait_for_end, wait_until
+from tiny_jobs import LENS, wait_for_end, wait_until
 
 from stereodiff_blender.engine.contract import JobFolder, StereoDiffError
 from stereodiff_blender.health import checkup
@@ -105,7 +105,7 @@ def test_a_job_of_another_engine_version_is_solved(start, make_job, tmp_path):
     other = tmp_path / "etc"
     other.mkdir()
     (other / "passwd").write_text("mine")
-    folder = JobFolder(make_job(last=4, quality="draft", refine="none"))
+    folder = JobFolder(make_job(last=4, quality="draft", refine="none", **LENS))
     job = json.loads(folder.job_file.read_text())
     folder.job_file.write_text(json.dumps(job | {"engine_version": "99.0-\n$(touch x)", "models_folder": str(other)}))
     assert wait_for_end(start(folder.path)).state == "finished"

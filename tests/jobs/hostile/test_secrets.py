@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tiny_jobs import wait_for_end
+from tiny_jobs import LENS, wait_for_end
 
 from stereodiff_blender.engine import __main__ as command_line
 from stereodiff_blender.engine.contract import JobFolder, errors
@@ -39,7 +39,7 @@ def keys_in(content: bytes) -> list[str]:
 
 
 def test_a_finished_job_has_no_key_in_any_file(secretive, start, make_job):
-    job = start(make_job(last=4, quality="draft"))
+    job = start(make_job(last=4, quality="draft", **LENS))
     assert wait_for_end(job).state == "finished"
     files = [path for path in job.folder.path.rglob("*") if path.is_file()]
     assert len(files) > 10

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from job_folder import write_png
-from tiny_jobs import render_boards, write_movie
+from tiny_jobs import LENS_OPTIONS, render_boards, write_movie
 
 from stereodiff_blender.engine.contract import Job, JobFolder, Settings
 from stereodiff_blender.engine.media.frames import plan_raster, probe_clip, read_frames, source_from_path
@@ -22,6 +22,7 @@ NAMES = (
     os.fsdecode(b"\xff\xfe.mp4"), "\N{CLAPPER BOARD}.mp4", "x" * 240 + ".mp4", "concat:x", "file:x.mp4", "http:x.mp4",
     "pipe:0", "%s%n.mp4", "\u202egpj.mp4", " .mp4", "$HOME.mp4", "~.mp4", "*.mp4", "name:password@host.mp4",
 )
+QUICK = ("--quality", "draft", "--max-side", "96", *LENS_OPTIONS)
 SOLVED = (0, 1, 2, 3, 7, 9, 10, 11, 13, 14)
 """Of these, those that are solved by the command line."""
 
@@ -66,8 +67,7 @@ def test_names_on_the_command_line(footage, worker_python, repository, tmp_path)
     """Relative, as they come out of a shell's pattern, after the sign that no option follows; solved by one command."""
     before = sorted(os.listdir(footage))
     out, names = tmp_path / "out", [NAMES[number] for number in SOLVED if NAMES[number] in before]
-    command = [worker_python, "-s", "-m", jobs.WORKER_MODULE, "solve", "--quality", "draft", "--refine", "none",
-               "--max-side", "96", "--", *names, out]
+    command = [worker_python, "-s", "-m", jobs.WORKER_MODULE, "solve", *QUICK, "--refine", "none", "--", *names, out]
     done = subprocess.run(command, cwd=footage, env=jobs.worker_environment(repository), capture_output=True,
                           check=False)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
@@ -79,8 +79,8 @@ def test_names_on_the_command_line(footage, worker_python, repository, tmp_path)
 
 
 def test_an_output_with_a_strange_name(footage, worker_python, repository, tmp_path):
-    command = [worker_python, "-s", "-m", jobs.WORKER_MODULE, "solve", "--quality", "draft", "--max-side", "96", "--",
-               "-rf.mp4", "$(touch marker); -out\n#"]
+    command = [worker_python, "-s", "-m", jobs.WORKER_MODULE, "solve", *QUICK, "--", "-rf.mp4",
+               "$(touch marker); -out\n#"]
     done = subprocess.run(command, cwd=footage, env=jobs.worker_environment(repository), capture_output=True,
                           check=False)
     assert done.returncode == 0, done.stderr

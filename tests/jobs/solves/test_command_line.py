@@ -7,15 +7,18 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tiny_jobs import FRAMES, render_boards, write_movie
+from command_line import engine_here
+from tiny_jobs import FRAMES, LENS_OPTIONS, render_boards, write_movie
 
 from stereodiff_blender.engine.contract import JobFolder
 from stereodiff_blender.jobs import worker_process as jobs
 
+QUICK = ("--quality", "draft", *LENS_OPTIONS)
+
 
 @pytest.fixture
 def engine(worker_python, repository):
-    """engine(*arguments) -> the finished process."""
+    """engine(*arguments) -> the finished process. engine_here() does the same without one."""
 
     def call(*arguments) -> subprocess.CompletedProcess:
         command = [worker_python, "-s", "-m", jobs.WORKER_MODULE, *map(str, arguments)]
@@ -53,31 +56,31 @@ def test_solve_prints_the_report_and_where_things_are(solved):
     assert "Solving the camera" not in done.stdout
 
 
-def test_a_result_is_not_overwritten_unasked(solved, engine, tiny_clip):
+def test_a_result_is_not_overwritten_unasked(solved, tiny_clip):
     out, _ = solved
     before = (out / "result.json").read_bytes()
-    done = engine("solve", tiny_clip, out, "--frames", "1-3")
+    done = engine_here("solve", tiny_clip, out, "--frames", "1-3")
     assert done.returncode == 1
     assert done.stderr.startswith("error output_in_use: ") and "\nremedy: " in done.stderr
     assert (out / "result.json").read_bytes() == before
 
 
-def test_overwriting_clears_only_what_a_job_writes(engine, tiny_clip, tmp_path):
+def test_overwriting_clears_only_what_a_job_writes(tiny_clip, tmp_path):
     out = tmp_path / "room"
-    assert engine("solve", tiny_clip, out).returncode == 0
+    assert engine_here("solve", tiny_clip, out, "--frames", "1-4", *QUICK).returncode == 0
     (out / "notes.txt").write_text("mine")
-    done = engine("solve", tiny_clip, out, "--frames", "2-9", "--refine", "none", "--overwrite")
+    done = engine_here("solve", tiny_clip, out, "--frames", "2-6", "--refine", "none", "--overwrite", *QUICK)
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (out / "depth").iterdir()) == [f"{frame:04d}.exr" for frame in range(2, 10)]
+    assert sorted(path.name for path in (out / "depth").iterdir()) == [f"{frame:04d}.exr" for frame in range(2, 7)]
     assert JobFolder(out).read_result().refine == "none"
     assert (out / "notes.txt").read_text() == "mine"
     assert sum(event.kind == "started" for event in JobFolder(out).read_events()[0]) == 1
 
 
-def test_a_folder_that_is_no_jobs_is_never_overwritten(engine, tiny_clip, tmp_path):
+def test_a_folder_that_is_no_jobs_is_never_overwritten(tiny_clip, tmp_path):
     (tmp_path / "depth").mkdir()
     (tmp_path / "depth" / "0001.exr").write_bytes(b"precious")
-    done = engine("solve", tiny_clip, tmp_path, "--overwrite")
+    done = engine_here("solve", tiny_clip, tmp_path, "--overwrite")
     assert done.returncode == 1 and "output_in_use" in done.stderr
     assert (tmp_path / "depth" / "0001.exr").read_bytes() == b"precious"
 
@@ -89,15 +92,15 @@ def test_running_a_folder_that_is_no_job_changes_nothing(engine, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["preview.png"]
 
 
-def test_an_output_below_a_file(engine, tiny_clip, tmp_path):
+def test_an_output_below_a_file(tiny_clip, tmp_path):
     (tmp_path / "file").write_text("a file")
-    done = engine("solve", tiny_clip, tmp_path / "file" / "room")
+    done = engine_here("solve", tiny_clip, tmp_path / "file" / "room")
     assert done.returncode == 1 and done.stderr.startswith("error output_not_writable: ")
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc here")
-def test_an_output_where_nobody_may_write(engine, tiny_clip):
-    done = engine("solve", tiny_clip, "/proc/room")
+def test_an_output_where_nobody_may_write(tiny_clip):
+    done = engine_here("solve", tiny_clip, "/proc/room")
     assert done.returncode == 1 and done.stderr.startswith("error output_not_writable: ")
 
 
@@ -116,19 +119,24 @@ def test_a_failed_solve_keeps_job_events_and_log(engine, tmp_path):
     assert {path.name for path in (tmp_path / "room").iterdir()} == {"job.json", "events.jsonl", "worker.log", "cache"}
 
 
-def test_a_request_that_is_refused_leaves_the_earlier_result(solved, engine, tiny_clip):
+def test_a_request_that_is_refused_leaves_the_earlier_result(solved, tiny_clip):
     out, _ = solved
     before = (out / "result.json").read_bytes()
     for options in (["--stereo", "monst3r"], ["--frames", f"1-{FRAMES + 1}"], ["--max-side", "70"]):
-        assert engine("solve", tiny_clip, out, "--overwrite", *options).returncode == 1
+        assert engine_here("solve", tiny_clip, out, "--overwrite", *options).returncode == 1
         assert (out / "result.json").read_bytes() == before
 
 
+def test_wrong_usage_of_the_program(engine):
+    done = engine("dance")
+    assert done.returncode == 2 and done.stderr.startswith("usage: ")
+
+
 @pytest.mark.parametrize("arguments", [
-    [], ["solve"], ["dance"], ["solve", "a.mp4", "out", "--frames", "8"], ["solve", "a.mp4", "out", "--stereo", "x"],
+    [], ["solve"], ["solve", "a.mp4", "out", "--frames", "8"], ["solve", "a.mp4", "out", "--stereo", "x"],
 ])
-def test_wrong_usage(engine, arguments):
-    done = engine(*arguments)
+def test_wrong_usage(arguments):
+    done = engine_here(*arguments)
     assert done.returncode == 2 and done.stderr.startswith("usage: ")
 
 
@@ -139,8 +147,8 @@ def test_wrong_usage(engine, arguments):
     (["--refine", "depthcrafter"], "licence_not_accepted"), (["--noise-level", "0"], "settings_invalid"),
     (["--ensemble", "99"], "settings_invalid"),
 ])
-def test_options_that_make_no_sense(engine, tiny_clip, tmp_path, options, code):
-    done = engine("solve", tiny_clip, tmp_path / "room", *options)
+def test_options_that_make_no_sense(tiny_clip, tmp_path, options, code):
+    done = engine_here("solve", tiny_clip, tmp_path / "room", *options)
     assert done.returncode == 1 and f"error {code}: " in done.stderr
     assert not (tmp_path / "room").exists()
 
@@ -154,28 +162,28 @@ def test_doctor_names_what_is_installed(engine):
 
 # --- Again, and several ------------------------------------------------------------------------------------------
 
-def test_a_finished_solve_is_left_alone_and_named(engine, tiny_clip, tmp_path):
-    options = ("solve", tiny_clip, tmp_path / "room", "--frames", "2-6", "--quality", "draft")
-    assert engine(*options).returncode == 0
+def test_a_finished_solve_is_left_alone_and_named(tiny_clip, tmp_path):
+    options = ("solve", tiny_clip, tmp_path / "room", "--frames", "2-6", *QUICK)
+    assert engine_here(*options).returncode == 0
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "room").rglob("*")}
-    again = engine(*options)
+    again = engine_here(*options)
     assert again.returncode == 0 and "nothing to do" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "room").rglob("*")} == before
 
 
-def test_an_unfinished_solve_with_the_same_settings_goes_on(engine, tiny_clip, tmp_path):
-    options = ("solve", tiny_clip, tmp_path / "room", "--frames", "2-6", "--quality", "draft")
-    assert engine(*options).returncode == 0
+def test_an_unfinished_solve_with_the_same_settings_goes_on(tiny_clip, tmp_path):
+    options = ("solve", tiny_clip, tmp_path / "room", "--frames", "2-6", *QUICK)
+    assert engine_here(*options).returncode == 0
     (tmp_path / "room" / "result.json").unlink()
-    done = engine(*options)
+    done = engine_here(*options)
     assert done.returncode == 0 and "Solving the camera" not in done.stderr, "stage 1 was there already"
     assert JobFolder(tmp_path / "room").read_result().frames[0].frame == 2
 
 
-def test_several_clips_get_a_folder_each_and_one_fault_stops_no_other(engine, tiny_clip, tmp_path):
+def test_several_clips_get_a_folder_each_and_one_fault_stops_no_other(tiny_clip, tmp_path):
     still = tmp_path / "still.mp4"
     write_movie(still, render_boards(1) * 5)
-    done = engine("solve", tiny_clip, still, tiny_clip, tmp_path / "out", "--frames", "2-5", "--quality", "draft")
+    done = engine_here("solve", tiny_clip, still, tiny_clip, tmp_path / "out", "--frames", "2-5", *QUICK)
     assert done.returncode == 1 and "error clip_frozen" in done.stderr and "1 of 3 clips failed" in done.stderr
     finished = sorted(path.parent.name for path in (tmp_path / "out").glob("*/result.json"))
     assert finished == ["tiny", "tiny-2"]

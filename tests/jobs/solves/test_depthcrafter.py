@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import engine_here
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
@@ -27,17 +28,26 @@ UNET = "depthcrafter/diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture
-def solve(worker_python, repository, tiny_clip, tmp_path, accepted):
-    """solve(*options) -> the finished process, and the job folder."""
+def words(tiny_clip, tmp_path, accepted) -> tuple:
+    return ("solve", tiny_clip, tmp_path / "out", "--frames", "2-5", "--refine", "depthcrafter", "--device", "cpu",
+            "--models", tmp_path / "models")
+
+
+@pytest.fixture
+def solve(words, tmp_path):
+    """solve(*options) -> what the command line says, and the job folder."""
+    return lambda *options: (engine_here(*words, *options), JobFolder(tmp_path / "out"))
+
+
+@pytest.fixture
+def solve_alone(words, worker_python, repository, tmp_path):
+    """As solve(), by a program of its own."""
 
     def call(*options) -> tuple[subprocess.CompletedProcess, JobFolder]:
-        out = tmp_path / "out"
-        command = [worker_python, "-s", "-m", jobs.WORKER_MODULE, "solve", tiny_clip, out, "--frames", "2-5",
-                   "--refine", "depthcrafter", "--device", "cpu", "--models", tmp_path / "models",
-                   *map(str, options)]
+        command = [worker_python, "-s", "-m", jobs.WORKER_MODULE, *map(str, (*words, *options))]
         done = subprocess.run(command, env=jobs.worker_environment(repository), capture_output=True, text=True,
                               check=False)
-        return done, JobFolder(out)
+        return done, JobFolder(tmp_path / "out")
 
     return call
 
@@ -48,8 +58,8 @@ def models(tmp_path) -> Path:
     return tmp_path / "models"
 
 
-def test_after_the_geometric_solve(solve, models):
-    done, folder = solve(*LENS)
+def test_after_the_geometric_solve(solve_alone, models):
+    done, folder = solve_alone(*LENS)
     assert done.returncode == 0, done.stderr
     result = folder.read_result()
     result.validate(folder.path)

@@ -6,14 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_jobs import FOCAL_PX, FRAMES, HEIGHT, WIDTH, left_in, render_boards, wait_for_end, wait_until, write_movie
+from tiny_jobs import (
+    FOCAL_PX,
+    FRAMES,
+    HEIGHT,
+    LENS,
+    WIDTH,
+    left_in,
+    render_boards,
+    wait_for_end,
+    wait_until,
+    write_movie,
+)
 
 from stereodiff_blender.engine.contract import ClipSource, Job, JobFolder, Settings
 from stereodiff_blender.engine.media import exr
 from stereodiff_blender.engine.worker import run as worker
 from stereodiff_blender.jobs import worker_process as jobs
 
-LENS = {"focal_mm": 36.0 * FOCAL_PX / WIDTH, "sensor_mm": 36.0}
 PRODUCTS = {"depth", "confidence", "motion_mask"}
 
 
@@ -113,7 +123,7 @@ def produced(folder: JobFolder) -> list[Path]:
 
 
 def test_a_worker_outlives_the_one_who_started_it(start, make_job):
-    first = start(make_job(last=4, refine="none"))
+    first = start(make_job(last=4, refine="none", **LENS))
     wait_until(lambda: first.poll().stage is not None)
     later = jobs.FollowedJob(first.folder.path)
     assert later.poll().state == "running"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from tiny_jobs import FRAMES, HEIGHT, WIDTH, render_boards, wait_for_end, write_movie
+from command_line import engine_here
+from tiny_jobs import FRAMES, HEIGHT, LENS, LENS_OPTIONS, WIDTH, render_boards, wait_for_end, write_movie
 
 from stereodiff_blender.engine.contract import (
     ClipSource,
@@ -24,7 +24,7 @@ from stereodiff_blender.engine.contract import (
 from stereodiff_blender.engine.media import exr
 from stereodiff_blender.jobs import worker_process as jobs
 
-QUICK = Settings(quality="draft", refine="none")
+QUICK = Settings(quality="draft", refine="none", **LENS)
 
 
 def left_of(frame: int) -> int:
@@ -49,17 +49,10 @@ def matte_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def solve(worker_python, repository, tiny_clip, tmp_path):
-    """solve(*options) -> the finished process, and the folder it was to make."""
-
-    def call(*options) -> tuple[subprocess.CompletedProcess, Path]:
-        command = [worker_python, "-m", jobs.WORKER_MODULE, "solve", tiny_clip, tmp_path / "out", "--quality", "draft",
-                   "--refine", "none", *map(str, options)]
-        done = subprocess.run(command, env=jobs.worker_environment(repository), capture_output=True, text=True,
-                              check=False)
-        return done, tmp_path / "out"
-
-    return call
+def solve(tiny_clip, tmp_path):
+    """solve(*options) -> what the command line says, and the folder it was to make."""
+    return lambda *options: (engine_here("solve", tiny_clip, tmp_path / "out", "--quality", "draft", "--refine", "none",
+                                         *LENS_OPTIONS, *options), tmp_path / "out")
 
 
 def motion_mask(folder: Path, frame: int) -> np.ndarray:
@@ -129,6 +122,6 @@ def test_an_empty_matte_is_mentioned_and_solves(solve, tmp_path):
     (tmp_path / "m").mkdir()
     for frame in range(1, FRAMES + 1):
         cv2.imwrite(str(tmp_path / "m" / f"m.{frame}.png"), np.full((HEIGHT, WIDTH), 255, np.uint8))
-    done, out = solve("--matte", tmp_path / "m", "--invert-matte")
+    done, out = solve("--frames", "1-4", "--matte", tmp_path / "m", "--invert-matte")
     assert done.returncode == 0, done.stderr
     assert "matte_empty" in {warning.code for warning in JobFolder(out).read_result().warnings}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import OpenEXR
 import pytest
+from command_line import engine_here
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
@@ -29,16 +30,25 @@ LENS = ("--focal-mm", "30", "--sensor-mm", "36")
 
 
 @pytest.fixture
-def solve(worker_python, repository, tiny_clip, tmp_path, accepted):
-    """solve(*options) -> the finished process, and the job folder."""
+def words(tiny_clip, tmp_path, accepted) -> tuple:
+    return ("solve", tiny_clip, tmp_path / "out", "--frames", "2-5", "--stereo", "monst3r", "--device", "cpu")
+
+
+@pytest.fixture
+def solve(words, tmp_path):
+    """solve(*options) -> what the command line says, and the job folder."""
+    return lambda *options: (engine_here(*words, *options), JobFolder(tmp_path / "out"))
+
+
+@pytest.fixture
+def solve_alone(words, worker_python, repository, tmp_path):
+    """As solve(), by a program of its own."""
 
     def call(*options) -> tuple[subprocess.CompletedProcess, JobFolder]:
-        out = tmp_path / "out"
-        command = [worker_python, "-s", "-m", jobs.WORKER_MODULE, "solve", tiny_clip, out, "--frames", "2-5",
-                   "--stereo", "monst3r", "--device", "cpu", *map(str, options)]
+        command = [worker_python, "-s", "-m", jobs.WORKER_MODULE, *map(str, (*words, *options))]
         done = subprocess.run(command, env=jobs.worker_environment(repository), capture_output=True, text=True,
                               check=False)
-        return done, JobFolder(out)
+        return done, JobFolder(tmp_path / "out")
 
     return call
 
@@ -49,9 +59,9 @@ def models(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "pth"])
-def test_the_whole_job(solve, models, kind):
+def test_the_whole_job(solve_alone, models, kind):
     write_tiny_monst3r(models / "monst3r", kind=kind)
-    done, folder = solve("--models", models, *LENS)
+    done, folder = solve_alone("--models", models, *LENS)
     assert done.returncode == 0, done.stderr
     result = folder.read_result()
     result.validate(folder.path)

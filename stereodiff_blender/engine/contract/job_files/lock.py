@@ -7,7 +7,6 @@ one computer of another's: then the heartbeat alone says that somebody is at wor
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import socket
@@ -19,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from .. import JobFolder, StereoDiffError, write_refusal
+from .. import JobFolder, StereoDiffError, file_lock, write_refusal
 from ..guarded_files import TEMPORARY
 from .worker_log import shorten_log
 
@@ -28,8 +27,6 @@ __all__ = ["beating", "beats_elsewhere", "locked"]
 HEARTBEAT_S = 2.0
 FRESH_S = 5 * HEARTBEAT_S
 """A younger heartbeat is that of a worker that lives: one may come late, and a share may tell late of it."""
-_HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
-_NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _MAX_NAME_BYTES = 100
 
 
@@ -60,27 +57,18 @@ def _lock(stream: BinaryIO, folder: JobFolder) -> bool:
     if beats_elsewhere(folder):
         raise StereoDiffError("job_locked", f"Another computer is at work in {folder.path}.")
     try:
-        _lock_file(stream)
+        is_ours = file_lock.take(stream.fileno())
     except OSError as error:
-        if error.errno in _HELD:
-            raise StereoDiffError("job_locked", f"Another process is at work in {folder.path}.") from error
-        if error.errno in _NO_LOCKS_HERE:
+        if error.errno in file_lock.NO_LOCKS:
             return False
         raise write_refusal(error, folder.lock_file) from error
+    if not is_ours:
+        raise StereoDiffError("job_locked", f"Another process is at work in {folder.path}.")
     # Whoever held the file before may have removed it just now; a lock on a file without a name locks nobody out.
     named = folder.files.stat(folder.lock_file.name)
     if named is None or not os.path.samestat(os.fstat(stream.fileno()), named):
         raise StereoDiffError("job_locked", f"Another process has just left {folder.path}.")
     return True
-
-
-def _lock_file(stream: BinaryIO) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _remove(folder: JobFolder, name: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from recording_report import RecordingReport
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -173,23 +174,6 @@ def clip():
     return frames, depth, np.ones_like(depth), np.zeros(depth.shape, np.uint8)
 
 
-class Diary(Report):
-    def __init__(self):
-        self.stages, self.done, self.notes, self.warnings = {}, [], [], []
-
-    def stage(self, stage, total):
-        self.stages[stage] = total
-
-    def progress(self, done):
-        self.done.append((list(self.stages)[-1], done))
-
-    def note(self, message):
-        self.notes.append(message)
-
-    def warn(self, code, message):
-        self.warnings.append(code)
-
-
 def refine(clip, networks, options, report=None, first_frame=1):
     frames, *maps = clip
     stereo = StereoResult(None, *maps)  # cameras take no part
@@ -228,22 +212,22 @@ def test_another_seed_is_another_result(clip, networks):
 
 
 def test_progress_reaches_its_total_and_never_falls(clip, networks):
-    diary = Diary()
-    refine(clip, networks, SMALL, diary)
-    assert set(diary.stages) == {"encode", "refine"}
-    for stage, total in diary.stages.items():
-        told = [done for name, done in diary.done if name == stage]
+    report = RecordingReport()
+    refine(clip, networks, SMALL, report)
+    assert [stage for stage, _ in report.stages] == ["encode", "refine"]
+    for stage, total in report.stages:
+        told = [done for name, done in report.steps if name == stage]
         assert told == sorted(told) and told[-1] == total
-    assert "128" in diary.notes[0] and "64" in diary.notes[0]
+    assert "128" in report.notes[0] and "64" in report.notes[0]
 
 
 def test_depth_that_does_not_fit_the_solve_is_named(clip, networks):
     """Random weights answer with a range of their own."""
-    far, near = Diary(), Diary()
+    far, near = RecordingReport(), RecordingReport()
     refine(clip, networks, replace(SMALL, align="denorm"), far)
-    assert far.warnings == ["refinement_apart"]
+    assert list(far.warnings) == ["refinement_apart"]
     warn_if_apart(Alignment(np.ones(3), np.zeros(3), "clip", residual=0.02), near)
-    assert near.warnings == []
+    assert near.warnings == {}
 
 
 def test_everything_equally_far_stays_as_it_is(clip, networks):
@@ -354,10 +338,10 @@ def test_a_smaller_raster_is_the_last_resort(networks):
                 return value(sample, *more, **options)
             return predict
 
-    diary = Diary()
+    report = RecordingReport()
     result = refine((frames, depth, np.ones_like(depth), np.zeros(depth.shape, np.uint8)), Small(networks), SMALL,
-                    diary)
-    assert result.refinement.width <= 128 and result.depth.shape == depth.shape and len(diary.notes) >= 2
+                    report)
+    assert result.refinement.width <= 128 and result.depth.shape == depth.shape and len(report.notes) >= 2
 
 
 def test_no_room_at_all(clip, networks):

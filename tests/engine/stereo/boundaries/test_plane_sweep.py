@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from camera_scenes import Diary
 from depth_scenes import Shot, ray_cast
+from recording_report import RecordingReport
 
 import stereodiff_blender.engine
 from stereodiff_blender.engine.contract import StereoDiffError
@@ -83,9 +83,9 @@ def test_a_frame_without_sources_is_left_alone(shot, fat):
 
 
 def test_progress_ends_at_the_announced_total(shot, fat):
-    diary = Diary()
-    refined(shot, fat, report=diary)
-    assert diary.stages == [("edges", COUNT)] and diary.done == COUNT
+    report = RecordingReport()
+    refined(shot, fat, report=report)
+    assert report.stages == [("edges", COUNT)] and report.done == COUNT
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from camera_scenes import Diary
 from depth_scenes import Shot, ray_cast
+from recording_report import RecordingReport
 
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import StereoResult
@@ -94,10 +94,10 @@ def test_the_same_bytes_twice_in_memory_and_on_disk(shot, tmp_path):
 
 
 def test_progress_ends_at_the_announced_total(shot):
-    diary = Diary()
-    settled(shot, shot.depth, shot.confidence, diary)
-    (stage, total), = diary.stages
-    assert stage == "borders" and diary.done == total
+    report = RecordingReport()
+    settled(shot, shot.depth, shot.confidence, report)
+    (stage, total), = report.stages
+    assert stage == "borders" and report.done == total
 
 
 def test_shapes_that_do_not_fit_are_refused(shot):

@@ -7,6 +7,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from recording_report import RecordingReport
 
 torch = pytest.importorskip("torch")
 
@@ -29,17 +30,6 @@ def network(tmp_path) -> TwoViewNetwork:
 
 def clip(count: int, height: int = 32, width: int = 48) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, height, width, 3), np.uint8)
-
-
-class Noted(Report):
-    def __init__(self):
-        self.said = []
-
-    def stage(self, stage, total):
-        self.said.append((stage, total))
-
-    def progress(self, done):
-        self.said.append(done)
 
 
 def maps(pointmaps) -> list[np.ndarray]:
@@ -101,9 +91,10 @@ def test_frames_of_different_sizes(network):
 
 
 def test_progress_is_told(network):
-    report = Noted()
+    report = RecordingReport()
     list(match_pairs(network, clip(4), window_pairs(4), report=report, batch_size=4))
-    assert report.said == [("match", 10), 4, 8, 10]
+    assert report.stages == [("match", 10)]
+    assert report.steps == [("match", 4), ("match", 8), ("match", 10)]
     assert "match" in STAGE_LABELS
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from camera_scenes import Diary
 from depth_scenes import Shot, ray_cast
 from golden import golden_file, metadata, tensors
 from pointmap_scenes import (
@@ -17,6 +16,7 @@ from pointmap_scenes import (
     predictions,
     seen_from,
 )
+from recording_report import RecordingReport
 
 from stereodiff_blender.engine.contract.errors import StereoDiffError
 from stereodiff_blender.engine.geometry import exp_so3, relative_pose, rotation_angle_deg
@@ -324,18 +324,18 @@ def test_frame_without_a_pair_of_use_is_interpolated_and_named(shot):
             sure = [maps.confidence_i, maps.confidence_j] if low is None else [np.full_like(maps.confidence_i, low)] * 2
             yield i, j, PairPointmaps(maps.points_i, maps.points_j, *sure)
 
-    diary = Diary()
-    found = solve_monst3r(with_one_bad_frame(), shot.frames, context=RunContext(report=diary))
+    report = RecordingReport()
+    found = solve_monst3r(with_one_bad_frame(), shot.frames, context=RunContext(report=report))
     assert found.cameras.solved.tolist() == [index != 4 for index in range(FRAMES)]
-    assert "1 of 10" in diary.warnings["frames_unsolved"]
+    assert "1 of 10" in report.warnings["frames_unsolved"]
     assert not (found.confidence[4] > TRUSTED).any() and np.isnan(found.cameras.reprojection_px[4])
 
 
 def test_stages_are_told(shot):
-    diary = Diary()
-    solved(shot, report=diary)
-    assert diary.stages == [("solve", FRAMES), ("motion", FRAMES)]
-    assert diary.done == FRAMES
+    report = RecordingReport()
+    solved(shot, report=report)
+    assert report.stages == [("solve", FRAMES), ("motion", FRAMES)]
+    assert report.done == FRAMES
 
 
 def test_same_input_gives_the_same_bytes_on_disk_as_in_memory(shot, noisy, tmp_path):

@@ -7,8 +7,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from camera_scenes import Diary
 from known_depth import HEIGHT, WIDTH, boards_shot, known_cameras
+from recording_report import RecordingReport
 
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
 from stereodiff_blender.engine.report import Report
@@ -90,10 +90,10 @@ def test_depth_stays_within_the_limits(shot, result):
 
 
 def test_progress_is_told(shot):
-    diary = Diary()
-    measure(shot, report=diary)
-    assert diary.stages == [("depth", COUNT), ("motion", COUNT)] and diary.done == COUNT
-    assert diary.warnings == {}
+    report = RecordingReport()
+    measure(shot, report=report)
+    assert report.stages == [("depth", COUNT), ("motion", COUNT)] and report.done == COUNT
+    assert report.warnings == {}
 
 
 # --- Small and hopeless clips -----------------------------------------------------------------------------------
@@ -109,11 +109,11 @@ def test_small_clips(count, height, width):
 
 
 def test_noise_is_little_trusted_and_breaks_nothing(noise):
-    diary = Diary()
-    result = measure(noise, report=diary)
+    report = RecordingReport()
+    result = measure(noise, report=report)
     check_promises(result, (4, 64, 64))
     assert (result.confidence > TRUSTED).mean() < 0.3
-    assert "low_coverage" in diary.warnings
+    assert "low_coverage" in report.warnings
 
 
 def test_noise_without_points_to_start_from_is_not_trusted_at_all(noise):
@@ -166,10 +166,10 @@ def test_what_was_given_back_is_no_more_as_unsure_as_what_moves():
 
 
 def test_a_picture_that_moves_altogether_is_said_to(shot):
-    diary = Diary()
-    result = measure(shot, report=diary, masks=np.ones((COUNT, HEIGHT, WIDTH), bool))
+    report = RecordingReport()
+    result = measure(shot, report=report, masks=np.ones((COUNT, HEIGHT, WIDTH), bool))
     check_promises(result, (COUNT, HEIGHT, WIDTH))
-    assert set(diary.warnings) == {"low_coverage", "large_motion"}
+    assert set(report.warnings) == {"low_coverage", "large_motion"}
 
 
 # --- Sameness -----------------------------------------------------------------------------------------------------
@@ -277,6 +277,6 @@ def test_plain_sky_does_not_count_against_coverage(measured_rows, warns):
     survey = dense._Survey.allocate(Scratch().allocate, "survey", (3, 40, 16))
     survey.status[:, :20] = dense.PLAIN_SKY
     survey.status[:, 20:20 + measured_rows] = dense.TRUSTED_STATIC
-    diary = Diary()
-    dense._warn(survey, diary)
-    assert ("low_coverage" in diary.warnings) == warns
+    report = RecordingReport()
+    dense._warn(survey, report)
+    assert ("low_coverage" in report.warnings) == warns

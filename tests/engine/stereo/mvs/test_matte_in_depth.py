@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from camera_scenes import Diary
 from depth_scenes import FOCAL_PX, HEIGHT, WIDTH, Shot, ray_cast
 from known_depth import known_cameras
+from recording_report import RecordingReport
 
 from stereodiff_blender.engine.contract import Settings
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
@@ -90,7 +90,7 @@ def test_two_shapes_with_a_gap_are_one_thing(shot):
 @pytest.fixture(scope="module")
 def estimate(shot) -> Estimate:
     return estimate_depth(shot.frames, Settings(), masks=shot.motion_mask, focal_px=FOCAL_PX,
-                          context=RunContext(report=Diary()))
+                          context=RunContext(report=RecordingReport()))
 
 
 def test_no_point_of_the_camera_solve_lies_on_the_matte(shot, estimate):

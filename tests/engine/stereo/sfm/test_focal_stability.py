@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from camera_scenes import FOCAL_PX, Diary, camera_path
+from camera_scenes import FOCAL_PX, camera_path
+from recording_report import RecordingReport
 
 from stereodiff_blender.engine.stereo.sfm.bundle_adjustment import Observations, Scene, bundle_adjust
 from stereodiff_blender.engine.stereo.sfm.focal_stability import focal_disagreement
@@ -64,7 +65,7 @@ def test_too_little_to_try_disagrees_with_nothing():
     ({"width_share": 0.2}, "7 mm", True),
 ])
 def test_a_doubtful_lens_is_named_with_its_reason(found, words, contradicts):
-    diary = Diary()
+    report = RecordingReport()
     sound = {"spread": 1.02, "deviation": 0.004, "disagreement": 1.01, "width_share": 0.8}
-    assert warn_weak_focal(diary, **(sound | found)) is contradicts
-    assert (words is None and not diary.warnings) or words in diary.warnings["weak_focal"]
+    assert warn_weak_focal(report, **(sound | found)) is contradicts
+    assert (words is None and not report.warnings) or words in report.warnings["weak_focal"]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import pytest
-from camera_scenes import Diary
 from depth_scenes import Shot, ray_cast
 from golden import golden_file, tensors
 from pointmap_scenes import (
@@ -19,6 +18,7 @@ from pointmap_scenes import (
     predictions,
     seen_from,
 )
+from recording_report import RecordingReport
 
 from stereodiff_blender.engine.geometry import exp_so3, rebase, rotation_angle_deg
 from stereodiff_blender.engine.report import Report
@@ -276,10 +276,10 @@ def test_pixels_need_not_be_square(shot, start):
 def test_tracks_on_what_moves_are_left_out(shot, start):
     """Here everything is said to move."""
     everything = replace(start, motion_mask=np.ones_like(start.motion_mask))
-    diary = Diary()
-    found = refine_on_tracks(followed_points(shot), everything, report=diary)
+    report = RecordingReport()
+    found = refine_on_tracks(followed_points(shot), everything, report=report)
     assert not found.is_refined and found.stereo is everything
-    assert "low_texture" in diary.warnings
+    assert "low_texture" in report.warnings
 
 
 def test_frames_without_tracks_keep_their_step(shot, start):
@@ -294,25 +294,25 @@ def test_frames_without_tracks_keep_their_step(shot, start):
 
 def test_too_few_tracks_change_nothing(shot, start):
     tracks = followed_points(shot)
-    diary = Diary()
+    report = RecordingReport()
     depth = start.depth.copy()
-    found = refine_on_tracks(tracks.only(tracks.point < 5), start, report=diary)
+    found = refine_on_tracks(tracks.only(tracks.point < 5), start, report=report)
     assert not found.is_refined and found.stereo is start and (start.depth == depth).all()
-    assert list(diary.warnings) == ["low_texture"]
+    assert list(report.warnings) == ["low_texture"]
 
 
 def test_tracks_that_fit_no_camera_change_nothing(shot, start):
     tracks = followed_points(shot)
     noise = np.random.default_rng(0).uniform((0, 0), tracks.size, tracks.pixels.shape)
-    diary = Diary()
-    found = refine_on_tracks(replace(tracks, pixels=noise), start, report=diary)
-    assert not found.is_refined and found.stereo is start and "low_texture" in diary.warnings
+    report = RecordingReport()
+    found = refine_on_tracks(replace(tracks, pixels=noise), start, report=report)
+    assert not found.is_refined and found.stereo is start and "low_texture" in report.warnings
 
 
 def test_stages_are_told(shot, start):
-    diary = Diary()
-    refine_cameras(shot.frames, replace(start, depth=start.depth.copy()), report=diary)
-    assert diary.stages == [("track", 24), ("solve", 24)] and diary.done == 24
+    report = RecordingReport()
+    refine_cameras(shot.frames, replace(start, depth=start.depth.copy()), report=report)
+    assert report.stages == [("track", 24), ("solve", 24)] and report.done == 24
 
 
 def test_same_input_gives_the_same_bytes(shot, start, on_features):

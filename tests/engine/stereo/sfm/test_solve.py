@@ -8,13 +8,13 @@ from camera_scenes import (
     FOCAL_PX,
     HEIGHT,
     WIDTH,
-    Diary,
     camera_path,
     render_boards,
     render_wall,
     texture,
     turned,
 )
+from recording_report import RecordingReport
 
 from stereodiff_blender.engine.contract import StereoDiffError
 from stereodiff_blender.engine.geometry import (
@@ -35,12 +35,12 @@ pytestmark = pytest.mark.slow
 
 
 def solve(frames: np.ndarray, first_frame: int = 1, **options) -> tuple[CameraSolution, dict[str, str]]:
-    diary = Diary()
-    context = RunContext(report=diary, first_frame=first_frame)
+    report = RecordingReport()
+    context = RunContext(report=report, first_frame=first_frame)
     solution = solve_cameras(frames, context=context, **options)
-    assert diary.stages[0][0] == "track"
-    assert {stage for stage, _ in diary.stages[1:]} == {"solve"}
-    return solution, diary.warnings
+    assert report.stages[0][0] == "track"
+    assert {stage for stage, _ in report.stages[1:]} == {"solve"}
+    return solution, report.warnings
 
 
 def path_error(solution: CameraSolution, poses: np.ndarray) -> float:
@@ -295,12 +295,12 @@ def test_frame_ranges_in_words():
 
 @pytest.mark.parametrize(("is_certain", "words"), [(True, "only rotates"), (False, "travels too little, if at all")])
 def test_a_doubtful_turn_is_not_called_certain(is_certain, words):
-    diary = Diary()
-    warn_rotation(diary, is_certain=is_certain, tracks_per_frame=500)
-    assert words in diary.warnings["rotation_only"] and "low_texture" not in diary.warnings
+    report = RecordingReport()
+    warn_rotation(report, is_certain=is_certain, tracks_per_frame=500)
+    assert words in report.warnings["rotation_only"] and "low_texture" not in report.warnings
 
 
 def test_a_turn_on_few_tracks_names_the_texture():
-    diary = Diary()
-    warn_rotation(diary, is_certain=False, tracks_per_frame=90)
-    assert "only about 90 points" in diary.warnings["low_texture"]
+    report = RecordingReport()
+    warn_rotation(report, is_certain=False, tracks_per_frame=90)
+    assert "only about 90 points" in report.warnings["low_texture"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from camera_scenes import Diary, texture
+from camera_scenes import texture
+from recording_report import RecordingReport
 
 from stereodiff_blender.engine.stereo.sfm.tracking import track_features
 from stereodiff_blender.engine.stereo.sfm.tracks import Tracks, longest_linked_run, thin_tracks
@@ -40,7 +41,7 @@ def miss_px(tracks: Tracks, matrices: list[np.ndarray], index: int) -> np.ndarra
 
 def test_tracks_follow_a_shift_to_a_fraction_of_a_pixel():
     matrices = [shifted(1.37 * i, -0.61 * i) for i in range(12)]
-    tracks = track_features(warped(matrices), None, Diary())
+    tracks = track_features(warped(matrices), None, RecordingReport())
     miss = miss_px(tracks, matrices, 11)
     assert len(miss) > 150
     assert np.median(miss) < 0.06 and np.percentile(miss, 95) < 0.25
@@ -53,14 +54,14 @@ def test_tracks_follow_turning_and_zooming_without_drift():
         turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         middle = np.array([WIDTH / 2, HEIGHT / 2])
         matrices.append(np.vstack([np.column_stack([turn, middle - turn @ middle]), [0, 0, 1]]))
-    tracks = track_features(warped(matrices), None, Diary())
+    tracks = track_features(warped(matrices), None, RecordingReport())
     miss = miss_px(tracks, matrices, 19)
     assert len(miss) > 80
     assert np.median(miss) < 0.12
 
 
 def test_observations_are_sorted_and_unique():
-    tracks = track_features(warped([shifted(2.0 * i, 0) for i in range(5)]), None, Diary())
+    tracks = track_features(warped([shifted(2.0 * i, 0) for i in range(5)]), None, RecordingReport())
     assert tracks.frame_count == 5 and tracks.size == (WIDTH, HEIGHT)
     keys = tracks.frame * tracks.points + tracks.point
     assert (np.diff(keys) > 0).all()
@@ -72,7 +73,7 @@ def test_nothing_is_tracked_inside_the_mask():
     frames = warped([shifted(2.0 * i, 0) for i in range(6)])
     masks = np.zeros(frames.shape[:3], bool)
     masks[:, :, :100] = True
-    tracks = track_features(frames, masks, Diary())
+    tracks = track_features(frames, masks, RecordingReport())
     assert len(tracks.frame) > 200
     assert tracks.pixels[:, 0].min() > 102.0
 
@@ -81,7 +82,7 @@ def test_a_thing_that_passes_ends_the_tracks_behind_it():
     frames = warped([np.eye(3)] * 8)
     for i in range(1, 8):
         frames[i, 40:100, 20 * i:20 * i + 60] = texture(6, 64)[:60, :60]
-    tracks = track_features(frames, None, Diary())
+    tracks = track_features(frames, None, RecordingReport())
     _, start, end = tracks.common(0, 7)
     hidden = (start[:, 1] > 46) & (start[:, 1] < 94) & (start[:, 0] > 46) & (start[:, 0] < 134)
     assert not hidden.any()
@@ -94,7 +95,7 @@ def test_tracks_bridge_a_spoilt_frame(trouble):
     frames = warped(matrices)
     spoilt = {"black": 0, "white": 255, "noise": np.random.default_rng(0).integers(0, 255, frames[4].shape)}
     frames[4] = spoilt[trouble]
-    tracks = track_features(frames, None, Diary())
+    tracks = track_features(frames, None, RecordingReport())
     assert tracks.per_frame[4] == 0
     miss = miss_px(tracks, matrices, 7)
     assert len(miss) > 100 and np.median(miss) < 0.1
@@ -107,7 +108,7 @@ def test_tracks_bridge_a_frame_that_is_masked_altogether():
     frames = warped(matrices)
     masks = np.zeros(frames.shape[:3], np.uint8)
     masks[4] = 1
-    tracks = track_features(frames, masks, Diary())
+    tracks = track_features(frames, masks, RecordingReport())
     assert tracks.per_frame[4] == 0
     miss = miss_px(tracks, matrices, 7)
     assert len(miss) > 100 and np.median(miss) < 0.1
@@ -117,28 +118,29 @@ def test_light_may_jump():
     matrices = [shifted(1.5 * i, 0) for i in range(6)]
     frames = warped(matrices)
     frames[3:] = (0.45 * frames[3:]).astype(np.uint8)
-    tracks = track_features(frames, None, Diary())
+    tracks = track_features(frames, None, RecordingReport())
     miss = miss_px(tracks, matrices, 5)
     assert len(miss) > 100 and np.median(miss) < 0.1
 
 
 def test_nothing_is_found_where_there_is_nothing():
-    assert not len(track_features(np.full((4, 64, 96, 3), 128, np.uint8), None, Diary()).frame)
-    tracks = track_features(np.random.default_rng(0).integers(0, 255, (6, 96, 128, 3), dtype=np.uint8), None, Diary())
+    assert not len(track_features(np.full((4, 64, 96, 3), 128, np.uint8), None, RecordingReport()).frame)
+    noise = np.random.default_rng(0).integers(0, 255, (6, 96, 128, 3), dtype=np.uint8)
+    tracks = track_features(noise, None, RecordingReport())
     assert tracks.lengths.max() < 3
 
 
 def test_the_same_frames_give_the_same_bytes():
     frames = warped([shifted(1.5 * i, 0.3 * i) for i in range(5)])
-    first, second = (track_features(frames, None, Diary()) for _ in range(2))
+    first, second = (track_features(frames, None, RecordingReport()) for _ in range(2))
     assert first.pixels.tobytes() == second.pixels.tobytes()
     assert first.point.tobytes() == second.point.tobytes()
 
 
 def test_progress_counts_frames():
-    diary = Diary()
-    track_features(warped([np.eye(3)] * 4), None, diary)
-    assert diary.stages == [("track", 4)] and diary.done == 4
+    report = RecordingReport()
+    track_features(warped([np.eye(3)] * 4), None, report)
+    assert report.stages == [("track", 4)] and report.done == 4
 
 
 def made_tracks(lengths: list[int], frame_count: int, seed: int = 0) -> Tracks:

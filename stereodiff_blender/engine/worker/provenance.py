@@ -26,8 +26,8 @@ SAMPLE_BYTES, SAMPLES = 65_536, 3
 """What is read of a large file, besides its size and time: so much in so many places."""
 DIGEST_BYTES = 8
 ENGINE = Path(__file__).parents[1]
-INPUT_CODE = ("contract/settings.py", "contract/matte_shapes.py", "contract/numbered_files.py", "storage", "report.py",
-              "media", "worker/reading.py")
+INPUT_CODE = ("contract/settings.py", "contract/matte_shapes.py", "contract/numbered_files.py",
+              "contract/picture_size.py", "storage", "report.py", "media", "worker/reading.py")
 """What reads footage: rooms and modules, below the engine's folder. What comes of it is worked on by the rest.
 
 Of the contract, what computes. Its words, its files and its version have no part in any array.

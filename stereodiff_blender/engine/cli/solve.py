@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ..contract import Job, JobFolder, Matte, Quality, Result, StereoDiffError, as_matte_error, write_refusal
+from ..contract.guarded_files import TEMPORARY
 from ..contract.job_files.caches import find_cache, make_cache
 from ..contract.job_files.lock import locked
 from ..media.frames import probe_clip, source_from_path
@@ -107,9 +108,9 @@ def _is_solved_already(folder: JobFolder, job: Job, overwrite: bool) -> bool:
     """
     path = folder.path
     try:
-        if not path.exists() or not any(path.iterdir()):
+        if _is_empty(folder):
             path.mkdir(parents=True, exist_ok=True)
-            _write_job(folder, job)
+            _begin(folder, job)
             return False
     except OSError as error:
         raise write_refusal(error, path) from error
@@ -126,6 +127,20 @@ def _is_solved_already(folder: JobFolder, job: Job, overwrite: bool) -> bool:
             raise write_refusal(error, path) from error
         _write_job(folder, job)
     return False
+
+
+def _is_empty(folder: JobFolder) -> bool:
+    """Also while another process writes the job.json that it begins with."""
+    path = folder.path
+    return not path.exists() or {item.name for item in path.iterdir()} <= {folder.job_file.name + TEMPORARY}
+
+
+def _begin(folder: JobFolder, job: Job) -> None:
+    """Two processes that begin in one folder write the same job.json, and one of them finds its own gone."""
+    try:
+        folder.write_job(job)
+    except (FileNotFoundError, FileExistsError) as error:
+        raise StereoDiffError("job_locked", f"Another process begins in {folder.path}.") from error
 
 
 def _job_there(folder: JobFolder) -> Job:

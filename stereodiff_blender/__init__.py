@@ -30,19 +30,19 @@ def unregister() -> None:
 def _modules() -> tuple:
     """What has classes to register, in the order in which they need each other."""
     from .ui import preferences, properties
-    from .ui.operators import compositing as comp_operators
+    from .ui.operators import compositing as compositing
     from .ui.operators import doctor as doctor_operators
     from .ui.operators import help as help_operators
     from .ui.operators import installation as runtime_operators
     from .ui.operators import jobs as job_operators
     from .ui.operators import mesh as mesh_operators
-    from .ui.operators import placing as finish_operators
+    from .ui.operators import placing as placing
     from .ui.operators import report as report_operators
     from .ui.operators import solve as operators
     from .ui.operators import weights as weights_operators
     from .ui.panels import jobs as panels_jobs
     from .ui.panels import scene as panels_scene
     from .ui.panels import solve as panels
-    return (preferences, properties, operators, job_operators, runtime_operators, comp_operators, mesh_operators,
-            finish_operators, report_operators, doctor_operators, weights_operators, help_operators,
+    return (preferences, properties, operators, job_operators, runtime_operators, compositing, mesh_operators,
+            placing, report_operators, doctor_operators, weights_operators, help_operators,
             panels, panels_jobs, panels_scene)

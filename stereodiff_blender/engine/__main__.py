@@ -34,7 +34,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # The command line speaks to people just as the panels do, in the same words; nothing else here is Blender's side.
 # What needs packages is imported where it is used: the doctor has to come where they are missing.
 from .cli.options import add_solve
-from .contract.failures import error_with_code
+from .contract.failures import error_from_exception
 from .contract.health import text_lines
 from .contract.messages import explain
 from .contract.redaction import traceback_text
@@ -102,7 +102,7 @@ def _solve(options: argparse.Namespace) -> int:
 
 def tell_failure(error: Exception) -> None:
     """To a person, on standard error: a code, what happened and what to do. Never a traceback."""
-    known = error_with_code(error)
+    known = error_from_exception(error)
     place = _keep_traceback(error) if known.code == "internal_error" and known is not error else ""
     sys.stderr.write(f"error {known.code}: {explain(known.code).sentence} {known.message}{place}\n"
                      f"remedy: {explain(known.code).remedy}\n")

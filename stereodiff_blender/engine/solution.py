@@ -19,7 +19,7 @@ class CameraSolution:
     reprojection_px: (T,) float64 mean error of the static tracks seen in a frame; nan where none.
     points: (N,3) float64 static points, world axes. point_parallax_deg: (N,) triangulation angle.
     observations: per frame, indices into points (n,) and pixels (n,2) where each is seen.
-    is_lens_contradicted: the shot itself speaks against the lens found for it, so camera and depth may be wrong
+    is_focal_unreliable: the shot itself speaks against the lens found for it, so camera and depth may be wrong
         throughout, however well they fit.
     """
 
@@ -31,7 +31,7 @@ class CameraSolution:
     points: np.ndarray
     point_parallax_deg: np.ndarray
     observations: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
-    is_lens_contradicted: bool = False
+    is_focal_unreliable: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ..engine.contract.errors import Problem, problem_from
 from ..engine.weights.cards import ModelCard, read_cards
 from ..engine.weights.events import WeightsEvent, parse_line
 from ..engine.weights.licences import acceptance
-from ..engine.weights.records import ModelState, look
+from ..engine.weights.records import ModelState, inspect_model
 
 __all__ = ["ModelView", "WeightsManager", "WeightsStatus", "WeightsTaskView"]
 
@@ -65,7 +65,7 @@ class WeightsStatus:
     problem: Problem | None = None
     is_looking: bool = False
 
-    def of(self, model: str) -> ModelView | None:
+    def view(self, model: str) -> ModelView | None:
         return next((view for view in self.models if view.card.model == model), None)
 
 
@@ -74,14 +74,14 @@ class WeightsManager:
 
     def __init__(self):
         self._tasks: dict[str, WeightsTask] = {}
-        self._looked = WeightsStatus()
-        self._looking: _Look | None = None
+        self._status = WeightsStatus()
+        self._inspection: _Inspection | None = None
         self._next_folder: Path | None = None
 
-    def look(self, models_folder: Path) -> None:
+    def inspect_models(self, models_folder: Path) -> None:
         """Find out in a thread what there is. Asked again meanwhile, it looks again afterwards."""
-        if self._looking is None:
-            self._looking = _Look(models_folder)
+        if self._inspection is None:
+            self._inspection = _Inspection(models_folder)
         else:
             self._next_folder = models_folder
 
@@ -108,14 +108,14 @@ class WeightsManager:
 
     def is_busy(self) -> bool:
         """Until the end of everything has been taken note of."""
-        return self._looking is not None or any(not task.is_told for task in self._tasks.values())
+        return self._inspection is not None or any(not task.is_told for task in self._tasks.values())
 
     def advance(self) -> bool:
         """One step, at a tick. Returns whether a task has ended since, so that what was known is old."""
-        if self._looking is not None and not self._looking.is_running:
-            self._looked, self._looking = self._looking.found, None
+        if self._inspection is not None and not self._inspection.is_running:
+            self._status, self._inspection = self._inspection.found, None
             if self._next_folder is not None:
-                self._looking, self._next_folder = _Look(self._next_folder), None
+                self._inspection, self._next_folder = _Inspection(self._next_folder), None
         ended = [task for task in self._tasks.values() if not task.view.is_running and not task.is_told]
         for task in ended:
             task.is_told = True
@@ -127,13 +127,13 @@ class WeightsManager:
 
     def status(self) -> WeightsStatus:
         """What panels draw; no disk."""
-        views = tuple(replace(view, task=self.task(view.card.model)) for view in self._looked.models)
-        return replace(self._looked, models=views, is_looking=self._looking is not None)
+        views = tuple(replace(view, task=self.task(view.card.model)) for view in self._status.models)
+        return replace(self._status, models=views, is_looking=self._inspection is not None)
 
 
 # --- Looking ---------------------------------------------------------------------------------------------------
 
-class _Look:
+class _Inspection:
     """One look in a thread: a models folder may be on a network that takes its time."""
 
     def __init__(self, models_folder: Path):
@@ -147,17 +147,17 @@ class _Look:
 
     def _run(self, models_folder: Path) -> None:
         try:
-            self.found = WeightsStatus(tuple(_looked_at(models_folder, card) for card in read_cards()))
+            self.found = WeightsStatus(tuple(_view_of(models_folder, card) for card in read_cards()))
         except Exception as error:  # A thread has no caller: whatever it was, the preferences have to say it.
             logger.exception("The weights cannot be looked at")
             self.found = WeightsStatus(problem=problem_from(error))
 
 
-def _looked_at(models_folder: Path, card: ModelCard) -> ModelView:
+def _view_of(models_folder: Path, card: ModelCard) -> ModelView:
     accepted = acceptance(user_folders.user_folder(), card)
     state = problem = None
     try:
-        state = look(models_folder, card)
+        state = inspect_model(models_folder, card)
     except StereoDiffError as error:
         problem = problem_from(error)
     return ModelView(card, state, problem, accepted.date if accepted else "")

@@ -89,40 +89,40 @@ class Progress:
         self.failure: tuple[str, str, tuple[tuple[int, int], ...]] | None = None
         self.is_finished = False
 
-    def take(self, event: Event) -> None:
+    def apply_event(self, event: Event) -> None:
         """Account for one event that was just read. A "started" begins anew: the job is being resumed."""
         self._last_s = steady_time(event.time_s)
-        take = self._TAKES.get(event.kind)
-        if take is not None:
-            take(self, event)
+        apply = self._APPLY.get(event.kind)
+        if apply is not None:
+            apply(self, event)
 
-    def _take_started(self, event: Event) -> None:
+    def _apply_started(self, event: Event) -> None:
         self._begin()
         self.pid, self._started_s, self.plan = event.pid, self._last_s, (event.plan or ())[:MOST_STAGES]
 
-    def _take_progress(self, event: Event) -> None:
+    def _apply_progress(self, event: Event) -> None:
         self.stage = shortened(event.stage or "", MAX_STAGE_NAME)
         self.done, self.total = _count(event.done), _count(event.total)
         self.fraction = max(self.fraction, self._planned_fraction())
         if self._started_s is not None and 0.0 <= self._last_s - self._started_s < self.WARM_UP_S:
             self._warm_s, self._warm_fraction = self._last_s, self.fraction
 
-    def _take_note(self, event: Event) -> None:
+    def _apply_note(self, event: Event) -> None:
         self.note = shortened(event.message or "")
 
-    def _take_warning(self, event: Event) -> None:
+    def _apply_warning(self, event: Event) -> None:
         self.warnings.add(event.code or "", event.message or "")
 
-    def _take_failed(self, event: Event) -> None:
+    def _apply_failed(self, event: Event) -> None:
         code = event.code if event.code in ERROR_CODES else "internal_error"
         self.failure = (code, shortened(event.message or ""), valid_shots(event.shots or ()))
 
-    def _take_finished(self, event: Event) -> None:
+    def _apply_finished(self, event: Event) -> None:
         self.is_finished, self.fraction = True, 1.0
 
-    _TAKES: ClassVar = {"started": _take_started, "stage": _take_progress, "progress": _take_progress,
-                        "note": _take_note, "warning": _take_warning, "failed": _take_failed,
-                        "finished": _take_finished}
+    _APPLY: ClassVar = {"started": _apply_started, "stage": _apply_progress, "progress": _apply_progress,
+                        "note": _apply_note, "warning": _apply_warning, "failed": _apply_failed,
+                        "finished": _apply_finished}
 
     def _planned_fraction(self) -> float:
         """Shares of the stages before this one, and this one's share as far as it is done."""

@@ -11,7 +11,7 @@ from ..engine.contract import JobFolder, Result, StereoDiffError, WarningList, W
 from .small_pictures import read_small
 from .views import Outcome
 
-__all__ = ["Look", "look", "outcome_of"]
+__all__ = ["ResultSummary", "outcome_of", "summarize_result"]
 
 MOST_WEIGHTS, MAX_NAME = 20, 200
 Stamp = tuple[int, int, int]
@@ -19,7 +19,7 @@ Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Look:
+class ResultSummary:
     """One look at a result. picture: (H,W) int32 for a Blender's preview, each four bytes of colour, the lowest row
     first; None if there is none that can be shown."""
 
@@ -28,7 +28,7 @@ class Look:
     picture: np.ndarray | None
 
 
-def look(folder: Path, known: Stamp | None = None, result: Result | None = None) -> Look | None:
+def summarize_result(folder: Path, known: Stamp | None = None, result: Result | None = None) -> ResultSummary | None:
     """Read and check a job's result; None if it is as it was. Takes a while.
 
     known: of an earlier look. result: if somebody has just read and checked it. Raises StereoDiffError as
@@ -39,7 +39,7 @@ def look(folder: Path, known: Stamp | None = None, result: Result | None = None)
     if known is not None and stamp == known:
         return None
     result = job_folder.read_result() if result is None else result
-    return Look(stamp, outcome_of(result), _picture(job_folder, result))
+    return ResultSummary(stamp, outcome_of(result), _picture(job_folder, result))
 
 
 def outcome_of(result: Result) -> Outcome:

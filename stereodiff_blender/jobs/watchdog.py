@@ -47,7 +47,7 @@ class Watchdog:
         self._seen: Beat | None = None
         self._looked_s = time.monotonic()
 
-    def look(self, has_news: bool) -> None:
+    def observe(self, has_news: bool) -> None:
         """Take a look. has_news: there is another sign of life."""
         now_s, beat = time.monotonic(), read_beat(self._folder)
         if has_news or beat != self._seen:

@@ -226,7 +226,7 @@ class FollowedJob:
             return self._end
         self._push_cancel()
         self._limit_log()
-        self._watchdog.look(has_news or not is_alive)
+        self._watchdog.observe(has_news or not is_alive)
         return self._status("running" if is_alive else "waiting")
 
     # -- the end --
@@ -311,7 +311,7 @@ class FollowedJob:
         """Whether there was anything new."""
         events, self._offset = self.folder.read_news(self._offset)
         for event in events:
-            self._progress.take(event)
+            self._progress.apply_event(event)
         return bool(events)
 
     def _log_tail(self) -> str:

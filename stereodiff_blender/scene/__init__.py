@@ -13,7 +13,7 @@ from .compositing import add_depth_pass, refresh_depth_group, refresh_plate
 from .data import claim_collection, claim_object, import_depth_images, import_plate, note_folder, remove_depth
 from .mesh import import_mesh, measurement_materials, plate_material
 from .points import refresh_points
-from .result import Shot, read_shot
+from .result import ImportedResult, read_imported_result
 
 __all__ = ["Imported", "add_depth_pass", "import_result"]
 
@@ -31,7 +31,7 @@ class Imported:
     mesh: bpy.types.Object | None
     images: dict[str, bpy.types.Image]
     result: Result
-    shot: Shot
+    shot: ImportedResult
 
 
 def import_result(scene: bpy.types.Scene, folder: Path, *, clip: bpy.types.MovieClip | None = None,
@@ -43,9 +43,9 @@ def import_result(scene: bpy.types.Scene, folder: Path, *, clip: bpy.types.Movie
     it was read and checked already, beside Blender.
     The scene takes over the clip's size, pixel aspect and rate, the solved frame range, and looks through the camera.
     Move, turn and scale the root to orient the whole; a later import leaves it where it is.
-    Raises StereoDiffError, before anything in the scene is touched: see read_shot().
+    Raises StereoDiffError, before anything in the scene is touched: see read_imported_result().
     """
-    shot, clip = read_shot(folder, clip, result)
+    shot, clip = read_imported_result(folder, clip, result)
     collection = claim_collection(scene, shot)
     root = _claim_root(collection, shot)
     camera = import_camera(collection, root, shot, clip)
@@ -66,7 +66,7 @@ def import_result(scene: bpy.types.Scene, folder: Path, *, clip: bpy.types.Movie
     return imported
 
 
-def _claim_root(collection: bpy.types.Collection, shot: Shot) -> bpy.types.Object:
+def _claim_root(collection: bpy.types.Collection, shot: ImportedResult) -> bpy.types.Object:
     """The empty that carries everything. Its transform belongs to the artist."""
     root = claim_object(collection, shot, "root", None)
     if shot.result.depth_range is not None:

@@ -43,10 +43,10 @@ class EngineWatch:
 
         Raises StereoDiffError "runtime_missing" or "runtime_broken".
         """
-        self.look()
+        self.find_out_again()
         return self._find_python()
 
-    def look(self) -> None:
+    def find_out_again(self) -> None:
         """Find out again, at the next tick, whether a worker could start."""
         self._is_known = False
         self._wake()
@@ -55,7 +55,7 @@ class EngineWatch:
         """The installation or the weights have changed: find out anew what can run."""
         self._examined_python = None
         self._look_at_weights()
-        self.look()
+        self.find_out_again()
 
     def install(self, work: Callable[[Installation], object]) -> None:
         """Do some work on the engine's environment in a thread: see Installation."""
@@ -134,4 +134,4 @@ class EngineWatch:
     def _look_at_weights(self) -> None:
         """A background Blender has nobody to tell; its operators look when they need to."""
         if self._checkup_question is not None and not bpy.app.background:
-            self._weights.look(self._checkup_question().models_folder)
+            self._weights.inspect_models(self._checkup_question().models_folder)

@@ -10,7 +10,7 @@ from ..engine.contract import Result
 from ..engine.contract.errors import problem_from
 from ..jobs.queue import Entry, Queue
 from ..jobs.reader_thread import Answer, ReaderThread
-from ..jobs.result_looks import Look, look, outcome_of
+from ..jobs.result_looks import ResultSummary, outcome_of, summarize_result
 from .steps import keep_going
 from .thumbnails import Thumbnails
 
@@ -31,7 +31,7 @@ class Outcomes:
         if result is not None:
             entry.outcome, entry.seen = replace(outcome_of(result), icon_id=_icon_of(entry)), None
         entry.look = object()
-        self._results.ask((entry.job_id, entry.look), partial(look, entry.folder, entry.seen, result))
+        self._results.ask((entry.job_id, entry.look), partial(summarize_result, entry.folder, entry.seen, result))
 
     def advance(self) -> None:
         """Take a few of the looks that have come: pictures take Blender's own time."""
@@ -54,7 +54,7 @@ class Outcomes:
         if answer.error is not None:
             entry.import_problem = problem_from(answer.error)
         elif answer.value is not None:
-            found: Look = answer.value
+            found: ResultSummary = answer.value
             icon_id = self.thumbnails.show(entry.job_id, found.picture) if found.picture is not None else 0
             entry.seen, entry.outcome = found.stamp, replace(found.outcome, icon_id=icon_id)
 

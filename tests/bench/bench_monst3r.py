@@ -57,7 +57,7 @@ def match_afresh(network: TwoViewNetwork, frames: torch.Tensor, pairs: list[tupl
 
 
 def encoded_for(network: TwoViewNetwork, frame: torch.Tensor, role: int) -> FrameFeatures:
-    planes, embedded = network.look(frame)
+    planes, embedded = network.encode_tokens(frame)
     features = network.in_role(role, planes, embedded)
     return FrameFeatures(*planes.shape[-2:], (features, features))
 
@@ -79,7 +79,7 @@ def counted(config: NetworkConfig, shape: tuple[int, int]) -> dict[str, float]:
         frame = torch.empty((1, 3, *shape))
         features = network.encode(frame)
         return {"frame": gflop(lambda: network.encode(frame)),
-                "encoder": gflop(lambda: network.look(frame)),
+                "encoder": gflop(lambda: network.encode_tokens(frame)),
                 "pair": gflop(lambda: network.match(features, features)),
                 "pair_afresh": gflop(lambda: network.match(*([encoded_for(network, frame, role)]
                                                              for role in (FIRST, SECOND))))}

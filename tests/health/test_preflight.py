@@ -11,7 +11,7 @@ import pytest
 from stereodiff_blender.engine.contract import Capabilities, Health, Settings, StereoDiffError
 from stereodiff_blender.engine.contract.errors import Problem
 from stereodiff_blender.engine.pipeline.networks import refuse_missing
-from stereodiff_blender.health import preflight as readiness
+from stereodiff_blender.health import preflight
 from stereodiff_blender.health.checkup import Checked, Question, ask, has_weights
 
 ALL_WEIGHTS = frozenset({"monst3r", "depthcrafter"})
@@ -32,28 +32,28 @@ WITHOUT_TORCH = {"unusable": {"high": ("torch",), "monst3r": ("torch", "safetens
                               "depthcrafter": ("torch", "safetensors", "diffusers", "transformers")}}
 
 
-def only(settings: Settings, found: Checked | None) -> readiness.Notice:
-    notice, = readiness.notices(settings, found)
+def only(settings: Settings, found: Checked | None) -> preflight.Notice:
+    notice, = preflight.notices(settings, found)
     return notice
 
 
 @pytest.mark.parametrize("found", [None, checked(), Checked(problem=Problem("runtime_missing", "None.")),
                                    checked(frozenset(), **WITHOUT_TORCH)])
 def test_the_default_engine_needs_nothing_said(found):
-    assert readiness.notices(Settings(), found) == ()
-    readiness.refuse(Settings(), Path("nowhere"), found)
+    assert preflight.notices(Settings(), found) == ()
+    preflight.refuse(Settings(), Path("nowhere"), found)
 
 
 @pytest.mark.parametrize("settings", [HIGH, MONST3R, DEPTHCRAFTER])
 def test_with_everything_there_nothing_is_said(settings):
-    assert readiness.notices(settings, checked(**WITH_CUDA)) == ()
+    assert preflight.notices(settings, checked(**WITH_CUDA)) == ()
 
 
 @pytest.mark.parametrize(("settings", "name"), [(HIGH, "the High preset"), (MONST3R, "MonST3R"),
                                                 (DEPTHCRAFTER, "DepthCrafter")])
 def test_before_anybody_has_looked_that_is_said(settings, name):
     notice = only(settings, None)
-    assert not notice.is_refusal and notice.mend == readiness.LOOK and name in notice.text
+    assert not notice.is_refusal and notice.mend == preflight.LOOK and name in notice.text
 
 
 @pytest.mark.parametrize(("settings", "instead"), [(HIGH, "choose Standard"), (MONST3R, "choose Geometric"),
@@ -61,9 +61,9 @@ def test_before_anybody_has_looked_that_is_said(settings, name):
 def test_without_pytorch_it_is_refused(settings, instead, tmp_path):
     found = checked(**WITHOUT_TORCH)
     notice = only(settings, found)
-    assert "PyTorch" in notice.text and instead in notice.text and notice.mend == readiness.INSTALL_PYTORCH
+    assert "PyTorch" in notice.text and instead in notice.text and notice.mend == preflight.INSTALL_PYTORCH
     with pytest.raises(StereoDiffError) as caught:
-        readiness.refuse(settings, tmp_path, found)
+        preflight.refuse(settings, tmp_path, found)
     assert caught.value.code == notice.code == "torch_missing"
 
 
@@ -71,14 +71,14 @@ def test_without_pytorch_it_is_refused(settings, instead, tmp_path):
 def test_without_weights_it_is_refused(settings, name):
     notice = only(settings, checked(frozenset(), **WITH_CUDA))
     assert notice.text.startswith(f"No weights for {name}: choose")
-    assert notice.code == "weights_missing" and notice.mend == readiness.GET_WEIGHTS
+    assert notice.code == "weights_missing" and notice.mend == preflight.GET_WEIGHTS
 
 
 def test_weights_that_are_not_whole_are_said_to_be():
     lack = "MonST3R weights: damaged: model.safetensors (9 of 90 bytes)"
     notice = only(MONST3R, checked(unusable_weights={"monst3r": lack}, **WITH_CUDA))
     assert lack in notice.text and notice.is_refusal
-    assert readiness.notices(DEPTHCRAFTER, checked(unusable_weights={"monst3r": lack}, **WITH_CUDA)) == ()
+    assert preflight.notices(DEPTHCRAFTER, checked(unusable_weights={"monst3r": lack}, **WITH_CUDA)) == ()
 
 
 def test_weights_can_be_missed_without_any_engine():
@@ -95,13 +95,13 @@ def test_without_cuda_it_is_said_to_be_slower(settings, words, tmp_path):
     notice = only(settings, checked())
     assert notice.text == words and not notice.is_refusal and not notice.mend
     if settings == HIGH:
-        readiness.refuse(settings, tmp_path, checked())
+        preflight.refuse(settings, tmp_path, checked())
 
 
 def test_on_a_mac_metal_is_named_as_what_could_be_chosen():
     notice = only(HIGH, checked(**WITH_METAL))
-    assert "on the processor" in notice.text and "Metal" in notice.text and notice.mend == readiness.OPEN_PREFERENCES
-    assert readiness.notices(Settings(quality="high", device="mps"), checked(**WITH_METAL)) == ()
+    assert "on the processor" in notice.text and "Metal" in notice.text and notice.mend == preflight.OPEN_PREFERENCES
+    assert preflight.notices(Settings(quality="high", device="mps"), checked(**WITH_METAL)) == ()
 
 
 def test_a_processor_that_was_chosen_although_there_is_cuda():
@@ -115,7 +115,7 @@ def test_a_device_that_is_not_there_is_refused(device, tmp_path):
     notice = only(settings, checked())
     assert notice.code == "device_unavailable" and "does not see it" in notice.text
     with pytest.raises(StereoDiffError) as caught:
-        readiness.refuse(settings, tmp_path, checked())
+        preflight.refuse(settings, tmp_path, checked())
     assert caught.value.code == "device_unavailable"
 
 
@@ -125,7 +125,7 @@ def test_a_card_that_cannot_compute_is_refused():
 
 
 def test_a_device_that_nothing_uses_is_no_matter():
-    assert readiness.notices(Settings(device="cuda"), checked()) == ()
+    assert preflight.notices(Settings(device="cuda"), checked()) == ()
     learned = Settings("monst3r", quality="high")
     assert "High" not in only(learned, checked()).text, "High adds nothing that computes there"
 
@@ -133,8 +133,8 @@ def test_a_device_that_nothing_uses_is_no_matter():
 def test_every_refusal_has_a_code_of_the_contract():
     for settings in (HIGH, MONST3R, DEPTHCRAFTER, Settings(quality="high", device="cuda")):
         for found in (checked(), checked(frozenset(), **WITHOUT_TORCH), checked(**WITH_METAL)):
-            for notice in readiness.notices(settings, found):
-                assert notice.mend in (*readiness.MENDS, "")
+            for notice in preflight.notices(settings, found):
+                assert notice.mend in (*preflight.MENDS, "")
                 if notice.is_refusal:
                     StereoDiffError(notice.code, notice.text)
 
@@ -165,16 +165,16 @@ def test_weights_are_missed_where_the_engine_would_miss_them(settings, name, tmp
             return True
         return False
 
-    assert is_refused(readiness.refuse, settings, tmp_path, None) == is_refused(refuse_missing, settings, str(tmp_path))
+    assert is_refused(preflight.refuse, settings, tmp_path, None) == is_refused(refuse_missing, settings, str(tmp_path))
 
 
 def test_weights_are_looked_for_afresh(tmp_path):
     """What was put there since the last look counts, and so does what was taken away."""
     weights_file(tmp_path / "monst3r", "model.safetensors")
-    readiness.refuse(MONST3R, tmp_path, checked(frozenset(), **WITH_CUDA))
+    preflight.refuse(MONST3R, tmp_path, checked(frozenset(), **WITH_CUDA))
     assert has_weights(tmp_path, "monst3r") and not has_weights(tmp_path, "depthcrafter")
     with pytest.raises(StereoDiffError, match="There are no weights in"):
-        readiness.refuse(DEPTHCRAFTER, tmp_path, checked(**WITH_CUDA))
+        preflight.refuse(DEPTHCRAFTER, tmp_path, checked(**WITH_CUDA))
 
 
 def test_weights_in_a_folder_of_the_users_count(tmp_path):
@@ -182,10 +182,10 @@ def test_weights_in_a_folder_of_the_users_count(tmp_path):
     record = tmp_path / "models" / "monst3r.json"
     record.parent.mkdir()
     record.write_text(json.dumps({"schema_version": 1, "folder": str(tmp_path / "mine")}))
-    readiness.refuse(MONST3R, tmp_path / "models", None)
+    preflight.refuse(MONST3R, tmp_path / "models", None)
     record.write_text("no json")
     with pytest.raises(StereoDiffError) as caught:
-        readiness.refuse(MONST3R, tmp_path / "models", None)
+        preflight.refuse(MONST3R, tmp_path / "models", None)
     assert caught.value.code == "model_record_invalid"
     found = ask(Question(None, Problem("runtime_missing", "None."), tmp_path, tmp_path, tmp_path / "models"))
     assert found.weights == frozenset() and found.health is None

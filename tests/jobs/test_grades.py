@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stereodiff_blender.engine.contract import Quality, Refinement
-from stereodiff_blender.jobs import grades as verdicts
+from stereodiff_blender.jobs import grades
 
 GOOD = {"solved_share": 1.0, "reprojection_mean_px": 0.2, "parallax_deg": 3.0, "coverage": 0.9, "flicker_before": 2.0,
         "flicker_after": 0.4, "gauge_residual": 0.01}
@@ -13,9 +13,9 @@ GOOD = {"solved_share": 1.0, "reprojection_mean_px": 0.2, "parallax_deg": 3.0, "
 
 def test_a_good_solve_is_called_good():
     quality = Quality(**GOOD)
-    assert set(verdicts.grades("moving", quality).values()) == {verdicts.GOOD}
-    assert verdicts.sentence("moving", quality) == "Good for match-moving and depth"
-    assert verdicts.worst("moving", quality) == verdicts.GOOD
+    assert set(grades.grades("moving", quality).values()) == {grades.GOOD}
+    assert grades.sentence("moving", quality) == "Good for match-moving and depth"
+    assert grades.worst("moving", quality) == grades.GOOD
 
 
 @pytest.mark.parametrize(("name", "figure", "fair", "poor"), [
@@ -24,25 +24,25 @@ def test_a_good_solve_is_called_good():
     ("apart", "gauge_residual", 0.1, 0.3),
 ])
 def test_each_figure_has_its_grades_and_is_named(name, figure, fair, poor):
-    for value, grade, beginning in ((fair, verdicts.FAIR, "Usable"), (poor, verdicts.POOR, "Not to be trusted")):
+    for value, grade, beginning in ((fair, grades.FAIR, "Usable"), (poor, grades.POOR, "Not to be trusted")):
         quality = Quality(**GOOD | {figure: value})
-        assert verdicts.grades("moving", quality)[name] == grade == verdicts.worst("moving", quality)
-        words = verdicts.sentence("moving", quality)
-        assert words.startswith(beginning) and words.endswith(verdicts.PROBLEMS[name])
+        assert grades.grades("moving", quality)[name] == grade == grades.worst("moving", quality)
+        words = grades.sentence("moving", quality)
+        assert words.startswith(beginning) and words.endswith(grades.PROBLEMS[name])
 
 
 def test_flicker_is_that_of_stage_1_where_nothing_refined_it():
     quality = Quality(**GOOD | {"flicker_after": None})
-    assert verdicts.grades("moving", quality)["flicker"] == verdicts.FAIR
+    assert grades.grades("moving", quality)["flicker"] == grades.FAIR
 
 
 def test_steps_at_window_borders_count():
     refinement = Refinement(640, 384, 110, 25, 2.269, 0.002, "float16", "windows", 0.02)
-    assert verdicts.grades("moving", Quality(**GOOD), refinement)["seam"] == verdicts.FAIR
+    assert grades.grades("moving", Quality(**GOOD), refinement)["seam"] == grades.FAIR
 
 
 @pytest.mark.parametrize("kind", ["rotation", "static"])
 def test_a_camera_in_one_place_is_not_blamed_for_having_no_depth(kind):
     quality = Quality(solved_share=1.0, reprojection_mean_px=0.3, coverage=None)
-    assert set(verdicts.grades(kind, quality)) == {"error", "solved"}
-    assert "no depth" in verdicts.sentence(kind, quality)
+    assert set(grades.grades(kind, quality)) == {"error", "solved"}
+    assert "no depth" in grades.sentence(kind, quality)

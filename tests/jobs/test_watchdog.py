@@ -100,7 +100,7 @@ def test_every_beat_counts_whatever_its_time_says(tmp_path):
         file.touch()
         os.utime(file, (seconds, seconds))
         watchdog.silent_s = 9.0
-        watchdog.look(has_news=False)
+        watchdog.observe(has_news=False)
         assert watchdog.silent_s == 0.0
 
 
@@ -108,15 +108,15 @@ def test_a_beat_in_the_future_is_no_excuse(tmp_path):
     watchdog, file = jobs.Watchdog(JobFolder(tmp_path)), tmp_path / "heartbeat"
     file.touch()
     os.utime(file, (time.time() + YEAR_S, time.time() + YEAR_S))
-    wait_until(lambda: watchdog.look(has_news=False) or watchdog.silent_s > 0.2)
+    wait_until(lambda: watchdog.observe(has_news=False) or watchdog.silent_s > 0.2)
 
 
 def test_a_follower_that_slept_blames_nobody(tmp_path):
     """Blender renders for an hour, or the lid was closed: the first look afterwards sees an old beat."""
     watchdog = jobs.Watchdog(JobFolder(tmp_path))
-    watchdog.look(has_news=True)
+    watchdog.observe(has_news=True)
     watchdog._looked_s -= 3600.0
-    watchdog.look(has_news=False)
+    watchdog.observe(has_news=False)
     assert watchdog.silent_s <= watchdog.LONGEST_GAP_S
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from stereodiff_blender.engine.geometry import exp_so3
-from stereodiff_blender.engine.stereo.sfm.bundle_adjustment import Observations, Scene
+from stereodiff_blender.engine.stereo.sfm.bundle_adjustment import BundleState, Observations
 
 WIDTH, HEIGHT, FOCAL_PX = 320, 180, 300.0
 
@@ -94,13 +94,13 @@ def _finished(frames: np.ndarray, mover, noise: float) -> np.ndarray:
     return frames
 
 
-def point_scene(cameras: int = 12, points: int = 300, seed: int = 0) -> tuple[Scene, Observations]:
+def point_scene(cameras: int = 12, points: int = 300, seed: int = 0) -> tuple[BundleState, Observations]:
     """A scene of random points and its exact observations, in square pixels from the principal point."""
     generator = np.random.default_rng(seed)
     world = generator.uniform((-4, -3, 4), (4, 3, 12), (points, 3))
     poses = camera_path(cameras, travel=3.0, turn_deg=8.0)
     rotations = np.swapaxes(poses[:, :3, :3], 1, 2)
-    scene = Scene(rotations, -np.einsum("nij,nj->ni", rotations, poses[:, :3, 3]), world, FOCAL_PX)
+    scene = BundleState(rotations, -np.einsum("nij,nj->ni", rotations, poses[:, :3, 3]), world, FOCAL_PX)
     first = generator.integers(0, cameras - 4, points)
     length = generator.integers(4, cameras + 1, points)
     camera, point = np.meshgrid(np.arange(cameras), np.arange(points), indexing="ij")

@@ -30,8 +30,8 @@ class Written:
 
 
 @cache
-def shot_of(count: int = FRAMES, *, with_mover: bool = False) -> Shot:
-    return ray_cast(count, with_mover=with_mover)
+def shot_of(count: int = FRAMES, *, with_object: bool = False) -> Shot:
+    return ray_cast(count, with_object=with_object)
 
 
 # --- TUM RGB-D and Bonn ------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def cam_of(camera_to_world: np.ndarray, intrinsics: np.ndarray) -> bytes:
 def write_folder(root: Path, name: str = "street", *, shot: Shot | None = None, depth: str = "exr",
                  cameras: str = "json", first_number: int = 1) -> Written:
     """depth: "exr" or "png". cameras: "json", "poses" or "" for none."""
-    shot = shot if shot is not None else shot_of(with_mover=True)
+    shot = shot if shot is not None else shot_of(with_object=True)
     clip = root / name
     for folder in ("frames", "depth", "motion"):
         (clip / folder).mkdir(parents=True)

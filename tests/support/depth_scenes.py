@@ -55,20 +55,20 @@ def sliding_path(count: int) -> np.ndarray:
     return poses
 
 
-def ray_cast(count: int = 12, *, with_mover: bool = False, poses: np.ndarray | None = None) -> Shot:
+def ray_cast(count: int = 12, *, with_object: bool = False, poses: np.ndarray | None = None) -> Shot:
     """What a camera on the sliding path, or on these poses, sees. The mover is a board that crosses the picture."""
     poses = sliding_path(count) if poses is None else poses
     pictures = [_noise(seed) for seed in range(4)]
-    views = [_view(pose, _planes(index, with_mover), pictures) for index, pose in enumerate(poses)]
+    views = [_view(pose, _planes(index, with_object), pictures) for index, pose in enumerate(poses)]
     frames, depth, moves = (np.stack(parts) for parts in zip(*views, strict=True))
     intrinsics = np.tile([FOCAL_PX, FOCAL_PX, WIDTH / 2, HEIGHT / 2], (count, 1))
     return Shot(frames, depth, moves, poses, intrinsics)
 
 
-def _planes(index: int, with_mover: bool) -> list[_Plane]:
+def _planes(index: int, with_object: bool) -> list[_Plane]:
     planes = [_Plane((0.15, 0.0, 1.0), 7.0, (150, 110, 90)), _Plane((0.0, 1.0, 0.0), 1.4, (90, 120, 80)),
               _Plane((0.0, 0.0, 1.0), 3.5, (80, 100, 170), (0.1, -0.1), (0.6, 0.7))]
-    if with_mover:
+    if with_object:
         planes.append(_Plane((0.0, 0.0, 1.0), 3.0, (190, 170, 60), (-0.9 + 0.05 * index, 0.3), (0.3, 0.4), moves=True))
     return planes
 
@@ -80,8 +80,9 @@ def _view(pose: np.ndarray, planes: list[_Plane], pictures: list[np.ndarray]):
     frame = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     depth, moves = np.full((HEIGHT, WIDTH), np.inf), np.zeros((HEIGHT, WIDTH), np.uint8)
     for plane, picture in zip(planes, pictures, strict=False):
-        facing = rays @ np.array(plane.normal)
-        distance = (plane.level - np.array(plane.normal) @ pose[:3, 3]) / np.where(np.abs(facing) > 1e-9, facing, 1e-9)
+        distance_per_depth = rays @ np.array(plane.normal)
+        distance = (plane.level - np.array(plane.normal) @ pose[:3, 3]) / np.where(np.abs(distance_per_depth) > 1e-9,
+                                                                                   distance_per_depth, 1e-9)
         points = pose[:3, 3] + distance[..., None] * rays
         hit = (distance > 0) & (distance < depth) & _covers(plane, points)
         depth[hit], moves[hit] = distance[hit], plane.moves

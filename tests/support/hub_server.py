@@ -111,7 +111,7 @@ class Hub:
         self.files[f"{repository}/{name}"] = content
         return content
 
-    def of(self, method: str, server: str | None = None) -> list[Request]:
+    def asked(self, method: str, server: str | None = None) -> list[Request]:
         return [request for request in self.requests
                 if request.method == method and server in (None, request.server)]
 

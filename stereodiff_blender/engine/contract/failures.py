@@ -7,12 +7,12 @@ import errno
 from . import StereoDiffError, write_refusal
 from .errors import WRITE_REFUSALS
 
-__all__ = ["error_with_code", "is_memory_error"]
+__all__ = ["error_from_exception", "is_memory_error"]
 
 OPENCV_NO_MEMORY = -4
 
 
-def error_with_code(error: Exception) -> StereoDiffError:
+def error_from_exception(error: Exception) -> StereoDiffError:
     """What any exception of the engine means to the artist."""
     if isinstance(error, StereoDiffError):
         return error

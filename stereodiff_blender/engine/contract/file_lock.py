@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 
-__all__ = ["HELD", "NO_LOCKS", "is_free", "open_alone", "take"]
+__all__ = ["HELD", "NO_LOCKS", "acquire", "is_free", "open_alone"]
 
 HELD = frozenset({errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK, errno.EDEADLK})
 """Error numbers by which systems say that another process has it."""
@@ -18,7 +18,7 @@ NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 """Error numbers by which systems say that there are no locks on this disk."""
 
 
-def take(descriptor: int) -> bool:
+def acquire(descriptor: int) -> bool:
     """Hold the lock until the file is closed. False if another process has it. Raises OSError, such as NO_LOCKS.
 
     On POSIX a process that inherits the open file holds it, too.
@@ -34,7 +34,7 @@ def is_free(descriptor: int) -> bool:
     """Whether no other process holds the lock. Raises as take. Others may look at the same time."""
     if sys.platform == "win32":
         import msvcrt
-        if not take(descriptor):
+        if not acquire(descriptor):
             return False
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
         return True
@@ -61,7 +61,7 @@ def open_alone(path: str | os.PathLike) -> int | None:
         return _open_unshared(path)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        is_ours = take(descriptor)
+        is_ours = acquire(descriptor)
     except OSError:
         os.close(descriptor)
         raise

@@ -11,7 +11,7 @@ from .errors import StereoDiffError
 from .redaction import anonymous
 from .strict_json import from_dict, to_dict
 
-__all__ = ["FAULT", "NOTE", "OK", "Capabilities", "Finding", "Health", "private", "text_lines"]
+__all__ = ["FAULT", "NOTE", "OK", "Capabilities", "Finding", "Health", "redacted", "text_lines"]
 
 HEALTH_VERSION = 1
 OK, NOTE, FAULT = "ok", "note", "fault"
@@ -34,7 +34,7 @@ class Finding:
     is_vital: bool = False
 
 
-def private(finding: Finding) -> Finding:
+def redacted(finding: Finding) -> Finding:
     """The finding without keys, the home folder and the user's name: reports are pasted where anybody reads them."""
     return replace(finding, found=anonymous(finding.found), remedy=anonymous(finding.remedy))
 

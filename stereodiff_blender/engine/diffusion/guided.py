@@ -137,7 +137,7 @@ def _average(clip: _Clip, views: dict[int, np.ndarray], index: int, through_flow
     total = total_weight * log_disparity
     for offset in STATIC_OFFSETS:
         if index + offset in views:
-            value, weight = _static_opinion(clip, views, log_disparity, index, index + offset)
+            value, weight = _static_vote(clip, views, log_disparity, index, index + offset)
             total += weight * value
             total_weight += weight
     moving = own[..., 3] > 0.5
@@ -156,20 +156,20 @@ def _moving_average(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np
     total = log_disparity[moving]
     for offset in MOVING_OFFSETS:
         if index + offset in views:
-            value, weight = _moving_opinion(clip, views, log_disparity, index, index + offset)
+            value, weight = _moving_vote(clip, views, log_disparity, index, index + offset)
             total += (weight * value)[moving]
             total_weight += weight[moving]
     return total / total_weight
 
 
-def _static_opinion(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np.ndarray, i: int,
+def _static_vote(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np.ndarray, i: int,
                     j: int) -> tuple[np.ndarray, np.ndarray]:
     """What frame j says about the log disparity of frame i's pixels if nothing moves, and its weight; (H,W)."""
     own = views[i]
     at_j = warp_grid(warp_between(clip, i, j), *pixel_axes(*own.shape[:2]), own[..., 0])
     there = _sample_view(views[j], *at_j.places)
     value, is_in_front = _warped_back(clip, i, j, at_j.columns, at_j.rows, there[..., 0])
-    weight = (there[..., 2] + CONFIDENCE_FLOOR) * _likeness(there[..., 1] - own[..., 1], value - log_disparity)
+    weight = (there[..., 2] + CONFIDENCE_FLOOR) * _similarity(there[..., 1] - own[..., 1], value - log_disparity)
     weight *= is_in_front & _is_inside(at_j.columns, at_j.rows) & (there[..., 3] < 0.5)
     return value, weight
 
@@ -183,19 +183,19 @@ def _sample_view(view: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return there
 
 
-def _moving_opinion(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np.ndarray, i: int,
+def _moving_vote(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np.ndarray, i: int,
                     j: int) -> tuple[np.ndarray, np.ndarray]:
     """What frame j says about the log disparity of frame i's moving pixels, and its weight; (H,W)."""
     own, field = views[i], clip.flow.between(i, j)
     there = sample(views[j], field)
     value = np.log(np.maximum(there[..., 0], MIN_DISPARITY))
-    weight = _likeness(there[..., 1] - own[..., 1], value - log_disparity) / np.float32(abs(i - j))
+    weight = _similarity(there[..., 1] - own[..., 1], value - log_disparity) / np.float32(abs(i - j))
     length = cv2.magnitude(field[..., 0], field[..., 1])
     weight *= (clip.flow.consistency(i, j) < CONSISTENT_PX + CONSISTENT_SHARE * length) & (there[..., 3] > 0.5)
     return value, weight
 
 
-def _likeness(grey_difference: np.ndarray, log_difference: np.ndarray) -> np.ndarray:
+def _similarity(grey_difference: np.ndarray, log_difference: np.ndarray) -> np.ndarray:
     """Gaussian weight in colour and in range."""
     return np.exp(-0.5 * ((grey_difference / COLOUR_SIGMA) ** 2 + (log_difference / RANGE_SIGMA) ** 2))
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..contract import ENGINE_VERSION
-from ..contract.health import FAULT, NOTE, OK, Finding, Health, private
+from ..contract.health import FAULT, NOTE, OK, Finding, Health, redacted
 from .devices import ask_driver, capabilities, device_findings, driver_findings
 from .machine import folder_findings, machine_findings
 from .packages import PACKAGES, REINSTALL, package_findings, pinned_versions, unusable_packages
@@ -40,8 +40,8 @@ def examine(jobs_folder: Path | None = None, models_folder: Path | None = None) 
         *folder_findings(jobs_folder, models_folder), *weights.values(),
     ]
     known = replace(capabilities(answers[TORCH], unusable_packages(imports)),
-                    unusable_weights=unusable_weights({card: private(found) for card, found in weights.items()}))
-    return Health(ENGINE_VERSION, tuple(map(private, findings)), known)
+                    unusable_weights=unusable_weights({card: redacted(found) for card, found in weights.items()}))
+    return Health(ENGINE_VERSION, tuple(map(redacted, findings)), known)
 
 
 def _codecs(codecs: Answer, package: Answer) -> list[Finding]:

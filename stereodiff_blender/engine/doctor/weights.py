@@ -45,9 +45,9 @@ def unusable_weights(findings: Mapping[str, Finding]) -> dict[str, str]:
 def _finding(model: str, models_folder: Path) -> Finding:
     try:
         from ..weights.cards import read_card  # only here: a Python too old for it shall hear that in words
-        from ..weights.records import look
+        from ..weights.records import inspect_model
         card = read_card(model)
-        return _judged(card, look(models_folder, card), _missing(card, models_folder))
+        return _judged(card, inspect_model(models_folder, card), _missing(card, models_folder))
     except (ImportError, OSError) as error:
         reason = str(error)
     except StereoDiffError as error:

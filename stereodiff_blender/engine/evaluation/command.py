@@ -10,7 +10,7 @@ from ..cli.options import add_engine_options, engine_settings, models_folder
 from ..cli.progress import ProgressLine
 from ..contract import StereoDiffError
 from ..contract.strict_json import write_json_atomically
-from ..storage import make_folder, write_bytes, writing
+from ..storage import make_folder, translated_errors, write_bytes
 from .datasets import DATASETS, choose_clips
 from .solving import EvaluationFolder, Request, evaluate_clip
 from .tables import Report, as_data, as_markdown, engine_words
@@ -85,7 +85,7 @@ def _request(options: argparse.Namespace) -> Request:
 def _write_report(report: Report, folder: EvaluationFolder) -> str:
     text = as_markdown(report)
     write_bytes(folder.report_text, text.encode("utf-8"))
-    with writing(folder.report_data):
+    with translated_errors(folder.report_data):
         write_json_atomically(folder.report_data, as_data(report))
     plots = _write_plots(report, folder.plots)
     return "\n".join([text, str(folder.report_text), str(folder.report_data), *([str(folder.plots)] if plots else [])])

@@ -30,7 +30,7 @@ from ..contract import (
 )
 from ..contract.job_files.caches import remove_cache
 from ..contract.strict_json import from_dict, to_dict, write_json_atomically
-from ..storage import DiskScratch, Scratch, make_folder, write_bytes, writing
+from ..storage import DiskScratch, Scratch, make_folder, translated_errors, write_bytes
 from ..worker import run as worker
 from .clip_scores import ClipScores, read_solved, score_clip
 from .datasets import TruthClip
@@ -90,7 +90,7 @@ class EvaluationFolder:
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise StereoDiffError("output_in_use", f"{self.path} is not empty and holds no evaluation.")
         make_folder(self.path)
-        with writing(self.request_file):
+        with translated_errors(self.request_file):
             write_json_atomically(self.request_file, to_dict(request))
 
     def _refuse_another(self, request: Request) -> None:
@@ -125,7 +125,7 @@ def evaluate_clip(clip: TruthClip, run: int, request: Request, folder: Evaluatio
         return ClipScores(clip.name, run, clip.frame_count, failure=error.code)
     file = folder.scores_file(clip.name, run)
     make_folder(file.parent)
-    with writing(file):
+    with translated_errors(file):
         write_json_atomically(file, to_dict(scores))
     return scores
 
@@ -164,7 +164,7 @@ def _solved(clip: TruthClip, run: int, request: Request, folder: EvaluationFolde
         _write_footage(clip, folder.footage(clip.name))
         worker.examine(job)
         make_folder(job_folder.path)
-        with writing(job_folder.path):
+        with translated_errors(job_folder.path):
             job_folder.write_job(job)
         with job_folder.files.open_for_writing(job_folder.log_file.name, "append") as stream, \
                 io.TextIOWrapper(stream, encoding="utf-8") as log:
@@ -176,7 +176,7 @@ def _solved(clip: TruthClip, run: int, request: Request, folder: EvaluationFolde
 
 
 def _clear(job_folder: JobFolder) -> None:
-    with writing(job_folder.path):
+    with translated_errors(job_folder.path):
         worker.discard_products(job_folder)
         for file in (job_folder.events_file, job_folder.log_file, job_folder.job_file):
             job_folder.files.unlink(file.name)

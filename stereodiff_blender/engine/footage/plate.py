@@ -12,20 +12,20 @@ import cv2
 import numpy as np
 
 from ..geometry import fill_unsolved, rebase
-from ..imaging import BEHIND_CAMERA, PlaneParallax, pixel_axes, sample, spread, warp_between
+from ..imaging import BEHIND_CAMERA, PlaneParallax, pixel_axes, pull_push, sample, warp_between
 from ..solution import TRUSTED, CameraSolution
 from ..storage import Scratch
 from .inspection import Footage
 
 PAINT_RADIUS_PX = 3
-CARRYING_ROUNDS = 4
-CARRIED_CONFIDENCE = 0.4
+WARP_ROUNDS = 4
+WARPED_CONFIDENCE = 0.4
 BESIDE_PX = 12
 """How far around lettering the depth that fills it is taken from."""
 
 
 @dataclass(frozen=True)
-class Plate:
+class PreparedFootage:
     """What is worked on. For clean footage these are the clip's own frames and masks, and nothing is copied.
 
     frames: (T,H,W,3) uint8, for the cameras; of the whole raster, so that its centre stays the lens's.
@@ -37,31 +37,31 @@ class Plate:
     masks: np.ndarray | None
     _matte: np.ndarray | None
 
-    def scene_frames(self, scratch: Scratch) -> np.ndarray:
+    def measurable_frames(self, scratch: Scratch) -> np.ndarray:
         """(D,h,w,3) uint8: the measurable frames inside the bars, for depth."""
-        return self._scene_of(self.frames, "scene_frames", scratch)
+        return self._measurable_part(self.frames, "measurable_frames", scratch)
 
-    def scene_matte(self, scratch: Scratch) -> np.ndarray | None:
+    def measurable_matte(self, scratch: Scratch) -> np.ndarray | None:
         """(D,h,w) or None: the artist's matte of the scene's frames."""
-        return None if self._matte is None else self._scene_of(self._matte, "scene_matte", scratch)
+        return None if self._matte is None else self._measurable_part(self._matte, "measurable_matte", scratch)
 
-    def _scene_of(self, array: np.ndarray, name: str, scratch: Scratch) -> np.ndarray:
+    def _measurable_part(self, array: np.ndarray, name: str, scratch: Scratch) -> np.ndarray:
         footage = self.footage
         if not self._is_a_part:
             return array
         top, bottom, left, right = footage.picture
-        scene = scratch.allocate(name, (len(footage.measurable), bottom - top, right - left, *array.shape[3:]),
+        measurable = scratch.allocate(name, (len(footage.measurable), bottom - top, right - left, *array.shape[3:]),
                                  array.dtype)
         for place, index in enumerate(footage.measurable):
-            scene[place] = array[index, top:bottom, left:right]
-        return scene
+            measurable[place] = array[index, top:bottom, left:right]
+        return measurable
 
     @property
     def _is_a_part(self) -> bool:
         """Whether the scene is less than the raster in all frames."""
         return self.footage.has_bars or len(self.footage.measurable) < len(self.footage.shown_in)
 
-    def scene_cameras(self, cameras: CameraSolution) -> CameraSolution:
+    def measurable_cameras(self, cameras: CameraSolution) -> CameraSolution:
         """The cameras of the scene's frames, in its pixels."""
         footage = self.footage
         top, _, left, _ = footage.picture
@@ -78,7 +78,7 @@ class Plate:
                        intrinsics=cameras.intrinsics[shown_in], solved=cameras.solved[shown_in],
                        reprojection_px=cameras.reprojection_px[shown_in])
 
-    def clip_cameras(self, scene: CameraSolution) -> CameraSolution:
+    def clip_cameras(self, measurable: CameraSolution) -> CameraSolution:
         """The cameras of all frames, from those of the scene's, in the raster's pixels.
 
         A repeated picture has its twin's; a flash's is interpolated, and counts as not solved.
@@ -87,35 +87,37 @@ class Plate:
         top, _, left, _ = footage.picture
         own, is_shown = footage.shown_in, np.isin(footage.shown_in, footage.measurable)
         place = np.clip(np.searchsorted(footage.measurable, own), 0, len(footage.measurable) - 1)
-        poses = scene.camera_to_world[place].copy()
+        poses = measurable.camera_to_world[place].copy()
         poses[:, :3, :3], poses[:, :3, 3] = fill_unsolved(poses[:, :3, :3], poses[:, :3, 3], is_shown)
         nothing = (np.empty(0, np.int64), np.empty((0, 2)))
-        observations = [(scene.observations[k][0], scene.observations[k][1] + (left, top)) if shown else nothing
-                        for k, shown in zip(place, is_shown, strict=True)] if scene.observations else []
-        return replace(scene, camera_to_world=rebase(poses), intrinsics=scene.intrinsics[place] + (0.0, 0.0, left, top),
-                       solved=scene.solved[place] & is_shown,
-                       reprojection_px=np.where(is_shown, scene.reprojection_px[place], np.nan),
+        observations = [(measurable.observations[k][0], measurable.observations[k][1] + (left,
+                                                                                         top)) if shown else nothing
+                        for k, shown in zip(place, is_shown, strict=True)] if measurable.observations else []
+        return replace(measurable, camera_to_world=rebase(poses), intrinsics=measurable.intrinsics[place] + (0.0, 0.0,
+                                                                                                             left, top),
+                       solved=measurable.solved[place] & is_shown,
+                       reprojection_px=np.where(is_shown, measurable.reprojection_px[place], np.nan),
                        observations=observations)
 
-    def shown(self, scene: np.ndarray, name: str, scratch: Scratch) -> np.ndarray:
+    def shown(self, measurable: np.ndarray, name: str, scratch: Scratch) -> np.ndarray:
         """(D,h,w) of the scene as (T,H,W) of the clip: repeated pictures are given their twin's, bars 0."""
         footage = self.footage
         if not self._is_a_part:
-            return scene
+            return measurable
         top, bottom, left, right = footage.picture
-        whole = scratch.allocate(name, (len(footage.shown_in), *footage.size), scene.dtype)
+        whole = scratch.allocate(name, (len(footage.shown_in), *footage.size), measurable.dtype)
         for index, place in enumerate(np.searchsorted(footage.measurable, footage.measured_in)):
-            whole[index, top:bottom, left:right] = scene[place]
+            whole[index, top:bottom, left:right] = measurable[place]
         return whole
 
-    def carry_into_flashes(self, depth: np.ndarray, confidence: np.ndarray, cameras: CameraSolution) -> None:
+    def fill_flashes(self, depth: np.ndarray, confidence: np.ndarray, cameras: CameraSolution) -> None:
         """A flash is given the depth of the frame before it, as seen by its own camera. In place, (T,H,W)."""
         top, bottom, left, right = self.footage.picture
         for index in self.footage.flashes:
             before = self.footage.measured_in[index]
-            carried = _seen_from(depth[before], warp_between(cameras, index, before))
-            depth[index, top:bottom, left:right] = carried[top:bottom, left:right]
-            confidence[index] = np.minimum(confidence[index], CARRIED_CONFIDENCE)
+            warped = _warped_from(depth[before], warp_between(cameras, index, before))
+            depth[index, top:bottom, left:right] = warped[top:bottom, left:right]
+            confidence[index] = np.minimum(confidence[index], WARPED_CONFIDENCE)
 
     def fill_overlays(self, depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray) -> None:
         """Behind lettering the scene goes on as it does beside it, but nothing was measured. In place, (D,h,w)."""
@@ -124,14 +126,16 @@ class Plate:
         if not overlay.any():
             return
         for one_depth, one_confidence, moves in zip(depth, confidence, motion_mask, strict=True):
-            one_depth[overlay] = 1.0 / _carried_over(1.0 / one_depth, one_confidence, overlay)[overlay]
+            one_depth[overlay] = 1.0 / _filled(1.0 / one_depth, one_confidence, overlay)[overlay]
             one_confidence[overlay] = 0.0
             moves[overlay] = 0
 
 
-def make_plate(frames: np.ndarray, masks: np.ndarray | None, footage: Footage, scratch: Scratch) -> Plate:
+def prepare_footage(frames: np.ndarray, masks: np.ndarray | None, footage: Footage,
+                    scratch: Scratch) -> PreparedFootage:
     """frames: (T,H,W,3) uint8; masks: (T,H,W) or None, the artist's matte. Neither is changed."""
-    return Plate(footage, _steady_and_unwritten(frames, footage, scratch), _not_to_track(masks, footage, scratch),
+    return PreparedFootage(footage, _steady_and_unwritten(frames, footage, scratch), _not_to_track(masks, footage,
+                                                                                                   scratch),
                  masks)
 
 
@@ -162,14 +166,14 @@ def _not_to_track(matte: np.ndarray | None, footage: Footage, scratch: Scratch) 
     return masks
 
 
-def _seen_from(depth: np.ndarray, warp: PlaneParallax) -> np.ndarray:
+def _warped_from(depth: np.ndarray, warp: PlaneParallax) -> np.ndarray:
     """Depth (H,W) of one frame as another camera sees it; warp: of that camera's pixels to the frame.
 
     Each round looks up where the disparity guessed so far would lie in the frame, and takes what is found there.
     """
     x, y = pixel_axes(*depth.shape, dtype=np.float64)
     seen = np.where(depth > 0, depth, 1.0).astype(np.float64)
-    for _ in range(CARRYING_ROUNDS):
+    for _ in range(WARP_ROUNDS):
         u, v, depth_ratio = warp.grid(x, y, 1.0 / seen)
         ahead = np.maximum(depth_ratio, BEHIND_CAMERA)
         flow = np.stack([u / ahead - x, v / ahead - y], axis=-1)
@@ -178,8 +182,8 @@ def _seen_from(depth: np.ndarray, warp: PlaneParallax) -> np.ndarray:
     return seen
 
 
-def _carried_over(disparity: np.ndarray, confidence: np.ndarray, overlay: np.ndarray) -> np.ndarray:
+def _filled(disparity: np.ndarray, confidence: np.ndarray, overlay: np.ndarray) -> np.ndarray:
     """(H,W) disparity in which the overlay holds what lies beside it, measured pixels before filled ones."""
     beside = cv2.dilate(overlay.astype(np.uint8), np.ones((2 * BESIDE_PX + 1,) * 2, np.uint8)) > 0
     weights = np.where(confidence > TRUSTED, 1.0, 0.1) * (beside & ~overlay)
-    return spread(disparity.astype(np.float32), weights.astype(np.float32))
+    return pull_push(disparity.astype(np.float32), weights.astype(np.float32))

@@ -22,7 +22,7 @@ MIN_TEXTURED_SHARE = 0.02
 CONSISTENT_PX, CONSISTENT_SHARE = 0.5, 0.05
 OUTSIDE = 1e4
 ALIKE = 0.6
-LIKENESS_WINDOW_PX = 9
+CORRELATION_WINDOW_PX = 9
 STILL_PX = 0.1
 MEASURABLE_LEVELS = (16, 240)
 MIN_GAIN_PIXELS = 100
@@ -93,51 +93,51 @@ class Scanner:
         pairs, before = [], None
         for index in range(len(self._frames)):
             frame = np.ascontiguousarray(self._frames[index])
-            now = self._look(frame)
+            now = self._digest(frame)
             if before is not None:
                 pair, flow = self._match(before, now)
                 pairs.append(pair)
                 gathering.moved(flow)
-            gathering.seen(frame, is_witness=index % step == 0)
+            gathering.add(frame, is_sampled=index % step == 0)
             before = now
         return Scan(pairs, gathering.evidence(self.scale))
 
     def match(self, index_i: int, index_j: int) -> Pair:
         """Any frame with any other."""
-        looks = [self._look(np.ascontiguousarray(self._frames[index])) for index in (index_i, index_j)]
-        return self._match(*looks)[0]
+        digests = [self._digest(np.ascontiguousarray(self._frames[index])) for index in (index_i, index_j)]
+        return self._match(*digests)[0]
 
-    def _look(self, frame: np.ndarray) -> _Look:
+    def _digest(self, frame: np.ndarray) -> _Digest:
         grey = cv2.cvtColor(cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-        return _Look(grey, _at_equal_contrast(grey))
+        return _Digest(grey, _at_equal_contrast(grey))
 
-    def _match(self, look_i: _Look, look_j: _Look) -> tuple[Pair, np.ndarray]:
-        forward = self._matcher.calc(look_i.even, look_j.even, None)
-        backward = self._matcher.calc(look_j.even, look_i.even, None)
+    def _match(self, digest_i: _Digest, digest_j: _Digest) -> tuple[Pair, np.ndarray]:
+        forward = self._matcher.calc(digest_i.normalized, digest_j.normalized, None)
+        backward = self._matcher.calc(digest_j.normalized, digest_i.normalized, None)
         length = cv2.magnitude(forward[..., 0], forward[..., 1])
         gap = sample(backward, forward, outside=OUTSIDE) + forward
         miss = cv2.magnitude(gap[..., 0], gap[..., 1])
         agrees = miss < CONSISTENT_PX + CONSISTENT_SHARE * length
-        by_frame = [_is_textured(look.even) for look in (look_i, look_j)]
+        by_frame = [_is_textured(digest.normalized) for digest in (digest_i, digest_j)]
         textured = by_frame[0] | by_frame[1]
         enough = textured.mean() >= MIN_TEXTURED_SHARE
-        alike = agrees & (_likeness(look_i.even, sample(look_j.even, forward)) > ALIKE)
+        alike = agrees & (_correlation(digest_i.normalized, sample(digest_j.normalized, forward)) > ALIKE)
         side = max(self._size)
         return Pair(
             matched=_share(alike[textured & (miss < 0.5 * OUTSIDE)]) if enough else float("nan"),
             motion=float(np.percentile(length[textured], 75)) / side if enough else 0.0,
-            change=float(cv2.absdiff(look_i.even, look_j.even).mean()),
+            change=float(cv2.absdiff(digest_i.normalized, digest_j.normalized).mean()),
             flow=cv2.resize(forward, GRID, interpolation=cv2.INTER_AREA) / side,
-            log_gain=_log_gain(look_i.grey, look_j.grey, forward, agrees),
+            log_gain=_log_gain(digest_i.grey, digest_j.grey, forward, agrees),
             is_blank=min(frame.mean() for frame in by_frame) < MIN_TEXTURED_SHARE), length
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Digest:
     """A small frame, (h,w) uint8 each: grey; and even, with the same mean and contrast as all others."""
 
     grey: np.ndarray
-    even: np.ndarray
+    normalized: np.ndarray
 
 
 def _at_equal_contrast(grey: np.ndarray) -> np.ndarray:
@@ -151,10 +151,10 @@ def _is_textured(grey: np.ndarray) -> np.ndarray:
     return cv2.magnitude(across, down) > TEXTURED_LEVELS
 
 
-def _likeness(grey_i: np.ndarray, grey_j: np.ndarray) -> np.ndarray:
+def _correlation(grey_i: np.ndarray, grey_j: np.ndarray) -> np.ndarray:
     """Correlation of the windows around each pixel, (h,w) in -1..1."""
     a, b = grey_i.astype(np.float32), grey_j.astype(np.float32)
-    mean_a, mean_b, square_a, square_b, product = (cv2.blur(image, (LIKENESS_WINDOW_PX,) * 2)
+    mean_a, mean_b, square_a, square_b, product = (cv2.blur(image, (CORRELATION_WINDOW_PX,) * 2)
                                                    for image in (a, b, a * a, b * b, a * b))
     spread = (square_a - mean_a**2) * (square_b - mean_b**2)
     return (product - mean_a * mean_b) / np.sqrt(np.maximum(spread, 1.0))
@@ -180,28 +180,28 @@ class _Gathering:
         self._darkest, self._brightest = np.full(shape, 255, np.uint8), np.zeros(shape, np.uint8)
         self._across, self._down, self._square = (np.zeros(shape, np.float32) for _ in range(3))
         self._path = np.zeros(small_size[::-1], np.float32)
-        self._witnesses = 0
+        self._sampled = 0
 
     def moved(self, length: np.ndarray) -> None:
         """length: (h,w) of small pixels that a frame's flow goes; what is below its noise is no motion."""
         self._path += np.where(length > STILL_PX, length, 0.0)
 
-    def seen(self, frame: np.ndarray, *, is_witness: bool) -> None:
+    def add(self, frame: np.ndarray, *, is_sampled: bool) -> None:
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
         cv2.min(self._darkest, grey, dst=self._darkest)
         cv2.max(self._brightest, grey, dst=self._brightest)
-        if not is_witness:
+        if not is_sampled:
             return
         across, down = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=0.25) for order in ((1, 0), (0, 1)))
         self._across += across
         self._down += down
         self._square += across * across + down * down
-        self._witnesses += 1
+        self._sampled += 1
 
     def evidence(self, scale: float) -> Evidence:
-        across, down = self._across / self._witnesses, self._down / self._witnesses
+        across, down = self._across / self._sampled, self._down / self._sampled
         squared = across * across + down * down
-        deviation = np.sqrt(np.maximum(self._square / self._witnesses - squared, 0.0) + NOISE_LEVELS**2)
+        deviation = np.sqrt(np.maximum(self._square / self._sampled - squared, 0.0) + NOISE_LEVELS**2)
         edge = np.sqrt(squared)
         steadiness = edge / deviation
         return Evidence(self._darkest, self._brightest, edge, steadiness,

@@ -1,9 +1,9 @@
 """Arithmetic on pictures that every stage shares: flow, warps, edges, regions, matching costs."""
 
-from .edge_aware import boundary_confidence, smooth_along_surfaces, spread
+from .edge_aware import boundary_confidence, fast_global_smoother, pull_push
 from .flow import OpticalFlow, flows_in, sample
 from .frame_window import FrameWindow, frames_around
-from .matching_cost import features_of, mean_of_better_half, unlikeness
+from .matching_cost import cost_features, mean_of_better_half, photometric_cost
 from .medians import lower_median
 from .regions import Regions, find_regions, without_holes, without_specks
 from .warp import (
@@ -18,8 +18,28 @@ from .warp import (
 )
 
 __all__ = [
-    "BEHIND_CAMERA", "FrameWindow", "OpticalFlow", "PlaneParallax", "Regions", "boundary_confidence", "features_of",
-    "find_regions", "flows_in", "frames_around", "induced_flow", "lower_median", "mean_of_better_half", "pixel_axes",
-    "sample", "sample_at", "smooth_along_surfaces", "spread", "unlikeness", "warp_between", "warp_grid", "warp_pixels",
-    "without_holes", "without_specks",
+    "BEHIND_CAMERA",
+    "FrameWindow",
+    "OpticalFlow",
+    "PlaneParallax",
+    "Regions",
+    "boundary_confidence",
+    "cost_features",
+    "fast_global_smoother",
+    "find_regions",
+    "flows_in",
+    "frames_around",
+    "induced_flow",
+    "lower_median",
+    "mean_of_better_half",
+    "photometric_cost",
+    "pixel_axes",
+    "pull_push",
+    "sample",
+    "sample_at",
+    "warp_between",
+    "warp_grid",
+    "warp_pixels",
+    "without_holes",
+    "without_specks",
 ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-MIN_LINK = 1e-4
+MIN_LINK_WEIGHT = 1e-4
 """Weight of a link across the strongest edge: everything stays connected, so that every pixel gets a value."""
 
 
-def spread(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def pull_push(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Fill (H,W) float32 values where weights (H,W) in [0,1] are small from a pyramid of weighted means.
 
     Pull-push interpolation (Grossman and Dally 1998). Zero everywhere if all weights are zero.
@@ -42,7 +42,7 @@ class _Level:
         return self.total / np.maximum(self.weight, np.float32(1e-12))
 
 
-def smooth_along_surfaces(guide: np.ndarray, values: np.ndarray, confidence: np.ndarray, *, strength: float,
+def fast_global_smoother(guide: np.ndarray, values: np.ndarray, confidence: np.ndarray, *, strength: float,
                           edge_levels: float, rounds: int) -> tuple[np.ndarray, np.ndarray]:
     """Confidence-weighted smoothing that stops at the guide's edges, by separable weighted least squares.
 
@@ -69,7 +69,7 @@ def _links(guide: np.ndarray, axis: int, edge_levels: float) -> np.ndarray:
     colour = guide.astype(np.float32)
     difference = np.diff(colour, axis=axis)
     distance = np.sqrt(np.einsum("ijk,ijk->ij", difference, difference))
-    weight = np.exp(distance * np.float32(-1.0 / edge_levels)) + np.float32(MIN_LINK)
+    weight = np.exp(distance * np.float32(-1.0 / edge_levels)) + np.float32(MIN_LINK_WEIGHT)
     return np.ascontiguousarray(weight.T if axis == 1 else weight)
 
 

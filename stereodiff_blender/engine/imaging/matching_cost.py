@@ -8,13 +8,13 @@ import numpy as np
 from .warp import sample_at
 
 COLOUR_SHARE, GRADIENT_SHARE = 0.29, 0.35
-TRUNCATION = 16.5
+MAX_DIFFERENCE_LEVELS = 16.5
 """Grey levels of summed difference that count as entirely unlike."""
-ROW = 256
+ROW_LENGTH = 256
 """Pixels are laid out in rows of this length: OpenCV looks up no longer ones than 32766."""
 
 
-def features_of(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def cost_features(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Colour (H,W,3) and gradient (H,W,2) float32 of a frame (H,W,3) uint8, weighted; in grey levels."""
     colour = np.asarray(frame, np.float32)
     grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
@@ -22,14 +22,14 @@ def features_of(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return colour * np.float32(COLOUR_SHARE), gradient * np.float32(GRADIENT_SHARE)
 
 
-def unlikeness(own: list[np.ndarray], features: tuple[np.ndarray, np.ndarray], column: np.ndarray,
+def photometric_cost(own: list[np.ndarray], features: tuple[np.ndarray, np.ndarray], column: np.ndarray,
                row: np.ndarray) -> np.ndarray:
     """(n,) in [0,1]: truncated difference between the pixels' own features and those found at (column, row)."""
-    count, shape = len(column), (-(-len(column) // ROW), ROW)
+    count, shape = len(column), (-(-len(column) // ROW_LENGTH), ROW_LENGTH)
     column, row = np.resize(column, shape), np.resize(row, shape)
     difference = sum(np.abs(sample_at(there, column, row).reshape(-1, there.shape[-1])[:count] - here).sum(axis=-1)
                      for here, there in zip(own, features, strict=True))
-    return np.minimum(difference / np.float32(TRUNCATION), np.float32(1.0))
+    return np.minimum(difference / np.float32(MAX_DIFFERENCE_LEVELS), np.float32(1.0))
 
 
 def mean_of_better_half(costs: list[np.ndarray]) -> np.ndarray:

@@ -141,10 +141,10 @@ def induced_flow(disparity: np.ndarray, warp: PlaneParallax) -> np.ndarray:
     """
     x, y = pixel_axes(*disparity.shape)
     u, v, w = warp.grid(x, y, disparity)
-    nearness = 1.0 / np.maximum(w, np.float32(BEHIND_CAMERA))
+    inverse_depth = 1.0 / np.maximum(w, np.float32(BEHIND_CAMERA))
     flow = np.empty((*disparity.shape, 2), np.float32)
-    flow[..., 0] = u * nearness - x
-    flow[..., 1] = v * nearness - y
+    flow[..., 0] = u * inverse_depth - x
+    flow[..., 1] = v * inverse_depth - y
     return flow
 
 

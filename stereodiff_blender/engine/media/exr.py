@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import OpenEXR
 
-from ..storage import Place, write_bytes
+from ..storage import Target, write_bytes
 
 __all__ = ["GRAY_CHANNEL", "read_exr", "write_gray"]
 
@@ -26,7 +26,7 @@ _MAX_LINES_PER_CHUNK = 256
 _CHUNK_OVERHEAD_BYTES = 16  # an entry in the offset table, and the chunk's own line number and size
 
 
-def write_exr(path: Place, channels: dict[str, np.ndarray],
+def write_exr(path: Target, channels: dict[str, np.ndarray],
               attributes: dict[str, str] | None = None) -> None:
     """Write channels {name: (H,W)} as 32-bit float, ZIP compressed, row 0 at the top. Same input, same bytes.
 
@@ -45,7 +45,7 @@ def write_exr(path: Place, channels: dict[str, np.ndarray],
     write_bytes(path, stream.getbuffer())
 
 
-def write_gray(path: Place, image: np.ndarray, attributes: dict[str, str] | None = None) -> None:
+def write_gray(path: Target, image: np.ndarray, attributes: dict[str, str] | None = None) -> None:
     """Write one (H,W) image as the channel Blender reads back exactly. Errors as write_exr."""
     write_exr(path, {GRAY_CHANNEL: image}, attributes)
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..contract import Quality, Refinement, Settings, StereoDiffError
-from ..footage import Plate, inspect_footage, make_plate, refuse_cuts, warn_of_faults
+from ..footage import PreparedFootage, inspect_footage, prepare_footage, refuse_cuts, warn_of_faults
 from ..quality.assess import assess
 from ..solution import CameraSolution, StereoResult
 from ..storage import RunContext, Scratch
 from .networks import Networks
 from .refine_steps import average_over_time, diffuse, fit_to_stereo
 from .stages import Stages
-from .stereo_steps import match_clip, measure_clip, settle_clip, solve_clip
+from .stereo_steps import match_clip, measure_clip, refine_clip_boundaries, solve_clip
 
 NO_NETWORKS = Networks()
 
@@ -63,31 +63,33 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     footage = inspect_footage(frames)
     refuse_cuts(footage, context.first_frame)
     warn_of_faults(footage, context.first_frame, context.report)
-    plate = make_plate(frames, masks, footage, stage_2.scratch)  # frames (T,H,W,3)
-    scene = plate.scene_frames(stage_2.scratch)  # (D,h,w,3): the D measurable frames, inside the bars
+    prepared = prepare_footage(frames, masks, footage, stage_2.scratch)  # frames (T,H,W,3)
+    measurable = prepared.measurable_frames(stage_2.scratch)  # (D,h,w,3): the D measurable frames, inside the bars
 
     # 1. Where the camera was, 2. and how far away everything is; the network of pointmaps tells both at once.
     stages = Stages(context)
     if settings.stereo == "monst3r":
-        clip = stages.run("measured", match_clip, plate, scene, networks.matcher, settings, focal_px)
+        clip = stages.run("measured", match_clip, prepared, measurable, networks.matcher, settings, focal_px)
     else:
-        solved = stages.run("cameras", solve_clip, plate, settings, pixel_aspect, focal_px)  # camera_to_world (T,4,4)
+        solved = stages.run("cameras", solve_clip, prepared, settings, pixel_aspect,
+                            focal_px)  # camera_to_world (T,4,4)
         if solved.cameras.kind != "moving":
             return Estimate(solved.cameras, assess(solved.cameras, context.first_frame))
-        clip = stages.run("measured", measure_clip, plate, scene, solved.cameras, settings, focal_px is not None)
+        clip = stages.run("measured", measure_clip, prepared, measurable, solved.cameras, settings,
+                          focal_px is not None)
 
     # 3. Which side of its border each pixel belongs to; finer still, where time allows.
-    clip = stages.run("settled", settle_clip, scene, clip, settings)
+    clip = stages.run("settled", refine_clip_boundaries, measurable, clip, settings)
     stereo = clip.stereo  # depth, confidence, motion_mask (D,h,w)
 
     # 4. No flicker, 5. and back in the cameras' gauge; the diffusion network brings itself back into it.
     refined_depth = refinement = gauge_residual = None
     if settings.refine == "guided":
-        even = average_over_time(scene, stereo, stage_2)  # (D,h,w)
+        even = average_over_time(measurable, stereo, stage_2)  # (D,h,w)
         refined_depth, gauge_residual = fit_to_stereo(even, stereo, stage_2.scratch)  # (D,h,w)
     elif settings.refine == "depthcrafter":
         networks.rest_matcher()
-        diffused, gauge_residual = diffuse(scene, stereo, networks.refiner, settings, stage_2)
+        diffused, gauge_residual = diffuse(measurable, stereo, networks.refiner, settings, stage_2)
         refined_depth, refinement = diffused.depth, diffused.refinement  # (D,h,w)
 
     # 6. How far all this can be trusted.
@@ -96,7 +98,7 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     trust = _with_all_frames(trust, assess(clip.cameras, context.first_frame))
 
     # 7. What was found out about the scene's frames, as all frames of the clip show it.
-    shown, shown_refined = _shown(plate, clip.cameras, stereo, refined_depth, stage_2.scratch)  # depth (T,H,W)
+    shown, shown_refined = _shown(prepared, clip.cameras, stereo, refined_depth, stage_2.scratch)  # depth (T,H,W)
     return Estimate(clip.cameras, trust, shown, shown_refined, refinement)
 
 
@@ -107,17 +109,17 @@ def _with_all_frames(trust: Quality, of_clip: Quality) -> Quality:
                    reprojection_worst_px=of_clip.reprojection_worst_px)
 
 
-def _shown(plate: Plate, cameras: CameraSolution, stereo: StereoResult, refined_depth: np.ndarray | None,
+def _shown(prepared: PreparedFootage, cameras: CameraSolution, stereo: StereoResult, refined_depth: np.ndarray | None,
            scratch: Scratch) -> tuple[StereoResult, np.ndarray | None]:
     """Stage 1's answer and the refined depth, (T,H,W)."""
     found = {"stereo_depth": stereo.depth, "refined_depth": refined_depth, "confidence": stereo.confidence,
              "motion_mask": stereo.motion_mask}
-    shown = {name: None if array is None else plate.shown(array, f"shown_{name}", scratch)
+    shown = {name: None if array is None else prepared.shown(array, f"shown_{name}", scratch)
              for name, array in found.items()}
     depth, refined_depth, confidence, motion_mask = shown.values()
     for one in (depth, refined_depth):
         if one is not None:
-            plate.carry_into_flashes(one, confidence, cameras)
+            prepared.fill_flashes(one, confidence, cameras)
     return StereoResult(cameras, depth, confidence, motion_mask), refined_depth
 
 

@@ -25,14 +25,14 @@ GAUGE_STEP_PX = 4
 MIN_GAUGE_SAMPLES = 100
 
 
-def average_over_time(scene: np.ndarray, stereo: StereoResult, context: RunContext) -> np.ndarray:
+def average_over_time(measurable: np.ndarray, stereo: StereoResult, context: RunContext) -> np.ndarray:
     """Depth (D,h,w) without flicker. What moves is followed to the next two frames only: half resolution tells enough.
     """
-    flow = OpticalFlow(scene, capacity=flows_in(FLOW_MEMORY_MB, *scene.shape[1:3]), quick=True)
-    return refine_guided(scene, stereo, flow=flow, context=context)
+    flow = OpticalFlow(measurable, capacity=flows_in(FLOW_MEMORY_MB, *measurable.shape[1:3]), quick=True)
+    return refine_guided(measurable, stereo, flow=flow, context=context)
 
 
-def diffuse(scene: np.ndarray, stereo: StereoResult, networks: DepthCrafterNetworks, settings: Settings,
+def diffuse(measurable: np.ndarray, stereo: StereoResult, networks: DepthCrafterNetworks, settings: Settings,
             context: RunContext) -> tuple[DiffusionResult, float | None]:
     """Depth (D,h,w) by one step of the diffusion network, which brings itself back into the gauge, and the residual.
 
@@ -40,7 +40,7 @@ def diffuse(scene: np.ndarray, stereo: StereoResult, networks: DepthCrafterNetwo
     """
     from ..diffusion.depthcrafter.options import options_from
     from ..diffusion.depthcrafter.refine import refine_by_diffusion
-    diffused = refine_by_diffusion(scene, stereo, networks, options_from(settings), context=context)
+    diffused = refine_by_diffusion(measurable, stereo, networks, options_from(settings), context=context)
     is_fitted = diffused.alignment is not None and np.isfinite(diffused.alignment.residual)
     return diffused, diffused.alignment.residual if is_fitted else None
 

@@ -46,7 +46,7 @@ def assess(cameras: CameraSolution, first_frame: int, stereo: StereoResult | Non
 
 def _trusted_share(cameras: CameraSolution, confidence: np.ndarray) -> float:
     """Depth that agrees between views through a wrong lens is wrong all the same."""
-    return 0.0 if cameras.is_lens_contradicted else coverage(confidence)
+    return 0.0 if cameras.is_focal_unreliable else coverage(confidence)
 
 
 def coverage(confidence: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ..storage import Place, write_bytes
+from ..storage import Target, write_bytes
 from .spectrum import CUTOFF, MIN_BLOCK, StaticSpectrum
 
 __all__ = ["AFTER", "BEFORE", "DPI", "FONT", "INK", "PAPER", "QUIET", "write_camera_plot", "write_refinement_plot"]
@@ -29,7 +29,7 @@ MAX_MARKERS = 40
 """So many frames or fewer are drawn as points as well: a line of three would say little."""
 
 
-def write_refinement_plot(path: Place, *, spectrum: StaticSpectrum | None, stereo_disparity: np.ndarray,
+def write_refinement_plot(path: Target, *, spectrum: StaticSpectrum | None, stereo_disparity: np.ndarray,
                           refined_disparity: np.ndarray, first_frame: int, seams: tuple[int, ...] = ()) -> None:
     """A PNG, 1400 x 540: error of still points by frequency, and mean disparity by frame, before and after stage 2.
 
@@ -42,7 +42,7 @@ def write_refinement_plot(path: Place, *, spectrum: StaticSpectrum | None, stere
     write_bytes(path, picture)
 
 
-def write_camera_plot(path: Place, *, reprojection_px: np.ndarray, solved: np.ndarray,
+def write_camera_plot(path: Target, *, reprojection_px: np.ndarray, solved: np.ndarray,
                       first_frame: int) -> None:
     """A PNG, 1400 x 420: how far tracked points lie from where the solved camera puts them, frame by frame.
 

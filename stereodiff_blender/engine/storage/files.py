@@ -11,12 +11,12 @@ from typing import BinaryIO
 from ..contract import write_refusal
 from ..contract.guarded_files import GuardedFile
 
-Place = str | os.PathLike | GuardedFile
+Target = str | os.PathLike | GuardedFile
 """Where a file is to be written: a job's own as a GuardedFile, any other by its path."""
 
 
 @contextmanager
-def writing(path: Place) -> Iterator[None]:
+def translated_errors(path: Target) -> Iterator[None]:
     """The operating system's refusals inside this block become StereoDiffError "disk_full" or "output_not_writable"."""
     try:
         yield
@@ -24,18 +24,18 @@ def writing(path: Place) -> Iterator[None]:
         raise write_refusal(error, path) from error
 
 
-def open_to_write(place: Place) -> BinaryIO:
+def open_to_write(target: Target) -> BinaryIO:
     """A file, made or emptied. Raises OSError; a guarded one UnsafeFileError instead of leading elsewhere."""
-    return place.open_for_writing() if isinstance(place, GuardedFile) else open(place, "wb")
+    return target.open_for_writing() if isinstance(target, GuardedFile) else open(target, "wb")
 
 
-def write_bytes(place: Place, data: bytes | memoryview) -> None:
+def write_bytes(target: Target, data: bytes | memoryview) -> None:
     """Raises StereoDiffError "disk_full", "output_not_writable" or, of a guarded file, "job_folder_unsafe"."""
-    with writing(place), open_to_write(place) as stream:
+    with translated_errors(target), open_to_write(target) as stream:
         stream.write(data)
 
 
 def make_folder(path: Path) -> None:
     """Create a folder and its parents if missing. Raises StereoDiffError like write_bytes."""
-    with writing(path):
+    with translated_errors(path):
         path.mkdir(parents=True, exist_ok=True)

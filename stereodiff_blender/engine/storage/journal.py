@@ -17,7 +17,7 @@ import numpy as np
 
 from ..contract import UnsafeFileError
 from ..contract.guarded_files import GuardedFile
-from .files import writing
+from .files import translated_errors
 
 MAX_JOURNAL_BYTES = 64_000_000
 Parts = Callable[[int], Iterable[np.ndarray]]
@@ -49,7 +49,7 @@ class FileJournal(ProgressJournal):
         if unit != self.done:
             raise ValueError(f"unit {unit} is noted after {self.done} others")
         line = f"{unit} {checksum(self._parts(unit)):08x}\n"
-        with writing(self._file), self._file.folder.open_for_writing(self._file.name, "append") as stream:
+        with translated_errors(self._file), self._file.folder.open_for_writing(self._file.name, "append") as stream:
             stream.write(line.encode("ascii"))
         self.done += 1
 
@@ -62,7 +62,7 @@ class FileJournal(ProgressJournal):
                 break
             done += 1
         if done < len(lines):
-            with writing(self._file):
+            with translated_errors(self._file):
                 self._file.folder.replace(self._file.name, "".join(f"{line}\n" for line in lines[:done]).encode())
         return done
 
@@ -88,7 +88,7 @@ def checksum(parts: Iterable[np.ndarray]) -> int:
 
 def save_arrays(file: GuardedFile, arrays: dict[str, np.ndarray]) -> None:
     """Write named arrays (no objects) as an .npz that appears whole or not at all."""
-    with writing(file), file.folder.replacing(file.name) as stream:
+    with translated_errors(file), file.folder.replacing(file.name) as stream:
         np.savez(stream, **arrays)
 
 

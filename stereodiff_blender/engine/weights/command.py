@@ -12,12 +12,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..contract import StereoDiffError
-from ..contract.failures import error_with_code
+from ..contract.failures import error_from_exception
 from ..contract.user_folders import user_folder
 from .cards import ModelCard, read_card, read_cards
 from .events import WeightsEvent
 from .licences import accept, acceptance, refuse_unaccepted
-from .records import look, remove, use_folder, verify
+from .records import inspect_model, remove, use_folder, verify
 
 __all__ = ["accept_or_refuse", "add_weights", "default_models_folder"]
 
@@ -72,7 +72,7 @@ def accept_or_refuse(cards: tuple[ModelCard, ...], is_accepted: bool) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     for card in read_cards():
-        found = look(_models(options), card)
+        found = inspect_model(_models(options), card)
         terms = card.licence + ("" if card.commercial_use else ", no commercial use")
         when = acceptance(user_folder(), card)
         accepted = f"accepted {when.date}" if when else "not accepted"
@@ -164,7 +164,7 @@ def _reported(options: argparse.Namespace, run) -> int:
     try:
         message = run(reporter)
     except Exception as error:  # whatever it was, the Blender that asked has to say it
-        known = error_with_code(error)
+        known = error_from_exception(error)
         reporter.tell(WeightsEvent("failed", code=known.code, message=known.message))
         raise
     reporter.end(message)

@@ -21,7 +21,7 @@ from ..contract.strict_json import from_dict, to_dict, write_json_atomically
 from .cards import ModelCard, ModelFile
 from .events import OnBytes
 
-__all__ = ["ModelState", "find_file", "look", "model_folder", "refuse_changed", "remove"]
+__all__ = ["ModelState", "find_file", "inspect_model", "model_folder", "refuse_changed", "remove"]
 
 SCHEMA_VERSION = 1
 PARTIAL_FOLDER = ".partial"
@@ -151,7 +151,7 @@ def header_fault(path: Path, name: str = "") -> str:
     return "" if whole == size else f"has {size} of {whole} bytes"
 
 
-def look(models_folder: Path, card: ModelCard) -> ModelState:
+def inspect_model(models_folder: Path, card: ModelCard) -> ModelState:
     """By names, sizes, times and headers only: fast, and right as long as nobody means harm.
 
     Raises StereoDiffError "model_record_invalid".

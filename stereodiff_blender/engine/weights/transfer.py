@@ -60,7 +60,7 @@ _DENIED, _NOT_THERE, _BUSY = (401, 403), (404, 410), (408, 429)
 
 
 @dataclass(frozen=True)
-class _Offer:
+class _RemoteFile:
     """What the hub says of a file. etag: changes with its content. sha256: "" if the hub does not tell it. size: None
     if nobody tells it."""
 
@@ -112,17 +112,17 @@ class _Download:
         self._commit = card.revision or self._record.commit
 
     def run(self) -> list[Path]:
-        wanted = [offer for file in self._card.files if not self._is_there(offer := self._ask(file))]
+        wanted = [remote for file in self._card.files if not self._is_there(remote := self._ask(file))]
         self._check_disk_space(wanted)
         _refuse_too_large(wanted)
-        total, done = sum(offer.size or 0 for offer in wanted), 0
-        for offer in wanted:
-            self._bring(offer, done, total)
-            done += offer.size or 0
+        total, done = sum(remote.size or 0 for remote in wanted), 0
+        for remote in wanted:
+            self._bring(remote, done, total)
+            done += remote.size or 0
         self._forget_own_folder()
-        return [self._folder / offer.file.name for offer in wanted]
+        return [self._folder / remote.file.name for remote in wanted]
 
-    def _ask(self, file: ModelFile) -> _Offer:
+    def _ask(self, file: ModelFile) -> _RemoteFile:
         """Raises StereoDiffError "download_offline" where no hub answers, "download_wrong_file" for another commit."""
         url = hf_hub_url(self._card.repository, file.name, revision=self._commit or NEWEST)
         answer = get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT, library_name=LIBRARY)
@@ -130,7 +130,7 @@ class _Download:
         # For files in Xet the answer's own address is meant for another protocol.
         address = url if answer.xet_file_data is not None else answer.location
         size = answer.size if answer.size is not None else file.size
-        return _Offer(file, address, answer.etag, size, answer.etag if _SHA256.fullmatch(answer.etag) else "")
+        return _RemoteFile(file, address, answer.etag, size, answer.etag if _SHA256.fullmatch(answer.etag) else "")
 
     def _take_commit(self, answer: HfFileMetadata, url: str) -> None:
         commit = answer.commit_hash or ""
@@ -142,55 +142,55 @@ class _Download:
                                                          "was asked for.")
         self._commit = commit
 
-    def _is_there(self, offer: _Offer) -> bool:
+    def _is_there(self, remote: _RemoteFile) -> bool:
         """A file whose hash nobody knows is fetched again: those are small."""
-        path, expected = self._folder / offer.file.name, self._expected(offer)
-        if not expected or not path.is_file() or path.stat().st_size != (offer.size or path.stat().st_size):
+        path, expected = self._folder / remote.file.name, self._expected(remote)
+        if not expected or not path.is_file() or path.stat().st_size != (remote.size or path.stat().st_size):
             return False
         known = hash_file(path, self._on_bytes)
         if any(known.sha256 != each for each in expected):
             return False
-        keep_file(self._models_folder, self._card, offer.file, known, self._commit)
+        keep_file(self._models_folder, self._card, remote.file, known, self._commit)
         return True
 
-    def _expected(self, offer: _Offer) -> set[str]:
+    def _expected(self, remote: _RemoteFile) -> set[str]:
         """Every hash that is known of a file: from the card, from its first download, from the hub."""
-        name = offer.file.name
+        name = remote.file.name
         first = self._record.files[name].sha256 if name in self._record.files else ""
-        return {promised_hash(self._card, name), first, offer.sha256} - {""}
+        return {promised_hash(self._card, name), first, remote.sha256} - {""}
 
-    def _check_disk_space(self, wanted: list[_Offer]) -> None:
-        needed = sum(max(0, (offer.size or offer.limit) - _size(self._partial(offer))) for offer in wanted)
+    def _check_disk_space(self, wanted: list[_RemoteFile]) -> None:
+        needed = sum(max(0, (remote.size or remote.limit) - _size(self._partial(remote))) for remote in wanted)
         free = shutil.disk_usage(self._folder).free
         if wanted and needed + SPARE_BYTES > free:
             raise StereoDiffError("models_disk_full", f"{self._folder} needs {needed / 1e9:.1f} GB, but the disk has "
                                                       f"{free / 1e9:.1f} GB left.")
 
-    def _partial(self, offer: _Offer) -> Path:
+    def _partial(self, remote: _RemoteFile) -> Path:
         """Of this very content: what is left of another version is not gone on with."""
-        content = hashlib.sha256(f"{self._commit} {offer.etag}".encode()).hexdigest()[:16]
-        return self._folder / PARTIAL_FOLDER / f"{offer.file.name.replace('/', '-')}.{content}"
+        content = hashlib.sha256(f"{self._commit} {remote.etag}".encode()).hexdigest()[:16]
+        return self._folder / PARTIAL_FOLDER / f"{remote.file.name.replace('/', '-')}.{content}"
 
-    def _bring(self, offer: _Offer, done: int, total: int) -> None:
-        partial, target = self._partial(offer), self._folder / offer.file.name
-        step = f"Downloading {offer.file.name}"
+    def _bring(self, remote: _RemoteFile, done: int, total: int) -> None:
+        partial, target = self._partial(remote), self._folder / remote.file.name
+        step = f"Downloading {remote.file.name}"
         with _thrown_away_if_wrong(partial):
-            self._fetch(offer, partial, lambda size: self._on_bytes(step, done + size, total))
+            self._fetch(remote, partial, lambda size: self._on_bytes(step, done + size, total))
             known = hash_file(partial, self._on_bytes)
-            fault = header_fault(partial, offer.file.name)
-            if fault or any(known.sha256 != expected for expected in self._expected(offer)):
-                raise StereoDiffError("download_wrong_file", f"{offer.file.name} {fault or 'has another hash'}.")
+            fault = header_fault(partial, remote.file.name)
+            if fault or any(known.sha256 != expected for expected in self._expected(remote)):
+                raise StereoDiffError("download_wrong_file", f"{remote.file.name} {fault or 'has another hash'}.")
         target.parent.mkdir(parents=True, exist_ok=True)
         put_in_place(partial, target)
-        keep_file(self._models_folder, self._card, offer.file, known, self._commit)
+        keep_file(self._models_folder, self._card, remote.file, known, self._commit)
 
-    def _fetch(self, offer: _Offer, partial: Path, on_size: Callable[[int], None]) -> None:
+    def _fetch(self, remote: _RemoteFile, partial: Path, on_size: Callable[[int], None]) -> None:
         """Storage gives addresses that run out after an hour: as long as bytes came, a new one is asked for."""
         while True:
-            with _CountedFile(partial, offer.limit, on_size) as stream:
-                if _came_whole(offer, stream):
+            with _CountedFile(partial, remote.limit, on_size) as stream:
+                if _came_whole(remote, stream):
                     return
-            offer = self._ask(offer.file)
+            remote = self._ask(remote.file)
 
     def _forget_own_folder(self) -> None:
         """Only now that all files are here; until then the user's folder served."""
@@ -199,18 +199,18 @@ class _Download:
             write_record(self._models_folder, self._card, replace(record, folder=""))
 
 
-def _came_whole(offer: _Offer, stream: _CountedFile) -> bool:
+def _came_whole(remote: _RemoteFile, stream: _CountedFile) -> bool:
     """Fetch what is missing of a file. False if it broke off, but after some of it had come."""
     before = stream.start()
     try:
-        http_get(offer.address, stream, resume_size=before, headers=_headers(offer.address),
-                 expected_size=offer.size, displayed_filename=offer.file.name)
+        http_get(remote.address, stream, resume_size=before, headers=_headers(remote.address),
+                 expected_size=remote.size, displayed_filename=remote.file.name)
     except HfHubHTTPError:
         if stream.tell() <= before:
             raise
         return False
     except ValueError as error:  # numbers in the answer that are none
-        raise StereoDiffError("download_wrong_file", f"{host_of(offer.address)} answers with what makes no "
+        raise StereoDiffError("download_wrong_file", f"{host_of(remote.address)} answers with what makes no "
                                                      "sense.") from error
     return True
 
@@ -265,12 +265,12 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _refuse_too_large(offers: list[_Offer]) -> None:
+def _refuse_too_large(offers: list[_RemoteFile]) -> None:
     """Before anything is fetched: a server may say any size, and then send it."""
-    for offer in offers:
-        if (offer.size or 0) > offer.limit:
-            raise StereoDiffError("download_wrong_file", f"{offer.file.name} is said to have {offer.size} bytes; the "
-                                                         f"model's has {offer.limit} at the most.")
+    for remote in offers:
+        if (remote.size or 0) > remote.limit:
+            raise StereoDiffError("download_wrong_file", f"{remote.file.name} is said to have {remote.size} bytes; the "
+                                                         f"model's has {remote.limit} at the most.")
 
 
 @contextmanager

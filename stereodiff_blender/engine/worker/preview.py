@@ -16,7 +16,7 @@ import imageio.v3 as imageio
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
-from ..storage import Place, open_to_write, write_bytes, writing
+from ..storage import Target, open_to_write, translated_errors, write_bytes
 
 _MAX_SAMPLES = 1_000_000
 _RANGE_PERCENTILES = (1.0, 99.0)
@@ -26,7 +26,7 @@ _X264 = {"preset": "veryfast", "crf": "20", "threads": "1", "mbtree": "0"}
 _MAX_RATE_DENOMINATOR = 1001  # 23.976 becomes 24000/1001
 
 
-def write_preview_image(path: Place, frame: np.ndarray, depth: np.ndarray | None) -> None:
+def write_preview_image(path: Target, frame: np.ndarray, depth: np.ndarray | None) -> None:
     """frame: (H,W,3) uint8 RGB. depth: (H,W), or None for the frame alone. Writes a PNG of frame | depth.
 
     Raises StereoDiffError "disk_full" or "output_not_writable".
@@ -35,7 +35,7 @@ def write_preview_image(path: Place, frame: np.ndarray, depth: np.ndarray | None
     write_bytes(path, imageio.imwrite("<bytes>", _side_by_side(frame, depth, limits), extension=".png"))
 
 
-def write_preview_movie(path: Place, frames: np.ndarray, depth: np.ndarray | None, fps: float) -> None:
+def write_preview_movie(path: Target, frames: np.ndarray, depth: np.ndarray | None, fps: float) -> None:
     """frames: (T,H,W,3) uint8 RGB. depth: (T,H,W), or None for the frames alone. Both may be memory-mapped.
 
     Writes H.264 in MP4, 4:2:0, BT.709, that ordinary players show; odd sides get one more black line. Same input,
@@ -46,7 +46,7 @@ def write_preview_movie(path: Place, frames: np.ndarray, depth: np.ndarray | Non
                 for index, frame in enumerate(frames))
     height, width = frames.shape[1:3]
     size = (_even(height), _even(width if depth is None else 2 * width))
-    with writing(path), open_to_write(path) as stream:
+    with translated_errors(path), open_to_write(path) as stream:
         _encode(stream, pictures, size, Fraction(fps).limit_denominator(_MAX_RATE_DENOMINATOR))
 
 

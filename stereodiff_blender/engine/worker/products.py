@@ -12,7 +12,7 @@ from ..contract.guarded_files import GuardedFile
 from ..media import exr
 from ..report import Report
 from ..solution import TRUSTED, StereoResult
-from ..storage import Place, Scratch, write_bytes, writing
+from ..storage import Scratch, Target, translated_errors, write_bytes
 from .preview import write_preview_image, write_preview_movie
 
 __all__ = ["depth_range", "write_depth_products", "write_points", "write_preview_image", "write_preview_movie"]
@@ -38,7 +38,7 @@ def write_depth_products(folder: JobFolder, frame_numbers: range, stereo: Stereo
     """
     arrays = {"depth": stereo.depth, "confidence": stereo.confidence, "motion_mask": stereo.motion_mask}
     for product in arrays:
-        with writing(folder.path / product):
+        with translated_errors(folder.path / product):
             folder.files.make_folder(product)
     attributes = weights_attributes(weights)
     journal = scratch.journal(JOURNAL, lambda index: [_bytes_of(_product(folder, product, frame_numbers[index]))
@@ -77,7 +77,7 @@ def weights_attributes(weights: tuple[WeightsUsed, ...]) -> dict[str, str]:
     return {"stereodiffWeights": "; ".join(used.name for used in weights), "stereodiffLicence": "; ".join(terms)}
 
 
-def write_points(path: Place, points: np.ndarray, colours: np.ndarray) -> None:
+def write_points(path: Target, points: np.ndarray, colours: np.ndarray) -> None:
     """points: (N,3) in the world axes of the contract; colours: (N,3) uint8 RGB. A binary little-endian PLY.
 
     Raises ValueError if they do not belong together; StereoDiffError "disk_full" or "output_not_writable".

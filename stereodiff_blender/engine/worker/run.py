@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ..contract import MIN_FRAMES, Event, Job, JobFolder, Result, Settings, StereoDiffError
-from ..contract.failures import error_with_code
+from ..contract.failures import error_from_exception
 from ..contract.guarded_files import GuardedFolder
 from ..contract.job_files.caches import RESERVED, find_cache, make_cache
 from ..contract.job_files.lock import beating, locked
@@ -111,7 +111,7 @@ def _begin(job: Job, folder: JobFolder, report: EventReport, is_locked: bool) ->
 
 def _run(job: Job, folder: JobFolder, cache: GuardedFolder, report: EventReport, log: TextIO) -> Result:
     info, raster = examine(job)
-    workspace = Workspace.of(job, folder, cache, raster)
+    workspace = Workspace.from_job(job, folder, cache, raster)
     if workspace.stereo_from is not None:
         log.write(f"Stage 1 was taken over from the job {workspace.stereo_from}.\n")
     result = replace(_solve(Request(job, folder, info, raster), workspace, report), stereo_from=workspace.stereo_from)
@@ -210,7 +210,7 @@ def _record_failure(error: Exception, folder: JobFolder, report: EventReport, lo
     if cache is not None:
         with suppress(OSError):
             cache.unlink(RESERVED)
-    known = error_with_code(error)
+    known = error_from_exception(error)
     log.write(text)
     try:
         report.failed(known)

@@ -45,7 +45,7 @@ class Workspace:
     found: WholeStage | None
 
     @classmethod
-    def of(cls, job: Job, folder: JobFolder, cache: GuardedFolder, raster: Raster) -> Workspace:
+    def from_job(cls, job: Job, folder: JobFolder, cache: GuardedFolder, raster: Raster) -> Workspace:
         """Clears away what other settings left, except a whole stage 1, and takes over one from beside if there is one.
         """
         of_input = provenance.input_key(job, folder, raster)

@@ -7,7 +7,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ..data import animate, claim, claim_object, clear_curves
-from ..result import Shot, camera_math
+from ..result import ImportedResult, camera_math
 
 __all__ = ["set_lens"]
 
@@ -15,7 +15,7 @@ FARTHEST_OVER_DEPTH = 4.0
 DISPLAY_SIZE_OVER_DEPTH = 0.2
 
 
-def import_camera(collection: bpy.types.Collection, root: bpy.types.Object, shot: Shot,
+def import_camera(collection: bpy.types.Collection, root: bpy.types.Object, shot: ImportedResult,
                   clip: bpy.types.MovieClip) -> bpy.types.Object:
     """Make or update the camera under root: one key per solved frame, lens and principal point exact.
 
@@ -39,7 +39,7 @@ def _new_camera(name: str) -> bpy.types.Camera:
     return data
 
 
-def _set_pose(camera: bpy.types.Object, shot: Shot) -> None:
+def _set_pose(camera: bpy.types.Object, shot: ImportedResult) -> None:
     poses = camera_math.matrix_world_from_camera_to_world([f.camera_to_world for f in shot.result.frames])
     camera.rotation_mode = "QUATERNION"
     camera.scale = (1.0, 1.0, 1.0)
@@ -56,7 +56,7 @@ def quaternions(poses: np.ndarray) -> np.ndarray:
     return turned * np.cumprod([1.0, *flips])[:, None]
 
 
-def set_lens(data: bpy.types.Camera, shot: Shot) -> None:
+def set_lens(data: bpy.types.Camera, shot: ImportedResult) -> None:
     """Sensor, focal length and shifts of every solved frame, for the Sensor Fit that the camera has."""
     clear_curves(data, "lens", "shift_x", "shift_y")
     data.type = "PERSP"
@@ -69,7 +69,7 @@ def set_lens(data: bpy.types.Camera, shot: Shot) -> None:
     animate(data, "shift_y", shot.scene_frames, [lens.shift_y for lens in lenses])
 
 
-def _set_reach(data: bpy.types.Camera, shot: Shot, root: bpy.types.Object) -> None:
+def _set_reach(data: bpy.types.Camera, shot: ImportedResult, root: bpy.types.Object) -> None:
     """Widen the clipping range to hold all depth, and draw the camera at a size that suits the scene.
 
     Blender measures both in world units, whatever the scale of the root.

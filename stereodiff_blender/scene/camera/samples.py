@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
-from ..result import Shot, camera_math
+from ..result import ImportedResult, camera_math
 from .timeline import set_picture
 
 
@@ -33,7 +33,7 @@ class CameraSamples:
         return bool(np.ptp(self.intrinsics, axis=0).max() < 1e-3)
 
 
-def sample_camera(scene: bpy.types.Scene, camera: bpy.types.Object, shot: Shot) -> CameraSamples:
+def sample_camera(scene: bpy.types.Scene, camera: bpy.types.Object, shot: ImportedResult) -> CameraSamples:
     """Play a camera over the solved frames and write down what it does, for pictures of the plate's size."""
     with stage(scene, camera, shot) as own:
         matrices, projections = zip(*(_at_frame(own, int(frame)) for frame in shot.scene_frames), strict=True)
@@ -54,7 +54,7 @@ def _at_frame(own: bpy.types.Scene, frame: int) -> tuple[np.ndarray, np.ndarray]
 
 
 @contextmanager
-def stage(scene: bpy.types.Scene, camera: bpy.types.Object, shot: Shot) -> Iterator[bpy.types.Scene]:
+def stage(scene: bpy.types.Scene, camera: bpy.types.Object, shot: ImportedResult) -> Iterator[bpy.types.Scene]:
     """A scene of its own, for a moment, with one camera and what it hangs on: plays without meshes, at full speed.
 
     It has the plate's size, the solved frames, and the scene's rate and units.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import bpy
 
 from ..data import TAG
-from ..result import Shot, camera_math
+from ..result import ImportedResult, camera_math
 
 
-def fit_scene(scene: bpy.types.Scene, collection: bpy.types.Collection, shot: Shot) -> None:
+def fit_scene(scene: bpy.types.Scene, collection: bpy.types.Collection, shot: ImportedResult) -> None:
     """Size, pixel aspect and rate of the clip, and a frame range over every import in the scene."""
     render = scene.render
     set_picture(render, shot)
@@ -21,12 +21,12 @@ def fit_scene(scene: bpy.types.Scene, collection: bpy.types.Collection, shot: Sh
     scene.frame_set(min(max(scene.frame_current, scene.frame_start), scene.frame_end))
 
 
-def set_picture(render: bpy.types.RenderSettings, shot: Shot) -> None:
+def set_picture(render: bpy.types.RenderSettings, shot: ImportedResult) -> None:
     """Size and pixel aspect of the clip, as the camera's lens was made for."""
     render.resolution_x, render.resolution_y = shot.clip_size
     render.pixel_aspect_x, render.pixel_aspect_y = max(shot.pixel_aspect, 1.0), max(1.0 / shot.pixel_aspect, 1.0)
 
 
-def _note_range(collection: bpy.types.Collection, shot: Shot) -> None:
+def _note_range(collection: bpy.types.Collection, shot: ImportedResult) -> None:
     frames = shot.scene_frames
     collection[TAG]["scene_frames"] = [int(frames[0]), int(frames[-1])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 
 from ..data import add_node, claim, feed
-from ..result import Shot
+from ..result import ImportedResult
 
 SHARES_SHADER_NODES = (5, 0, 0)  # from here on also the tree is a node group of its own
 SCALES_TO_NEAREST = (4, 5, 0)
@@ -161,7 +161,7 @@ def add_stretch(tree: bpy.types.NodeTree, location: tuple[float, float],
 
 
 def add_stretch_to_nearest(tree: bpy.types.NodeTree, location: tuple[float, float], picture: bpy.types.NodeSocket,
-                           shot: Shot) -> bpy.types.NodeSocket:
+                           shot: ImportedResult) -> bpy.types.NodeSocket:
     """The picture at the render's size, every value one of its own: numbers such as depth must not be mixed."""
     if bpy.app.version < SCALES_TO_NEAREST:
         return _look_up(tree, location, picture, shot)
@@ -174,7 +174,7 @@ def add_stretch_to_nearest(tree: bpy.types.NodeTree, location: tuple[float, floa
 
 
 def _look_up(tree: bpy.types.NodeTree, location: tuple[float, float], picture: bpy.types.NodeSocket,
-             shot: Shot) -> bpy.types.NodeSocket:
+             shot: ImportedResult) -> bpy.types.NodeSocket:
     """4.2 scales by mixing, but can look every pixel up by its place, which two ramps over the render give."""
     left, top = location
     node = add_node(tree, "CompositorNodeMapUV", location, "Fit to Render", filter_type="NEAREST")
@@ -188,7 +188,7 @@ def _look_up(tree: bpy.types.NodeTree, location: tuple[float, float], picture: b
     return node.outputs[0]
 
 
-def _claim_ramp(shot: Shot, part: str, axis: str) -> bpy.types.Texture:
+def _claim_ramp(shot: ImportedResult, part: str, axis: str) -> bpy.types.Texture:
     """From 0 to 1 over the render, at pixel centres."""
     texture = claim(bpy.data.textures, shot, part, lambda name: bpy.data.textures.new(name, "BLEND"))
     texture.progression, texture.use_flip_axis = "LINEAR", axis

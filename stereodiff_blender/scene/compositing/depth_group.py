@@ -10,7 +10,7 @@ from __future__ import annotations
 import bpy
 
 from ..data import add_node, claim, find_node, play_product, tag
-from ..result import Shot
+from ..result import ImportedResult
 from .compositor import add_math, add_stretch_to_nearest, add_value
 
 NAME = "StereoDiff Depth"
@@ -35,13 +35,13 @@ OUTPUTS = {
 }
 
 
-def default_values(shot: Shot) -> dict[str, float]:
+def default_values(shot: ImportedResult) -> dict[str, float]:
     """Of Near, Far and Focus: the result's depth range, and the depth that is mid-grey in it."""
     near, far = shot.result.depth_range
     return {NEAR: near, FAR: far, FOCUS: 2.0 / (1.0 / near + 1.0 / far)}
 
 
-def claim_depth_group(shot: Shot, depth: bpy.types.Image, root: bpy.types.Object) -> bpy.types.NodeTree:
+def claim_depth_group(shot: ImportedResult, depth: bpy.types.Image, root: bpy.types.Object) -> bpy.types.NodeTree:
     """Make the footage's group or bring it up to date: its picture, its timing and the root it takes the scale from."""
     group = claim(bpy.data.node_groups, shot, "depth group", _new_group)
     if any(find_node(group, shot, part) is None for part in ("depth picture", "depth scale")):
@@ -78,7 +78,7 @@ def _follow_scale(socket: bpy.types.NodeSocket, root: bpy.types.Object) -> None:
     target.id, target.transform_type, target.transform_space = root, "SCALE_AVG", "WORLD_SPACE"
 
 
-def _build(group: bpy.types.NodeTree, shot: Shot) -> None:
+def _build(group: bpy.types.NodeTree, shot: ImportedResult) -> None:
     group.nodes.clear()
     entry = add_node(group, "NodeGroupInput", (-900, -300))
     leave = add_node(group, "NodeGroupOutput", (900, 0))
@@ -94,7 +94,7 @@ def _build(group: bpy.types.NodeTree, shot: Shot) -> None:
         group.links.new(socket, leave.inputs[name])
 
 
-def _read_depth(group: bpy.types.NodeTree, shot: Shot) -> bpy.types.NodeSocket:
+def _read_depth(group: bpy.types.NodeTree, shot: ImportedResult) -> bpy.types.NodeSocket:
     """The red channel alone, because turning a colour into a number rounds."""
     picture = add_node(group, "CompositorNodeImage", (-900, 300), "z-depth")
     tag(picture, shot, "depth picture")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 
 from ..data import find, find_node, tag
-from ..result import Shot
+from ..result import ImportedResult
 from .compositor import all_trees, compositor_tree, existing_tree, free_corner, output_node, switch_on
 from .depth_group import CG_Z, FOCUS, NAME, claim_depth_group, default_values
 
@@ -13,7 +13,7 @@ GIVEN = "stereodiff_given"
 WIDTH = 180.0
 
 
-def add_depth_group(scene: bpy.types.Scene, shot: Shot, depth: bpy.types.Image,
+def add_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.types.Image,
                     root: bpy.types.Object) -> bpy.types.Node:
     """Add the footage's node group "StereoDiff Depth" to the scene's compositor, or bring it up to date.
 
@@ -53,7 +53,7 @@ def refresh_depth_group(imported) -> None:
         _give_values(node, imported.shot)
 
 
-def _add_node(tree: bpy.types.NodeTree, shot: Shot, group: bpy.types.NodeTree,
+def _add_node(tree: bpy.types.NodeTree, shot: ImportedResult, group: bpy.types.NodeTree,
               root: bpy.types.Object) -> bpy.types.Node:
     node = tree.nodes.new("CompositorNodeGroup")
     node.location = free_corner(tree)
@@ -72,7 +72,7 @@ def _rendered_depth(node: bpy.types.Node) -> bpy.types.NodeSocket | None:
     return next((socket for socket in node.outputs if socket.name in ("Depth", "Z") and socket.enabled), None)
 
 
-def _give_values(node: bpy.types.Node, shot: Shot) -> None:
+def _give_values(node: bpy.types.Node, shot: ImportedResult) -> None:
     """Near, Far and Focus from the result, except those that the artist has set since the last time."""
     given = node.get(GIVEN, {})
     for name, value in default_values(shot).items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 
 from ..data import TAG, SceneImport, add_node, part_of, parts
-from ..result import Shot
+from ..result import ImportedResult
 from .compositor import (
     add_over,
     add_stretch,
@@ -69,7 +69,7 @@ def uses_plate(scene: bpy.types.Scene, found: SceneImport) -> bool:
     return tree is not None and bool(set(PLATE_PARTS) & set(parts(tree.nodes, found.footage)))
 
 
-def refresh_plate(shot: Shot, clip: bpy.types.MovieClip) -> None:
+def refresh_plate(shot: ImportedResult, clip: bpy.types.MovieClip) -> None:
     """After another import: show the clip that it found."""
     for node in (node for tree in all_trees() for node in tree.nodes if part_of(node, shot) == "plate clip"):
         node.clip = clip

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import bpy
 
-from ..result import Shot
+from ..result import ImportedResult
 from .ownership import claim
 
 PRODUCTS = ("depth", "confidence", "motion_mask")
 
 
-def import_depth_images(shot: Shot) -> dict[str, bpy.types.Image]:
+def import_depth_images(shot: ImportedResult) -> dict[str, bpy.types.Image]:
     """Image datablocks of the result's products, by name; Non-Color and at full precision.
 
     Whoever shows one takes its timing from play_product().
@@ -21,7 +21,7 @@ def import_depth_images(shot: Shot) -> dict[str, bpy.types.Image]:
     return {product: _import_product(shot, product, file) for product, file in files.items() if file is not None}
 
 
-def _import_product(shot: Shot, product: str, file: Path) -> bpy.types.Image:
+def _import_product(shot: ImportedResult, product: str, file: Path) -> bpy.types.Image:
     image = _claim_image(shot, product, file)
     image.source = "SEQUENCE"
     image.colorspace_settings.name = "Non-Color"
@@ -29,7 +29,7 @@ def _import_product(shot: Shot, product: str, file: Path) -> bpy.types.Image:
     return image
 
 
-def import_plate(shot: Shot, clip: bpy.types.MovieClip) -> bpy.types.Image:
+def import_plate(shot: ImportedResult, clip: bpy.types.MovieClip) -> bpy.types.Image:
     """The footage as an image texture, in the colour space the clip is read with."""
     image = _claim_image(shot, "plate", shot.plate)
     image.source = "MOVIE" if shot.result.clip.kind == "movie" else "SEQUENCE"
@@ -37,7 +37,7 @@ def import_plate(shot: Shot, clip: bpy.types.MovieClip) -> bpy.types.Image:
     return image
 
 
-def _claim_image(shot: Shot, part: str, file: Path) -> bpy.types.Image:
+def _claim_image(shot: ImportedResult, part: str, file: Path) -> bpy.types.Image:
     def load(name: str) -> bpy.types.Image:
         image = bpy.data.images.load(str(file), check_existing=False)
         image.name = name
@@ -59,7 +59,7 @@ def blend_path(file: Path) -> str:
         return str(file)
 
 
-def play_product(user, shot: Shot) -> None:
+def play_product(user, shot: ImportedResult) -> None:
     """Time an image user, or a compositor node, so that each scene frame shows its own file of a product.
 
     The file's number is clamp(scene frame - frame_start + 1, 0, frame_duration) + frame_offset, and files are numbered
@@ -68,7 +68,7 @@ def play_product(user, shot: Shot) -> None:
     _play(user, shot.scene_frame(shot.first_frame), shot.frame_count, shot.first_frame - 1)
 
 
-def play_plate(user, shot: Shot, clip: bpy.types.MovieClip) -> None:
+def play_plate(user, shot: ImportedResult, clip: bpy.types.MovieClip) -> None:
     """Time an image user so that it shows the footage as the solve saw it."""
     offset = shot.plate_number if shot.result.clip.kind == "movie" else shot.plate_number - 1
     _play(user, shot.start, max(clip.frame_duration, shot.result.frames[-1].frame), offset)

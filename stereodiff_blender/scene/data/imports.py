@@ -11,7 +11,7 @@ from pathlib import Path
 import bpy
 
 from ...engine.contract import StereoDiffError
-from ..result import Shot, read_shot
+from ..result import ImportedResult, read_imported_result
 from .ownership import TAG
 
 
@@ -44,9 +44,9 @@ class SceneImport:
         """This import's object that plays a part, such as "points"; None if the scene has none."""
         return parts(scene.objects, self.footage).get(part)
 
-    def read_shot(self) -> Shot:
-        """The result behind it, read from its job folder. Raises StereoDiffError as shot.read_shot does."""
-        return read_shot(self.folder, self.clip)[0]
+    def read_imported_result(self) -> ImportedResult:
+        """The result behind it, read from its job folder. Raises StereoDiffError as shot.read_imported_result does."""
+        return read_imported_result(self.folder, self.clip)[0]
 
 
 def parts(blocks, footage: str) -> dict:
@@ -55,7 +55,7 @@ def parts(blocks, footage: str) -> dict:
     return {mark["part"]: block for block, mark in marks if mark is not None and mark["footage"] == footage}
 
 
-def note_folder(collection: bpy.types.Collection, shot: Shot) -> None:
+def note_folder(collection: bpy.types.Collection, shot: ImportedResult) -> None:
     """Keep in a footage's collection where its job is."""
     collection[TAG]["folder"] = str(shot.folder)
 

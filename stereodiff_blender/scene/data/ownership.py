@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 import bpy
 
-from ..result import Shot
+from ..result import ImportedResult
 from .animation import clear_animation
 
 TAG = "stereodiff"
@@ -21,35 +21,35 @@ DEPTH_PARTS = frozenset({"depth mesh", "plate", "plate material", "depth materia
                          "points", "dense points", "points material", "point size", "baked mesh", "tearing"})
 
 
-def tag(block, shot: Shot, part: str) -> None:
+def tag(block, shot: ImportedResult, part: str) -> None:
     """Mark a datablock or a node as the part of this footage's import that is called part."""
     block[TAG] = {"footage": shot.key, "job": shot.result.job_id, "part": part}
 
 
-def part_of(block, shot: Shot) -> str | None:
+def part_of(block, shot: ImportedResult) -> str | None:
     """The part a datablock or a node plays in this footage's import; None if it is somebody else's."""
     mark = block.get(TAG)
     return mark["part"] if mark is not None and mark["footage"] == shot.key else None
 
 
-def find(blocks: Iterable, shot: Shot, part: str):
+def find(blocks: Iterable, shot: ImportedResult, part: str):
     """This footage's own datablock for a part among blocks; None if there is none that may be changed."""
     return next((b for b in blocks if part_of(b, shot) == part and b.library is None), None)
 
 
-def find_node(tree: bpy.types.NodeTree, shot: Shot, part: str) -> bpy.types.Node | None:
+def find_node(tree: bpy.types.NodeTree, shot: ImportedResult, part: str) -> bpy.types.Node | None:
     """This footage's node for a part in a tree."""
     return next((node for node in tree.nodes if part_of(node, shot) == part), None)
 
 
-def claim(blocks: Iterable, shot: Shot, part: str, make: Callable[[str], bpy.types.ID]) -> bpy.types.ID:
+def claim(blocks: Iterable, shot: ImportedResult, part: str, make: Callable[[str], bpy.types.ID]) -> bpy.types.ID:
     """This footage's datablock for a part, found among blocks or made by make(name)."""
     block = find(blocks, shot, part) or make(f"{shot.name} {part}")
     tag(block, shot, part)
     return block
 
 
-def claim_collection(scene: bpy.types.Scene, shot: Shot) -> bpy.types.Collection:
+def claim_collection(scene: bpy.types.Scene, shot: ImportedResult) -> bpy.types.Collection:
     """The footage's collection, linked to the scene."""
     found = find(scene.collection.children_recursive, shot, "collection")
     collection = found or claim(bpy.data.collections, shot, "collection", _make_collection)
@@ -63,7 +63,7 @@ def _make_collection(name: str) -> bpy.types.Collection:
     return bpy.data.collections.new(f"StereoDiff {name.removesuffix(' collection')}")
 
 
-def claim_object(collection: bpy.types.Collection, shot: Shot, part: str, data: bpy.types.ID | None):
+def claim_object(collection: bpy.types.Collection, shot: ImportedResult, part: str, data: bpy.types.ID | None):
     """The footage's object for a part, showing data; wherever the artist keeps it, at first in the collection."""
     found = find(collection.objects, shot, part)
     thing = found or claim(bpy.data.objects, shot, part, lambda name: bpy.data.objects.new(name, data))
@@ -74,7 +74,7 @@ def claim_object(collection: bpy.types.Collection, shot: Shot, part: str, data: 
     return thing
 
 
-def remove_depth(shot: Shot) -> None:
+def remove_depth(shot: ImportedResult) -> None:
     """Take away what an earlier import made from depth, for a result that has none. What is used elsewhere stays."""
     for blocks in (bpy.data.objects, bpy.data.meshes, bpy.data.pointclouds, bpy.data.node_groups, bpy.data.materials,
                    bpy.data.images, bpy.data.textures):

@@ -13,7 +13,7 @@ from mathutils import Matrix
 from ...engine.contract import write_refusal
 from ...engine.contract.numbered_files import file_further_on
 from ..camera import CameraSamples, quaternions
-from ..result import Shot
+from ..result import ImportedResult
 
 Y_UP_FROM_Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 COLMAP_FILES = ("cameras.txt", "images.txt", "points3D.txt")
@@ -40,7 +40,7 @@ def write_chan(path: Path, samples: CameraSamples) -> None:
     _write(path, lines)
 
 
-def write_tum(path: Path, samples: CameraSamples, shot: Shot, fps: float) -> None:
+def write_tum(path: Path, samples: CameraSamples, shot: ImportedResult, fps: float) -> None:
     """TUM's trajectory: seconds since the clip's first frame, position, quaternion x y z w, camera to world.
 
     Camera: x right, y down, z forward (OpenCV). World: Blender's, z up. Raises StereoDiffError as write_chan.
@@ -54,7 +54,8 @@ def write_tum(path: Path, samples: CameraSamples, shot: Shot, fps: float) -> Non
     _write(path, lines)
 
 
-def write_colmap(folder: Path, samples: CameraSamples, shot: Shot, points: np.ndarray, colours: np.ndarray) -> None:
+def write_colmap(folder: Path, samples: CameraSamples, shot: ImportedResult, points: np.ndarray,
+                 colours: np.ndarray) -> None:
     """COLMAP's text model in a folder: cameras.txt, images.txt, points3D.txt.
 
     One PINHOLE camera, or one for each frame if the lens moves; a picture's left top corner is (0, 0) there as here.
@@ -81,7 +82,7 @@ def write_colmap(folder: Path, samples: CameraSamples, shot: Shot, points: np.nd
                                        for i, (point, (r, g, b)) in enumerate(zip(points, colours, strict=True)))])
 
 
-def plate_names(shot: Shot) -> list[str]:
+def plate_names(shot: ImportedResult) -> list[str]:
     """A picture's file name for every solved frame: of the sequence, or STEM_0001.png by clip frame for a movie."""
     first = Path(shot.result.clip.path)
     frames = [frame.frame for frame in shot.result.frames]

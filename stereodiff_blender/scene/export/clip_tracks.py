@@ -17,7 +17,7 @@ import numpy as np
 from ...engine.contract import StereoDiffError
 from ..data import SceneImport
 from ..placing.orientation import transformed, world_from_result
-from ..result import Shot, camera_math, read_points
+from ..result import ImportedResult, camera_math, read_points
 from .observations import observe, triangulate
 
 __all__ = ["COUNT", "FEWEST_TRACKS", "selected_track_points", "write_tracks"]
@@ -48,7 +48,7 @@ class WrittenTracks:
     has_lens: bool
 
 
-def write_tracks(context: bpy.types.Context, shot: Shot, clip: bpy.types.MovieClip,
+def write_tracks(context: bpy.types.Context, shot: ImportedResult, clip: bpy.types.MovieClip,
                  count: int = COUNT) -> WrittenTracks:
     """Write up to count solved points into the clip as tracks with bundles, in place of those written before.
 
@@ -106,7 +106,7 @@ def _middle_frames(seen: np.ndarray) -> np.ndarray:
     return np.argmax(passed >= (passed[-1] + 1) // 2, axis=0)
 
 
-def _write_track(ours: bpy.types.MovieTrackingObject, name: str, shot: Shot, pixels: np.ndarray,
+def _write_track(ours: bpy.types.MovieTrackingObject, name: str, shot: ImportedResult, pixels: np.ndarray,
                  seen: np.ndarray) -> None:
     """Markers where the point is seen; after each stretch a disabled one ends it."""
     frames = np.flatnonzero(seen)
@@ -118,11 +118,11 @@ def _write_track(ours: bpy.types.MovieTrackingObject, name: str, shot: Shot, pix
         _insert(track, shot, index, places[index - 1]).mute = True
 
 
-def _insert(track: bpy.types.MovieTrackingTrack, shot: Shot, index: int, place: np.ndarray):
+def _insert(track: bpy.types.MovieTrackingTrack, shot: ImportedResult, index: int, place: np.ndarray):
     return track.markers.insert_frame(int(shot.first_frame + index), co=(place[0], 1.0 - place[1]))
 
 
-def _key_frames(shot: Shot, seen: np.ndarray) -> tuple[int, int]:
+def _key_frames(shot: ImportedResult, seen: np.ndarray) -> tuple[int, int]:
     """Two clip frames that share many tracks and see them from different places: where the solver begins."""
     centres = np.array([frame.camera_to_world for frame in shot.result.frames])[:, :3, 3]
     base = np.linalg.norm(centres[:, None] - centres[None], axis=-1) / np.mean(shot.result.depth_range)
@@ -134,7 +134,7 @@ def _key_frames(shot: Shot, seen: np.ndarray) -> tuple[int, int]:
 
 # --- Blender's solver ----------------------------------------------------------------------------------------------
 
-def _solve(context: bpy.types.Context, clip: bpy.types.MovieClip, shot: Shot, keeps_lens: bool) -> None:
+def _solve(context: bpy.types.Context, clip: bpy.types.MovieClip, shot: ImportedResult, keeps_lens: bool) -> None:
     tracking = clip.tracking
     with _kept(tracking.settings, _SOLVER), _kept(tracking.camera, _DISTORTION), \
             _kept(tracking.camera, _LENS if keeps_lens else ()):
@@ -149,7 +149,7 @@ def _solve(context: bpy.types.Context, clip: bpy.types.MovieClip, shot: Shot, ke
             raise StereoDiffError("tracks_unsolved", str(error).strip()) from error
 
 
-def _set_lens(camera: bpy.types.MovieTrackingCamera, shot: Shot) -> None:
+def _set_lens(camera: bpy.types.MovieTrackingCamera, shot: ImportedResult) -> None:
     """The solved lens, of the middle frame: a clip's camera has one for all frames."""
     fx, _, cx, cy = shot.clip_intrinsics[shot.frame_count // 2]
     camera.distortion_model, camera.k1, camera.k2, camera.k3 = "POLYNOMIAL", 0.0, 0.0, 0.0
@@ -199,7 +199,7 @@ def _clip_editor(context: bpy.types.Context, clip: bpy.types.MovieClip) -> Itera
 
 # --- Tracks as points ----------------------------------------------------------------------------------------------
 
-def selected_track_points(found: SceneImport, shot: Shot, clip: bpy.types.MovieClip) -> list[np.ndarray]:
+def selected_track_points(found: SceneImport, shot: ImportedResult, clip: bpy.types.MovieClip) -> list[np.ndarray]:
     """World positions of the selected tracks, ours or the artist's, by the solved cameras that see their markers.
 
     The tracks are those of the tracking object that the clip shows. Raises StereoDiffError as triangulate() does.
@@ -210,7 +210,7 @@ def selected_track_points(found: SceneImport, shot: Shot, clip: bpy.types.MovieC
     return [transformed(matrix, camera_math.points_in_blender_world(point)) for point in points]
 
 
-def _marked(track: bpy.types.MovieTrackingTrack, shot: Shot) -> tuple[np.ndarray, np.ndarray]:
+def _marked(track: bpy.types.MovieTrackingTrack, shot: ImportedResult) -> tuple[np.ndarray, np.ndarray]:
     """Indices (M,) of the solved frames in which a track has a marker, and its pixels (M,2) there."""
     markers = [(marker.frame - shot.first_frame, marker.co) for marker in track.markers if not marker.mute]
     inside = [(index, (co[0], 1.0 - co[1])) for index, co in markers if 0 <= index < shot.frame_count]

@@ -16,7 +16,7 @@ from ...engine.contract import StereoDiffError, write_refusal
 from ..camera import CameraSamples, quaternions, sample_camera, stage
 from ..data import SceneImport, animate, clear_animation
 from ..placing.orientation import transformed, world_from_result
-from ..result import Shot, camera_math, read_points
+from ..result import ImportedResult, camera_math, read_points
 from .camera_text import write_chan, write_colmap, write_tum
 
 __all__ = ["ENDINGS", "export_camera"]
@@ -29,12 +29,12 @@ def export_camera(context: bpy.types.Context, found: SceneImport, kind: str, pat
     """Write an import's camera over its solved frames. kind: one of ENDINGS. path: a file, or a folder for COLMAP.
 
     Returns what was written. Raises StereoDiffError: "import_missing" if the camera was deleted, "exporter_missing",
-    "output_not_writable", "disk_full", or as read_shot() does.
+    "output_not_writable", "disk_full", or as read_imported_result() does.
     """
     if found.camera is None:
         raise StereoDiffError("import_missing", f"The camera of {found.name} was deleted.")
     _check_exporter(kind)
-    shot, scene = found.read_shot(), context.scene
+    shot, scene = found.read_imported_result(), context.scene
     samples = sample_camera(scene, found.camera, shot)
     path = path if kind == "COLMAP" else path.with_suffix(ENDINGS[kind])
     if kind == "CHAN":
@@ -61,7 +61,7 @@ def _check_exporter(kind: str) -> None:
         raise StereoDiffError("exporter_missing", f"There is no bpy.ops.{'.'.join(_EXPORTERS[kind])}.")
 
 
-def _world_points(found: SceneImport, shot: Shot) -> tuple[np.ndarray, np.ndarray]:
+def _world_points(found: SceneImport, shot: ImportedResult) -> tuple[np.ndarray, np.ndarray]:
     """The solved points in world space and their colours; none for a shot without depth."""
     if shot.result.points is None:
         return np.empty((0, 3)), np.empty((0, 3), np.uint8)
@@ -70,7 +70,7 @@ def _world_points(found: SceneImport, shot: Shot) -> tuple[np.ndarray, np.ndarra
 
 
 def _export_by_blender(context: bpy.types.Context, kind: str, path: Path, camera: bpy.types.Object,
-                       samples: CameraSamples, shot: Shot) -> None:
+                       samples: CameraSamples, shot: ImportedResult) -> None:
     _check_place(path)
     with _flat_camera(camera, samples, shot) as flat, stage(context.scene, flat, shot) as own:
         own.frame_set(own.frame_start)
@@ -106,7 +106,7 @@ def _run_exporter(kind: str, path: str) -> None:
 
 
 @contextmanager
-def _flat_camera(camera: bpy.types.Object, samples: CameraSamples, shot: Shot) -> Iterator[bpy.types.Object]:
+def _flat_camera(camera: bpy.types.Object, samples: CameraSamples, shot: ImportedResult) -> Iterator[bpy.types.Object]:
     """A copy of the camera that hangs on nothing, for a moment: its keys are what the samples say."""
     data = bpy.data.cameras.new(f"{shot.name}_camera")
     flat = bpy.data.objects.new(f"{shot.name}_camera", data)
@@ -128,7 +128,7 @@ def _key_pose(flat: bpy.types.Object, samples: CameraSamples) -> None:
     animate(flat, "rotation_quaternion", samples.frames, quaternions(samples.matrices))
 
 
-def _key_lens(data: bpy.types.Camera, samples: CameraSamples, shot: Shot) -> None:
+def _key_lens(data: bpy.types.Camera, samples: CameraSamples, shot: ImportedResult) -> None:
     frame = (samples.size, shot.pixel_aspect, shot.sensor_mm)
     data.sensor_fit = "HORIZONTAL"
     data.sensor_width, data.sensor_height = camera_math.sensor_size(data.sensor_fit, *frame)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from ...engine.contract import StereoDiffError
-from ..result import Shot, read_picture
+from ..result import ImportedResult, read_picture
 
 HIDDEN_BEHIND = 1.05  # of the depth seen there: a point farther than that is covered by something
 LEAST_PARALLAX_DEG = 0.05  # between the rays to a point, or it could be anywhere along them
 
 
-def project(shot: Shot, index: int, points) -> tuple[np.ndarray, np.ndarray]:
+def project(shot: ImportedResult, index: int, points) -> tuple[np.ndarray, np.ndarray]:
     """What a frame's camera makes of points (N,3) on the engine's axes: pixels (N,2) of the clip, z-depth (N,)."""
     pose = np.array(shot.result.frames[index].camera_to_world)
     x, y, z = ((np.asarray(points) - pose[:3, 3]) @ pose[:3, :3]).T
@@ -20,7 +20,7 @@ def project(shot: Shot, index: int, points) -> tuple[np.ndarray, np.ndarray]:
         return np.stack([fx * x / z + cx, fy * y / z + cy], axis=-1), z
 
 
-def observe(shot: Shot, points) -> tuple[np.ndarray, np.ndarray]:
+def observe(shot: ImportedResult, points) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (T,N,2) of the clip, and seen (T,N): inside the picture, before the camera and not behind its depth.
 
     A frame without depth sees nothing. Reads the depth of every frame.
@@ -30,7 +30,7 @@ def observe(shot: Shot, points) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([pixels for pixels, _ in projected]), np.stack(seen)
 
 
-def _is_seen(shot: Shot, index: int, pixels: np.ndarray, z: np.ndarray) -> np.ndarray:
+def _is_seen(shot: ImportedResult, index: int, pixels: np.ndarray, z: np.ndarray) -> np.ndarray:
     seen = (z > 0) & (pixels > 0).all(axis=1) & (pixels < shot.clip_size).all(axis=1)
     file = shot.result.frames[index].depth
     if file is None:
@@ -42,7 +42,7 @@ def _is_seen(shot: Shot, index: int, pixels: np.ndarray, z: np.ndarray) -> np.nd
     return seen
 
 
-def triangulate(shot: Shot, indices, pixels) -> np.ndarray:
+def triangulate(shot: ImportedResult, indices, pixels) -> np.ndarray:
     """The point (3,) nearest to the rays through what frames see, on the engine's axes.
 
     indices: (M,) of frames; pixels: (M,2) of the clip. Raises StereoDiffError "points_unusable" with fewer than two

@@ -17,7 +17,7 @@ import numpy as np
 
 from ...engine.contract import StereoDiffError, write_refusal
 from ..data import SceneImport, blend_path, claim_object, find, get_input, set_input, tag
-from ..result import Shot
+from ..result import ImportedResult
 from .depth_mesh import MODIFIER, depth_modifier
 from .displacement import FILL, SHOW, TEAR, TEAR_AT, build_tearing, untorn_copy
 from .mesh_cache import CACHE_WRITERS
@@ -47,7 +47,7 @@ def bake_mesh(scene: bpy.types.Scene, found: SceneImport, path: Path, file_forma
         with _replacing(path) as part:
             _export(scene, found.mesh, part, file_format, frames, on_frame)
         return
-    shot = found.read_shot()
+    shot = found.read_imported_result()
     with _replacing(path) as part:
         grid = _bake_cache(scene, found, part, file_format, frames, on_frame)
     _play_cache(found, shot, grid, path, file_format, frames[0])
@@ -161,7 +161,8 @@ def vertices_of(evaluated: bpy.types.Object) -> np.ndarray:
     return vertices
 
 
-def _play_cache(found: SceneImport, shot: Shot, grid: bpy.types.Mesh, path: Path, file_format: str, start: int) -> None:
+def _play_cache(found: SceneImport, shot: ImportedResult, grid: bpy.types.Mesh, path: Path, file_format: str,
+                start: int) -> None:
     """Make or update the object that plays a mesh cache in place of the live mesh, which is hidden."""
     live = found.mesh
     thing = claim_object(found.collection, shot, "baked mesh", _claim_grid(shot, grid, live.data.materials))
@@ -177,7 +178,7 @@ def _play_cache(found: SceneImport, shot: Shot, grid: bpy.types.Mesh, path: Path
     live.hide_viewport = live.hide_render = True
 
 
-def _claim_grid(shot: Shot, grid: bpy.types.Mesh, materials) -> bpy.types.Mesh:
+def _claim_grid(shot: ImportedResult, grid: bpy.types.Mesh, materials) -> bpy.types.Mesh:
     """The grid in place of that of an earlier bake."""
     before = find(bpy.data.meshes, shot, "baked mesh")
     if before is not None:

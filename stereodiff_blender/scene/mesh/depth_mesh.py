@@ -11,14 +11,14 @@ from mathutils import Matrix
 
 from ...engine.contract import StereoDiffError
 from ..data import claim, claim_object, find, get_input, has_input, set_input
-from ..result import Shot, camera_math
+from ..result import ImportedResult, camera_math
 from .displacement import STEP, UV_MAP, build_displacement
 
 MOST_VERTICES = 60_000  # what plays at film rate on two cores with room to spare
 MODIFIER = "StereoDiff Depth"
 
 
-def import_mesh(collection: bpy.types.Collection, camera: bpy.types.Object, shot: Shot,
+def import_mesh(collection: bpy.types.Collection, camera: bpy.types.Object, shot: ImportedResult,
                 images: dict[str, bpy.types.Image], materials: list[bpy.types.Material],
                 step: int | None = None) -> bpy.types.Object:
     """Make or update the mesh as a child of the camera.
@@ -59,7 +59,7 @@ def depth_modifier(thing: bpy.types.Object | None) -> bpy.types.NodesModifier | 
     return modifier if modifier is not None and modifier.node_group is not None else None
 
 
-def _chosen_step(thing: bpy.types.Object, shot: Shot) -> int | None:
+def _chosen_step(thing: bpy.types.Object, shot: ImportedResult) -> int | None:
     """The step an earlier import's modifier has, if it is another than the one that import chose itself."""
     modifier, tree = depth_modifier(thing), find(bpy.data.node_groups, shot, "depth displacement")
     if modifier is None or tree is None or not has_input(modifier, STEP):

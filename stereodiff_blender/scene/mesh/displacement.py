@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 
 from ..data import add_node, animate, claim, clear_animation, ensure_input, feed
-from ..result import Shot
+from ..result import ImportedResult
 
 TEAR_THRESHOLD = 0.05
 NEVER = 1e30
@@ -45,7 +45,7 @@ INPUTS = (
 )
 
 
-def build_displacement(shot: Shot, images: dict[str, bpy.types.Image], usual_step: int) -> bpy.types.NodeTree:
+def build_displacement(shot: ImportedResult, images: dict[str, bpy.types.Image], usual_step: int) -> bpy.types.NodeTree:
     """Make or rebuild the footage's tree. Its inputs keep their values on the modifiers that use it.
 
     images: by product, "depth" among them; the filters of a product that is missing let everything through.
@@ -62,7 +62,7 @@ def build_displacement(shot: Shot, images: dict[str, bpy.types.Image], usual_ste
     return tree
 
 
-def build_tearing(shot: Shot) -> bpy.types.NodeTree:
+def build_tearing(shot: ImportedResult) -> bpy.types.NodeTree:
     """Make or rebuild the tree that tears a grid which something else displaces."""
     tree = claim(bpy.data.node_groups, shot, "tearing", _new_tree)
     tree.nodes.clear()
@@ -104,7 +104,7 @@ def _new_tree(name: str) -> bpy.types.NodeTree:
 
 # --- The grid ------------------------------------------------------------------------------------------------------
 
-def _displaced(tree: bpy.types.NodeTree, shot: Shot, images: dict[str, bpy.types.Image],
+def _displaced(tree: bpy.types.NodeTree, shot: ImportedResult, images: dict[str, bpy.types.Image],
                entry: bpy.types.Node) -> bpy.types.NodeSocket:
     """Every vertex on its ray at its depth, after the four of the object's own mesh."""
     grid, place = _grid(tree, shot, entry)
@@ -127,7 +127,7 @@ def _displaced(tree: bpy.types.NodeTree, shot: Shot, images: dict[str, bpy.types
     return joined.outputs[0]
 
 
-def _grid(tree: bpy.types.NodeTree, shot: Shot, entry: bpy.types.Node
+def _grid(tree: bpy.types.NodeTree, shot: ImportedResult, entry: bpy.types.Node
           ) -> tuple[bpy.types.NodeSocket, bpy.types.NodeSocket]:
     """The flat grid, and where in the picture its vertices belong: pixels from the left and the top edge.
 
@@ -176,7 +176,7 @@ def _math(tree: bpy.types.NodeTree, operation: str, location, *sources, label: s
     return node.outputs[0]
 
 
-def _ray(tree: bpy.types.NodeTree, shot: Shot, place: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
+def _ray(tree: bpy.types.NodeTree, shot: ImportedResult, place: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
     """The ray of each vertex at the frame shown, scaled to z = -1. A moving lens is keyed."""
     fx, fy, cx, cy = shot.raster_intrinsics.T
     scale, offset = np.stack([1.0 / fx, -1.0 / fy], axis=-1), np.stack([-cx / fx, cy / fy], axis=-1)
@@ -193,7 +193,7 @@ def _ray(tree: bpy.types.NodeTree, shot: Shot, place: bpy.types.NodeSocket) -> b
 
 # --- Depth ---------------------------------------------------------------------------------------------------------
 
-def _depth(tree: bpy.types.NodeTree, shot: Shot, images: dict[str, bpy.types.Image], entry: bpy.types.Node,
+def _depth(tree: bpy.types.NodeTree, shot: ImportedResult, images: dict[str, bpy.types.Image], entry: bpy.types.Node,
            uv: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
     """z-depth of the frame shown; 0 where it is invalid or a filter leaves it out."""
     frame = _file_number(tree, shot)
@@ -203,7 +203,7 @@ def _depth(tree: bpy.types.NodeTree, shot: Shot, images: dict[str, bpy.types.Ima
     return depth
 
 
-def _file_number(tree: bpy.types.NodeTree, shot: Shot) -> bpy.types.NodeSocket:
+def _file_number(tree: bpy.types.NodeTree, shot: ImportedResult) -> bpy.types.NodeSocket:
     """An image node counts in file numbers: clip frames, held at both ends."""
     time = add_node(tree, "GeometryNodeInputSceneTime", (-1660, -460))
     start = float(shot.start - 1)

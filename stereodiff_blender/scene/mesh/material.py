@@ -8,7 +8,7 @@ from __future__ import annotations
 import bpy
 
 from ..data import add_node, claim, feed, find_node, play_plate, play_product, tag
-from ..result import Shot
+from ..result import ImportedResult
 
 RELIGHT = "Relight"
 COLOR_RAMP = "Color Ramp"
@@ -16,7 +16,7 @@ DEPTH_STOPS = ((0.0, (0.01, 0.01, 0.06)), (0.3, (0.10, 0.03, 0.30)), (0.55, (0.5
                (0.8, (0.95, 0.35, 0.05)), (1.0, (1.0, 0.92, 0.60)))  # far to near, each brighter than the one before
 
 
-def plate_material(shot: Shot, plate: bpy.types.Image, clip: bpy.types.MovieClip) -> bpy.types.Material:
+def plate_material(shot: ImportedResult, plate: bpy.types.Image, clip: bpy.types.MovieClip) -> bpy.types.Material:
     """The footage projected onto the mesh: it glows with the plate's own colour; Relight 1 lets lights fall on it."""
     material, picture = _claim_material(shot, "plate material", _build_plate)
     picture.image = plate
@@ -24,13 +24,13 @@ def plate_material(shot: Shot, plate: bpy.types.Image, clip: bpy.types.MovieClip
     return material
 
 
-def measurement_materials(shot: Shot, images: dict[str, bpy.types.Image]) -> list[bpy.types.Material]:
+def measurement_materials(shot: ImportedResult, images: dict[str, bpy.types.Image]) -> list[bpy.types.Material]:
     """A material for each product: the depth view, and confidence and motion mask as they are."""
     return [depth_material(shot, images["depth"]) if product == "depth" else product_material(shot, product, image)
             for product, image in images.items()]
 
 
-def depth_material(shot: Shot, depth: bpy.types.Image) -> bpy.types.Material:
+def depth_material(shot: ImportedResult, depth: bpy.types.Image) -> bpy.types.Material:
     """Normalised disparity over the clip's one depth range, near is white; Color Ramp 1 shows it in colours."""
     material, picture = _claim_material(shot, "depth material", _build_depth)
     _play_measurement(picture, shot, depth)
@@ -40,7 +40,7 @@ def depth_material(shot: Shot, depth: bpy.types.Image) -> bpy.types.Material:
     return material
 
 
-def product_material(shot: Shot, product: str, image: bpy.types.Image) -> bpy.types.Material:
+def product_material(shot: ImportedResult, product: str, image: bpy.types.Image) -> bpy.types.Material:
     """A product such as confidence as grey, 1 is white."""
     material, picture = _claim_material(shot, f"{product} material", _build_product)
     _play_measurement(picture, shot, image)
@@ -58,7 +58,7 @@ def slider_of(material: bpy.types.Material | None, label: str) -> bpy.types.Node
     return next((node.outputs[0] for node in nodes if node.label == label), None)
 
 
-def _claim_material(shot: Shot, part: str, build) -> tuple[bpy.types.Material, bpy.types.Node]:
+def _claim_material(shot: ImportedResult, part: str, build) -> tuple[bpy.types.Material, bpy.types.Node]:
     """This footage's material and the node of its picture. build(tree, shot) makes the nodes and returns the picture's;
     it is asked only if that node is not there."""
     material = claim(bpy.data.materials, shot, part, bpy.data.materials.new)
@@ -74,12 +74,12 @@ def _claim_material(shot: Shot, part: str, build) -> tuple[bpy.types.Material, b
     return material, picture
 
 
-def _play_measurement(picture: bpy.types.Node, shot: Shot, image: bpy.types.Image) -> None:
+def _play_measurement(picture: bpy.types.Node, shot: ImportedResult, image: bpy.types.Image) -> None:
     picture.image = image
     play_product(picture.image_user, shot)
 
 
-def _build_plate(tree: bpy.types.NodeTree, shot: Shot) -> bpy.types.Node:
+def _build_plate(tree: bpy.types.NodeTree, shot: ImportedResult) -> bpy.types.Node:
     picture = _add_picture(tree, "Linear", "Plate")
     emission = add_node(tree, "ShaderNodeEmission", (-160, 40))
     feed(tree, emission, picture.outputs["Color"], 1.0)
@@ -89,7 +89,7 @@ def _build_plate(tree: bpy.types.NodeTree, shot: Shot) -> bpy.types.Node:
     return picture
 
 
-def _build_depth(tree: bpy.types.NodeTree, shot: Shot) -> bpy.types.Node:
+def _build_depth(tree: bpy.types.NodeTree, shot: ImportedResult) -> bpy.types.Node:
     picture = _add_picture(tree, "Closest", "Depth")
     disparity = add_node(tree, "ShaderNodeMath", (-680, 0), "Disparity", operation="DIVIDE")
     feed(tree, disparity, 1.0, picture.outputs["Color"])
@@ -106,7 +106,7 @@ def _build_depth(tree: bpy.types.NodeTree, shot: Shot) -> bpy.types.Node:
     return picture
 
 
-def _build_product(tree: bpy.types.NodeTree, shot: Shot) -> bpy.types.Node:
+def _build_product(tree: bpy.types.NodeTree, shot: ImportedResult) -> bpy.types.Node:
     picture = _add_picture(tree, "Closest", "Measurement")
     emission = add_node(tree, "ShaderNodeEmission", (-160, 40))
     feed(tree, emission, picture.outputs["Color"], 1.0)

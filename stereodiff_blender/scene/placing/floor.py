@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...engine.contract import StereoDiffError
-from ..result import Shot, camera_math, read_picture
+from ..result import ImportedResult, camera_math, read_picture
 
 __all__ = ["find_floor"]
 
@@ -43,12 +43,12 @@ class Plane:
     share: float
 
 
-def find_floor(shot: Shot) -> Plane:
+def find_floor(shot: ImportedResult) -> Plane:
     """The floor of a shot. Raises StereoDiffError "depth_missing" or "floor_not_found"."""
     return fit_floor(read_ground(shot))
 
 
-def read_ground(shot: Shot) -> Ground:
+def read_ground(shot: ImportedResult) -> Ground:
     """Measured, still points in the lower half of the picture, from frames spread over the shot."""
     if shot.result.depth_range is None:
         raise StereoDiffError("depth_missing", "")
@@ -61,7 +61,7 @@ def read_ground(shot: Shot) -> Ground:
     return Ground(points, depths, poses[:, :3, 3], up / max(np.linalg.norm(up), 1e-12))
 
 
-def _points_of(shot: Shot, index: int, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _points_of(shot: ImportedResult, index: int, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     frame, (width, height) = shot.result.frames[index], shot.raster_size
     depth = read_picture(shot, frame.depth)
     sure = np.isfinite(depth) & (depth > 0)

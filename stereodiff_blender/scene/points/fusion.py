@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...engine.contract import StereoDiffError
-from ..result import Shot, camera_math, read_picture
+from ..result import ImportedResult, camera_math, read_picture
 from .plate_colours import PlateColours
 
 EDGE = 0.05  # natural logarithm of the depth ratio to a neighbour from which a pixel is on an edge
@@ -64,7 +64,7 @@ class Cells:
                                                    "points; choose a wider one.")
 
 
-def fuse_depth(shot: Shot, plate: PlateColours, fusion: Fusion, on_frame: Callable[[int], None]
+def fuse_depth(shot: ImportedResult, plate: PlateColours, fusion: Fusion, on_frame: Callable[[int], None]
                ) -> tuple[np.ndarray, np.ndarray, float]:
     """Points (N,3) on Blender's axes below the root, colours (N,3) scene-linear, and their spacing.
 
@@ -85,7 +85,7 @@ def fuse_depth(shot: Shot, plate: PlateColours, fusion: Fusion, on_frame: Callab
     return *cells.means(), spacing
 
 
-def _add_frame(cells: Cells, shot: Shot, plate: PlateColours, index: int, least_confidence: float) -> None:
+def _add_frame(cells: Cells, shot: ImportedResult, plate: PlateColours, index: int, least_confidence: float) -> None:
     frame = shot.result.frames[index]
     depth = read_picture(shot, frame.depth)
     kept = (depth > 0) & ~_on_edges(depth)

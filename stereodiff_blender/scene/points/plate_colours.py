@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 
 from ..data import add_node, ensure_input, feed, set_input
-from ..result import Shot
+from ..result import ImportedResult
 
 COLOUR = "colour"
 FRAME = "Frame"
@@ -18,7 +18,7 @@ FRAME = "Frame"
 class PlateColours:
     """Reads the plate of any clip frame, on the result's raster. Made by reading_plate()."""
 
-    def __init__(self, scene: bpy.types.Scene, pixels: bpy.types.Object, shot: Shot):
+    def __init__(self, scene: bpy.types.Scene, pixels: bpy.types.Object, shot: ImportedResult):
         self._scene, self._pixels, self._shot = scene, pixels, shot
 
     def of_frame(self, clip_frame: int) -> np.ndarray:
@@ -36,7 +36,7 @@ class PlateColours:
 
 
 @contextmanager
-def reading_plate(shot: Shot, plate: bpy.types.Image) -> Iterator[PlateColours]:
+def reading_plate(shot: ImportedResult, plate: bpy.types.Image) -> Iterator[PlateColours]:
     """A PlateColours while the block runs; afterwards nothing of it is left."""
     tree = _reader(plate)
     mesh = _pixel_centres(*shot.raster_size)

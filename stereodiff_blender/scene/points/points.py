@@ -23,7 +23,7 @@ from ..data import (
     imports_in,
     set_input,
 )
-from ..result import Shot, camera_math, read_points
+from ..result import ImportedResult, camera_math, read_points
 from .fusion import Fusion, fuse_depth
 from .plate_colours import reading_plate
 
@@ -41,7 +41,7 @@ def import_solved_points(found: SceneImport) -> bpy.types.Object:
 
     Raises StereoDiffError "depth_missing" if the result has none, or "result_invalid" if their file is damaged.
     """
-    shot = found.read_shot()
+    shot = found.read_imported_result()
     points, colours = read_points(shot)
     if not len(points):
         raise StereoDiffError("depth_missing", "The solve has found no points.")
@@ -52,7 +52,7 @@ def import_solved_points(found: SceneImport) -> bpy.types.Object:
 
 def import_dense_points(found: SceneImport, fusion: Fusion, on_frame: Callable[[int], None]) -> bpy.types.Object:
     """Still, sure depth of several frames as points, in the plate's colours. Errors as fuse_depth()."""
-    shot = found.read_shot()
+    shot = found.read_imported_result()
     if found.clip is None:
         raise StereoDiffError("clip_missing", "The camera shows no clip.")
     with reading_plate(shot, import_plate(shot, found.clip)) as plate:
@@ -62,7 +62,7 @@ def import_dense_points(found: SceneImport, fusion: Fusion, on_frame: Callable[[
     return thing
 
 
-def refresh_points(scene: bpy.types.Scene, shot: Shot) -> None:
+def refresh_points(scene: bpy.types.Scene, shot: ImportedResult) -> None:
     """After another import of the footage: bring those of its points up to date that the scene has.
 
     Points that the new result cannot give are taken away.
@@ -86,7 +86,7 @@ def _import_dense_again(found: SceneImport, thing: bpy.types.Object) -> None:
     import_dense_points(found, Fusion(**json.loads(thing[FUSION])), lambda done: None)
 
 
-def _place(found: SceneImport, shot: Shot, part: str, points: np.ndarray, colours: np.ndarray, radius: float
+def _place(found: SceneImport, shot: ImportedResult, part: str, points: np.ndarray, colours: np.ndarray, radius: float
            ) -> bpy.types.Object:
     """points (N,3) in the root's space; colours (N,3) scene-linear."""
     is_cloud = "resize" in bpy.types.PointCloud.bl_rna.functions
@@ -105,7 +105,7 @@ def _place(found: SceneImport, shot: Shot, part: str, points: np.ndarray, colour
     return thing
 
 
-def _claim_of_type(found: SceneImport, shot: Shot, part: str, data: bpy.types.ID) -> bpy.types.Object:
+def _claim_of_type(found: SceneImport, shot: ImportedResult, part: str, data: bpy.types.ID) -> bpy.types.Object:
     """An object of a .blend from an older Blender holds a mesh, which cannot become a point cloud."""
     thing = find(bpy.data.objects, shot, part)
     if thing is not None and type(thing.data) is not type(data):
@@ -113,14 +113,14 @@ def _claim_of_type(found: SceneImport, shot: Shot, part: str, data: bpy.types.ID
     return claim_object(found.collection, shot, part, data)
 
 
-def _cloud(shot: Shot, part: str, points: np.ndarray) -> bpy.types.ID:
+def _cloud(shot: ImportedResult, part: str, points: np.ndarray) -> bpy.types.ID:
     cloud = claim(bpy.data.pointclouds, shot, part, bpy.data.pointclouds.new)
     cloud.resize(len(points))
     cloud.attributes["position"].data.foreach_set("vector", points.astype(np.float32).ravel())
     return cloud
 
 
-def _vertices(shot: Shot, part: str, points: np.ndarray) -> bpy.types.Mesh:
+def _vertices(shot: ImportedResult, part: str, points: np.ndarray) -> bpy.types.Mesh:
     mesh = claim(bpy.data.meshes, shot, part, bpy.data.meshes.new)
     mesh.clear_geometry()
     mesh.vertices.add(len(points))
@@ -140,7 +140,7 @@ def _linear_from_srgb(colours: np.ndarray) -> np.ndarray:
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
-def _tree(shot: Shot, is_cloud: bool) -> bpy.types.NodeTree:
+def _tree(shot: ImportedResult, is_cloud: bool) -> bpy.types.NodeTree:
     """Gives the points a size to be seen by, in renders too."""
     tree = claim(bpy.data.node_groups, shot, "point size", _new_tree)
     tree.nodes.clear()
@@ -169,7 +169,7 @@ def _new_tree(name: str) -> bpy.types.NodeTree:
     return tree
 
 
-def _material(shot: Shot) -> bpy.types.Material:
+def _material(shot: ImportedResult) -> bpy.types.Material:
     """Shows the colour of each point as it is, whatever the light."""
     material = find(bpy.data.materials, shot, "points material")
     if material is not None:

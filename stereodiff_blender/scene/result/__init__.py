@@ -1,6 +1,6 @@
 """A finished job as it lies on disk: read, checked, and in Blender's conventions. No datablocks."""
 
 from .arrays import read_picture, read_points
-from .shot import Shot, read_shot
+from .shot import ImportedResult, read_imported_result
 
-__all__ = ["Shot", "read_picture", "read_points", "read_shot"]
+__all__ = ["ImportedResult", "read_imported_result", "read_picture", "read_points"]

@@ -8,10 +8,10 @@ import numpy as np
 from ...engine.contract import JobFolder, StereoDiffError
 from ...engine.contract.job_files.result_checks import check_product
 from .ply import read_ply
-from .shot import Shot
+from .shot import ImportedResult
 
 
-def read_picture(shot: Shot, relative: str) -> np.ndarray:
+def read_picture(shot: ImportedResult, relative: str) -> np.ndarray:
     """One file of a product, such as frames[0].depth, (H,W) float32, row 0 at the top.
 
     Raises StereoDiffError "result_invalid" if it is not a picture of the result's raster.
@@ -31,7 +31,7 @@ def read_picture(shot: Shot, relative: str) -> np.ndarray:
     return pixels.reshape(height, width, 4)[::-1, :, 0]
 
 
-def read_points(shot: Shot) -> tuple[np.ndarray, np.ndarray]:
+def read_points(shot: ImportedResult) -> tuple[np.ndarray, np.ndarray]:
     """The solved points (N,3) float64 on the engine's axes, and their colours (N,3) uint8.
 
     Raises StereoDiffError "depth_missing" if the result has none, "result_invalid" if their file is damaged.

@@ -17,7 +17,7 @@ DEFAULT_SENSOR_MM = 36.0
 
 
 @dataclass(frozen=True)
-class Shot:
+class ImportedResult:
     """What every product of an import needs to know.
 
     name: for people, of the footage. key: which footage this is; an import of the same key replaces the one before.
@@ -81,8 +81,8 @@ class Shot:
         return camera_math.render_pixel_aspect(middle, self.clip_size, self.result.clip_pixel_aspect)
 
 
-def read_shot(folder: Path, clip: bpy.types.MovieClip | None, result: Result | None = None
-              ) -> tuple[Shot, bpy.types.MovieClip]:
+def read_imported_result(folder: Path, clip: bpy.types.MovieClip | None, result: Result | None = None
+              ) -> tuple[ImportedResult, bpy.types.MovieClip]:
     """Read and validate a job folder and find its clip; touches no scene.
 
     result: the folder's, if it was read and checked already.
@@ -100,7 +100,7 @@ def read_shot(folder: Path, clip: bpy.types.MovieClip | None, result: Result | N
     _check_plate(plate)
     clip = clip or _load_clip(result)
     name = clip.name.removesuffix(Path(result.clip.path).suffix)
-    shot = Shot(result, job_folder.path.absolute(), name, _footage(result.clip.path),
+    shot = ImportedResult(result, job_folder.path.absolute(), name, _footage(result.clip.path),
                 clip.frame_start, sensor_mm, plate, number)
     return shot, clip
 

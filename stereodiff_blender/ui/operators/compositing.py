@@ -32,7 +32,7 @@ def _add_depth_group(scene: bpy.types.Scene, found: SceneImport) -> bpy.types.No
         raise StereoDiffError("depth_missing", "")
     if found.root is None:
         raise StereoDiffError("import_missing", f"The root of {found.name} was deleted.")
-    return add_depth_group(scene, found.read_shot(), found.images["depth"], found.root)
+    return add_depth_group(scene, found.read_imported_result(), found.images["depth"], found.root)
 
 
 class STEREODIFF_OT_set_up_hold_out(OnImport, bpy.types.Operator):

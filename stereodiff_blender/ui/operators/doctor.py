@@ -15,7 +15,7 @@ from ...engine.contract import (
     Health,
     StereoDiffError,
     messages,
-    private,
+    redacted,
     text_lines,
 )
 from ...health.checkup import Checked
@@ -126,8 +126,8 @@ def report_text(checked: Checked) -> str:
     """Plain text without the user's name."""
     health = checked.health
     if health is None:
-        health = Health(ENGINE_VERSION, (private(_engine_trouble(checked)),))
-    whole = Health(health.engine_version, (*map(private, blender_findings()), *health.findings), health.capabilities)
+        health = Health(ENGINE_VERSION, (redacted(_engine_trouble(checked)),))
+    whole = Health(health.engine_version, (*map(redacted, blender_findings()), *health.findings), health.capabilities)
     return "\n".join(text_lines(whole)) + "\n"
 
 

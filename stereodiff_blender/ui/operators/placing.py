@@ -72,7 +72,7 @@ class FromPoints(OnSolve):
         if self.source == "SELECTED":
             return picking.selected_points(context)
         if self.source == "TRACKS":
-            shot = found.read_shot()
+            shot = found.read_imported_result()
             return clip_tracks.selected_track_points(found, shot, found.clip) if found.clip else []
         if self.source == "CURSOR":
             return [np.array(context.scene.cursor.location)]
@@ -103,7 +103,7 @@ class STEREODIFF_OT_orient_floor(FromPoints, bpy.types.Operator):
         context.view_layer.update()
         matrix = orientation.world_from_result(found)
         if self.source == "AUTOMATIC":
-            plane = floor.find_floor(found.read_shot())
+            plane = floor.find_floor(found.read_imported_result())
             orientation.move_root(found, orientation.plane_change(matrix, plane.normal, plane.offset))
             return f"{plane.share:.0%} of the lower half of the picture lies on the floor."
         if found.camera is None:
@@ -247,7 +247,7 @@ class STEREODIFF_OT_set_sensor_fit(OnSolve, bpy.types.Operator):
     def act(self, context, found):
         if found.camera is None:
             raise StereoDiffError("import_missing", f"The camera of {found.name} was deleted.")
-        shot = found.read_shot()
+        shot = found.read_imported_result()
         found.camera.data.sensor_fit = self.fit
         camera.set_lens(found.camera.data, shot)
 
@@ -264,7 +264,7 @@ class STEREODIFF_OT_write_tracks(OnSolve, bpy.types.Operator):
     def act(self, context, found):
         if found.clip is None:
             raise StereoDiffError("clip_missing", "No clip stands behind the import's camera.")
-        written = clip_tracks.write_tracks(context, found.read_shot(), found.clip, self.count)
+        written = clip_tracks.write_tracks(context, found.read_imported_result(), found.clip, self.count)
         few = written.cameras < len(found.scene_frames)
         frames = f" Only {written.cameras} frames share enough of them." if few else ""
         kept = "" if written.has_lens else " The clip's lens was left as your own solve has it."

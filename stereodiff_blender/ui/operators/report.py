@@ -36,7 +36,7 @@ class STEREODIFF_OT_open_plot(OnImport, bpy.types.Operator):
     def execute(self, context):
         try:
             found = chosen_import(context)
-            result = found.read_shot().result
+            result = found.read_imported_result().result
         except StereoDiffError as error:
             return fail(self, error)
         name = result.camera_plot if self.plot == "CAMERA" else result.plot
@@ -72,7 +72,7 @@ class STEREODIFF_OT_mark_frames(OnImport, bpy.types.Operator):
     bl_label = "Mark Frames to Check"
 
     def act(self, context, found):
-        shot = found.read_shot()
+        shot = found.read_imported_result()
         markers = context.scene.timeline_markers
         for old in [marker for marker in markers if marker.name.startswith(MARK)]:
             markers.remove(old)

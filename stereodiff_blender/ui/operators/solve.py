@@ -14,7 +14,7 @@ from ...engine.contract.job_files.worker_log import read_log_end
 from ...engine.weights.licences import cards_of, refuse_unaccepted
 from ...footage import clip as clips
 from ...footage import matte as mattes
-from ...health import preflight as readiness
+from ...health import preflight
 from ...jobs import disk as job_files
 from ...jobs import worker_process as jobs
 from ...jobs.reader_thread import read_beside
@@ -84,7 +84,7 @@ def _refuse_unready(scene: bpy.types.Scene) -> None:
     """What the panel said would be refused; what it knows may be old, so it looks again for the next click."""
     try:
         settings = properties.settings_from(scene)
-        readiness.refuse(settings, preferences.models_folder(), session.status().checked)
+        preflight.refuse(settings, preferences.models_folder(), session.status().checked)
         refuse_unaccepted(user_folders.user_folder(), cards_of(settings))
     except StereoDiffError:
         session.current().engine.look_again()
@@ -152,7 +152,7 @@ class STEREODIFF_OT_import_result(bpy.types.Operator):
             imported = import_result(context.scene, folder, clip=clip, result=result)
         except StereoDiffError as error:
             return fail(self, error)
-        session.current().jobs.adopt(context.scene, job.id, folder, imported.shot.name, result)
+        session.current().jobs.adopt(context.scene, job.id, folder, imported.imported.name, result)
         return {"FINISHED"}
 
 
@@ -160,7 +160,7 @@ class STEREODIFF_OT_use_shot(bpy.types.Operator):
     """Set the frame range to this shot; then click Solve"""
 
     bl_idname = "stereodiff.use_shot"
-    bl_label = "Use Shot"
+    bl_label = "Use ImportedResult"
     bl_options = {"REGISTER", "UNDO"}
 
     first_frame: bpy.props.IntProperty(name="First Frame", default=1, min=1, options={"SKIP_SAVE"})

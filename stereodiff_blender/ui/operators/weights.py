@@ -49,7 +49,7 @@ class WithLicence(OfModel):
         return context.window_manager.invoke_props_dialog(self, width=DIALOG_WIDTH)
 
     def draw(self, context):
-        view = session.status().weights.of(self.model)
+        view = session.status().weights.view(self.model)
         if view is not None:
             draw_terms(self.layout, view.card)
         self.layout.prop(self, "accept")
@@ -225,7 +225,7 @@ def _report_end(operator: bpy.types.Operator, task: WeightsTaskView) -> set[str]
 
 def _look_again() -> None:
     """The rows, and what panels say before a run, are about what there is now."""
-    _weights().look(preferences.models_folder())
+    _weights().inspect_models(preferences.models_folder())
     session.current().engine.look_again()
     if bpy.app.background:
         session.current().wait_for(_weights().is_busy)

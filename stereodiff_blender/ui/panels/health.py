@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...engine.contract import Finding
-from ...health import preflight as readiness
+from ...health import preflight
 from ...session import session
 from ..drawing.text import draw_problem, draw_text
 from ..properties import settings_from
@@ -44,8 +44,8 @@ def draw_health(layout, context, status: session.Status) -> None:
         _draw_faults(layout.box(), context, checked.health.faults)
     else:
         settings = settings_from(context.scene)
-        _draw_notices(layout, context, (*readiness.notices(settings, checked),
-                                        *readiness.licence_notices(settings, status.weights)))
+        _draw_notices(layout, context, (*preflight.notices(settings, checked),
+                                        *preflight.licence_notices(settings, status.weights)))
 
 
 def draw_doctor(layout) -> None:
@@ -63,7 +63,7 @@ def _draw_faults(box, context, faults: tuple[Finding, ...]) -> None:
     box.operator("stereodiff.open_preferences", icon="PREFERENCES")
 
 
-def _draw_notices(layout, context, notices: tuple[readiness.Notice, ...]) -> None:
+def _draw_notices(layout, context, notices: tuple[preflight.Notice, ...]) -> None:
     if not notices:
         return
     box = layout.box()
@@ -98,5 +98,5 @@ def _draw_open_preferences(layout) -> None:
     layout.operator("stereodiff.open_preferences", icon="PREFERENCES")
 
 
-_DRAW_MEND = {readiness.INSTALL_PYTORCH: _draw_install_pytorch, readiness.LOOK: _draw_look,
-              readiness.GET_WEIGHTS: _draw_get_weights, readiness.OPEN_PREFERENCES: _draw_open_preferences}
+_DRAW_MEND = {preflight.INSTALL_PYTORCH: _draw_install_pytorch, preflight.LOOK: _draw_look,
+              preflight.GET_WEIGHTS: _draw_get_weights, preflight.OPEN_PREFERENCES: _draw_open_preferences}

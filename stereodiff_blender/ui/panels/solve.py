@@ -8,7 +8,7 @@ from __future__ import annotations
 import bpy
 
 from ...engine.contract import STAGE_LABELS, WARNING_CODES, Quality, WeightsUsed, messages
-from ...jobs import grades as verdicts
+from ...jobs import grades
 from ...session import session
 from ..drawing.text import draw_help, draw_problem, draw_text
 from .health import draw_doctor, draw_health
@@ -17,7 +17,7 @@ __all__ = ["register", "unregister"]
 
 STATE_ICONS = {"waiting": "TIME", "running": "PLAY", "finished": "CHECKMARK", "failed": "ERROR", "cancelled": "X",
                "interrupted": "PAUSE"}
-VERDICT_ICONS = {verdicts.GOOD: "CHECKMARK", verdicts.FAIR: "INFO", verdicts.POOR: "ERROR"}
+VERDICT_ICONS = {grades.GOOD: "CHECKMARK", grades.FAIR: "INFO", grades.POOR: "ERROR"}
 LEARNED_ENGINES = ("monst3r", "depthcrafter")
 MOST_WARNINGS_DRAWN, MOST_ROWS = 12, 40
 
@@ -72,9 +72,9 @@ def _graded(name: str, value: str, outcome: session.Outcome) -> str:
     """The figure, and a word if it is not good."""
     figures = {"Error": ("error",), "Frames": ("solved",), "Parallax": ("parallax",), "Measured": ("coverage",),
                "Flicker": ("flicker",), "Scale": ("apart", "seam")}
-    found = verdicts.grades(outcome.camera_kind, outcome.quality, outcome.refinement)
+    found = grades.grades(outcome.camera_kind, outcome.quality, outcome.refinement)
     words = {found[figure] for figure in figures.get(name, ()) if figure in found}
-    worst = next((word for word in (verdicts.POOR, verdicts.FAIR) if word in words), None)
+    worst = next((word for word in (grades.POOR, grades.FAIR) if word in words), None)
     return value if worst is None else f"{value} ({worst})"
 
 
@@ -187,8 +187,8 @@ def draw_shots(layout, shots: tuple[tuple[int, int], ...]) -> None:
 
 
 def draw_quality(layout, context, outcome: session.Outcome) -> None:
-    draw_text(layout, context, verdicts.sentence(outcome.camera_kind, outcome.quality, outcome.refinement) + ".",
-              VERDICT_ICONS[verdicts.worst(outcome.camera_kind, outcome.quality, outcome.refinement)])
+    draw_text(layout, context, grades.sentence(outcome.camera_kind, outcome.quality, outcome.refinement) + ".",
+              VERDICT_ICONS[grades.worst(outcome.camera_kind, outcome.quality, outcome.refinement)])
     column = layout.column(align=True)
     for name, value in quality_lines(outcome):
         split = column.split(factor=0.32)

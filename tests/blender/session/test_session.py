@@ -258,7 +258,7 @@ def test_undo_takes_back_the_scene_but_not_the_job(session, solve, settings, wor
 
 def test_engine_that_is_missing_is_known(addon, session, preferences):
     preferences.runtime_python = "/nowhere/python"
-    session.engine.look()
+    session.engine.find_out_again()
     session.tick()
     assert session.status().engine_problem.code == "runtime_missing"
     preferences.runtime_python = ""

@@ -175,7 +175,7 @@ def test_a_text_that_was_deleted_meanwhile_comes_again(addon, no_engine, doctor,
 
 def test_nobody_looks_unasked_in_a_background_blender(session, preferences, worker_python):
     preferences.runtime_python = str(worker_python)
-    session.engine.look()
+    session.engine.find_out_again()
     session.tick()
     assert not session.engine.is_examining() and session.status().checked is None
 
@@ -244,9 +244,9 @@ def test_every_mend_has_its_button(addon, drawing):
     """Whatever a notice asks for, the panel draws something for it."""
     named = {node.attr for node in drawing if isinstance(node, ast.Attribute)
              and getattr(node.value, "id", "") == "readiness"}
-    readiness = addon.health.preflight
-    constants = {name for name, value in vars(readiness).items() if isinstance(value, str) and value in readiness.MENDS}
-    assert constants <= named and len(constants) == len(readiness.MENDS)
+    preflight = addon.health.preflight
+    constants = {name for name, value in vars(preflight).items() if isinstance(value, str) and value in preflight.MENDS}
+    assert constants <= named and len(constants) == len(preflight.MENDS)
 
 
 def test_icons_exist_in_this_blender(drawing):

@@ -52,7 +52,7 @@ def test_markers_stand_where_the_solve_is_to_be_checked(change, contract):
     assert start and markers()["mine"] == 2
     # Clip frame 3 is the first of the job; the import puts it where the clip has it on the timeline.
     first = importlib.import_module(bpy.types.STEREODIFF_OT_mark_frames.__module__)
-    shot = first.chosen_import(bpy.context).read_shot()
+    shot = first.chosen_import(bpy.context).read_imported_result()
     assert markers() == {"mine": 2, "SD interpolated": shot.scene_frame(5), "SD 0.90 px": shot.scene_frame(6)}
 
 

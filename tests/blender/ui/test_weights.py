@@ -85,7 +85,7 @@ def test_removing_weights_that_are_not_there_deletes_nothing(licences, folder):
 
 def test_every_model_has_a_row_with_its_state_and_licence(addon, licences, folder, session, models):
     panels = importlib.import_module(f"{addon.__name__}.ui.drawing.weights")
-    session.weights.look(folder)
+    session.weights.inspect_models(folder)
     session.wait_for(session.weights.is_busy)
     views = session.status().weights.models
     assert [view.card.model for view in views] == [card.model for card in models]
@@ -96,9 +96,9 @@ def test_every_model_has_a_row_with_its_state_and_licence(addon, licences, folde
 
 
 def test_the_panel_says_which_licence_is_missing(addon, licences, folder, session, settings, contract):
-    readiness = importlib.import_module(f"{addon.__name__}.health.preflight")
-    session.weights.look(folder)
+    preflight = importlib.import_module(f"{addon.__name__}.health.preflight")
+    session.weights.inspect_models(folder)
     session.wait_for(session.weights.is_busy)
-    asked = readiness.licence_notices(contract.Settings(stereo="monst3r"), session.status().weights)
+    asked = preflight.licence_notices(contract.Settings(stereo="monst3r"), session.status().weights)
     assert [notice.code for notice in asked] == ["licence_not_accepted"]
-    assert readiness.licence_notices(contract.Settings(), session.status().weights) == ()
+    assert preflight.licence_notices(contract.Settings(), session.status().weights) == ()

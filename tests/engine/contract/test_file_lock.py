@@ -18,8 +18,8 @@ HOLDER = """
 import os, sys
 from stereodiff_blender.engine.contract import file_lock
 how, path = sys.argv[1:]
-descriptor = os.open(path, os.O_RDWR) if how == "take" else file_lock.open_alone(path)
-print(file_lock.take(descriptor) if how == "take" else descriptor is not None, flush=True)
+descriptor = os.open(path, os.O_RDWR) if how == "acquire" else file_lock.open_alone(path)
+print(file_lock.acquire(descriptor) if how == "acquire" else descriptor is not None, flush=True)
 sys.stdin.read()
 """
 
@@ -59,18 +59,18 @@ def opened(path: Path) -> Iterator[int]:
 
 def test_the_first_has_it_until_the_file_is_closed(path):
     with opened(path) as ours, opened(path) as second:
-        assert file_lock.is_free(ours) and file_lock.take(ours)
-        assert not file_lock.take(second) and not file_lock.is_free(second)
+        assert file_lock.is_free(ours) and file_lock.acquire(ours)
+        assert not file_lock.acquire(second) and not file_lock.is_free(second)
     with opened(path) as third:
-        assert file_lock.take(third)
+        assert file_lock.acquire(third)
 
 
-@pytest.mark.parametrize("how", ["take", "open_alone"])
+@pytest.mark.parametrize("how", ["acquire", "open_alone"])
 def test_another_process_has_it_until_it_is_killed(path, holder, how):
     process = holder(how)
     assert file_lock.open_alone(path) is None
     with opened(path) as ours:
-        assert not file_lock.take(ours) and not file_lock.is_free(ours)
+        assert not file_lock.acquire(ours) and not file_lock.is_free(ours)
         process.kill()
         process.wait()
         assert file_lock.is_free(ours)
@@ -101,7 +101,7 @@ def test_an_heir_goes_on_holding_it(path):
 def test_what_no_lock_can_be_had_of_is_an_error(path):
     with opened(path) as descriptor:
         pass
-    for ask in (file_lock.take, file_lock.is_free):
+    for ask in (file_lock.acquire, file_lock.is_free):
         with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
             ask(descriptor)
 

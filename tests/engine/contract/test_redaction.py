@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from stereodiff_blender.engine.contract import Finding, StereoDiffError, messages, private
+from stereodiff_blender.engine.contract import Finding, StereoDiffError, messages, redacted
 from stereodiff_blender.engine.contract.redaction import COMMON_NAMES, SECRET, anonymous, redact, traceback_text
 
 PASSWORDS = ("hunter2", "pa/ss", "p@ss", "/p@/s", "pass:word", "s@/:", "sn%40ke", "über", "a" * 400, "key=1&b=2",
@@ -269,5 +269,5 @@ def test_a_linked_home_in_both_spellings(tmp_path):
 
 def test_a_report_says_neither_who_nor_with_which_keys():
     home = Path.home()
-    finding = private(Finding("Folder", "fault", f"{home}/x, http://a:hunter2@host", f"Delete {home}/x."))
+    finding = redacted(Finding("Folder", "fault", f"{home}/x, http://a:hunter2@host", f"Delete {home}/x."))
     assert finding == Finding("Folder", "fault", f"~/x, http://{SECRET}@host", "Delete ~/x.")

@@ -19,7 +19,7 @@ from stereodiff_blender.engine.storage import DiskScratch, RunContext, Scratch
 
 @pytest.fixture(scope="module")
 def shot() -> Shot:
-    return ray_cast(16, with_mover=True)
+    return ray_cast(16, with_object=True)
 
 
 def refine(shot: Shot, depth: np.ndarray, *, confidence=None, scratch=None, report=None) -> np.ndarray:

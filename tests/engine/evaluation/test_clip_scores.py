@@ -20,7 +20,7 @@ COUNT = 12
 
 @pytest.fixture(scope="module")
 def clip() -> TruthClip:
-    shot = shot_of(COUNT, with_mover=True)
+    shot = shot_of(COUNT, with_object=True)
     return TruthClip("street", COUNT, lambda index: shot.frames[index], lambda index: shot.depth[index],
                      lambda index: shot.motion_mask[index] > 0, shot.camera_to_world, shot.intrinsics)
 
@@ -28,7 +28,7 @@ def clip() -> TruthClip:
 @pytest.fixture
 def exact() -> SolvedClip:
     """In a gauge of its own, as every solve is: half as large, elsewhere."""
-    shot = shot_of(COUNT, with_mover=True)
+    shot = shot_of(COUNT, with_object=True)
     poses = shot.camera_to_world.copy()
     poses[:, :3, 3] *= 0.5
     return SolvedClip("moving", poses, shot.intrinsics, 0.5 * shot.depth, shot.motion_mask)

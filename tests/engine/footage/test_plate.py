@@ -10,7 +10,7 @@ from tiny_jobs import FOCAL_PX, HEIGHT, WIDTH, render_boards
 
 from stereodiff_blender.engine.contract import Settings, StereoDiffError
 from stereodiff_blender.engine.footage.inspection import inspect_footage
-from stereodiff_blender.engine.footage.plate import make_plate
+from stereodiff_blender.engine.footage.plate import prepare_footage
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
 from stereodiff_blender.engine.storage import RunContext, Scratch
 
@@ -41,9 +41,9 @@ def relative_difference(depth: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 def test_clean_footage_is_neither_copied_nor_masked(boards):
     matte = np.zeros(boards.shape[:3], np.uint8)
-    plate = make_plate(boards, matte, inspect_footage(boards), Scratch())
-    assert plate.frames is boards and plate.masks is matte
-    assert plate.scene_frames(Scratch()) is boards and plate.scene_matte(Scratch()) is matte
+    prepared = prepare_footage(boards, matte, inspect_footage(boards), Scratch())
+    assert prepared.frames is boards and prepared.masks is matte
+    assert prepared.measurable_frames(Scratch()) is boards and prepared.measurable_matte(Scratch()) is matte
 
 
 def test_a_cut_is_refused_before_anything_is_solved(boards):
@@ -111,10 +111,11 @@ def test_lettering_is_added_to_the_matte_only_for_tracking(boards):
     matte = np.zeros(boards.shape[:3], np.uint8)
     matte[:, 100:120, 60:90] = 1
     footage = inspect_footage(written)
-    plate = make_plate(written, matte, footage, Scratch())
+    prepared = prepare_footage(written, matte, footage, Scratch())
     for index in range(COUNT):
-        np.testing.assert_array_equal(np.asarray(plate.masks[index]) > 0, (matte[index] > 0) | footage.overlay_mask())
-    np.testing.assert_array_equal(plate.scene_matte(Scratch()), matte)
+        np.testing.assert_array_equal(np.asarray(prepared.masks[index]) > 0,
+                                      (matte[index] > 0) | footage.overlay_mask())
+    np.testing.assert_array_equal(prepared.measurable_matte(Scratch()), matte)
 
 
 def test_a_flash_gets_the_depth_of_the_frame_before_seen_from_its_own_camera(boards, clean):
@@ -132,6 +133,6 @@ def test_a_flash_gets_the_depth_of_the_frame_before_seen_from_its_own_camera(boa
 def test_even_light_is_restored(boards):
     gain = 1 + 0.2 * np.sin(2 * np.pi * np.arange(COUNT) / 2.7)
     flickering = np.clip(0.7 * boards * gain[:, None, None, None], 0, 255).astype(np.uint8)
-    plate = make_plate(flickering, None, inspect_footage(flickering), Scratch())
+    prepared = prepare_footage(flickering, None, inspect_footage(flickering), Scratch())
     swing_before = np.std(flickering.mean(axis=(1, 2, 3)))
-    assert np.std(np.asarray(plate.frames).mean(axis=(1, 2, 3))) < 0.5 * swing_before
+    assert np.std(np.asarray(prepared.frames).mean(axis=(1, 2, 3))) < 0.5 * swing_before

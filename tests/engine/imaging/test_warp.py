@@ -8,7 +8,7 @@ import pytest
 from camera_scenes import turned
 from known_depth import exact_flow, without_points
 
-from stereodiff_blender.engine.imaging.matching_cost import mean_of_better_half, unlikeness
+from stereodiff_blender.engine.imaging.matching_cost import mean_of_better_half, photometric_cost
 from stereodiff_blender.engine.imaging.warp import (
     BEHIND_CAMERA,
     FAR_OUTSIDE_PX,
@@ -175,7 +175,7 @@ def test_outside_is_the_border_or_nothing():
 def test_no_pixels_are_like_nothing():
     own = [np.zeros((0, 3), np.float32), np.zeros((0, 2), np.float32)]
     features = np.zeros((8, 9, 3), np.float32), np.zeros((8, 9, 2), np.float32)
-    found = unlikeness(own, features, np.zeros(0, np.float32), np.zeros(0, np.float32))
+    found = photometric_cost(own, features, np.zeros(0, np.float32), np.zeros(0, np.float32))
     assert found.shape == mean_of_better_half([found, found]).shape == (0,)
 
 

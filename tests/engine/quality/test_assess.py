@@ -14,7 +14,7 @@ from stereodiff_blender.engine.solution import CameraSolution, StereoResult
 
 @pytest.fixture(scope="module")
 def shot() -> Shot:
-    return ray_cast(10, with_mover=True)
+    return ray_cast(10, with_object=True)
 
 
 def noisy(shot: Shot, sigma: float) -> np.ndarray:
@@ -112,7 +112,7 @@ def test_assess_of_a_shot_without_depth_says_only_what_applies(kind):
 
 
 def test_nothing_is_trusted_through_a_contradicted_lens(shot):
-    cameras = replace(shot.cameras, is_lens_contradicted=True)
+    cameras = replace(shot.cameras, is_focal_unreliable=True)
     report = quality.assess(cameras, 1, stereo_of(shot, shot.depth))
     assert report.coverage == 0.0
 

@@ -74,7 +74,7 @@ def test_the_token_is_not_sent_on(hub, get, server, address, has_xet):
     hub.faults.sends_on = {server: address.format(port=hub.address("elsewhere").rpartition(":")[2])}
     hub.faults.has_xet = has_xet
     get(HF_TOKEN="hf_secret")
-    assert hub.of("GET", "elsewhere")
+    assert hub.asked("GET", "elsewhere")
     assert all("hf_secret" not in str(request.headers) for request in hub.requests if request.server != "hub")
     assert any("hf_secret" in str(request.headers) for request in hub.requests)
 
@@ -118,4 +118,4 @@ def test_the_proxy_is_used(hub, get):
     """The address does not exist: only whoever asks the proxy gets an answer."""
     event = get(HF_ENDPOINT="http://models.invalid", HTTP_PROXY=hub.address(), NO_PROXY="127.0.0.1")
     assert event.kind == "finished", event
-    assert all(request.path.startswith("http://models.invalid/") for request in hub.of("HEAD"))
+    assert all(request.path.startswith("http://models.invalid/") for request in hub.asked("HEAD"))

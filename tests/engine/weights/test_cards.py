@@ -173,7 +173,7 @@ def put(folder: Path, **content: bytes) -> Path:
 
 
 def state(models: Path, card) -> str:
-    return records.look(models, card).state
+    return records.inspect_model(models, card).state
 
 
 def test_states_from_missing_to_ready(card, tmp_path):
@@ -183,7 +183,7 @@ def test_states_from_missing_to_ready(card, tmp_path):
     put(tmp_path / "small", weights=CONTENT)
     assert state(tmp_path, card) == "unchecked"
     records.verify(tmp_path, card)
-    found = records.look(tmp_path, card)
+    found = records.inspect_model(tmp_path, card)
     assert (found.state, found.size, found.is_own) == ("ready", 2 + len(CONTENT), False)
 
 
@@ -209,7 +209,7 @@ def test_what_cannot_be_whole_is_damaged(card, tmp_path, content):
 
 def test_the_size_of_the_card_is_asked_for(tmp_path):
     put(tmp_path / "monst3r", config=b"{}")
-    assert "config.json has 2 of 453 bytes" in records.look(tmp_path, read_card("monst3r")).detail
+    assert "config.json has 2 of 453 bytes" in records.inspect_model(tmp_path, read_card("monst3r")).detail
 
 
 def test_the_hash_of_the_card_is_asked_for(write_card, tmp_path):
@@ -246,7 +246,7 @@ def test_what_was_never_checked_is_not_held_against_anything(card, tmp_path):
 def test_a_folder_of_ones_own(card, tmp_path):
     models, own = tmp_path / "models", put(tmp_path / "own", config=b"{}", weights=CONTENT)
     records.use_folder(models, card, own)
-    found = records.look(models, card)
+    found = records.inspect_model(models, card)
     assert (found.state, found.folder, found.is_own) == ("ready", own, True)
     removed = records.remove(models, card)
     assert removed == records.Removed(forgotten=str(own))
@@ -314,7 +314,7 @@ def test_remove_says_that_a_linked_file_stays(card, tmp_path):
 @pytest.mark.parametrize("content", ["", "{", '{"files": {"a": {}}}', '{"folder": 3}', "\x00"])
 def test_a_damaged_record_is_told(card, tmp_path, content):
     tmp_path.joinpath("small.json").write_text(content)
-    for call in (records.look, records.verify, records.refuse_changed, records.remove):
+    for call in (records.inspect_model, records.verify, records.refuse_changed, records.remove):
         assert code_of(call, tmp_path, card) == "model_record_invalid"
 
 

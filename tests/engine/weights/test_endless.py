@@ -70,7 +70,7 @@ def test_of_a_file_without_a_rough_size_little_is_taken(hub, get_roughly, models
 @pytest.mark.parametrize(("rough_size", "code"), [(190_000, ""), (150_000, "download_wrong_file")])
 def test_a_rough_size_holds_up_to_a_tenth(hub, get_roughly, rough_size, code):
     assert get_roughly(rough_size) == code
-    assert bool(hub.of("GET")) == (code == "")
+    assert bool(hub.asked("GET")) == (code == "")
 
 
 @pytest.mark.parametrize("server", ["storage", "hub"])
@@ -96,7 +96,7 @@ def test_what_a_refusal_says_is_not_read_to_its_end(hub, get, server):
 def test_what_a_redirect_says_is_not_read_to_its_end(hub, get):
     hub.faults.sends_on = {"storage": f"{hub.address('elsewhere')}/x"}
     get()
-    assert hub.of("GET", "elsewhere") and hub.sent_bytes < ENDLESS / 2
+    assert hub.asked("GET", "elsewhere") and hub.sent_bytes < ENDLESS / 2
 
 
 def test_the_spare_room_is_kept_all_the_way(hub, get_roughly, models):

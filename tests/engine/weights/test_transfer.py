@@ -28,28 +28,28 @@ def test_all_files_arrive_and_are_remembered(hub, get, models):
         assert (known.size, known.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert left_in(models) == {"config.json", WEIGHTS}
     assert records.read_record(models, CARD).commit == COMMIT
-    assert records.look(models, CARD).state == "ready"
+    assert records.inspect_model(models, CARD).state == "ready"
 
 
 def test_what_is_there_does_not_come_again(hub, get, models):
     get()
     hub.requests.clear()
     assert get().message == "MonST3R is there already."
-    assert hub.of("GET") == []
+    assert hub.asked("GET") == []
 
 
 def test_a_missing_file_comes_alone(hub, get, models):
     get()
     (models / CARD.folder / "config.json").unlink()
-    assert records.look(models, CARD).state == "incomplete"
+    assert records.inspect_model(models, CARD).state == "incomplete"
     hub.requests.clear()
     assert get().kind == "finished"
-    assert [request.path.rpartition("/")[2] for request in hub.of("GET")] == ["config.json"]
+    assert [request.path.rpartition("/")[2] for request in hub.asked("GET")] == ["config.json"]
 
 
 def test_every_file_is_asked_for_at_one_commit(hub, get, models):
     get()
-    assert [request.path.split("/resolve/")[1] for request in hub.of("HEAD")][:2] == [
+    assert [request.path.split("/resolve/")[1] for request in hub.asked("HEAD")][:2] == [
         "main/config.json", f"{COMMIT}/{WEIGHTS}"]
 
 
@@ -69,7 +69,7 @@ def test_a_pinned_model_in_folders_of_its_own(hub, weights, models):
         hub.add(card.repository, file.name, content)
     assert end_of(weights("get", "--accept-licence", model=card.model)).kind == "finished"
     assert all((models / card.folder / file.name).is_file() for file in card.files)
-    assert {request.path.split("/")[4] for request in hub.of("GET", "hub")} == {card.revision}
+    assert {request.path.split("/")[4] for request in hub.asked("GET", "hub")} == {card.revision}
 
 
 def test_nothing_else_is_asked_or_told(hub, get):
@@ -93,7 +93,7 @@ def test_a_cut_connection_is_gone_on_with(hub, get, models):
     content = hub.add(CARD.repository, WEIGHTS, safetensors_bytes(LARGE))
     hub.faults.cuts = [12_000_000]
     assert get().kind == "finished"
-    first, second = hub.of("GET", "storage")
+    first, second = hub.asked("GET", "storage")
     assert first.range == "" and second.range == "bytes=10485760-"
     assert (models / CARD.folder / WEIGHTS).read_bytes() == content
 
@@ -111,10 +111,10 @@ def test_a_killed_download_is_gone_on_with(hub, weights, get, models):
     assert left_in(models) == {"config.json", *(path.relative_to(models / CARD.folder).as_posix()
                                                 for path in partials(models))}
     assert [path.stat().st_size for path in partials(models)] == [10_485_760]
-    assert records.look(models, CARD).state == "incomplete"
+    assert records.inspect_model(models, CARD).state == "incomplete"
     hub.faults = Faults()
     assert get().kind == "finished"
-    assert hub.of("GET", "storage")[-1].range == "bytes=10485760-"
+    assert hub.asked("GET", "storage")[-1].range == "bytes=10485760-"
     assert (models / CARD.folder / WEIGHTS).read_bytes() == content
     assert partials(models) == []
 
@@ -129,7 +129,7 @@ def test_half_a_file_of_another_version_is_not_gone_on_with(hub, weights, get, m
     hub.faults = Faults()
     content = hub.add(CARD.repository, WEIGHTS, safetensors_bytes(LARGE, seed=1))
     assert get().kind == "finished"
-    assert hub.of("GET", "storage")[-1].range == ""
+    assert hub.asked("GET", "storage")[-1].range == ""
     assert (models / CARD.folder / WEIGHTS).read_bytes() == content
 
 
@@ -221,7 +221,7 @@ def test_too_large_for_the_disk_is_known_before(hub, get, models):
     hub.faults.claimed_size = 10**15
     event = get()
     assert event.code == "models_disk_full" and "1000000.0 GB" in event.message
-    assert hub.of("GET") == []
+    assert hub.asked("GET") == []
 
 
 @needs_full_device
@@ -231,7 +231,7 @@ def test_a_disk_that_fills_up_meanwhile(hub, weights, get, models):
     process = weights("get", "--accept-licence", HF_HUB_DOWNLOAD_TIMEOUT="60")
     while not partials(models):
         assert process.poll() is None
-    while not hub.of("GET", "storage"):
+    while not hub.asked("GET", "storage"):
         assert process.poll() is None
     process.kill()
     process.communicate()
@@ -280,7 +280,7 @@ def test_a_changed_file_is_noticed(hub, weights, get, models):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    assert records.look(models, CARD).state == "unchecked"
+    assert records.inspect_model(models, CARD).state == "unchecked"
     assert end_of(weights("verify")).code == "weights_damaged"
     with pytest.raises(StereoDiffError) as raised:
         records.refuse_changed(models, CARD)

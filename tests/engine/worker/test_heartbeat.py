@@ -53,7 +53,7 @@ def test_a_heart_tells_of_work_without_progress(folder):
 def test_a_computer_that_slept_is_no_lack_of_progress():
     idleness = job_lock._Idleness(lambda: 0)
     idleness._looked_s -= 3600.0
-    assert idleness.look() == b"idle 000000006 s, work 000000000 s"
+    assert idleness.measure() == b"idle 000000006 s, work 000000000 s"
 
 
 def test_whoever_reads_never_finds_half_of_it(folder):

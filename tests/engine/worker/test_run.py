@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stereodiff_blender.engine.contract import JobFolder, Settings, StereoDiffError
-from stereodiff_blender.engine.contract.failures import error_with_code
+from stereodiff_blender.engine.contract.failures import error_from_exception
 from stereodiff_blender.engine.media.frames import Raster
 from stereodiff_blender.engine.solution import CameraSolution
 from stereodiff_blender.engine.storage.scratch import DiskScratch
@@ -35,24 +35,24 @@ from stereodiff_blender.engine.worker.run import plan_of
     (RuntimeError("unexpected"), "internal_error"),
 ])
 def test_every_exception_has_a_code(error, code):
-    assert error_with_code(error).code == code
+    assert error_from_exception(error).code == code
 
 
 def test_opencv_without_memory_is_told_from_opencv_in_error():
     with pytest.raises(cv2.error) as refused:
         cv2.resize(np.zeros((4, 4), np.uint8), (-1, 4))
-    assert error_with_code(refused.value).code == "internal_error"
+    assert error_from_exception(refused.value).code == "internal_error"
     refused.value.code = cv2.Error.StsNoMem
-    assert error_with_code(refused.value).code == "out_of_memory"
+    assert error_from_exception(refused.value).code == "out_of_memory"
 
 
 def test_torch_without_memory():
     torch = pytest.importorskip("torch")
-    assert error_with_code(torch.OutOfMemoryError("CUDA out of memory")).code == "out_of_memory"
+    assert error_from_exception(torch.OutOfMemoryError("CUDA out of memory")).code == "out_of_memory"
 
 
 def test_an_internal_error_shows_no_innards():
-    message = error_with_code(KeyError("secret/path")).message
+    message = error_from_exception(KeyError("secret/path")).message
     assert "secret" not in message and "KeyError" in message
 
 

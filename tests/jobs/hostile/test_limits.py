@@ -192,9 +192,9 @@ def begin(folder: JobFolder, code: str) -> subprocess.Popen:
 def test_a_heartbeat_tells_of_progress(folder, told, is_stalled, is_working):
     watchdog = jobs.Watchdog(folder)
     folder.heartbeat_file.write_text(f"0123abcd\n{told}\n")
-    watchdog.look(has_news=False)
+    watchdog.observe(has_news=False)
     assert (watchdog.is_stalled, watchdog.is_working) == (is_stalled, is_working)
-    watchdog.look(has_news=True)
+    watchdog.observe(has_news=True)
     assert not watchdog.is_stalled
 
 

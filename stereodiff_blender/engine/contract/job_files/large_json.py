@@ -29,7 +29,7 @@ def read_json(text: str):
     if len(text) <= SMALL:
         return json.loads(text)
     reader = _Reader(text)
-    reader.take("{")
+    reader.expect("{")
     return dict(taking_turns(reader.members()))
 
 
@@ -40,7 +40,7 @@ class _Reader:
         self._text = text
         self._at = _SPACE.match(text, 0).end()
 
-    def take(self, sign: str) -> None:
+    def expect(self, sign: str) -> None:
         """Go on behind a sign and the space after it. Raises ValueError where another stands."""
         if not self.sees(sign):
             raise ValueError(f"{sign!r} is missing at character {self._at}")
@@ -55,13 +55,13 @@ class _Reader:
             name = self._value(MAX_ITEM)
             if not isinstance(name, str):
                 raise ValueError("a name is missing")
-            self.take(":")
+            self.expect(":")
             yield name, self._list() if self.sees("[") else self._value(MAX_MEMBER)
         if self._at != len(self._text):
             raise ValueError(f"something follows at character {self._at}")
 
     def _list(self) -> list:
-        self.take("[")
+        self.expect("[")
         items = [self._value(MAX_ITEM) for _ in taking_turns(itertools.islice(self._separated("]"), MAX_ITEMS + 1))]
         if len(items) > MAX_ITEMS:
             raise ValueError(f"a list has more than {MAX_ITEMS} items")
@@ -75,8 +75,8 @@ class _Reader:
             is_first = False
             if self.sees(end):
                 break
-            self.take(",")
-        self.take(end)
+            self.expect(",")
+        self.expect(end)
 
     def _value(self, most: int):
         """Raises ValueError for a larger one, too: it ends in the middle then."""

@@ -57,7 +57,7 @@ def _lock(stream: BinaryIO, folder: JobFolder) -> bool:
     if beats_elsewhere(folder):
         raise StereoDiffError("job_locked", f"Another computer is at work in {folder.path}.")
     try:
-        is_ours = file_lock.take(stream.fileno())
+        is_ours = file_lock.acquire(stream.fileno())
     except OSError as error:
         if error.errno in file_lock.NO_LOCKS:
             return False
@@ -90,7 +90,7 @@ def beating(folder: JobFolder, steps: Callable[[], int]) -> Iterator[None]:
     def beat() -> None:
         while True:
             with suppress(OSError):  # a full disk must not end the work
-                _write_beat(folder, idleness.look())
+                _write_beat(folder, idleness.measure())
             shorten_log(folder.files)
             if done.wait(HEARTBEAT_S):
                 return
@@ -125,7 +125,7 @@ class _Idleness:
         self._looked_s = time.monotonic()
         self._work_began_s = time.process_time()
 
-    def look(self) -> bytes:
+    def measure(self) -> bytes:
         """As contract.PROGRESS_TOLD has it."""
         steps, now_s, work_s = self._steps(), time.monotonic(), time.process_time()
         if steps != self._seen:

@@ -23,7 +23,7 @@ from .raster import nearest, to_network
 
 
 @dataclass(frozen=True)
-class Plate:
+class NetworkInput:
     """Stage 1's result of T frames on the plate's raster, as seen from the network's raster `size` (H,W).
 
     frames: (T,h,w,3) uint8. depth, confidence, motion_mask: (T,h,w). bilinear: depth is looked up between pixels, in
@@ -71,13 +71,14 @@ class EncodedClip:
     embeddings: np.ndarray
 
 
-def encode_clip(plate: Plate, span: DisparityRange, networks: DepthCrafterNetworks, noise: Noise, plan: MemoryPlan,
+def encode_clip(network_input: NetworkInput, span: DisparityRange, networks: DepthCrafterNetworks, noise: Noise,
+                plan: MemoryPlan,
                 options: Options, *, context: RunContext) -> EncodedClip:
     """span: the disparities that become 0 and 1. noise: of the pictures. Raises StereoDiffError "out_of_memory" or
     "network_not_finite"."""
     scratch, report = context.scratch, context.report
-    count = len(plate.frames)
-    height, width = plate.size
+    count = len(network_input.frames)
+    height, width = network_input.size
     grid = (height // networks.spatial_factor, width // networks.spatial_factor)
     latents = [scratch.open_array(f"diffusion_{name}_{width}", (count, 4, *grid), np.float32)
                for name in ("disparity_latents", "picture_latents")]
@@ -86,16 +87,16 @@ def encode_clip(plate: Plate, span: DisparityRange, networks: DepthCrafterNetwor
     report.stage("encode", 2 * count)
     seen = scratch.journal(f"diffusion_embeddings_{width}", lambda index: [encoded.embeddings[index]])
     for part in _parts(seen.done, count, plan.encode_chunk):
-        found = within_memory(_stacked(networks.embed), [_signed_picture(plate, index) for index in part])
+        found = within_memory(_stacked(networks.embed), [_signed_picture(network_input, index) for index in part])
         encoded.embeddings[part.start:part.stop] = torch.stack(found).numpy()
         _note(seen, part)
         report.progress(part.stop)
 
     def noised_picture(index: int) -> torch.Tensor:
-        return _signed_picture(plate, index) + options.noise_aug_strength * noise.pixels(index)
+        return _signed_picture(network_input, index) + options.noise_aug_strength * noise.pixels(index)
 
     def disparity(index: int) -> torch.Tensor:
-        normalized = torch.from_numpy(span.normalized(plate.disparity(index), options.fill))
+        normalized = torch.from_numpy(span.normalized(network_input.disparity(index), options.fill))
         return (2.0 * normalized - 1.0).expand(3, -1, -1)
 
     # Both of a frame together, so that the disparity of a frame is looked at while its picture is at hand.
@@ -110,8 +111,8 @@ def encode_clip(plate: Plate, span: DisparityRange, networks: DepthCrafterNetwor
     return encoded
 
 
-def _signed_picture(plate: Plate, index: int) -> torch.Tensor:
-    return 2.0 * torch.from_numpy(plate.picture(index)) - 1.0
+def _signed_picture(network_input: NetworkInput, index: int) -> torch.Tensor:
+    return 2.0 * torch.from_numpy(network_input.picture(index)) - 1.0
 
 
 def _parts(start: int, count: int, chunk: int) -> Iterator[range]:

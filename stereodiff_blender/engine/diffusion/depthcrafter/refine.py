@@ -19,7 +19,7 @@ from ...solution import StereoResult
 from ...storage import RunContext, Scratch
 from .alignment import Alignment, Samples, align
 from .denoising import Condition, draws_of, refine_window
-from .encoding import EncodedClip, Plate, encode_clip
+from .encoding import EncodedClip, NetworkInput, encode_clip
 from .latents import decode_span
 from .memory import MemoryPlan, plan_memory, smaller_raster
 from .networks import DepthCrafterNetworks
@@ -78,27 +78,27 @@ def _planned(options: Options, plan: MemoryPlan) -> Options:
 def _refine(frames: np.ndarray, stereo: StereoResult, networks: DepthCrafterNetworks, options: Options,
             plan: MemoryPlan, noises: Sequence[Noise] | None, context: RunContext) -> DiffusionResult:
     depth, confidence, motion_mask = stereo.depth, stereo.confidence, stereo.motion_mask
-    plate = Plate(frames, depth, confidence, motion_mask, (plan.height, plan.width),
+    network_input = NetworkInput(frames, depth, confidence, motion_mask, (plan.height, plan.width),
                   options.depth_resize == "bilinear")
     count = len(frames)
 
     # 1. One range of disparity for the whole clip.
-    span = find_range(plate.disparity, count, options)
+    span = find_range(network_input.disparity, count, options)
     if span is None or span.is_flat:
         return DiffusionResult(np.array(depth, np.float32), None, (), None)
 
     # 2. Pictures and disparity as latents.
     windows = plan_windows(count, options.window, options.overlap, options.tail)
-    noises = noises or _seeded(options, plate.size, networks.spatial_factor, windows)
+    noises = noises or _seeded(options, network_input.size, networks.spatial_factor, windows)
     with networks.offloaded(plan.offload):
-        encoded = encode_clip(plate, span, networks, noises[0], plan, options, context=context)
+        encoded = encode_clip(network_input, span, networks, noises[0], plan, options, context=context)
 
         # 3. One step for each window, and back from latents: relative disparity (T,h,w) in 0..1.
         relative = denoise_clip(encoded, windows, networks, noises, options, context=context)
     _note_retries(networks, context.report)
 
     # 4. Into stage 1's scale, and onto the plate.
-    alignment = align(sample_pairs(plate, relative), windows, count, options.align, (span.low, span.high),
+    alignment = align(sample_pairs(network_input, relative), windows, count, options.align, (span.low, span.high),
                       options.merge)
     warn_if_apart(alignment, context.report)
     refined = context.scratch.allocate("diffusion_depth", depth.shape, np.float32)
@@ -233,13 +233,13 @@ def relative_disparity(picture: np.ndarray, clamp: bool) -> np.ndarray:
 
 # --- Back to stage 1 -------------------------------------------------------------------------------------------
 
-def sample_pairs(plate: Plate, relative: np.ndarray) -> Samples:
+def sample_pairs(network_input: NetworkInput, relative: np.ndarray) -> Samples:
     """Relative and stage-1 disparity of the same pixels, on a grid that keeps their number in bounds."""
     step = max(1, ceil(sqrt(relative.size / MAX_SAMPLES)))
     grid = (slice(step // 2, None, step),) * 2
     columns = []
     for index in range(len(relative)):
-        disparity, weight = plate.disparity(index)[grid], plate.weight(index)[grid]
+        disparity, weight = network_input.disparity(index)[grid], network_input.weight(index)[grid]
         use = disparity > 0
         columns.append((np.full(int(use.sum()), index), relative[index][grid][use].astype(np.float64),
                         disparity[use], weight[use].astype(np.float64)))

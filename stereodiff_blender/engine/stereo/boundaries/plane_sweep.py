@@ -31,7 +31,7 @@ EDGE_RANGE = 0.08
 """Relative disparity range inside the window below that makes an edge."""
 EDGE_WINDOW_PX = 9
 BAND_PX = 8
-TRUNCATION = 0.08
+MAX_FEATURE_DIFFERENCE = 0.08
 MARGIN = 0.004
 """An offer must be cheaper by this much than the depth there already, so that plain surfaces stay untouched."""
 GUIDE_RADIUS_PX, GUIDE_EPSILON = 8, 1e-5
@@ -66,7 +66,7 @@ def _nearest_sources(index: int, sources: tuple[int, ...]) -> list[int]:
     return sorted(sources, key=lambda j: (abs(j - index), j))[:MAX_SOURCES]
 
 
-def _border_band(disparity: torch.Tensor) -> torch.Tensor:
+def _boundary_band(disparity: torch.Tensor) -> torch.Tensor:
     """(H,W) bool: within reach of a depth edge."""
     plane = disparity[None, None]
     highest, lowest = _window_maximum(plane, EDGE_WINDOW_PX), -_window_maximum(-plane, EDGE_WINDOW_PX)
@@ -81,22 +81,23 @@ def _window_maximum(plane: torch.Tensor, size: int) -> torch.Tensor:
 def _refine_frame(frames, cameras, depth, static, index: int, sources: list[int], device) -> np.ndarray:
     """static: (H,W) bool; other pixels neither change nor offer their depth, which is not one of the still scene."""
     disparity = torch.from_numpy(1.0 / depth).to(device)
-    band = static & _border_band(disparity)
+    band = static & _boundary_band(disparity)
     if not bool(band.any()):
         return depth
-    judge = _Judge(frames, cameras, index, sources, device)
-    best, lowest_cost = disparity.clone(), judge.cost(disparity[None])[0] - MARGIN
+    photometric = _PhotometricCost(frames, cameras, index, sources, device)
+    best, lowest_cost = disparity.clone(), photometric.cost(disparity[None])[0] - MARGIN
     offsets = [(reach * dy, reach * dx) for reach in REACHES_PX for dy, dx in DIRECTIONS]
     for start in range(0, len(offsets), BATCH):
-        batch = torch.stack([_offer(disparity, static, *offset) for offset in offsets[start:start + BATCH]])  # (B,H,W)
-        cost, which = judge.cost(batch).min(dim=0)
+        batch = torch.stack([_hypothesis(disparity, static,
+                                         *offset) for offset in offsets[start:start + BATCH]])  # (B,H,W)
+        cost, which = photometric.cost(batch).min(dim=0)
         better = band & (cost < lowest_cost)
         best = torch.where(better, batch.gather(0, which[None])[0], best)
         lowest_cost = torch.where(better, cost, lowest_cost)
     return (1.0 / best).cpu().numpy()
 
 
-def _offer(disparity: torch.Tensor, static: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
+def _hypothesis(disparity: torch.Tensor, static: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
     """Disparity (H,W) of the pixel so far away, where that one is static and farther; else the pixel's own."""
     there = torch.where(_shifted(static, rows, cols), _shifted(disparity, rows, cols), disparity)
     return torch.minimum(there, disparity)
@@ -110,7 +111,7 @@ def _shifted(image: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
     return image[row][:, col]
 
 
-class _Judge:
+class _PhotometricCost:
     """How badly disparities of one frame agree with what its source frames show."""
 
     def __init__(self, frames, cameras: CameraSolution, index: int, sources: list[int], device):
@@ -139,9 +140,9 @@ class _Judge:
         grid = torch.stack([point[:, 0] / depth, point[:, 1] / depth], dim=-1) * self._size - 1.0
         seen = functional.grid_sample(other.expand(len(disparity), -1, -1, -1), grid, mode="bilinear",
                                       padding_mode="border", align_corners=False)
-        difference = (seen - self._own).abs().sum(dim=1).clamp_max(TRUNCATION)
+        difference = (seen - self._own).abs().sum(dim=1).clamp_max(MAX_FEATURE_DIFFERENCE)
         is_outside = (grid.abs() > 1).any(dim=-1) | (point[:, 2] <= BEHIND_CAMERA)
-        return torch.where(is_outside, torch.full_like(difference, TRUNCATION), difference)
+        return torch.where(is_outside, torch.full_like(difference, MAX_FEATURE_DIFFERENCE), difference)
 
 
 def _on_device(warp: PlaneParallax, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

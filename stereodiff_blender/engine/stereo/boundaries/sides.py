@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 
 from ...imaging import (
-    features_of,
+    cost_features,
+    fast_global_smoother,
     mean_of_better_half,
-    smooth_along_surfaces,
-    unlikeness,
+    photometric_cost,
     warp_between,
     warp_pixels,
 )
@@ -32,7 +32,7 @@ STEEP_PX, STEEP_SHARE = 9, 0.5
 """An edge has this share of the window's range within so few pixels; a slope has not."""
 REACHES_PX = (3, 6, 9, 12)
 """Distances, in eight directions, at which the surfaces around a pixel are probed."""
-EVEN_PX, EVEN_RANGE = 5, 0.04
+FLAT_PX, FLAT_RANGE = 5, 0.04
 """Relative disparity range in a small window that marks the flank of an edge rather than a surface."""
 MIN_PROBE_WEIGHT = 0.05
 MAX_BETWEEN = 0.25
@@ -43,15 +43,15 @@ MAX_EXTRAPOLATION = 0.1
 MAX_SOURCES = 6
 APART_PX = 2.0
 """Distance between the two places a pixel may have in another frame from that on the frame has a full say."""
-MIN_SAY = 0.05
-FIRST_OPINION = 0.24
+MIN_WEIGHT = 0.05
+PRIOR = 0.24
 INNER_PX, DEEP_PX = 4.0, 12.0
 """Windowed matching makes near things fat: the opinion of being near gains its weight from here to there inside."""
-LEAST_OPINION = 0.1
-STRENGTH, EDGE_LEVELS, ROUNDS = 60.0, 8.0, 3
-KEPT_SHARE = 0.05
+LEAST_PRIOR = 0.1
+STRENGTH, EDGE_LEVELS, SMOOTHING_ROUNDS = 60.0, 8.0, 3
+STAYING_SHARE = 0.05
 """Share of the step by which a pixel's own depth may differ from its surface's and stay."""
-SURE, OWN_MARGIN_SURE, OWN_MARGIN = 0.8, 0.05, 0.1
+SURE_CONFIDENCE, OWN_MARGIN_SURE, OWN_MARGIN = 0.8, 0.05, 0.1
 """A pixel that does not change sides, yet lies off its surface, keeps its depth if the pictures favour that by
 OWN_MARGIN; above the confidence SURE, unless they speak against it by OWN_MARGIN_SURE."""
 
@@ -75,7 +75,7 @@ class _Band:
         return picture
 
 
-def choose_sides(frames: np.ndarray, cameras: CameraSolution, index: int, sources: tuple[int, ...], depth: np.ndarray,
+def select_sides(frames: np.ndarray, cameras: CameraSolution, index: int, sources: tuple[int, ...], depth: np.ndarray,
                  confidence: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     """Depth (H,W) float32 of one frame with every pixel near a depth edge on one of the edge's two sides.
 
@@ -91,12 +91,13 @@ def choose_sides(frames: np.ndarray, cameras: CameraSolution, index: int, source
     own = log_disparity[band.rows, band.cols]
     was_near = own - band.far > 0.5 * (band.near - band.far)
     pictures = _Pictures(frames, cameras, index, nearest)
-    is_near = _spread_sides(frames[index], band, was_near, pictures.favour(band.rows, band.cols, band.near, band.far))
+    is_near = _spread_sides(frames[index], band, was_near, pictures.preference(band.rows, band.cols, band.near,
+                                                                               band.far))
     surface = np.where(is_near, band.near, band.far)
-    departs = np.flatnonzero(np.abs(own - surface) > KEPT_SHARE * (band.near - band.far))
+    departs = np.flatnonzero(np.abs(own - surface) > STAYING_SHARE * (band.near - band.far))
     rows, cols, surface = band.rows[departs], band.cols[departs], surface[departs]
-    for_own = pictures.favour(rows, cols, surface, own[departs])
-    required = np.where(np.asarray(confidence)[rows, cols] > SURE, -OWN_MARGIN_SURE, OWN_MARGIN)
+    for_own = pictures.preference(rows, cols, surface, own[departs])
+    required = np.where(np.asarray(confidence)[rows, cols] > SURE_CONFIDENCE, -OWN_MARGIN_SURE, OWN_MARGIN)
     stays = (is_near == was_near)[departs] & (for_own > required)
     result = np.array(depth, np.float32)
     result[rows[~stays], cols[~stays]] = np.exp(-surface[~stays])
@@ -111,7 +112,8 @@ def _find_band(log_disparity: np.ndarray, still: np.ndarray, confidence: np.ndar
     steepest = cv2.dilate(_range(log_disparity, still, STEEP_PX), np.ones((STEEP_PX, STEEP_PX), np.uint8))
     rows, cols = np.nonzero(still & (window_range > EDGE_RANGE) & (steepest > STEEP_SHARE * window_range))
     values = _probe(log_disparity, rows, cols)
-    weights = _probe(_probe_weight(log_disparity, still, confidence), rows, cols) * _nearness()[:, None]
+    weights = _probe(_probe_weight(log_disparity, still, confidence), rows, cols) * _probe_weights_by_distance()[:,
+                                                                                                                 None]
     used = weights > MIN_PROBE_WEIGHT
     highest = np.where(used, values, np.float32(-np.inf)).max(axis=0)
     lowest = np.where(used, values, np.float32(np.inf)).min(axis=0)
@@ -141,16 +143,16 @@ def _probe_offsets() -> np.ndarray:
     return np.rint(offsets).astype(int)
 
 
-def _nearness() -> np.ndarray:
+def _probe_weights_by_distance() -> np.ndarray:
     """(P,) float32 weight of each offset."""
     return (1.0 / (1.0 + 0.05 * np.hypot(*_probe_offsets().T))).astype(np.float32)
 
 
 def _probe_weight(log_disparity: np.ndarray, still: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     """(H,W) float32: how far a pixel's depth is a measured surface's, not the flank of an edge."""
-    window = np.ones((EVEN_PX, EVEN_PX), np.uint8)
+    window = np.ones((FLAT_PX, FLAT_PX), np.uint8)
     unevenness = cv2.dilate(log_disparity, window) - cv2.erode(log_disparity, window)
-    return np.where(still, np.exp(unevenness * np.float32(-1.0 / EVEN_RANGE)) * (np.float32(0.1) + confidence), 0)
+    return np.where(still, np.exp(unevenness * np.float32(-1.0 / FLAT_RANGE)) * (np.float32(0.1) + confidence), 0)
 
 
 def _probe(image: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
@@ -179,25 +181,25 @@ class _Pictures:
     """What the frames around say about depths of one frame."""
 
     def __init__(self, frames: np.ndarray, cameras: CameraSolution, index: int, sources: list[int]):
-        self._own, self._size = features_of(frames[index]), frames.shape[1:3]
-        self._sources = [(warp_between(cameras, index, j), features_of(frames[j])) for j in sources]
+        self._own, self._size = cost_features(frames[index]), frames.shape[1:3]
+        self._sources = [(warp_between(cameras, index, j), cost_features(frames[j])) for j in sources]
 
-    def favour(self, rows: np.ndarray, cols: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    def preference(self, rows: np.ndarray, cols: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Two log disparities for each of n pixels: (n,) in [-1,1], above zero if the second explains more."""
         x, y = cols.astype(np.float32) + np.float32(0.5), rows.astype(np.float32) + np.float32(0.5)
         own = [planes[rows, cols] for planes in self._own]
-        first_costs, second_costs, says = [], [], []
+        first_costs, second_costs, weights = [], [], []
         for warp, features in self._sources:
             at_first, at_second = (warp_pixels(warp, x, y, np.exp(each)) for each in (first, second))
             (first_x, first_y), (second_x, second_y) = at_first.places, at_second.places
-            say = np.clip(np.hypot(first_x - second_x, first_y - second_y) / APART_PX, 0, 1)
-            say *= at_first.inside(self._size) & at_second.inside(self._size)
+            weight = np.clip(np.hypot(first_x - second_x, first_y - second_y) / APART_PX, 0, 1)
+            weight *= at_first.inside(self._size) & at_second.inside(self._size)
             # A frame without a say finds both as unlike as can be: it is no evidence.
-            first_costs.append(np.where(say > MIN_SAY, unlikeness(own, features, first_x, first_y), 1.0))
-            second_costs.append(np.where(say > MIN_SAY, unlikeness(own, features, second_x, second_y), 1.0))
-            says.append(say)
+            first_costs.append(np.where(weight > MIN_WEIGHT, photometric_cost(own, features, first_x, first_y), 1.0))
+            second_costs.append(np.where(weight > MIN_WEIGHT, photometric_cost(own, features, second_x, second_y), 1.0))
+            weights.append(weight)
         gain = mean_of_better_half(first_costs) - mean_of_better_half(second_costs)
-        return gain * np.minimum(np.sum(says, axis=0) / 2.0, 1.0)
+        return gain * np.minimum(np.sum(weights, axis=0) / 2.0, 1.0)
 
 
 # --- The decision -----------------------------------------------------------------------------------------------
@@ -210,10 +212,10 @@ def _spread_sides(frame: np.ndarray, band: _Band, was_near: np.ndarray, evidence
     shape = frame.shape[:2]
     is_far = band.image(~was_near, shape)
     inside = cv2.distanceTransform((is_far == 0).astype(np.uint8), cv2.DIST_L2, 3)[band.rows, band.cols]
-    depth_inside = np.clip((inside - INNER_PX) / (DEEP_PX - INNER_PX), LEAST_OPINION, 1.0)
-    opinion = FIRST_OPINION * np.where(was_near, depth_inside, 1.0)
-    weight = opinion + np.abs(evidence)
-    side = (opinion * was_near + np.abs(evidence) * (evidence < 0)) / weight
-    spread, _ = smooth_along_surfaces(frame, band.image(side, shape), band.image(weight, shape), strength=STRENGTH,
-                                      edge_levels=EDGE_LEVELS, rounds=ROUNDS)
-    return spread[band.rows, band.cols] > 0.5
+    depth_inside = np.clip((inside - INNER_PX) / (DEEP_PX - INNER_PX), LEAST_PRIOR, 1.0)
+    prior = PRIOR * np.where(was_near, depth_inside, 1.0)
+    weight = prior + np.abs(evidence)
+    side = (prior * was_near + np.abs(evidence) * (evidence < 0)) / weight
+    smoothed, _ = fast_global_smoother(frame, band.image(side, shape), band.image(weight, shape), strength=STRENGTH,
+                                      edge_levels=EDGE_LEVELS, rounds=SMOOTHING_ROUNDS)
+    return smoothed[band.rows, band.cols] > 0.5

@@ -21,9 +21,9 @@ from ...imaging import FrameWindow, frames_around, sample_at, warp_between, warp
 from ...solution import CameraSolution, StereoResult
 from ...storage import RunContext, Scratch
 from ..mvs import select_sources
-from .sides import choose_sides
+from .sides import select_sides
 
-OFFSETS = (-10, -8, -6, -4, -2, -1, 1, 2, 4, 6, 8, 10)
+FRAME_OFFSETS = (-10, -8, -6, -4, -2, -1, 1, 2, 4, 6, 8, 10)
 ROUNDS_BEFORE, ROUNDS_AFTER = 2, 1
 """Votes before and after the pictures decide. A second one hears supporters whose borders the first has settled."""
 FAR_SHARE = 0.98
@@ -36,11 +36,11 @@ RANGE_SIGMA = 0.06
 """Relative depth by which a supporter may differ from the offer."""
 COLOUR_SIGMA = 12.0
 """Grey levels by which two views of one thing may differ."""
-ROW = 256
+ROW_LENGTH = 256
 """Band pixels are laid out in rows of this length: OpenCV looks up no longer ones than 32766."""
 
 
-def settle_borders(frames: np.ndarray, stereo: StereoResult, *, context: RunContext) -> np.ndarray:
+def refine_boundaries(frames: np.ndarray, stereo: StereoResult, *, context: RunContext) -> np.ndarray:
     """Depth (T,H,W) > 0 with its edges corrected, from scratch.
 
     frames: (T,H,W,3) uint8. stereo: what moves neither changes nor votes nor is offered. Arrays may be memory-mapped.
@@ -50,68 +50,68 @@ def settle_borders(frames: np.ndarray, stereo: StereoResult, *, context: RunCont
     if not depth.shape == confidence.shape == motion_mask.shape == frames.shape[:3]:
         raise ValueError(f"frames {frames.shape}, depth {depth.shape}, confidence {confidence.shape} and motion mask "
                          f"{motion_mask.shape} must agree in (T,H,W)")
-    tasks = [vote_on_borders] * ROUNDS_BEFORE + [_choose_all_sides] + [vote_on_borders] * ROUNDS_AFTER
+    tasks = [vote_on_boundaries] * ROUNDS_BEFORE + [_select_all_sides] + [vote_on_boundaries] * ROUNDS_AFTER
     report = context.report
     report.stage("borders", len(tasks) * len(depth))
     count = len(depth)
-    for turn, task in enumerate(tasks):
-        depth = _run_turn(task, f"borders_{turn}", frames, replace(stereo, depth=depth), context.scratch,
-                          lambda done, turn=turn: report.progress(turn * count + done))
+    for number, task in enumerate(tasks):
+        depth = _run_pass(task, f"borders_{number}", frames, replace(stereo, depth=depth), context.scratch,
+                          lambda done, number=number: report.progress(number * count + done))
     return depth
 
 
-def agree_on_borders(frames: np.ndarray, stereo: StereoResult, *, context: RunContext) -> np.ndarray:
+def agree_on_boundaries(frames: np.ndarray, stereo: StereoResult, *, context: RunContext) -> np.ndarray:
     """Depth (T,H,W) > 0 after one more vote, for depth whose edges were corrected frame by frame."""
-    return _run_turn(vote_on_borders, "edges_agreed", frames, stereo, context.scratch, lambda done: None)
+    return _run_pass(vote_on_boundaries, "edges_agreed", frames, stereo, context.scratch, lambda done: None)
 
 
-def _run_turn(task: Callable[..., Callable[[int], np.ndarray]], name: str, frames: np.ndarray, stereo: StereoResult,
+def _run_pass(task: Callable[..., Callable[[int], np.ndarray]], name: str, frames: np.ndarray, stereo: StereoResult,
               scratch: Scratch, tick: Callable[[int], None]) -> np.ndarray:
     """One task over all frames: what it makes of depth (T,H,W), from scratch, kept under this name.
 
     task: makes a function of the frame's index that gives its new depth. tick: told how many frames are done.
     """
     depth = stereo.depth
-    settled = scratch.open_array(name, depth.shape, np.float32)
-    journal = scratch.journal(name, lambda index: [settled[index]])
+    refined = scratch.open_array(name, depth.shape, np.float32)
+    journal = scratch.journal(name, lambda index: [refined[index]])
     if journal.done < len(depth):
-        settle = task(frames, stereo.cameras, depth, stereo.confidence, stereo.motion_mask)
+        refine = task(frames, stereo.cameras, depth, stereo.confidence, stereo.motion_mask)
         for index in range(journal.done, len(depth)):
-            settled[index] = settle(index)
+            refined[index] = refine(index)
             journal.note(index)
             tick(index + 1)
-    return settled
+    return refined
 
 
-def vote_on_borders(frames, cameras, depth, confidence, motion_mask) -> Callable[[int], np.ndarray]:
+def vote_on_boundaries(frames, cameras, depth, confidence, motion_mask) -> Callable[[int], np.ndarray]:
     """One round of votes: a function that gives the settled depth (H,W) of a frame. Frames are asked for in order.
 
-    Arguments as of settle_borders.
+    Arguments as of refine_boundaries.
     """
-    reach = max(OFFSETS)
+    reach = max(FRAME_OFFSETS)
     kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * reach + 1)
 
-    def settle(index: int) -> np.ndarray:
+    def refine(index: int) -> np.ndarray:
         views = {k: kept.get(k, lambda k=k: _view(frames[k], depth[k], confidence[k], motion_mask[k]))
                  for k in frames_around(index, reach, len(depth))}
-        settled = np.array(depth[index])
-        _settle(cameras, views, index, settled)
-        return settled
+        refined = np.array(depth[index])
+        _refine_frame(cameras, views, index, refined)
+        return refined
 
-    return settle
+    return refine
 
 
-def _choose_all_sides(frames, cameras, depth, confidence, motion_mask) -> Callable[[int], np.ndarray]:
+def _select_all_sides(frames, cameras, depth, confidence, motion_mask) -> Callable[[int], np.ndarray]:
     """Let the pictures decide: a function that gives the settled depth (H,W) of a frame."""
     # What lies at the far limit is sky, whose outline was drawn by colour and is sharp already.
     sky = FAR_SHARE * max(float(one.max()) for one in depth)
     sources = select_sources(cameras, *frames.shape[1:3])
 
-    def settle(index: int) -> np.ndarray:
+    def refine(index: int) -> np.ndarray:
         fixed = (motion_mask[index] > 0) | (depth[index] > sky)
-        return choose_sides(frames, cameras, index, sources[index], depth[index], confidence[index], fixed)
+        return select_sides(frames, cameras, index, sources[index], depth[index], confidence[index], fixed)
 
-    return settle
+    return refine
 
 
 def _view(frame, depth, confidence, motion_mask) -> np.ndarray:
@@ -121,19 +121,19 @@ def _view(frame, depth, confidence, motion_mask) -> np.ndarray:
     return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=-1)
 
 
-def _settle(cameras: CameraSolution, views: dict[int, np.ndarray], index: int, depth: np.ndarray) -> None:
+def _refine_frame(cameras: CameraSolution, views: dict[int, np.ndarray], index: int, depth: np.ndarray) -> None:
     """Correct the depth (H,W) of one frame in place."""
     own = views[index]
     nearest, farthest = _surfaces_around(own[..., 0], own[..., 3] == 0)
     rows, cols = np.nonzero((own[..., 3] == 0) & (nearest - farthest > EDGE_RANGE))
     if len(rows) == 0:
         return
-    ballot = _Ballot(cameras, views, index, rows, cols)
+    votes = _Votes(cameras, views, index, rows, cols)
     best = own[rows, cols, 0]
-    most = ballot.support(best)[0] + own[rows, cols, 2]
+    most = votes.support(best)[0] + own[rows, cols, 2]
     is_better = np.zeros(len(rows), bool)
-    for offer in (farthest[rows, cols], nearest[rows, cols]):
-        support, mean = ballot.support(offer)
+    for hypothesis in (farthest[rows, cols], nearest[rows, cols]):
+        support, mean = votes.support(hypothesis)
         wins = support > most
         best, most, is_better = np.where(wins, mean, best), np.where(wins, support, most), is_better | wins
     depth[rows[is_better], cols[is_better]] = np.exp(-best[is_better])
@@ -147,24 +147,24 @@ def _surfaces_around(log_disparity: np.ndarray, still: np.ndarray) -> tuple[np.n
     return nearest, farthest
 
 
-class _Ballot:
+class _Votes:
     """The border pixels of one frame, and what the frames around say about them."""
 
     def __init__(self, cameras: CameraSolution, views: dict[int, np.ndarray], index: int, rows, cols):
         self._count = len(rows)
-        self._shape = (-(-len(rows) // ROW), ROW)
+        self._shape = (-(-len(rows) // ROW_LENGTH), ROW_LENGTH)
         self._x, self._y, self._grey = (self._laid_out(values.astype(np.float32)) for values in
                                         (cols + 0.5, rows + 0.5, views[index][rows, cols, 1]))
         self._voters = [(views[index + offset], warp_between(cameras, index, index + offset))
-                        for offset in OFFSETS if index + offset in views]
+                        for offset in FRAME_OFFSETS if index + offset in views]
 
     def _laid_out(self, values: np.ndarray) -> np.ndarray:
         """(n,) values in rows; the last row is filled up with values from the start."""
         return np.resize(values, self._shape)
 
-    def support(self, offer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def support(self, hypothesis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """offer: (n,) log disparity. Returns the votes for it and the voters' mean log disparity, (n,) each."""
-        laid_out = self._laid_out(offer)
+        laid_out = self._laid_out(hypothesis)
         disparity = np.exp(laid_out)
         votes, difference = np.zeros(self._shape, np.float32), np.zeros(self._shape, np.float32)
         for view, warp in self._voters:
@@ -174,12 +174,12 @@ class _Ballot:
         mean = laid_out + difference / np.maximum(votes, np.float32(1e-9))
         return votes.ravel()[:self._count], mean.ravel()[:self._count]
 
-    def _vote(self, view: np.ndarray, warp, offer: np.ndarray, disparity: np.ndarray):
+    def _vote(self, view: np.ndarray, warp, hypothesis: np.ndarray, disparity: np.ndarray):
         """How far, in log disparity, one frame finds the offers wrong, and the weight of its word."""
         warped = warp_pixels(warp, self._x, self._y, disparity)
         # Nothing seen outside the picture: the border has no vote.
         there = sample_at(view, *warped.places, border=cv2.BORDER_CONSTANT)
         # Depth there over depth here turns the one's disparity into what the still scene would show.
-        found = there[..., 0] - offer + np.log(warped.depth_ratio)
-        unlikeness = ((there[..., 1] - self._grey) / COLOUR_SIGMA) ** 2 + (found / RANGE_SIGMA) ** 2
-        return found, there[..., 2] * np.exp(np.float32(-0.5) * np.minimum(unlikeness, np.float32(80.0)))
+        found = there[..., 0] - hypothesis + np.log(warped.depth_ratio)
+        mismatch = ((there[..., 1] - self._grey) / COLOUR_SIGMA) ** 2 + (found / RANGE_SIGMA) ** 2
+        return found, there[..., 2] * np.exp(np.float32(-0.5) * np.minimum(mismatch, np.float32(80.0)))

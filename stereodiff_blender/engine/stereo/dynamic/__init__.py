@@ -2,11 +2,11 @@
 
 from .ground_plane import find_ground
 from .matte import doubtful_beside, motion_beyond, without_matte
-from .objects import Movers
+from .objects import DynamicObjects
 from .outlines import draw_outlines
 from .tracks import coarse_flow, coarse_shape
 
 __all__ = [
-    "Movers", "coarse_flow", "coarse_shape", "doubtful_beside", "draw_outlines", "find_ground", "motion_beyond",
+    "DynamicObjects", "coarse_flow", "coarse_shape", "doubtful_beside", "draw_outlines", "find_ground", "motion_beyond",
     "without_matte",
 ]

@@ -14,7 +14,7 @@ import numpy as np
 from ...imaging import PlaneParallax, find_regions, lower_median, pixel_axes, sample_at, warp_between, warp_grid
 from ...solution import CameraSolution
 
-OFFSETS = (-20, -10, -5, 5, 10, 20)
+FRAME_OFFSETS = (-20, -10, -5, 5, 10, 20)
 IN_SHADOW, LIT = 0.4, 0.93
 """Least brightness of the background here, as a share of its brightness in other frames: on the ground, where shadows
 fall, and anywhere else, where a darker surface of the same hue is likelier the thing's own."""
@@ -23,7 +23,7 @@ MAX_HUE_CHANGE = 0.06
 """Greatest relative difference of a colour channel from the change in brightness."""
 BLACK_LEVEL = 4.0
 """Added to all colours: hue is noise where it is dark."""
-MIN_AGREEING = 0.5
+MIN_AGREEING_SHARE = 0.5
 """Share of the moving pixels around one that must show background too."""
 WINDOW_PX = 7
 
@@ -57,7 +57,7 @@ def _seen_elsewhere(index, frames, moving, disparity, cameras, box) -> tuple[np.
     rows, columns = box
     x, y = pixel_axes(*disparity.shape, top=rows.start, left=columns.start)
     views = [_seen_in(frames[other], moving[other], warp_between(cameras, index, other), x, y, disparity)
-             for other in (index + offset for offset in OFFSETS) if 0 <= other < len(frames)]
+             for other in (index + offset for offset in FRAME_OFFSETS) if 0 <= other < len(frames)]
     if not views:
         return np.zeros((*disparity.shape, 3), np.float32), np.zeros(disparity.shape, bool)
     colours, seen = (np.stack(parts) for parts in zip(*views, strict=True))
@@ -86,7 +86,7 @@ def _is_like(here: np.ndarray, elsewhere: np.ndarray, least_brightness: float) -
 def _agreed(like: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """Pixels that most of the candidates around them agree with, without specks."""
     alike, all_around = (cv2.blur(each.astype(np.float32), (WINDOW_PX, WINDOW_PX)) for each in (like, candidates))
-    agreed = (like & (alike > MIN_AGREEING * all_around)).astype(np.uint8)
+    agreed = (like & (alike > MIN_AGREEING_SHARE * all_around)).astype(np.uint8)
     return cv2.morphologyEx(agreed, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
 
 

@@ -20,12 +20,12 @@ MAX_SIGMAS = 3.0
 TRIPLES = 400
 MIN_UPRIGHT = 0.7
 """Cosine of the angle that the ground's normal may be off the cameras' mean up."""
-TOLERANCE = 0.012
+PLANE_TOLERANCE = 0.012
 """Height above the plane, as a share of the distance to the camera, within which a point lies on it."""
 BELOW = 0.03
 MIN_SHARE, MAX_BELOW = 0.1, 0.1
 MIN_POINTS = 60
-ROUNDS = 8
+FIT_ROUNDS = 8
 MAX_PITCH_COSINE = 0.5
 
 
@@ -53,7 +53,7 @@ class GroundView:
     """
 
     disparity: np.ndarray
-    facing: np.ndarray
+    distance_per_depth: np.ndarray
 
     def disparity_at(self, x, y):
         """Ground disparity at pixels x, y (arrays that broadcast), 1 / scene unit."""
@@ -74,9 +74,9 @@ class GroundView:
         return np.where(floor < disparity * (1.0 + np.float32(MAX_SIGMAS) * uncertainty), np.maximum(disparity, floor),
                         disparity)
 
-    def facing_at(self, x, y):
+    def distance_per_depth_at(self, x, y):
         """Horizontal depth per z-depth at pixels x, y (arrays that broadcast)."""
-        return self.facing[0] * x + self.facing[1] * y + self.facing[2]
+        return self.distance_per_depth[0] * x + self.distance_per_depth[1] * y + self.distance_per_depth[2]
 
 
 FLAT_VIEW = GroundView(np.zeros(3), np.array([0.0, 0.0, 1.0]))
@@ -107,11 +107,11 @@ def find_ground(points: np.ndarray, origins: np.ndarray, cameras: CameraSolution
     if len(ups) == 0:
         return None
     heights = (points @ ups.T - levels) / distance[:, None]
-    score = (np.abs(heights) < TOLERANCE).mean(axis=0) - (heights < -BELOW).mean(axis=0)
+    score = (np.abs(heights) < PLANE_TOLERANCE).mean(axis=0) - (heights < -BELOW).mean(axis=0)
     best = int(np.argmax(score))
     up, level = _refined(points, distance, ups[best], levels[best])
     height = (points @ up - level) / distance
-    is_ground = (np.abs(height) < TOLERANCE).mean() > MIN_SHARE and (height < -BELOW).mean() < MAX_BELOW
+    is_ground = (np.abs(height) < PLANE_TOLERANCE).mean() > MIN_SHARE and (height < -BELOW).mean() < MAX_BELOW
     return GroundPlane(up, level) if is_ground else None
 
 
@@ -131,9 +131,10 @@ def _proposals(points, mean_up, centres) -> tuple[np.ndarray, np.ndarray]:
 
 def _refined(points, distance, up, level) -> tuple[np.ndarray, float]:
     """Least squares plane of the points near a first one, heights measured as shares of distance."""
-    for _ in range(ROUNDS):
+    for _ in range(FIT_ROUNDS):
         height = (points @ up - level) / distance
-        weight = np.where(np.abs(height) < 3 * TOLERANCE, 1.0 / (1.0 + (height / TOLERANCE) ** 2) ** 2, 0) / distance**2
+        weight = np.where(np.abs(height) < 3 * PLANE_TOLERANCE, 1.0 / (1.0 + (height / PLANE_TOLERANCE) ** 2) ** 2,
+                          0) / distance**2
         centre = weight @ points / weight.sum()
         offset = points - centre
         _, vectors = np.linalg.eigh((offset * weight[:, None]).T @ offset)

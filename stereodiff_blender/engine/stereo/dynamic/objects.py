@@ -11,15 +11,15 @@ from ...storage import Scratch
 from .background import find_background
 from .ground_plane import FLAT_VIEW, GroundPlane, GroundView
 from .matte import with_gaps_bridged
-from .placement import Standing, measure_standing, settle_tracks
-from .tracks import UNKNOWN_GROWTH, label_movers, link_movers, measure_growth
+from .placement import GroundContact, fit_tracks, measure_contact
+from .tracks import UNKNOWN_GROWTH, label_objects, link_objects, measure_growth
 
 NOTCH_PX = 9
 MIN_AREA = 0.001
 """Share of the picture below which what is left of a region, without its shadow, is a speck."""
 
 
-class Movers:
+class DynamicObjects:
     """All things that move in T frames; to be shown every frame in order, then told to stand.
 
     tracks: (T,H,W) uint16, 0 static, the same number for the same thing in all frames.
@@ -32,7 +32,7 @@ class Movers:
         says moves, which is never taken for background."""
         self._frames, self._cameras, self._mask, self._masks = frames, cameras, mask, masks
         self._flow_back, self._ground = flow_back, ground
-        self._standings: list[Standing] = []
+        self._contacts: list[GroundContact] = []
         self._first_new_track = 1
         self.tracks = scratch.allocate("stereo_tracks", mask.shape, np.uint16)
 
@@ -52,15 +52,15 @@ class Movers:
             growth = UNKNOWN_GROWTH
             if index:
                 growth = measure_growth(track, tracks, self.tracks[index - 1], self._flow_back[index])
-            self._standings.append(measure_standing(index, track, tracks, disparity, trusted, ground, view, growth))
+            self._contacts.append(measure_contact(index, track, tracks, disparity, trusted, ground, view, growth))
         return moving
 
-    def stand(self, depth: np.ndarray, disparity_limits: tuple[float, float]) -> None:
+    def place_on_ground(self, depth: np.ndarray, disparity_limits: tuple[float, float]) -> None:
         """Write the things' depth into depth (T,H,W), in place, once every frame has been observed."""
-        for (index, track), nearness in settle_tracks(self._standings).items():
+        for (index, track), inverse_ground_distance in fit_tracks(self._contacts).items():
             rows, columns = np.nonzero(self.tracks[index] == track)
-            facing = self._views(index)[1].facing_at(columns + 0.5, rows + 0.5)
-            depth[index][rows, columns] = 1.0 / np.clip(nearness * facing, *disparity_limits)
+            distance_per_depth = self._views(index)[1].distance_per_depth_at(columns + 0.5, rows + 0.5)
+            depth[index][rows, columns] = 1.0 / np.clip(inverse_ground_distance * distance_per_depth, *disparity_limits)
 
     def _without_background(self, index: int, disparity: np.ndarray) -> np.ndarray:
         moving = self._mask[index] > 0
@@ -73,10 +73,10 @@ class Movers:
         return kept if self._masks is None else kept | (np.asarray(self._masks[index]) > 0)
 
     def _link(self, index: int, moving: np.ndarray) -> np.ndarray:
-        labels, count = label_movers(moving if self._masks is None else with_gaps_bridged(moving))
+        labels, count = label_objects(moving if self._masks is None else with_gaps_bridged(moving))
         labels[~moving] = 0
         before, flow_back = (self.tracks[index - 1], self._flow_back[index]) if index else (None, None)
-        tracks = link_movers(labels, count, before, flow_back, self._first_new_track)
+        tracks = link_objects(labels, count, before, flow_back, self._first_new_track)
         self._first_new_track = max(self._first_new_track, int(tracks.max()) + 1)
         self.tracks[index] = tracks
         return tracks

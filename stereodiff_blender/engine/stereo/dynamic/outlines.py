@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import FrameWindow, features_of, smooth_along_surfaces, unlikeness, warp_between, warp_pixels
+from ...imaging import FrameWindow, cost_features, fast_global_smoother, photometric_cost, warp_between, warp_pixels
 from ...solution import CameraSolution
 
 INNER_REACH_PX, OUTER_REACH_PX = 12.0, 3.0
@@ -28,11 +28,11 @@ AGAINST, AGAINST_OUTSIDE = 0.12, 0.3
 """Weight of a pixel that nothing explains, against 1 for one that is explained exactly."""
 MIN_VIEWS = 3
 """Frames that must see the place, before a pixel outside counts as not explained."""
-FIRST_OPINION, LEAST_OPINION, OPINION_OUTSIDE = 0.24, 0.15, 0.1
+PRIOR, LEAST_PRIOR, OPINION_OUTSIDE = 0.24, 0.15, 0.1
 INNER_PX, DEEP_PX = 2.0, 10.0
 """The opinion that a marked pixel does move gains its weight from here to there inside the outline."""
 SURROUNDING_PX, SURROUNDING_WEIGHT = 2.0, 0.05
-STRENGTH, EDGE_LEVELS, ROUNDS = 30.0, 8.0, 3
+STRENGTH, EDGE_LEVELS, SMOOTHING_ROUNDS = 30.0, 8.0, 3
 KEPT_FEATURES = 12
 
 
@@ -93,7 +93,7 @@ class _Features:
         self._kept: FrameWindow[int, tuple[np.ndarray, np.ndarray]] = FrameWindow(KEPT_FEATURES)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._kept.get(index, lambda: features_of(self._frames[index]))
+        return self._kept.get(index, lambda: cost_features(self._frames[index]))
 
 
 def _unexplained(pictures: _Features, cameras: CameraSolution, index: int, sources: list[int], depth: np.ndarray,
@@ -109,7 +109,7 @@ def _unexplained(pictures: _Features, cameras: CameraSolution, index: int, sourc
         (column, row), seen = warped.places, warped.inside(depth.shape)
         # Where a thing stands before the place, that frame is no witness.
         seen[seen] = tracks[j][np.rint(row[seen]).astype(int), np.rint(column[seen]).astype(int)] == 0
-        costs.append(np.where(seen, unlikeness(own, pictures[j], column, row), np.float32(1.0)))
+        costs.append(np.where(seen, photometric_cost(own, pictures[j], column, row), np.float32(1.0)))
         views += seen
     return np.sort(np.array(costs, np.float32), axis=0)[:WITNESSES].mean(axis=0), views
 
@@ -117,18 +117,18 @@ def _unexplained(pictures: _Features, cameras: CameraSolution, index: int, sourc
 def _spread(frame: np.ndarray, band: _Band, cost: np.ndarray, views: np.ndarray) -> np.ndarray:
     """(n,) in [0,1], above one half where the band's pixels move."""
     marked = band.inside_px > 0
-    inside = np.clip((band.inside_px - INNER_PX) / (DEEP_PX - INNER_PX), LEAST_OPINION, 1.0)
+    inside = np.clip((band.inside_px - INNER_PX) / (DEEP_PX - INNER_PX), LEAST_PRIOR, 1.0)
     explained = _explained(band, cost)
     against = np.where(marked, AGAINST, np.where(views >= MIN_VIEWS, AGAINST_OUTSIDE, 0.0))
-    for_motion = (np.where(marked, FIRST_OPINION * inside, 0.0)
+    for_motion = (np.where(marked, PRIOR * inside, 0.0)
                   + against * np.clip((cost - explained) / (1.0 - explained), 0, 1))
     for_rest = np.where(marked, 0.0, OPINION_OUTSIDE) + np.clip((explained - cost) / explained, 0, 1)
     weight = for_motion + for_rest
     shape = frame.shape[:2]
     belief = band.fill(np.zeros(shape, np.float32), for_motion / weight)
     weights = band.fill(band.beyond.astype(np.float32) * np.float32(SURROUNDING_WEIGHT), weight)
-    smooth, _ = smooth_along_surfaces(frame, belief, weights, strength=STRENGTH, edge_levels=EDGE_LEVELS,
-                                      rounds=ROUNDS)
+    smooth, _ = fast_global_smoother(frame, belief, weights, strength=STRENGTH, edge_levels=EDGE_LEVELS,
+                                      rounds=SMOOTHING_ROUNDS)
     return smooth[band.rows, band.cols]
 
 

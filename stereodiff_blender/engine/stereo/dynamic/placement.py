@@ -27,22 +27,22 @@ LIKE_GROUND = (0.87, 1.15)
 """Measured disparity below a thing's feet, against the ground plane's, that is the ground itself."""
 ON_GROUND, ON_SOMETHING, ON_UNSEEN_GROUND, AT_THE_SIDE, CUT_OFF = 1.0, 0.3, 0.6, 0.3, 0.1
 """What each kind of standing is worth."""
-ENOUGH, FEW = 20, 8
+MIN_PERCENTILE_PIXELS, MIN_MEDIAN_PIXELS = 20, 8
 """Pixels that make a percentile, and a median, worth having."""
 CONTACT_SIGMA = 0.04
 BOUND_SIGMA = 0.01
 LIFTED_WEIGHT = 0.2
 """Feet can be lifted, hidden or missed, so that they seem farther away; what makes them seem nearer is rarer."""
 DRIFT_SIGMA = 0.002
-ROUNDS = 15
+FIT_ROUNDS = 15
 FIRST_TOLERANCE = 8.0
 """What is taken for an outlier is decided little by little: tolerances shrink from this multiple to one."""
 SMOOTHING_FRAMES = 2.5
-LAG, ENOUGH_PAIRS, MAX_CONTRADICTION = 8, 3, 0.2
+LAG, MIN_PAIRS, MAX_CONTRADICTION = 8, 3, 0.2
 
 
 @dataclass(frozen=True)
-class Standing:
+class GroundContact:
     """Where a thing seems to stand in one frame.
 
     frame, track: which. nearness: 1 / horizontal depth (1 / z-depth without a ground plane). weight: what it is
@@ -51,14 +51,14 @@ class Standing:
 
     frame: int
     track: int
-    nearness: float
+    inverse_ground_distance: float
     weight: float
     least: float
     growth: Growth
 
 
-def measure_standing(frame: int, track: int, tracks: np.ndarray, disparity: np.ndarray, trusted: np.ndarray,
-                     ground: GroundView | None, view: GroundView, growth: Growth) -> Standing:
+def measure_contact(frame: int, track: int, tracks: np.ndarray, disparity: np.ndarray, trusted: np.ndarray,
+                     ground: GroundView | None, view: GroundView, growth: Growth) -> GroundContact:
     """Find where one thing touches the ground.
 
     tracks: (H,W) of its frame. disparity: (H,W) static background, filled behind things. trusted: (H,W) bool.
@@ -71,8 +71,8 @@ def measure_standing(frame: int, track: int, tracks: np.ndarray, disparity: np.n
     region, disparity, static = region[box], disparity[box], tracks[box] == 0
     sure = static & trusted[box]
     behind = _ring_median(region, disparity, sure)
-    foot = _Foot.of(region, box)
-    facing = float(view.facing_at(foot.x, foot.y))
+    foot = _Foot.from_region(region, box)
+    distance_per_depth = float(view.distance_per_depth_at(foot.x, foot.y))
     if rows[-1] >= height - BORDER_PX:
         least, contact = _cut_off(region, disparity, sure, ground, foot, (rows[-1] - rows[0], height))
         least, weight = max(least, behind), CUT_OFF
@@ -81,7 +81,8 @@ def measure_standing(frame: int, track: int, tracks: np.ndarray, disparity: np.n
         least = behind
     if columns[0] < BORDER_PX or columns[-1] >= width - BORDER_PX:
         weight = min(weight, AT_THE_SIDE)
-    return Standing(frame, track, max(contact, least) / facing, weight, least / facing, growth)
+    return GroundContact(frame, track, max(contact, least) / distance_per_depth, weight, least / distance_per_depth,
+                         growth)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class _Foot:
     below: np.ndarray
 
     @classmethod
-    def of(cls, region: np.ndarray, box: tuple[slice, slice]) -> _Foot:
+    def from_region(cls, region: np.ndarray, box: tuple[slice, slice]) -> _Foot:
         rows = np.flatnonzero(region.any(axis=1))
         size = max(2, int(FOOT_SHARE * (rows[-1] - rows[0] + 1)))
         columns = np.flatnonzero(region[max(rows[-1] - size + 1, 0):].any(axis=0))
@@ -106,7 +107,7 @@ def _ring_median(region, disparity, sure) -> float:
     """Median trusted disparity around a region, 0 if there is too little."""
     window = np.ones((2 * RING_PX + 1, 2 * RING_PX + 1), np.uint8)
     ring = disparity[(cv2.dilate(region.astype(np.uint8), window) > 0) & sure]
-    return float(np.median(ring)) if len(ring) > ENOUGH else 0.0
+    return float(np.median(ring)) if len(ring) > MIN_PERCENTILE_PIXELS else 0.0
 
 
 def _cut_off(region, disparity, sure, ground, foot, extent) -> tuple[float, float]:
@@ -119,7 +120,8 @@ def _cut_off(region, disparity, sure, ground, foot, extent) -> tuple[float, floa
         return tuple(float(ground.disparity_at(foot.x, height + hidden)) for hidden in (0.0, HIDDEN_SHARE * shown))
     window = np.ones((2 * RING_PX + 1, 2 * RING_PX + 1), np.uint8)
     ring = disparity[(cv2.dilate(region.astype(np.uint8), window) > 0) & sure]
-    return 0.0, RING_MARGIN * float(np.percentile(ring, 95) if len(ring) > ENOUGH else np.median(disparity))
+    return 0.0, RING_MARGIN * float(np.percentile(ring,
+                                                  95) if len(ring) > MIN_PERCENTILE_PIXELS else np.median(disparity))
 
 
 def _contact(foot: _Foot, disparity, static, sure, ground) -> tuple[float, float]:
@@ -138,7 +140,7 @@ def _contact(foot: _Foot, disparity, static, sure, ground) -> tuple[float, float
 def _below(foot: _Foot, disparity, static, sure) -> tuple[float, bool]:
     """Median static disparity just below a region, 0 if nothing static lies there, and whether it was measured."""
     for candidates, is_measured in ((foot.below & sure, True), (foot.below & static, False)):
-        if candidates.sum() > FEW:
+        if candidates.sum() > MIN_MEDIAN_PIXELS:
             return float(np.median(disparity[candidates])), is_measured
     return 0.0, False
 
@@ -150,31 +152,31 @@ def _box_around(rows: np.ndarray, columns: np.ndarray, margin: int) -> tuple[sli
 
 # --- Along a track ----------------------------------------------------------------------------------------------
 
-def settle_tracks(standings: Sequence[Standing]) -> dict[tuple[int, int], float]:
+def fit_tracks(contacts: Sequence[GroundContact]) -> dict[tuple[int, int], float]:
     """One nearness per (frame, track), agreeing with what each frame shows and with how the thing's picture grows.
 
     Robust least squares on log nearness. What most frames show outweighs any growth: the standings' losses grow
     linearly in the end (pseudo-Huber), those of the chain of growths between frames hardly at all (Cauchy).
     """
-    settled = {}
-    for track in sorted({s.track for s in standings}):
-        members = sorted((s for s in standings if s.track == track), key=lambda s: s.frame)
-        for member, value in zip(members, _settle(members), strict=True):
-            settled[member.frame, track] = float(np.exp(value))
-    return settled
+    fitted = {}
+    for track in sorted({s.track for s in contacts}):
+        members = sorted((s for s in contacts if s.track == track), key=lambda s: s.frame)
+        for member, value in zip(members, _fit_track(members), strict=True):
+            fitted[member.frame, track] = float(np.exp(value))
+    return fitted
 
 
-def _settle(members: Sequence[Standing]) -> np.ndarray:
+def _fit_track(members: Sequence[GroundContact]) -> np.ndarray:
     seen, least = (np.log(np.maximum(values, 1e-9)) for values in
-                   ([s.nearness for s in members], [s.least for s in members]))
+                   ([s.inverse_ground_distance for s in members], [s.least for s in members]))
     worth = np.array([s.weight for s in members]) / CONTACT_SIGMA**2
     gaps = np.diff([s.frame for s in members])
     steps = np.where(gaps == 1, [s.growth.log_scale for s in members[1:]], 0.0)
     stiffness = 1.0 / (gaps * (np.array([s.growth.sigma for s in members[1:]]) ** 2 + DRIFT_SIGMA**2))
-    if _is_contradicted(seen - np.concatenate([[0.0], np.cumsum(steps)]), worth * CONTACT_SIGMA**2):
+    if _growth_contradicts(seen - np.concatenate([[0.0], np.cumsum(steps)]), worth * CONTACT_SIGMA**2):
         steps, stiffness = np.zeros_like(steps), np.full_like(stiffness, 1.0 / UNKNOWN_GROWTH.sigma**2)
     weight, link, bound = worth, stiffness, np.zeros_like(worth)
-    for tolerance in np.geomspace(FIRST_TOLERANCE, 1.0, ROUNDS):
+    for tolerance in np.geomspace(FIRST_TOLERANCE, 1.0, FIT_ROUNDS):
         target = (weight * seen + bound * least) / (weight + bound)
         curve = _solve_chain(weight + bound, target, link, steps)
         residual = (seen - curve) / (tolerance * CONTACT_SIGMA)
@@ -184,14 +186,14 @@ def _settle(members: Sequence[Standing]) -> np.ndarray:
     return _smoothed(np.array([s.frame for s in members], float), curve)
 
 
-def _is_contradicted(difference: np.ndarray, worth: np.ndarray) -> bool:
+def _growth_contradicts(difference: np.ndarray, worth: np.ndarray) -> bool:
     """Whether a thing's growth tells quite another story than where it was seen to stand: a rolling ball's.
 
     difference: (n,) log nearness, seen less grown.
     """
     sure = worth >= ON_UNSEEN_GROUND
     pairs = sure[LAG:] & sure[:-LAG]
-    if pairs.sum() < ENOUGH_PAIRS:
+    if pairs.sum() < MIN_PAIRS:
         return False
     return bool(np.median(np.abs(difference[LAG:] - difference[:-LAG])[pairs]) > MAX_CONTRADICTION)
 

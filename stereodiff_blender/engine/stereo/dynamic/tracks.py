@@ -13,7 +13,7 @@ import numpy as np
 
 from ...imaging import find_regions
 
-STEP = 4
+GRID_STEP_PX = 4
 MIN_OVERLAP = 0.25
 NECK_SHARE = 1.0 / 36
 """Of the picture's height, that may be missing between parts of one upright thing."""
@@ -43,15 +43,15 @@ UNKNOWN_GROWTH = Growth(0.0, 0.02)
 
 def coarse_flow(flow: np.ndarray) -> np.ndarray:
     """Every STEP-th vector of a flow (H,W,2), as float16."""
-    return flow[STEP // 2::STEP, STEP // 2::STEP].astype(np.float16)
+    return flow[GRID_STEP_PX // 2::GRID_STEP_PX, GRID_STEP_PX // 2::GRID_STEP_PX].astype(np.float16)
 
 
 def coarse_shape(height: int, width: int) -> tuple[int, int]:
     """Rows and columns of coarse_flow's answer for a raster."""
-    return len(range(STEP // 2, height, STEP)), len(range(STEP // 2, width, STEP))
+    return len(range(GRID_STEP_PX // 2, height, GRID_STEP_PX)), len(range(GRID_STEP_PX // 2, width, GRID_STEP_PX))
 
 
-def label_movers(mask: np.ndarray) -> tuple[np.ndarray, int]:
+def label_objects(mask: np.ndarray) -> tuple[np.ndarray, int]:
     """Connected regions of (H,W) bool: labels (H,W) uint16, 0 is static, and how many regions there are.
 
     Parts above one another, with a narrow gap between, are connected: a head and its body.
@@ -62,11 +62,11 @@ def label_movers(mask: np.ndarray) -> tuple[np.ndarray, int]:
     return np.where(mask, regions.labels, 0).astype(np.uint16), len(regions.areas) - 1
 
 
-def link_movers(labels: np.ndarray, count: int, tracks_before: np.ndarray | None, flow_back: np.ndarray | None,
+def link_objects(labels: np.ndarray, count: int, tracks_before: np.ndarray | None, flow_back: np.ndarray | None,
                 first_new_track: int) -> np.ndarray:
     """Tracks (H,W) uint16 of a frame's regions: 0 is static; the same thing has the same number in all frames.
 
-    labels, count: as of label_movers. tracks_before: (H,W) of the frame before; flow_back: as of coarse_flow, to that
+    labels, count: as of label_objects. tracks_before: (H,W) of the frame before; flow_back: as of coarse_flow, to that
     frame; None at the start. A region takes the track that it overlaps most; so do several parts of one thing, if one
     stands above the other. Regions of a new track get numbers from first_new_track on.
     """
@@ -93,7 +93,7 @@ def _is_above(columns: np.ndarray, others: np.ndarray) -> bool:
 
 def _overlaps(labels, count, tracks_before, flow_back) -> np.ndarray:
     """Share of every region (rows) that lies, or whose track lies, within each track before (columns)."""
-    now = labels[STEP // 2::STEP, STEP // 2::STEP].astype(np.intp)
+    now = labels[GRID_STEP_PX // 2::GRID_STEP_PX, GRID_STEP_PX // 2::GRID_STEP_PX].astype(np.intp)
     earlier = _look_back(tracks_before, flow_back).astype(np.intp)
     # Of all pixels: where flow leads back to is between those of the grid as well, and a thing may be thinner than it.
     size = int(tracks_before.max(initial=0)) + 1
@@ -112,8 +112,9 @@ def _look_back(image: np.ndarray, flow_back: np.ndarray) -> np.ndarray:
 
 def _places_before(shape, flow_back) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     height, width = shape
-    rows = np.rint(np.arange(STEP // 2, height, STEP)[:, None] + flow_back[..., 1].astype(np.float32)).astype(np.intp)
-    columns = np.rint(np.arange(STEP // 2, width, STEP)[None, :] + flow_back[..., 0].astype(np.float32)).astype(np.intp)
+    down, right = (np.arange(GRID_STEP_PX // 2, size, GRID_STEP_PX) for size in (height, width))
+    rows = np.rint(down[:, None] + flow_back[..., 1].astype(np.float32)).astype(np.intp)
+    columns = np.rint(right[None, :] + flow_back[..., 0].astype(np.float32)).astype(np.intp)
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     return np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1), inside
 
@@ -123,11 +124,12 @@ def measure_growth(track: int, tracks: np.ndarray, tracks_before: np.ndarray, fl
 
     tracks, tracks_before: (H,W) of the two frames. flow_back: as of coarse_flow.
     """
-    on_it = (tracks[STEP // 2::STEP, STEP // 2::STEP] == track) & (_look_back(tracks_before, flow_back) == track)
+    on_it = (tracks[GRID_STEP_PX // 2::GRID_STEP_PX,
+                    GRID_STEP_PX // 2::GRID_STEP_PX] == track) & (_look_back(tracks_before, flow_back) == track)
     rows, columns = np.nonzero(on_it)
     if len(rows) < MIN_SAMPLES:
         return UNKNOWN_GROWTH
-    x, y = STEP * columns.astype(float), STEP * rows.astype(float)
+    x, y = GRID_STEP_PX * columns.astype(float), GRID_STEP_PX * rows.astype(float)
     u, v = flow_back[rows, columns].astype(float).T
     return _growth_of(x - x.mean(), y - y.mean(), u, v)
 

@@ -34,11 +34,11 @@ def match_clip(frames: np.ndarray, network: TwoViewNetwork, *, masks: np.ndarray
     pairs = window_pairs(len(frames))
     reduction = PointmapReduction(*pictures.shape[:3], scratch, pairs)
     predictions = match_pairs(network, pictures, pairs[reduction.done:], done=reduction.done, report=context.report)
-    seen = solve_monst3r(predictions, pictures, reduction=reduction,
+    stereo = solve_monst3r(predictions, pictures, reduction=reduction,
                          masks=None if masks is None else _masks_to_network(masks, raster, scratch),
                          focal_px=None if focal_px is None else float(raster.intrinsics_to_network(focal_px)[0]),
                          context=context)
-    return _to_plate(seen, raster, frames.shape[:3], scratch)
+    return _to_plate(stereo, raster, frames.shape[:3], scratch)
 
 
 def _masks_to_network(masks: np.ndarray, raster: NetworkRaster, scratch: Scratch) -> np.ndarray:
@@ -49,16 +49,17 @@ def _masks_to_network(masks: np.ndarray, raster: NetworkRaster, scratch: Scratch
     return small
 
 
-def _to_plate(seen: StereoResult, raster: NetworkRaster, shape: tuple[int, int, int], scratch: Scratch) -> StereoResult:
+def _to_plate(stereo: StereoResult, raster: NetworkRaster, shape: tuple[int, int, int],
+              scratch: Scratch) -> StereoResult:
     """The whole result on the plate's raster; shape: T, H, W."""
     depth = scratch.allocate("plate_depth", shape, np.float32)
     confidence = scratch.allocate("plate_confidence", shape, np.float32)
     motion_mask = scratch.allocate("plate_motion_mask", shape, np.uint8)
     for index in range(shape[0]):
-        depth[index] = raster.depth_to_plate(seen.depth[index])
-        confidence[index] = raster.confidence_to_plate(seen.confidence[index])
-        motion_mask[index] = raster.mask_to_plate(seen.motion_mask[index])
-    return StereoResult(_cameras_on_plate(seen.cameras, raster), depth, confidence, motion_mask)
+        depth[index] = raster.depth_to_plate(stereo.depth[index])
+        confidence[index] = raster.confidence_to_plate(stereo.confidence[index])
+        motion_mask[index] = raster.mask_to_plate(stereo.motion_mask[index])
+    return StereoResult(_cameras_on_plate(stereo.cameras, raster), depth, confidence, motion_mask)
 
 
 def _cameras_on_plate(cameras: CameraSolution, raster: NetworkRaster) -> CameraSolution:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-ROUNDS = 10
+WEISZFELD_ROUNDS = 10
 NEAREST_PX = 1e-8
 
 
@@ -25,7 +25,7 @@ def weiszfeld_focal(points: np.ndarray, principal_point: tuple[float, float]) ->
     squared = (direction**2).sum(-1).ravel()
     distance = np.broadcast_to(x**2 + y**2, (height, width)).ravel()
     focal = along.sum() / squared.sum()
-    for _ in range(ROUNDS):
+    for _ in range(WEISZFELD_ROUNDS):
         miss = distance + focal * (focal * squared - 2.0 * along)
         weights = 1.0 / np.sqrt(np.maximum(miss, NEAREST_PX**2))
         focal = (weights @ along) / (weights @ squared)

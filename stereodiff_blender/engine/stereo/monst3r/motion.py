@@ -19,14 +19,14 @@ from ...imaging import PlaneParallax, induced_flow, lower_median, pixel_axes, sa
 from ...solution import CameraSolution
 from ..mvs import (
     RESIDUAL_RAMP_PX,
-    Assessment,
+    DepthFilter,
     DepthLimits,
     Triangulation,
     find_moving,
     neighbours_of,
     texture_of,
 )
-from ..sfm import Freedom, Observations, Scene, bundle_adjust
+from ..sfm import BundleOptions, BundleState, Observations, bundle_adjust
 
 CONSISTENT_PX, CONSISTENT_SHARE = 1.0, 0.02
 DEPTH_RANGE = (0.87, 1.15)
@@ -72,10 +72,11 @@ def find_frame_motion(index: int, frame: np.ndarray, depth: np.ndarray, cameras:
     disparity = (1.0 / depth).astype(np.float32)
     solved = [warp_between(cameras, index, j) for j in near]
     fitted = _fit_warps(index, near, depth, cameras, flows, consistent)
-    residual, seen = _departure(disparity, flows, consistent, fitted)
-    measured = Triangulation(disparity, np.full_like(disparity, 0.02) * disparity, residual, seen, seen)
+    residual, observations = _departure(disparity, flows, consistent, fitted)
+    measured = Triangulation(disparity, np.full_like(disparity, 0.02) * disparity, residual, observations, observations)
     nothing = np.zeros(depth.shape, bool)
-    moves = find_moving(frame, measured, Assessment(seen > 0, nothing, nothing), texture_of(frame), limits, (), (), ())
+    moves = find_moving(frame, measured, DepthFilter(observations > 0, nothing, nothing), texture_of(frame), limits,
+                        (), (), ())
     return FrameMotion(moves, _reprojection_px(disparity, flows, [fine & ~moves for fine in consistent], solved))
 
 
@@ -126,16 +127,17 @@ def _fit_warps(index: int, near: list[int], depth: np.ndarray, cameras: CameraSo
             for pose, j in zip(poses, near, strict=True)]
 
 
-def _fit_poses(poses, points: np.ndarray, seen: Observations, focal: float) -> list[tuple[np.ndarray, np.ndarray]]:
+def _fit_poses(poses, points: np.ndarray, observations: Observations, focal: float) -> list[tuple[np.ndarray,
+                                                                                                  np.ndarray]]:
     """Each pose on its own, the points held; a robust loss keeps what moves out of it."""
     rotations, translations = (np.stack(part) for part in zip(*poses, strict=True))
     # The adjustment drops points that none sees only if they are numbered away.
-    used, point = np.unique(seen.point, return_inverse=True)
-    scene = Scene(rotations, translations, points[used], focal)
-    free = Freedom(focal=False, points=False, fixed_cameras=())
-    numbered = Observations(seen.camera, point.reshape(-1), seen.pixels)
-    scene, _ = bundle_adjust(scene, numbered, free=free, loss_px=FIT_LOSS_PX, iterations=FIT_ITERATIONS)
-    return list(zip(scene.rotations, scene.translations, strict=True))
+    used, point = np.unique(observations.point, return_inverse=True)
+    state = BundleState(rotations, translations, points[used], focal)
+    free = BundleOptions(focal=False, points=False, fixed_cameras=())
+    numbered = Observations(observations.camera, point.reshape(-1), observations.pixels)
+    state, _ = bundle_adjust(state, numbered, free=free, loss_px=FIT_LOSS_PX, iterations=FIT_ITERATIONS)
+    return list(zip(state.rotations, state.translations, strict=True))
 
 
 def _departure(disparity: np.ndarray, flows, consistent, warps) -> tuple[np.ndarray, np.ndarray]:
@@ -148,8 +150,8 @@ def _departure(disparity: np.ndarray, flows, consistent, warps) -> tuple[np.ndar
         typical = float(np.median(distance[fine])) if fine.any() else 0.0
         distance *= np.float32(RESIDUAL_RAMP_PX[0] / max(RESIDUAL_RAMP_PX[0], NOISE_GATE * typical))
         distances[k] = np.where(fine, distance, np.float32(np.inf))
-    seen = np.sum(consistent, axis=0, dtype=np.uint8)
-    return np.where(seen > 0, lower_median(distances, seen), 0), seen
+    observations = np.sum(consistent, axis=0, dtype=np.uint8)
+    return np.where(observations > 0, lower_median(distances, observations), 0), observations
 
 
 def _distance_to_segment(flow: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -97,12 +97,12 @@ class TwoViewNetwork(nn.Module):
 
     def encode(self, frames: torch.Tensor) -> list[FrameFeatures]:
         """frames: (B,3,H,W) float32 in [-1,1], H and W multiples of 16. One FrameFeatures for each."""
-        planes, embedded = self.look(frames)
+        planes, embedded = self.encode_tokens(frames)
         roles = [self.in_role(role, planes, embedded) for role in ROLES]
         return [FrameFeatures(*planes.shape[-2:], tuple(role.frame(index) for role in roles))
                 for index in range(len(frames))]
 
-    def look(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def encode_tokens(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The encoder's tokens for the heads, (B,encoder width,H/16,W/16), and for the decoders, (B,N,their width)."""
         patches = self.patches(frames)
         rows, cols = patches.shape[-2:]
@@ -114,10 +114,10 @@ class TwoViewNetwork(nn.Module):
         return _planes(tokens, rows, cols), self.embed(tokens.to(self.embed.weight.dtype)).float()
 
     def in_role(self, role: int, planes: torch.Tensor, embedded: torch.Tensor) -> RoleFeatures:
-        """planes, embedded: as look gives them."""
+        """planes, embedded: as encode_tokens gives them."""
         table = self._decoder_table(*planes.shape[-2:])
-        tokens, queries = self.decoders[role][0].look_within(embedded, table)
-        keys, values = self.decoders[1 - role][0].offer(embedded, table)
+        tokens, queries = self.decoders[role][0].attend_within(embedded, table)
+        keys, values = self.decoders[1 - role][0].keys_values(embedded, table)
         return RoleFeatures(tokens, queries, keys, values, self.heads[role].encoder_branch(planes))
 
     # --- Two frames ------------------------------------------------------------------------------------------
@@ -139,15 +139,15 @@ class TwoViewNetwork(nn.Module):
                 ) -> dict[int, list[torch.Tensor]]:
         """Tokens (B,N,decoder width) of both roles after each level that the heads look at, by its number from 1."""
         tokens, queries = [role.tokens for role in roles], [role.queries for role in roles]
-        offered = [(role.keys, role.values) for role in reversed(roles)]  # to each role, by the other
+        answers = [(role.keys, role.values) for role in reversed(roles)]  # to each role, by the other
         kept = {}
         for level in range(1, self.config.decoder_depth + 1):
             blocks = [decoder[level - 1] for decoder in self.decoders]
             if level > 1:
-                offered = [blocks[role].offer(tokens[1 - role], tables[1 - role]) for role in ROLES]
-                tokens, queries = zip(*(blocks[role].look_within(tokens[role], tables[role]) for role in ROLES),
+                answers = [blocks[role].keys_values(tokens[1 - role], tables[1 - role]) for role in ROLES]
+                tokens, queries = zip(*(blocks[role].attend_within(tokens[role], tables[role]) for role in ROLES),
                                       strict=True)
-            tokens = [blocks[role](tokens[role], queries[role], offered[role]) for role in ROLES]
+            tokens = [blocks[role](tokens[role], queries[role], answers[role]) for role in ROLES]
             if level in self.config.hooks:
                 kept[level] = tokens
         kept[self.config.decoder_depth] = [self.decoder_norm(last) for last in tokens]

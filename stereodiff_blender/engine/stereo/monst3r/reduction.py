@@ -22,7 +22,7 @@ from ...storage import Scratch, as_text_array, checksum, from_text_array
 from .pointmaps import PairPointmaps
 from .spanning_tree import Edge, maximum_spanning_tree
 
-SURE = 1.1
+MIN_CONFIDENCE = 1.1
 """Confidence above which a pixel counts; the network's least is 1."""
 SURE_SHARE = 0.05
 """Share of the pixels of both maps that must count for a pair to be of use."""
@@ -135,9 +135,9 @@ class PointmapReduction:
         mean_i, mean_j = (float(c.mean(dtype=np.float64)) for c in (maps.confidence_i, maps.confidence_j))
         for frame, confidence in ((i, maps.confidence_i), (j, maps.confidence_j)):
             np.maximum(self._confidence[frame], confidence, out=self._confidence[frame])
-        if min(float((c > SURE).mean()) for c in (maps.confidence_i, maps.confidence_j)) >= SURE_SHARE:
+        if min(float((c > MIN_CONFIDENCE).mean()) for c in (maps.confidence_i, maps.confidence_j)) >= SURE_SHARE:
             self._is_matched[[i, j]] = True
-        slot = self._keep(i, j, mean_i * mean_j, maps)
+        slot = self._store(i, j, mean_i * mean_j, maps)
         self.done += 1
         if not self._free:
             self._prune()
@@ -170,7 +170,7 @@ class PointmapReduction:
                 raise StereoDiffError("network_not_finite", f"The pointmaps of frames {i + 1} and {j + 1} of the range "
                                                             "hold numbers that are not finite.")
 
-    def _keep(self, i: int, j: int, score: float, maps: PairPointmaps) -> int:
+    def _store(self, i: int, j: int, score: float, maps: PairPointmaps) -> int:
         """The slot that the pair is put into; there is always a free one, so that no kept pair is written over."""
         edge = Edge(i, j, score, self._free.pop())
         if edge.rank < self._best_own[i].rank:

@@ -9,14 +9,14 @@ import numpy as np
 
 from ...contract import StereoDiffError
 from ...geometry import fill_unsolved, rebase, rescale_gauge, unproject
-from ...imaging import OpticalFlow, flows_in, spread
+from ...imaging import OpticalFlow, flows_in, pull_push
 from ...report import Report
 from ...solution import TRUSTED, CameraSolution, StereoResult
 from ...storage import RunContext
 from ..mvs import DepthLimits, vote
 from .motion import FlowFields, agreement, find_frame_motion
 from .pointmaps import PairPointmaps
-from .reduction import SURE, PointmapReduction, ReducedPointmaps
+from .reduction import MIN_CONFIDENCE, PointmapReduction, ReducedPointmaps
 from .registration import Registration, register_pointmaps
 
 FLOW_MEGABYTES = 400.0
@@ -102,7 +102,7 @@ def _all_positive(depth: np.ndarray) -> np.ndarray:
     if fine.all():
         return depth
     disparity = np.divide(1.0, depth, out=np.zeros_like(depth), where=fine)
-    return np.where(fine, depth, 1.0 / np.maximum(spread(disparity, fine.astype(np.float32)), 1e-12))
+    return np.where(fine, depth, 1.0 / np.maximum(pull_push(disparity, fine.astype(np.float32)), 1e-12))
 
 
 # --- What moves, and what is sure ---------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def _confidence(depth, motion_mask, cameras, network_confidence, scratch) -> np.
         agreed = agreement(index, depth, motion_mask, cameras)
         sure = network_confidence[index]
         certainty = 1.0 - 1.0 / np.maximum(sure, 1.0)
-        trusted = (agreed > 0) & (sure > SURE) & cameras.solved[index]
+        trusted = (agreed > 0) & (sure > MIN_CONFIDENCE) & cameras.solved[index]
         measured = TRUSTED + 0.05 + (1.0 - TRUSTED - 0.05) * certainty * agreed
         confidence[index] = np.where(trusted, measured, UNMEASURED_CONFIDENCE * certainty)
         confidence[index][motion_mask[index] > 0] = MOVING_CONFIDENCE

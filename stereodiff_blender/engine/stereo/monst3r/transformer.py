@@ -105,7 +105,7 @@ class DecoderBlock(nn.Module):
     """One level of one decoder, in three steps of which the first two know a single image each.
 
     look_within: its own image -> tokens after self attention, and the queries it puts to the other image.
-    offer:       the other image -> the keys and values that are to answer them.
+    keys_values: the other image -> the keys and values that are to answer them.
     forward:     both -> the tokens of the next level.
     """
 
@@ -119,13 +119,13 @@ class DecoderBlock(nn.Module):
         self.norm_mlp = Norm(width)
         self.mlp = Perceptron(width, ratio)
 
-    def look_within(self, tokens: torch.Tensor, table: RotaryTable) -> tuple[torch.Tensor, torch.Tensor]:
+    def attend_within(self, tokens: torch.Tensor, table: RotaryTable) -> tuple[torch.Tensor, torch.Tensor]:
         tokens = tokens + self.self_attention(self.norm_self(tokens), table)
         return tokens, self.cross_attention.queries(self.norm_cross(tokens), table)
 
-    def offer(self, other: torch.Tensor, table: RotaryTable) -> KeysValues:
+    def keys_values(self, other: torch.Tensor, table: RotaryTable) -> KeysValues:
         return self.cross_attention.keys_values(self.norm_other(other), table)
 
-    def forward(self, tokens: torch.Tensor, queries: torch.Tensor, offered: KeysValues) -> torch.Tensor:
-        tokens = tokens + self.cross_attention(queries, offered)
+    def forward(self, tokens: torch.Tensor, queries: torch.Tensor, answers: KeysValues) -> torch.Tensor:
+        tokens = tokens + self.cross_attention(queries, answers)
         return tokens + self.mlp(self.norm_mlp(tokens))

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import OpticalFlow, boundary_confidence, flows_in, smooth_along_surfaces, warp_between
+from ...imaging import OpticalFlow, boundary_confidence, fast_global_smoother, flows_in, warp_between
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
 from ...storage import ProgressJournal, RunContext
 from ..dynamic import (
-    Movers,
+    DynamicObjects,
     coarse_flow,
     coarse_shape,
     doubtful_beside,
@@ -26,8 +26,8 @@ from ..dynamic import (
     motion_beyond,
     without_matte,
 )
-from .consistency import background_of, carry_surfaces, cells_as_pixels, find_impossible, grid_shape
-from .filtering import assess, texture_of
+from .consistency import cells_as_pixels, find_occlusion_conflicts, grid_shape, median_background, project_surfaces
+from .filtering import filter_depth, texture_of
 from .motion import find_moving, neighbours_of, vote
 from .sky import SkyCandidate, find_plain_sky, is_sky
 from .sources import DepthLimits, ExpectantFlow, depth_limits, near_sources, point_depths, select_sources
@@ -40,7 +40,7 @@ PRECISION = 0.02
 """Relative standard deviation of disparity that halves a measurement's confidence."""
 MOVING_CONFIDENCE = 0.1
 FILLED_CONFIDENCE = 0.4
-BORROWED_CERTAINTY, EVEN_SHARE = 0.6, 0.08
+BORROWED_CERTAINTY, SMOOTH_SHARE = 0.6, 0.08
 """Of background that other frames measured, where it is even: relative change between cells that is still a slope."""
 BEHIND_CONFIDENCE = 0.3
 """Of still pixels that were taken for a moving thing at first: filled, but the pictures agree."""
@@ -56,7 +56,7 @@ LATENESS = 2
 """Frames that a vote lags behind, so that all its voters are known."""
 
 
-def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, masks: np.ndarray | None = None,
+def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: np.ndarray | None = None,
                   flow: OpticalFlow | None = None, context: RunContext) -> StereoResult:
     """Measure and complete depth of a clip whose camera moves.
 
@@ -72,53 +72,53 @@ def measure_depth(frames: np.ndarray, cameras: CameraSolution, *, masks: np.ndar
     limits = depth_limits(cameras)
     flow = ExpectantFlow(flow or OpticalFlow(frames, capacity=flows_in(FLOW_MEGABYTES, height, width)), cameras,
                          limits, (height, width))
-    kept = _Survey.allocate(scratch.open_array, "survey", (count, height, width))
+    kept = _RawDepth.allocate(scratch.open_array, "survey", (count, height, width))
     report.stage("depth", count)
     sources = select_sources(cameras, height, width)
-    candidates = _survey_frames(_Views(frames, cameras, sources, masks), flow, limits, kept,
-                                scratch.journal("survey", kept.settled_by), report)
+    candidates = _fill_raw_depth(_Views(frames, cameras, sources, masks), flow, limits, kept,
+                                scratch.journal("survey", kept.written_by), report)
     # From here on the survey is written over; what is kept for a later run is not.
-    survey = kept.copy(_Survey.allocate(scratch.allocate, "stereo", (count, height, width)))
+    raw = kept.copy(_RawDepth.allocate(scratch.allocate, "stereo", (count, height, width)))
     if is_sky(candidates):
-        _settle_sky(survey, limits)
-    _expose(cameras, survey)
-    ground = find_ground(*_static_points(cameras, survey), cameras)
-    movers = Movers(frames, cameras, survey.mask, survey.flow_back, ground, scratch, masks)
+        _set_sky_to_far(raw, limits)
+    _add_occlusion_conflicts(cameras, raw)
+    ground = find_ground(*_static_points(cameras, raw), cameras)
+    objects = DynamicObjects(frames, cameras, raw.mask, raw.flow_back, ground, scratch, masks)
     report.stage("motion", count)
     depth = scratch.allocate("stereo_depth", (count, height, width), np.float32)
     confidence = scratch.allocate("stereo_confidence", (count, height, width), np.float32)
-    _fill_frames(frames, survey, movers, depth, confidence, report)
-    draw_outlines(frames, cameras, depth, movers.tracks, sources, masks)
-    movers.stand(depth, limits.disparity)
-    _settle_mask(survey, movers.tracks, confidence)
-    _warn(survey, report, has_matte=masks is not None)
-    return StereoResult(cameras, depth, confidence, survey.mask)
+    _fill_frames(frames, raw, objects, depth, confidence, report)
+    draw_outlines(frames, cameras, depth, objects.tracks, sources, masks)
+    objects.place_on_ground(depth, limits.disparity)
+    _finish_mask(raw, objects.tracks, confidence)
+    _warn(raw, report, has_matte=masks is not None)
+    return StereoResult(cameras, depth, confidence, raw.mask)
 
 
 @dataclass(frozen=True)
-class _Survey:
+class _RawDepth:
     """What the first pass leaves for the later ones, (T,H,W) each.
 
     disparity: float32, within the limits. uncertainty: float16 sigma / disparity. status: uint8 UNTRUSTED,
-    TRUSTED_STATIC, SKY (seen to lie beyond the limits) or PLAIN_SKY (too even to be matched). even: uint8 what may
-    be plain sky. found: uint8 motion of single frames; after the second pass, what was taken for moving before its
-    outlines were drawn. mask: uint8 motion after the vote; in the end, what moves. background: float32 (T,h,w)
-    disparity that other frames measured, as of background_of. flow_back: float16 (T,h,w,2) flow to the frame before,
-    as of coarse_flow.
+    TRUSTED_STATIC, SKY (seen to lie beyond the limits) or PLAIN_SKY (too even to be matched). textureless: uint8
+    what may be plain sky. found: uint8 motion of single frames; after the second pass, what was taken for moving
+    before its outlines were drawn. mask: uint8 motion after the vote; in the end, what moves. background: float32
+    (T,h,w) disparity that other frames measured, as of median_background. flow_back: float16 (T,h,w,2) flow to the
+    frame before, as of coarse_flow.
     """
 
     disparity: np.ndarray
     uncertainty: np.ndarray
     status: np.ndarray
-    even: np.ndarray
+    textureless: np.ndarray
     found: np.ndarray
     mask: np.ndarray
     background: np.ndarray
     flow_back: np.ndarray
 
     @classmethod
-    def allocate(cls, allocate: Callable[..., np.ndarray], prefix: str, shape: tuple[int, int, int]) -> _Survey:
-        kinds = {"disparity": np.float32, "uncertainty": np.float16, "status": np.uint8, "even": np.uint8,
+    def allocate(cls, allocate: Callable[..., np.ndarray], prefix: str, shape: tuple[int, int, int]) -> _RawDepth:
+        kinds = {"disparity": np.float32, "uncertainty": np.float16, "status": np.uint8, "textureless": np.uint8,
                  "found": np.uint8, "mask": np.uint8}
         arrays = {name: allocate(f"{prefix}_{name}", shape, kind) for name, kind in kinds.items()}
         flow_back = allocate(f"{prefix}_flow_back", (shape[0], *coarse_shape(*shape[1:]), 2), np.float16)
@@ -127,16 +127,16 @@ class _Survey:
 
     @property
     def _of_first_pass(self) -> tuple[np.ndarray, ...]:
-        return self.disparity, self.uncertainty, self.status, self.even, self.found
+        return self.disparity, self.uncertainty, self.status, self.textureless, self.found
 
-    def settled_by(self, index: int) -> list[np.ndarray]:
+    def written_by(self, index: int) -> list[np.ndarray]:
         """What the first pass has written when it is done with one frame, and had not when it was done with the last.
         """
         late = index - LATENESS
         voted = [] if late < 0 else [array[late] for array in (self.mask, self.flow_back)]
         return [array[index] for array in self._of_first_pass] + voted
 
-    def copy(self, target: _Survey) -> _Survey:
+    def copy(self, target: _RawDepth) -> _RawDepth:
         """The first pass's arrays in target, which is returned."""
         pairs = zip((*self._of_first_pass, self.mask, self.flow_back),
                     (*target._of_first_pass, target.mask, target.flow_back), strict=True)
@@ -169,7 +169,7 @@ class _Views:
     masks: np.ndarray | None
 
 
-def _survey_frames(views: _Views, flow: ExpectantFlow, limits: DepthLimits, survey: _Survey,
+def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw: _RawDepth,
                    journal: ProgressJournal, report: Report) -> list[SkyCandidate]:
     """Fill the survey from the first frame on that an earlier run has not left; what may be plain sky, by frame."""
     frames, cameras, sources, masks = views.frames, views.cameras, views.sources, views.masks
@@ -179,12 +179,12 @@ def _survey_frames(views: _Views, flow: ExpectantFlow, limits: DepthLimits, surv
     for index in range(journal.done, count + LATENESS):
         if index < count:
             measured = _triangulate_frame(index, sources[index], cameras, masks, flow, limits, frames.shape[1:3])
-            candidates.append(_judge(index, frames[index], measured, len(sources[index]), cameras, flow, limits,
-                                     survey))
+            candidates.append(_assess_frame(index, frames[index], measured, len(sources[index]), cameras, flow, limits,
+                                     raw))
             if masks is not None:
-                _heed_matte(index, masks[index], survey)
+                _apply_matte(index, masks[index], raw)
         if index >= LATENESS:
-            _settle_motion(index - LATENESS, masks, flow, survey)
+            _vote_on_motion(index - LATENESS, masks, flow, raw)
             flow.forget_before(index - LATENESS + 1)
         if index < count:
             journal.note(index)
@@ -205,77 +205,77 @@ def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Tr
     return triangulate(flows, consistent, warps, limits.disparity, near_sources(cameras, index, sources, *size))
 
 
-def _judge(index, frame, measured, source_count, cameras, flow, limits: DepthLimits,
-           survey: _Survey) -> SkyCandidate:
+def _assess_frame(index, frame, measured, source_count, cameras, flow, limits: DepthLimits,
+           raw: _RawDepth) -> SkyCandidate:
     """Note what one frame's triangulation is worth and where it hints at motion; returns what may be plain sky."""
     texture = texture_of(frame)
-    assessed = assess(measured, limits, source_count, texture)
-    near = neighbours_of(index, len(survey.mask))
-    moving = find_moving(frame, measured, assessed, texture, limits, [flow.between(index, j) for j in near],
+    filtered = filter_depth(measured, limits, source_count, texture)
+    near = neighbours_of(index, len(raw.mask))
+    moving = find_moving(frame, measured, filtered, texture, limits, [flow.between(index, j) for j in near],
                          [flow.consistency(index, j) for j in near],
                          [warp_between(cameras, index, j) for j in near])
     disparity = np.clip(measured.disparity, *limits.disparity)
-    survey.disparity[index] = disparity
-    survey.uncertainty[index] = np.minimum(measured.sigma / disparity, 1e4)
-    survey.status[index] = np.where(assessed.trusted, TRUSTED_STATIC, np.where(assessed.sky, SKY, UNTRUSTED))
-    survey.found[index] = moving
-    survey.even[index], candidate = find_plain_sky(frame, texture, point_depths(cameras, index)[0])
+    raw.disparity[index] = disparity
+    raw.uncertainty[index] = np.minimum(measured.sigma / disparity, 1e4)
+    raw.status[index] = np.where(filtered.trusted, TRUSTED_STATIC, np.where(filtered.sky, SKY, UNTRUSTED))
+    raw.found[index] = moving
+    raw.textureless[index], candidate = find_plain_sky(frame, texture, point_depths(cameras, index)[0])
     return candidate
 
 
-def _heed_matte(index, matte, survey: _Survey) -> None:
+def _apply_matte(index, matte, raw: _RawDepth) -> None:
     """Take back what was noted of one frame where the artist knows better."""
-    found = survey.found[index] > 0
-    survey.status[index][doubtful_beside(found, matte)] = UNTRUSTED
-    survey.found[index] = motion_beyond(found, matte)
+    found = raw.found[index] > 0
+    raw.status[index][doubtful_beside(found, matte)] = UNTRUSTED
+    raw.found[index] = motion_beyond(found, matte)
 
 
-def _settle_motion(index, masks, flow, survey: _Survey) -> None:
+def _vote_on_motion(index, masks, flow, raw: _RawDepth) -> None:
     """Vote on one frame's mask, and keep the flow that links its movers to those of the frame before."""
-    mask = vote(index, survey.found, flow)
+    mask = vote(index, raw.found, flow)
     if masks is not None:
         mask |= np.asarray(masks[index], bool)
-    survey.mask[index] = mask
+    raw.mask[index] = mask
     if index > 0:
-        survey.flow_back[index] = coarse_flow(flow.between(index, index - 1))
+        raw.flow_back[index] = coarse_flow(flow.between(index, index - 1))
 
 
-def _settle_sky(survey: _Survey, limits: DepthLimits) -> None:
+def _set_sky_to_far(raw: _RawDepth, limits: DepthLimits) -> None:
     """Send what may be plain sky as far away as anything can be, whatever its flow seemed to say."""
-    for even, disparity, status in zip(survey.even, survey.disparity, survey.status, strict=True):
-        disparity[even > 0] = limits.disparity[0]
-        status[even > 0] = PLAIN_SKY
+    for textureless, disparity, status in zip(raw.textureless, raw.disparity, raw.status, strict=True):
+        disparity[textureless > 0] = limits.disparity[0]
+        status[textureless > 0] = PLAIN_SKY
 
 
-def _expose(cameras, survey: _Survey) -> None:
+def _add_occlusion_conflicts(cameras, raw: _RawDepth) -> None:
     """Add to the masks what hides things that are nearer than it seems to be, and note the background of each frame
     as the others have it."""
     def measured(index: int, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         place = (index, part, part)
-        disparity, status = survey.disparity[place], survey.status[place]
-        sigma = np.where(status >= SKY, np.inf, survey.uncertainty[place].astype(np.float32) * disparity)
-        return disparity, sigma, (status == TRUSTED_STATIC) & (survey.mask[place] == 0)
+        disparity, status = raw.disparity[place], raw.status[place]
+        sigma = np.where(status >= SKY, np.inf, raw.uncertainty[place].astype(np.float32) * disparity)
+        return disparity, sigma, (status == TRUSTED_STATIC) & (raw.mask[place] == 0)
 
-    for index in range(len(survey.mask)):
-        carried = carry_surfaces(index, measured, survey.mask.shape[1:], len(survey.mask), cameras)
-        survey.found[index] = find_impossible(*measured(index, slice(None))[:2], carried)
-        survey.background[index] = background_of(carried)
-    for mask, impossible in zip(survey.mask, survey.found, strict=True):
-        mask |= impossible
+    for index in range(len(raw.mask)):
+        projected = project_surfaces(index, measured, raw.mask.shape[1:], len(raw.mask), cameras)
+        raw.found[index] = find_occlusion_conflicts(*measured(index, slice(None))[:2], projected)
+        raw.background[index] = median_background(projected)
+    for mask, conflicts in zip(raw.mask, raw.found, strict=True):
+        mask |= conflicts
 
 
-def _static_points(cameras, survey: _Survey) -> tuple[np.ndarray, np.ndarray]:
+def _static_points(cameras, raw: _RawDepth) -> tuple[np.ndarray, np.ndarray]:
     """Measured points (N,3), world axes, from a grid of pixels of some frames, and the cameras (N,3) that saw them."""
     points, origins = [], []
-    count, height, width = survey.mask.shape
+    count, height, width = raw.mask.shape
     rows, columns = (np.arange(POINT_STEP_PX // 2, size, POINT_STEP_PX) for size in (height, width))
     for index in range(0, count, max(1, count // POINT_FRAMES)):
         grid = (index, rows[:, None], columns[None, :])
-        sure = ((survey.status[grid] == TRUSTED_STATIC) & (survey.mask[grid] == 0)
-                & (survey.uncertainty[grid] < POINT_PRECISION))
+        sure = ((raw.status[grid] == TRUSTED_STATIC) & (raw.mask[grid] == 0)
+                & (raw.uncertainty[grid] < POINT_PRECISION))
         fx, fy, cx, cy = cameras.intrinsics[index]
         y, x = np.nonzero(sure)
-        depth = 1.0 / survey.disparity[grid][sure].astype(float)
+        depth = 1.0 / raw.disparity[grid][sure].astype(float)
         seen = np.stack([(columns[x] + 0.5 - cx) / fx, (rows[y] + 0.5 - cy) / fy, np.ones(len(x))], axis=1)
         pose = cameras.camera_to_world[index]
         points.append(depth[:, None] * seen @ pose[:3, :3].T + pose[:3, 3])
@@ -285,40 +285,40 @@ def _static_points(cameras, survey: _Survey) -> tuple[np.ndarray, np.ndarray]:
 
 # --- Second pass: fill, and measure where movers stand ----------------------------------------------------------
 
-def _fill_frames(frames, survey: _Survey, movers: Movers, depth, confidence, report) -> None:
+def _fill_frames(frames, raw: _RawDepth, objects: DynamicObjects, depth, confidence, report) -> None:
     """Write static depth and confidence, and show them to the movers."""
     for index in range(len(frames)):
-        known = _known_static(survey, index)
-        disparity, certainty, support = _fill(frames[index], survey, index, known)
-        trusted = known & (survey.status[index] == TRUSTED_STATIC)
-        _keep_above_ground(disparity, survey, index, trusted, movers.ground_in(index))
-        moving = movers.observe(index, disparity, trusted)
-        survey.status[index][(survey.mask[index] > 0) & ~moving] = UNTRUSTED
-        survey.found[index] = moving
+        known = _known_static(raw, index)
+        disparity, certainty, support = _fill(frames[index], raw, index, known)
+        trusted = known & (raw.status[index] == TRUSTED_STATIC)
+        _keep_above_ground(disparity, raw, index, trusted, objects.ground_in(index))
+        moving = objects.observe(index, disparity, trusted)
+        raw.status[index][(raw.mask[index] > 0) & ~moving] = UNTRUSTED
+        raw.found[index] = moving
         depth[index] = 1.0 / disparity
         confidence[index] = _confidence(trusted, moving, certainty, support)
         report.progress(index + 1)
 
 
-def _known_static(survey: _Survey, index: int) -> np.ndarray:
+def _known_static(raw: _RawDepth, index: int) -> np.ndarray:
     """Measured pixels to be believed and clear of movers, whose outline flow blurs by a few pixels."""
-    near_motion = cv2.dilate(survey.mask[index], np.ones((5, 5), np.uint8)) > 0
-    status = survey.status[index]
+    near_motion = cv2.dilate(raw.mask[index], np.ones((5, 5), np.uint8)) > 0
+    status = raw.status[index]
     return ((status == TRUSTED_STATIC) | (status == SKY)) & ~near_motion
 
 
-def _fill(frame, survey: _Survey, index: int, known) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _fill(frame, raw: _RawDepth, index: int, known) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Disparity for all pixels, the certainty of the measured ones, and the evidence that reached each pixel."""
-    measured = survey.disparity[index]
-    uncertainty = survey.uncertainty[index].astype(np.float32)
+    measured = raw.disparity[index]
+    uncertainty = raw.uncertainty[index].astype(np.float32)
     certainty = np.where(known, 1.0 / (1.0 + (uncertainty / PRECISION) ** 2), 0).astype(np.float32)
     certainty *= boundary_confidence(measured, known, radius=4, tolerance=0.08)
-    values, weights = _with_background(survey.background[index], measured, certainty, known)
-    smooth, support = smooth_along_surfaces(frame, values, weights, strength=120.0, edge_levels=8.0, rounds=3)
+    values, weights = _with_background(raw.background[index], measured, certainty, known)
+    smooth, support = fast_global_smoother(frame, values, weights, strength=120.0, edge_levels=8.0, rounds=3)
     share = np.minimum(1.5 * certainty, 1.0)
     disparity = share * measured + (1.0 - share) * smooth
     # Only now: the outline of plain sky is sharp, and must not draw what stands before it into the distance.
-    plain_sky = survey.status[index] == PLAIN_SKY
+    plain_sky = raw.status[index] == PLAIN_SKY
     disparity[plain_sky] = measured[plain_sky]
     support[plain_sky] = PLAIN_SKY_SUPPORT
     return disparity, certainty, support
@@ -329,17 +329,17 @@ def _with_background(background, measured, certainty, known) -> tuple[np.ndarray
 
     Not where that background is uneven: at its cells' size, near things would be fat.
     """
-    even = boundary_confidence(background, background > 0, radius=1, tolerance=EVEN_SHARE) * (background > 0)
-    behind, weight = (cells_as_pixels(cells, known.shape) for cells in (background, BORROWED_CERTAINTY * even))
+    textureless = boundary_confidence(background, background > 0, radius=1, tolerance=SMOOTH_SHARE) * (background > 0)
+    behind, weight = (cells_as_pixels(cells, known.shape) for cells in (background, BORROWED_CERTAINTY * textureless))
     borrowed = ~known & (behind > 0)
     return np.where(borrowed, behind, measured), np.where(borrowed, weight, certainty)
 
 
-def _keep_above_ground(disparity, survey: _Survey, index: int, trusted, ground) -> None:
+def _keep_above_ground(disparity, raw: _RawDepth, index: int, trusted, ground) -> None:
     """In place, the sky aside."""
     if ground is not None:
-        uncertainty = np.where(trusted, survey.uncertainty[index].astype(np.float32), np.inf)
-        below = survey.status[index] < SKY
+        uncertainty = np.where(trusted, raw.uncertainty[index].astype(np.float32), np.inf)
+        below = raw.status[index] < SKY
         disparity[below] = ground.lifted(disparity, uncertainty)[below]
 
 
@@ -352,19 +352,19 @@ def _confidence(trusted, moving, certainty, support) -> np.ndarray:
 
 # --- Last: the mask, and warnings ---------------------------------------------------------------------------------
 
-def _settle_mask(survey: _Survey, tracks, confidence) -> None:
+def _finish_mask(raw: _RawDepth, tracks, confidence) -> None:
     """The mask inside the outlines as they were drawn, and the confidence of what they gave back to the still scene."""
-    for mask, inside, found, sure in zip(survey.mask, tracks, survey.found, confidence, strict=True):
+    for mask, inside, found, sure in zip(raw.mask, tracks, raw.found, confidence, strict=True):
         mask[:] = inside > 0
         sure[(found > 0) & (mask == 0)] = BEHIND_CONFIDENCE
 
 
-def _warn(survey: _Survey, report: Report, *, has_matte: bool = False) -> None:
+def _warn(raw: _RawDepth, report: Report, *, has_matte: bool = False) -> None:
     """Shares are of what is not plain sky: under an open sky, half a picture measured can be all that there is."""
-    frames = range(len(survey.mask))
-    below = max(1.0 - np.mean([(survey.status[k] == PLAIN_SKY).mean() for k in frames]), 1e-6)
-    coverage = float(np.mean([_known_static(survey, k).mean() for k in frames]) / below)
-    moving = float(np.mean([survey.mask[k].mean() for k in frames]) / below)
+    frames = range(len(raw.mask))
+    below = max(1.0 - np.mean([(raw.status[k] == PLAIN_SKY).mean() for k in frames]), 1e-6)
+    coverage = float(np.mean([_known_static(raw, k).mean() for k in frames]) / below)
+    moving = float(np.mean([raw.mask[k].mean() for k in frames]) / below)
     if coverage < LOW_COVERAGE:
         report.warn("low_coverage", f"Only {100 * coverage:.0f} % of the picture could be measured, the sky aside; the "
                                     "rest is interpolated.")

@@ -12,13 +12,13 @@ from .sources import DepthLimits
 from .triangulation import Triangulation
 
 MAX_RESIDUAL_PX = 1.0
-MIN_AGREEING = 2
+MIN_AGREEING_SOURCES = 2
 SKY_TEXTURE = 0.57
 TOP_ROWS = 3
 
 
 @dataclass(frozen=True)
-class Assessment:
+class DepthFilter:
     """(H,W) bool each, disjoint.
 
     trusted: measured, agreeing and within the depth limits. sky: beyond the far limit and connected to the top
@@ -30,19 +30,19 @@ class Assessment:
     floating: np.ndarray
 
 
-def assess(measured: Triangulation, limits: DepthLimits, source_count: int, texture: np.ndarray) -> Assessment:
+def filter_depth(measured: Triangulation, limits: DepthLimits, source_count: int, texture: np.ndarray) -> DepthFilter:
     """Judge one frame. source_count: its sources; with a single one, one agreeing match must do.
 
     texture: (H,W) as of texture_of.
     """
     lowest, highest = limits.disparity
-    agreeing = (measured.agreeing >= min(MIN_AGREEING, source_count)) & (measured.residual < MAX_RESIDUAL_PX)
+    agreeing = (measured.agreeing >= min(MIN_AGREEING_SOURCES, source_count)) & (measured.residual < MAX_RESIDUAL_PX)
     trusted = agreeing & (measured.disparity > lowest) & (measured.disparity < highest)
     beyond = measured.disparity < lowest
-    sure = beyond & (measured.agreeing >= MIN_AGREEING) & (measured.sigma < lowest)
+    sure = beyond & (measured.agreeing >= MIN_AGREEING_SOURCES) & (measured.sigma < lowest)
     open_above, elsewhere = _split_by_top_border(sure)
-    sky = beyond & (measured.seen >= 1) & (texture > SKY_TEXTURE) & ~elsewhere
-    return Assessment(trusted, sky | open_above, elsewhere)
+    sky = beyond & (measured.view_count >= 1) & (texture > SKY_TEXTURE) & ~elsewhere
+    return DepthFilter(trusted, sky | open_above, elsewhere)
 
 
 def texture_of(frame: np.ndarray) -> np.ndarray:

@@ -10,16 +10,16 @@ import numpy as np
 from ...imaging import (
     OpticalFlow,
     PlaneParallax,
+    fast_global_smoother,
     find_regions,
     induced_flow,
     lower_median,
+    pull_push,
     sample,
-    smooth_along_surfaces,
-    spread,
     without_holes,
     without_specks,
 )
-from .filtering import Assessment
+from .filtering import DepthFilter
 from .sources import DepthLimits
 from .triangulation import Triangulation
 
@@ -49,15 +49,15 @@ def neighbours_of(index: int, count: int) -> list[int]:
     return [index + offset for offset in NEIGHBOURS if 0 <= index + offset < count]
 
 
-def find_moving(frame: np.ndarray, measured: Triangulation, assessed: Assessment, texture: np.ndarray,
+def find_moving(frame: np.ndarray, measured: Triangulation, filtered: DepthFilter, texture: np.ndarray,
                 limits: DepthLimits, flows: Sequence[np.ndarray], errors: Sequence[np.ndarray],
                 warps: Sequence[PlaneParallax]) -> np.ndarray:
     """Mask (H,W) bool of what moves in one frame (H,W,3).
 
     flows, errors, warps: to each neighbouring frame: (H,W,2) flow, its forward-backward error, the warp by depth.
     """
-    departure = _departure(measured, assessed, limits, flows, errors, warps)
-    evidence, weight = _evidence(measured, assessed, limits, departure)
+    departure = _departure(measured, filtered, limits, flows, errors, warps)
+    evidence, weight = _evidence(measured, filtered, limits, departure)
     gate = _ramp(texture, *TEXTURE_RAMP)
     # Without texture the flow is interpolated, and its errors look like motion.
     evidence[gate < MIN_TEXTURE] = 0.0
@@ -65,7 +65,7 @@ def find_moving(frame: np.ndarray, measured: Triangulation, assessed: Assessment
     belief = _smooth_at_half_size(frame, evidence, weight)
     mask = (belief > 0.5) | ((evidence > 0.8) & (belief > 0.3))
     mask &= _near_seeds((evidence > 0.6) & (weight > 0.3))
-    mask = _clean(mask, beyond=(measured.disparity < limits.disparity[0]) | (measured.seen == 0))
+    mask = _clean(mask, beyond=(measured.disparity < limits.disparity[0]) | (measured.view_count == 0))
     return _without_still(mask, departure)
 
 
@@ -84,26 +84,26 @@ def vote(index: int, found: np.ndarray, flow: OpticalFlow) -> np.ndarray:
     return without_specks(votes > VOTE_THRESHOLD * total, MIN_AREA)
 
 
-def _evidence(measured, assessed, limits, departure) -> tuple[np.ndarray, np.ndarray]:
+def _evidence(measured, filtered, limits, departure) -> tuple[np.ndarray, np.ndarray]:
     """How much each pixel looks like motion, 0..1, and how much that is worth."""
-    seen = measured.seen >= 1
+    seen = measured.view_count >= 1
     evidence = _ramp(measured.residual, *RESIDUAL_RAMP_PX)
     impossible = (measured.disparity < -2.5 * measured.sigma) | (measured.disparity > limits.disparity[1])
     evidence = np.where(seen, np.where(impossible, 1.0, evidence), 0.0).astype(np.float32)
-    evidence[assessed.floating] = 1.0
-    judged = ~assessed.trusted & (departure < UNKNOWN_PX)
+    evidence[filtered.floating] = 1.0
+    judged = ~filtered.trusted & (departure < UNKNOWN_PX)
     evidence = np.where(judged, np.maximum(evidence, _ramp(departure, *DEPARTURE_RAMP_PX)), evidence)
     return evidence, (seen | judged).astype(np.float32)
 
 
-def _departure(measured, assessed, limits, flows, errors, warps) -> np.ndarray:
+def _departure(measured, filtered, limits, flows, errors, warps) -> np.ndarray:
     """Median distance of the observed flows from those that the surrounding static depth allows, pixels.
 
     Over the neighbours to which the flow is consistent; UNKNOWN_PX where it is to none.
     """
     if not flows:
-        return np.full(assessed.trusted.shape, UNKNOWN_PX, np.float32)
-    surrounding = _surrounding_disparity(measured, assessed, limits)
+        return np.full(filtered.trusted.shape, UNKNOWN_PX, np.float32)
+    surrounding = _surrounding_disparity(measured, filtered, limits)
     distances = np.empty((len(flows), *surrounding.shape), np.float32)
     count = np.zeros(surrounding.shape, np.uint8)
     for k, (flow, error, warp) in enumerate(zip(flows, errors, warps, strict=True)):
@@ -114,13 +114,13 @@ def _departure(measured, assessed, limits, flows, errors, warps) -> np.ndarray:
     return lower_median(distances, count)
 
 
-def _surrounding_disparity(measured, assessed, limits) -> np.ndarray:
+def _surrounding_disparity(measured, filtered, limits) -> np.ndarray:
     """Disparity of the trusted pixels, spread over the others."""
-    solid = cv2.erode(assessed.trusted.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    solid = cv2.erode(filtered.trusted.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     disparity = np.clip(measured.disparity, *limits.disparity)
     relative = measured.sigma / disparity
     weight = np.where(solid, 1.0 / (1.0 + (relative / 0.03) ** 2), 0).astype(np.float32)
-    return spread(disparity, weight) if solid.any() else np.full_like(disparity, 1.0 / limits.middle)
+    return pull_push(disparity, weight) if solid.any() else np.full_like(disparity, 1.0 / limits.middle)
 
 
 def _distance_to_segment(flow, start, end) -> np.ndarray:
@@ -137,7 +137,7 @@ def _smooth_at_half_size(frame, evidence, weight) -> np.ndarray:
     height, width = evidence.shape
     half = (max(1, width // 2), max(1, height // 2))
     total, share = (cv2.resize(a, half, interpolation=cv2.INTER_AREA) for a in (evidence * weight, weight))
-    belief, _ = smooth_along_surfaces(cv2.resize(frame, half, interpolation=cv2.INTER_AREA), total / share, share,
+    belief, _ = fast_global_smoother(cv2.resize(frame, half, interpolation=cv2.INTER_AREA), total / share, share,
                                       strength=10.0, edge_levels=12.0, rounds=2)
     return cv2.resize(belief, (width, height), interpolation=cv2.INTER_LINEAR)
 

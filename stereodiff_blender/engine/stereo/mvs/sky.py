@@ -16,7 +16,7 @@ import numpy as np
 
 from ...imaging import find_regions
 
-EVEN_TEXTURE = 0.8
+MAX_SKY_TEXTURE = 0.8
 TOP_ROWS = 3
 MIN_AREA = 0.005
 MIN_TOP_SHARE = 0.05
@@ -31,7 +31,7 @@ MIN_DARKER_REST = 0.7
 MAX_ISLANDS = 0.02
 MAX_POINT_DENSITY = 0.1
 """Solved points per area, as a share of those in the whole picture."""
-MIN_VERDICT = 0.8
+MIN_SKY_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def find_plain_sky(frame: np.ndarray, texture: np.ndarray, points: np.ndarray) -
     colour = frame.astype(np.int16)
     red, green, blue = cv2.split(colour)
     is_blue = (blue >= green) & (blue - red >= MIN_BLUE_LEVELS)
-    core = _reaching_top((texture < EVEN_TEXTURE) & is_blue)
+    core = _reaching_top((texture < MAX_SKY_TEXTURE) & is_blue)
     if not core.any():
         return core, SkyCandidate(0, False)
     region = _grown(frame, core)
@@ -63,7 +63,7 @@ def find_plain_sky(frame: np.ndarray, texture: np.ndarray, points: np.ndarray) -
 def is_sky(candidates: Sequence[SkyCandidate]) -> bool:
     """One verdict for all frames of a clip, so that the sky does not flicker between far and near."""
     total = sum(candidate.area for candidate in candidates)
-    return total > 0 and sum(c.area for c in candidates if c.looks_like_sky) >= MIN_VERDICT * total
+    return total > 0 and sum(c.area for c in candidates if c.looks_like_sky) >= MIN_SKY_SHARE * total
 
 
 def _reaching_top(mask: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...geometry import invert_rigid
-from ...imaging import FrameWindow, OpticalFlow, PlaneParallax, induced_flow, spread, warp_between, warp_pixels
+from ...imaging import FrameWindow, OpticalFlow, PlaneParallax, induced_flow, pull_push, warp_between, warp_pixels
 from ...solution import CameraSolution
 
 PARALLAX_TARGETS = (3.0 / 480, 7.0 / 480, 15.0 / 480, 28.0 / 480)
@@ -71,7 +71,7 @@ def interpolated_disparity(cameras: CameraSolution, index: int, height: int, wid
     values, weights = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
     values[row[inside], column[inside]] = np.clip(1.0 / depth[inside], *limits.disparity)
     weights[row[inside], column[inside]] = 1.0
-    return spread(values, weights)
+    return pull_push(values, weights)
 
 
 class ExpectantFlow:

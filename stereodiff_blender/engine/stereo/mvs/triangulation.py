@@ -18,7 +18,7 @@ from ...imaging import PlaneParallax, lower_median, pixel_axes
 MATCH_SIGMA_PX = 0.3
 ROBUST_PX = 0.5
 AGREEING_PX = 1.0
-ROUNDS = 6
+REFINEMENT_ROUNDS = 6
 UNSEEN_RESIDUAL_PX = 99.0
 MIN_DEPTH_RATIO = 1e-3
 """Depth in a source frame, as a share of that in the pixel's own, from that on it tells anything: sensitivity, which
@@ -34,14 +34,14 @@ class Triangulation:
     disparity: float32, 1 / scene unit, unclamped: negative where matches meet behind the camera.
     sigma: float32 standard deviation of the disparity. residual: float32 median distance between match and
     reprojection over the judging sources that see the pixel, pixels; UNSEEN_RESIDUAL_PX where none does.
-    agreeing: uint8 sources within AGREEING_PX. seen: uint8 sources with a consistent match.
+    agreeing: uint8 sources within AGREEING_PX. view_count: uint8 sources with a consistent match.
     """
 
     disparity: np.ndarray
     sigma: np.ndarray
     residual: np.ndarray
     agreeing: np.ndarray
-    seen: np.ndarray
+    view_count: np.ndarray
 
 
 def triangulate(flows: list[np.ndarray], consistent: list[np.ndarray], warps: list[PlaneParallax],
@@ -90,7 +90,7 @@ def _equations(flows, consistent, warps, top, limits):
 
 def _solve(own, sensitivity, offset, is_judge, result: Triangulation, band: slice) -> None:
     disparity = _best_supported(own, sensitivity, offset)
-    for _ in range(ROUNDS):
+    for _ in range(REFINEMENT_ROUNDS):
         weight = _robust_weight(_squared_error(disparity, own, sensitivity, offset)) * sensitivity
         information = weight.sum(axis=0)
         disparity = np.einsum("srw,srw->rw", weight, own) / np.maximum(information, np.float32(1e-12))
@@ -99,7 +99,7 @@ def _solve(own, sensitivity, offset, is_judge, result: Triangulation, band: slic
     error[~usable] = UNSEEN_RESIDUAL_PX
     result.disparity[band] = disparity
     result.sigma[band] = MATCH_SIGMA_PX / np.sqrt(np.maximum(information, np.float32(1e-12)))
-    result.seen[band] = usable.sum(axis=0)
+    result.view_count[band] = usable.sum(axis=0)
     result.agreeing[band] = (error < AGREEING_PX).sum(axis=0)
     judged = usable[is_judge].sum(axis=0)
     result.residual[band] = lower_median(error[is_judge], judged)

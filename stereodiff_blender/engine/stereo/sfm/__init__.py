@@ -1,7 +1,7 @@
 """Structure from motion: tracks, cameras, lens, sparse points."""
 
-from .bundle_adjustment import Freedom, Observations, Scene, bundle_adjust
+from .bundle_adjustment import BundleOptions, BundleState, Observations, bundle_adjust
 from .refine import refine_cameras
 from .solve import solve_cameras
 
-__all__ = ["Freedom", "Observations", "Scene", "bundle_adjust", "refine_cameras", "solve_cameras"]
+__all__ = ["BundleOptions", "BundleState", "Observations", "bundle_adjust", "refine_cameras", "solve_cameras"]

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from .bundle_adjustment import Freedom, Observations
+from .bundle_adjustment import BundleOptions, Observations
 from .reconstruction import Reconstruction
 from .triangulation import triangulate_points
 
@@ -26,7 +26,8 @@ MOST_ANCHORS = 400
 POSE_ITERATIONS, POSE_TOLERANCE = 10, 1e-4
 
 
-def adjust_frames(reconstruction: Reconstruction, frames: np.ndarray, seen: Observations, *, free_focal: bool,
+def adjust_on_anchors(reconstruction: Reconstruction, frames: np.ndarray, observations: Observations, *,
+                      free_focal: bool,
                   loss_px: float, iterations: int, tolerance: float) -> None:
     """Adjust the frames (C,) and their points to the observations, whose cameras count in frames.
 
@@ -34,55 +35,56 @@ def adjust_frames(reconstruction: Reconstruction, frames: np.ndarray, seen: Obse
     """
     rule = {"loss_px": loss_px, "iterations": iterations, "tolerance": tolerance}
     if len(frames) <= MOST_TOGETHER:
-        reconstruction.adjust(frames, seen, free=Freedom(focal=free_focal), **rule)
+        reconstruction.bundle_adjust(frames, observations, free=BundleOptions(focal=free_focal), **rule)
         return
-    anchors = choose_anchors(seen, len(frames))
-    held = seen_twice(seen, anchors)
+    anchors = choose_anchors(observations, len(frames))
+    held = observed_twice(observations, anchors)
     position = np.cumsum(anchors) - 1
-    rows = held[seen.point] & anchors[seen.camera]
-    among_anchors = Observations(position[seen.camera[rows]], seen.point[rows], seen.pixels[rows])
-    reconstruction.adjust(frames[anchors], among_anchors, free=Freedom(focal=free_focal), **rule)
-    _fit_between(reconstruction, frames, seen.only(held[seen.point]), anchors, loss_px)
-    _triangulate(reconstruction, frames, seen.only(~held[seen.point]))
+    rows = held[observations.point] & anchors[observations.camera]
+    among_anchors = Observations(position[observations.camera[rows]], observations.point[rows],
+                                 observations.pixels[rows])
+    reconstruction.bundle_adjust(frames[anchors], among_anchors, free=BundleOptions(focal=free_focal), **rule)
+    _fit_between(reconstruction, frames, observations.select(held[observations.point]), anchors, loss_px)
+    _triangulate(reconstruction, frames, observations.select(~held[observations.point]))
 
 
-def choose_anchors(seen: Observations, cameras: int) -> np.ndarray:
+def choose_anchors(observations: Observations, cameras: int) -> np.ndarray:
     """(C,) bool: the first and last camera, and between them each as far on as enough tracks of the one before."""
-    last = np.zeros(seen.point.max() + 1, np.int64)
-    np.maximum.at(last, seen.point, seen.camera)
-    by_camera = np.argsort(seen.camera, kind="stable")
-    bounds = np.searchsorted(seen.camera[by_camera], np.arange(cameras + 1))
+    last = np.zeros(observations.point.max() + 1, np.int64)
+    np.maximum.at(last, observations.point, observations.camera)
+    by_camera = np.argsort(observations.camera, kind="stable")
+    bounds = np.searchsorted(observations.camera[by_camera], np.arange(cameras + 1))
     least_gap = math.ceil(cameras / MOST_ANCHORS)
     anchors = np.zeros(cameras, bool)
     anchors[[0, -1]] = True
     index = 0
     while index < cameras:
         anchors[index] = True
-        ends = last[seen.point[by_camera[bounds[index]:bounds[index + 1]]]]
+        ends = last[observations.point[by_camera[bounds[index]:bounds[index + 1]]]]
         reach = int(np.percentile(ends, LOST_PERCENT)) if len(ends) else index
         index = min(max(reach, index + least_gap), index + max(MAX_GAP, least_gap))
     return anchors
 
 
-def seen_twice(seen: Observations, cameras: np.ndarray) -> np.ndarray:
+def observed_twice(observations: Observations, cameras: np.ndarray) -> np.ndarray:
     """(P,) bool: points that at least two of the cameras, (C,) bool, see."""
-    return np.bincount(seen.point, cameras[seen.camera]) >= 2
+    return np.bincount(observations.point, cameras[observations.camera]) >= 2
 
 
-def _fit_between(reconstruction: Reconstruction, frames, seen: Observations, anchors, loss_px: float) -> None:
+def _fit_between(reconstruction: Reconstruction, frames, observations: Observations, anchors, loss_px: float) -> None:
     """Fit the cameras that are no anchors to the points as they are."""
     between = np.flatnonzero(~anchors)
     if not len(between):
         return
-    rows = ~anchors[seen.camera]
+    rows = ~anchors[observations.camera]
     position = np.cumsum(~anchors) - 1
-    rest = Observations(position[seen.camera[rows]], seen.point[rows], seen.pixels[rows])
-    reconstruction.adjust(frames[between], rest, loss_px=loss_px, iterations=POSE_ITERATIONS,
-                          tolerance=POSE_TOLERANCE, free=Freedom(focal=False, points=False, fixed_cameras=()))
+    rest = Observations(position[observations.camera[rows]], observations.point[rows], observations.pixels[rows])
+    reconstruction.bundle_adjust(frames[between], rest, loss_px=loss_px, iterations=POSE_ITERATIONS,
+                          tolerance=POSE_TOLERANCE, free=BundleOptions(focal=False, points=False, fixed_cameras=()))
 
 
-def _triangulate(reconstruction: Reconstruction, frames, seen: Observations) -> None:
+def _triangulate(reconstruction: Reconstruction, frames, observations: Observations) -> None:
     points = triangulate_points(reconstruction.rotations[frames], reconstruction.translations[frames],
-                                reconstruction.focal, seen, reconstruction.tracks.points)
-    new = np.unique(seen.point)
+                                reconstruction.focal, observations, reconstruction.tracks.points)
+    new = np.unique(observations.point)
     reconstruction.points[new] = points[new]

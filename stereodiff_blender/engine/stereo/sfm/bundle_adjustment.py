@@ -30,13 +30,13 @@ class Observations:
     point: np.ndarray
     pixels: np.ndarray
 
-    def only(self, keep: np.ndarray) -> Observations:
-        """Those observations, keep (N,) bool, with points numbered as before."""
-        return Observations(self.camera[keep], self.point[keep], self.pixels[keep])
+    def select(self, chosen: np.ndarray) -> Observations:
+        """Those observations, chosen (N,) bool, with points numbered as before."""
+        return Observations(self.camera[chosen], self.point[chosen], self.pixels[chosen])
 
 
 @dataclass(frozen=True)
-class Scene:
+class BundleState:
     """The unknowns. rotations (C,3,3), translations (C,3), points (P,3), focal in pixels, shared by all cameras."""
 
     rotations: np.ndarray
@@ -44,22 +44,22 @@ class Scene:
     points: np.ndarray
     focal: float
 
-    def in_camera(self, seen: Observations) -> np.ndarray:
+    def in_camera(self, observations: Observations) -> np.ndarray:
         """The observed points in the axes of the observing cameras, (N,3)."""
-        turned = np.einsum("nij,nj->ni", self.rotations[seen.camera], self.points[seen.point])
-        return turned + self.translations[seen.camera]
+        turned = np.einsum("nij,nj->ni", self.rotations[observations.camera], self.points[observations.point])
+        return turned + self.translations[observations.camera]
 
-    def residual_px(self, seen: Observations) -> np.ndarray:
+    def residual_px(self, observations: Observations) -> np.ndarray:
         """Distance from observation to projection, (N,); infinite behind the camera or where a point is nan."""
-        in_camera = self.in_camera(seen)
+        in_camera = self.in_camera(observations)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            error = self.focal * in_camera[:, :2] / in_camera[:, 2:] - seen.pixels
+            error = self.focal * in_camera[:, :2] / in_camera[:, 2:] - observations.pixels
             distance = np.hypot(error[:, 0], error[:, 1])
         return np.where((in_camera[:, 2] > MIN_DEPTH) & np.isfinite(distance), distance, np.inf)
 
 
 @dataclass(frozen=True)
-class Freedom:
+class BundleOptions:
     """What may move. fixed_cameras hold pose; free_positions False holds every translation (with zeros that is a
     camera on a tripod, whose points are mere directions). points False, which needs focal False, holds every point:
     each camera is then on its own, and time and memory are linear in cameras."""
@@ -70,20 +70,22 @@ class Freedom:
     fixed_cameras: tuple[int, ...] = (0,)
 
 
-def bundle_adjust(scene: Scene, seen: Observations, *, free: Freedom = Freedom(), loss_px: float = 1.0,
+def bundle_adjust(initial: BundleState, observations: Observations, *, free: BundleOptions = BundleOptions(),
+                  loss_px: float = 1.0,
                   iterations: int = 30, tolerance: float = 1e-3,
-                  focal_prior: tuple[float, float] | None = None) -> tuple[Scene, float]:
-    """Minimise the robust reprojection error. Returns the scene and its cost in px^2.
+                  focal_prior: tuple[float, float] | None = None) -> tuple[BundleState, float]:
+    """Minimise the robust reprojection error. Returns the adjusted state and its cost in px^2.
 
-    scene: the start; every point is observed at least once. loss_px: width of the Cauchy loss.
+    initial: the start; every point is observed at least once. loss_px: width of the Cauchy loss.
     tolerance: stop when an iteration lowers the cost by less than this share.
     focal_prior: (focal, weight in px^2) adds weight * log(focal / prior)^2 to the cost.
     Triggs et al. 2000, "Bundle adjustment - a modern synthesis".
     """
     if free.focal and not free.points:
         raise ValueError("the focal length can only be free together with the points")
-    problem = _Problem(seen, len(scene.rotations), len(scene.points), free, loss_px, focal_prior)
-    state = Scene(scene.rotations, scene.translations, scene.points[problem.point_order], float(scene.focal))
+    problem = _Problem(observations, len(initial.rotations), len(initial.points), free, loss_px, focal_prior)
+    state = BundleState(initial.rotations, initial.translations, initial.points[problem.point_order],
+                        float(initial.focal))
     fit = problem.fit(state)
     damping = 1e-3
     for _ in range(iterations):
@@ -97,16 +99,17 @@ def bundle_adjust(scene: Scene, seen: Observations, *, free: Freedom = Freedom()
             break
     points = np.empty_like(state.points)
     points[problem.point_order] = state.points
-    return Scene(nearest_rotation(state.rotations), state.translations, points, state.focal), fit.cost
+    return BundleState(nearest_rotation(state.rotations), state.translations, points, state.focal), fit.cost
 
 
-def focal_deviation(scene: Scene, seen: Observations, *, free: Freedom = Freedom(), loss_px: float = 1.0) -> float:
-    """Relative standard deviation of the focal length, from the curvature of the cost at the scene.
+def focal_rel_std(initial: BundleState, observations: Observations, *, free: BundleOptions = BundleOptions(),
+                  loss_px: float = 1.0) -> float:
+    """Relative standard deviation of the focal length, from the curvature of the cost at the state.
 
     It supposes independent, unbiased errors and is therefore too small; infinite where the curvature vanishes.
     """
-    problem = _Problem(seen, len(scene.rotations), len(scene.points), free, loss_px, None)
-    state = Scene(scene.rotations, scene.translations, scene.points[problem.point_order], scene.focal)
+    problem = _Problem(observations, len(initial.rotations), len(initial.points), free, loss_px, None)
+    state = BundleState(initial.rotations, initial.translations, initial.points[problem.point_order], initial.focal)
     fit = problem.fit(state)
     matrix, _ = problem.reduced(problem.normal_equations(state, fit), damping=1e-9)[:2]
     unknowns = problem.unknowns
@@ -117,7 +120,7 @@ def focal_deviation(scene: Scene, seen: Observations, *, free: Freedom = Freedom
         return float("inf")
     # Points seen few times swallow the noise of their observations, so small residuals do not prove exact ones.
     noise = max(float(np.median((fit.residuals**2).sum(1))) / (2.0 * np.log(2.0)), SUREST_PX**2)
-    return float(np.sqrt(variance * noise) / scene.focal) if variance > 0 else float("inf")
+    return float(np.sqrt(variance * noise) / initial.focal) if variance > 0 else float("inf")
 
 
 @dataclass(frozen=True)
@@ -149,10 +152,11 @@ class _Normal:
 class _Problem:
     """The fixed parts of one adjustment: observations in elimination order, and who may move."""
 
-    def __init__(self, seen: Observations, cameras: int, points: int, free: Freedom, loss_px: float, focal_prior):
+    def __init__(self, observations: Observations, cameras: int, points: int, free: BundleOptions, loss_px: float,
+                 focal_prior):
         self.cameras, self.points = cameras, points
         self.loss_px, self.focal_prior = loss_px, focal_prior
-        self._sort(seen)
+        self._sort(observations)
         self.focal_column = 6 * cameras
         movable = np.ones(6 * cameras + 1, bool)
         poses = movable[:-1].reshape(cameras, 6)
@@ -163,25 +167,26 @@ class _Problem:
         self.unknowns = np.flatnonzero(movable)
         self.points_move = free.points
 
-    def _sort(self, seen: Observations) -> None:
+    def _sort(self, observations: Observations) -> None:
         first = np.full(self.points, self.cameras)
         last = np.zeros(self.points, np.int64)
-        np.minimum.at(first, seen.point, seen.camera)
-        np.maximum.at(last, seen.point, seen.camera)
+        np.minimum.at(first, observations.point, observations.camera)
+        np.maximum.at(last, observations.point, observations.camera)
         self.point_order = np.lexsort((last, first))
         rank = np.empty(self.points, np.int64)
         rank[self.point_order] = np.arange(self.points)
-        order = np.lexsort((seen.camera, rank[seen.point]))
-        self.seen = Observations(seen.camera[order], rank[seen.point[order]], seen.pixels[order])
-        self.point_starts = np.searchsorted(self.seen.point, np.arange(self.points))
-        self.by_camera = np.argsort(self.seen.camera, kind="stable")
-        self.camera_ends = np.searchsorted(self.seen.camera[self.by_camera], np.arange(self.cameras + 1))
+        order = np.lexsort((observations.camera, rank[observations.point]))
+        self.observations = Observations(observations.camera[order], rank[observations.point[order]],
+                                         observations.pixels[order])
+        self.point_starts = np.searchsorted(self.observations.point, np.arange(self.points))
+        self.by_camera = np.argsort(self.observations.camera, kind="stable")
+        self.camera_ends = np.searchsorted(self.observations.camera[self.by_camera], np.arange(self.cameras + 1))
 
-    def fit(self, state: Scene) -> _Fit:
-        in_camera = state.in_camera(self.seen)
+    def fit(self, state: BundleState) -> _Fit:
+        in_camera = state.in_camera(self.observations)
         behind = in_camera[:, 2] <= MIN_DEPTH
         depth = np.where(behind, 1.0, in_camera[:, 2])
-        residuals = state.focal * in_camera[:, :2] / depth[:, None] - self.seen.pixels
+        residuals = state.focal * in_camera[:, :2] / depth[:, None] - self.observations.pixels
         residuals[behind] = BEHIND_CAMERA_PX
         squared = (residuals**2).sum(1) / self.loss_px**2
         cost = float(self.loss_px**2 * np.log1p(squared).sum())
@@ -189,7 +194,7 @@ class _Problem:
             cost += self.focal_prior[1] * np.log(state.focal / self.focal_prior[0]) ** 2
         return _Fit(residuals, in_camera, 1.0 / (1.0 + squared), cost)
 
-    def improve(self, state: Scene, fit: _Fit, damping: float) -> tuple[Scene, _Fit, float] | None:
+    def improve(self, state: BundleState, fit: _Fit, damping: float) -> tuple[BundleState, _Fit, float] | None:
         """A state of lower cost, its fit and the damping that led there; None if none was found."""
         normal = self.normal_equations(state, fit)
         for _ in range(DAMPING_TRIALS):
@@ -201,7 +206,7 @@ class _Problem:
             damping *= 5.0
         return None
 
-    def normal_equations(self, state: Scene, fit: _Fit) -> _Normal:
+    def normal_equations(self, state: BundleState, fit: _Fit) -> _Normal:
         pose, point, focal = self._derivatives(state, fit)
         root = np.sqrt(fit.weights)[:, None, None]
         pose, point, focal, residual = pose * root, point * root, focal * root, fit.residuals[:, :, None] * root
@@ -214,16 +219,16 @@ class _Problem:
         return _Normal(frames, np.add.reduceat(products, self.point_starts), np.einsum("nai,naj->nij", pose, point),
                        self._prior_terms(state.focal))
 
-    def _derivatives(self, state: Scene, fit: _Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _derivatives(self, state: BundleState, fit: _Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of the projection by pose (N,2,6; left rotation, translation), point (N,2,3) and focal (N,2,1)."""
         depth = np.maximum(fit.in_camera[:, 2], MIN_DEPTH)
         direction = fit.in_camera[:, :2] / depth[:, None]
         by_camera_point = np.zeros((len(depth), 2, 3))
         by_camera_point[:, 0, 0] = by_camera_point[:, 1, 1] = state.focal / depth
         by_camera_point[:, :, 2] = -direction * (state.focal / depth)[:, None]
-        turned = fit.in_camera - state.translations[self.seen.camera]
+        turned = fit.in_camera - state.translations[self.observations.camera]
         by_rotation = np.cross(turned[:, None, :], by_camera_point)
-        by_point = np.einsum("nai,nij->naj", by_camera_point, state.rotations[self.seen.camera])
+        by_point = np.einsum("nai,nij->naj", by_camera_point, state.rotations[self.observations.camera])
         return np.concatenate([by_rotation, by_camera_point], axis=2), by_point, direction[:, :, None]
 
     def _prior_terms(self, focal: float) -> tuple[float, float]:
@@ -244,7 +249,7 @@ class _Problem:
         damped[:, [0, 1, 2], [0, 1, 2]] += damping * diagonal + floor
         factors = np.linalg.inv(np.linalg.cholesky(damped))
         columns = factors @ normal.points[:, :, 3:]
-        coupling = np.einsum("nij,nkj->nik", normal.coupling, factors[self.seen.point])
+        coupling = np.einsum("nij,nkj->nik", normal.coupling, factors[self.observations.point])
         for start in range(0, self.points, CHUNK_POINTS):
             self._eliminate(start, coupling, columns, matrix, gradient)
         return matrix, gradient, (factors, columns, coupling)
@@ -261,8 +266,8 @@ class _Problem:
         """Subtract a chunk of points from the system: one product of [poses; focal; gradient] with itself."""
         stop = min(start + CHUNK_POINTS, self.points)
         first = self.point_starts[start]
-        last = self.point_starts[stop] if stop < self.points else len(self.seen.point)
-        camera, point = self.seen.camera[first:last], self.seen.point[first:last] - start
+        last = self.point_starts[stop] if stop < self.points else len(self.observations.point)
+        camera, point = self.observations.camera[first:last], self.observations.point[first:last] - start
         low, high = camera.min(), camera.max() + 1
         poses = np.zeros((high - low, 6, stop - start, 3))
         poses[camera - low, :, point] = coupling[first:last]
@@ -277,7 +282,7 @@ class _Problem:
         gradient[here] -= product[:-2, -1]
         gradient[-1] -= product[-2, -1]
 
-    def _step(self, state: Scene, normal: _Normal, damping: float) -> Scene | None:
+    def _step(self, state: BundleState, normal: _Normal, damping: float) -> BundleState | None:
         matrix, gradient, (factors, columns, coupling) = self.reduced(normal, damping)
         undamped = np.concatenate([np.einsum("nii->ni", normal.frames[:, :6, :6]).ravel(),
                                    [normal.frames[:, 6, 6].sum()]])
@@ -291,13 +296,14 @@ class _Problem:
         pose_change, focal = change[:-1].reshape(-1, 6), state.focal + change[-1]
         if not np.isfinite(change).all() or focal <= 0:
             return None
-        pulled = np.einsum("nij,ni->nj", coupling, pose_change[self.seen.camera])
+        pulled = np.einsum("nij,ni->nj", coupling, pose_change[self.observations.camera])
         whitened = np.add.reduceat(pulled, self.point_starts) + columns[:, :, 0] * change[-1] + columns[:, :, 1]
         points = state.points - np.einsum("nij,ni->nj", factors, whitened)
-        return Scene(exp_so3(pose_change[:, :3]) @ state.rotations, state.translations + pose_change[:, 3:], points,
+        return BundleState(exp_so3(pose_change[:, :3]) @ state.rotations, state.translations + pose_change[:, 3:],
+                           points,
                      focal)
 
-    def _step_of_poses(self, state: Scene, normal: _Normal, damping: float) -> Scene | None:
+    def _step_of_poses(self, state: BundleState, normal: _Normal, damping: float) -> BundleState | None:
         """Every camera by its own six equations, points and focal as they are."""
         moves = np.zeros(6 * self.cameras)
         moves[self.unknowns] = 1.0
@@ -308,5 +314,5 @@ class _Problem:
         change = -np.linalg.solve(systems, (normal.frames[:, :6, 7] * moves)[:, :, None])[:, :, 0]
         if not np.isfinite(change).all():
             return None
-        return Scene(exp_so3(change[:, :3]) @ state.rotations, state.translations + change[:, 3:], state.points,
+        return BundleState(exp_so3(change[:, :3]) @ state.rotations, state.translations + change[:, 3:], state.points,
                      state.focal)

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from .bundle_adjustment import Observations, Scene, bundle_adjust
-from .registration import ROUNDS, FittedClip
+from .bundle_adjustment import BundleState, Observations, bundle_adjust
+from .registration import ADJUSTMENT_ROUNDS, CameraFit
 
 MAX_FRAMES = 20
 REGION_SHARE = 1 / 3
 ITERATIONS = 25
-TOLERANCE = 1e-4
+ADJUSTMENT_TOLERANCE = 1e-4
 MIN_OBSERVATIONS = 200
 
 
-def focal_disagreement(fitted: FittedClip) -> float:
+def focal_jackknife_ratio(fitted: CameraFit) -> float:
     """Longest over shortest focal length, found anew without the left, right, upper and lower third of the points.
 
     1 where too little remains to try.
@@ -37,13 +37,13 @@ def _spread(frames: np.ndarray) -> np.ndarray:
     return frames[np.unique(np.rint(np.linspace(0, len(frames) - 1, MAX_FRAMES)).astype(int))]
 
 
-def _mean_pixels(fitted: FittedClip) -> tuple[np.ndarray, np.ndarray]:
+def _mean_pixels(fitted: CameraFit) -> tuple[np.ndarray, np.ndarray]:
     """(P,) each: where in the picture a point is seen on average."""
     count = np.bincount(fitted.point, minlength=len(fitted.points))
     return tuple(np.bincount(fitted.point, axis, len(fitted.points)) / count for axis in fitted.pixels.T)
 
 
-def _focal_without(fitted: FittedClip, frames: np.ndarray, left_out: np.ndarray) -> float | None:
+def _focal_without(fitted: CameraFit, frames: np.ndarray, left_out: np.ndarray) -> float | None:
     """Focal length that the points not left_out (P,) bool give in the frames; None if too few are seen."""
     position = np.full(len(fitted.solved), -1)
     position[frames] = np.arange(len(frames))
@@ -52,7 +52,8 @@ def _focal_without(fitted: FittedClip, frames: np.ndarray, left_out: np.ndarray)
     if used.sum() < MIN_OBSERVATIONS:
         return None
     points, point = np.unique(fitted.point[used], return_inverse=True)
-    scene = Scene(fitted.rotations[frames], fitted.translations[frames], fitted.points[points], fitted.focal)
-    seen = Observations(position[fitted.frame[used]], point.reshape(-1), fitted.pixels[used])
-    scene, _ = bundle_adjust(scene, seen, loss_px=ROUNDS[-1][1], iterations=ITERATIONS, tolerance=TOLERANCE)
-    return scene.focal
+    state = BundleState(fitted.rotations[frames], fitted.translations[frames], fitted.points[points], fitted.focal)
+    observations = Observations(position[fitted.frame[used]], point.reshape(-1), fitted.pixels[used])
+    state, _ = bundle_adjust(state, observations, loss_px=ADJUSTMENT_ROUNDS[-1][1], iterations=ITERATIONS,
+                             tolerance=ADJUSTMENT_TOLERANCE)
+    return state.focal

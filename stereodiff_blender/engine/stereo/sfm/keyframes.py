@@ -32,7 +32,7 @@ def choose_keyframes(tracks: Tracks, frames: np.ndarray) -> np.ndarray:
 
 def _has_moved_on(tracks: Tracks, keyframe: int, index: int) -> bool:
     _, pixels_i, pixels_j = tracks.common(keyframe, index)
-    if len(pixels_i) < max(MIN_COMMON, SURVIVING_SHARE * len(tracks.seen(keyframe)[0])):
+    if len(pixels_i) < max(MIN_COMMON, SURVIVING_SHARE * len(tracks.observed(keyframe)[0])):
         return True
     shift = np.median(np.linalg.norm(pixels_j - pixels_i, axis=1))
     return shift > SHIFT_SHARE * max(tracks.size)
@@ -66,6 +66,6 @@ def choose_seed_keyframes(tracks: Tracks, keyframes: np.ndarray) -> np.ndarray:
 
 def _weakest_link(tracks: Tracks, frames: np.ndarray) -> float:
     """Smallest share of a frame's tracks that reach the next one in the list."""
-    shares = [len(tracks.common(i, j)[0]) / max(len(tracks.seen(i)[0]), MIN_COMMON)
+    shares = [len(tracks.common(i, j)[0]) / max(len(tracks.observed(i)[0]), MIN_COMMON)
               for i, j in zip(frames[:-1], frames[1:], strict=True)]
     return min(shares, default=0.0)

@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 
 from ...geometry import exp_so3, rotation_angle_deg
-from .bundle_adjustment import Observations, Scene
-from .registration import FittedClip
+from .bundle_adjustment import BundleState, Observations
+from .registration import CameraFit
 
 LEAST_NOISE_PX = 0.02
 MIN_SEEN = 12
@@ -24,7 +24,7 @@ REACH = 2
 HOLD = 1e-9
 
 
-def smooth_path(fitted: FittedClip) -> FittedClip:
+def smooth_path(fitted: CameraFit) -> CameraFit:
     """The fitted clip with its cameras smoothed, and the residuals that they now have; unsolved frames stay."""
     if len(fitted.solved) < 3:
         return fitted
@@ -34,19 +34,19 @@ def smooth_path(fitted: FittedClip) -> FittedClip:
     centres = -np.einsum("nij,nj->ni", turned, fitted.translations)
     information = _information(fitted, turned, centres) * (sees / noise_px**2)[:, None, None]
     stiffness = _stiffness(fitted, noise_px) * (sees[:-2] & sees[1:-1] & sees[2:])[:, None]
-    change = balance(information, stiffness, _acceleration(turned, centres))
+    change = solve_path(information, stiffness, _acceleration(turned, centres))
     return _moved(fitted, turned, centres, np.where(sees[:, None], change, 0.0))
 
 
-def _moved(fitted: FittedClip, turned: np.ndarray, centres: np.ndarray, change: np.ndarray) -> FittedClip:
+def _moved(fitted: CameraFit, turned: np.ndarray, centres: np.ndarray, change: np.ndarray) -> CameraFit:
     rotations = np.swapaxes(exp_so3(change[:, :3]) @ turned, -1, -2)
     translations = -np.einsum("nij,nj->ni", rotations, centres + change[:, 3:])
-    residual = Scene(rotations, translations, fitted.points, fitted.focal).residual_px(
+    residual = BundleState(rotations, translations, fitted.points, fitted.focal).residual_px(
         Observations(fitted.frame, fitted.point, fitted.pixels))
     return replace(fitted, rotations=rotations, translations=translations, residual_px=residual)
 
 
-def _information(fitted: FittedClip, turned: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def _information(fitted: CameraFit, turned: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """(T,6,6) what a frame's pixels say about its camera, points held, for pixels of unit noise.
 
     The six: turn about the camera's place and shift of it, both in world axes.
@@ -65,7 +65,7 @@ def _information(fitted: FittedClip, turned: np.ndarray, centres: np.ndarray) ->
     return information
 
 
-def _stiffness(fitted: FittedClip, noise_px: float) -> np.ndarray:
+def _stiffness(fitted: CameraFit, noise_px: float) -> np.ndarray:
     """(T-2,6) inverse variances of the second differences of turn and place, from those of the tracks' pixels."""
     lively = _liveliness_px(fitted, noise_px)
     padded = np.pad(lively, REACH, mode="edge")
@@ -76,7 +76,7 @@ def _stiffness(fitted: FittedClip, noise_px: float) -> np.ndarray:
     return 1.0 / np.repeat(np.stack([turn, shift], axis=1), 3, axis=1)**2
 
 
-def _liveliness_px(fitted: FittedClip, noise_px: float) -> np.ndarray:
+def _liveliness_px(fitted: CameraFit, noise_px: float) -> np.ndarray:
     """(T-2,) how much the picture's motion changes at each inner frame: root mean square over the four quarters of the
     picture of the median second difference there, and never less than what noise makes of it."""
     count = len(fitted.solved)
@@ -111,7 +111,7 @@ def _rotation_vectors(rotations: np.ndarray) -> np.ndarray:
     return skew * np.where(sine > 1e-8, angle / np.maximum(sine, 1e-8), 1.0)[:, None]
 
 
-def balance(information: np.ndarray, stiffness: np.ndarray, second: np.ndarray) -> np.ndarray:
+def solve_path(information: np.ndarray, stiffness: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The x (T,6) that minimises x' information x + sum of stiffness * (second + second difference of x)^2.
 
     information: (T,6,6), block by block. stiffness, second: (T-2,6).

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ...geometry import camera_matrix
-from .bundle_adjustment import Freedom, Observations, Scene, bundle_adjust
+from .bundle_adjustment import BundleOptions, BundleState, Observations, bundle_adjust
 from .tracks import Tracks
 from .triangulation import parallax_deg, triangulate_points
 from .two_view import InitialPair, PairCandidate, best_pair
@@ -39,14 +39,14 @@ class Reconstruction:
         self.anchor = 0
         self.cost_px2, self.observation_count = np.inf, 0
 
-    def start(self, pair: InitialPair) -> bool:
+    def initialize(self, pair: InitialPair) -> bool:
         """Place the first two cameras; False if their points do not hold."""
         self.anchor = pair.frame_i
         self.rotations[pair.frame_j], self.translations[pair.frame_j] = pair.rotation, pair.translation
         self.registered[[pair.frame_i, pair.frame_j]] = True
         return self.refine(iterations=15, min_parallax_deg=0.3)
 
-    def grow(self, wanted: np.ndarray) -> None:
+    def register_frames(self, wanted: np.ndarray) -> None:
         """Add the wanted frames, (K,), as far as known points reach; most visible first, then adjust."""
         while (batch := self._next_frames(wanted)).size:
             added = [index for index in batch if self.resect(index)]
@@ -75,7 +75,7 @@ class Reconstruction:
 
     def resect(self, index: int) -> bool:
         """Find a frame's camera from the known points it sees (P3P in RANSAC, then least squares)."""
-        points, pixels = self.tracks.seen(index)
+        points, pixels = self.tracks.observed(index)
         known = np.isfinite(self.points[points, 0])
         if known.sum() < MIN_VISIBLE:
             return False
@@ -97,18 +97,18 @@ class Reconstruction:
 
     def refine(self, *, iterations: int, tolerance: float = 1e-3, min_parallax_deg: float = MIN_PARALLAX_DEG) -> bool:
         """Triangulate everything anew, adjust in two rounds, forget points that do not fit; False if too few do."""
-        frames, seen = self.observations(self.registered)
-        self.points = triangulate_points(self.rotations[frames], self.translations[frames], self.focal, seen,
+        frames, observations = self.observations(self.registered)
+        self.points = triangulate_points(self.rotations[frames], self.translations[frames], self.focal, observations,
                                          self.tracks.points)
-        free = Freedom(focal=self.free_focal and len(frames) > FOCAL_FROM_CAMERAS,
+        free = BundleOptions(focal=self.free_focal and len(frames) > FOCAL_FROM_CAMERAS,
                        fixed_cameras=(int(np.searchsorted(frames, self.anchor)),))
         for gate in (3.0 * GATE_PX, 1.5 * GATE_PX):
-            fits = self.fitting(frames, seen, gate_px=gate, min_parallax_deg=min_parallax_deg)
+            fits = self.inliers(frames, observations, gate_px=gate, min_parallax_deg=min_parallax_deg)
             if fits.sum() < MIN_OBSERVATIONS:
                 return False
-            self.adjust(frames, seen.only(fits), free=free, iterations=iterations, tolerance=tolerance)
+            self.bundle_adjust(frames, observations.select(fits), free=free, iterations=iterations, tolerance=tolerance)
         self._normalise_scale(frames)
-        self._forget_misfits(frames, seen)
+        self._filter_points(frames, observations)
         return True
 
     def observations(self, chosen: np.ndarray) -> tuple[np.ndarray, Observations]:
@@ -119,31 +119,33 @@ class Reconstruction:
         position = np.searchsorted(frames, self.tracks.frame[rows])
         return frames, Observations(position, self.tracks.point[rows], self.tracks.pixels[rows])
 
-    def scene(self, frames: np.ndarray) -> Scene:
-        return Scene(self.rotations[frames], self.translations[frames], self.points, self.focal)
+    def state(self, frames: np.ndarray) -> BundleState:
+        return BundleState(self.rotations[frames], self.translations[frames], self.points, self.focal)
 
-    def fitting(self, frames, seen: Observations, *, gate_px: float, min_parallax_deg: float, min_views: int = 2,
+    def inliers(self, frames, observations: Observations, *, gate_px: float, min_parallax_deg: float,
+                min_views: int = 2,
                 min_share: float = 0.0) -> np.ndarray:
         """(N,) observations near their projection, of points that fit in min_views frames and min_share of theirs,
         and are seen at a sufficient angle: min_parallax_deg, or less where the whole shot has little."""
-        fits = self.scene(frames).residual_px(seen) < gate_px
-        views = np.bincount(seen.point[fits], minlength=len(self.points))
-        total = np.bincount(seen.point, minlength=len(self.points))
+        fits = self.state(frames).residual_px(observations) < gate_px
+        views = np.bincount(observations.point[fits], minlength=len(self.points))
+        total = np.bincount(observations.point, minlength=len(self.points))
         enough = (views >= min_views) & (views > min_share * total)
-        angle = parallax_deg(self.rotations[frames], self.translations[frames], self.points, seen)
+        angle = parallax_deg(self.rotations[frames], self.translations[frames], self.points, observations)
         typical = float(np.median(angle[enough])) if enough.any() else 0.0
-        return fits & (enough & (angle > min(min_parallax_deg, TYPICAL_PARALLAX_SHARE * typical)))[seen.point]
+        return fits & (enough & (angle > min(min_parallax_deg, TYPICAL_PARALLAX_SHARE * typical)))[observations.point]
 
-    def adjust(self, frames, seen: Observations, **options) -> None:
+    def bundle_adjust(self, frames, observations: Observations, **options) -> None:
         """Bundle adjustment of the frames and what they see; without observations all stays as it is."""
-        if not len(seen.point):
+        if not len(observations.point):
             return
-        used, point = np.unique(seen.point, return_inverse=True)
-        scene = Scene(self.rotations[frames], self.translations[frames], self.points[used], self.focal)
-        scene, cost = bundle_adjust(scene, Observations(seen.camera, point.reshape(-1), seen.pixels), **options)
-        self.rotations[frames], self.translations[frames] = scene.rotations, scene.translations
-        self.points[used], self.focal = scene.points, scene.focal
-        self.cost_px2, self.observation_count = cost / len(seen.point), len(seen.point)
+        used, point = np.unique(observations.point, return_inverse=True)
+        state = BundleState(self.rotations[frames], self.translations[frames], self.points[used], self.focal)
+        state, cost = bundle_adjust(state, Observations(observations.camera, point.reshape(-1), observations.pixels),
+                                    **options)
+        self.rotations[frames], self.translations[frames] = state.rotations, state.translations
+        self.points[used], self.focal = state.points, state.focal
+        self.cost_px2, self.observation_count = cost / len(observations.point), len(observations.point)
 
     def _normalise_scale(self, frames: np.ndarray) -> None:
         """Keep numbers of order one: nothing else holds the scale of a growing solve."""
@@ -153,10 +155,10 @@ class Reconstruction:
             self.translations[frames] /= extent
             self.points /= extent
 
-    def _forget_misfits(self, frames, seen: Observations) -> None:
-        fits = self.scene(frames).residual_px(seen) < GATE_PX
-        good = np.bincount(seen.point[fits], minlength=len(self.points))
-        total = np.bincount(seen.point, minlength=len(self.points))
+    def _filter_points(self, frames, observations: Observations) -> None:
+        fits = self.state(frames).residual_px(observations) < GATE_PX
+        good = np.bincount(observations.point[fits], minlength=len(self.points))
+        total = np.bincount(observations.point, minlength=len(self.points))
         self.points[(good < 2) | (good < MIN_INLIER_SHARE * total)] = np.nan
 
     def score(self, observations: int) -> float:
@@ -175,7 +177,7 @@ def reconstruct(tracks: Tracks, candidates: list[PairCandidate], keyframes: np.n
     if pair is None:
         return None
     reconstruction = Reconstruction(tracks, focal, free_focal=free_focal, seed=seed)
-    if not reconstruction.start(pair):
+    if not reconstruction.initialize(pair):
         return None
-    reconstruction.grow(keyframes)
+    reconstruction.register_frames(keyframes)
     return reconstruction if reconstruction.refine(iterations=60, tolerance=3e-5) else None

@@ -19,11 +19,11 @@ import numpy as np
 from ...geometry import fill_unsolved, invert_rigid, rebase
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
-from .anchors import adjust_frames
-from .bundle_adjustment import Freedom, Observations, Scene
+from .anchors import adjust_on_anchors
+from .bundle_adjustment import BundleOptions, BundleState, Observations
 from .path_smoothing import smooth_path
 from .reconstruction import Reconstruction
-from .registration import FittedClip, fit_all_frames
+from .registration import CameraFit, register_all_frames
 from .tracking import track_features
 from .tracks import Tracks, thin_tracks
 from .triangulation import parallax_deg, triangulate_points
@@ -84,7 +84,7 @@ def refine_on_tracks(tracks: Tracks, stereo: StereoResult, *, is_focal_known: bo
     _check(tracks, stereo)
     tracks = thin_tracks(_on_static(tracks, stereo.motion_mask), per_frame=TRACKS_PER_FRAME,
                          min_length=min(MIN_TRACK_LENGTH, tracks.frame_count))
-    start = _Start.of(tracks, stereo)
+    start = _Start.from_tracks(tracks, stereo)
     report.stage("solve", tracks.frame_count)
     for fitted in _fits(start, free_focal=not is_focal_known, seed=seed):
         refinement = _refined(start, fitted, stereo)
@@ -122,7 +122,7 @@ class _Start:
     focal: float
 
     @classmethod
-    def of(cls, tracks: Tracks, stereo: StereoResult) -> _Start:
+    def from_tracks(cls, tracks: Tracks, stereo: StereoResult) -> _Start:
         cameras = stereo.cameras
         fx, fy, cx, cy = np.median(cameras.intrinsics, axis=0)
         square = replace(tracks, pixels=(tracks.pixels - (cx, cy)) * (fy / fx, 1.0))
@@ -146,7 +146,7 @@ class _Start:
 
 
 def _on_static(tracks: Tracks, motion_mask: np.ndarray) -> Tracks:
-    return tracks.only(_at_pixels(motion_mask, tracks.frame, tracks.pixels) == 0)
+    return tracks.select(_at_pixels(motion_mask, tracks.frame, tracks.pixels) == 0)
 
 
 def _at_pixels(arrays: np.ndarray, frame: np.ndarray, pixels: np.ndarray) -> np.ndarray:
@@ -171,7 +171,7 @@ def _median_by(group: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
 
 # --- The adjustment -----------------------------------------------------------------------------------------------
 
-def _fits(start: _Start, *, free_focal: bool, seed: int) -> Iterator[FittedClip]:
+def _fits(start: _Start, *, free_focal: bool, seed: int) -> Iterator[CameraFit]:
     """The adjusted clip, if its points are seen from clearly different places; then the cameras alone, adjusted to the
     points as stage 1 has them. Nothing where there is too little to track."""
     reconstruction = start.reconstruction(free_focal=free_focal, seed=seed)
@@ -179,7 +179,7 @@ def _fits(start: _Start, *, free_focal: bool, seed: int) -> Iterator[FittedClip]
     if not usable or not len(reconstruction.observations(reconstruction.registered)[1].point):
         return
     fitted = _adjusted(reconstruction)
-    if free_focal and _carries(fitted) and not fitted.focal_deviation < FOCAL_DEVIATION:
+    if free_focal and _carries(fitted) and not fitted.focal_rel_std < FOCAL_DEVIATION:
         fitted = _adjusted(start.reconstruction(free_focal=False, seed=seed))
     if _carries(fitted):
         yield fitted
@@ -188,33 +188,34 @@ def _fits(start: _Start, *, free_focal: bool, seed: int) -> Iterator[FittedClip]
         yield fitted
 
 
-def _adjusted(reconstruction: Reconstruction) -> FittedClip:
+def _adjusted(reconstruction: Reconstruction) -> CameraFit:
     _adjust_coarsely(reconstruction)
-    return fit_all_frames(_without_outliers(reconstruction), progress=lambda: None)
+    return register_all_frames(_without_outliers(reconstruction), progress=lambda: None)
 
 
-def _adjusted_to_depth(start: _Start, seed: int) -> FittedClip:
+def _adjusted_to_depth(start: _Start, seed: int) -> CameraFit:
     """Cameras that fit the tracks to where depth says their points are; those are the median over a track's frames."""
     reconstruction = start.reconstruction(free_focal=False, seed=seed)
-    frames, seen = reconstruction.observations(reconstruction.registered)
+    frames, observations = reconstruction.observations(reconstruction.registered)
     for _ in range(HELD_ROUNDS):
-        loss_px = max(HELD_LOSS_PX, _typical_px(reconstruction, frames, seen))
-        reconstruction.adjust(frames, seen, loss_px=loss_px, iterations=COARSE_ITERATIONS, tolerance=COARSE_TOLERANCE,
-                              free=Freedom(focal=False, points=False, fixed_cameras=()))
+        loss_px = max(HELD_LOSS_PX, _typical_px(reconstruction, frames, observations))
+        reconstruction.bundle_adjust(frames, observations, loss_px=loss_px, iterations=COARSE_ITERATIONS,
+                                     tolerance=COARSE_TOLERANCE,
+                              free=BundleOptions(focal=False, points=False, fixed_cameras=()))
         reconstruction.points = start.points(reconstruction.rotations, reconstruction.translations)
-    residual = reconstruction.scene(frames).residual_px(seen)
+    residual = reconstruction.state(frames).residual_px(observations)
     fits = residual < OUTLIER_PX
-    seen, residual = seen.only(fits), residual[fits]
-    used, point = np.unique(seen.point, return_inverse=True)
+    observations, residual = observations.select(fits), residual[fits]
+    used, point = np.unique(observations.point, return_inverse=True)
     angle = parallax_deg(reconstruction.rotations[frames], reconstruction.translations[frames], reconstruction.points,
-                         seen)
-    frame = frames[seen.camera]
+                         observations)
+    frame = frames[observations.camera]
     solved = np.bincount(frame, minlength=len(start.rotations)) >= MIN_IN_FRAME
-    return FittedClip(reconstruction.rotations, reconstruction.translations, solved, start.focal, 0.0, frame,
-                      point.reshape(-1), seen.pixels, residual, reconstruction.points[used], angle[used])
+    return CameraFit(reconstruction.rotations, reconstruction.translations, solved, start.focal, 0.0, frame,
+                      point.reshape(-1), observations.pixels, residual, reconstruction.points[used], angle[used])
 
 
-def _carries(fitted: FittedClip) -> bool:
+def _carries(fitted: CameraFit) -> bool:
     """Whether enough frames are solved, from points seen under angles that are more than noise."""
     if fitted.solved.mean() < MIN_SOLVED_SHARE or not len(fitted.points):
         return False
@@ -227,28 +228,28 @@ def _adjust_coarsely(reconstruction: Reconstruction) -> None:
 
     All observations count, under a loss as wide as they are off, and again as that falls.
     """
-    frames, seen = reconstruction.observations(reconstruction.registered)
+    frames, observations = reconstruction.observations(reconstruction.registered)
     loss_px = np.inf
     while loss_px > COARSE_END_PX:
-        loss_px = max(COARSE_END_PX, min(loss_px / COARSE_STEP, _typical_px(reconstruction, frames, seen)))
-        adjust_frames(reconstruction, frames, seen, free_focal=False, loss_px=loss_px,
+        loss_px = max(COARSE_END_PX, min(loss_px / COARSE_STEP, _typical_px(reconstruction, frames, observations)))
+        adjust_on_anchors(reconstruction, frames, observations, free_focal=False, loss_px=loss_px,
                       iterations=COARSE_ITERATIONS, tolerance=COARSE_TOLERANCE)
 
 
 def _without_outliers(reconstruction: Reconstruction) -> Reconstruction:
     """The same without the observations that the robust loss has set aside: the final rounds triangulate points anew,
     and one observation gone astray would take its whole track with it."""
-    residual = reconstruction.scene(np.arange(len(reconstruction.rotations))).residual_px(
+    residual = reconstruction.state(np.arange(len(reconstruction.rotations))).residual_px(
         Observations(reconstruction.tracks.frame, reconstruction.tracks.point, reconstruction.tracks.pixels))
-    cleaned = Reconstruction(reconstruction.tracks.only(residual < OUTLIER_PX), reconstruction.focal,
+    cleaned = Reconstruction(reconstruction.tracks.select(residual < OUTLIER_PX), reconstruction.focal,
                              free_focal=reconstruction.free_focal, seed=reconstruction.seed)
     cleaned.rotations, cleaned.translations = reconstruction.rotations, reconstruction.translations
     cleaned.registered = reconstruction.registered & (cleaned.tracks.per_frame >= MIN_IN_FRAME)
     return cleaned
 
 
-def _typical_px(reconstruction: Reconstruction, frames: np.ndarray, seen: Observations) -> float:
-    return float(np.median(reconstruction.scene(frames).residual_px(seen)))
+def _typical_px(reconstruction: Reconstruction, frames: np.ndarray, observations: Observations) -> float:
+    return float(np.median(reconstruction.state(frames).residual_px(observations)))
 
 
 # --- What is handed back ------------------------------------------------------------------------------------------
@@ -258,7 +259,7 @@ def _unchanged(start: _Start, stereo: StereoResult) -> Refinement:
     return Refinement(stereo, False, nothing, nothing, nothing, nothing, start.focal, start.focal)
 
 
-def _refined(start: _Start, fitted: FittedClip, stereo: StereoResult) -> Refinement | None:
+def _refined(start: _Start, fitted: CameraFit, stereo: StereoResult) -> Refinement | None:
     """The refinement, and depth brought to it in place; None, with nothing changed, if the points contradict it."""
     before_px = _error_of_start(start, fitted)
     fitted = smooth_path(fitted)
@@ -281,23 +282,23 @@ def _square_by(cameras: CameraSolution) -> np.ndarray:
     return np.array([fy / fx, 1.0])
 
 
-def _error_of_start(start: _Start, fitted: FittedClip) -> float:
+def _error_of_start(start: _Start, fitted: CameraFit) -> float:
     """Mean residual, pixels, of the fitted observations under the cameras refinement began with: their points are
     triangulated from these very cameras, so that only the cameras are judged. Not a number if these give no point."""
-    seen = Observations(fitted.frame, fitted.point, fitted.pixels)
-    points = triangulate_points(start.rotations, start.translations, start.focal, seen, len(fitted.points))
-    residual = Scene(start.rotations, start.translations, points, start.focal).residual_px(seen)
+    observations = Observations(fitted.frame, fitted.point, fitted.pixels)
+    points = triangulate_points(start.rotations, start.translations, start.focal, observations, len(fitted.points))
+    residual = BundleState(start.rotations, start.translations, points, start.focal).residual_px(observations)
     residual = residual[np.isfinite(residual)]
     return float(residual.mean()) if len(residual) else float("nan")
 
 
-def _depth_in_camera(fitted: FittedClip) -> np.ndarray:
+def _depth_in_camera(fitted: CameraFit) -> np.ndarray:
     """Z-depth (N,) of the fitted points at each of their observations."""
     return (np.einsum("nj,nj->n", fitted.rotations[fitted.frame, 2], fitted.points[fitted.point])
             + fitted.translations[fitted.frame, 2])
 
 
-def _scale_of_frames(ratio: np.ndarray, fitted: FittedClip) -> np.ndarray:
+def _scale_of_frames(ratio: np.ndarray, fitted: CameraFit) -> np.ndarray:
     """(T,) median ratio of point depth to depth map; frames that see few points get theirs from their neighbours."""
     frames = np.flatnonzero(np.bincount(fitted.frame, minlength=len(fitted.solved)) >= MIN_IN_FRAME)
     bounds = np.searchsorted(fitted.frame, [frames, frames + 1]).T
@@ -309,7 +310,7 @@ def _misfit(ratio: np.ndarray) -> float:
     return float(np.median(np.abs(ratio - 1.0)))
 
 
-def _cameras(start: _Start, fitted: FittedClip, raster: np.ndarray, scale: float,
+def _cameras(start: _Start, fitted: CameraFit, raster: np.ndarray, scale: float,
              before: CameraSolution) -> CameraSolution:
     """The fitted cameras in the gauge of the first frame's depth. scale: lengths of the fit over those of depth."""
     poses = _poses(start, fitted, scale)
@@ -327,7 +328,7 @@ def _cameras(start: _Start, fitted: FittedClip, raster: np.ndarray, scale: float
                    observations=observations)
 
 
-def _poses(start: _Start, fitted: FittedClip, scale: float) -> np.ndarray:
+def _poses(start: _Start, fitted: CameraFit, scale: float) -> np.ndarray:
     """Camera-to-world (T,4,4). A frame without a fit keeps its step from its neighbours: what is filled in is not its
     camera but the correction of it."""
     turned, began = np.swapaxes(fitted.rotations, -1, -2), np.swapaxes(start.rotations, -1, -2)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...geometry import nearest_rotation
-from .bundle_adjustment import Freedom, Observations, Scene, bundle_adjust, focal_deviation
+from .bundle_adjustment import BundleOptions, BundleState, Observations, bundle_adjust, focal_rel_std
 from .tracks import Tracks
-from .triangulation import sum_by_index
+from .triangulation import scatter_add
 
 STATIC_SHIFT_PX = 0.5
 REFERENCE_SHARE = 0.4
@@ -38,7 +38,7 @@ def is_static(tracks: Tracks, frames: np.ndarray) -> bool:
         shift = drift + float(np.median(np.linalg.norm(pixels_j - pixels_i, axis=1)))
         if shift > STATIC_SHIFT_PX:
             return False
-        if len(pixels_i) < REFERENCE_SHARE * len(tracks.seen(reference)[0]):
+        if len(pixels_i) < REFERENCE_SHARE * len(tracks.observed(reference)[0]):
             reference, drift = index, shift
     return True
 
@@ -47,16 +47,16 @@ def is_static(tracks: Tracks, frames: np.ndarray) -> bool:
 class RotationFit:
     """A camera that only turns, fitted to frames (C,).
 
-    rotations (C,3,3): world to camera. residual_px: (N,) of the observations `seen`.
-    focal_deviation: relative, optimistic.
+    rotations (C,3,3): world to camera. residual_px: (N,) of the observations `observations`.
+    focal_rel_std: relative, optimistic.
     """
 
     rotations: np.ndarray
     focal: float
     residual_px: np.ndarray
-    seen: Observations
+    observations: Observations
     cost_px2: float
-    focal_deviation: float
+    focal_rel_std: float
 
     @property
     def is_certain(self) -> bool:
@@ -69,11 +69,11 @@ class RotationFit:
 
 def fit_rotations(tracks: Tracks, frames: np.ndarray, focal: float | None) -> RotationFit | None:
     """Rotations and focal length (None: unknown) that explain the tracks best; None if the frames share too few."""
-    seen = _observations(tracks, frames)
-    if len(seen.point) < MIN_COMMON:
+    observations = _observations(tracks, frames)
+    if len(observations.point) < MIN_COMMON:
         return None
     starts = [focal] if focal else [share * max(tracks.size) for share in FOCAL_STARTS]
-    fits = [_fit_from(tracks, frames, seen, start, free_focal=focal is None) for start in starts]
+    fits = [_fit_from(tracks, frames, observations, start, free_focal=focal is None) for start in starts]
     return min(fits, key=lambda fit: fit.cost_px2)
 
 
@@ -82,21 +82,22 @@ def fit_rotations_from(tracks: Tracks, frames: np.ndarray, focal: float, *, free
     return _fit_from(tracks, frames, _observations(tracks, frames), focal, free_focal=free_focal)
 
 
-def _fit_from(tracks: Tracks, frames: np.ndarray, seen: Observations, focal: float, *, free_focal: bool) -> RotationFit:
+def _fit_from(tracks: Tracks, frames: np.ndarray, observations: Observations, focal: float, *,
+              free_focal: bool) -> RotationFit:
     rotations = [np.eye(3)]
     for index_i, index_j in zip(frames[:-1], frames[1:], strict=True):
         _, pixels_i, pixels_j = tracks.common(index_i, index_j)
         rotations.append(_align_rays(_rays(pixels_i, focal), _rays(pixels_j, focal), focal) @ rotations[-1])
     rotations = np.array(rotations)
-    rays = np.einsum("nji,nj->ni", rotations[seen.camera], _rays(seen.pixels, focal))
-    points = sum_by_index(seen.point, rays, seen.point.max() + 1)
+    rays = np.einsum("nji,nj->ni", rotations[observations.camera], _rays(observations.pixels, focal))
+    points = scatter_add(observations.point, rays, observations.point.max() + 1)
     points /= np.linalg.norm(points, axis=1, keepdims=True)
-    start = Scene(rotations, np.zeros((len(frames), 3)), points, focal)
-    free = Freedom(focal=free_focal, positions=False)
+    start = BundleState(rotations, np.zeros((len(frames), 3)), points, focal)
+    free = BundleOptions(focal=free_focal, positions=False)
     prior = (guess_focal(tracks), FOCAL_PRIOR_PX2) if free_focal else None
-    scene, cost = bundle_adjust(start, seen, free=free, iterations=30, tolerance=1e-4, focal_prior=prior)
-    deviation = focal_deviation(scene, seen, free=free) if free_focal else 0.0
-    return RotationFit(scene.rotations, scene.focal, scene.residual_px(seen), seen, cost, deviation)
+    state, cost = bundle_adjust(start, observations, free=free, iterations=30, tolerance=1e-4, focal_prior=prior)
+    rel_std = focal_rel_std(state, observations, free=free) if free_focal else 0.0
+    return RotationFit(state.rotations, state.focal, state.residual_px(observations), observations, cost, rel_std)
 
 
 def _observations(tracks: Tracks, frames: np.ndarray) -> Observations:

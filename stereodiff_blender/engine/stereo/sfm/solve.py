@@ -15,13 +15,13 @@ from ...geometry import fill_unsolved, invert_rigid, rebase, rescale_gauge
 from ...report import Report
 from ...solution import CameraSolution
 from ...storage import RunContext, Scratch
-from .focal_stability import focal_disagreement
+from .focal_stability import focal_jackknife_ratio
 from .keyframes import choose_keyframes, choose_seed_keyframes
 from .reconstruction import Reconstruction, reconstruct
-from .registration import ROUNDS, FittedClip, fit_all_frames
+from .registration import ADJUSTMENT_ROUNDS, CameraFit, register_all_frames
 from .rotation import RotationFit, fit_rotations, fit_rotations_from, guess_focal, is_static
 from .tracking import track_features
-from .tracks import MIN_LINK, Tracks, longest_linked_run, thin_tracks
+from .tracks import MIN_COMMON_TRACKS, Tracks, longest_linked_run, thin_tracks
 from .two_view import pair_candidates
 from .warnings import warn_assumed_focal, warn_moving_camera, warn_rotation, warn_static, warn_unsolved, warn_weak_focal
 
@@ -37,7 +37,7 @@ RIVAL_ROTATION_SHARE = 0.75
 NOISE_GATE = 2.5
 NOISE_GATE_PX = 0.25
 ROTATION_GATE_PX = 2.0
-ROTATION_FOCAL_DEVIATION = 0.02
+ROTATION_FOCAL_REL_STD = 0.02
 SEED_RIVAL = 2.0
 MIN_GAUGE_POINTS = 20
 MAX_SEED = 2**31
@@ -62,9 +62,9 @@ def solve_cameras(frames, *, focal_px: float | None = None, pixel_aspect: float 
     tracks = thin_tracks(followed, per_frame=TRACKS_PER_FRAME, min_length=min_length)
     linked = longest_linked_run(tracks)
     _check_tracks(tracks, linked, context.first_frame)
-    tracks = tracks.only(linked[tracks.frame])
+    tracks = tracks.select(linked[tracks.frame])
     focal = None if focal_px is None else focal_px * pixel_aspect
-    return _solve(_Shot(tracks, _square_tracks(tracks, pixel_aspect), np.flatnonzero(linked), focal, pixel_aspect,
+    return _solve(_SolveInput(tracks, _square_tracks(tracks, pixel_aspect), np.flatnonzero(linked), focal, pixel_aspect,
                         seed % MAX_SEED, context.first_frame, context.report))
 
 
@@ -114,7 +114,7 @@ class _Steps:
 
 
 @dataclass(frozen=True)
-class _Shot:
+class _SolveInput:
     """What every step needs. tracks: thinned; square: the same with square pixels from the principal point.
 
     frames: those that tracks link. focal: in rows, or None where unknown.
@@ -146,43 +146,44 @@ def _square_tracks(tracks: Tracks, pixel_aspect: float) -> Tracks:
     return replace(tracks, pixels=pixels, size=(width * pixel_aspect, height))
 
 
-def _solve(shot: _Shot) -> CameraSolution:
-    if is_static(shot.tracks, shot.frames):
-        return _static_solution(shot)
-    keyframes = choose_keyframes(shot.square, shot.frames)
-    seeds = _focal_seeds(shot)
-    steps = _Steps(shot.report, 2 + len(seeds) + len(ROUNDS))
-    rotation = fit_rotations(shot.square, keyframes, shot.focal)
+def _solve(inputs: _SolveInput) -> CameraSolution:
+    if is_static(inputs.tracks, inputs.frames):
+        return _static_solution(inputs)
+    keyframes = choose_keyframes(inputs.square, inputs.frames)
+    seeds = _focal_seeds(inputs)
+    steps = _Steps(inputs.report, 2 + len(seeds) + len(ADJUSTMENT_ROUNDS))
+    rotation = fit_rotations(inputs.square, keyframes, inputs.focal)
     steps.step()
     if rotation is not None and rotation.is_certain:
-        return _rotation_solution(shot, rotation)
+        return _rotation_solution(inputs, rotation)
     try:
-        reconstruction, spread = _reconstruct(shot, keyframes, seeds, steps)
-        fitted = fit_all_frames(reconstruction, steps.step)
-        _check_fit(shot, fitted)
+        reconstruction, focal_spread = _reconstruct(inputs, keyframes, seeds, steps)
+        fitted = register_all_frames(reconstruction, steps.step)
+        _check_fit(inputs, fitted)
     except StereoDiffError:
         # With much moving in front, a turning camera is no clear case; where nothing else holds, it is the likely one.
         if rotation is not None and rotation.share_within(ROTATION_GATE_PX) > DOUBTFUL_ROTATION_SHARE:
-            return _rotation_solution(shot, rotation)
+            return _rotation_solution(inputs, rotation)
         raise
-    if rotation is not None and _rotation_is_likelier(rotation, shot, fitted):
-        return _rotation_solution(shot, rotation)
-    return _moving_solution(shot, fitted, spread)
+    if rotation is not None and _rotation_is_likelier(rotation, inputs, fitted):
+        return _rotation_solution(inputs, rotation)
+    return _moving_solution(inputs, fitted, focal_spread)
 
 
-def _explained_share(shot: _Shot, fitted: FittedClip) -> float:
-    return len(fitted.frame) / len(shot.tracks.frame)
+def _explained_share(inputs: _SolveInput, fitted: CameraFit) -> float:
+    return len(fitted.frame) / len(inputs.tracks.frame)
 
 
-def _check_fit(shot: _Shot, fitted: FittedClip) -> None:
+def _check_fit(inputs: _SolveInput, fitted: CameraFit) -> None:
     if fitted.solved.mean() < MIN_SOLVED_SHARE or not len(fitted.points):
         raise _unsolved(f"only {fitted.solved.sum()} of {len(fitted.solved)} frames fit together")
-    if _explained_share(shot, fitted) < MIN_EXPLAINED_SHARE:
-        raise _unsolved(f"only {100 * _explained_share(shot, fitted):.0f} % of the tracked points agree on one camera "
+    explained = _explained_share(inputs, fitted)
+    if explained < MIN_EXPLAINED_SHARE:
+        raise _unsolved(f"only {100 * explained:.0f} % of the tracked points agree on one camera "
                         "path; if much of the picture moves, give a matte of it")
 
 
-def _rotation_is_likelier(rotation: RotationFit, shot: _Shot, fitted: FittedClip) -> bool:
+def _rotation_is_likelier(rotation: RotationFit, inputs: _SolveInput, fitted: CameraFit) -> bool:
     """Whether a camera that only turns is the better answer than the travelling one.
 
     Both are judged by the share of tracks they explain to within the noise, as the residuals of the travelling camera
@@ -190,36 +191,37 @@ def _rotation_is_likelier(rotation: RotationFit, shot: _Shot, fitted: FittedClip
     moves by itself: it has to explain clearly more. How little it travels is no argument against it, if it does.
     """
     gate_px = max(NOISE_GATE_PX, NOISE_GATE * float(np.median(fitted.residual_px)))
-    explained = float(np.mean(fitted.residual_px < gate_px)) * _explained_share(shot, fitted)
+    explained = float(np.mean(fitted.residual_px < gate_px)) * _explained_share(inputs, fitted)
     return rotation.share_within(gate_px) > RIVAL_ROTATION_SHARE * explained
 
 
-def _focal_seeds(shot: _Shot) -> list[float]:
-    if shot.focal is not None:
-        return [shot.focal]
-    if shot.square.frame_count < MIN_FRAMES_FOR_FOCAL:
-        return [shot.guessed_focal]
-    return [share * max(shot.square.size) for share in FOCAL_SEEDS]
+def _focal_seeds(inputs: _SolveInput) -> list[float]:
+    if inputs.focal is not None:
+        return [inputs.focal]
+    if inputs.square.frame_count < MIN_FRAMES_FOR_FOCAL:
+        return [inputs.guessed_focal]
+    return [share * max(inputs.square.size) for share in FOCAL_SEEDS]
 
 
-def _reconstruct(shot: _Shot, keyframes: np.ndarray, seeds: list[float], steps: _Steps) -> tuple[Reconstruction, float]:
+def _reconstruct(inputs: _SolveInput, keyframes: np.ndarray, seeds: list[float],
+                 steps: _Steps) -> tuple[Reconstruction, float]:
     """All keyframes, from the focal seed that explains a few of them best; and how far apart good seeds ended."""
-    few = choose_seed_keyframes(shot.square, keyframes)
-    candidates = pair_candidates(shot.square, few, shot.seed)
+    few = choose_seed_keyframes(inputs.square, keyframes)
+    candidates = pair_candidates(inputs.square, few, inputs.seed)
     solves = []
     for focal in seeds:
-        solves.append(reconstruct(shot.square, candidates, few, focal, free_focal=len(seeds) > 1, seed=shot.seed))
+        solves.append(reconstruct(inputs.square, candidates, few, focal, free_focal=len(seeds) > 1, seed=inputs.seed))
         steps.step()
-    best, spread = _best_solve([solve for solve in solves if solve is not None])
+    best, focal_spread = _best_solve([solve for solve in solves if solve is not None])
     if best is None:
-        given = "" if shot.focal is None else " if the focal length given is right"
+        given = "" if inputs.focal is None else " if the focal length given is right"
         raise _unsolved(f"no two frames show the same points from clearly different places{given}")
-    best.grow(keyframes)
+    best.register_frames(keyframes)
     steps.step()
     if best.registered[keyframes].mean() < MIN_SOLVED_SHARE:
         raise _unsolved(f"the camera could be followed through only {100 * best.registered[keyframes].mean():.0f} % of "
                         "the shot")
-    return best, spread
+    return best, focal_spread
 
 
 def _best_solve(solves: list[Reconstruction]) -> tuple[Reconstruction | None, float]:
@@ -240,68 +242,69 @@ def _unsolved(reason: str) -> StereoDiffError:
 
 # --- What is handed back ---------------------------------------------------------------------------------------
 
-def _static_solution(shot: _Shot) -> CameraSolution:
-    shot.report.stage("solve", 1)
-    solved = shot.linked
-    warn_static(shot.report)
-    if shot.focal is None:
-        warn_assumed_focal(shot.report)
-    warn_unsolved(shot.report, solved, shot.first_frame)
-    shot.report.progress(1)
+def _static_solution(inputs: _SolveInput) -> CameraSolution:
+    inputs.report.stage("solve", 1)
+    solved = inputs.linked
+    warn_static(inputs.report)
+    if inputs.focal is None:
+        warn_assumed_focal(inputs.report)
+    warn_unsolved(inputs.report, solved, inputs.first_frame)
+    inputs.report.progress(1)
     poses = np.tile(np.eye(4), (len(solved), 1, 1))
-    return _without_points(shot, "static", poses, shot.guessed_focal, solved, np.full(len(solved), np.nan))
+    return _without_points(inputs, "static", poses, inputs.guessed_focal, solved, np.full(len(solved), np.nan))
 
 
-def _rotation_solution(shot: _Shot, keyframe_fit: RotationFit) -> CameraSolution:
-    measured = shot.focal is None and keyframe_fit.focal_deviation < ROTATION_FOCAL_DEVIATION
-    start = keyframe_fit.focal if measured else shot.guessed_focal
-    fit = fit_rotations_from(shot.square, shot.frames, start, free_focal=measured)
+def _rotation_solution(inputs: _SolveInput, keyframe_fit: RotationFit) -> CameraSolution:
+    measured = inputs.focal is None and keyframe_fit.focal_rel_std < ROTATION_FOCAL_REL_STD
+    start = keyframe_fit.focal if measured else inputs.guessed_focal
+    fit = fit_rotations_from(inputs.square, inputs.frames, start, free_focal=measured)
     close = fit.residual_px < ROTATION_GATE_PX
-    frame = shot.frames[fit.seen.camera[close]]
-    solved = np.bincount(frame, minlength=shot.tracks.frame_count) >= MIN_LINK
+    frame = inputs.frames[fit.observations.camera[close]]
+    solved = np.bincount(frame, minlength=inputs.tracks.frame_count) >= MIN_COMMON_TRACKS
     if solved.mean() < MIN_SOLVED_SHARE:
         raise _unsolved("neither a travelling nor a turning camera explains the tracks")
     rotations = np.tile(np.eye(3), (len(solved), 1, 1))
-    rotations[shot.frames] = np.swapaxes(fit.rotations, -1, -2)
+    rotations[inputs.frames] = np.swapaxes(fit.rotations, -1, -2)
     poses = np.tile(np.eye(4), (len(solved), 1, 1))
     poses[:, :3, :3], _ = fill_unsolved(rotations, np.zeros((len(solved), 3)), solved)
-    warn_rotation(shot.report, is_certain=keyframe_fit.is_certain,
+    warn_rotation(inputs.report, is_certain=keyframe_fit.is_certain,
                   tracks_per_frame=float(np.median(np.bincount(frame, minlength=len(solved))[solved])))
-    if shot.focal is None and not measured:
-        warn_assumed_focal(shot.report)
-    warn_unsolved(shot.report, solved, shot.first_frame)
+    if inputs.focal is None and not measured:
+        warn_assumed_focal(inputs.report)
+    warn_unsolved(inputs.report, solved, inputs.first_frame)
     mean = _mean_by_frame(frame, fit.residual_px[close], solved)
-    return _without_points(shot, "rotation", rebase(poses), fit.focal, solved, mean)
+    return _without_points(inputs, "rotation", rebase(poses), fit.focal, solved, mean)
 
 
-def _moving_solution(shot: _Shot, fitted: FittedClip, spread: float) -> CameraSolution:
+def _moving_solution(inputs: _SolveInput, fitted: CameraFit, focal_spread: float) -> CameraSolution:
     parallax = float(np.median(fitted.point_parallax_deg))
-    is_lens_contradicted = _warn_about(shot, fitted, spread, parallax)
+    is_focal_unreliable = _warn_about(inputs, fitted, focal_spread, parallax)
     poses, points = _in_gauge(fitted)
     mean = _mean_by_frame(fitted.frame, fitted.residual_px, fitted.solved)
-    raster = fitted.pixels / (shot.pixel_aspect, 1.0) + 0.5 * np.array(shot.tracks.size)
+    raster = fitted.pixels / (inputs.pixel_aspect, 1.0) + 0.5 * np.array(inputs.tracks.size)
     bounds = np.searchsorted(fitted.frame, np.arange(len(poses) + 1))
     observations = [(fitted.point[a:b], raster[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-    return CameraSolution("moving", poses, _intrinsics(shot, fitted.focal), fitted.solved, mean, points,
-                          fitted.point_parallax_deg, observations, is_lens_contradicted)
+    return CameraSolution("moving", poses, _intrinsics(inputs, fitted.focal), fitted.solved, mean, points,
+                          fitted.point_parallax_deg, observations, is_focal_unreliable)
 
 
-def _warn_about(shot: _Shot, fitted: FittedClip, spread: float, parallax: float) -> bool:
+def _warn_about(inputs: _SolveInput, fitted: CameraFit, focal_spread: float, parallax: float) -> bool:
     """Whether the shot speaks against its own lens."""
     per_frame = np.bincount(fitted.frame, minlength=len(fitted.solved))[fitted.solved]
-    warn_moving_camera(shot.report, tracks_per_frame=float(np.median(per_frame)), parallax_deg=parallax,
+    warn_moving_camera(inputs.report, tracks_per_frame=float(np.median(per_frame)), parallax_deg=parallax,
                        residual_px=float(np.mean(fitted.residual_px)))
-    warn_unsolved(shot.report, fitted.solved, shot.first_frame)
-    if shot.focal is not None:
+    warn_unsolved(inputs.report, fitted.solved, inputs.first_frame)
+    if inputs.focal is not None:
         return False
-    if shot.square.frame_count < MIN_FRAMES_FOR_FOCAL:
-        warn_assumed_focal(shot.report)
+    if inputs.square.frame_count < MIN_FRAMES_FOR_FOCAL:
+        warn_assumed_focal(inputs.report)
         return False
-    return warn_weak_focal(shot.report, spread=spread, deviation=fitted.focal_deviation,
-                           disagreement=focal_disagreement(fitted), width_share=fitted.focal / shot.square.size[0])
+    return warn_weak_focal(inputs.report, focal_spread=focal_spread, rel_std=fitted.focal_rel_std,
+                           jackknife_ratio=focal_jackknife_ratio(fitted),
+                           width_share=fitted.focal / inputs.square.size[0])
 
 
-def _in_gauge(fitted: FittedClip) -> tuple[np.ndarray, np.ndarray]:
+def _in_gauge(fitted: CameraFit) -> tuple[np.ndarray, np.ndarray]:
     """Poses (T,4,4) from the first camera, and points; median depth of what the first camera sees is 1."""
     turned = np.swapaxes(fitted.rotations, -1, -2)
     centres = -np.einsum("nij,nj->ni", turned, fitted.translations)
@@ -316,14 +319,14 @@ def _in_gauge(fitted: FittedClip) -> tuple[np.ndarray, np.ndarray]:
     return rescale_gauge(poses, scale), points * scale
 
 
-def _without_points(shot: _Shot, kind: str, poses, focal: float, solved, mean) -> CameraSolution:
+def _without_points(inputs: _SolveInput, kind: str, poses, focal: float, solved, mean) -> CameraSolution:
     nothing = [(np.zeros(0, np.int64), np.zeros((0, 2))) for _ in range(len(poses))]
-    return CameraSolution(kind, poses, _intrinsics(shot, focal), solved, mean, np.zeros((0, 3)), np.zeros(0), nothing)
+    return CameraSolution(kind, poses, _intrinsics(inputs, focal), solved, mean, np.zeros((0, 3)), np.zeros(0), nothing)
 
 
-def _intrinsics(shot: _Shot, focal: float) -> np.ndarray:
-    width, height = shot.tracks.size
-    return np.tile([focal / shot.pixel_aspect, focal, 0.5 * width, 0.5 * height], (shot.tracks.frame_count, 1))
+def _intrinsics(inputs: _SolveInput, focal: float) -> np.ndarray:
+    width, height = inputs.tracks.size
+    return np.tile([focal / inputs.pixel_aspect, focal, 0.5 * width, 0.5 * height], (inputs.tracks.frame_count, 1))
 
 
 def _mean_by_frame(frame: np.ndarray, residual_px: np.ndarray, solved: np.ndarray) -> np.ndarray:

@@ -65,8 +65,9 @@ class _Living:
     def __len__(self) -> int:
         return len(self.names)
 
-    def only(self, keep: np.ndarray) -> _Living:
-        return _Living(self.names[keep], self.pixels[keep], self.templates[keep], self.warps[keep], self.ages[keep])
+    def select(self, chosen: np.ndarray) -> _Living:
+        return _Living(self.names[chosen], self.pixels[chosen], self.templates[chosen], self.warps[chosen],
+                       self.ages[chosen])
 
     def joined(self, more: _Living) -> _Living:
         return _Living(np.concatenate([self.names, more.names]), np.concatenate([self.pixels, more.pixels]),
@@ -90,7 +91,7 @@ class _Tracker:
         self.grey = np.zeros((height, width), np.uint8)
         self.living = _newborn(self.grey.astype(np.float32), np.zeros((0, 2), np.float32), 0)
         self.born, self.blind_frames = 0, 0
-        self.seen: list[tuple[np.ndarray, np.ndarray]] = []
+        self.observed: list[tuple[np.ndarray, np.ndarray]] = []
 
     def advance(self, grey: np.ndarray, mask: np.ndarray | None) -> None:
         """Take the next frame: follow, judge, merge, replenish, record.
@@ -100,17 +101,17 @@ class _Tracker:
         """
         followed = self._followed(grey) if len(self.living) else self.living
         if mask is not None:
-            followed = followed.only(_outside(followed.pixels, mask))
+            followed = followed.select(_outside(followed.pixels, mask))
         if self._is_blind(followed):
             self.blind_frames += 1
-            self.seen.append((self.living.names[:0], self.living.pixels[:0]))
+            self.observed.append((self.living.names[:0], self.living.pixels[:0]))
             return
         corners = _new_corners(grey, followed.pixels, self.cell_px, self.spacing_px)
         living = followed.joined(_newborn(grey.astype(np.float32), corners, self.born))
         self.born += len(corners)
-        self.living = living if mask is None else living.only(_outside(living.pixels, mask))
+        self.living = living if mask is None else living.select(_outside(living.pixels, mask))
         self.grey, self.blind_frames = grey, 0
-        self.seen.append((self.living.names, self.living.pixels))
+        self.observed.append((self.living.names, self.living.pixels))
 
     def _is_blind(self, followed: _Living) -> bool:
         lost = len(followed) < BLIND_SHARE * len(self.living)
@@ -120,23 +121,24 @@ class _Tracker:
         """The living tracks that are found again in the new frame: by flow, then exactly by their template."""
         flowed, returns = _flow_there_and_back(self.grey, _exposed_like(grey, self.grey), self.living.pixels)
         returns &= self._inside(flowed)
-        tracks, flowed = self.living.only(returns), flowed[returns]
+        tracks, flowed = self.living.select(returns), flowed[returns]
         levels = grey.astype(np.float32)
         aligned, warps, correlation = align_patches(levels, tracks.templates, flowed, tracks.warps)
-        keep = np.abs(aligned - flowed).max(axis=1, initial=0.0) < ALIGNED_PX
-        keep &= (correlation > TEMPLATE_CORRELATION) & self._inside(aligned)
-        tracks = _Living(tracks.names, aligned, tracks.templates, warps, tracks.ages + 1).only(keep)
-        tracks = _with_new_templates(tracks, levels, correlation[keep])
-        return tracks.only(_oldest_per_cell(tracks.pixels, tracks.ages))
+        chosen = np.abs(aligned - flowed).max(axis=1, initial=0.0) < ALIGNED_PX
+        chosen &= (correlation > TEMPLATE_CORRELATION) & self._inside(aligned)
+        tracks = _Living(tracks.names, aligned, tracks.templates, warps, tracks.ages + 1).select(chosen)
+        tracks = _with_new_templates(tracks, levels, correlation[chosen])
+        return tracks.select(_oldest_per_cell(tracks.pixels, tracks.ages))
 
     def _inside(self, pixels: np.ndarray) -> np.ndarray:
         return (pixels > EDGE_PX).all(1) & (pixels < (self.width - EDGE_PX - 1, self.height - EDGE_PX - 1)).all(1)
 
     def tracks(self) -> Tracks:
-        counts = [len(names) for names, _ in self.seen]
-        return Tracks(len(self.seen), (self.width, self.height), self.born, np.repeat(np.arange(len(counts)), counts),
-                      np.concatenate([names for names, _ in self.seen]),
-                      np.concatenate([pixels for _, pixels in self.seen]).astype(np.float64) + 0.5)
+        counts = [len(names) for names, _ in self.observed]
+        return Tracks(len(self.observed), (self.width, self.height), self.born, np.repeat(np.arange(len(counts)),
+                                                                                          counts),
+                      np.concatenate([names for names, _ in self.observed]),
+                      np.concatenate([pixels for _, pixels in self.observed]).astype(np.float64) + 0.5)
 
 
 def _with_new_templates(tracks: _Living, grey: np.ndarray, correlation: np.ndarray) -> _Living:
@@ -176,9 +178,9 @@ def _oldest_per_cell(pixels: np.ndarray, ages: np.ndarray) -> np.ndarray:
     cells = (pixels // MERGE_PX).astype(np.int64)
     order = np.argsort(-ages, kind="stable")
     _, first = np.unique(cells[order, 1] * 100_000 + cells[order, 0], return_index=True)
-    keep = np.zeros(len(pixels), bool)
-    keep[order[first]] = True
-    return keep
+    chosen = np.zeros(len(pixels), bool)
+    chosen[order[first]] = True
+    return chosen
 
 
 def _new_corners(grey: np.ndarray, taken: np.ndarray, cell_px: int, spacing_px: int) -> np.ndarray:
@@ -234,5 +236,5 @@ def _without_weaker_neighbours(strength, rows, columns, spacing_px: int) -> tupl
     candidates = np.zeros_like(strength)
     candidates[rows, columns] = strength[rows, columns]
     strongest = cv2.dilate(candidates, _disc(spacing_px))
-    keep = candidates[rows, columns] >= strongest[rows, columns]
-    return rows[keep], columns[keep]
+    chosen = candidates[rows, columns] >= strongest[rows, columns]
+    return rows[chosen], columns[chosen]

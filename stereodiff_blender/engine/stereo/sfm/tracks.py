@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MIN_LINK = 12
+MIN_COMMON_TRACKS = 12
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class Tracks:
         """The observations of one frame."""
         return slice(*np.searchsorted(self.frame, [index, index + 1]))
 
-    def seen(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def observed(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Points (n,) and pixels (n,2) of one frame."""
         rows = self.in_frame(index)
         return self.point[rows], self.pixels[rows]
 
     def common(self, index_i: int, index_j: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Points (n,) seen in both frames, and their pixels (n,2) in each."""
-        points_i, pixels_i = self.seen(index_i)
-        points_j, pixels_j = self.seen(index_j)
+        points_i, pixels_i = self.observed(index_i)
+        points_j, pixels_j = self.observed(index_j)
         shared, rows_i, rows_j = np.intersect1d(points_i, points_j, assume_unique=True, return_indices=True)
         return shared, pixels_i[rows_i], pixels_j[rows_j]
 
@@ -61,10 +61,11 @@ class Tracks:
         """Number of frames that see each point, (P,)."""
         return np.bincount(self.point, minlength=self.points)
 
-    def only(self, keep: np.ndarray) -> Tracks:
-        """Those observations, keep (N,) bool, with the points numbered anew."""
-        names, point = np.unique(self.point[keep], return_inverse=True)
-        return Tracks(self.frame_count, self.size, len(names), self.frame[keep], point.reshape(-1), self.pixels[keep])
+    def select(self, chosen: np.ndarray) -> Tracks:
+        """Those observations, chosen (N,) bool, with the points numbered anew."""
+        names, point = np.unique(self.point[chosen], return_inverse=True)
+        return Tracks(self.frame_count, self.size, len(names), self.frame[chosen], point.reshape(-1),
+                      self.pixels[chosen])
 
 
 def longest_linked_run(tracks: Tracks) -> np.ndarray:
@@ -72,11 +73,11 @@ def longest_linked_run(tracks: Tracks) -> np.ndarray:
 
     A frame without tracks (a flash) is passed over if tracks lead across it; at a cut a run ends.
     """
-    usable = np.flatnonzero(tracks.per_frame >= MIN_LINK)
+    usable = np.flatnonzero(tracks.per_frame >= MIN_COMMON_TRACKS)
     chosen = np.zeros(tracks.frame_count, bool)
     if not len(usable):
         return chosen
-    linked = [len(tracks.common(i, j)[0]) >= MIN_LINK for i, j in zip(usable[:-1], usable[1:], strict=True)]
+    linked = [len(tracks.common(i, j)[0]) >= MIN_COMMON_TRACKS for i, j in zip(usable[:-1], usable[1:], strict=True)]
     runs = np.split(usable, np.flatnonzero(~np.array(linked, bool)) + 1)
     chosen[max(runs, key=len)] = True
     return chosen
@@ -88,7 +89,7 @@ def thin_tracks(tracks: Tracks, *, per_frame: int, min_length: int, cells: int =
     Tracks seen in fewer than min_length frames go. A track stays if in at least half of its frames it is among the
     longest of its cell and of the frame.
     """
-    tracks = tracks.only(tracks.lengths[tracks.point] >= min_length)
+    tracks = tracks.select(tracks.lengths[tracks.point] >= min_length)
     if not len(tracks.frame):
         return tracks
     width, height = tracks.size
@@ -96,11 +97,11 @@ def thin_tracks(tracks: Tracks, *, per_frame: int, min_length: int, cells: int =
     row = np.clip(tracks.pixels[:, 1] * cells / height, 0, cells - 1).astype(np.int64)
     length = tracks.lengths[tracks.point]
     in_cell = _rank_within(tracks.frame * cells * cells + row * cells + column, -length)
-    spread = in_cell < int(np.ceil(1.6 * per_frame / cells**2))
-    in_frame = _rank_within(tracks.frame, np.where(spread, -length, 0))
-    chosen = spread & (in_frame < per_frame)
+    is_spread = in_cell < int(np.ceil(1.6 * per_frame / cells**2))
+    in_frame = _rank_within(tracks.frame, np.where(is_spread, -length, 0))
+    chosen = is_spread & (in_frame < per_frame)
     share = np.bincount(tracks.point, chosen, tracks.points) / tracks.lengths
-    return tracks.only(share[tracks.point] >= 0.5)
+    return tracks.select(share[tracks.point] >= 0.5)
 
 
 def _rank_within(group: np.ndarray, key: np.ndarray) -> np.ndarray:

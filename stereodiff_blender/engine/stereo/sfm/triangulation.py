@@ -7,41 +7,41 @@ import numpy as np
 from .bundle_adjustment import Observations
 
 
-def triangulate_points(rotations, translations, focal: float, seen: Observations, points: int) -> np.ndarray:
+def triangulate_points(rotations, translations, focal: float, observations: Observations, points: int) -> np.ndarray:
     """Points (P,3) from all their observations; nan for those seen fewer than twice.
 
     Homogeneous linear least squares (DLT) on normalised pixels: the eigenvector of smallest eigenvalue per point.
     """
-    poses = np.concatenate([rotations, translations[:, :, None]], axis=2)[seen.camera]
-    direction = seen.pixels / focal
+    poses = np.concatenate([rotations, translations[:, :, None]], axis=2)[observations.camera]
+    direction = observations.pixels / focal
     equations = direction[:, :, None] * poses[:, 2:3] - poses[:, :2]
     equations /= np.linalg.norm(equations, axis=2, keepdims=True)
     products = np.einsum("nai,naj->nij", equations, equations).reshape(-1, 16)
-    normal = sum_by_index(seen.point, products, points).reshape(points, 4, 4)
+    normal = scatter_add(observations.point, products, points).reshape(points, 4, 4)
     _, vectors = np.linalg.eigh(normal)
     homogeneous = vectors[:, :, 0]
     far = np.abs(homogeneous[:, 3]) < 1e-9
     scale = np.where(far, np.where(homogeneous[:, 3] < 0, -1e-9, 1e-9), homogeneous[:, 3])
     result = homogeneous[:, :3] / scale[:, None]
-    result[np.bincount(seen.point, minlength=points) < 2] = np.nan
+    result[np.bincount(observations.point, minlength=points) < 2] = np.nan
     return result
 
 
-def sum_by_index(index: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+def scatter_add(index: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
     """Rows of values (N,K) summed by index (N,) into (size,K)."""
     # Without a single row, bincount answers in integers.
     return np.stack([np.bincount(index, column, size) for column in values.T], axis=1).astype(np.float64, copy=False)
 
 
-def parallax_deg(rotations, translations, points, seen: Observations) -> np.ndarray:
+def parallax_deg(rotations, translations, points, observations: Observations) -> np.ndarray:
     """About the largest angle (P,) between two rays to each point: twice the largest from their mean direction."""
     centres = -np.einsum("nji,nj->ni", rotations, translations)
-    rays = np.nan_to_num(points)[seen.point] - centres[seen.camera]
+    rays = np.nan_to_num(points)[observations.point] - centres[observations.camera]
     rays /= np.linalg.norm(rays, axis=1, keepdims=True) + 1e-12
-    mean = sum_by_index(seen.point, rays, len(points))
+    mean = scatter_add(observations.point, rays, len(points))
     mean /= np.linalg.norm(mean, axis=1, keepdims=True) + 1e-12
     # The chord keeps small angles exact where the cosine would not.
-    chord = np.linalg.norm(rays - mean[seen.point], axis=1)
+    chord = np.linalg.norm(rays - mean[observations.point], axis=1)
     widest = np.zeros(len(points))
-    np.maximum.at(widest, seen.point, 2.0 * np.arcsin(np.clip(0.5 * chord, 0.0, 1.0)))
+    np.maximum.at(widest, observations.point, 2.0 * np.arcsin(np.clip(0.5 * chord, 0.0, 1.0)))
     return np.degrees(2.0 * widest)

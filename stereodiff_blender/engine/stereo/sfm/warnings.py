@@ -6,9 +6,9 @@ import numpy as np
 
 from ...report import Report
 
-FOCAL_DEVIATION = 0.03
+MAX_FOCAL_REL_STD = 0.03
 FOCAL_SPREAD = 1.25
-FOCAL_DISAGREEMENT, FOCAL_CONTRADICTION = 1.08, 1.25
+MAX_FOCAL_JACKKNIFE_RATIO, FOCAL_CONTRADICTION = 1.08, 1.25
 LONG_LENS = 2.5
 SHORT_LENS = 0.35
 LOW_TEXTURE_TRACKS = 320
@@ -68,24 +68,24 @@ def _warn_low_texture(report: Report, tracks_per_frame: float) -> None:
                                    "frame. The result is less certain.")
 
 
-def warn_weak_focal(report: Report, *, spread: float, deviation: float, disagreement: float,
+def warn_weak_focal(report: Report, *, focal_spread: float, rel_std: float, jackknife_ratio: float,
                     width_share: float) -> bool:
     """Whether the shot speaks against the lens found for it, not only for too little of it; warns of either.
 
-    spread: longest over shortest focal length that explains the shot about as well. deviation: relative.
-    disagreement: longest over shortest that parts of the picture tell. width_share: focal length over width.
+    focal_spread: longest over shortest focal length that explains the shot about as well. rel_std: of it.
+    jackknife_ratio: longest over shortest that parts of the picture tell. width_share: focal length over width.
     """
     is_odd = not SHORT_LENS < width_share < LONG_LENS
-    is_disputed = disagreement > FOCAL_DISAGREEMENT
+    is_disputed = jackknife_ratio > MAX_FOCAL_JACKKNIFE_RATIO
     if is_odd:
         reason = (f"The shot tells a lens of {36 * width_share:.0f} mm on a 36 mm sensor, which few shots are made "
                   "with; a zoom during the shot looks like this.")
     elif is_disputed:
         reason = ("Parts of the picture tell different focal lengths, so camera and depth may be wrong: much may be "
                   "moving, or the lens zooms. Give a matte of what moves.")
-    elif spread > FOCAL_SPREAD or deviation > FOCAL_DEVIATION:
+    elif focal_spread > FOCAL_SPREAD or rel_std > MAX_FOCAL_REL_STD:
         reason = "The shot tells the focal length only roughly."
     else:
         return False
     report.warn("weak_focal", f"{reason} Enter focal length and sensor size if you know them.")
-    return is_odd or disagreement > FOCAL_CONTRADICTION
+    return is_odd or jackknife_ratio > FOCAL_CONTRADICTION

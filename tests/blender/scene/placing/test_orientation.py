@@ -178,7 +178,7 @@ def test_an_import_is_found_with_all_its_parts(parts, imported, tmp_path):
     assert {name: found.images[name] for name in imported.images} == imported.images
     assert found.folder.resolve() == tmp_path.resolve() and found.name == imported.shot.name
     assert found.clip == bpy.data.movieclips[0] and list(found.scene_frames) == list(imported.shot.scene_frames)
-    assert found.read_shot() == imported.shot
+    assert found.read_imported_result() == imported.shot
 
 
 def test_the_folder_is_found_without_depth(parts, tmp_path):

@@ -17,7 +17,7 @@ from tiny_depthcrafter import write_tiny_depthcrafter  # noqa: E402
 from stereodiff_blender.engine.contract import DiffusionSettings, Settings, StereoDiffError  # noqa: E402
 from stereodiff_blender.engine.diffusion.depthcrafter.alignment import Alignment, align  # noqa: E402
 from stereodiff_blender.engine.diffusion.depthcrafter.checkpoint import load_depthcrafter, load_folders  # noqa: E402
-from stereodiff_blender.engine.diffusion.depthcrafter.encoding import Plate, encode_clip  # noqa: E402
+from stereodiff_blender.engine.diffusion.depthcrafter.encoding import NetworkInput, encode_clip  # noqa: E402
 from stereodiff_blender.engine.diffusion.depthcrafter.memory import MemoryPlan  # noqa: E402
 from stereodiff_blender.engine.diffusion.depthcrafter.noise import GivenNoise  # noqa: E402
 from stereodiff_blender.engine.diffusion.depthcrafter.normalization import find_range  # noqa: E402
@@ -42,7 +42,7 @@ LATENTS, DISPARITY, DEPTH = 2e-4, 5e-5, 2e-4
 
 # --- Against reference vectors -----------------------------------------------------------------------------------
 
-class GivenPlate(Plate):
+class GivenPlate(NetworkInput):
     """A plate whose pictures have the network's size already, as numbers in 0..1."""
 
     def picture(self, index: int) -> np.ndarray:

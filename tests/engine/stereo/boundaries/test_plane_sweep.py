@@ -28,7 +28,7 @@ SOURCES = [tuple(j for j in range(COUNT) if j != i) for i in range(COUNT)]
 @pytest.fixture(scope="module")
 def shot() -> Shot:
     """Every third frame of a longer shot: parallax of three pixels between box and wall, frame to frame."""
-    whole = ray_cast(3 * COUNT, with_mover=True)
+    whole = ray_cast(3 * COUNT, with_object=True)
     return Shot(*(getattr(whole, name)[::3] for name in whole.__dataclass_fields__))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from depth_scenes import Shot, ray_cast
 
-from stereodiff_blender.engine.stereo.boundaries.sides import choose_sides
+from stereodiff_blender.engine.stereo.boundaries.sides import select_sides
 
 INDEX, SOURCES = 7, (1, 4, 10, 13)
 """Parallax of three and six pixels between board and wall, on both sides in time."""
@@ -18,11 +18,11 @@ BESIDE = slice(35, 70)
 
 @pytest.fixture(scope="module")
 def shot() -> Shot:
-    return ray_cast(14, with_mover=True)
+    return ray_cast(14, with_object=True)
 
 
 def chosen(shot: Shot, depth: np.ndarray, *, sources=SOURCES, confidence: float = 0.6) -> np.ndarray:
-    return choose_sides(shot.frames, shot.cameras, INDEX, sources, depth, np.full_like(depth, confidence),
+    return select_sides(shot.frames, shot.cameras, INDEX, sources, depth, np.full_like(depth, confidence),
                         shot.motion_mask[INDEX] > 0)
 
 
@@ -114,5 +114,5 @@ def test_where_every_pixel_has_its_surface_s_depth_nothing_is_looked_up():
     poses[:, 0, 3] = (0.0, 0.02, 0.04)
     still = Shot(frames, np.tile(depth, (3, 1, 1)), np.zeros((3, 48, 64), np.uint8), poses,
                  np.tile((60.0, 60.0, 32.0, 24.0), (3, 1)))
-    found = choose_sides(frames, still.cameras, 1, (0, 2), depth, np.full_like(depth, 0.6), np.zeros_like(depth, bool))
+    found = select_sides(frames, still.cameras, 1, (0, 2), depth, np.full_like(depth, 0.6), np.zeros_like(depth, bool))
     assert np.array_equal(found, depth)

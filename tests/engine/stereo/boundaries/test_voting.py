@@ -10,7 +10,7 @@ from recording_report import RecordingReport
 
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import StereoResult
-from stereodiff_blender.engine.stereo.boundaries.voting import settle_borders
+from stereodiff_blender.engine.stereo.boundaries.voting import refine_boundaries
 from stereodiff_blender.engine.storage import DiskScratch, RunContext
 
 FAT_PX = 4
@@ -19,7 +19,7 @@ BESIDE = slice(35, 70)
 
 @pytest.fixture(scope="module")
 def shot() -> Shot:
-    return ray_cast(14, with_mover=True)
+    return ray_cast(14, with_object=True)
 
 
 def fattened(shot: Shot) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +34,7 @@ def fattened(shot: Shot) -> tuple[np.ndarray, np.ndarray]:
 
 def settled(shot: Shot, depth: np.ndarray, confidence: np.ndarray, report: Report | None = None) -> np.ndarray:
     before = depth.copy()
-    result = settle_borders(shot.frames, StereoResult(shot.cameras, depth, confidence, shot.motion_mask),
+    result = refine_boundaries(shot.frames, StereoResult(shot.cameras, depth, confidence, shot.motion_mask),
                             context=RunContext(report=report or Report()))
     assert np.array_equal(depth, before), "what was measured must survive"
     return result
@@ -88,7 +88,7 @@ def test_the_same_bytes_twice_in_memory_and_on_disk(shot, tmp_path):
     once = settled(shot, depth, confidence)
     np.save(tmp_path / "depth.npy", depth)
     mapped = np.load(tmp_path / "depth.npy", mmap_mode="r+")
-    on_disk = settle_borders(shot.frames, StereoResult(shot.cameras, mapped, confidence, shot.motion_mask),
+    on_disk = refine_boundaries(shot.frames, StereoResult(shot.cameras, mapped, confidence, shot.motion_mask),
                              context=RunContext(DiskScratch(tmp_path / "scratch")))
     assert isinstance(on_disk, np.memmap) and np.array_equal(on_disk, once)
 
@@ -103,4 +103,4 @@ def test_progress_ends_at_the_announced_total(shot):
 def test_shapes_that_do_not_fit_are_refused(shot):
     short = StereoResult(shot.cameras, shot.depth[:3].copy(), shot.confidence, shot.motion_mask)
     with pytest.raises(ValueError, match="agree"):
-        settle_borders(shot.frames, short, context=RunContext())
+        refine_boundaries(shot.frames, short, context=RunContext())

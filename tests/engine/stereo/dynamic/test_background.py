@@ -8,7 +8,7 @@ from depth_scenes import ray_cast
 
 from stereodiff_blender.engine.stereo.dynamic.background import find_background
 from stereodiff_blender.engine.stereo.dynamic.ground_plane import GroundPlane
-from stereodiff_blender.engine.stereo.dynamic.objects import Movers
+from stereodiff_blender.engine.stereo.dynamic.objects import DynamicObjects
 from stereodiff_blender.engine.stereo.dynamic.tracks import coarse_shape
 from stereodiff_blender.engine.storage.scratch import Scratch
 
@@ -94,14 +94,14 @@ def test_short_clips_break_nothing(count):
     assert found.shape == mask.shape[1:] and not found.any()
 
 
-def movers_of(shot, frames, mask, masks=None):
+def objects_of(shot, frames, mask, masks=None):
     back = np.zeros((len(mask), *coarse_shape(*mask.shape[1:]), 2), np.float16)
-    return Movers(frames, shot.cameras, mask, back, FLOOR, Scratch(), masks)
+    return DynamicObjects(frames, shot.cameras, mask, back, FLOOR, Scratch(), masks)
 
 
-def observed(movers, shot):
+def observed(objects, shot):
     for index, depth in enumerate(shot.depth):
-        moving = movers.observe(index, 1.0 / depth, np.ones(depth.shape, bool))
+        moving = objects.observe(index, 1.0 / depth, np.ones(depth.shape, bool))
         if index == INDEX:
             result = moving
     return result
@@ -114,12 +114,12 @@ def test_a_thing_stands_without_its_shadow(shot):
     frames = darkened(shot, SHADOW, 0.6)
     frames[INDEX][THING] = BLUE
     mask = marked(shot, SHADOW, THING)
-    movers = movers_of(shot, frames, mask)
+    objects = objects_of(shot, frames, mask)
     truth = marked(shot, THING)[INDEX] > 0
-    moving = observed(movers, shot)
+    moving = observed(objects, shot)
     assert (moving & truth).sum() / (moving | truth).sum() > 0.8
     depth = shot.depth.copy()
-    movers.stand(depth, (1e-3, 1e3))
+    objects.place_on_ground(depth, (1e-3, 1e3))
     # The floor, 1.4 below a camera that looks along it, is seen in row 100 at this depth.
     view = FLOOR.seen_by(shot.camera_to_world[INDEX], shot.intrinsics[INDEX])
     assert depth[INDEX][THING].mean() == pytest.approx(1 / view.disparity_at(39, 100), rel=0.06)
@@ -128,5 +128,5 @@ def test_a_thing_stands_without_its_shadow(shot):
 
 def test_what_the_artist_marked_is_never_background(shot):
     masks = marked(shot, SHADOW) > 0
-    movers = movers_of(shot, darkened(shot, SHADOW, 0.6), masks.astype(np.uint8), masks)
-    assert np.array_equal(observed(movers, shot), masks[INDEX])
+    objects = objects_of(shot, darkened(shot, SHADOW, 0.6), masks.astype(np.uint8), masks)
+    assert np.array_equal(observed(objects, shot), masks[INDEX])

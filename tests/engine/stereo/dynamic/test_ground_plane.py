@@ -69,7 +69,7 @@ def test_a_frame_sees_ground_and_upright_boards_where_they_are(pitch_deg):
         seen = (foot - (0, height, 0) - pose[:3, 3]) @ pose[:3, :3]
         x, y = project(seen, LENS)
         # A board through the foot that faces the camera: every point on it has the foot's horizontal depth, 5.
-        assert view.facing_at(x, y) / 5.0 == pytest.approx(1.0 / seen[2], rel=1e-3)
+        assert view.distance_per_depth_at(x, y) / 5.0 == pytest.approx(1.0 / seen[2], rel=1e-3)
         if height == 0.0:
             assert view.disparity_at(x, y) == pytest.approx(1.0 / seen[2], rel=1e-3)
 
@@ -85,7 +85,8 @@ def test_all_pixels_at_once():
 def test_a_camera_that_looks_straight_down_gets_boards_of_constant_depth():
     cams = cameras(80.0)
     ground = find(points_of_a_room(noise=0.0), cameras())
-    assert np.array_equal(ground.seen_by(cams.camera_to_world[0], LENS).facing, FLAT_VIEW.facing)
+    assert np.array_equal(ground.seen_by(cams.camera_to_world[0], LENS).distance_per_depth,
+                          FLAT_VIEW.distance_per_depth)
 
 
 # --- Nothing below the ground -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ INDEX = 7
 
 @pytest.fixture(scope="module")
 def shot() -> Shot:
-    return ray_cast(COUNT, with_mover=True)
+    return ray_cast(COUNT, with_object=True)
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from stereodiff_blender.engine.stereo.dynamic.tracks import (
-    STEP,
+    GRID_STEP_PX,
     UNKNOWN_GROWTH,
     coarse_flow,
     coarse_shape,
-    label_movers,
-    link_movers,
+    label_objects,
+    link_objects,
     measure_growth,
 )
 
@@ -37,21 +37,21 @@ def test_coarse_flow_has_the_shape_it_says():
 
 
 def test_connected_regions_are_told_apart():
-    labels, count = label_movers(box(20, 50) | box(60, 90) | box(20, 50, 130, 150))
+    labels, count = label_objects(box(20, 50) | box(60, 90) | box(20, 50, 130, 150))
     assert count == 3 and labels.dtype == np.uint16 and (labels[0] == 0).all()
     assert len(np.unique(labels[20:50, 80:100])) == 1
 
 
 def test_a_head_belongs_to_its_body_but_a_neighbour_does_not():
     mask = box(20, 30) | box(32, 60) | box(20, 60, 102, 120)
-    labels, count = label_movers(mask)
+    labels, count = label_objects(mask)
     assert count == 2 and labels[25, 90] == labels[50, 90] != labels[50, 110]
     assert np.array_equal(labels > 0, mask)
 
 
 def link(mask, before, back, first_new=9):
-    labels, count = label_movers(mask)
-    return link_movers(labels, count, before, back, first_new)
+    labels, count = label_objects(mask)
+    return link_objects(labels, count, before, back, first_new)
 
 
 def test_things_keep_their_track_and_new_ones_get_their_own():
@@ -87,9 +87,9 @@ def test_growth_is_the_scale_of_the_picture(scale):
 def test_swinging_arms_are_no_growth():
     tracks = box(20, 90, 60, 120).astype(np.uint16)
     back = flow_back(scale=1.02).astype(np.float32)
-    arms = slice(40 // STEP, 60 // STEP)
-    back[arms, 60 // STEP:70 // STEP, 0] += 4
-    back[arms, 110 // STEP:, 0] -= 4
+    arms = slice(40 // GRID_STEP_PX, 60 // GRID_STEP_PX)
+    back[arms, 60 // GRID_STEP_PX:70 // GRID_STEP_PX, 0] += 4
+    back[arms, 110 // GRID_STEP_PX:, 0] -= 4
     assert measure_growth(1, tracks, tracks, back.astype(np.float16)).log_scale == pytest.approx(np.log(1.02), abs=4e-3)
 
 
@@ -103,7 +103,7 @@ def test_growth_of_what_is_too_small_or_all_noise_is_unknown():
 
 def test_a_thing_thinner_than_the_grid_is_found_again():
     """One column wide, and between the columns whose flow is kept in the frame before, but not in this one."""
-    column = STEP // 2 + 20 * STEP
+    column = GRID_STEP_PX // 2 + 20 * GRID_STEP_PX
     before = link(box(20, 60, column - 1, column), None, None, 5)
     now = link(box(20, 60, column + 4, column + 5), before, flow_back(shift=5.0))
     assert set(np.unique(now)) == {0, 5}

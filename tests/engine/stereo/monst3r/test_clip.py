@@ -35,7 +35,7 @@ def networks(models) -> Networks:
 
 @pytest.fixture(scope="module")
 def frames() -> np.ndarray:
-    return ray_cast(4, with_mover=True).frames  # (4,112,160,3)
+    return ray_cast(4, with_object=True).frames  # (4,112,160,3)
 
 
 @pytest.fixture(scope="module")

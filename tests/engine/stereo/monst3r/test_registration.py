@@ -184,7 +184,7 @@ def solved(shot: Shot, noise: Noise = EXACT, *, scratch: Scratch | None = None, 
 
 @pytest.fixture(scope="module")
 def shot() -> Shot:
-    return ray_cast(FRAMES, with_mover=True)
+    return ray_cast(FRAMES, with_object=True)
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import pytest
 from depth_scenes import ray_cast
 
 from stereodiff_blender.engine.stereo.mvs.consistency import (
-    background_of,
-    carry_surfaces,
     cells_as_pixels,
-    find_impossible,
+    find_occlusion_conflicts,
     grid_shape,
+    median_background,
+    project_surfaces,
 )
 
 INDEX, COUNT = 12, 25
@@ -26,8 +26,8 @@ def shot():
 
 def search(shot, change=None, sigma=0.002, index=INDEX):
     """change(index, disparity, sure): what is measured wrongly in each frame, in place."""
-    disparity, deviation, carried = surfaces(shot, change, sigma, index)
-    return find_impossible(disparity, deviation, carried)
+    disparity, deviation, projected = surfaces(shot, change, sigma, index)
+    return find_occlusion_conflicts(disparity, deviation, projected)
 
 
 def surfaces(shot, change=None, sigma=0.002, index=INDEX):
@@ -38,9 +38,9 @@ def surfaces(shot, change=None, sigma=0.002, index=INDEX):
         if change is not None:
             change(k, disparity, sure)
         frames.append((disparity, np.full(depth.shape, sigma, np.float32), sure))
-    carried = carry_surfaces(index, lambda k, part: tuple(each[part, part] for each in frames[k]),
+    projected = project_surfaces(index, lambda k, part: tuple(each[part, part] for each in frames[k]),
                              shot.depth.shape[1:], len(frames), shot.cameras)
-    return *frames[index][:2], carried
+    return *frames[index][:2], projected
 
 
 def test_a_static_scene_is_possible(shot):
@@ -96,8 +96,8 @@ def test_a_thing_nearer_than_its_background_is_ordinary(shot):
 # --- The background ---------------------------------------------------------------------------------------------
 
 def test_the_background_is_what_other_frames_measured(shot):
-    _, _, carried = surfaces(shot)
-    background = cells_as_pixels(background_of(carried), shot.depth.shape[1:])
+    _, _, projected = surfaces(shot)
+    background = cells_as_pixels(median_background(projected), shot.depth.shape[1:])
     error = np.abs(background * shot.depth[INDEX] - 1)[background > 0]
     assert (background > 0).mean() > 0.95
     assert np.median(error) < 0.01
@@ -110,9 +110,9 @@ def test_the_background_is_known_behind_a_thing_that_moves_on(shot):
         disparity[30:60, left:left + 30] = 0.9
         sure[30:60, left:left + 30] = False
 
-    _, _, carried = surfaces(shot, change)
+    _, _, projected = surfaces(shot, change)
     hidden = (slice(34, 56), slice(20 + 8 * INDEX + 4, 20 + 8 * INDEX + 26))
-    background = cells_as_pixels(background_of(carried), shot.depth.shape[1:])[hidden]
+    background = cells_as_pixels(median_background(projected), shot.depth.shape[1:])[hidden]
     assert (background > 0).mean() > 0.9
     assert np.median(np.abs(background * shot.depth[INDEX][hidden] - 1)[background > 0]) < 0.01
 
@@ -122,13 +122,13 @@ def test_one_frame_that_errs_does_not_make_the_background(shot):
         if index == INDEX + 5:
             disparity *= 2.0
 
-    _, _, carried = surfaces(shot, change)
-    background = cells_as_pixels(background_of(carried), shot.depth.shape[1:])
+    _, _, projected = surfaces(shot, change)
+    background = cells_as_pixels(median_background(projected), shot.depth.shape[1:])
     assert np.median(np.abs(background * shot.depth[INDEX] - 1)[background > 0]) < 0.01
 
 
 def test_without_other_frames_there_is_no_background(shot):
-    nothing = carry_surfaces(0, lambda k, part: pytest.fail("asked for a frame that is not there"),
+    nothing = project_surfaces(0, lambda k, part: pytest.fail("asked for a frame that is not there"),
                              shot.depth.shape[1:], 1, shot.cameras)
     assert nothing.shape == (0, *grid_shape(*shot.depth.shape[1:]))
-    assert not background_of(nothing).any()
+    assert not median_background(nothing).any()

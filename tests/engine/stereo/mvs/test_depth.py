@@ -14,7 +14,7 @@ from stereodiff_blender.engine.imaging.flow import OpticalFlow
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import TRUSTED
 from stereodiff_blender.engine.stereo.mvs import depth as dense
-from stereodiff_blender.engine.stereo.mvs.depth import MOVING_CONFIDENCE, measure_depth
+from stereodiff_blender.engine.stereo.mvs.depth import MOVING_CONFIDENCE, estimate_depth_maps
 from stereodiff_blender.engine.stereo.mvs.filtering import texture_of
 from stereodiff_blender.engine.stereo.mvs.sources import depth_limits
 from stereodiff_blender.engine.storage import DiskScratch, RunContext, Scratch
@@ -24,7 +24,7 @@ COUNT = 8
 
 def measure(shot, scratch=None, report=None, **more):
     context = RunContext(scratch or Scratch(), report or Report())
-    return measure_depth(shot.frames, shot.cameras, context=context, **more)
+    return estimate_depth_maps(shot.frames, shot.cameras, context=context, **more)
 
 
 def check_promises(result, shape):
@@ -147,11 +147,11 @@ def test_masks_of_the_artist_are_honoured(shot, result):
 
 def test_what_outlines_give_back_is_known_by_what_moved_not_by_its_confidence():
     """A filled pixel may have the very confidence of a moving one; it was never taken for moving."""
-    survey = dense._Survey.allocate(Scratch().allocate, "survey", (1, 1, 4))
-    survey.found[0, 0] = 0, 0, 1, 1
+    raw = dense._RawDepth.allocate(Scratch().allocate, "survey", (1, 1, 4))
+    raw.found[0, 0] = 0, 0, 1, 1
     confidence = np.array([[[0.9, MOVING_CONFIDENCE, MOVING_CONFIDENCE, MOVING_CONFIDENCE]]], np.float32)
-    dense._settle_mask(survey, np.array([[[0, 0, 0, 7]]], np.uint16), confidence)
-    assert survey.mask.tolist() == [[[0, 0, 0, 1]]]
+    dense._finish_mask(raw, np.array([[[0, 0, 0, 7]]], np.uint16), confidence)
+    assert raw.mask.tolist() == [[[0, 0, 0, 1]]]
     expected = [0.9, MOVING_CONFIDENCE, dense.BEHIND_CONFIDENCE, MOVING_CONFIDENCE]
     assert np.array_equal(confidence[0, 0], np.array(expected, np.float32))
 
@@ -266,17 +266,17 @@ def test_plain_blue_sky_is_far_sharp_and_not_trusted(shot):
 
 
 def test_a_plain_white_ceiling_is_not_thrown_to_the_horizon(shot):
-    ceiling, even = under_a_sky(shot, (205, 203, 198))
+    ceiling, textureless = under_a_sky(shot, (205, 203, 198))
     depth = measure(ceiling).depth
-    assert depth[even].max() < 0.7 / depth_limits(ceiling.cameras).disparity[0]
+    assert depth[textureless].max() < 0.7 / depth_limits(ceiling.cameras).disparity[0]
 
 
 @pytest.mark.parametrize(("measured_rows", "warns"), [(12, False), (8, True)])
 def test_plain_sky_does_not_count_against_coverage(measured_rows, warns):
     """Half of the picture is sky: of the 20 rows below it, more or less than half are measured."""
-    survey = dense._Survey.allocate(Scratch().allocate, "survey", (3, 40, 16))
-    survey.status[:, :20] = dense.PLAIN_SKY
-    survey.status[:, 20:20 + measured_rows] = dense.TRUSTED_STATIC
+    raw = dense._RawDepth.allocate(Scratch().allocate, "survey", (3, 40, 16))
+    raw.status[:, :20] = dense.PLAIN_SKY
+    raw.status[:, 20:20 + measured_rows] = dense.TRUSTED_STATIC
     report = RecordingReport()
-    dense._warn(survey, report)
+    dense._warn(raw, report)
     assert ("low_coverage" in report.warnings) == warns

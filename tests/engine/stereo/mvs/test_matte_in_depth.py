@@ -13,7 +13,7 @@ from stereodiff_blender.engine.contract import Settings
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
 from stereodiff_blender.engine.solution import TRUSTED, StereoResult
 from stereodiff_blender.engine.stereo.dynamic.matte import motion_beyond, with_gaps_bridged, without_matte
-from stereodiff_blender.engine.stereo.mvs.depth import measure_depth
+from stereodiff_blender.engine.stereo.mvs.depth import estimate_depth_maps
 from stereodiff_blender.engine.storage import RunContext
 
 COUNT = 10
@@ -21,13 +21,13 @@ COUNT = 10
 
 @pytest.fixture(scope="module")
 def shot() -> Shot:
-    return ray_cast(COUNT, with_mover=True)
+    return ray_cast(COUNT, with_object=True)
 
 
 def measured(shot: Shot, masks: np.ndarray | None) -> StereoResult:
     still = np.where(shot.motion_mask > 0, np.nan, shot.depth)
     cameras = known_cameras(shot.camera_to_world, shot.intrinsics, still)
-    return measure_depth(shot.frames, cameras, masks=masks, context=RunContext())
+    return estimate_depth_maps(shot.frames, cameras, masks=masks, context=RunContext())
 
 
 @pytest.fixture(scope="module")

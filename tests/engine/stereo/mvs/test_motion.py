@@ -8,8 +8,8 @@ from known_depth import HEIGHT, WIDTH, boards_shot
 
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
 from stereodiff_blender.engine.imaging.warp import PlaneParallax
-from stereodiff_blender.engine.stereo.mvs.depth import measure_depth
-from stereodiff_blender.engine.stereo.mvs.filtering import assess
+from stereodiff_blender.engine.stereo.mvs.depth import estimate_depth_maps
+from stereodiff_blender.engine.stereo.mvs.filtering import filter_depth
 from stereodiff_blender.engine.stereo.mvs.motion import find_moving, neighbours_of, vote
 from stereodiff_blender.engine.stereo.mvs.sources import DepthLimits
 from stereodiff_blender.engine.stereo.mvs.triangulation import Triangulation
@@ -25,7 +25,7 @@ def place_of_square(index):
 
 
 def motion_mask(shot):
-    return measure_depth(shot.frames, shot.cameras, context=RunContext()).motion_mask
+    return estimate_depth_maps(shot.frames, shot.cameras, context=RunContext()).motion_mask
 
 
 # --- Finding --------------------------------------------------------------------------------------------------
@@ -53,8 +53,8 @@ WALL_SLIDE = (4.0, 0.0)
 def judged(texture=5.0, near_flow=(), **square):
     """find_moving where only a square differs from a well measured wall; near_flow: (H,W,2) to each neighbour, between
     which and this frame the wall slides by WALL_SLIDE."""
-    values = {"disparity": 0.2, "sigma": 0.001, "residual": 0.1, "agreeing": 4, "seen": 4}
-    kinds = {"agreeing": np.uint8, "seen": np.uint8}
+    values = {"disparity": 0.2, "sigma": 0.001, "residual": 0.1, "agreeing": 4, "view_count": 4}
+    kinds = {"agreeing": np.uint8, "view_count": np.uint8}
     arrays = {name: np.full((HEIGHT, WIDTH), value, kinds.get(name, np.float32)) for name, value in values.items()}
     for name, value in square.items():
         arrays[name][SQUARE_AREA] = value
@@ -64,7 +64,7 @@ def judged(texture=5.0, near_flow=(), **square):
     frame[SQUARE_AREA] = 160
     slide = PlaneParallax(np.eye(3), np.array([WALL_SLIDE[0] / 0.2, 0.0, 0.0]))
     sure = [np.zeros((HEIGHT, WIDTH), np.float32)] * len(near_flow)
-    return find_moving(frame, measured, assess(measured, LIMITS, 4, detail), detail, LIMITS, near_flow, sure,
+    return find_moving(frame, measured, filter_depth(measured, LIMITS, 4, detail), detail, LIMITS, near_flow, sure,
                        [slide] * len(near_flow))
 
 

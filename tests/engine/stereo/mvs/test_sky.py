@@ -17,12 +17,12 @@ NOWHERE = np.empty((0, 2))
 def picture(top=BLUE, bottom_level=0.5, split=50, noise=0.0):
     """An even top of one colour over textured things: (frame, truth of the top)."""
     frame = (bottom_level * texture(4)[:HEIGHT, :WIDTH]).astype(np.uint8)
-    even = np.zeros((HEIGHT, WIDTH), bool)
-    even[:split] = True
-    even[split - 20:split, 60:90] = False                 # a house
-    frame[even] = top
+    textureless = np.zeros((HEIGHT, WIDTH), bool)
+    textureless[:split] = True
+    textureless[split - 20:split, 60:90] = False                 # a house
+    frame[textureless] = top
     grain = np.random.default_rng(0).normal(0, noise, frame.shape)
-    return np.clip(frame + grain, 0, 255).astype(np.uint8), even
+    return np.clip(frame + grain, 0, 255).astype(np.uint8), textureless
 
 
 def found(frame, points=NOWHERE):
@@ -31,10 +31,10 @@ def found(frame, points=NOWHERE):
 
 @pytest.mark.parametrize("noise", [0.0, 1.5])
 def test_clear_sky_is_found_to_its_outline(noise):
-    frame, even = picture(noise=noise)
+    frame, textureless = picture(noise=noise)
     region, candidate = found(frame)
     assert candidate.looks_like_sky and candidate.area == region.sum()
-    assert (region & even).sum() / (region | even).sum() > 0.95
+    assert (region & textureless).sum() / (region | textureless).sum() > 0.95
 
 
 @pytest.mark.parametrize("colour", [(235, 235, 235), (200, 190, 175), (160, 205, 120), (228, 232, 240)],
@@ -56,17 +56,17 @@ def test_a_wall_with_pictures_on_it_is_no_sky():
 
 
 def test_a_wall_with_solved_points_on_it_is_no_sky():
-    frame, even = picture()
+    frame, textureless = picture()
     grid = np.stack(np.meshgrid(np.arange(5, WIDTH, 10), np.arange(5, HEIGHT, 10)), axis=-1).reshape(-1, 2) + 0.5
-    inside = even[grid[:, 1].astype(int), grid[:, 0].astype(int)]
+    inside = textureless[grid[:, 1].astype(int), grid[:, 0].astype(int)]
     assert not found(frame, grid)[1].looks_like_sky
     assert found(frame, grid[~inside])[1].looks_like_sky
 
 
 def test_a_textured_top_is_no_candidate():
-    frame, even = picture()
+    frame, textureless = picture()
     clouds = texture(5)[:HEIGHT, :WIDTH, :1] // 3
-    frame[even] = np.clip(frame + clouds.astype(int) - 40, 0, 255).astype(np.uint8)[even]
+    frame[textureless] = np.clip(frame + clouds.astype(int) - 40, 0, 255).astype(np.uint8)[textureless]
     assert found(frame)[1].area == 0
 
 

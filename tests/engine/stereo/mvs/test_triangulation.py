@@ -53,7 +53,7 @@ def test_exact_matches_give_exact_disparity(intrinsics, angles):
     result = triangulated(cameras, exact_flows(cameras, depth))
     assert np.abs(result.disparity * depth - 1).max() < 2e-3
     assert result.residual.max() < 0.02
-    assert (result.agreeing == 2).all() and (result.seen == 2).all()
+    assert (result.agreeing == 2).all() and (result.view_count == 2).all()
 
 
 def test_lenses_may_differ_between_frames():
@@ -66,9 +66,9 @@ def test_lenses_may_differ_between_frames():
 def test_result_types():
     cameras = cameras_at([(0, 0, 0), (0.3, 0, 0)])
     result = triangulated(cameras, exact_flows(cameras, slanted()))
-    kinds = {name: getattr(result, name).dtype for name in ("disparity", "sigma", "residual", "agreeing", "seen")}
+    kinds = {name: getattr(result, name).dtype for name in ("disparity", "sigma", "residual", "agreeing", "view_count")}
     assert kinds == {"disparity": np.float32, "sigma": np.float32, "residual": np.float32, "agreeing": np.uint8,
-                     "seen": np.uint8}
+                     "view_count": np.uint8}
     assert all(getattr(result, name).shape == (HEIGHT, WIDTH) for name in kinds)
 
 
@@ -86,7 +86,7 @@ def test_one_wrong_source_does_not_count():
     flows[1] = flows[1] + np.float32([7, -4])
     result = triangulated(cameras, flows)
     assert np.abs(result.disparity * depth - 1).max() < 0.02
-    assert (result.agreeing == 2).all() and (result.seen == 3).all()
+    assert (result.agreeing == 2).all() and (result.view_count == 3).all()
     assert result.residual.max() < AGREEING_PX
 
 
@@ -119,7 +119,7 @@ def test_inconsistent_matches_are_not_used():
     usable = [np.ones((HEIGHT, WIDTH), bool), np.zeros((HEIGHT, WIDTH), bool)]
     usable[0][:, :100] = False
     result = triangulated(cameras, flows, usable)
-    assert (result.seen[:, :100] == 0).all() and (result.seen[:, 100:] == 1).all()
+    assert (result.view_count[:, :100] == 0).all() and (result.view_count[:, 100:] == 1).all()
     assert (result.residual[:, :100] == UNSEEN_RESIDUAL_PX).all() and (result.agreeing[:, :100] == 0).all()
     assert np.abs(result.disparity * depth - 1)[:, 100:].max() < 2e-3
     assert np.isfinite(result.disparity).all() and np.isfinite(result.sigma).all()

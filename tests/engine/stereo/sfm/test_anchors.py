@@ -13,10 +13,10 @@ from stereodiff_blender.engine.stereo.sfm.anchors import (
     MAX_GAP,
     MOST_ANCHORS,
     MOST_TOGETHER,
-    adjust_frames,
+    adjust_on_anchors,
     choose_anchors,
 )
-from stereodiff_blender.engine.stereo.sfm.bundle_adjustment import Freedom, Observations, Scene
+from stereodiff_blender.engine.stereo.sfm.bundle_adjustment import BundleOptions, BundleState, Observations
 from stereodiff_blender.engine.stereo.sfm.reconstruction import Reconstruction
 from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
 
@@ -30,35 +30,36 @@ def tracks_of(cameras: int, points: int, length: int) -> tuple[Observations, np.
     and where each point's run starts."""
     first = np.sort(np.random.default_rng(0).integers(-length + 2, cameras - 1, points))
     camera, point = np.meshgrid(np.arange(cameras), np.arange(points), indexing="ij")
-    seen = (camera >= first) & (camera < first + length)
-    camera, point = camera[seen], point[seen]
+    observations = (camera >= first) & (camera < first + length)
+    camera, point = camera[observations], point[observations]
     return Observations(camera, point, np.zeros((len(camera), 2))), first
 
 
-def long_shot(cameras: int) -> tuple[Scene, Observations]:
+def long_shot(cameras: int) -> tuple[BundleState, Observations]:
     """A long sideways move past points that stay in view for some 40 frames; pixels with noise."""
-    seen, first = tracks_of(cameras, points=5 * cameras, length=40)
+    observations, first = tracks_of(cameras, points=5 * cameras, length=40)
     poses = camera_path(cameras, travel=0.1 * cameras)
     rotations = np.swapaxes(poses[:, :3, :3], 1, 2)
     generator = np.random.default_rng(1)
     middle = poses[np.clip(first + 20, 0, cameras - 1)]
     offset = generator.uniform((-2, -2, 4), (2, 2, 12), (len(first), 3))
     points = np.einsum("nij,nj->ni", middle[:, :3, :3], offset) + middle[:, :3, 3]
-    scene = Scene(rotations, -np.einsum("nij,nj->ni", rotations, poses[:, :3, 3]), points, FOCAL_PX)
-    in_camera = scene.in_camera(seen)
+    state = BundleState(rotations, -np.einsum("nij,nj->ni", rotations, poses[:, :3, 3]), points, FOCAL_PX)
+    in_camera = state.in_camera(observations)
     pixels = FOCAL_PX * in_camera[:, :2] / in_camera[:, 2:] + generator.normal(0, NOISE_PX, (len(in_camera), 2))
-    return scene, Observations(seen.camera, seen.point, pixels)
+    return state, Observations(observations.camera, observations.point, pixels)
 
 
-def disturbed(scene: Scene, seen: Observations) -> Reconstruction:
-    tracks = Tracks(len(scene.rotations), (640, 480), len(scene.points), seen.camera, seen.point, seen.pixels)
+def disturbed(state: BundleState, observations: Observations) -> Reconstruction:
+    tracks = Tracks(len(state.rotations), (640, 480), len(state.points), observations.camera, observations.point,
+                    observations.pixels)
     reconstruction = Reconstruction(tracks, 1.03 * FOCAL_PX, free_focal=True, seed=0)
     generator = np.random.default_rng(2)
-    turns, shifts = generator.normal(0, 0.003, (2, len(scene.rotations), 3))
+    turns, shifts = generator.normal(0, 0.003, (2, len(state.rotations), 3))
     turns[0] = shifts[0] = 0.0
-    reconstruction.rotations[:] = exp_so3(turns) @ scene.rotations
-    reconstruction.translations[:] = scene.translations + 5.0 * shifts
-    reconstruction.points[:] = scene.points + generator.normal(0, 0.05, scene.points.shape)
+    reconstruction.rotations[:] = exp_so3(turns) @ state.rotations
+    reconstruction.translations[:] = state.translations + 5.0 * shifts
+    reconstruction.points[:] = state.points + generator.normal(0, 0.05, state.points.shape)
     reconstruction.registered[:] = True
     return reconstruction
 
@@ -67,70 +68,70 @@ def centres(rotations: np.ndarray, translations: np.ndarray) -> np.ndarray:
     return -np.einsum("nji,nj->ni", rotations, translations)
 
 
-def centre_error(found: Reconstruction, scene: Scene) -> float:
+def centre_error(found: Reconstruction, state: BundleState) -> float:
     """RMS distance of the camera centres after a similarity alignment, as a share of the path."""
-    true = centres(scene.rotations, scene.translations)
+    true = centres(state.rotations, state.translations)
     scale, rotation, shift = align_similarity(centres(found.rotations, found.translations), true)
     off = scale * centres(found.rotations, found.translations) @ rotation.T + shift - true
     return np.sqrt((off**2).sum(1).mean()) / np.linalg.norm(np.diff(true, axis=0), axis=1).sum()
 
 
-def rotation_error_deg(found: Reconstruction, scene: Scene) -> float:
+def rotation_error_deg(found: Reconstruction, state: BundleState) -> float:
     """Mean over the turns from frame to frame."""
-    steps, true = (np.swapaxes(r[:-1], 1, 2) @ r[1:] for r in (found.rotations, scene.rotations))
+    steps, true = (np.swapaxes(r[:-1], 1, 2) @ r[1:] for r in (found.rotations, state.rotations))
     return rotation_angle_deg(np.swapaxes(steps, 1, 2) @ true).mean()
 
 
-def adjusted(cameras: int) -> tuple[Reconstruction, Scene, Observations]:
-    scene, seen = long_shot(cameras)
-    reconstruction = disturbed(scene, seen)
-    adjust_frames(reconstruction, np.arange(cameras), seen, **RULE)
-    return reconstruction, scene, seen
+def adjusted(cameras: int) -> tuple[Reconstruction, BundleState, Observations]:
+    state, observations = long_shot(cameras)
+    reconstruction = disturbed(state, observations)
+    adjust_on_anchors(reconstruction, np.arange(cameras), observations, **RULE)
+    return reconstruction, state, observations
 
 
 @pytest.fixture(scope="module")
-def solved() -> tuple[Reconstruction, Scene, Observations]:
+def solved() -> tuple[Reconstruction, BundleState, Observations]:
     return adjusted(FRAMES)
 
 
 @pytest.fixture(scope="module")
 def together(solved) -> Reconstruction:
     """The same shot with all its frames in one system."""
-    _, scene, seen = solved
-    reconstruction = disturbed(scene, seen)
+    _, state, observations = solved
+    reconstruction = disturbed(state, observations)
     rule = {name: value for name, value in RULE.items() if name != "free_focal"}
-    reconstruction.adjust(np.arange(FRAMES), seen, free=Freedom(), **rule)
+    reconstruction.bundle_adjust(np.arange(FRAMES), observations, free=BundleOptions(), **rule)
     return reconstruction
 
 
 @pytest.mark.slow
 def test_cameras_are_as_exact_as_from_one_system(solved, together):
-    found, scene, _ = solved
-    assert centre_error(found, scene) < min(1.1 * centre_error(together, scene), 5e-4)
-    assert rotation_error_deg(found, scene) < min(1.1 * rotation_error_deg(together, scene), 0.03)
+    found, state, _ = solved
+    assert centre_error(found, state) < min(1.1 * centre_error(together, state), 5e-4)
+    assert rotation_error_deg(found, state) < min(1.1 * rotation_error_deg(together, state), 0.03)
     assert found.focal == pytest.approx(together.focal, rel=5e-3)
 
 
 @pytest.mark.slow
 def test_every_frame_fits_nearly_as_well_as_in_one_system(solved, together):
-    found, _, seen = solved
-    anchors = choose_anchors(seen, FRAMES)
+    found, _, observations = solved
+    anchors = choose_anchors(observations, FRAMES)
     assert 0.1 < anchors.mean() < 0.5
-    best = np.median(together.scene(np.arange(FRAMES)).residual_px(seen))
-    between = ~anchors[seen.camera]
-    assert np.median(found.scene(np.arange(FRAMES)).residual_px(seen)[between]) < 1.2 * best
+    best = np.median(together.state(np.arange(FRAMES)).residual_px(observations))
+    between = ~anchors[observations.camera]
+    assert np.median(found.state(np.arange(FRAMES)).residual_px(observations)[between]) < 1.2 * best
 
 
 @pytest.mark.slow
 def test_points_that_anchors_miss_are_found_again(solved):
-    found, _, seen = solved
-    anchors = choose_anchors(seen, FRAMES)
-    missed = np.bincount(seen.point, anchors[seen.camera]) < 2
-    views = np.bincount(seen.point)
+    found, _, observations = solved
+    anchors = choose_anchors(observations, FRAMES)
+    missed = np.bincount(observations.point, anchors[observations.camera]) < 2
+    views = np.bincount(observations.point)
     assert missed.any(), "the shot must have points that this is about"
     assert np.isfinite(found.points[views >= 2]).all()
-    residual = found.scene(np.arange(len(anchors))).residual_px(seen)
-    assert np.median(residual[missed[seen.point]]) < 2.0 * NOISE_PX
+    residual = found.state(np.arange(len(anchors))).residual_px(observations)
+    assert np.median(residual[missed[observations.point]]) < 2.0 * NOISE_PX
 
 
 @pytest.mark.slow
@@ -171,15 +172,15 @@ def test_anchors_begin_and_end_the_shot_and_are_not_too_many():
 def test_tracks_too_short_to_reach_from_anchor_to_anchor_are_no_crash():
     """So many frames that anchors stand three apart, and tracks of three frames: no point is seen by two anchors."""
     cameras = 2 * MOST_ANCHORS + 50
-    scene, _ = long_shot(12)
+    state, _ = long_shot(12)
     first = np.arange(cameras - 2)
     camera, point = (first[:, None] + np.arange(3)).ravel(), np.repeat(first, 3)
     order = np.argsort(camera, kind="stable")
-    seen = Observations(camera[order], point[order], np.zeros((len(camera), 2)))
-    many = Scene(np.tile(scene.rotations[:1], (cameras, 1, 1)), np.zeros((cameras, 3)),
+    observations = Observations(camera[order], point[order], np.zeros((len(camera), 2)))
+    many = BundleState(np.tile(state.rotations[:1], (cameras, 1, 1)), np.zeros((cameras, 3)),
                  np.tile((0.0, 0.0, 5.0), (len(first), 1)), FOCAL_PX)
-    reconstruction = disturbed(many, seen)
+    reconstruction = disturbed(many, observations)
     before = reconstruction.rotations.copy()
-    adjust_frames(reconstruction, np.arange(cameras), seen, **RULE)
+    adjust_on_anchors(reconstruction, np.arange(cameras), observations, **RULE)
     assert np.array_equal(reconstruction.rotations, before)
     assert np.isfinite(reconstruction.points).all()

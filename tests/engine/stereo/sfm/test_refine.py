@@ -25,7 +25,7 @@ from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import CameraSolution, StereoResult
 from stereodiff_blender.engine.stereo.monst3r.registration import network_centre, register_pointmaps
 from stereodiff_blender.engine.stereo.monst3r.solve import solve_monst3r
-from stereodiff_blender.engine.stereo.sfm.path_smoothing import balance
+from stereodiff_blender.engine.stereo.sfm.path_smoothing import solve_path
 from stereodiff_blender.engine.stereo.sfm.refine import Refinement, refine_cameras, refine_on_tracks
 from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
 from stereodiff_blender.engine.storage import RunContext
@@ -82,7 +82,7 @@ def refined(shot: Shot, tracks: Tracks | None, start: StereoResult | None = None
 
 @pytest.fixture(scope="module")
 def shot() -> Shot:
-    return ray_cast(24, with_mover=True)
+    return ray_cast(24, with_object=True)
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +284,7 @@ def test_tracks_on_what_moves_are_left_out(shot, start):
 
 def test_frames_without_tracks_keep_their_step(shot, start):
     tracks = followed_points(shot)
-    tracks = tracks.only((tracks.frame < 10) | (tracks.frame > 12))
+    tracks = tracks.select((tracks.frame < 10) | (tracks.frame > 12))
     one = refined(shot, tracks, start)
     cameras = one.refinement.stereo.cameras
     assert cameras.solved.tolist() == [not 10 <= index <= 12 for index in range(len(shot.depth))]
@@ -296,7 +296,7 @@ def test_too_few_tracks_change_nothing(shot, start):
     tracks = followed_points(shot)
     report = RecordingReport()
     depth = start.depth.copy()
-    found = refine_on_tracks(tracks.only(tracks.point < 5), start, report=report)
+    found = refine_on_tracks(tracks.select(tracks.point < 5), start, report=report)
     assert not found.is_refined and found.stereo is start and (start.depth == depth).all()
     assert list(report.warnings) == ["low_texture"]
 
@@ -347,5 +347,5 @@ def test_balance_solves_the_least_squares_it_stands_for():
             rows[:, 6 * (k + offset):6 * (k + offset) + 6] = factor * np.eye(6)
         matrix += rows.T @ (stiffness[k][:, None] * rows)
         target -= rows.T @ (stiffness[k] * second[k])
-    found = balance(information, stiffness, second)
+    found = solve_path(information, stiffness, second)
     np.testing.assert_allclose(found.ravel(), np.linalg.solve(matrix, target), atol=1e-6)

@@ -159,7 +159,7 @@ def test_thinning_keeps_long_tracks_spread_out():
     assert thinned.lengths.min() >= 3
     assert 230 < thinned.per_frame[0] <= 288
     assert (thinned.lengths == 10).sum() > 200
-    cell = (thinned.seen(0)[1] // 20).astype(int)
+    cell = (thinned.observed(0)[1] // 20).astype(int)
     counts = np.bincount(cell[:, 1] * 6 + cell[:, 0], minlength=36)
     assert counts.min() >= 3 and counts.max() <= 13
 

@@ -1,6 +1,6 @@
 """Cameras, rays and scales, in the conventions of the contract. NumPy only.
 
-Pixel (col, row) has its centre at (col + 0.5, row + 0.5); camera axes are OpenCV's (x right, y down, z forward).
+Pixel (col, row) has its center at (col + 0.5, row + 0.5); camera axes are OpenCV's (x right, y down, z forward).
 A camera matrix K is (3,3); a pose is camera_to_world (4,4) or a stack (T,4,4).
 """
 
@@ -44,7 +44,7 @@ def project(points: np.ndarray, intrinsics) -> np.ndarray:
 
 
 def unproject(depth: np.ndarray, intrinsics) -> np.ndarray:
-    """depth: (H,W) z-depth. Returns (H,W,3) points in camera axes; depth 0 gives the camera centre."""
+    """depth: (H,W) z-depth. Returns (H,W,3) points in camera axes; depth 0 gives the camera center."""
     height, width = depth.shape
     fx, fy, cx, cy = intrinsics
     x = (np.arange(width) + 0.5 - cx) / fx
@@ -111,11 +111,11 @@ def align_similarity(source: np.ndarray, target: np.ndarray) -> tuple[float, np.
     source, target: (N,3), N >= 3 and not all in one place. Umeyama 1991.
     """
     mean_source, mean_target = source.mean(0), target.mean(0)
-    centred_source, centred_target = source - mean_source, target - mean_target
-    u, singular, vt = np.linalg.svd(centred_target.T @ centred_source / len(source))
+    centered_source, centered_target = source - mean_source, target - mean_target
+    u, singular, vt = np.linalg.svd(centered_target.T @ centered_source / len(source))
     signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
     rotation = (u * signs) @ vt
-    scale = float((singular * signs).sum() / centred_source.var(0).sum())
+    scale = float((singular * signs).sum() / centered_source.var(0).sum())
     return scale, rotation, mean_target - scale * rotation @ mean_source
 
 
@@ -149,14 +149,14 @@ def interpolate_rotations(rotations_i: np.ndarray, rotations_j: np.ndarray, shar
     return rotations_i @ exp_so3(turns * share[:, None])
 
 
-def fill_unsolved(rotations: np.ndarray, centres: np.ndarray, solved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Camera-to-world rotations (T,3,3) and centres (T,3) with the unsolved frames put between their solved
-    neighbours; before the first and after the last, the camera stands still."""
+def fill_unsolved(rotations: np.ndarray, centers: np.ndarray, solved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Camera-to-world rotations (T,3,3) and centers (T,3) with the unsolved frames put between their solved
+    neighbors; before the first and after the last, the camera stands still."""
     known = np.flatnonzero(solved)
     index = np.arange(len(solved))
     before = known[np.maximum(np.searchsorted(known, index, side="right") - 1, 0)]
     after = known[np.minimum(np.searchsorted(known, index), len(known) - 1)]
     share = np.clip((index - before) / np.maximum(after - before, 1), 0.0, 1.0)
     filled = interpolate_rotations(rotations[before], rotations[after], share)
-    moved = centres[before] + share[:, None] * (centres[after] - centres[before])
-    return np.where(solved[:, None, None], rotations, filled), np.where(solved[:, None], centres, moved)
+    moved = centers[before] + share[:, None] * (centers[after] - centers[before])
+    return np.where(solved[:, None, None], rotations, filled), np.where(solved[:, None], centers, moved)

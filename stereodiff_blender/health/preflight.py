@@ -67,10 +67,10 @@ def notices(settings: Settings, checked: Checked | None) -> tuple[Notice, ...]:
 
 
 def licence_notices(settings: Settings, weights: WeightsStatus) -> tuple[Notice, ...]:
-    """Which licences have to be accepted before; nothing before the weights were looked at."""
+    """Which licenses have to be accepted before; nothing before the weights were looked at."""
     names = [name for engine in (settings.stereo, settings.refine) for name in ENGINE_CARDS.get(engine, ())]
     asked = [view.card.name for name in names if (view := weights.view(name)) is not None and not view.accepted_on]
-    return tuple(Notice(f"The licence of the weights of {name} was not accepted yet", "licence_not_accepted",
+    return tuple(Notice(f"The license of the weights of {name} was not accepted yet", "licence_not_accepted",
                         GET_WEIGHTS) for name in asked)
 
 

@@ -48,7 +48,7 @@ class WeightsTaskView:
 @dataclass(frozen=True)
 class ModelView:
     """One model for drawing. state: None if it could not be looked at, for the reason in problem. accepted_on: ISO date
-    on which its licence was accepted, or "". task: the last one of this session."""
+    on which its license was accepted, or "". task: the last one of this session."""
 
     card: ModelCard
     state: ModelState | None

@@ -20,7 +20,7 @@ Stamp = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class ResultSummary:
-    """One look at a result. picture: (H,W) int32 for a Blender's preview, each four bytes of colour, the lowest row
+    """One look at a result. picture: (H,W) int32 for a Blender's preview, each four bytes of color, the lowest row
     first; None if there is none that can be shown."""
 
     stamp: Stamp | None

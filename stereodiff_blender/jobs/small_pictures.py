@@ -1,6 +1,6 @@
 """Previews made small beside Blender, for icons: its own way to a picture file keeps its thread for 50 ms and more.
 
-A PNG of 8-bit colours, as previews are, is decoded here with NumPy. Every value depends on those to its left and above
+A PNG of 8-bit colors, as previews are, is decoded here with NumPy. Every value depends on those to its left and above
 it, so values are worked out along diagonals, which depend on nothing among themselves. No bpy.
 """
 
@@ -20,7 +20,7 @@ MAX_PIXELS = 20_000_000
 MAX_DIAGONAL_PIXELS = 5 * MAX_PIXELS
 """Of the arrays that a picture is worked out in: the narrower it is, the more of them stays empty."""
 _CHANNELS = {2: 3, 6: 4}
-"""By the colour type of a PNG: RGB, and RGB with alpha."""
+"""By the color type of a PNG: RGB, and RGB with alpha."""
 _FILTERS = 5
 """Of the lines of a PNG: none, left, above, their mean, and Paeth's."""
 
@@ -28,7 +28,7 @@ _FILTERS = 5
 def read_small(folder: JobFolder, name: str) -> np.ndarray:
     """A picture of a job folder, (H,W,3) uint8, row 0 at the top, neither side longer than MAX_SIDE_PX.
 
-    Raises StereoDiffError "result_invalid" for what is no PNG of 8-bit colours or too large.
+    Raises StereoDiffError "result_invalid" for what is no PNG of 8-bit colors or too large.
     """
     header = check_shown(folder.files, name)
     try:
@@ -52,12 +52,12 @@ def reduced(picture: np.ndarray, most_px: int = MAX_SIDE_PX) -> np.ndarray:
 
 
 def decode_png(data: bytes) -> np.ndarray:
-    """(H,W,3) uint8. Raises ValueError, struct.error or zlib.error for anything but whole PNGs of 8-bit colours."""
+    """(H,W,3) uint8. Raises ValueError, struct.error or zlib.error for anything but whole PNGs of 8-bit colors."""
     chunks = _chunks(data)
-    width, height, depth, colours, *ways = struct.unpack(">IIBBBBB", next(chunks)[1])
-    if depth != 8 or colours not in _CHANNELS or any(ways):
-        raise ValueError("it has other colours than 8-bit ones, or is interlaced")
-    length = width * _CHANNELS[colours] + 1
+    width, height, depth, colors, *ways = struct.unpack(">IIBBBBB", next(chunks)[1])
+    if depth != 8 or colors not in _CHANNELS or any(ways):
+        raise ValueError("it has other colors than 8-bit ones, or is interlaced")
+    length = width * _CHANNELS[colors] + 1
     packed = b"".join(content for kind, content in chunks if kind == b"IDAT")
     lines = zlib.decompressobj().decompress(packed, length * height)
     if len(lines) != length * height:
@@ -97,7 +97,7 @@ def _unfiltered(lines: np.ndarray, filters: np.ndarray) -> np.ndarray:
 
 
 def _paeth(left: np.ndarray, up: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    """Of the three neighbours, the one nearest to left + up - corner."""
+    """Of the three neighbors, the one nearest to left + up - corner."""
     to_left, to_up = np.abs(up - corner), np.abs(left - corner)
     to_corner = np.abs(left + up - 2 * corner)
     nearer = np.where(to_up <= to_corner, up, corner)

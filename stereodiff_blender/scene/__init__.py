@@ -39,7 +39,7 @@ def import_result(scene: bpy.types.Scene, folder: Path, *, clip: bpy.types.Movie
     """Bring a finished job into a scene, in place of an earlier import of the same footage.
 
     folder: the job folder. clip: the footage; None looks for it among the open clips, then loads it.
-    step: pixels between neighbouring vertices of the mesh; None chooses one that plays well. result: the folder's, if
+    step: pixels between neighboring vertices of the mesh; None chooses one that plays well. result: the folder's, if
     it was read and checked already, beside Blender.
     The scene takes over the clip's size, pixel aspect and rate, the solved frame range, and looks through the camera.
     Move, turn and scale the root to orient the whole; a later import leaves it where it is.

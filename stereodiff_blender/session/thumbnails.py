@@ -19,7 +19,7 @@ class Thumbnails:
     def show(self, name: str, picture: np.ndarray) -> int:
         """The icon of a picture, in place of an earlier one of that name.
 
-        picture: (H,W) int32, each four bytes of colour, the lowest row first.
+        picture: (H,W) int32, each four bytes of color, the lowest row first.
         """
         self.forget(name)
         if picture.size == 0:

@@ -95,11 +95,11 @@ say(kind="started", pid=os.getpid(), plan=[["read", 0.5], ["solve", 0.5]])
 say(kind="stage", stage="read", total=6)
 say(kind="progress", stage="read", done=3, total=6)
 print("the worker was here", flush=True)
-while (behaviour := (here / "behaviour").read_text()) in ("", "hang"):
+while (behavior := (here / "behavior").read_text()) in ("", "hang"):
     time.sleep(0.02)
-if behaviour == "crash":
+if behavior == "crash":
     os._exit(7)
-if behaviour == "fail":
+if behavior == "fail":
     say(kind="failed", code="clip_truncated", message="Frame 5 is not there.")
     sys.exit(1)
 for path in (here / "ready").rglob("*"):
@@ -114,20 +114,20 @@ say(kind="finished")
 
 @pytest.fixture
 def worker_like(tmp_path, addon, monkeypatch) -> Iterator[Callable[[str], Path]]:
-    """worker_like(behaviour): solves now start a small program in place of the engine, in a process of its own.
+    """worker_like(behavior): solves now start a small program in place of the engine, in a process of its own.
 
-    behaviour: "finish" with the result of job_folder.py, "fail", "crash", or "hang" until it is told another.
+    behavior: "finish" with the result of job_folder.py, "fail", "crash", or "hang" until it is told another.
     Returns the folder that contains it.
     """
     root = tmp_path / "worker"
     engine = root / "stereodiff_blender" / "engine"
 
-    def install(behaviour: str) -> Path:
+    def install(behavior: str) -> Path:
         if not engine.exists():
             engine.mkdir(parents=True)
             (engine / "__main__.py").write_text(WORKER)
             write_job_folder(root / "ready", Example(), clip_folder=tmp_path / "footage")
-        (root / "behaviour").write_text(behaviour)
+        (root / "behavior").write_text(behavior)
         monkeypatch.setattr(addon.ui.preferences, "EXTENSION_ROOT", root)
         return root
 

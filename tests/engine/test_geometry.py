@@ -33,7 +33,7 @@ def test_a_point_to_the_right_and_below_is_seen_right_and_below():
     assert (col, row) == pytest.approx((33 + 20, 21 + 36))
 
 
-def test_unproject_is_the_inverse_of_project_at_pixel_centres(generator):
+def test_unproject_is_the_inverse_of_project_at_pixel_centers(generator):
     depth = generator.uniform(1, 9, (40, 60))
     points = geometry.unproject(depth, INTRINSICS)
     assert np.array_equal(points[..., 2], depth), "depth is measured along the axis, not along the ray"

@@ -31,7 +31,7 @@ from stereodiff_blender.engine.storage import journal as keeping
 from stereodiff_blender.engine.weights.cards import CARDS_FOLDER
 
 SEED = os.environ.get("STEREODIFF_FUZZ_SEED", "20261123")
-ROUNDS = int(os.environ.get("STEREODIFF_FUZZ_ROUNDS", "1"))
+FUZZ_ROUNDS = int(os.environ.get("STEREODIFF_FUZZ_ROUNDS", "1"))
 START_S, HANG_S = 60.0, 30.0
 HERE = Path(__file__).parent
 CASES = {"job": 300, "result": 300, "events": 200, "matte": 150, "card": 150, "exr": 250, "exr_header": 100,
@@ -157,7 +157,7 @@ def end(process: subprocess.Popen, *, at_once: bool) -> int:
 def test_damage_is_refused_in_words(name, samples, tmp_path, capsys):
     folder = Path(shutil.copytree(samples, tmp_path / "samples" / "job"))
     before = {path.relative_to(tmp_path) for path in tmp_path.rglob("*")}
-    outcomes, findings = run_cases(name, 0, CASES[name] * ROUNDS, folder)
+    outcomes, findings = run_cases(name, 0, CASES[name] * FUZZ_ROUNDS, folder)
     with capsys.disabled():
         sys.stdout.write(f"\n  {name}: seed {SEED}, {dict(outcomes)}")
     assert not findings, "\n".join(findings)

@@ -32,7 +32,7 @@ WITHOUT_TORCH = {"unusable": {"high": ("torch",), "monst3r": ("torch", "safetens
                               "depthcrafter": ("torch", "safetensors", "diffusers", "transformers")}}
 
 
-def only(settings: Settings, found: Checked | None) -> preflight.Notice:
+def only_notice(settings: Settings, found: Checked | None) -> preflight.Notice:
     notice, = preflight.notices(settings, found)
     return notice
 
@@ -52,7 +52,7 @@ def test_with_everything_there_nothing_is_said(settings):
 @pytest.mark.parametrize(("settings", "name"), [(HIGH, "the High preset"), (MONST3R, "MonST3R"),
                                                 (DEPTHCRAFTER, "DepthCrafter")])
 def test_before_anybody_has_looked_that_is_said(settings, name):
-    notice = only(settings, None)
+    notice = only_notice(settings, None)
     assert not notice.is_refusal and notice.mend == preflight.LOOK and name in notice.text
 
 
@@ -60,7 +60,7 @@ def test_before_anybody_has_looked_that_is_said(settings, name):
                                                    (DEPTHCRAFTER, "choose Guided")])
 def test_without_pytorch_it_is_refused(settings, instead, tmp_path):
     found = checked(**WITHOUT_TORCH)
-    notice = only(settings, found)
+    notice = only_notice(settings, found)
     assert "PyTorch" in notice.text and instead in notice.text and notice.mend == preflight.INSTALL_PYTORCH
     with pytest.raises(StereoDiffError) as caught:
         preflight.refuse(settings, tmp_path, found)
@@ -69,21 +69,21 @@ def test_without_pytorch_it_is_refused(settings, instead, tmp_path):
 
 @pytest.mark.parametrize(("settings", "name"), [(MONST3R, "MonST3R"), (DEPTHCRAFTER, "DepthCrafter")])
 def test_without_weights_it_is_refused(settings, name):
-    notice = only(settings, checked(frozenset(), **WITH_CUDA))
+    notice = only_notice(settings, checked(frozenset(), **WITH_CUDA))
     assert notice.text.startswith(f"No weights for {name}: choose")
     assert notice.code == "weights_missing" and notice.mend == preflight.GET_WEIGHTS
 
 
 def test_weights_that_are_not_whole_are_said_to_be():
     lack = "MonST3R weights: damaged: model.safetensors (9 of 90 bytes)"
-    notice = only(MONST3R, checked(unusable_weights={"monst3r": lack}, **WITH_CUDA))
+    notice = only_notice(MONST3R, checked(unusable_weights={"monst3r": lack}, **WITH_CUDA))
     assert lack in notice.text and notice.is_refusal
     assert preflight.notices(DEPTHCRAFTER, checked(unusable_weights={"monst3r": lack}, **WITH_CUDA)) == ()
 
 
 def test_weights_can_be_missed_without_any_engine():
     found = Checked(problem=Problem("runtime_broken", "It does not start."))
-    assert only(MONST3R, found).code == "weights_missing"
+    assert only_notice(MONST3R, found).code == "weights_missing"
 
 
 @pytest.mark.parametrize(("settings", "words"), [
@@ -92,27 +92,27 @@ def test_weights_can_be_missed_without_any_engine():
     (Settings("monst3r", "depthcrafter", "high"), "No CUDA: MonST3R and DepthCrafter run on the processor, slower"),
 ])
 def test_without_cuda_it_is_said_to_be_slower(settings, words, tmp_path):
-    notice = only(settings, checked())
+    notice = only_notice(settings, checked())
     assert notice.text == words and not notice.is_refusal and not notice.mend
     if settings == HIGH:
         preflight.refuse(settings, tmp_path, checked())
 
 
 def test_on_a_mac_metal_is_named_as_what_could_be_chosen():
-    notice = only(HIGH, checked(**WITH_METAL))
+    notice = only_notice(HIGH, checked(**WITH_METAL))
     assert "on the processor" in notice.text and "Metal" in notice.text and notice.mend == preflight.OPEN_PREFERENCES
     assert preflight.notices(Settings(quality="high", device="mps"), checked(**WITH_METAL)) == ()
 
 
 def test_a_processor_that_was_chosen_although_there_is_cuda():
-    notice = only(Settings(quality="high", device="cpu"), checked(**WITH_CUDA))
+    notice = only_notice(Settings(quality="high", device="cpu"), checked(**WITH_CUDA))
     assert "CPU is chosen" in notice.text and "CUDA is there" in notice.text and not notice.is_refusal
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
 def test_a_device_that_is_not_there_is_refused(device, tmp_path):
     settings = Settings(quality="high", device=device)
-    notice = only(settings, checked())
+    notice = only_notice(settings, checked())
     assert notice.code == "device_unavailable" and "does not see it" in notice.text
     with pytest.raises(StereoDiffError) as caught:
         preflight.refuse(settings, tmp_path, checked())
@@ -120,14 +120,14 @@ def test_a_device_that_is_not_there_is_refused(device, tmp_path):
 
 
 def test_a_card_that_cannot_compute_is_refused():
-    notice = only(HIGH, checked(auto="cuda", broken_devices={"cuda": "no kernel image"}))
+    notice = only_notice(HIGH, checked(auto="cuda", broken_devices={"cuda": "no kernel image"}))
     assert notice.code == "device_unavailable" and "no kernel image" in notice.text and "CPU" in notice.text
 
 
 def test_a_device_that_nothing_uses_is_no_matter():
     assert preflight.notices(Settings(device="cuda"), checked()) == ()
     learned = Settings("monst3r", quality="high")
-    assert "High" not in only(learned, checked()).text, "High adds nothing that computes there"
+    assert "High" not in only_notice(learned, checked()).text, "High adds nothing that computes there"
 
 
 def test_every_refusal_has_a_code_of_the_contract():

@@ -59,6 +59,6 @@ def user_folder(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def accepted(user_folder) -> None:
-    """Every licence of weights was accepted."""
+    """Every license of weights was accepted."""
     for card in cards.read_cards():
         licences.accept(user_folder, card)

@@ -22,8 +22,8 @@ def picture(height: int, width: int, channels: int = 3, seed: int = 0) -> np.nda
     return ((smooth + noise) % 256).astype(np.uint8)
 
 
-def as_png(width: int, height: int, lines: bytes, *, depth: int = 8, colours: int = 2, interlaced: int = 0) -> bytes:
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, interlaced)),
+def as_png(width: int, height: int, lines: bytes, *, depth: int = 8, colors: int = 2, interlaced: int = 0) -> bytes:
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colors, 0, 0, interlaced)),
               (b"tEXt", b"note\0of anybody"), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -49,8 +49,8 @@ def test_every_filter_is_known(kind):
 
 
 @pytest.mark.parametrize("data", [
-    as_png(20, 12, bytes(12 * 61), depth=16), as_png(20, 12, bytes(12 * 61), colours=3),
-    as_png(20, 12, bytes(12 * 61), colours=0), as_png(20, 12, bytes(12 * 61), interlaced=1),
+    as_png(20, 12, bytes(12 * 61), depth=16), as_png(20, 12, bytes(12 * 61), colors=3),
+    as_png(20, 12, bytes(12 * 61), colors=0), as_png(20, 12, bytes(12 * 61), interlaced=1),
     as_png(20, 12, bytes(11 * 61)), as_png(20, 12, b"\5" * 12 * 61), as_png(20, 12, bytes(12 * 61))[:50],
     as_png(20, 12, bytes(12 * 61))[:70], as_png(20000, 1000, b""), as_png(0, 0, b""),
 ])

@@ -191,15 +191,15 @@ def test_what_was_said_before_the_last_start_is_over(folder):
     assert (status.code, status.warnings, status.stage, status.fraction) == ("worker_died", (), None, 0.0)
 
 
-@pytest.mark.parametrize("behaviour", ["fail", "crash"])
-def test_a_job_is_started_again_after_any_end(begin, root, behaviour):
-    install(root, behaviour)
+@pytest.mark.parametrize("behavior", ["fail", "crash"])
+def test_a_job_is_started_again_after_any_end(begin, root, behavior):
+    install(root, behavior)
     ended = begin()
     assert wait_for_end(ended).state == "failed"
     assert (ended.folder.cache / "input-0a" / "kept.npy").exists()
     install(root, "hang")
     job = begin()
-    assert job.poll().state == "running", "the old failure is no judgement of the new worker"
+    assert job.poll().state == "running", "the old failure is no judgment of the new worker"
     at_work(job)
     assert ended.poll().state == "failed", "who saw the end does not change his mind"
 
@@ -233,9 +233,11 @@ def test_a_job_that_is_cancelled_while_it_begins_to_resume_stays_cancelled(begin
 
 def test_a_worker_of_another_blender_is_ended_as_soon_as_it_tells_its_pid(begin, folder):
     job = begin()
+    os.kill(job._process.pid, signal.SIGSTOP)
     assert not folder.events_file.exists(), "a Python takes longer than this to start"
     later = jobs.FollowedJob(folder.path)
     later.cancel()
+    os.kill(job._process.pid, signal.SIGCONT)
     assert wait_for_end(later).state == "cancelled"
     assert wait_for_end(job).state in ("cancelled", "failed")
     assert job._process.poll() is not None

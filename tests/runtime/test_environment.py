@@ -1,4 +1,4 @@
-"""The worker's environment: found, verified and recognised when half made; with real interpreters."""
+"""The worker's environment: found, verified and recognized when half made; with real interpreters."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ def coordinates(nodes, links, scale: float):
     return mapping.outputs["Vector"]
 
 
-def speckled(nodes, links, colour, vector, *, scale: float, amount: float):
-    """colour (socket or rgb) darkened and lightened by two octaves of noise."""
+def speckled(nodes, links, color, vector, *, scale: float, amount: float):
+    """color (socket or rgb) darkened and lightened by two octaves of noise."""
     noise, ramp, mix = nodes.new("ShaderNodeTexNoise"), nodes.new("ShaderNodeValToRGB"), nodes.new("ShaderNodeMix")
     noise.inputs["Scale"].default_value, noise.inputs["Detail"].default_value = scale, 9.0
     noise.inputs["Roughness"].default_value = 0.68
@@ -32,18 +32,18 @@ def speckled(nodes, links, colour, vector, *, scale: float, amount: float):
     mix.inputs["Factor"].default_value = 1.0
     links.new(vector, noise.inputs["Vector"])
     links.new(noise.outputs["Fac"], ramp.inputs["Fac"])
-    if isinstance(colour, tuple):
-        mix.inputs[6].default_value = (*colour, 1)
+    if isinstance(color, tuple):
+        mix.inputs[6].default_value = (*color, 1)
     else:
-        links.new(colour, mix.inputs[6])
+        links.new(color, mix.inputs[6])
     links.new(ramp.outputs["Color"], mix.inputs[7])
     return mix.outputs[2]
 
 
-def plain_material(name, colour, *, scale=9.0, amount=0.45, roughness=0.8):
+def plain_material(name, color, *, scale=9.0, amount=0.45, roughness=0.8):
     material, nodes, links, surface = new_material(name)
     vector = coordinates(nodes, links, 1.0)
-    links.new(speckled(nodes, links, colour, vector, scale=scale, amount=amount), surface.inputs["Base Color"])
+    links.new(speckled(nodes, links, color, vector, scale=scale, amount=amount), surface.inputs["Base Color"])
     surface.inputs["Roughness"].default_value = roughness
     return material
 

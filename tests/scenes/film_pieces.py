@@ -1,4 +1,4 @@
-"""Things to build the rendered clips from: boxes, a window, a walking figure, a courtyard. Metres, z is up."""
+"""Things to build the rendered clips from: boxes, a window, a walking figure, a courtyard. Meters, z is up."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ OPENCV_FROM_BLENDER = Matrix.Diagonal((1.0, -1.0, -1.0, 1.0))
 
 @dataclass(frozen=True)
 class Film:
-    """How a scene is shot. Pixels, frames per second, millimetres; frames are numbered from 1.
+    """How a scene is shot. Pixels, frames per second, millimeters; frames are numbered from 1.
 
-    shutter: share of the frame time during which light comes in, centred on the frame; 0 = frozen. readout: share of
+    shutter: share of the frame time during which light comes in, centered on the frame; 0 = frozen. readout: share of
     the frame time from the first row to the last, 0 = all rows at once; needs a shutter longer than itself.
     quality: constant rate factor of H.264, lower is better. fast_denoise: half the render time, less clean.
-    truth_step: the truth is measured at the centres of blocks of so many pixels a side.
+    truth_step: the truth is measured at the centers of blocks of so many pixels a side.
     """
 
     width: int
@@ -116,7 +116,7 @@ def set_time(scene, moment: float) -> None:
 
 
 def measure_row(scene, camera, row: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """z-depth and moving flag (width,): one ray through each pixel centre of a row of a height x width raster."""
+    """z-depth and moving flag (width,): one ray through each pixel center of a row of a height x width raster."""
     depsgraph = bpy.context.evaluated_depsgraph_get()
     pose = camera.matrix_world.copy()
     inverse, origin, rotation = pose.inverted(), pose.translation, pose.to_3x3()
@@ -143,7 +143,7 @@ def measure_frame(scene, camera, film: Film, frame: int, height: int, width: int
 
 
 def measure_truth(scene, camera, film: Film, path: Path) -> None:
-    """Depth and moving flag at the centres of pixel blocks; camera and focal length of the frame's middle row."""
+    """Depth and moving flag at the centers of pixel blocks; camera and focal length of the frame's middle row."""
     shape = film.height // film.truth_step, film.width // film.truth_step
     depth, dynamic, poses, focal_px = [], [], [], []
     for frame in range(1, film.frames + 1):

@@ -22,18 +22,18 @@ def build_courtyard(scene, materials) -> None:
     build_light(scene)
 
 
-def lamp(scene, place, watt: float, *, colour=(1.0, 0.86, 0.68), size=0.1) -> None:
+def lamp(scene, place, watt: float, *, color=(1.0, 0.86, 0.68), size=0.1) -> None:
     data = bpy.data.lights.new("lamp", "POINT")
-    data.energy, data.color, data.shadow_soft_size = watt, colour, size
+    data.energy, data.color, data.shadow_soft_size = watt, color, size
     thing = bpy.data.objects.new("lamp", data)
     thing.location = place
     scene.collection.objects.link(thing)
 
 
-def sky(scene, colour, strength: float) -> None:
+def sky(scene, color, strength: float) -> None:
     scene.world = bpy.data.worlds.new("sky")
     background = scene.world.node_tree.nodes["Background"]
-    background.inputs["Color"].default_value, background.inputs["Strength"].default_value = (*colour, 1), strength
+    background.inputs["Color"].default_value, background.inputs["Strength"].default_value = (*color, 1), strength
 
 
 # --- Movers ----------------------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ def walker(materials, *, shirt="robot", size=1.0):
 
 
 def walk(figure, film, start, velocity, *, phase=0.0) -> None:
-    """From start (x, y) at velocity (x, y) metres a second, facing where it goes; feet on the ground."""
+    """From start (x, y) at velocity (x, y) meters a second, facing where it goes; feet on the ground."""
     root, joints = figure
     for frame in range(film.frames + 2):
         t = (frame - 1) / film.fps
@@ -124,7 +124,7 @@ def build_street(scene, materials) -> None:
 # --- Still life ------------------------------------------------------------------------------------------------
 
 def build_still_life(scene, materials) -> None:
-    """A table 0.75 m high at the origin, things up to half a metre tall on it, walls some three metres away."""
+    """A table 0.75 m high at the origin, things up to half a meter tall on it, walls some three meters away."""
     box(materials["cobbles"], (9, 9, 0.2), (0, 0, -0.1), bevel=0)
     box(materials["brick_front"], (9, 0.3, 3.4), (0, 3.4, 1.7), bevel=0)
     box(materials["brick_side"], (0.3, 9, 3.4), (-3.8, 0, 1.7), bevel=0)
@@ -148,16 +148,16 @@ def build_still_life(scene, materials) -> None:
         cylinder(materials["iron"], 0.04, 0.015, (x, y, table + 0.008))
     sky(scene, (0.7, 0.8, 1.0), 0.5)
     lamp(scene, (-1.2, -1.6, 2.9), 160, size=0.25)
-    lamp(scene, (2.2, 0.4, 2.7), 70, colour=(0.8, 0.9, 1.0), size=0.3)
+    lamp(scene, (2.2, 0.4, 2.7), 70, color=(0.8, 0.9, 1.0), size=0.3)
 
 
 # --- White room ------------------------------------------------------------------------------------------------
 
 def build_white_room(scene) -> None:
-    """Plain painted walls, floor and ceiling; a door, a sofa of one colour and one picture on the wall."""
+    """Plain painted walls, floor and ceiling; a door, a sofa of one color and one picture on the wall."""
     white = plain_material("white", (0.8, 0.8, 0.79), scale=2.0, amount=0.0)
     floor = plain_material("floor", (0.45, 0.43, 0.41), scale=3.0, amount=0.02)
-    grey = plain_material("grey", (0.30, 0.31, 0.33), scale=6.0, amount=0.02)
+    gray = plain_material("gray", (0.30, 0.31, 0.33), scale=6.0, amount=0.02)
     door = plain_material("door", (0.62, 0.6, 0.56), scale=4.0, amount=0.01)
     picture = brick_material("picture", (0.1, 0.2, 0.4), (0.6, 0.3, 0.1), (0.7, 0.7, 0.65), scale=9.0,
                              rotation=(-math.pi / 2, 0, 0))
@@ -169,8 +169,8 @@ def build_white_room(scene) -> None:
     box(white, (5, 0.2, 2.8), (0, -2.5, 1.3), bevel=0)
     box(door, (0.9, 0.06, 2.0), (1.4, 4.38, 1.0))
     box(picture, (0.5, 0.04, 0.36), (-1.0, 4.38, 1.6), bevel=0)
-    box(grey, (0.9, 2.0, 0.42), (-1.9, 2.4, 0.21), bevel=0.08)
-    box(grey, (0.25, 2.0, 0.5), (-2.25, 2.4, 0.6), bevel=0.08)
+    box(gray, (0.9, 2.0, 0.42), (-1.9, 2.4, 0.21), bevel=0.08)
+    box(gray, (0.25, 2.0, 0.5), (-2.25, 2.4, 0.6), bevel=0.08)
     sky(scene, (1, 1, 1), 0.2)
     for place in (Vector((0.6, 0.4, 2.3)), Vector((-0.8, 3.0, 2.3))):
-        lamp(scene, place, 45, colour=(1, 0.97, 0.92), size=0.3)
+        lamp(scene, place, 45, color=(1, 0.97, 0.92), size=0.3)

@@ -3,7 +3,7 @@
 Usage: python make_sample_clip.py OUT     (an environment with bpy 5.0.1, av and numpy)
 
 Writes OUT/clip.mp4 (48 frames, 640x360, 24 fps) and OUT/truth.npz:
-    depth             (48,180,320) float16 z-depth at the centres of 2x2 pixel blocks, metres; inf where sky
+    depth             (48,180,320) float16 z-depth at the centers of 2x2 pixel blocks, meters; inf where sky
     dynamic           (48,180,320) bool, True where a moving thing is seen
     camera_to_world   (48,4,4) float64, OpenCV axes
     K, size           (3,3) camera matrix of the 640x360 raster; (640, 360)
@@ -35,9 +35,9 @@ def animate(root, joints, rolling) -> None:
         for joint, phase in joints:
             joint.rotation_euler = (0, 0.5 * phase * math.sin(2 * math.pi * 0.95 * t), 0)
             joint.keyframe_insert("rotation_euler", frame=frame)
-        travelled = 1.1 * t
-        rolling.location = (0.75 - 0.15 * t, 8.2 - travelled, 0.24)
-        rolling.rotation_euler = (travelled / 0.24, 0, 0)
+        traveled = 1.1 * t
+        rolling.location = (0.75 - 0.15 * t, 8.2 - traveled, 0.24)
+        rolling.rotation_euler = (traveled / 0.24, 0, 0)
         rolling.keyframe_insert("location", frame=frame)
         rolling.keyframe_insert("rotation_euler", frame=frame)
 

@@ -4,7 +4,7 @@ Usage: python make_test_scenes.py OUT [NAME ...]            (an environment with
        python make_test_scenes.py OUT --small [NAME ...]    the short, small versions of tests/data/scenes
 
 Writes OUT/NAME/clip.mp4 (480x270, 24 fps; small: 384x216) and OUT/NAME/gt.npz, the truth as make_sample_clip.py has it
-(small: at the centres of 4x4 pixel blocks); where the lens zooms it also has focal_px (T,), pixels of the clip.
+(small: at the centers of 4x4 pixel blocks); where the lens zooms it also has focal_px (T,), pixels of the clip.
 Rendered frames are kept in OUT/NAME/frames, so that a second run goes on where the first stopped. A line in
 OUT/DONE.txt says that a scene is whole.
 """
@@ -78,7 +78,7 @@ def hand(t: float, shake: float) -> Euler:
 
 
 def line(start, velocity, *, bob: float = 0.0) -> Callable:
-    """Along a line at velocity metres a second; bob: metres up and down with every step."""
+    """Along a line at velocity meters a second; bob: meters up and down with every step."""
     def place(t: float) -> Vector:
         return Vector(start) + t * Vector(velocity) + Vector((0, 0, bob * math.sin(2 * math.pi * 1.7 * t)))
     return place

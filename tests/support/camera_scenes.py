@@ -45,9 +45,9 @@ def turned(angles_deg: np.ndarray) -> np.ndarray:
 
 
 def _paint(image: np.ndarray, picture: np.ndarray, homography: np.ndarray) -> None:
-    """Warp picture into image; homography: picture pixels to image pixels, both with centres at +0.5."""
-    centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    matrix = np.linalg.inv(centre) @ homography @ centre
+    """Warp picture into image; homography: picture pixels to image pixels, both with centers at +0.5."""
+    center = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    matrix = np.linalg.inv(center) @ homography @ center
     size = image.shape[1::-1]
     covered = cv2.warpPerspective(np.full(picture.shape[:2], 255, np.uint8), matrix, size, flags=cv2.INTER_LINEAR)
     warped = cv2.warpPerspective(picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -55,7 +55,7 @@ def _paint(image: np.ndarray, picture: np.ndarray, homography: np.ndarray) -> No
 
 
 def render_boards(poses: np.ndarray, *, focal_px: float = FOCAL_PX, width: int = WIDTH, height: int = HEIGHT,
-                  mover=None, noise: float = 1.5) -> np.ndarray:
+                  moving=None, noise: float = 1.5) -> np.ndarray:
     """(T,H,W,3) uint8. mover: function of the frame index to the (x, y) of a patch pasted over, or None."""
     textures = [texture(seed) for seed in range(len(BOARDS))]
     matrix = np.array([[focal_px, 0, width / 2], [0, focal_px, height / 2], [0, 0, 1]])
@@ -66,11 +66,11 @@ def render_boards(poses: np.ndarray, *, focal_px: float = FOCAL_PX, width: int =
             plane = np.stack([across, down, np.subtract(origin, pose[:3, 3])], axis=1)
             shrink = np.diag([1 / picture.shape[1], 1 / picture.shape[0], 1.0])
             _paint(frame, picture, matrix @ to_camera @ plane @ shrink)
-    return _finished(frames, mover, noise)
+    return _finished(frames, moving, noise)
 
 
 def render_wall(rotations: np.ndarray, *, focal_px: float = FOCAL_PX, width: int = WIDTH, height: int = HEIGHT,
-                mover=None, noise: float = 1.5) -> np.ndarray:
+                moving=None, noise: float = 1.5) -> np.ndarray:
     """A wall at infinity seen by a camera that only turns; rotations (T,3,3) camera to world."""
     picture = np.vstack([np.hstack([texture(1), texture(2)]), np.hstack([texture(3), texture(4)])])
     matrix = np.array([[focal_px, 0, width / 2], [0, focal_px, height / 2], [0, 0, 1]])
@@ -79,15 +79,15 @@ def render_wall(rotations: np.ndarray, *, focal_px: float = FOCAL_PX, width: int
     frames = np.zeros((len(rotations), height, width, 3), np.uint8)
     for frame, rotation in zip(frames, rotations, strict=True):
         _paint(frame, picture, matrix @ rotation.T @ wall)
-    return _finished(frames, mover, noise)
+    return _finished(frames, moving, noise)
 
 
-def _finished(frames: np.ndarray, mover, noise: float) -> np.ndarray:
+def _finished(frames: np.ndarray, moving, noise: float) -> np.ndarray:
     generator = np.random.default_rng(9)
     patch = texture(77, 96)[:60, :50]
     for index, frame in enumerate(frames):
-        if mover is not None:
-            x, y = mover(index)
+        if moving is not None:
+            x, y = moving(index)
             frame[y:y + 60, x:x + 50] = patch
         grain = generator.normal(0.0, noise, frame.shape)
         frame[:] = np.clip(frame + grain, 0, 255).astype(np.uint8)

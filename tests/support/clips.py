@@ -24,8 +24,8 @@ def picture(index: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
         left, right = bit * width // BITS, (bit + 1) * width // BITS
         image[:, left:right] = 235 if index >> bit & 1 else 20
     top, third = height - height // 4, width // 3
-    for place, colour in enumerate([(200, 30, 30), (30, 200, 30), (30, 30, 200)]):
-        image[top:, place * third:] = colour
+    for place, color in enumerate([(200, 30, 30), (30, 200, 30), (30, 30, 200)]):
+        image[top:, place * third:] = color
     return image
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from depth_scenes import Shot, ray_cast
+from depth_scenes import RayCastShot, ray_cast
 
 from stereodiff_blender.engine.geometry import invert_rigid
 from stereodiff_blender.engine.media.exr import write_gray
@@ -26,22 +26,22 @@ class Written:
 
     root: Path
     clip: str
-    shot: Shot
+    shot: RayCastShot
 
 
 @cache
-def shot_of(count: int = FRAMES, *, with_object: bool = False) -> Shot:
+def shot_of(count: int = FRAMES, *, with_object: bool = False) -> RayCastShot:
     return ray_cast(count, with_object=with_object)
 
 
 # --- TUM RGB-D and Bonn ------------------------------------------------------------------------------------------
 
-def write_rgbd(root: Path, folder: str, poses: np.ndarray, shot: Shot) -> Path:
-    """Depth 5 ms after colour, and poses at 90 a second, between whose own are others that belong to no frame."""
+def write_rgbd(root: Path, folder: str, poses: np.ndarray, shot: RayCastShot) -> Path:
+    """Depth 5 ms after color, and poses at 90 a second, between whose own are others that belong to no frame."""
     clip = root / folder
     for name in ("rgb", "depth"):
         (clip / name).mkdir(parents=True)
-    lists = {"rgb": ["# colour images"], "depth": ["# depth maps"], "groundtruth": ["# timestamp tx ty tz qx qy qz qw"]}
+    lists = {"rgb": ["# color images"], "depth": ["# depth maps"], "groundtruth": ["# timestamp tx ty tz qx qy qz qw"]}
     for index, (picture, depth, pose) in enumerate(zip(shot.frames, shot.depth, poses, strict=True)):
         stamp = FIRST_STAMP + index / RATE
         write_png(clip / "rgb" / f"{stamp:.5f}.png", picture[..., ::-1])
@@ -110,7 +110,7 @@ def write_kitti(root: Path) -> Written:
     return Written(root, DRIVE, shot)
 
 
-def kitti_truth(shot: Shot, number: int) -> np.ndarray:
+def kitti_truth(shot: RayCastShot, number: int) -> np.ndarray:
     depth = cv2.resize(shot.depth[number - 1], KITTI_SIZE, interpolation=cv2.INTER_NEAREST)
     return np.where(np.add.outer(np.arange(375), np.arange(1242)) % 7 == 0, depth, 0.0)
 
@@ -118,7 +118,7 @@ def kitti_truth(shot: Shot, number: int) -> np.ndarray:
 # --- ScanNet -----------------------------------------------------------------------------------------------------
 
 def write_scannet(root: Path) -> Written:
-    """Numbers without leading zeros, 9 to 12; colour twice as large as depth; the third pose was lost."""
+    """Numbers without leading zeros, 9 to 12; color twice as large as depth; the third pose was lost."""
     shot = shot_of()
     scene = root / "scene0078_00"
     for name in ("color", "depth", "pose", "intrinsic"):
@@ -156,7 +156,7 @@ def dpt_of(depth: np.ndarray) -> bytes:
 
 
 def cam_of(camera_to_world: np.ndarray, intrinsics: np.ndarray) -> bytes:
-    """Lenses of Sintel count from the first pixel's centre."""
+    """Lenses of Sintel count from the first pixel's center."""
     fx, fy, cx, cy = intrinsics
     lens = np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]])
     return TAG + lens.astype("<f8").tobytes() + invert_rigid(camera_to_world)[:3].astype("<f8").tobytes()
@@ -164,7 +164,7 @@ def cam_of(camera_to_world: np.ndarray, intrinsics: np.ndarray) -> bytes:
 
 # --- Plain folder ------------------------------------------------------------------------------------------------
 
-def write_folder(root: Path, name: str = "street", *, shot: Shot | None = None, depth: str = "exr",
+def write_folder(root: Path, name: str = "street", *, shot: RayCastShot | None = None, depth: str = "exr",
                  cameras: str = "json", first_number: int = 1) -> Written:
     """depth: "exr" or "png". cameras: "json", "poses" or "" for none."""
     shot = shot if shot is not None else shot_of(with_object=True)
@@ -180,7 +180,7 @@ def write_folder(root: Path, name: str = "street", *, shot: Shot | None = None, 
         else:
             write_png(clip / "depth" / f"{number:04d}.png", np.rint(2000 * shot.depth[index]).astype(np.uint16))
     if depth == "png":
-        (clip / "depth" / "scale.txt").write_text("2000  # of a metre\n")
+        (clip / "depth" / "scale.txt").write_text("2000  # of a meter\n")
     if cameras == "json":
         (clip / "cameras.json").write_text(json.dumps(cameras_of(shot, numbers)))
     elif cameras == "poses":
@@ -191,7 +191,7 @@ def write_folder(root: Path, name: str = "street", *, shot: Shot | None = None, 
     return Written(root, name, shot)
 
 
-def cameras_of(shot: Shot, numbers: range) -> dict:
+def cameras_of(shot: RayCastShot, numbers: range) -> dict:
     return {"frames": [{"number": number, "camera_to_world": pose.tolist(),
                         **dict(zip(("fx", "fy", "cx", "cy"), lens.tolist(), strict=True))}
                        for number, pose, lens in zip(numbers, shot.camera_to_world, shot.intrinsics, strict=True)]}

@@ -14,7 +14,7 @@ WIDTH, HEIGHT, FOCAL_PX = 160, 112, 150.0
 
 
 @dataclass(frozen=True)
-class Shot:
+class RayCastShot:
     """frames (T,H,W,3) uint8; depth (T,H,W) float32; motion_mask (T,H,W) uint8; cameras as the contract has them."""
 
     frames: np.ndarray
@@ -36,12 +36,12 @@ class Shot:
 
 @dataclass(frozen=True)
 class _Plane:
-    """Points with normal . X = level; a board where half_size (x, y) around centre is given, without end otherwise."""
+    """Points with normal . X = level; a board where half_size (x, y) around center is given, without end otherwise."""
 
     normal: tuple[float, float, float]
     level: float
     tint: tuple[float, float, float]
-    centre: tuple[float, float] = (0.0, 0.0)
+    center: tuple[float, float] = (0.0, 0.0)
     half_size: tuple[float, float] | None = None
     moves: bool = False
 
@@ -55,14 +55,14 @@ def sliding_path(count: int) -> np.ndarray:
     return poses
 
 
-def ray_cast(count: int = 12, *, with_object: bool = False, poses: np.ndarray | None = None) -> Shot:
+def ray_cast(count: int = 12, *, with_object: bool = False, poses: np.ndarray | None = None) -> RayCastShot:
     """What a camera on the sliding path, or on these poses, sees. The mover is a board that crosses the picture."""
     poses = sliding_path(count) if poses is None else poses
     pictures = [_noise(seed) for seed in range(4)]
     views = [_view(pose, _planes(index, with_object), pictures) for index, pose in enumerate(poses)]
     frames, depth, moves = (np.stack(parts) for parts in zip(*views, strict=True))
     intrinsics = np.tile([FOCAL_PX, FOCAL_PX, WIDTH / 2, HEIGHT / 2], (count, 1))
-    return Shot(frames, depth, moves, poses, intrinsics)
+    return RayCastShot(frames, depth, moves, poses, intrinsics)
 
 
 def _planes(index: int, with_object: bool) -> list[_Plane]:
@@ -93,13 +93,13 @@ def _view(pose: np.ndarray, planes: list[_Plane], pictures: list[np.ndarray]):
 def _covers(plane: _Plane, points: np.ndarray) -> np.ndarray:
     if plane.half_size is None:
         return np.ones(points.shape[:2], bool)
-    return (np.abs(points[..., :2] - plane.centre) < plane.half_size).all(axis=-1)
+    return (np.abs(points[..., :2] - plane.center) < plane.half_size).all(axis=-1)
 
 
 def _paint(plane: _Plane, picture: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The plane's own colour and noise that is fixed to it."""
-    across = points[..., 0] - plane.centre[0]
-    down = points[..., 2] if plane.normal[1] else points[..., 1] - plane.centre[1]
+    """The plane's own color and noise that is fixed to it."""
+    across = points[..., 0] - plane.center[0]
+    down = points[..., 2] if plane.normal[1] else points[..., 1] - plane.center[1]
     place = [np.mod(60.0 * axis, 255.0).astype(np.float32) for axis in (across, down)]
     return np.array(plane.tint, np.float32) + cv2.remap(picture, *place, cv2.INTER_LINEAR)[..., None]
 

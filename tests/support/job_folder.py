@@ -95,7 +95,7 @@ def camera_to_world(example: Example, index: int) -> np.ndarray:
 
 
 def trace_depth(example: Example, index: int, size: tuple[int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """z-depth (H,W) and colour (H,W,3) in 0..1 of the scene from a frame's camera, on the raster or another size."""
+    """z-depth (H,W) and color (H,W,3) in 0..1 of the scene from a frame's camera, on the raster or another size."""
     width, height = size or example.raster
     fx, fy, cx, cy = intrinsics(example, index) * np.tile([width / example.raster[0], height / example.raster[1]], 2)
     columns, rows = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
@@ -103,7 +103,7 @@ def trace_depth(example: Example, index: int, size: tuple[int, int] | None = Non
     pose = camera_to_world(example, index)
     origin, directions = pose[:3, 3] / example.depth_scale, rays @ pose[:3, :3].T
     depth = np.minimum(_to_wall(origin, directions), _to_box(origin, directions))
-    return depth * example.depth_scale, _colour(origin + directions * depth[..., None])
+    return depth * example.depth_scale, _color(origin + directions * depth[..., None])
 
 
 def depth_of(example: Example, index: int) -> np.ndarray:
@@ -135,8 +135,8 @@ def write_png(path: Path, picture: np.ndarray) -> None:
 def _write_footage(footage: Path, example: Example) -> None:
     """All clip frames up to the last solved one; those before the solve look as its first."""
     for clip_frame in range(1, example.first_frame + example.frame_count):
-        _, colour = trace_depth(example, max(clip_frame - example.first_frame, 0), example.clip)
-        write_png(plate_file(footage, example, clip_frame), np.rint(colour * 255).astype(np.uint8))
+        _, color = trace_depth(example, max(clip_frame - example.first_frame, 0), example.clip)
+        write_png(plate_file(footage, example, clip_frame), np.rint(color * 255).astype(np.uint8))
 
 
 def _write_frame(folder: JobFolder, example: Example, index: int) -> FrameResult:
@@ -183,7 +183,7 @@ def _to_box(origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return np.where((enter < leave) & (enter > 0), enter, np.inf)
 
 
-def _colour(points: np.ndarray) -> np.ndarray:
+def _color(points: np.ndarray) -> np.ndarray:
     """A checker in space with a slow tint, so that every place looks like itself."""
     checker = (np.floor(points * 4.0 + 0.5).astype(int).sum(axis=-1) % 2).astype(float)
     tint = 0.5 + 0.5 * np.sin(points * [1.3, 1.7, 0.9] + [0.0, 1.0, 2.0])

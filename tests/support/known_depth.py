@@ -22,10 +22,10 @@ class KnownShot:
     cameras: CameraSolution
 
 
-def boards_shot(count: int, *, travel: float = 1.0, width: int = WIDTH, height: int = HEIGHT, mover=None) -> KnownShot:
+def boards_shot(count: int, *, travel: float = 1.0, width: int = WIDTH, height: int = HEIGHT, moving=None) -> KnownShot:
     """The camera slides past the boards; mover as in render_boards."""
     poses = camera_path(count, travel=travel)
-    frames = render_boards(poses, focal_px=FOCAL_PX, width=width, height=height, mover=mover, noise=0.5)
+    frames = render_boards(poses, focal_px=FOCAL_PX, width=width, height=height, moving=moving, noise=0.5)
     intrinsics = np.tile((FOCAL_PX, FOCAL_PX, width / 2, height / 2), (count, 1))
     depth = np.stack([boards_depth(pose, intrinsics[0], height, width) for pose in poses])
     return KnownShot(frames, depth, known_cameras(poses, intrinsics, depth))

@@ -6,12 +6,12 @@ import struct
 import zlib
 
 
-def png(width: int, height: int, *, bits: int = 8, colour: int = 6) -> bytes:
-    """colour: 2 is RGB, 6 RGBA."""
+def png(width: int, height: int, *, bits: int = 8, color: int = 6) -> bytes:
+    """color: 2 is RGB, 6 RGBA."""
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
     return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000)))
             + chunk(b"IEND", b""))
 

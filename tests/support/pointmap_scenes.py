@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from depth_scenes import Shot
+from depth_scenes import RayCastShot
 from golden import golden_file, tensors
 
 from stereodiff_blender.engine.geometry import align_similarity, invert_rigid, project, unproject
@@ -32,13 +32,14 @@ class Noise:
 EXACT, USUAL = Noise(0.0, 0.0, 0.0), Noise()
 
 
-def neighbour_pairs(count: int, reach: int = 2) -> list[tuple[int, int]]:
+def neighbor_pairs(count: int, reach: int = 2) -> list[tuple[int, int]]:
     """Each frame with the next `reach`, in both orders."""
     forward = [(i, i + step) for i in range(count) for step in range(1, reach + 1) if i + step < count]
     return [pair for i, j in forward for pair in ((i, j), (j, i))]
 
 
-def predictions(shot: Shot, pairs, noise: Noise = USUAL, seed: int = 0) -> Iterator[tuple[int, int, PairPointmaps]]:
+def predictions(shot: RayCastShot, pairs, noise: Noise = USUAL, seed: int = 0) -> Iterator[tuple[int, int,
+                                                                                               PairPointmaps]]:
     """(i, j, pointmaps) of every pair. The noise of a pair depends on the pair alone, not on the order of pairs."""
     for i, j in pairs:
         generator = np.random.default_rng((seed, i, j))
@@ -49,7 +50,7 @@ def predictions(shot: Shot, pairs, noise: Noise = USUAL, seed: int = 0) -> Itera
         yield i, j, PairPointmaps(points_i, points_j, confidence_i, confidence_j)
 
 
-def _map(shot: Shot, frame: int, to_camera: np.ndarray, scale: float, noise: Noise, generator):
+def _map(shot: RayCastShot, frame: int, to_camera: np.ndarray, scale: float, noise: Noise, generator):
     """Points of a frame in another camera's axes, and confidences."""
     depth = shot.depth[frame].astype(np.float64)
     low = cv2.resize(generator.standard_normal((3, 4)), depth.shape[::-1], interpolation=cv2.INTER_CUBIC)
@@ -69,7 +70,7 @@ def position_error(camera_to_world: np.ndarray, truth: np.ndarray) -> float:
     return float(np.sqrt(((scale * found @ rotation.T + shift - true) ** 2).sum(1).mean()))
 
 
-def followed_points(shot: Shot, *, noise_px: float = 0.3, outliers: float = 0.1, every: int = 3, step: int = 10,
+def followed_points(shot: RayCastShot, *, noise_px: float = 0.3, outliers: float = 0.1, every: int = 3, step: int = 10,
                     seed: int = 0) -> Tracks:
     """Tracks of static points: from a grid of every `every`-th frame, for as long as they are seen. A share of the
     observations is somewhere else altogether."""
@@ -92,7 +93,7 @@ def followed_points(shot: Shot, *, noise_px: float = 0.3, outliers: float = 0.1,
     return Tracks(count, (width, height), points, frame[order], point[order], pixels[order])
 
 
-def _grid_points(shot: Shot, index: int, step: int) -> np.ndarray:
+def _grid_points(shot: RayCastShot, index: int, step: int) -> np.ndarray:
     grid = (slice(step // 2, None, step),) * 2
     static = shot.motion_mask[index][grid] == 0
     local = unproject(shot.depth[index].astype(np.float64), shot.intrinsics[index])[grid][static]
@@ -100,7 +101,7 @@ def _grid_points(shot: Shot, index: int, step: int) -> np.ndarray:
     return local @ pose[:3, :3].T + pose[:3, 3]
 
 
-def _seen_in(shot: Shot, index: int, world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _seen_in(shot: RayCastShot, index: int, world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (n,2) of world points in a frame, and whether they are in the picture and nothing is before them."""
     local = _in_camera(shot.camera_to_world[index], world)
     pixels = project(local, shot.intrinsics[index])

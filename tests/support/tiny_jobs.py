@@ -41,7 +41,7 @@ def write_movie(path: Path, frames: list[np.ndarray]) -> None:
 
 
 def render_boards(count: int = FRAMES) -> list[np.ndarray]:
-    """Boards that face the camera: (distance, centre x, centre y, half width, half height); the first fills all."""
+    """Boards that face the camera: (distance, center x, center y, half width, half height); the first fills all."""
     boards = [(9.0, 0.0, 0.0, 14.0, 10.0), (6.0, -1.6, 0.4, 1.3, 2.0), (4.5, 1.4, -0.3, 0.8, 1.2),
               (3.2, 0.0, 1.1, 1.6, 0.5)]
     textures = [_texture(seed, finest) for seed, finest in enumerate((256, 32, 32, 64))]

@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from dataset_folders import write_folder
-from depth_scenes import Shot
+from depth_scenes import RayCastShot
 from truth import FARTHEST, read_truth
 
 from stereodiff_blender.engine.contract import JobFolder
@@ -79,7 +79,7 @@ def sample_as_folder(root: Path, count: int) -> Path:
         depth = np.where(np.isfinite(depth) & (depth < FARTHEST), depth, 0.0).astype(np.float32)
         masks = np.stack([truth.dynamic(index) for index in range(count)]).astype(np.uint8)
         frames = np.stack(list(read_frames(source, range(1, count + 1), raster)))
-        write_folder(root, "sample", shot=Shot(frames, depth, masks, truth.camera_to_world[:count],
+        write_folder(root, "sample", shot=RayCastShot(frames, depth, masks, truth.camera_to_world[:count],
                                                truth.intrinsics[:count]))
     return root
 

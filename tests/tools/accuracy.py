@@ -23,7 +23,7 @@ from stereodiff_blender.engine.solution import TRUSTED
 RIGHT = 0.10
 """Depth off by less, relatively, counts as right."""
 BORDER_STEP, BORDER_PX = 1.08, 8.0
-"""Neighbours whose true depths differ by this factor are an object's border, whose band has this reach in the clip."""
+"""Neighbors whose true depths differ by this factor are an object's border, whose band has this reach in the clip."""
 SAME_SURFACE = 0.02
 """A point whose depth agrees this well with the next frame's truth is seen there."""
 DRIFT_FRAMES, DRIFT_STEP_PX = 8, 6
@@ -92,11 +92,11 @@ def trajectory_error(solved: np.ndarray, true: np.ndarray) -> float:
 
 def similarity_aligned(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """source (N,3) after the scale, rotation and shift that bring it nearest to target (N,3)."""
-    source, centre = source - source.mean(0), target.mean(0)
-    left, singular, right = np.linalg.svd((target - centre).T @ source)
+    source, center = source - source.mean(0), target.mean(0)
+    left, singular, right = np.linalg.svd((target - center).T @ source)
     mirror = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
     scale = np.trace(np.diag(singular) @ mirror) / max(np.sum(source**2), 1e-18)
-    return scale * source @ (left @ mirror @ right).T + centre
+    return scale * source @ (left @ mirror @ right).T + center
 
 
 def rotation_error(solved: np.ndarray, true: np.ndarray) -> float:
@@ -154,7 +154,7 @@ def mask_accuracy(frames: list[Compared]) -> dict[str, float | None]:
 
 
 def near_border(true: np.ndarray, reach_px: float) -> np.ndarray:
-    """Where an (h,w) depth jumps between neighbours, and around it; the sky's edge is a border, a hole's is not."""
+    """Where an (h,w) depth jumps between neighbors, and around it; the sky's edge is a border, a hole's is not."""
     known, log_depth = true > 0, np.log(np.clip(true, 1e-3, 1e6))
     edge = np.zeros(true.shape, np.uint8)
     for one, other in (((slice(1, None), slice(None)), (slice(None, -1), slice(None))),

@@ -2,9 +2,9 @@
 
 JOB and TRUTH are those of accuracy.py. A row per frame:
     frame | true depth | estimated depth | error | motion
-Depth is coloured by disparity, with one range for the whole sheet, yellow the nearest; black has none. Error is the
+Depth is colored by disparity, with one range for the whole sheet, yellow the nearest; black has none. Error is the
 relative error of depth, from black (0) over red and yellow to white (25 % or more). Motion is the job's motion mask,
-red over the grey frame, inside the outline of the true one, green; what the job trusts no depth for is dark.
+red over the gray frame, inside the outline of the true one, green; what the job trusts no depth for is dark.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from truth import Compared, compare, newest_finished, read_truth
 from stereodiff_blender.engine.contract import JobFolder, Result
 from stereodiff_blender.engine.media.frames import Raster, read_frames
 from stereodiff_blender.engine.solution import TRUSTED
-from stereodiff_blender.engine.worker.preview import depth_colours, disparity_limits
+from stereodiff_blender.engine.worker.preview import depth_colors, disparity_limits
 
 TITLES = ("frame {}", "true depth", "estimated depth", "error 0-25 %", "motion over truth")
 CELL_WIDTH = 384
@@ -62,16 +62,16 @@ def plate(result: Result, number: int) -> np.ndarray:
 def row(number: int, picture: np.ndarray, true: np.ndarray, compared: Compared | None,
         limits: tuple[float, float]) -> np.ndarray:
     """The cells of one frame; compared None: the job has no depth, which three of them say."""
-    cells = [picture, depth_colours(drawable(true), limits)]
+    cells = [picture, depth_colors(drawable(true), limits)]
     if compared is None:
         cells += [np.zeros_like(picture)] * 3
         titles = (*TITLES[:2], *["no depth in this solve"] * 3)
     else:
-        cells += [depth_colours(compared.depth.astype(np.float32), limits), error_colours(compared),
+        cells += [depth_colors(compared.depth.astype(np.float32), limits), error_colors(compared),
                   motion_overlay(picture, compared)]
         titles = TITLES
     size = (CELL_WIDTH, round(CELL_WIDTH * picture.shape[0] / picture.shape[1]))
-    return np.hstack([labelled(fitted(cell, size), title.format(number))
+    return np.hstack([labeled(fitted(cell, size), title.format(number))
                       for cell, title in zip(cells, titles, strict=True)])
 
 
@@ -80,7 +80,7 @@ def drawable(depth: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(depth), depth, 0).astype(np.float32)
 
 
-def error_colours(compared: Compared) -> np.ndarray:
+def error_colors(compared: Compared) -> np.ndarray:
     levels = np.clip(compared.error / WORST_ERROR, 0, 1)
     hot = cv2.applyColorMap(np.rint(255 * levels).astype(np.uint8), cv2.COLORMAP_HOT)[..., ::-1]
     return np.where(compared.both[..., None], hot, np.uint8(70))
@@ -91,8 +91,8 @@ def motion_overlay(picture: np.ndarray, compared: Compared) -> np.ndarray:
     height, width = picture.shape[:2]
     marked, trusted, moving = (cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
                                for mask in (compared.motion_mask, compared.confidence > TRUSTED, compared.dynamic))
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) * np.where(trusted | marked, 1.0, 0.4)
-    image = np.repeat(grey[..., None], 3, axis=2)
+    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) * np.where(trusted | marked, 1.0, 0.4)
+    image = np.repeat(gray[..., None], 3, axis=2)
     image = np.where(marked[..., None] > 0, 0.5 * image + 0.5 * np.array(RED), image).astype(np.uint8)
     outlines, _ = cv2.findContours(moving, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(np.ascontiguousarray(image), outlines, -1, GREEN, 1)
@@ -103,10 +103,10 @@ def fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_NEAREST)
 
 
-def labelled(image: np.ndarray, text: str) -> np.ndarray:
+def labeled(image: np.ndarray, text: str) -> np.ndarray:
     image = np.ascontiguousarray(image)
-    for colour, thickness in ((BLACK, 3), (WHITE, 1)):
-        cv2.putText(image, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, thickness, cv2.LINE_AA)
+    for color, thickness in ((BLACK, 3), (WHITE, 1)):
+        cv2.putText(image, text, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, color, thickness, cv2.LINE_AA)
     return image
 
 

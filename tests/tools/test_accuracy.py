@@ -109,7 +109,7 @@ def test_a_border_is_a_jump_not_a_slope_or_a_hole():
 
 
 def test_a_recorded_truth_says_the_same(job, tmp_path):
-    """The layout of RGB-D data sets: quaternions, and depth in millimetres."""
+    """The layout of RGB-D data sets: quaternions, and depth in millimeters."""
     folder, result = job
     arrays = truth_arrays(folder, result)
     (tmp_path / "depth").mkdir()
@@ -119,8 +119,8 @@ def test_a_recorded_truth_says_the_same(job, tmp_path):
         angle = np.linalg.norm(vector)
         axis = vector / angle if angle else vector
         lines.append(" ".join(map(str, [index, *pose[:3, 3], *(axis * np.sin(angle / 2)), np.cos(angle / 2)])))
-        millimetres = np.rint(1000 * arrays["depth"][index]).astype(np.uint16)
-        cv2.imwrite(str(tmp_path / "depth" / f"{index:06d}.png"), millimetres)
+        millimeters = np.rint(1000 * arrays["depth"][index]).astype(np.uint16)
+        cv2.imwrite(str(tmp_path / "depth" / f"{index:06d}.png"), millimeters)
     (tmp_path / "poses.txt").write_text("# stamp x y z qx qy qz qw\n" + "\n".join(lines) + "\n")
     names = {"width": result.clip_width, "height": result.clip_height, "fx": arrays["K"][0, 0],
              "fy": arrays["K"][1, 1], "cx": arrays["K"][0, 2], "cy": arrays["K"][1, 2], "depth_scale": 1000.0}

@@ -1,4 +1,4 @@
-"""The environments of a checkout: made, completed, updated, and recognised when half made; with real interpreters."""
+"""The environments of a checkout: made, completed, updated, and recognized when half made; with real interpreters."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def _beside(folder: Path, frame, truth: Truth) -> Compared:
 
 
 def sampled(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The image's values at the pixel centres of a raster of another size."""
+    """The image's values at the pixel centers of a raster of another size."""
     rows, columns = (((np.arange(n) + 0.5) * full / n).astype(int) for n, full in zip(shape, image.shape, strict=True))
     return image[rows][:, columns]
 

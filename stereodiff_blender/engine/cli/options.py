@@ -46,7 +46,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compile", action="store_true", help="compile DepthCrafter's network first")
     parser.add_argument("--models", type=Path, metavar="DIR", help="where the weights of learned engines are: a folder "
                         "for each, such as DIR/monst3r (where `weights get` puts them)")
-    parser.add_argument("--accept-licence", action="store_true", help="the licence of the chosen engines' weights was "
+    parser.add_argument("--accept-licence", action="store_true", help="the license of the chosen engines' weights was "
                         "read and is accepted; `weights list` names it")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (auto)")
     parser.add_argument("--seed", type=int, default=0, help="of every random draw (0)")

@@ -8,8 +8,8 @@ frames            decoded clip, display-referred sRGB, (T,H,W,3) uint8, RGB orde
 frame             number as Blender's clip counts it: 1 is the first frame of the footage
 index             0-based position of a frame in the job: frame = first_frame + index
 raster            working size (height, width) of every array; its pixels are square up to rounding
-pixel             (col, row) has its centre at (col + 0.5, row + 0.5); the raster's left edge is x = 0
-intrinsics        fx, fy, cx, cy in pixels of the raster; cx = width / 2 for a centred lens
+pixel             (col, row) has its center at (col + 0.5, row + 0.5); the raster's left edge is x = 0
+intrinsics        fx, fy, cx, cy in pixels of the raster; cx = width / 2 for a centered lens
 camera_to_world   (T,4,4), OpenCV axes (x right, y down, z forward); identity at the first frame
 depth             (T,H,W) float32 z-depth along the optical axis (not ray length), scene units; 0 = invalid
 disparity         1 / depth, in 1 / scene unit

@@ -51,7 +51,7 @@ class Matte:
     """What the artist says moves by itself: nothing is tracked there, and its depth is that of a moving thing.
 
     kind: "pictures" (footage that shows it white) or "shapes" (outlines, in the job folder's matte.json).
-    footage: only of "pictures". A pixel counts where the picture as displayed is lighter than mid grey; what is
+    footage: only of "pictures". A pixel counts where the picture as displayed is lighter than mid gray; what is
     transparent is black. Any size of the clip's proportions.
     first_frame: the clip frame to which the footage's frame 1 belongs; may be below 1.
     invert: black, or the outside of all shapes, is what moves.

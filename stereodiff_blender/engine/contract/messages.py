@@ -152,7 +152,7 @@ ERRORS = {
         "The weights have to be converted once, but their folder cannot be written to.",
         "Give yourself the right to write there, or put model.safetensors there instead of the .pth file."),
     "licence_not_accepted": Explanation(
-        "The licence of these weights has not been accepted.",
+        "The license of these weights has not been accepted.",
         "Read it in the preferences beside the model and accept it there, or choose engines that need no weights; on "
         "the command line add --accept-licence."),
     "model_card_invalid": Explanation(
@@ -258,10 +258,10 @@ WARNINGS = {
         "Check camera and depth by eye; footage with sharper detail gives a surer solve."),
     "weak_focal": Explanation(
         "The shot says little about the focal length.",
-        "Enter the lens in millimetres and the sensor width if you know them."),
+        "Enter the lens in millimeters and the sensor width if you know them."),
     "focal_assumed": Explanation(
         "The focal length could not be found and was assumed.",
-        "Enter the lens in millimetres and the sensor width."),
+        "Enter the lens in millimeters and the sensor width."),
     "large_motion": Explanation(
         "A large part of the picture moves by itself.",
         "Check depth on the moving things by eye; there it is plausible rather than measured."),
@@ -279,7 +279,8 @@ WARNINGS = {
         "Nothing needs to be done: they share its camera and depth. Smooth motion needs the footage at its own rate."),
     "black_bars": Explanation(
         "The picture has black bars.",
-        "Nothing needs to be done: there is no depth in the bars. The lens is taken to be centred in the whole frame."),
+        "Nothing needs to be done: there is no depth in the bars. The lens is taken to be centered in the whole "
+        "frame."),
     "burnt_in_text": Explanation(
         "Something is written on the picture.",
         "Depth behind it is filled from what is around it; solve a clean version of the footage if there is one."),

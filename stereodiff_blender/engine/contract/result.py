@@ -72,7 +72,7 @@ class Refinement:
     width, height: its own raster. window, overlap: frames. noise_level, end_level: of the one step. precision: of the
     network's numbers, such as "float16".
     alignment: how it was brought back to stage 1's scale: "clip" (one scale and one shift), "windows" (one of each per
-    window, because the windows' borders asked for it) or "inverse" (none could be fitted: the normalisation undone).
+    window, because the windows' borders asked for it) or "inverse" (none could be fitted: the normalization undone).
     border_step: largest relative step of depth at a border of windows that one scale and one shift left, above what
     stage 1 does there; None with one window. seam_frames: clip frames at which a window begins, after the first.
     """
@@ -100,7 +100,7 @@ class ResultWarning:
 
 @dataclass(frozen=True)
 class WeightsUsed:
-    """Learned weights a result was made with, and their licence."""
+    """Learned weights a result was made with, and their license."""
 
     name: str
     licence: str

@@ -33,8 +33,8 @@ __all__ = ["refine_guided"]
 STATIC_OFFSETS = (-6, -4, -3, -2, -1, 1, 2, 3, 4, 6)
 MOVING_OFFSETS = (-2, -1, 1, 2)
 PASSES = 2
-COLOUR_SIGMA = 12.0
-"""Grey levels by which two views of one thing may differ."""
+COLOR_SIGMA = 12.0
+"""Gray levels by which two views of one thing may differ."""
 RANGE_SIGMA = 0.16
 """Relative depth by which two measurements of one thing may differ."""
 SLOPE = 0.03
@@ -61,15 +61,15 @@ class _Clip:
     intrinsics: np.ndarray
     flow: OpticalFlow
 
-    def grey(self, index: int) -> np.ndarray:
+    def gray(self, index: int) -> np.ndarray:
         return cv2.cvtColor(np.ascontiguousarray(self.frames[index]), cv2.COLOR_RGB2GRAY).astype(np.float32)
 
     def view(self, index: int, log_disparity: np.ndarray) -> np.ndarray:
-        """(H,W,4) float32: disparity, grey, confidence, moving; looked up together.
+        """(H,W,4) float32: disparity, gray, confidence, moving; looked up together.
 
         Disparity, because that of a plane is linear in the picture, so that looking up between pixels is exact.
         """
-        planes = (np.exp(log_disparity), self.grey(index), self.confidence[index], self.motion_mask[index])
+        planes = (np.exp(log_disparity), self.gray(index), self.confidence[index], self.motion_mask[index])
         return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=-1)
 
 
@@ -195,9 +195,9 @@ def _moving_vote(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np.nd
     return value, weight
 
 
-def _similarity(grey_difference: np.ndarray, log_difference: np.ndarray) -> np.ndarray:
-    """Gaussian weight in colour and in range."""
-    return np.exp(-0.5 * ((grey_difference / COLOUR_SIGMA) ** 2 + (log_difference / RANGE_SIGMA) ** 2))
+def _similarity(gray_difference: np.ndarray, log_difference: np.ndarray) -> np.ndarray:
+    """Gaussian weight in color and in range."""
+    return np.exp(-0.5 * ((gray_difference / COLOR_SIGMA) ** 2 + (log_difference / RANGE_SIGMA) ** 2))
 
 
 def _is_inside(columns: np.ndarray, rows: np.ndarray) -> np.ndarray:

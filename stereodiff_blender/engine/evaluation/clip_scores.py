@@ -203,7 +203,7 @@ def _known(value: float) -> float | None:
 
 
 def _bands(absrel: np.ndarray) -> tuple[float | None, ...] | None:
-    """F0..F10; a frame without truth in between counts as what lies between its neighbours."""
+    """F0..F10; a frame without truth in between counts as what lies between its neighbors."""
     places = np.flatnonzero(np.isfinite(absrel))
     if len(places) < 2:
         return None
@@ -285,8 +285,8 @@ def _warping_error(clip: TruthClip, depth: np.ndarray, scratch: Scratch, tick: T
     flow, errors = OpticalFlow(frames, capacity=FLOWS_KEPT), []
     for index in range(count - 1):
         disparity = (disparity_from_depth(depth[index:index + 2].astype(np.float64)) - low) / (high - low)
-        colours = frames[index:index + 2].astype(np.float64) / 255.0
-        errors.append(warping_errors(disparity, colours, flow.between(index + 1, index)[None]))
+        colors = frames[index:index + 2].astype(np.float64) / 255.0
+        errors.append(warping_errors(disparity, colors, flow.between(index + 1, index)[None]))
         tick(count + index + 2, 2 * count)
     return _mean_of(errors)
 

@@ -37,8 +37,8 @@ def write_bands_plot(path: Path, own: tuple[float | None, ...], label: str, *, i
                + ("" if is_bonn else "; the paper's are of other data"), "AbsRel")
         bands = np.arange(BANDS)
         for method, values in PAPER_BANDS.items():
-            colour, dashes = PAPER_STYLES[method]
-            axes.plot(bands, values, color=colour, linestyle=dashes, linewidth=1.6, marker="o", markersize=3.5,
+            color, dashes = PAPER_STYLES[method]
+            axes.plot(bands, values, color=color, linestyle=dashes, linewidth=1.6, marker="o", markersize=3.5,
                       label=f"{method} (paper, Bonn)")
         # A band that no clip is long enough for stays a gap.
         axes.plot(bands, [np.nan if value is None else max(value, FLOOR) for value in own], color=AFTER, linewidth=2.2,

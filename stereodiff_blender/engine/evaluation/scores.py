@@ -102,7 +102,7 @@ def frame_scores(depth: np.ndarray, truth: np.ndarray) -> tuple[float, float, fl
 
 
 def nearest_sampled(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The pixels of an (h,w) or (h,w,c) image that lie nearest to the pixel centres of a raster of another shape."""
+    """The pixels of an (h,w) or (h,w,c) image that lie nearest to the pixel centers of a raster of another shape."""
     rows, columns = (((np.arange(n) + 0.5) * full / n).astype(int)
                      for n, full in zip(shape, image.shape[:2], strict=True))
     return image if image.shape[:2] == tuple(shape) else image[rows][:, columns]

@@ -17,9 +17,9 @@ PHOTOMETRIC_FALLOFF = 50.0
 
 def temporal_alignment_error(depth: np.ndarray, camera_to_world: np.ndarray, intrinsics: np.ndarray,
                              static_mask: np.ndarray | None = None) -> float | None:
-    """Mean |depth - depth carried over from a neighbour| / depth (Video Depth Anything's TAE), a share, not percent.
+    """Mean |depth - depth carried over from a neighbor| / depth (Video Depth Anything's TAE), a share, not percent.
 
-    Of all neighbouring frames, both ways; arguments as in alignment_errors.
+    Of all neighboring frames, both ways; arguments as in alignment_errors.
     """
     return _mean(alignment_errors(depth, camera_to_world, intrinsics, static_mask))
 
@@ -28,7 +28,7 @@ def alignment_errors(depth: np.ndarray, camera_to_world: np.ndarray, intrinsics:
                      static_mask: np.ndarray | None = None) -> np.ndarray:
     """The error of each carrying-over, (2 (T - 1),): 0 to 1, 1 to 0, 1 to 2, 2 to 1, ...
 
-    Every valid pixel is carried by its depth and both cameras to the nearest pixel of the neighbour. Where several
+    Every valid pixel is carried by its depth and both cameras to the nearest pixel of the neighbor. Where several
     arrive the nearest to the camera counts, because it hides the others.
 
     depth: (T,H,W), 0 = invalid. camera_to_world: (T,4,4). intrinsics: (T,4). static_mask: (T,H,W), > 0 where a
@@ -64,9 +64,9 @@ def nearest_surface(points: np.ndarray, intrinsics: np.ndarray, shape: tuple[int
 # --- By optical flow -------------------------------------------------------------------------------------------
 
 def flow_warping_error(depth: np.ndarray, frames: np.ndarray, flow: np.ndarray) -> float | None:
-    """Mean |depth - depth of the frame before, fetched along the flow|, weighed by how alike the colours are (OPW).
+    """Mean |depth - depth of the frame before, fetched along the flow|, weighed by how alike the colors are (OPW).
 
-    In the unit of depth; hand in disparity normalised once for the clip where methods are compared. Arguments as in
+    In the unit of depth; hand in disparity normalized once for the clip where methods are compared. Arguments as in
     warping_errors.
     """
     return _mean(warping_errors(depth, frames, flow))
@@ -81,9 +81,9 @@ def warping_errors(depth: np.ndarray, frames: np.ndarray, flow: np.ndarray) -> n
     errors = np.empty(len(flow))
     for index, field in enumerate(flow):
         sides = _bilinear_places(field)
-        colour = np.sum((frames[index + 1] - _fetched(frames[index], *sides)) ** 2, axis=-1)
+        color = np.sum((frames[index + 1] - _fetched(frames[index], *sides)) ** 2, axis=-1)
         change = np.abs(depth[index + 1] - _fetched(depth[index], *sides))
-        errors[index] = np.mean(np.exp(-PHOTOMETRIC_FALLOFF * colour) * change)
+        errors[index] = np.mean(np.exp(-PHOTOMETRIC_FALLOFF * color) * change)
     return errors
 
 

@@ -21,7 +21,7 @@ STILL = 1e-9
 class TrajectoryErrors:
     """ate: distance of aligned positions from the true ones, in the truth's units. ate_percent: of the true path's
     length. rpe_translation, rpe_rotation_deg: of the motion from each frame to the next, in the truth's units and
-    degrees; None where no two neighbours have a true pose. The first three are None where either camera stays in one
+    degrees; None where no two neighbors have a true pose. The first three are None where either camera stays in one
     place. poses: how many could be compared."""
 
     ate: float | None

@@ -28,7 +28,7 @@ BESIDE_PX = 12
 class PreparedFootage:
     """What is worked on. For clean footage these are the clip's own frames and masks, and nothing is copied.
 
-    frames: (T,H,W,3) uint8, for the cameras; of the whole raster, so that its centre stays the lens's.
+    frames: (T,H,W,3) uint8, for the cameras; of the whole raster, so that its center stays the lens's.
     masks: (T,H,W) bool-like or None, true where nothing may be tracked.
     """
 

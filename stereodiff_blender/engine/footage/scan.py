@@ -13,7 +13,7 @@ import numpy as np
 from ..imaging import sample
 
 SIDE_PX = 160
-"""Longest side at which neighbours are matched."""
+"""Longest side at which neighbors are matched."""
 GRID = (16, 9)
 EVIDENCE_FRAMES = 48
 """At most about so many frames are asked what stands still in the picture."""
@@ -26,7 +26,7 @@ CORRELATION_WINDOW_PX = 9
 STILL_PX = 0.1
 MEASURABLE_LEVELS = (16, 240)
 MIN_GAIN_PIXELS = 100
-NEIGHBOURHOOD_PX = 45
+NEIGHBORHOOD_PX = 45
 NOISE_LEVELS = 2.0
 
 
@@ -36,7 +36,7 @@ class Pair:
 
     matched: share of the textured pixels that flow takes there and back again, to what looks the same; nan where
     neither frame has texture.
-    motion: 75th percentile of flow length. change: mean difference in place, in grey levels at equal contrast.
+    motion: 75th percentile of flow length. change: mean difference in place, in gray levels at equal contrast.
     flow: (9,16,2), coarse. log_gain: natural logarithm of how much brighter the same things are; nan if unknown.
     is_blank: whether one of the two shows hardly anything, as black and white frames do.
     """
@@ -53,7 +53,7 @@ class Pair:
 class Evidence:
     """What every pixel (H,W) did over the clip.
 
-    darkest, brightest: uint8 grey levels. edge: strength of the mean gradient, in grey levels per pixel.
+    darkest, brightest: uint8 gray levels. edge: strength of the mean gradient, in gray levels per pixel.
     steadiness: that strength over the gradient's deviation in time, so that what is drawn onto the picture is far
     above 1. corner: how much the steady edges around a pixel run in two directions (smaller eigenvalue of their
     structure tensor). surroundings_px: how far what surrounds a pixel has moved in all.
@@ -108,8 +108,8 @@ class Scanner:
         return self._match(*digests)[0]
 
     def _digest(self, frame: np.ndarray) -> _Digest:
-        grey = cv2.cvtColor(cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-        return _Digest(grey, _at_equal_contrast(grey))
+        gray = cv2.cvtColor(cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        return _Digest(gray, _at_equal_contrast(gray))
 
     def _match(self, digest_i: _Digest, digest_j: _Digest) -> tuple[Pair, np.ndarray]:
         forward = self._matcher.calc(digest_i.normalized, digest_j.normalized, None)
@@ -128,32 +128,32 @@ class Scanner:
             motion=float(np.percentile(length[textured], 75)) / side if enough else 0.0,
             change=float(cv2.absdiff(digest_i.normalized, digest_j.normalized).mean()),
             flow=cv2.resize(forward, GRID, interpolation=cv2.INTER_AREA) / side,
-            log_gain=_log_gain(digest_i.grey, digest_j.grey, forward, agrees),
+            log_gain=_log_gain(digest_i.gray, digest_j.gray, forward, agrees),
             is_blank=min(frame.mean() for frame in by_frame) < MIN_TEXTURED_SHARE), length
 
 
 @dataclass(frozen=True)
 class _Digest:
-    """A small frame, (h,w) uint8 each: grey; and even, with the same mean and contrast as all others."""
+    """A small frame, (h,w) uint8 each: gray; and even, with the same mean and contrast as all others."""
 
-    grey: np.ndarray
+    gray: np.ndarray
     normalized: np.ndarray
 
 
-def _at_equal_contrast(grey: np.ndarray) -> np.ndarray:
-    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(grey))
+def _at_equal_contrast(gray: np.ndarray) -> np.ndarray:
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(gray))
     gain = 45.0 / max(deviation, 2.0)
-    return np.clip(grey.astype(np.float32) * gain + (128.0 - gain * mean), 0, 255).astype(np.uint8)
+    return np.clip(gray.astype(np.float32) * gain + (128.0 - gain * mean), 0, 255).astype(np.uint8)
 
 
-def _is_textured(grey: np.ndarray) -> np.ndarray:
-    across, down = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=0.25) for order in ((1, 0), (0, 1)))
+def _is_textured(gray: np.ndarray) -> np.ndarray:
+    across, down = (cv2.Sobel(gray, cv2.CV_32F, *order, scale=0.25) for order in ((1, 0), (0, 1)))
     return cv2.magnitude(across, down) > TEXTURED_LEVELS
 
 
-def _correlation(grey_i: np.ndarray, grey_j: np.ndarray) -> np.ndarray:
+def _correlation(gray_i: np.ndarray, gray_j: np.ndarray) -> np.ndarray:
     """Correlation of the windows around each pixel, (h,w) in -1..1."""
-    a, b = grey_i.astype(np.float32), grey_j.astype(np.float32)
+    a, b = gray_i.astype(np.float32), gray_j.astype(np.float32)
     mean_a, mean_b, square_a, square_b, product = (cv2.blur(image, (CORRELATION_WINDOW_PX,) * 2)
                                                    for image in (a, b, a * a, b * b, a * b))
     spread = (square_a - mean_a**2) * (square_b - mean_b**2)
@@ -164,13 +164,13 @@ def _share(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else 0.0
 
 
-def _log_gain(grey_i, grey_j, flow, agrees) -> float:
-    found = sample(grey_j, flow)
+def _log_gain(gray_i, gray_j, flow, agrees) -> float:
+    found = sample(gray_j, flow)
     low, high = MEASURABLE_LEVELS
-    good = agrees & (grey_i > low) & (grey_i < high) & (found > low) & (found < high)
+    good = agrees & (gray_i > low) & (gray_i < high) & (found > low) & (found < high)
     if good.sum() < MIN_GAIN_PIXELS:
         return float("nan")
-    return float(np.median(np.log(found[good].astype(np.float32) / grey_i[good])))
+    return float(np.median(np.log(found[good].astype(np.float32) / gray_i[good])))
 
 
 class _Gathering:
@@ -187,12 +187,12 @@ class _Gathering:
         self._path += np.where(length > STILL_PX, length, 0.0)
 
     def add(self, frame: np.ndarray, *, is_sampled: bool) -> None:
-        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        cv2.min(self._darkest, grey, dst=self._darkest)
-        cv2.max(self._brightest, grey, dst=self._brightest)
+        gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        cv2.min(self._darkest, gray, dst=self._darkest)
+        cv2.max(self._brightest, gray, dst=self._brightest)
         if not is_sampled:
             return
-        across, down = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=0.25) for order in ((1, 0), (0, 1)))
+        across, down = (cv2.Sobel(gray, cv2.CV_32F, *order, scale=0.25) for order in ((1, 0), (0, 1)))
         self._across += across
         self._down += down
         self._square += across * across + down * down
@@ -210,7 +210,7 @@ class _Gathering:
     def _surroundings_px(self, scale: float) -> np.ndarray:
         """The median, so that lettering does not vouch for itself; in quarters of small pixels, to fit a byte."""
         quarters = np.minimum(4.0 * self._path, 255.0).astype(np.uint8)
-        typical = cv2.medianBlur(quarters, NEIGHBOURHOOD_PX).astype(np.float32) / (4.0 * scale)
+        typical = cv2.medianBlur(quarters, NEIGHBORHOOD_PX).astype(np.float32) / (4.0 * scale)
         return cv2.resize(typical, self._darkest.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 

@@ -53,7 +53,7 @@ def _plural(indices) -> str:
 
 
 def _runs(indices: Iterable[int], first_frame: int) -> list[tuple[int, int]]:
-    """First and last clip frame of each run of neighbours."""
+    """First and last clip frame of each run of neighbors."""
     frames = [int(index) + first_frame for index in indices]
     breaks = [k + 1 for k, (a, b) in enumerate(pairwise(frames)) if b != a + 1]
     return [(frames[start], frames[end - 1]) for start, end in pairwise([0, *breaks, len(frames)])]
@@ -80,6 +80,6 @@ def _places(footage: Footage) -> str:
     places = []
     for top, bottom, left, right in footage.overlays:
         down = ("top", "middle", "bottom")[min(int(3 * (top + bottom) / (2 * height)), 2)]
-        across = ("left", "centre", "right")[min(int(3 * (left + right) / (2 * width)), 2)]
+        across = ("left", "center", "right")[min(int(3 * (left + right) / (2 * width)), 2)]
         places.append(f"{down} {across}")
     return ", ".join(dict.fromkeys(places))

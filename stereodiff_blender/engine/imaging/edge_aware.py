@@ -48,11 +48,11 @@ def fast_global_smoother(guide: np.ndarray, values: np.ndarray, confidence: np.n
 
     Fast global smoother (Min et al. 2014): alternating tridiagonal solves along rows and columns, each round four
     times weaker than the one before. guide: (H,W,3) uint8. values, confidence: (H,W) float32, confidence >= 0.
-    strength: smoothness against data. edge_levels: colour difference, in grey levels, that cuts a link to 1/e.
+    strength: smoothness against data. edge_levels: color difference, in gray levels, that cuts a link to 1/e.
     Returns the smoothed values and the smoothed confidence, how much evidence reached each pixel.
     """
     links_x, links_y = _links(guide, 1, edge_levels), _links(guide, 0, edge_levels)
-    # A floor far below any real confidence: pixels no evidence reaches still get their neighbours' value.
+    # A floor far below any real confidence: pixels no evidence reaches still get their neighbors' value.
     confidence = np.maximum(confidence, np.float32(1e-7))
     sums = np.stack([values * confidence, confidence], axis=1).astype(np.float32)      # (H,2,W)
     for k in range(rounds):
@@ -65,9 +65,9 @@ def fast_global_smoother(guide: np.ndarray, values: np.ndarray, confidence: np.n
 
 
 def _links(guide: np.ndarray, axis: int, edge_levels: float) -> np.ndarray:
-    """Link weights between neighbours along an axis; that axis first: (L-1, n) float32."""
-    colour = guide.astype(np.float32)
-    difference = np.diff(colour, axis=axis)
+    """Link weights between neighbors along an axis; that axis first: (L-1, n) float32."""
+    color = guide.astype(np.float32)
+    difference = np.diff(color, axis=axis)
     distance = np.sqrt(np.einsum("ijk,ijk->ij", difference, difference))
     weight = np.exp(distance * np.float32(-1.0 / edge_levels)) + np.float32(MIN_LINK_WEIGHT)
     return np.ascontiguousarray(weight.T if axis == 1 else weight)

@@ -68,11 +68,11 @@ class OpticalFlow:
     def _match(self, i: int, j: int, initial: np.ndarray | None) -> np.ndarray:
         # calc() works in place: the caller's guess must survive.
         guess = None if initial is None else np.array(initial, np.float32)
-        flow = self._matcher.calc(self._grey(i), self._grey(j), guess)
+        flow = self._matcher.calc(self._gray(i), self._gray(j), guess)
         flow.flags.writeable = False
         return flow
 
-    def _grey(self, index: int) -> np.ndarray:
+    def _gray(self, index: int) -> np.ndarray:
         return cv2.cvtColor(np.ascontiguousarray(self._frames[index]), cv2.COLOR_RGB2GRAY)
 
 

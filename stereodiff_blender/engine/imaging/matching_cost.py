@@ -7,19 +7,19 @@ import numpy as np
 
 from .warp import sample_at
 
-COLOUR_SHARE, GRADIENT_SHARE = 0.29, 0.35
+COLOR_SHARE, GRADIENT_SHARE = 0.29, 0.35
 MAX_DIFFERENCE_LEVELS = 16.5
-"""Grey levels of summed difference that count as entirely unlike."""
+"""Gray levels of summed difference that count as entirely unlike."""
 ROW_LENGTH = 256
 """Pixels are laid out in rows of this length: OpenCV looks up no longer ones than 32766."""
 
 
 def cost_features(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Colour (H,W,3) and gradient (H,W,2) float32 of a frame (H,W,3) uint8, weighted; in grey levels."""
-    colour = np.asarray(frame, np.float32)
-    grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
-    gradient = cv2.merge([cv2.Sobel(grey, cv2.CV_32F, 1, 0, ksize=1), cv2.Sobel(grey, cv2.CV_32F, 0, 1, ksize=1)])
-    return colour * np.float32(COLOUR_SHARE), gradient * np.float32(GRADIENT_SHARE)
+    """Color (H,W,3) and gradient (H,W,2) float32 of a frame (H,W,3) uint8, weighted; in gray levels."""
+    color = np.asarray(frame, np.float32)
+    gray = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
+    gradient = cv2.merge([cv2.Sobel(gray, cv2.CV_32F, 1, 0, ksize=1), cv2.Sobel(gray, cv2.CV_32F, 0, 1, ksize=1)])
+    return color * np.float32(COLOR_SHARE), gradient * np.float32(GRADIENT_SHARE)
 
 
 def photometric_cost(own: list[np.ndarray], features: tuple[np.ndarray, np.ndarray], column: np.ndarray,

@@ -45,7 +45,7 @@ class Regions:
 
 
 def find_regions(mask: np.ndarray, *, connectivity: int = 8) -> Regions:
-    """mask: (H,W) bool or uint8. connectivity: 4 or 8 neighbours belong together."""
+    """mask: (H,W) bool or uint8. connectivity: 4 or 8 neighbors belong together."""
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8, copy=False),
                                                                 connectivity=connectivity)
     left, top, width, height, area = statistics.T

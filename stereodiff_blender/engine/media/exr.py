@@ -3,8 +3,8 @@
 Files are encoded in memory and written by Python: OpenEXR reports every failed write with the same RuntimeError,
 the operating system says whether the disk is full or the folder locked.
 
-A single channel is named "V": Blender's image loader shows "V", "Y" and "R" as grey, and reads zeros or
-uninitialised memory from a file whose only channel is "Z" or "depth" (Blender 4.2 to 5.0).
+A single channel is named "V": Blender's image loader shows "V", "Y" and "R" as gray, and reads zeros or
+uninitialized memory from a file whose only channel is "Z" or "depth" (Blender 4.2 to 5.0).
 """
 
 from __future__ import annotations

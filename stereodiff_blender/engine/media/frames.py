@@ -216,7 +216,7 @@ def _to_raster(picture: np.ndarray, raster: Raster, frame: int) -> np.ndarray:
 def check_not_frozen(frames: np.ndarray) -> None:
     """frames: (T,H,W,3) uint8, may be memory-mapped; read up to the first frame that differs.
 
-    Raises StereoDiffError "clip_frozen" if two or more frames are all the first one, up to FROZEN_LEVELS grey levels.
+    Raises StereoDiffError "clip_frozen" if two or more frames are all the first one, up to FROZEN_LEVELS gray levels.
     """
     first = np.asarray(frames[0])
     others = range(1, len(frames))

@@ -23,7 +23,7 @@ from .frames import ClipInfo, Raster, check_files, probe_clip, read_frames
 
 __all__ = ["examine_matte", "read_matte"]
 
-MID_GREY = 128
+MID_GRAY = 128
 FULL_SHARE = 0.9
 """Share of the picture, in the typical frame, beyond which a matte leaves too little to track."""
 FINER = 4
@@ -126,7 +126,7 @@ def _from_footage(matte: Matte, frames: range, raster: Raster, max_pixels: int) 
     own = Raster(raster.width, raster.height, info.width, info.height, info.pixel_aspect)
     try:
         for picture in read_frames(matte.footage, matte.footage_frames(frames), own, max_pixels=max_pixels):
-            yield picture.astype(np.float32) @ np.array(LUMINANCE, np.float32) >= MID_GREY
+            yield picture.astype(np.float32) @ np.array(LUMINANCE, np.float32) >= MID_GRAY
     except StereoDiffError as error:
         raise as_matte_error(error) from error
 
@@ -189,7 +189,7 @@ def _silhouette(part: np.ndarray) -> np.ndarray:
 
 
 def winding(outlines: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
-    """How often closed polygons, (N,2) each in pixels, run around the centre of every pixel, (H,W) int16.
+    """How often closed polygons, (N,2) each in pixels, run around the center of every pixel, (H,W) int16.
 
     Every crossing of a row with a side changes the number for all that lies right of it.
     """

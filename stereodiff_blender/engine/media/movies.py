@@ -1,6 +1,6 @@
 """Pictures of movie files, through PyAV.
 
-Why PyAV: it hands out every decoded picture itself, in order, with its rotation, pixel aspect, colour tags and full
+Why PyAV: it hands out every decoded picture itself, in order, with its rotation, pixel aspect, color tags and full
 bit depth; reading through a pipe or OpenCV loses one or more of them. It ships ffmpeg in wheels for the three
 systems and is BSD licensed.
 
@@ -61,7 +61,7 @@ class PictureConverter:
     def __call__(self, picture: av.VideoFrame) -> np.ndarray:
         """Returns (H,W,3) uint8 full-range RGB, as displayed.
 
-        Colours follow the file's tags; untagged video counts as BT.709 from 720 lines on, else as BT.601, as players
+        Colors follow the file's tags; untagged video counts as BT.709 from 720 lines on, else as BT.601, as players
         do. Alpha is flattened over black. Only quarter turns are applied, mirroring is not, as in Blender.
         """
         has_alpha = any(component.is_alpha for component in picture.format.components)
@@ -73,9 +73,9 @@ class PictureConverter:
         return np.ascontiguousarray(pixels)
 
 
-def over_black(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """colour: (H,W,3) uint8 with straight alpha (H,W) uint8. Returns (H,W,3) uint8."""
-    return ((colour.astype(np.uint16) * alpha[..., None].astype(np.uint16) + 127) // 255).astype(np.uint8)
+def over_black(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """color: (H,W,3) uint8 with straight alpha (H,W) uint8. Returns (H,W,3) uint8."""
+    return ((color.astype(np.uint16) * alpha[..., None].astype(np.uint16) + 127) // 255).astype(np.uint8)
 
 
 def quarter_turns(picture: av.VideoFrame, shown_size: tuple[int, int] = (0, 0)) -> int:

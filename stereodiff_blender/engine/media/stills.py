@@ -43,7 +43,7 @@ def read_still(path: Path, *, exposure_ev: float = 0.0, max_pixels: int = MAX_PI
     """
     data, suffix = _bytes(path, max_pixels), path.suffix.lower()
     if suffix == ".exr":
-        return expose(_exr_colour(data, path, max_pixels), exposure_ev)
+        return expose(_exr_color(data, path, max_pixels), exposure_ev)
     _refuse_too_large(data, suffix, max_pixels, path)
     if suffix in _BY_FFMPEG:
         return _ffmpeg_picture(data, path, max_pixels)[0]
@@ -64,7 +64,7 @@ def still_pixel_aspect(path: Path, *, max_pixels: int = MAX_PIXELS) -> float:
 def expose(linear: np.ndarray, exposure_ev: float = 0.0) -> np.ndarray:
     """Scene-linear light (H,W,3) to display: times 2**exposure_ev, clipped, sRGB transfer (IEC 61966-2-1), uint8.
 
-    nan becomes black. Done by a table of 65536 entries, whose steps are under a tenth of a grey level everywhere.
+    nan becomes black. Done by a table of 65536 entries, whose steps are under a tenth of a gray level everywhere.
     """
     light = np.nan_to_num(linear.astype(np.float32) * np.float32(2.0**exposure_ev), nan=0.0)
     return _srgb_table()[np.rint(np.clip(light, 0.0, 1.0) * 65535.0).astype(np.uint16)]
@@ -123,7 +123,7 @@ def _refuse_too_large(data: bytes, suffix: str, max_pixels: int, path: Path) -> 
     refuse_too_large(size, max_pixels, path)
 
 
-def _exr_colour(data: bytes, path: Path, max_pixels: int) -> np.ndarray:
+def _exr_color(data: bytes, path: Path, max_pixels: int) -> np.ndarray:
     """(H,W,3) float32: R, G, B of the file or of its first layer that has them; else its luminance or only channel."""
     try:
         _exr_numbers(data, path, max_pixels)
@@ -131,12 +131,12 @@ def _exr_colour(data: bytes, path: Path, max_pixels: int) -> np.ndarray:
     except ValueError as error:
         raise _unreadable(path, error) from error
     for layer in sorted(name.removesuffix("R") for name in channels if name == "R" or name.endswith(".R")):
-        if all(layer + colour in channels for colour in "GB"):
-            return np.stack([channels[layer + colour] for colour in "RGB"], axis=-1)
+        if all(layer + color in channels for color in "GB"):
+            return np.stack([channels[layer + color] for color in "RGB"], axis=-1)
     for name in ("Y", "V", *(channels if len(channels) == 1 else ())):
         if name in channels:
             return np.repeat(channels[name][..., None], 3, axis=-1)
-    raise StereoDiffError("clip_unreadable", f"{path} has no colour channels, only {', '.join(sorted(channels))}.")
+    raise StereoDiffError("clip_unreadable", f"{path} has no color channels, only {', '.join(sorted(channels))}.")
 
 
 def _ffmpeg_picture(data: bytes, path: Path, max_pixels: int) -> tuple[np.ndarray, float]:
@@ -167,16 +167,16 @@ def _opencv_picture(data: bytes, path: Path) -> np.ndarray:
 def _display_picture(image: np.ndarray, exposure_ev: float, path: Path) -> np.ndarray:
     """OpenCV's (H,W), (H,W,3) BGR or (H,W,4) BGRA of any depth to (H,W,3) uint8 RGB."""
     image = image[..., None] if image.ndim == 2 else image
-    colour = np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image[..., 2::-1]
+    color = np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image[..., 2::-1]
     if np.issubdtype(image.dtype, np.floating):
-        return expose(colour, exposure_ev)
+        return expose(color, exposure_ev)
     if image.dtype not in (np.uint8, np.uint16):
         raise _unreadable(path, f"pixels of type {image.dtype}")
     if image.dtype == np.uint16:
-        colour = _eight_bit(colour)
+        color = _eight_bit(color)
     if image.shape[-1] == 4:
-        return movies.over_black(colour, _eight_bit(image[..., 3]))
-    return np.ascontiguousarray(colour)
+        return movies.over_black(color, _eight_bit(image[..., 3]))
+    return np.ascontiguousarray(color)
 
 
 def _eight_bit(image: np.ndarray) -> np.ndarray:

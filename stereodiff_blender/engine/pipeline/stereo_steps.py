@@ -37,7 +37,7 @@ def solve_clip(prepared: PreparedFootage, settings: Settings, pixel_aspect: floa
 def measure_clip(prepared: PreparedFootage, measurable: np.ndarray, cameras: CameraSolution, settings: Settings,
                  is_focal_known: bool,
                  *, context: RunContext) -> MeasuredClip:
-    """Depth (D,h,w) of the scene's frames, from every frame's neighbours."""
+    """Depth (D,h,w) of the scene's frames, from every frame's neighbors."""
     flow = OpticalFlow(measurable, capacity=flows_in(FLOW_MEMORY_MB, *measurable.shape[1:3]))
     stereo = estimate_depth_maps(measurable, prepared.measurable_cameras(cameras),
                                  masks=prepared.measurable_matte(context.of_stage_2.scratch),

@@ -67,7 +67,7 @@ def flicker(depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray, 
     z-depth should be z' and is found to be d'. With e = ln(d' / z'), the second temporal difference is
     e(t - 1) + e(t + 1): zero on exact depth under any camera move, untouched by a global scale, and blind to slow
     drift. Returned is 100 * RMS / sqrt(6) over a grid of pixels of all frames, which for white noise is its standard
-    deviation. Where a neighbour frame shows an edge, an occlusion or something moving instead, there is no sample.
+    deviation. Where a neighbor frame shows an edge, an occlusion or something moving instead, there is no sample.
 
     depth: (T,H,W) > 0. confidence, motion_mask: (T,H,W). camera_to_world: (T,4,4). intrinsics: (T,4).
     """

@@ -18,7 +18,7 @@ from .spectrum import CUTOFF, MIN_BLOCK, StaticSpectrum
 __all__ = ["AFTER", "BEFORE", "DPI", "FONT", "INK", "PAPER", "QUIET", "write_camera_plot", "write_refinement_plot"]
 
 WIDTH_IN, HEIGHT_IN, CAMERA_HEIGHT_IN, DPI = 14.0, 5.4, 4.2, 100
-# Vermilion and blue of Okabe and Ito's palette: told apart by every kind of colour vision.
+# Vermilion and blue of Okabe and Ito's palette: told apart by every kind of color vision.
 BEFORE, AFTER = "#D55E00", "#0072B2"
 INK, QUIET, PAPER = "#2B2B2B", "#767676", "#FFFFFF"
 FONT = "DejaVu Sans"
@@ -108,9 +108,9 @@ def _draw_spectrum(axes: Axes, spectrum: StaticSpectrum) -> None:
     axes.set_xlabel("how fast the error changes (cycles per frame, frames per cycle)", **_words(10.5), labelpad=4)
     axes.axvspan(CUTOFF, 0.5, color=QUIET, alpha=0.07, linewidth=0)
     axes.axvline(CUTOFF, color=QUIET, linewidth=1.0, linestyle=(0, (4, 3)))
-    for colour, amplitude in ((BEFORE, spectrum.before), (AFTER, spectrum.after)):
+    for color, amplitude in ((BEFORE, spectrum.before), (AFTER, spectrum.after)):
         if amplitude is not None:
-            axes.plot(spectrum.frequency, 100 * np.maximum(amplitude, FLOOR), color=colour, linewidth=2.0,
+            axes.plot(spectrum.frequency, 100 * np.maximum(amplitude, FLOOR), color=color, linewidth=2.0,
                       solid_joinstyle="round")
     _fit_log_axis(axes, spectrum)
     axes.set_xlim(0.0, 0.5)
@@ -193,5 +193,5 @@ def _dress(axes: Axes, title: str, subtitle: str, y_label: str) -> None:
         spine.set_color(QUIET)
 
 
-def _words(size: float, colour: str = INK) -> dict[str, object]:
-    return {"family": FONT, "fontsize": size, "color": colour}
+def _words(size: float, color: str = INK) -> dict[str, object]:
+    return {"family": FONT, "fontsize": size, "color": color}

@@ -85,7 +85,7 @@ def frequencies(count: int) -> np.ndarray:
 
 
 def magnitude_spectrum(per_frame_error: np.ndarray) -> np.ndarray:
-    """|F_k| of the un-normalised transform, k = 0 .. T // 2 (paper equations 1 to 3); per_frame_error: (T,)."""
+    """|F_k| of the un-normalized transform, k = 0 .. T // 2 (paper equations 1 to 3); per_frame_error: (T,)."""
     return np.abs(_transform(per_frame_error))
 
 
@@ -344,7 +344,7 @@ def _without_gaps(errors: np.ndarray, is_seen: np.ndarray) -> np.ndarray:
 
 
 def _hann(length: int) -> np.ndarray:
-    """(length,) periodic, so that a whole number of waves touches no more than the neighbouring frequencies."""
+    """(length,) periodic, so that a whole number of waves touches no more than the neighboring frequencies."""
     return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
 
 

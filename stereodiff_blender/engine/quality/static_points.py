@@ -11,7 +11,7 @@ from ..geometry import invert_rigid, project
 from ..solution import TRUSTED
 
 OTHER_SURFACE = 0.15
-"""A depth that differs from its neighbour in time by more, relatively, is another surface: an occlusion."""
+"""A depth that differs from its neighbor in time by more, relatively, is another surface: an occlusion."""
 
 
 def static_grid(confidence: np.ndarray, motion_mask: np.ndarray, step_px: int) -> tuple[np.ndarray, np.ndarray]:

@@ -59,7 +59,7 @@ class ModelCard:
 
     model: the card's own name, such as "monst3r". folder: in the models folder. repository, revision: on the hub;
     revision is a commit, or "" where none is known, and then the commit of the first download is kept. source: the
-    model's page. licence: its name. terms: the licence in one paragraph. files: all are needed. alternatives: any one
+    model's page. licence: its name. terms: the license in one paragraph. files: all are needed. alternatives: any one
     of them serves in place of all.
     """
 
@@ -140,4 +140,4 @@ def _check(card: ModelCard) -> None:
     if not card.files or len(set(names)) != len(names):
         raise ValueError("it names no files, or one of them twice")
     if not (card.name and card.licence and card.terms.strip()):
-        raise ValueError("it lacks a name, a licence or its terms")
+        raise ValueError("it lacks a name, a license or its terms")

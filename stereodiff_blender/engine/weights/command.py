@@ -33,7 +33,7 @@ def default_models_folder() -> Path:
 def add_weights(weights: argparse.ArgumentParser) -> None:
     """The options of `weights`."""
     verbs = weights.add_subparsers(required=True, metavar="VERB")
-    _add_verb(verbs, "list", _list, "show every model, its licence and its state", takes_model=False)
+    _add_verb(verbs, "list", _list, "show every model, its license and its state", takes_model=False)
     get = _add_verb(verbs, "get", _get, "download a model, or go on where a download stopped")
     get.add_argument("--accept-licence", action="store_true", help="the licence's paragraph was read and is accepted")
     _add_verb(verbs, "verify", _verify, "read a model's files and hold them against what is known of them")

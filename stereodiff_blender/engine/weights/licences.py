@@ -1,4 +1,4 @@
-"""Which licences of weights were accepted, when, and in which words. Standard library only.
+"""Which licenses of weights were accepted, when, and in which words. Standard library only.
 
 Kept in one file of the user's folder, outside the extension, so that updates leave it alone. An acceptance is of one
 paragraph under one licence's name: if either changes, the question is asked again.
@@ -40,7 +40,7 @@ class _Accepted:
 
 
 def acceptance(user_folder: Path, card: ModelCard) -> Acceptance | None:
-    """None if this paragraph under this licence was never accepted."""
+    """None if this paragraph under this license was never accepted."""
     known = _read(user_folder / FILE_NAME).accepted.get(card.model)
     return known if known is not None and known.terms_hash == card.terms_hash else None
 
@@ -59,7 +59,7 @@ def accept(user_folder: Path, card: ModelCard) -> Acceptance:
 
 
 def refuse_unaccepted(user_folder: Path, cards: Iterable[ModelCard]) -> None:
-    """Raises StereoDiffError "licence_not_accepted" that names the licences still to be accepted."""
+    """Raises StereoDiffError "licence_not_accepted" that names the licenses still to be accepted."""
     asked = [f"{card.name}: {card.licence}" for card in cards if acceptance(user_folder, card) is None]
     if asked:
         raise StereoDiffError("licence_not_accepted", f"{'; '.join(asked)}.")

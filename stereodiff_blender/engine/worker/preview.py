@@ -1,7 +1,7 @@
-"""Pictures for looking: the frame, and beside it the depth as colours.
+"""Pictures for looking: the frame, and beside it the depth as colors.
 
-Depth is shown as normalised disparity, 1 (yellow) the nearest, 0 (violet) the farthest, in the perceptually even
-colours of viridis, with one range for the whole clip; where depth is invalid the picture is black.
+Depth is shown as normalized disparity, 1 (yellow) the nearest, 0 (violet) the farthest, in the perceptually even
+colors of viridis, with one range for the whole clip; where depth is invalid the picture is black.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ def disparity_limits(depth: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def depth_colours(depth: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+def depth_colors(depth: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
     """(H,W) depth to (H,W,3) uint8 RGB. limits: the disparities that become 0 and 1."""
     valid = _is_valid(depth)
     disparity = np.divide(1.0, depth, out=np.zeros(depth.shape, np.float32), where=valid)
     spread = max(limits[1] - limits[0], 1e-6 * limits[1])
     normalized = np.clip((disparity - (limits[1] - spread)) / spread, 0.0, 1.0)
-    colours = cv2.applyColorMap(np.rint(normalized * 255.0).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1].copy()
-    colours[~valid] = 0
-    return colours
+    colors = cv2.applyColorMap(np.rint(normalized * 255.0).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1].copy()
+    colors[~valid] = 0
+    return colors
 
 
 def _is_valid(depth: np.ndarray) -> np.ndarray:
@@ -77,7 +77,7 @@ def _is_valid(depth: np.ndarray) -> np.ndarray:
 
 
 def _side_by_side(frame: np.ndarray, depth: np.ndarray | None, limits: tuple[float, float] | None) -> np.ndarray:
-    return frame if depth is None else np.concatenate([frame, depth_colours(depth, limits)], axis=1)
+    return frame if depth is None else np.concatenate([frame, depth_colors(depth, limits)], axis=1)
 
 
 def _even(side: int) -> int:

@@ -25,7 +25,7 @@ _MEANINGS = {
     "confidence": "0 to 1, larger is surer",
     "motion_mask": "1 where the thing itself moves, else 0",
 }
-_POINT = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
+_POINT = np.dtype([("position", "<f4", 3), ("color", "u1", 3)])
 
 
 def write_depth_products(folder: JobFolder, frame_numbers: range, stereo: StereoResult,
@@ -33,7 +33,7 @@ def write_depth_products(folder: JobFolder, frame_numbers: range, stereo: Stereo
     """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, numbered by clip frame.
 
     stereo: of T frame numbers, with the depth to use. weights: that the result was made with; every file names them and
-    their licences. scratch: knows which frames an earlier run has written of the very same depth. report: told the
+    their licenses. scratch: knows which frames an earlier run has written of the very same depth. report: told the
     progress in frames; its stage is the caller's. Raises StereoDiffError "disk_full" or "output_not_writable".
     """
     arrays = {"depth": stereo.depth, "confidence": stereo.confidence, "motion_mask": stereo.motion_mask}
@@ -77,21 +77,21 @@ def weights_attributes(weights: tuple[WeightsUsed, ...]) -> dict[str, str]:
     return {"stereodiffWeights": "; ".join(used.name for used in weights), "stereodiffLicence": "; ".join(terms)}
 
 
-def write_points(path: Target, points: np.ndarray, colours: np.ndarray) -> None:
-    """points: (N,3) in the world axes of the contract; colours: (N,3) uint8 RGB. A binary little-endian PLY.
+def write_points(path: Target, points: np.ndarray, colors: np.ndarray) -> None:
+    """points: (N,3) in the world axes of the contract; colors: (N,3) uint8 RGB. A binary little-endian PLY.
 
     Raises ValueError if they do not belong together; StereoDiffError "disk_full" or "output_not_writable".
     """
-    if points.shape != colours.shape or points.shape[1:] != (3,):
-        raise ValueError(f"points {points.shape} and colours {colours.shape} must both be (N,3)")
+    if points.shape != colors.shape or points.shape[1:] != (3,):
+        raise ValueError(f"points {points.shape} and colors {colors.shape} must both be (N,3)")
     table = np.empty(len(points), _POINT)
-    table["position"], table["colour"] = points, colours
+    table["position"], table["color"] = points, colors
     write_bytes(path, _ply_header(len(points)).encode("ascii") + table.tobytes())
 
 
 def _ply_header(count: int) -> str:
     properties = [f"property float {axis}" for axis in "xyz"]
-    properties += [f"property uchar {colour}" for colour in ("red", "green", "blue")]
+    properties += [f"property uchar {color}" for color in ("red", "green", "blue")]
     return "\n".join(["ply", "format binary_little_endian 1.0", "comment axes: x right, y down, z forward",
                       f"element vertex {count}", *properties, "end_header", ""])
 

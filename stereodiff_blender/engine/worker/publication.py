@@ -39,7 +39,7 @@ def publish(request: Request, frames: np.ndarray, estimate: Estimate, weights: t
         report.progress(len(numbers))
     if len(estimate.cameras.points):
         products.write_points(folder.file(folder.points_file), estimate.cameras.points,
-                              point_colours(frames, estimate.cameras))
+                              point_colors(frames, estimate.cameras))
     middle = len(numbers) // 2
     products.write_preview_image(folder.file(folder.preview_image), frames[middle],
                                  None if depth is None else depth[middle])
@@ -71,18 +71,18 @@ def _write_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
                           seams=estimate.refinement.seam_frames if estimate.refinement else ())
 
 
-def point_colours(frames: np.ndarray, cameras: CameraSolution) -> np.ndarray:
-    """(N,3) uint8: every point's colour in the frame where it is first seen; grey if it is seen in none."""
-    colours = np.full((len(cameras.points), 3), 128, np.uint8)
-    is_coloured = np.zeros(len(cameras.points), bool)
+def point_colors(frames: np.ndarray, cameras: CameraSolution) -> np.ndarray:
+    """(N,3) uint8: every point's color in the frame where it is first seen; gray if it is seen in none."""
+    colors = np.full((len(cameras.points), 3), 128, np.uint8)
+    is_colored = np.zeros(len(cameras.points), bool)
     height, width = frames.shape[1:3]
     for frame, (points, pixels) in zip(frames, cameras.observations, strict=True):
-        new = ~is_coloured[points]
+        new = ~is_colored[points]
         cols = np.clip(pixels[new, 0].astype(int), 0, width - 1)
         rows = np.clip(pixels[new, 1].astype(int), 0, height - 1)
-        colours[points[new]] = frame[rows, cols]
-        is_coloured[points[new]] = True
-    return colours
+        colors[points[new]] = frame[rows, cols]
+        is_colored[points[new]] = True
+    return colors
 
 
 def _result(request: Request, estimate: Estimate, weights: tuple[WeightsUsed, ...], report: EventReport) -> Result:

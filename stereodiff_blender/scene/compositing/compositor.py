@@ -189,7 +189,7 @@ def _look_up(tree: bpy.types.NodeTree, location: tuple[float, float], picture: b
 
 
 def _claim_ramp(shot: ImportedResult, part: str, axis: str) -> bpy.types.Texture:
-    """From 0 to 1 over the render, at pixel centres."""
+    """From 0 to 1 over the render, at pixel centers."""
     texture = claim(bpy.data.textures, shot, part, lambda name: bpy.data.textures.new(name, "BLEND"))
     texture.progression, texture.use_flip_axis = "LINEAR", axis
     return texture

@@ -36,7 +36,7 @@ OUTPUTS = {
 
 
 def default_values(shot: ImportedResult) -> dict[str, float]:
-    """Of Near, Far and Focus: the result's depth range, and the depth that is mid-grey in it."""
+    """Of Near, Far and Focus: the result's depth range, and the depth that is mid-gray in it."""
     near, far = shot.result.depth_range
     return {NEAR: near, FAR: far, FOCUS: 2.0 / (1.0 / near + 1.0 / far)}
 
@@ -95,7 +95,7 @@ def _build(group: bpy.types.NodeTree, shot: ImportedResult) -> None:
 
 
 def _read_depth(group: bpy.types.NodeTree, shot: ImportedResult) -> bpy.types.NodeSocket:
-    """The red channel alone, because turning a colour into a number rounds."""
+    """The red channel alone, because turning a color into a number rounds."""
     picture = add_node(group, "CompositorNodeImage", (-900, 300), "z-depth")
     tag(picture, shot, "depth picture")
     fitted = add_stretch_to_nearest(group, (-500, 300), picture.outputs["Image"], shot)

@@ -29,7 +29,7 @@ def add_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.typ
 
 
 def add_depth_pass(scene: bpy.types.Scene, imported, *, connect: bool = False) -> bpy.types.NodeSocket:
-    """Add the depth group of an Imported, or update it. Returns the socket of its normalised disparity.
+    """Add the depth group of an Imported, or update it. Returns the socket of its normalized disparity.
 
     connect: make that the compositor's picture; else the output stays as it is. Raises ValueError without depth.
     """

@@ -30,7 +30,7 @@ def _import_product(shot: ImportedResult, product: str, file: Path) -> bpy.types
 
 
 def import_plate(shot: ImportedResult, clip: bpy.types.MovieClip) -> bpy.types.Image:
-    """The footage as an image texture, in the colour space the clip is read with."""
+    """The footage as an image texture, in the color space the clip is read with."""
     image = _claim_image(shot, "plate", shot.plate)
     image.source = "MOVIE" if shot.result.clip.kind == "movie" else "SEQUENCE"
     image.colorspace_settings.name = clip.colorspace_settings.name

@@ -55,11 +55,11 @@ def write_tum(path: Path, samples: CameraSamples, shot: ImportedResult, fps: flo
 
 
 def write_colmap(folder: Path, samples: CameraSamples, shot: ImportedResult, points: np.ndarray,
-                 colours: np.ndarray) -> None:
+                 colors: np.ndarray) -> None:
     """COLMAP's text model in a folder: cameras.txt, images.txt, points3D.txt.
 
     One PINHOLE camera, or one for each frame if the lens moves; a picture's left top corner is (0, 0) there as here.
-    Pictures are named as plate_names() says. points (N,3): world space, may be empty; colours (N,3) uint8. Which
+    Pictures are named as plate_names() says. points (N,3): world space, may be empty; colors (N,3) uint8. Which
     picture sees which point is not kept by a solve, so those lists are empty. Raises StereoDiffError as write_chan.
     """
     try:
@@ -79,7 +79,7 @@ def write_colmap(folder: Path, samples: CameraSamples, shot: ImportedResult, poi
     _write(folder / "images.txt", images)
     _write(folder / "points3D.txt", ["# POINT3D_ID X Y Z R G B ERROR, without the pictures that see it", *axes,
                                      *(f"{i + 1} {_row(*point)} {r} {g} {b} 0"
-                                       for i, (point, (r, g, b)) in enumerate(zip(points, colours, strict=True)))])
+                                       for i, (point, (r, g, b)) in enumerate(zip(points, colors, strict=True)))])
 
 
 def plate_names(shot: ImportedResult) -> list[str]:

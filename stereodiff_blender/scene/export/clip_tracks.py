@@ -124,8 +124,8 @@ def _insert(track: bpy.types.MovieTrackingTrack, shot: ImportedResult, index: in
 
 def _key_frames(shot: ImportedResult, seen: np.ndarray) -> tuple[int, int]:
     """Two clip frames that share many tracks and see them from different places: where the solver begins."""
-    centres = np.array([frame.camera_to_world for frame in shot.result.frames])[:, :3, 3]
-    base = np.linalg.norm(centres[:, None] - centres[None], axis=-1) / np.mean(shot.result.depth_range)
+    centers = np.array([frame.camera_to_world for frame in shot.result.frames])[:, :3, 3]
+    base = np.linalg.norm(centers[:, None] - centers[None], axis=-1) / np.mean(shot.result.depth_range)
     shared = seen.astype(np.float32) @ seen.T.astype(np.float32)
     worth = np.where(shared >= FEWEST_TRACKS, shared * np.minimum(base, ENOUGH_PARALLAX), 0.0)
     a, b = sorted(np.unravel_index(np.argmax(worth), worth.shape))

@@ -62,11 +62,11 @@ def _check_exporter(kind: str) -> None:
 
 
 def _world_points(found: SceneImport, shot: ImportedResult) -> tuple[np.ndarray, np.ndarray]:
-    """The solved points in world space and their colours; none for a shot without depth."""
+    """The solved points in world space and their colors; none for a shot without depth."""
     if shot.result.points is None:
         return np.empty((0, 3)), np.empty((0, 3), np.uint8)
-    points, colours = read_points(shot)
-    return transformed(world_from_result(found), camera_math.points_in_blender_world(points)), colours
+    points, colors = read_points(shot)
+    return transformed(world_from_result(found), camera_math.points_in_blender_world(points)), colors
 
 
 def _export_by_blender(context: bpy.types.Context, kind: str, path: Path, camera: bpy.types.Object,

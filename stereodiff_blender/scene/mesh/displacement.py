@@ -1,6 +1,6 @@
 """The node tree of the displaced mesh: a grid over the picture, stretched to the depth of the frame shown, and torn.
 
-Each vertex stands on the ray through its pixel's centre: in the camera's own space, ray times z-depth. The outermost
+Each vertex stands on the ray through its pixel's center: in the camera's own space, ray times z-depth. The outermost
 vertices stand on the picture's edge, at the depth of the pixel beside them, so that nothing is left bare.
 """
 
@@ -28,7 +28,7 @@ DISPLACED = "Displaced"
 
 INPUTS = (
     (STEP, "Int", {"min_value": 1, "max_value": 64,
-                   "description": "Pixels of the depth between neighbouring vertices; 1 is the finest"}),
+                   "description": "Pixels of the depth between neighboring vertices; 1 is the finest"}),
     (TEAR, "Bool", {"default_value": True, "description": "Open the mesh where depth jumps, instead of stretching it "
                                                           "from the near thing to the far one"}),
     (TEAR_AT, "Float", {"default_value": TEAR_THRESHOLD, "min_value": 0.0, "max_value": 10.0,
@@ -132,7 +132,7 @@ def _grid(tree: bpy.types.NodeTree, shot: ImportedResult, entry: bpy.types.Node
     """The flat grid, and where in the picture its vertices belong: pixels from the left and the top edge.
 
     Vertices go column by column from the left, each from the bottom up; faces look at the camera. In between the edges
-    they stand at the centres of every step-th pixel and of the last one.
+    they stand at the centers of every step-th pixel and of the last one.
     """
     step = _math(tree, "MAXIMUM", (-2400, -300), entry.outputs[STEP], 1.0, label="Step")
     counts = [_vertex_count(tree, size, step, (-2200, -240 - 160 * axis)) for axis, size in enumerate(shot.raster_size)]
@@ -160,12 +160,12 @@ def _vertex_count(tree: bpy.types.NodeTree, size: int, step, location) -> bpy.ty
 
 
 def _place(tree: bpy.types.NodeTree, size: int, step, index, location) -> bpy.types.NodeSocket:
-    """Pixels from the edge of the grid's index-th vertex: 0 at index 0, size at the last one, a centre in between."""
+    """Pixels from the edge of the grid's index-th vertex: 0 at index 0, size at the last one, a center in between."""
     x, y = location
     before = _math(tree, "SUBTRACT", (x, y), 0.5, step)
-    centre = _math(tree, "MULTIPLY_ADD", (x + 160, y), index, step, before)
-    held = _math(tree, "MINIMUM", (x + 320, y), _math(tree, "MAXIMUM", (x + 320, y - 160), centre, 0.0), size - 0.5)
-    last = _math(tree, "SUBTRACT", (x, y - 160), centre, step)
+    center = _math(tree, "MULTIPLY_ADD", (x + 160, y), index, step, before)
+    held = _math(tree, "MINIMUM", (x + 320, y), _math(tree, "MAXIMUM", (x + 320, y - 160), center, 0.0), size - 0.5)
+    last = _math(tree, "SUBTRACT", (x, y - 160), center, step)
     beyond = _math(tree, "GREATER_THAN", (x + 160, y - 320), last, size - 0.75)
     return _math(tree, "MULTIPLY_ADD", (x + 480, y), beyond, 0.5, held)
 

@@ -17,7 +17,7 @@ DEPTH_STOPS = ((0.0, (0.01, 0.01, 0.06)), (0.3, (0.10, 0.03, 0.30)), (0.55, (0.5
 
 
 def plate_material(shot: ImportedResult, plate: bpy.types.Image, clip: bpy.types.MovieClip) -> bpy.types.Material:
-    """The footage projected onto the mesh: it glows with the plate's own colour; Relight 1 lets lights fall on it."""
+    """The footage projected onto the mesh: it glows with the plate's own color; Relight 1 lets lights fall on it."""
     material, picture = _claim_material(shot, "plate material", _build_plate)
     picture.image = plate
     play_plate(picture.image_user, shot, clip)
@@ -31,7 +31,7 @@ def measurement_materials(shot: ImportedResult, images: dict[str, bpy.types.Imag
 
 
 def depth_material(shot: ImportedResult, depth: bpy.types.Image) -> bpy.types.Material:
-    """Normalised disparity over the clip's one depth range, near is white; Color Ramp 1 shows it in colours."""
+    """Normalized disparity over the clip's one depth range, near is white; Color Ramp 1 shows it in colors."""
     material, picture = _claim_material(shot, "depth material", _build_depth)
     _play_measurement(picture, shot, depth)
     normalized = find_node(material.node_tree, shot, "depth range")
@@ -41,7 +41,7 @@ def depth_material(shot: ImportedResult, depth: bpy.types.Image) -> bpy.types.Ma
 
 
 def product_material(shot: ImportedResult, product: str, image: bpy.types.Image) -> bpy.types.Material:
-    """A product such as confidence as grey, 1 is white."""
+    """A product such as confidence as gray, 1 is white."""
     material, picture = _claim_material(shot, f"{product} material", _build_product)
     _play_measurement(picture, shot, image)
     return material
@@ -99,10 +99,10 @@ def _build_depth(tree: bpy.types.NodeTree, shot: ImportedResult) -> bpy.types.No
     ramp = add_node(tree, "ShaderNodeValToRGB", (-320, -160), "Look")
     _fill_ramp(ramp.color_ramp)
     feed(tree, ramp, normalized.outputs[0])
-    gray, coloured = (add_node(tree, "ShaderNodeEmission", (-20, top)) for top in (40, -120))
+    gray, colored = (add_node(tree, "ShaderNodeEmission", (-20, top)) for top in (40, -120))
     feed(tree, gray, normalized.outputs[0], 1.0)
-    feed(tree, coloured, ramp.outputs["Color"], 1.0)
-    _add_output(tree, _add_blend(tree, COLOR_RAMP, gray, coloured))
+    feed(tree, colored, ramp.outputs["Color"], 1.0)
+    _add_output(tree, _add_blend(tree, COLOR_RAMP, gray, colored))
     return picture
 
 
@@ -118,8 +118,8 @@ def _fill_ramp(ramp: bpy.types.ColorRamp) -> None:
     stops = ramp.elements
     while len(stops) < len(DEPTH_STOPS):
         stops.new(0.5)
-    for stop, (position, colour) in zip(stops, DEPTH_STOPS, strict=True):
-        stop.position, stop.color = position, (*colour, 1.0)
+    for stop, (position, color) in zip(stops, DEPTH_STOPS, strict=True):
+        stop.position, stop.color = position, (*color, 1.0)
 
 
 def _add_picture(tree: bpy.types.NodeTree, interpolation: str, label: str) -> bpy.types.Node:

@@ -13,7 +13,7 @@ __all__ = ["find_floor"]
 
 MOST_FRAMES = 8
 POINTS_PER_FRAME = 2500
-SURE = 0.5  # confidence from which depth counts as measured
+MIN_CONFIDENCE = 0.5  # confidence from which depth counts as measured
 TRIES = 600
 TOLERANCE = 0.015  # distance to the plane over depth, for a point of the floor
 CLOSER = (0.01, 0.007, 0.005, 0.003)  # as long as half of the floor's points stay
@@ -67,7 +67,7 @@ def _points_of(shot: ImportedResult, index: int, pose: np.ndarray) -> tuple[np.n
     sure = np.isfinite(depth) & (depth > 0)
     sure[:height // 2] = False
     if frame.confidence is not None:
-        sure &= read_picture(shot, frame.confidence) >= SURE
+        sure &= read_picture(shot, frame.confidence) >= MIN_CONFIDENCE
     if frame.motion_mask is not None:
         sure &= read_picture(shot, frame.motion_mask) < 0.5
     rows, columns = np.nonzero(sure)

@@ -151,9 +151,9 @@ def _turn_to_z(up: np.ndarray) -> np.ndarray:
     return np.eye(3) + skew + skew @ skew / (1.0 + cosine)
 
 
-def _about(turn: np.ndarray, centre) -> np.ndarray:
+def _about(turn: np.ndarray, center) -> np.ndarray:
     """A rotation (3,3) about a point as a matrix (4,4)."""
     change = np.eye(4)
     change[:3, :3] = turn
-    change[:3, 3] = centre - turn @ centre
+    change[:3, 3] = center - turn @ center
     return change

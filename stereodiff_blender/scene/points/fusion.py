@@ -9,9 +9,9 @@ import numpy as np
 
 from ...engine.contract import StereoDiffError
 from ..result import ImportedResult, camera_math, read_picture
-from .plate_colours import PlateColours
+from .plate_colors import PlateColors
 
-EDGE = 0.05  # natural logarithm of the depth ratio to a neighbour from which a pixel is on an edge
+EDGE = 0.05  # natural logarithm of the depth ratio to a neighbor from which a pixel is on an edge
 MOST_CELLS = 5_000_000
 CELL_LIMIT = 2**20  # cells from the origin, along each axis
 SPACINGS_IN_NEAREST_DEPTH = 100
@@ -37,9 +37,9 @@ class Cells:
         self.keys = np.empty(0, np.int64)
         self.sums = np.empty((0, 7))  # x, y, z, r, g, b, weight
 
-    def add(self, points: np.ndarray, colours: np.ndarray, weights: np.ndarray) -> None:
-        """points, colours: (N,3); weights: (N,) > 0. Raises StereoDiffError "settings_invalid" on too many cells."""
-        sums = np.column_stack([np.column_stack([points, colours]) * weights[:, None], weights])
+    def add(self, points: np.ndarray, colors: np.ndarray, weights: np.ndarray) -> None:
+        """points, colors: (N,3); weights: (N,) > 0. Raises StereoDiffError "settings_invalid" on too many cells."""
+        sums = np.column_stack([np.column_stack([points, colors]) * weights[:, None], weights])
         keys, place = np.unique(np.concatenate([self.keys, self._keys(points)]), return_inverse=True)
         if len(keys) > MOST_CELLS:
             raise self._too_fine()
@@ -48,7 +48,7 @@ class Cells:
         self.sums = np.column_stack([np.bincount(place.ravel(), column, len(keys)) for column in everything.T])
 
     def means(self) -> tuple[np.ndarray, np.ndarray]:
-        """Points (M,3) and colours (M,3)."""
+        """Points (M,3) and colors (M,3)."""
         means = self.sums[:, :6] / self.sums[:, 6:]
         return means[:, :3], means[:, 3:]
 
@@ -64,9 +64,9 @@ class Cells:
                                                    "points; choose a wider one.")
 
 
-def fuse_depth(shot: ImportedResult, plate: PlateColours, fusion: Fusion, on_frame: Callable[[int], None]
+def fuse_depth(shot: ImportedResult, plate: PlateColors, fusion: Fusion, on_frame: Callable[[int], None]
                ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Points (N,3) on Blender's axes below the root, colours (N,3) scene-linear, and their spacing.
+    """Points (N,3) on Blender's axes below the root, colors (N,3) scene-linear, and their spacing.
 
     on_frame: told how many frames are done. Raises StereoDiffError "depth_missing" if nothing is left over,
     "settings_invalid" if the spacing is too fine, "result_invalid" for a damaged file.
@@ -85,7 +85,7 @@ def fuse_depth(shot: ImportedResult, plate: PlateColours, fusion: Fusion, on_fra
     return *cells.means(), spacing
 
 
-def _add_frame(cells: Cells, shot: ImportedResult, plate: PlateColours, index: int, least_confidence: float) -> None:
+def _add_frame(cells: Cells, shot: ImportedResult, plate: PlateColors, index: int, least_confidence: float) -> None:
     frame = shot.result.frames[index]
     depth = read_picture(shot, frame.depth)
     kept = (depth > 0) & ~_on_edges(depth)

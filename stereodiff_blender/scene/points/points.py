@@ -1,4 +1,4 @@
-"""Points with colour below the root: a point cloud where Python can make one (Blender 5.2), else a mesh of vertices."""
+"""Points with color below the root: a point cloud where Python can make one (Blender 5.2), else a mesh of vertices."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from ..data import (
 )
 from ..result import ImportedResult, camera_math, read_points
 from .fusion import Fusion, fuse_depth
-from .plate_colours import reading_plate
+from .plate_colors import reading_plate
 
 SOLVED, DENSE = "points", "dense points"
-COLOUR = "Color"
+COLOR = "Color"
 RADIUS = "Radius"
 MODIFIER = "StereoDiff Points"
 FUSION = "stereodiff_fusion"
@@ -37,27 +37,27 @@ RADIUS_OVER_SPACING = 0.6
 
 
 def import_solved_points(found: SceneImport) -> bpy.types.Object:
-    """The solve's own static points, in colour. Made, or brought up to date.
+    """The solve's own static points, in color. Made, or brought up to date.
 
     Raises StereoDiffError "depth_missing" if the result has none, or "result_invalid" if their file is damaged.
     """
     shot = found.read_imported_result()
-    points, colours = read_points(shot)
+    points, colors = read_points(shot)
     if not len(points):
         raise StereoDiffError("depth_missing", "The solve has found no points.")
     near = shot.result.depth_range[0] if shot.result.depth_range is not None else 1.0
-    return _place(found, shot, SOLVED, camera_math.points_in_blender_world(points), _linear_from_srgb(colours),
+    return _place(found, shot, SOLVED, camera_math.points_in_blender_world(points), _linear_from_srgb(colors),
                   near * RADIUS_OVER_NEAREST_DEPTH)
 
 
 def import_dense_points(found: SceneImport, fusion: Fusion, on_frame: Callable[[int], None]) -> bpy.types.Object:
-    """Still, sure depth of several frames as points, in the plate's colours. Errors as fuse_depth()."""
+    """Still, sure depth of several frames as points, in the plate's colors. Errors as fuse_depth()."""
     shot = found.read_imported_result()
     if found.clip is None:
         raise StereoDiffError("clip_missing", "The camera shows no clip.")
     with reading_plate(shot, import_plate(shot, found.clip)) as plate:
-        points, colours, spacing = fuse_depth(shot, plate, fusion, on_frame)
-    thing = _place(found, shot, DENSE, points, colours, spacing * RADIUS_OVER_SPACING)
+        points, colors, spacing = fuse_depth(shot, plate, fusion, on_frame)
+    thing = _place(found, shot, DENSE, points, colors, spacing * RADIUS_OVER_SPACING)
     thing[FUSION] = json.dumps(asdict(fusion))
     return thing
 
@@ -86,12 +86,12 @@ def _import_dense_again(found: SceneImport, thing: bpy.types.Object) -> None:
     import_dense_points(found, Fusion(**json.loads(thing[FUSION])), lambda done: None)
 
 
-def _place(found: SceneImport, shot: ImportedResult, part: str, points: np.ndarray, colours: np.ndarray, radius: float
+def _place(found: SceneImport, shot: ImportedResult, part: str, points: np.ndarray, colors: np.ndarray, radius: float
            ) -> bpy.types.Object:
-    """points (N,3) in the root's space; colours (N,3) scene-linear."""
+    """points (N,3) in the root's space; colors (N,3) scene-linear."""
     is_cloud = "resize" in bpy.types.PointCloud.bl_rna.functions
     data = _cloud(shot, part, points) if is_cloud else _vertices(shot, part, points)
-    _paint(data, colours)
+    _paint(data, colors)
     data.materials.clear()
     data.materials.append(_material(shot))
     thing = _claim_of_type(found, shot, part, data)
@@ -128,15 +128,15 @@ def _vertices(shot: ImportedResult, part: str, points: np.ndarray) -> bpy.types.
     return mesh
 
 
-def _paint(data: bpy.types.ID, colours: np.ndarray) -> None:
-    layer = data.attributes.get(COLOUR) or data.attributes.new(COLOUR, "FLOAT_COLOR", "POINT")
-    layer.data.foreach_set("color", np.column_stack([colours, np.ones(len(colours))]).astype(np.float32).ravel())
+def _paint(data: bpy.types.ID, colors: np.ndarray) -> None:
+    layer = data.attributes.get(COLOR) or data.attributes.new(COLOR, "FLOAT_COLOR", "POINT")
+    layer.data.foreach_set("color", np.column_stack([colors, np.ones(len(colors))]).astype(np.float32).ravel())
     data.update_tag()
 
 
-def _linear_from_srgb(colours: np.ndarray) -> np.ndarray:
+def _linear_from_srgb(colors: np.ndarray) -> np.ndarray:
     """uint8 (N,3) to scene-linear."""
-    value = colours / 255.0
+    value = colors / 255.0
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
@@ -152,10 +152,10 @@ def _tree(shot: ImportedResult, is_cloud: bool) -> bpy.types.NodeTree:
         sized = add_node(tree, "GeometryNodeMeshToPoints", (0, 0))
         feed(tree, sized, entry.outputs["Geometry"])
     tree.links.new(entry.outputs[RADIUS], sized.inputs["Radius"])
-    coloured = add_node(tree, "GeometryNodeSetMaterial", (200, 0))
-    feed(tree, coloured, sized.outputs[0], None, _material(shot))
+    colored = add_node(tree, "GeometryNodeSetMaterial", (200, 0))
+    feed(tree, colored, sized.outputs[0], None, _material(shot))
     leave = add_node(tree, "NodeGroupOutput", (400, 0))
-    feed(tree, leave, coloured.outputs[0])
+    feed(tree, leave, colored.outputs[0])
     return tree
 
 
@@ -170,7 +170,7 @@ def _new_tree(name: str) -> bpy.types.NodeTree:
 
 
 def _material(shot: ImportedResult) -> bpy.types.Material:
-    """Shows the colour of each point as it is, whatever the light."""
+    """Shows the color of each point as it is, whatever the light."""
     material = find(bpy.data.materials, shot, "points material")
     if material is not None:
         return material  # the artist's by now
@@ -179,9 +179,9 @@ def _material(shot: ImportedResult) -> bpy.types.Material:
         material.use_nodes = True
     tree = material.node_tree
     tree.nodes.clear()
-    colour = add_node(tree, "ShaderNodeAttribute", (-300, 0), attribute_name=COLOUR)
+    color = add_node(tree, "ShaderNodeAttribute", (-300, 0), attribute_name=COLOR)
     glow = add_node(tree, "ShaderNodeEmission", (0, 0))
-    feed(tree, glow, colour.outputs["Color"])
+    feed(tree, glow, color.outputs["Color"])
     leave = add_node(tree, "ShaderNodeOutputMaterial", (200, 0))
     feed(tree, leave, glow.outputs[0])
     return material

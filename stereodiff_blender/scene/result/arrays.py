@@ -32,7 +32,7 @@ def read_picture(shot: ImportedResult, relative: str) -> np.ndarray:
 
 
 def read_points(shot: ImportedResult) -> tuple[np.ndarray, np.ndarray]:
-    """The solved points (N,3) float64 on the engine's axes, and their colours (N,3) uint8.
+    """The solved points (N,3) float64 on the engine's axes, and their colors (N,3) uint8.
 
     Raises StereoDiffError "depth_missing" if the result has none, "result_invalid" if their file is damaged.
     """

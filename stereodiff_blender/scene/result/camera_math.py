@@ -114,9 +114,9 @@ def camera_rays(x, y, intrinsics) -> np.ndarray:
 
 
 def grid_positions(length: int, step: int) -> np.ndarray:
-    """Where a grid over length pixels has its vertices, in pixels: centres of pixels, and the two edges.
+    """Where a grid over length pixels has its vertices, in pixels: centers of pixels, and the two edges.
 
-    The centres are those of every step-th pixel and of the last one, whatever the step.
+    The centers are those of every step-th pixel and of the last one, whatever the step.
     """
     pixels = np.unique(np.append(np.arange(0, length, step), length - 1))
     return np.concatenate([[0.0], pixels + 0.5, [length]])

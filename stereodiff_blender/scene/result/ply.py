@@ -13,14 +13,14 @@ from ...engine.contract.guarded_files import GuardedFolder
 MOST_POINTS = 5_000_000  # a hundred times what a solve has; they take half a gigabyte on their way into Blender
 FARTHEST = 1e9  # beyond, single precision and Blender's views fail
 LONGEST_HEADER = 2048
-POINT = np.dtype([("position", "<f4", 3), ("colour", "u1", 3)])
+POINT = np.dtype([("position", "<f4", 3), ("color", "u1", 3)])
 PROPERTIES = (*(f"property float {axis}" for axis in "xyz"),
-              *(f"property uchar {colour}" for colour in ("red", "green", "blue")))
+              *(f"property uchar {color}" for color in ("red", "green", "blue")))
 END = b"end_header\n"
 
 
 def read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (N,3) float64 and colours (N,3) uint8, sRGB, of a binary little-endian PLY of coloured points.
+    """Positions (N,3) float64 and colors (N,3) uint8, sRGB, of a binary little-endian PLY of colored points.
 
     The header must name just these six properties and the very number of points that the file holds, at most
     MOST_POINTS. Raises StereoDiffError "result_invalid" for anything else, and before any of it is read.
@@ -40,7 +40,7 @@ def read_ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
     positions = table["position"].astype(np.float64)
     if not (np.abs(positions) <= FARTHEST).all():  # false for what is not a number, too
         raise _refused(path, "some of its points are nowhere")
-    return positions, table["colour"]
+    return positions, table["color"]
 
 
 def _point_count(start: bytes, path: Path) -> int:

@@ -46,7 +46,7 @@ class STEREODIFF_OT_mesh_detail(OnImport, bpy.types.Operator):
     bl_label = "Mesh Detail"
 
     step: bpy.props.IntProperty(name="Step", default=1, min=1, max=64,
-                                description="Pixels of the depth between neighbouring vertices; 1 is the finest")
+                                description="Pixels of the depth between neighboring vertices; 1 is the finest")
 
     def act(self, context: bpy.types.Context, found: SceneImport) -> None:
         set_step(found.mesh, self.step)
@@ -115,7 +115,7 @@ def _with_suffix(filepath: str, file_format: str) -> Path:
 
 
 class STEREODIFF_OT_import_points(OnImport, bpy.types.Operator):
-    """Bring points with colour into the scene; those of an earlier import are brought up to date"""
+    """Bring points with color into the scene; those of an earlier import are brought up to date"""
 
     bl_idname = "stereodiff.import_points"
     bl_label = "Import Points"

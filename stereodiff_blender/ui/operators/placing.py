@@ -280,7 +280,7 @@ class STEREODIFF_OT_export_camera(OnSolve, bpy.types.Operator):
 
     kind: bpy.props.EnumProperty(name="Format", items=[
         ("CHAN", "Nuke (.chan)", "World y up, camera along its -z, rotation order ZXY, vertical field of view"),
-        ("FBX", "FBX (.fbx)", "By Blender's exporter: world y up, in centimetres"),
+        ("FBX", "FBX (.fbx)", "By Blender's exporter: world y up, in centimeters"),
         ("ALEMBIC", "Alembic (.abc)", "By Blender's exporter: world y up"),
         ("USD", "USD (.usdc)", "By Blender's exporter: world z up"),
         ("COLMAP", "COLMAP (folder)", "cameras.txt, images.txt, points3D.txt: world z up as here, world to camera, "

@@ -1,4 +1,4 @@
-"""Buttons for the weights of learned engines: accept their licence, get, verify, remove, or use a folder at hand."""
+"""Buttons for the weights of learned engines: accept their license, get, verify, remove, or use a folder at hand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class OfModel:
 
 
 class WithLicence(OfModel):
-    """An operator that asks whether the model's licence is accepted, if it is not yet."""
+    """An operator that asks whether the model's license is accepted, if it is not yet."""
 
     accept: bpy.props.BoolProperty(name="I have read this and accept it", options={"SKIP_SAVE"})
 
@@ -72,10 +72,10 @@ def draw_terms(layout, card: ModelCard) -> None:
     layout.operator("wm.url_open", text="Open Source Page", icon="URL").url = card.source
 
 
-# --- The licence and the download ------------------------------------------------------------------------------
+# --- The license and the download ------------------------------------------------------------------------------
 
 class STEREODIFF_OT_accept_licence(WithLicence, bpy.types.Operator):
-    """Read the licence of these weights and accept it; a solve that uses them needs that, wherever they came from"""
+    """Read the license of these weights and accept it; a solve that uses them needs that, wherever they came from"""
 
     bl_idname = "stereodiff.accept_licence"
     bl_label = "Accept Licence"

@@ -89,7 +89,7 @@ def test_between_two_keys_the_outline_is_the_one_that_blender_renders(mattes, ma
 
 
 def inside(outline: tuple[float, ...], width: int, height: int) -> np.ndarray:
-    """(H,W) bool: centres of pixels inside a polygon, by the number of sides that lie to their right."""
+    """(H,W) bool: centers of pixels inside a polygon, by the number of sides that lie to their right."""
     x, y = np.array(outline[::2]) * width, np.array(outline[1::2]) * height
     rows, columns = np.mgrid[0:height, 0:width] + 0.5
     result = np.zeros((height, width), bool)

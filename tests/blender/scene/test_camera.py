@@ -15,7 +15,7 @@ from scene_checks import projected, read_linear, render, show_frame
 
 CAMERAS = {
     "landscape, moving focal": Example(),
-    "constant lens, centred": Example(zoom=1.0, principal=(0.0, 0.0)),
+    "constant lens, centered": Example(zoom=1.0, principal=(0.0, 0.0)),
     "portrait": Example(raster=(36, 64), clip=(270, 480)),
     "principal point far off": Example(principal=(9.0, 7.0)),
     "wide pixels": Example(raster=(64, 36), clip=(720, 576), pixel_aspect=64 / 36 * 576 / 720),
@@ -184,7 +184,7 @@ def test_projection_is_the_engines_for_every_sensor_fit(scene_module, tmp_path, 
     assert imported.camera.data.sensor_fit == fit
     assert_engine_projection(example, imported.camera)
     show_frame(1)
-    assert imported.camera.data.lens == pytest.approx(lens, rel=1e-6), "millimetres stay millimetres"
+    assert imported.camera.data.lens == pytest.approx(lens, rel=1e-6), "millimeters stay millimeters"
 
 
 def test_a_principal_point_far_off_needs_the_lens_anew(scene_module, tmp_path):

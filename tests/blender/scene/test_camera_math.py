@@ -67,7 +67,7 @@ def test_rays_times_depth_are_the_points(camera_math, geometry):
     assert np.allclose(rays * depth[..., None], geometry.unproject(depth, k) * [1, -1, -1], atol=1e-12)
 
 
-def test_grid_has_pixel_centres_and_both_edges(camera_math):
+def test_grid_has_pixel_centers_and_both_edges(camera_math):
     assert camera_math.grid_positions(5, 1).tolist() == [0, 0.5, 1.5, 2.5, 3.5, 4.5, 5]
     assert camera_math.grid_positions(6, 2).tolist() == [0, 0.5, 2.5, 4.5, 5.5, 6]
 

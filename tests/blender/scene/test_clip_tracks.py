@@ -17,7 +17,7 @@ LONG = Example(zoom=1.0, frame_count=12)
 SHAPES = {
     "landscape": LONG,
     "portrait": Example(raster=(36, 64), clip=(54, 96), zoom=1.0, frame_count=12),
-    "off centre": Example(principal=(7.0, -4.0), zoom=1.0, frame_count=12),
+    "off center": Example(principal=(7.0, -4.0), zoom=1.0, frame_count=12),
     "wide pixels": Example(raster=(64, 36), clip=(80, 60), pixel_aspect=64 / 36 * 60 / 80, zoom=1.0, frame_count=12),
     "late": Example(zoom=1.0, frame_count=8, first_frame=5, first_number=21),
 }
@@ -141,7 +141,7 @@ def test_a_second_click_replaces_ours_only(bring_in):
 
 
 def test_the_clip_gets_the_solved_lens(bring_in):
-    example = SHAPES["off centre"]
+    example = SHAPES["off center"]
     imported, clip, _ = bring_in(example)
     bpy.ops.stereodiff.write_tracks()
     camera = clip.tracking.camera

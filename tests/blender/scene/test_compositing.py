@@ -79,7 +79,7 @@ def normalized(depth: np.ndarray, near: float, far: float) -> np.ndarray:
 
 
 def nearest(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Every pixel of the new size takes the value of the pixel its centre falls into."""
+    """Every pixel of the new size takes the value of the pixel its center falls into."""
     (height, width), (columns, rows) = picture.shape, size
     x = ((np.arange(columns) + 0.5) * width / columns).astype(int)
     y = ((np.arange(rows) + 0.5) * height / rows).astype(int)
@@ -133,7 +133,7 @@ def test_larger_renders_show_the_nearest_depth(import_here, tmp_path, size):
 @pytest.mark.parametrize("raster", [(32, 18), (33, 19)])
 @pytest.mark.parametrize("size", [(75, 43), (200, 36), (64, 37)])
 def test_no_size_invents_depths_at_edges(import_here, tmp_path, raster, size):
-    """Each value is one of the file's (some versions round it), from beside the pixel's centre at the most."""
+    """Each value is one of the file's (some versions round it), from beside the pixel's center at the most."""
     example = replace(HALF, raster=raster)
     import_here(example)
     bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = size
@@ -238,7 +238,7 @@ def test_scene_z_follows_the_root(import_here, tmp_path):
 
 
 def test_defocus_node_takes_the_defocus(import_here, tmp_path):
-    """What is in focus stays, what is not is mixed with its neighbours."""
+    """What is in focus stays, what is not is mixed with its neighbors."""
     import_here()
     node, tree = add_group(), compositor()
     depth = depth_of(EXAMPLE, 0)

@@ -57,7 +57,7 @@ def flat_render(shown: bpy.types.Material, path, frame: int) -> np.ndarray:
     camera.location = (0.0, 0.0, -490.0)
     scene.collection.objects.link(camera)
     scene.camera = camera
-    scene.cycles.pixel_filter_type, scene.cycles.filter_width = "BOX", 0.01  # every ray through the pixel's centre
+    scene.cycles.pixel_filter_type, scene.cycles.filter_width = "BOX", 0.01  # every ray through the pixel's center
     picture = render(scene, path, frame)
     bpy.data.objects.remove(plane)
     bpy.data.objects.remove(camera)

@@ -25,7 +25,7 @@ def import_example(scene_module, folder, example, clip_folder=None, **options):
 
 
 def places(size: int, step: int) -> np.ndarray:
-    """Pixels from the edge: the two edges, and the centres of every step-th pixel and of the last one."""
+    """Pixels from the edge: the two edges, and the centers of every step-th pixel and of the last one."""
     return np.array([0.0, *(pixel + 0.5 for pixel in sorted({*range(0, size, step), size - 1})), size])
 
 
@@ -75,7 +75,7 @@ def test_vertices_are_unprojected_depth(scene_module, tmp_path, example):
 
 
 @pytest.mark.parametrize("step", [2, 3, 5, 31, 64])
-def test_a_coarse_grid_stands_on_pixel_centres_too(scene_module, tmp_path, step):
+def test_a_coarse_grid_stands_on_pixel_centers_too(scene_module, tmp_path, step):
     mesh = import_whole(scene_module, tmp_path, SMALL, step=step)
     show_frame(4)
     assert_unprojected(mesh, replace(SMALL, invalid_corner=False), 3, step)

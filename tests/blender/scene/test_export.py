@@ -14,7 +14,7 @@ import pytest
 from job_folder import Example, camera_to_world, intrinsics, write_job_folder
 from mathutils import Matrix, Quaternion
 from scene_checks import datablocks, projected
-from solved_points import colours_of, surface_points, write_points
+from solved_points import colors_of, surface_points, write_points
 
 EXAMPLE = Example(principal=(3.0, -2.0), first_frame=3, first_number=11)
 MOVED = Matrix.Translation((3, -2, 1)) @ Matrix.Rotation(0.7, 4, (0.2, 0.5, 1.0)) @ Matrix.Scale(2.5, 4)
@@ -84,7 +84,7 @@ def test_colmap_projects_its_points_to_the_engines_pixels(bring_in, tmp_path, zo
     cameras = {row[0]: row for row in rows(tmp_path / "model" / "cameras.txt")}
     assert len(cameras) == (1 if zoom == 1.0 else 6)
     stored = np.array([row[1:] for row in rows(tmp_path / "model" / "points3D.txt")], float)
-    assert np.array_equal(stored[:, 3:6], colours_of(points))
+    assert np.array_equal(stored[:, 3:6], colors_of(points))
     images = rows(tmp_path / "model" / "images.txt")
     assert images[1::2] == [[]] * 6 and len(images) == 12
     for index, (number, qw, qx, qy, qz, tx, ty, tz, camera, name) in enumerate(images[::2]):
@@ -108,7 +108,7 @@ print(json.dumps({
     "cameras": [[camera.model_name, camera.width, camera.height] for camera in model.cameras.values()],
     "seen": [[image.project_point(point.xyz).tolist() for point in points] for image in images],
     "places": [image.projection_center().tolist() for image in images],
-    "colours": [point.color.tolist() for point in points],
+    "colors": [point.color.tolist() for point in points],
 }))
 """
 
@@ -127,7 +127,7 @@ def test_colmap_itself_reads_the_model(bring_in, tmp_path, worker_python, zoom):
     assert model["names"] == [f"plate_{13 + index:04d}.png" for index in range(6)]
     assert model["cameras"] == [["PINHOLE", *example.clip]] * (1 if zoom == 1.0 else 6)
     assert np.abs(np.array(model["places"]) - expected_poses(example)[:, :3, 3]).max() < 1e-5
-    assert np.array_equal(model["colours"], colours_of(points))
+    assert np.array_equal(model["colors"], colors_of(points))
     for index, seen in enumerate(model["seen"]):
         assert np.abs(np.array(seen) - projected(example, index, points)).max() < 0.01
 

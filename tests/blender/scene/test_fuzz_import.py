@@ -53,8 +53,8 @@ def test_a_damaged_point_file_is_refused(addon, contract, tmp_path):
     for number in range(400):
         path.write_bytes(damaged(original, random.Random(f"{SEED}/ply/{number}")))
         try:
-            positions, colours = ply.read_ply(path)
-            assert len(positions) == len(colours)
+            positions, colors = ply.read_ply(path)
+            assert len(positions) == len(colors)
         except contract.StereoDiffError:
             refused += 1
     assert refused > 200

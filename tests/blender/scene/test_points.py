@@ -1,4 +1,4 @@
-"""Points in the scene: the solve's own and those fused from depth, where they belong and in their colours."""
+"""Points in the scene: the solve's own and those fused from depth, where they belong and in their colors."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from mathutils import Matrix
 from scene_checks import datablocks, orphans, read_linear, render, set_input
 
 SMALL = Example(raster=(32, 18), clip=(64, 36), focal=30.0)
-COLOURS = np.array([[255, 0, 0], [10, 200, 30], [0, 0, 255], [128, 128, 128]], np.uint8)
+COLORS = np.array([[255, 0, 0], [10, 200, 30], [0, 0, 255], [128, 128, 128]], np.uint8)
 POINTS = np.array([[0.5, -0.25, 3.0], [-1.0, 0.5, 4.0], [0.0, 0.0, 2.5], [1.5, 1.0, 5.0]], np.float32)
 
 
-def ply(count: int | str = 4, points: np.ndarray = POINTS, colours: np.ndarray = COLOURS) -> bytes:
+def ply(count: int | str = 4, points: np.ndarray = POINTS, colors: np.ndarray = COLORS) -> bytes:
     """A point file as the engine writes it, whose header may lie about the count."""
-    table = np.empty(len(points), [("position", "<f4", 3), ("colour", "u1", 3)])
-    table["position"], table["colour"] = points, colours
+    table = np.empty(len(points), [("position", "<f4", 3), ("color", "u1", 3)])
+    table["position"], table["color"] = points, colors
     names = [*(f"property float {axis}" for axis in "xyz"), *(f"property uchar {c}" for c in ("red", "green", "blue"))]
     lines = ["ply", "format binary_little_endian 1.0", "comment axes: x right, y down, z forward",
              f"element vertex {count}", *names, "end_header", ""]
@@ -62,39 +62,39 @@ def points_object(part: str = "points") -> bpy.types.Object:
 
 
 def read(thing: bpy.types.Object) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (N,3) in the object's own space and colours (N,3), scene-linear."""
+    """Positions (N,3) in the object's own space and colors (N,3), scene-linear."""
     attributes = thing.data.attributes
     positions = np.empty((len(attributes["position"].data), 3), np.float32)
-    colours = np.empty((len(positions), 4), np.float32)
+    colors = np.empty((len(positions), 4), np.float32)
     attributes["position"].data.foreach_get("vector", positions.ravel())
-    attributes["Color"].data.foreach_get("color", colours.ravel())
-    return positions, colours[:, :3]
+    attributes["Color"].data.foreach_get("color", colors.ravel())
+    return positions, colors[:, :3]
 
 
-def linear(colours) -> np.ndarray:
-    value = np.asarray(colours) / 255.0
+def linear(colors) -> np.ndarray:
+    value = np.asarray(colors) / 255.0
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
 # --- Solved points -------------------------------------------------------------------------------------------------
 
-def test_solved_points_stand_below_the_root_on_blenders_axes_in_their_colours(import_here):
+def test_solved_points_stand_below_the_root_on_blenders_axes_in_their_colors(import_here):
     imported = import_here(data=ply())
     imported.root.matrix_world = Matrix.Translation((5, 0, 0)) @ Matrix.Scale(2.0, 4)
     assert bpy.ops.stereodiff.import_points() == {"FINISHED"}
     thing = points_object()
     assert thing.type == ("POINTCLOUD" if bpy.app.version >= (5, 2, 0) else "MESH")
     assert thing.parent == imported.root and imported.collection in thing.users_collection
-    positions, colours = read(thing)
+    positions, colors = read(thing)
     x, y, z = POINTS.T
     assert np.allclose(positions, np.stack([x, z, -y], axis=-1))  # x right, y forward, z up
-    assert np.allclose(colours, linear(COLOURS), atol=1e-6)
+    assert np.allclose(colors, linear(COLORS), atol=1e-6)
     bpy.context.view_layer.update()
     assert np.allclose(thing.matrix_world @ thing.matrix_local.inverted(), imported.root.matrix_world)
 
 
 def test_solved_points_are_seen_by_the_camera_where_the_solve_has_them(import_here):
-    """Rendered big enough to be hit: each pixel shows the colour of the point that projects there."""
+    """Rendered big enough to be hit: each pixel shows the color of the point that projects there."""
     (fx, fy, cx, cy), pixels = (30.0, 30.0, 17.5, 8.25), ((4, 4), (27, 5), (10, 14), (28, 12))
     points = np.array([[(c + 0.5 - cx) / fx, (r + 0.5 - cy) / fy, 1.0] for c, r in pixels]) * 2.0
     imported = import_here(data=ply(points=points))
@@ -102,9 +102,9 @@ def test_solved_points_are_seen_by_the_camera_where_the_solve_has_them(import_he
     bpy.ops.stereodiff.import_points()
     set_input(points_object(), "Radius", 0.1)
     picture = render(bpy.context.scene, Path(bpy.app.tempdir) / "points.exr", 1)
-    for (column, row), colour in zip(pixels, linear(COLOURS), strict=True):
+    for (column, row), color in zip(pixels, linear(COLORS), strict=True):
         shown = picture[2 * row:2 * row + 2, 2 * column:2 * column + 2].reshape(-1, 3)
-        assert np.abs(shown - colour).max(axis=1).min() < 0.02
+        assert np.abs(shown - color).max(axis=1).min() < 0.02
 
 
 def test_importing_points_again_brings_them_up_to_date(import_here, addon):
@@ -115,7 +115,7 @@ def test_importing_points_again_brings_them_up_to_date(import_here, addon):
     set_input(thing, "Radius", 0.5)
     bpy.ops.stereodiff.import_points()
     assert datablocks() == before and orphans() == []
-    import_here(replace(SMALL, job_id="again"), ply(2, POINTS[:2], COLOURS[:2]), "again")
+    import_here(replace(SMALL, job_id="again"), ply(2, POINTS[:2], COLORS[:2]), "again")
     assert datablocks() == before and points_object() == thing
     assert len(read(thing)[0]) == 2 and inputs.get_input(thing.modifiers[0], "Radius") == 0.5
 
@@ -186,7 +186,7 @@ def test_a_file_that_is_not_as_the_engine_writes_it_is_refused(import_here, data
 
 
 def test_a_file_without_any_point_is_none(import_here):
-    import_here(data=ply(0, POINTS[:0], COLOURS[:0]))
+    import_here(data=ply(0, POINTS[:0], COLORS[:0]))
     with pytest.raises(RuntimeError, match="has found no points"):
         bpy.ops.stereodiff.import_points()
 
@@ -249,20 +249,20 @@ def test_dense_points_leave_out_what_moves_and_what_is_unsure(import_here, tmp_p
     assert len(read(points_object("dense points"))[0]) > 1.5 * len(positions)
 
 
-def test_dense_points_have_the_plates_colours(import_here, tmp_path):
+def test_dense_points_have_the_plates_colors(import_here, tmp_path):
     example = replace(SMALL, raster=(64, 36), first_frame=2, first_number=101, frame_count=3, zoom=1.0)
     import_here(example)
     write_all_still(tmp_path / "job", replace(example, frame_count=4))
     bpy.ops.stereodiff.import_points(source="DENSE", frame_count=1, spacing=1e-4)
-    positions, colours = read(points_object("dense points"))
+    positions, colors = read(points_object("dense points"))
     columns = np.floor(positions[:, 0] / positions[:, 1] * 30.0 + 33.5 + 1e-3).astype(int)
     rows = np.floor(-positions[:, 2] / positions[:, 1] * 30.0 + 17.25 + 1e-3).astype(int)
     plate = read_linear(tmp_path / "clip" / "plate_0102.png")
     assert len(positions) > 1500
-    assert np.abs(colours - plate[rows, columns]).max() < 1e-3
+    assert np.abs(colors - plate[rows, columns]).max() < 1e-3
 
 
-def test_a_movie_gives_its_colours_too(import_here, scene_module, contract, sample_folder, tmp_path):
+def test_a_movie_gives_its_colors_too(import_here, scene_module, contract, sample_folder, tmp_path):
     """With a frame offset; held against the picture of the movie that Blender itself renders there."""
     example = Example(raster=(64, 36), clip=(640, 360), invalid_corner=False)
     result = write_job_folder(tmp_path, example)
@@ -271,7 +271,7 @@ def test_a_movie_gives_its_colours_too(import_here, scene_module, contract, samp
     clip = bpy.data.movieclips.load(movie.path)
     clip.frame_offset = 7
     imported = scene_module.import_result(bpy.context.scene, tmp_path, clip=clip)
-    plates = importlib.import_module(f"{scene_module.__name__}.points.plate_colours")
+    plates = importlib.import_module(f"{scene_module.__name__}.points.plate_colors")
     picture = render(bpy.context.scene, tmp_path / "mesh.exr", 4)[5::10, 5::10]
     image = next(i for i in bpy.data.images if i.source == "MOVIE")
     before = datablocks()

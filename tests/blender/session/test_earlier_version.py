@@ -92,7 +92,7 @@ def test_its_import_is_known_again_and_plays(session, imports_in, tmp_path):
     assert None not in (found.root, found.camera, found.mesh) and list(found.scene_frames) == [1, 2, 3, 4, 5, 6]
     assert set(found.images) == {"depth", "confidence", "motion_mask", "plate"}
     assert all(path.is_file() for path in paths_of(found.images))
-    assert len(found.read_shot().result.frames) == 6
+    assert len(found.read_imported_result().result.frames) == 6
     show_frame(6)
     assert len(evaluated_mesh(found.mesh)[1]) > 1000
 

@@ -29,7 +29,7 @@ def standing(traps, tmp_path, monkeypatch, preferences, worker_python) -> Path:
 
 
 def test_solve_and_resume_run_nothing_of_the_folder(standing, traps, settings, sequence):
-    """The pictures have one colour each, which the engine finds out when it has loaded and read all."""
+    """The pictures have one color each, which the engine finds out when it has loaded and read all."""
     settings.clip, settings.quality = sequence, "draft"
     with pytest.raises(RuntimeError, match="movement could not be found"):
         bpy.ops.stereodiff.solve()

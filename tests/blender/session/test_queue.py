@@ -16,9 +16,9 @@ posix_only = pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 
 # --- Resume ----------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("behaviour", ["fail", "crash"])
-def test_a_failed_job_is_resumed_and_imported(session, solve, settings, worker_like, behaviour):
-    worker_like(behaviour)
+@pytest.mark.parametrize("behavior", ["fail", "crash"])
+def test_a_failed_job_is_resumed_and_imported(session, solve, settings, worker_like, behavior):
+    worker_like(behavior)
     job_id = solve()
     tick_until(session, lambda: not session.jobs.is_active(job_id))
     assert states(settings) == ["failed"]

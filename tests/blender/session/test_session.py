@@ -97,9 +97,9 @@ def test_two_jobs_run_one_after_the_other(session, solve, settings, worker_like)
     assert (first.state, second.state) == ("finished", "finished")
 
 
-@pytest.mark.parametrize(("behaviour", "code"), [("fail", "clip_truncated"), ("crash", "worker_died")])
-def test_failure_is_told(session, solve, worker_like, behaviour, code):
-    worker_like(behaviour)
+@pytest.mark.parametrize(("behavior", "code"), [("fail", "clip_truncated"), ("crash", "worker_died")])
+def test_failure_is_told(session, solve, worker_like, behavior, code):
+    worker_like(behavior)
     item = solve()
     tick_until(session, lambda: is_over(session, item))
     assert (item.state, item.code) == ("failed", code)

@@ -29,10 +29,10 @@ def place(spline: bpy.types.MaskSpline, corners: Sequence[Point]) -> None:
         point.co = point.handle_left = point.handle_right = corner
 
 
-def add_circle(layer: bpy.types.MaskLayer, centre: Point, radius: float) -> bpy.types.MaskSpline:
+def add_circle(layer: bpy.types.MaskLayer, center: Point, radius: float) -> bpy.types.MaskSpline:
     spline = _add_spline(layer, 4, True)
     for point, (x, y) in zip(spline.points, [(1, 0), (0, 1), (-1, 0), (0, -1)], strict=True):
-        co = centre[0] + radius * x, centre[1] + radius * y
+        co = center[0] + radius * x, center[1] + radius * y
         reach = CIRCLE * radius
         point.co = co
         point.handle_left, point.handle_right = ((co[0] + s * y * reach, co[1] - s * x * reach) for s in (1, -1))

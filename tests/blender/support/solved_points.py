@@ -28,18 +28,18 @@ def _seen_points(example: Example, index: int, count: int, rng: np.random.Genera
     return rays * depth[rows, columns, None] @ pose[:3, :3].T + pose[:3, 3]
 
 
-def colours_of(points: np.ndarray) -> np.ndarray:
+def colors_of(points: np.ndarray) -> np.ndarray:
     """(N,3) uint8, another for every point."""
     return np.random.default_rng(7).integers(0, 256, points.shape).astype(np.uint8)
 
 
 def write_points(folder: Path, points: np.ndarray) -> None:
-    """Write points.ply, in colours_of() them, and name it in the result."""
-    table = np.empty(len(points), [("position", "<f4", 3), ("colour", "u1", 3)])
-    table["position"], table["colour"] = points, colours_of(points)
+    """Write points.ply, in colors_of() them, and name it in the result."""
+    table = np.empty(len(points), [("position", "<f4", 3), ("color", "u1", 3)])
+    table["position"], table["color"] = points, colors_of(points)
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}",
               *(f"property float {axis}" for axis in "xyz"),
-              *(f"property uchar {colour}" for colour in ("red", "green", "blue")), "end_header", ""]
+              *(f"property uchar {color}" for color in ("red", "green", "blue")), "end_header", ""]
     (folder / "points.ply").write_bytes("\n".join(header).encode() + table.tobytes())
     job = JobFolder(folder)
     job.write_result(replace(job.read_result(), points="points.ply"))

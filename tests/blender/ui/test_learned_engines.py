@@ -43,7 +43,7 @@ def models(worker_python, tmp_path) -> Path:
 
 @pytest.fixture
 def accepted(addon) -> None:
-    """The licences of all weights, accepted as the dialog does."""
+    """The licenses of all weights, accepted as the dialog does."""
     licences = importlib.import_module(f"{addon.__name__}.engine.weights.licences")
     cards = importlib.import_module(f"{addon.__name__}.engine.weights.cards")
     for card in cards.read_cards():

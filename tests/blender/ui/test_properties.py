@@ -62,7 +62,7 @@ def test_known_lens_comes_from_the_clip(addon, settings, sequence):
     assert (scene_settings(addon).focal_mm, scene_settings(addon).sensor_mm) == pytest.approx((35.0, 24.0))
 
 
-def test_known_lens_in_pixels_is_told_in_millimetres(addon, settings, sequence):
+def test_known_lens_in_pixels_is_told_in_millimeters(addon, settings, sequence):
     settings.clip, settings.use_known_focal = sequence, True
     sequence.tracking.camera.sensor_width = 36.0
     sequence.tracking.camera.units = "PIXELS"

@@ -1,4 +1,4 @@
-"""The weights' buttons and rows: licence, offline, folders of one's own, and what Solve says without them."""
+"""The weights' buttons and rows: license, offline, folders of one's own, and what Solve says without them."""
 
 from __future__ import annotations
 

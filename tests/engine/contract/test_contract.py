@@ -171,7 +171,7 @@ def test_a_folder_without_a_job(tmp_path):
 
 @pytest.mark.parametrize("spoil", [
     lambda data: data.update(extra=1), lambda data: data.pop("clip"), lambda data: data.update(schema_version=2),
-    lambda data: data.update(first_frame="11"), lambda data: data["settings"].update(colour="red"),
+    lambda data: data.update(first_frame="11"), lambda data: data["settings"].update(color="red"),
 ])
 def test_a_job_file_that_is_not_ours(folder, spoil):
     data = json.loads(folder.job_file.read_text())

@@ -39,7 +39,7 @@ def test_whole_numbers_serve_as_floats():
 @pytest.mark.parametrize(("data", "complaint"), [
     ([], "Whole must be an object"),
     ({"count": 1}, "flag"),
-    ({"count": 1, "flag": True, "colour": 1}, "no 'colour'"),
+    ({"count": 1, "flag": True, "color": 1}, "no 'color'"),
     ({"count": "1", "flag": True}, "Whole.count must be int, got str"),
     ({"count": True, "flag": True}, "Whole.count must be int, got bool"),
     ({"count": 1.0, "flag": True}, "Whole.count must be int, got float"),

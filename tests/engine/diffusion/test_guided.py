@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from depth_scenes import Shot, ray_cast
+from depth_scenes import RayCastShot, ray_cast
 from recording_report import RecordingReport
 
 from stereodiff_blender.engine.diffusion.guided import refine_guided, slow_part
@@ -18,19 +18,19 @@ from stereodiff_blender.engine.storage import DiskScratch, RunContext, Scratch
 
 
 @pytest.fixture(scope="module")
-def shot() -> Shot:
+def shot() -> RayCastShot:
     return ray_cast(16, with_object=True)
 
 
-def refine(shot: Shot, depth: np.ndarray, *, confidence=None, scratch=None, report=None) -> np.ndarray:
+def refine(shot: RayCastShot, depth: np.ndarray, *, confidence=None, scratch=None, report=None) -> np.ndarray:
     confidence = shot.confidence if confidence is None else confidence
     return refine_guided(shot.frames, StereoResult(shot.cameras, depth, confidence, shot.motion_mask),
                          flow=OpticalFlow(shot.frames, capacity=40),
                          context=RunContext(scratch or Scratch(), report or Report()))
 
 
-def first(shot: Shot, count: int) -> Shot:
-    return Shot(*(getattr(shot, name)[:count] for name in shot.__dataclass_fields__))
+def first(shot: RayCastShot, count: int) -> RayCastShot:
+    return RayCastShot(*(getattr(shot, name)[:count] for name in shot.__dataclass_fields__))
 
 
 def blotches(shape: tuple[int, int, int], sigma: float) -> np.ndarray:
@@ -40,11 +40,11 @@ def blotches(shape: tuple[int, int, int], sigma: float) -> np.ndarray:
     return np.exp(coarse.repeat(8, axis=1).repeat(8, axis=2)).astype(np.float32)
 
 
-def flicker(shot: Shot, depth: np.ndarray) -> float:
+def flicker(shot: RayCastShot, depth: np.ndarray) -> float:
     return quality.flicker(depth, shot.confidence, shot.motion_mask, shot.camera_to_world, shot.intrinsics)
 
 
-def relative_error(shot: Shot, depth: np.ndarray) -> np.ndarray:
+def relative_error(shot: RayCastShot, depth: np.ndarray) -> np.ndarray:
     return np.abs(depth / shot.depth - 1)
 
 
@@ -78,7 +78,7 @@ def test_what_moves_calms_down_and_keeps_its_own_depth(shot):
 
 
 def test_unmeasured_pixels_follow_the_measured_ones(shot):
-    """Every other frame is wrong and says so; it takes its neighbours' word."""
+    """Every other frame is wrong and says so; it takes its neighbors' word."""
     wrong = np.where(np.arange(len(shot.depth)) % 2 == 1, 1.06, 1.0).astype(np.float32)[:, None, None]
     trusting = refine(shot, shot.depth * wrong)
     confidence = np.broadcast_to(np.where(wrong > 1, 0.0, 1.0).astype(np.float32), shot.depth.shape)
@@ -128,7 +128,7 @@ def test_two_frames_are_enough(shot):
 
 
 def test_a_static_camera_gives_no_division_by_zero(shot):
-    still = Shot(shot.frames[:3], shot.depth[:3], shot.motion_mask[:3], np.tile(np.eye(4), (3, 1, 1)),
+    still = RayCastShot(shot.frames[:3], shot.depth[:3], shot.motion_mask[:3], np.tile(np.eye(4), (3, 1, 1)),
                  shot.intrinsics[:3])
     assert np.isfinite(refine(still, still.depth)).all()
 
@@ -149,7 +149,7 @@ def test_memory_does_not_grow_with_the_clip(shot, tmp_path):
     """To and fro through the same shot, once and twice; past the filter's window, nothing more is held."""
     def peak_bytes(turns: int) -> int:
         order = np.concatenate([np.arange(16), np.arange(15, -1, -1)] * turns)
-        long = Shot(*(getattr(shot, name)[order] for name in shot.__dataclass_fields__))
+        long = RayCastShot(*(getattr(shot, name)[order] for name in shot.__dataclass_fields__))
         stereo = StereoResult(long.cameras, long.depth, long.confidence, long.motion_mask)
         flow = OpticalFlow(long.frames, capacity=8)
         tracemalloc.start()

@@ -298,7 +298,7 @@ def mirrored(cameras: dict) -> dict:
 
 @pytest.mark.parametrize("change", [
     lambda cameras: "nothing", lambda cameras: {"frames": "none"}, lambda cameras: {"frames": []},
-    lambda cameras: {"frames": [cameras["frames"][0] | {"colour": 1}]},
+    lambda cameras: {"frames": [cameras["frames"][0] | {"color": 1}]},
     lambda cameras: {"frames": [cameras["frames"][0] | {"fx": -1.0}]},
     lambda cameras: {"frames": [cameras["frames"][0] | {"camera_to_world": [[1, 0, 0, 0]]}]},
     lambda cameras: {"frames": [cameras["frames"][0] | {"number": 99}]}, mirrored,

@@ -1,4 +1,4 @@
-"""Depth against its neighbour frames: reference vectors, and scenes whose errors are known."""
+"""Depth against its neighbor frames: reference vectors, and scenes whose errors are known."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def analysis() -> dict[str, np.ndarray]:
 
 
 def intrinsics_of(analysis) -> np.ndarray:
-    """(T,4). The reference counts pixels from the first one's centre, we from its corner."""
+    """(T,4). The reference counts pixels from the first one's center, we from its corner."""
     matrix = analysis["K"]
     own = [matrix[0, 0], matrix[1, 1], matrix[0, 2] + 0.5, matrix[1, 2] + 0.5]
     return np.tile(own, (len(analysis["poses"]), 1))
@@ -96,7 +96,7 @@ def test_what_the_flow_explains_is_no_error():
     assert flow_warping_error(depth, frames, flow) == pytest.approx((2.5 + 1.5 + 0.5) / 12)
 
 
-def test_a_change_of_colour_excuses_a_change_of_depth():
+def test_a_change_of_color_excuses_a_change_of_depth():
     depth, frames = np.ones((2, 4, 4)), np.zeros((2, 4, 4, 3))
     depth[1], frames[1] = 2.0, 0.1
     assert flow_warping_error(depth, frames, np.zeros((1, 4, 4, 2))) == pytest.approx(np.exp(-50 * 0.03))

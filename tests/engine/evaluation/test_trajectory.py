@@ -120,7 +120,7 @@ def test_another_place_and_scale_is_no_error():
 
 
 def test_one_place_beside_a_straight_line_by_hand():
-    """Four poses a metre apart, the second and third off by 0.1 to either side: no scale or turn helps much."""
+    """Four poses a meter apart, the second and third off by 0.1 to either side: no scale or turn helps much."""
     truth = np.tile(np.eye(4), (4, 1, 1))
     truth[:, 0, 3] = range(4)
     solved = truth.copy()

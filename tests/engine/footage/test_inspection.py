@@ -60,8 +60,8 @@ def wide_view(courtyard: np.ndarray) -> np.ndarray:
 
 def window_moving(still: np.ndarray, lefts, top: float = 60) -> np.ndarray:
     """What a 320 x 180 window sees whose left edge is at these positions, to a fraction of a pixel."""
-    centres = [(float(left) + 160, top + 90) for left in lefts]
-    return np.stack([cv2.getRectSubPix(still, (320, 180), centre) for centre in centres])
+    centers = [(float(left) + 160, top + 90) for left in lefts]
+    return np.stack([cv2.getRectSubPix(still, (320, 180), center) for center in centers])
 
 
 def assert_clean(footage: Footage) -> None:
@@ -278,7 +278,7 @@ def test_every_fault_is_named():
     assert report.warnings == {
         "repeated_frames": "Frames 33-34, 37 repeat the picture before; 9 of 12 frames are distinct.",
         "black_bars": "There are bars of 10 % at the top, 12 % at the bottom.",
-        "burnt_in_text": "It is seen at the top left, bottom centre.",
+        "burnt_in_text": "It is seen at the top left, bottom center.",
         "flash_frames": "The light is another at frame 39.",
         "flickering_light": "Brightness swings by about 10 %.",
     }

@@ -27,7 +27,7 @@ def test_regions_are_measured():
     assert np.array_equal(regions.labels > 0, MASK)
 
 
-def test_corners_connect_eight_neighbours_but_not_four():
+def test_corners_connect_eight_neighbors_but_not_four():
     assert len(find_regions(MASK, connectivity=4).areas) == len(find_regions(MASK).areas) + 1
 
 

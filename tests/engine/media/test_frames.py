@@ -1,4 +1,4 @@
-"""Clips as cameras write them, through frames.py: exact pictures, shape, colour, raster."""
+"""Clips as cameras write them, through frames.py: exact pictures, shape, color, raster."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_frames_may_be_kept(tmp_path):
 # --- What cameras write ----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("degrees", [90, 180, -90])
-def test_rotation_metadata_is_honoured(degrees, tmp_path):
+def test_rotation_metadata_is_honored(degrees, tmp_path):
     source = movie_source(write_movie(tmp_path / "phone.mp4", 3, rotation=degrees, size=(WIDTH, 96)))
     info, expected = probe_clip(source), np.rot90(picture(1), degrees // 90)
     assert (info.height, info.width) == expected.shape[:2]
@@ -154,15 +154,15 @@ def test_odd_sizes_are_read_whole(tmp_path):
 @pytest.mark.parametrize("pix_fmt", ["yuv444p", "yuv444p10le"])
 @pytest.mark.parametrize("matrix", ["bt709", "bt601"])
 @pytest.mark.parametrize("full_range", [False, True])
-def test_colours_follow_the_tags(pix_fmt, matrix, full_range, tmp_path):
+def test_colors_follow_the_tags(pix_fmt, matrix, full_range, tmp_path):
     red, green, blue = 200, 60, 30
     kr, kb = {"bt709": (0.2126, 0.0722), "bt601": (0.299, 0.114)}[matrix]
     luma = kr * red + (1 - kr - kb) * green + kb * blue
     chroma = [(blue - luma) / (2 - 2 * kb), (red - luma) / (2 - 2 * kr)]
     levels = [luma, *chroma] if full_range else [luma * 219 / 255 + 16, *(c * 224 / 255 for c in chroma)]
     values = [levels[0], levels[1] + 128, levels[2] + 128]
-    _write_planes(tmp_path / "colour.mkv", pix_fmt, values, {"bt709": 1, "bt601": 5}[matrix], 2 if full_range else 1)
-    frame = read(movie_source(tmp_path / "colour.mkv"), 1, 1)[0]
+    _write_planes(tmp_path / "color.mkv", pix_fmt, values, {"bt709": 1, "bt601": 5}[matrix], 2 if full_range else 1)
+    frame = read(movie_source(tmp_path / "color.mkv"), 1, 1)[0]
     assert np.abs(frame.astype(int) - (red, green, blue)).max() <= 2
 
 

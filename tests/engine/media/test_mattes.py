@@ -199,7 +199,7 @@ def test_alpha_is_the_matte_where_there_is_some(tmp_path):
 
 
 def test_other_formats(tmp_path):
-    """Linear EXR and 10-bit DPX: what is displayed lighter than mid grey counts."""
+    """Linear EXR and 10-bit DPX: what is displayed lighter than mid gray counts."""
     for suffix, write in ((".exr", write_linear_exr), (".dpx", write_dpx)):
         folder = tmp_path / suffix[1:]
         folder.mkdir()
@@ -209,7 +209,7 @@ def test_other_formats(tmp_path):
         assert np.array_equal(marks[1], marked(1)), suffix
 
 
-def test_colours_count_by_their_luminance(tmp_path):
+def test_colors_count_by_their_luminance(tmp_path):
     (tmp_path / "m").mkdir()
     picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     picture[:, :40], picture[:, 40:80], picture[:, 80:120] = (255, 0, 0), (0, 255, 0), (0, 0, 255)  # BGR

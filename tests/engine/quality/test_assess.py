@@ -6,23 +6,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from depth_scenes import Shot, ray_cast
+from depth_scenes import RayCastShot, ray_cast
 
 from stereodiff_blender.engine.quality import assess as quality
 from stereodiff_blender.engine.solution import CameraSolution, StereoResult
 
 
 @pytest.fixture(scope="module")
-def shot() -> Shot:
+def shot() -> RayCastShot:
     return ray_cast(10, with_object=True)
 
 
-def noisy(shot: Shot, sigma: float) -> np.ndarray:
+def noisy(shot: RayCastShot, sigma: float) -> np.ndarray:
     noise = np.random.default_rng(3).normal(0, sigma, shot.depth.shape)
     return (shot.depth * np.exp(noise)).astype(np.float32)
 
 
-def flicker(shot: Shot, depth: np.ndarray) -> float:
+def flicker(shot: RayCastShot, depth: np.ndarray) -> float:
     return quality.flicker(depth, shot.confidence, shot.motion_mask, shot.camera_to_world, shot.intrinsics)
 
 
@@ -33,7 +33,7 @@ def test_exact_depth_of_a_moving_camera_does_not_flicker(shot):
 def test_flicker_is_the_noise_between_frames_in_percent(shot):
     """Flicker of whole frames: all pixels of one frame are wrong by one factor, drawn anew for every frame."""
     factors = np.exp(np.random.default_rng(5).normal(0, 0.01, 200))
-    long = Shot(*(np.repeat(getattr(shot, name)[:1], 200, axis=0)
+    long = RayCastShot(*(np.repeat(getattr(shot, name)[:1], 200, axis=0)
                   for name in ("frames", "depth", "motion_mask", "camera_to_world", "intrinsics")))
     assert flicker(long, long.depth * factors[:, None, None].astype(np.float32)) == pytest.approx(1.0, rel=0.15)
 
@@ -46,7 +46,7 @@ def test_flicker_grows_with_the_noise(shot):
 
 def test_flicker_knows_no_scale(shot):
     depth = noisy(shot, 0.01)
-    scaled = Shot(shot.frames, shot.depth, shot.motion_mask, shot.camera_to_world.copy(), shot.intrinsics)
+    scaled = RayCastShot(shot.frames, shot.depth, shot.motion_mask, shot.camera_to_world.copy(), shot.intrinsics)
     scaled.camera_to_world[:, :3, 3] *= 40
     assert flicker(scaled, 40 * depth) == pytest.approx(flicker(shot, depth), rel=1e-4)
 
@@ -68,7 +68,8 @@ def test_what_moves_does_not_count_as_flicker(shot):
 def test_flicker_of_untrusted_or_two_frame_depth_cannot_be_told(shot):
     nothing = np.zeros_like(shot.depth)
     assert quality.flicker(shot.depth, nothing, shot.motion_mask, shot.camera_to_world, shot.intrinsics) is None
-    assert flicker(Shot(*(getattr(shot, name)[:2] for name in shot.__dataclass_fields__)), shot.depth[:2]) is None
+    assert flicker(RayCastShot(*(getattr(shot, name)[:2] for name in shot.__dataclass_fields__)),
+                   shot.depth[:2]) is None
 
 
 def test_coverage_and_moving_share_count_pixels():
@@ -80,7 +81,7 @@ def test_coverage_and_moving_share_count_pixels():
     assert quality.moving_share(mask) == pytest.approx(4 / 40)
 
 
-def stereo_of(shot: Shot, depth: np.ndarray) -> StereoResult:
+def stereo_of(shot: RayCastShot, depth: np.ndarray) -> StereoResult:
     return StereoResult(shot.cameras, depth, shot.confidence, shot.motion_mask)
 
 

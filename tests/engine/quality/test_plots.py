@@ -1,4 +1,4 @@
-"""The picture of what stage 2 did: read back as an image, and by its colours."""
+"""The picture of what stage 2 did: read back as an image, and by its colors."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def draw(path, spectrum, count: int = COUNT, **changed) -> np.ndarray:
     return cv2.imread(str(path))[..., ::-1]
 
 
-def pixels_of(picture: np.ndarray, colour: str) -> np.ndarray:
-    """Where the picture has just this colour, (H,W) bool."""
-    return (picture == [int(colour[i:i + 2], 16) for i in (1, 3, 5)]).all(axis=-1)
+def pixels_of(picture: np.ndarray, color: str) -> np.ndarray:
+    """Where the picture has just this color, (H,W) bool."""
+    return (picture == [int(color[i:i + 2], 16) for i in (1, 3, 5)]).all(axis=-1)
 
 
 def halves(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -55,8 +55,8 @@ def test_both_diagrams_show_both_stages(spectrum, tmp_path):
 def test_curves_stand_where_their_numbers_say(spectrum, tmp_path):
     """After stage 2 lies below before it at high frequencies, and both run together at the lowest."""
     left, right = halves(draw(tmp_path / "plot.png", spectrum))
-    rows = {name: [np.nonzero(pixels_of(left, colour)[:, column])[0] for column in (650, 660)]
-            for name, colour in (("before", plots.BEFORE), ("after", plots.AFTER))}
+    rows = {name: [np.nonzero(pixels_of(left, color)[:, column])[0] for column in (650, 660)]
+            for name, color in (("before", plots.BEFORE), ("after", plots.AFTER))}
     assert min(map(min, rows["after"])) > max(map(max, rows["before"]))
     after = [float(np.mean(np.nonzero(pixels_of(right, plots.AFTER)[:, column])[0])) for column in (100, 550)]
     assert after[0] > after[1] + 20, "disparity grows, so the curve rises"

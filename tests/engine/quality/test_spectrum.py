@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from depth_scenes import Shot, ray_cast
+from depth_scenes import RayCastShot, ray_cast
 from golden import golden_file, golden_json, tensors
 
 from stereodiff_blender.engine.quality import spectrum
@@ -181,28 +181,28 @@ def test_mean_disparity_of_a_flat_or_empty_clip():
 # --- The still scene -------------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
-def moving() -> Shot:
+def moving() -> RayCastShot:
     return ray_cast(48)
 
 
 @pytest.fixture(scope="module")
-def still(moving) -> Shot:
+def still(moving) -> RayCastShot:
     return repeated(moving, 160)
 
 
-def repeated(shot: Shot, count: int) -> Shot:
+def repeated(shot: RayCastShot, count: int) -> RayCastShot:
     """The first frame over and over, from one place."""
-    return Shot(*(np.repeat(getattr(shot, name)[:1], count, axis=0)
+    return RayCastShot(*(np.repeat(getattr(shot, name)[:1], count, axis=0)
                   for name in ("frames", "depth", "motion_mask", "camera_to_world", "intrinsics")))
 
 
-def measured(shot: Shot, before: np.ndarray, after: np.ndarray | None = None, **changed):
+def measured(shot: RayCastShot, before: np.ndarray, after: np.ndarray | None = None, **changed):
     scene = {"confidence": shot.confidence, "motion_mask": shot.motion_mask,
              "camera_to_world": shot.camera_to_world, "intrinsics": shot.intrinsics} | changed
     return spectrum.static_spectrum(before, after, **scene)
 
 
-def shaken(shot: Shot, log_factors: np.ndarray) -> np.ndarray:
+def shaken(shot: RayCastShot, log_factors: np.ndarray) -> np.ndarray:
     """Depth whose whole frames are off by these factors, (T,) logarithms."""
     return (shot.depth * np.exp(log_factors)[:, None, None]).astype(np.float32)
 

@@ -56,5 +56,5 @@ def weights(worker_with_hub, environment, models):
 
 @pytest.fixture
 def get(weights):
-    """get() -> the last event of a download whose licence is accepted."""
+    """get() -> the last event of a download whose license is accepted."""
     return lambda **more: end_of(weights("get", "--accept-licence", **more))

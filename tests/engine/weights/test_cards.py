@@ -1,4 +1,4 @@
-"""Cards, licences and folders of weights: what Blender and the engine have to say alike, without either's packages."""
+"""Cards, licenses and folders of weights: what Blender and the engine have to say alike, without either's packages."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_no_path_out_of_the_folder(name):
     assert not is_safe_name(name)
 
 
-# --- Licences --------------------------------------------------------------------------------------------------
+# --- Licenses --------------------------------------------------------------------------------------------------
 
 def test_an_acceptance_has_its_day_and_survives(card, tmp_path):
     assert licences.acceptance(tmp_path / "user", card) is None

@@ -255,7 +255,7 @@ def test_a_file_where_the_folder_should_be(get, models):
     assert get().code == "models_folder_not_writable"
 
 
-# --- The licence -----------------------------------------------------------------------------------------------
+# --- The license -----------------------------------------------------------------------------------------------
 
 def test_without_acceptance_nothing_is_asked_of_the_network(hub, weights, models):
     process = weights("get")

@@ -19,7 +19,7 @@ from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import StereoResult
 from stereodiff_blender.engine.storage.scratch import Scratch
 from stereodiff_blender.engine.worker import products
-from stereodiff_blender.engine.worker.preview import depth_colours, disparity_limits
+from stereodiff_blender.engine.worker.preview import depth_colors, disparity_limits
 
 COUNT, HEIGHT, WIDTH = 5, 97, 161  # odd on purpose
 needs_unix_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
@@ -70,18 +70,18 @@ def test_a_job_folder_that_is_no_folder(depth, tmp_path):
 @pytest.mark.parametrize("count", [0, 1, 1000])
 def test_points_are_a_binary_ply(count, tmp_path):
     rng = np.random.default_rng(2)
-    points, colours = rng.normal(size=(count, 3)), rng.integers(0, 256, (count, 3), dtype=np.uint8)
-    products.write_points(tmp_path / "points.ply", points, colours)
+    points, colors = rng.normal(size=(count, 3)), rng.integers(0, 256, (count, 3), dtype=np.uint8)
+    products.write_points(tmp_path / "points.ply", points, colors)
     header, _, body = (tmp_path / "points.ply").read_bytes().partition(b"end_header\n")
     lines = header.decode("ascii").splitlines()
     assert lines[:2] == ["ply", "format binary_little_endian 1.0"] and f"element vertex {count}" in lines
     assert [line.split()[1:] for line in lines if line.startswith("property")] == [
         ["float", "x"], ["float", "y"], ["float", "z"], ["uchar", "red"], ["uchar", "green"], ["uchar", "blue"]]
     table = np.frombuffer(body, np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3)]))
-    assert np.array_equal(table["xyz"], points.astype(np.float32)) and np.array_equal(table["rgb"], colours)
+    assert np.array_equal(table["xyz"], points.astype(np.float32)) and np.array_equal(table["rgb"], colors)
 
 
-def test_points_and_colours_that_do_not_match(tmp_path):
+def test_points_and_colors_that_do_not_match(tmp_path):
     with pytest.raises(ValueError, match="both be"):
         products.write_points(tmp_path / "points.ply", np.zeros((4, 3)), np.zeros((3, 3), np.uint8))
 
@@ -127,27 +127,27 @@ def brightness(image: np.ndarray) -> np.ndarray:
 
 
 def test_near_is_bright_far_is_dark_invalid_is_black(depth):
-    colours = depth_colours(depth[0], disparity_limits(depth))
-    assert not colours[:16].any()
-    assert colours[16:].any(axis=-1).all()
-    steps = np.diff(brightness(colours[50].astype(float)[None])[0][::8])
-    assert (steps <= 0.5).all() and brightness(colours)[50, 0] > brightness(colours)[50, -1] + 60
+    colors = depth_colors(depth[0], disparity_limits(depth))
+    assert not colors[:16].any()
+    assert colors[16:].any(axis=-1).all()
+    steps = np.diff(brightness(colors[50].astype(float)[None])[0][::8])
+    assert (steps <= 0.5).all() and brightness(colors)[50, 0] > brightness(colors)[50, -1] + 60
 
 
 def test_one_range_for_the_whole_clip(depth):
     limits = disparity_limits(depth)
-    first, last = (depth_colours(depth[index], limits) for index in (0, COUNT - 1))
+    first, last = (depth_colors(depth[index], limits) for index in (0, COUNT - 1))
     assert brightness(last)[50, 20] < brightness(first)[50, 20] - 10
 
 
 @pytest.mark.parametrize("empty", [np.zeros((2, 8, 8), np.float32), np.full((2, 8, 8), np.nan, np.float32)])
 def test_depth_without_a_valid_pixel_is_black(empty):
-    assert not depth_colours(empty[0], disparity_limits(empty)).any()
+    assert not depth_colors(empty[0], disparity_limits(empty)).any()
 
 
-def test_flat_depth_has_a_colour():
+def test_flat_depth_has_a_color():
     flat = np.full((2, 8, 8), 3.0, np.float32)
-    assert depth_colours(flat[0], disparity_limits(flat)).any(axis=-1).all()
+    assert depth_colors(flat[0], disparity_limits(flat)).any(axis=-1).all()
 
 
 def test_the_preview_image_shows_frame_and_depth(frames, depth, tmp_path):
@@ -155,7 +155,7 @@ def test_the_preview_image_shows_frame_and_depth(frames, depth, tmp_path):
     image = cv2.imread(str(tmp_path / "preview.png"))[..., ::-1]
     assert image.shape == (HEIGHT, 2 * WIDTH, 3)
     assert np.array_equal(image[:, :WIDTH], frames[3])
-    assert np.array_equal(image[:, WIDTH:], depth_colours(depth[3], disparity_limits(depth[3][None])))
+    assert np.array_equal(image[:, WIDTH:], depth_colors(depth[3], disparity_limits(depth[3][None])))
     products.write_preview_image(tmp_path / "alone.png", frames[3], None)
     assert np.array_equal(cv2.imread(str(tmp_path / "alone.png"))[..., ::-1], frames[3])
 
@@ -173,10 +173,10 @@ def test_the_preview_movie_plays_in_ordinary_players(has_depth, frames, depth, t
         images = [convert(image) for image in container.decode(stream)]
     assert [index_of(image[:HEIGHT, :WIDTH]) for image in images] == list(range(COUNT))
     difference = np.abs(images[2][:HEIGHT, :WIDTH].astype(int) - frames[2])
-    assert np.median(difference) <= 2 and difference.mean() < 5  # colours survive the way there and back
+    assert np.median(difference) <= 2 and difference.mean() < 5  # colors survive the way there and back
     if has_depth:
-        shown, colours = images[2][:HEIGHT, WIDTH:2 * WIDTH], depth_colours(depth[2], disparity_limits(depth))
-        assert np.abs(shown.astype(int) - colours).mean() < 5
+        shown, colors = images[2][:HEIGHT, WIDTH:2 * WIDTH], depth_colors(depth[2], disparity_limits(depth))
+        assert np.abs(shown.astype(int) - colors).mean() < 5
 
 
 def test_the_same_clip_gives_the_same_preview(tmp_path):

@@ -1,4 +1,4 @@
-"""Parts of the worker: exceptions become codes, events keep their pace, points get their colours."""
+"""Parts of the worker: exceptions become codes, events keep their pace, points get their colors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stereodiff_blender.engine.media.frames import Raster
 from stereodiff_blender.engine.solution import CameraSolution
 from stereodiff_blender.engine.storage.scratch import DiskScratch
 from stereodiff_blender.engine.worker.event_report import EventReport
-from stereodiff_blender.engine.worker.publication import point_colours
+from stereodiff_blender.engine.worker.publication import point_colors
 from stereodiff_blender.engine.worker.reading import known_focal_px
 from stereodiff_blender.engine.worker.run import plan_of
 
@@ -121,14 +121,14 @@ def test_known_lens_in_pixels_of_the_raster():
     assert known_focal_px(Settings(focal_mm=35.0, sensor_mm=36.0), raster) == pytest.approx(35 / 36 * 640)
 
 
-def test_points_take_the_colour_of_their_first_sight():
+def test_points_take_the_color_of_their_first_sight():
     frames = np.zeros((2, 4, 6, 3), np.uint8)
     frames[0, 1, 2], frames[1, 1, 2], frames[1, 3, 5] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
     observations = [(np.array([0]), np.array([[2.5, 1.5]])),
                     (np.array([0, 2]), np.array([[2.5, 1.5], [5.999, 3.999]]))]
     cameras = CameraSolution("moving", np.tile(np.eye(4), (2, 1, 1)), np.ones((2, 4)), np.ones(2, bool), np.zeros(2),
                              np.zeros((3, 3)), np.zeros(3), observations)
-    assert point_colours(frames, cameras).tolist() == [[255, 0, 0], [128, 128, 128], [0, 0, 255]]
+    assert point_colors(frames, cameras).tolist() == [[255, 0, 0], [128, 128, 128], [0, 0, 255]]
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="room cannot be reserved here")

@@ -185,9 +185,9 @@ def test_a_folder_that_is_deleted_under_a_worker_does_not_come_back(make, worker
     assert not folder.exists()
 
 
-# --- Stage 1 of a neighbour ------------------------------------------------------------------------------------
+# --- Stage 1 of a neighbor ------------------------------------------------------------------------------------
 
-def test_an_honest_neighbours_stage_1_is_taken_over_and_named(make, solve, beside):
+def test_an_honest_neighbors_stage_1_is_taken_over_and_named(make, solve, beside):
     result = solve(make(refine="none"))
     assert result.stereo_from == "first"
     assert "taken over from the job first" in JobFolder(beside.parent / "own").log_file.read_text()
@@ -197,7 +197,7 @@ def test_an_honest_neighbours_stage_1_is_taken_over_and_named(make, solve, besid
 
 @pytest.fixture
 def stranger_like(beside) -> Callable[[], Path]:
-    """stranger_like() makes the neighbour's depth seven times as far, with checksums that fit."""
+    """stranger_like() makes the neighbor's depth seven times as far, with checksums that fit."""
     def falsify() -> Path:
         stage = stage_of(beside)
         for path in stage.iterdir():  # what came out of an archive has no second names
@@ -242,7 +242,7 @@ def test_a_seal_cannot_be_forged(stranger_like, forgery):
 
 
 def test_a_strangers_job_that_is_resumed_here_gets_no_seal(stranger_like, make, solve, solved):
-    """Its own false stage 1 is its own affair, but it must not become a neighbour's."""
+    """Its own false stage 1 is its own affair, but it must not become a neighbor's."""
     stage = stranger_like()
     stranger = stage.parents[1]
     for name in ("done", SEAL, "begun"):
@@ -347,7 +347,7 @@ def test_a_cache_elsewhere_is_used_and_nothing_beside_it_is_touched(make, solve,
     assert is_untouched(home)
 
 
-def test_a_neighbour_finds_stage_1_in_a_cache_elsewhere(make, solve, tmp_path):
+def test_a_neighbor_finds_stage_1_in_a_cache_elsewhere(make, solve, tmp_path):
     solve(make("one"), caches=tmp_path / "scratch")
     assert solve(make("two", refine="none"), caches=tmp_path / "scratch").stereo_from == "one"
 

@@ -76,12 +76,12 @@ def test_the_camera_slides_the_way_it_was_moved(finished):
     assert path[1] / path[0] == pytest.approx(0.02 / 0.09, abs=0.05)
 
 
-def test_points_have_the_colours_of_the_picture(finished):
+def test_points_have_the_colors_of_the_picture(finished):
     header, body = (finished.path / "points.ply").read_bytes().split(b"end_header\n")
     assert b"property uchar red" in header
-    points = np.frombuffer(body, np.dtype([("position", "<f4", 3), ("colour", "u1", 3)]))
+    points = np.frombuffer(body, np.dtype([("position", "<f4", 3), ("color", "u1", 3)]))
     assert len(points) > 100
-    assert points["colour"].std(axis=0).min() > 10
+    assert points["color"].std(axis=0).min() > 10
 
 
 def test_events_tell_the_whole_story(finished):

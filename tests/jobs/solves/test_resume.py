@@ -85,12 +85,12 @@ def test_killed_at_many_moments_it_ends_in_the_same_bytes(make, run, undisturbed
     assert contents(folder) == undisturbed, f"seed {SEED}"
 
 
-@pytest.mark.parametrize(("stage", "ledger"), [("depth", "survey"), ("borders", "borders_0"), ("refine", "refined_0"),
+@pytest.mark.parametrize(("stage", "journal"), [("depth", "survey"), ("borders", "borders_0"), ("refine", "refined_0"),
                                                ("write", "write")])
-def test_what_is_done_is_not_done_again(make, run, stage, ledger):
+def test_what_is_done_is_not_done_again(make, run, stage, journal):
     folder = make("jobs", **DRAFT)
     assert run_until(run, folder, (STAGES.index(stage), 0.3))
-    done, offset = noted(folder, ledger), size_of_events(folder)
+    done, offset = noted(folder, journal), size_of_events(folder)
     assert done > 0
     finish(run(folder), folder)
     events = [event for event in events_after(folder, offset) if event.kind == "progress"]

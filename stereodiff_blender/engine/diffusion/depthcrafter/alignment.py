@@ -1,6 +1,6 @@
 """Back into stage 1's scale: disparity = scale * relative disparity + shift.
 
-One pair for the whole clip, because the clip was normalised as a whole: it can neither step where a window ends nor
+One pair for the whole clip, because the clip was normalized as a whole: it can neither step where a window ends nor
 follow the flicker of stage 1. One pair for each window only where windows came back with different bias, told by the
 steps that one pair would leave at their borders.
 """
@@ -46,7 +46,7 @@ class Samples:
 @dataclass(frozen=True)
 class Alignment:
     """scale, shift: (T,) of every frame. mode: what was done, "clip", "windows", "frames" or "inverse" (nothing could
-    be fitted, so that the normalisation was undone).
+    be fitted, so that the normalization was undone).
 
     residual: median relative difference of disparity to stage 1 that is left. border_steps: of one pair for the clip,
     at each border of windows: relative step of depth beyond what stage 1 does there. window_spread: largest
@@ -92,7 +92,7 @@ def align(samples: Samples, windows: tuple[Window, ...], count: int, mode: str, 
     """The scale and shift of every frame.
 
     windows: of the clip of `count` frames. mode: one of MODES; "auto" fits the clip robustly, and each window by itself
-    if a border step exceeds MAX_STEP. low_high: the normalisation that is undone where nothing can be fitted. merged:
+    if a border step exceeds MAX_STEP. low_high: the normalization that is undone where nothing can be fitted. merged:
     how the windows were put together, as windows.merge has it.
     """
     samples, inverse = samples.counting(), (low_high[1] - low_high[0], low_high[0])

@@ -1,4 +1,4 @@
-"""Pictures as DepthCrafter's image encoder takes them: blurred, resized to its square, and normalised."""
+"""Pictures as DepthCrafter's image encoder takes them: blurred, resized to its square, and normalized."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From latents back to pictures, in chunks. The decoder looks at neighbouring frames, so a chunk's ends lack context:
+"""From latents back to pictures, in chunks. The decoder looks at neighboring frames, so a chunk's ends lack context:
 frames beyond either end are decoded with it and dropped, and no seam appears between chunks."""
 
 from __future__ import annotations

@@ -19,12 +19,12 @@ class Options:
     """How the step is done. Where the paper leaves something open, the default is ours.
 
     sigma, sigma_end: noise level before and after the step. sigma_end = 0 takes the network's estimate whole.
-    window, overlap: frames at once, and shared by neighbours. tail: of the last window, "shift" (full length, slid
+    window, overlap: frames at once, and shared by neighbors. tail: of the last window, "shift" (full length, slid
         back) or "short". merge: of shared frames, "crossfade" or "cut".
     share_latents: the shared frames of a window begin as the window before ended them. The paper found it harmful.
     noise_mode: "per_frame", "window", "shared" or "zero"; see noise.py. seed: of all noise. ensemble: draws averaged.
     guidance_scale: 1 = none. noise_aug_strength: of noise on the pictures, which the network is told of.
-    norm: of disparity over the whole clip, "quantile" (quantiles) or "minmax". fill: normalised disparity where there
+    norm: of disparity over the whole clip, "quantile" (quantiles) or "minmax". fill: normalized disparity where there
         is none. depth_resize: of stage 1's depth, "nearest" (the paper) or "bilinear", in disparity.
     max_side_px: longest side of the network's raster. decode_chunk, decode_halo: frames decoded at once, and how many
         more on either side that are dropped. clamp: decoded disparity to 0..1.

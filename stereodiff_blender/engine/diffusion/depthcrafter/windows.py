@@ -15,7 +15,7 @@ class Window(NamedTuple):
 
 
 def plan_windows(count: int, size: int, overlap: int, tail: str) -> tuple[Window, ...]:
-    """Windows of `size` frames over `count`, neighbours sharing `overlap`; one window if all frames fit into it.
+    """Windows of `size` frames over `count`, neighbors sharing `overlap`; one window if all frames fit into it.
 
     tail: of the last window, "short" (what is left, at least overlap + 1 frames) or "shift" (full length, slid back,
     and a window that would start no earlier is left out). Raises ValueError for an overlap as long as the window.

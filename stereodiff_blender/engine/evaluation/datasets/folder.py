@@ -8,7 +8,7 @@
     ROOT/<clip>/poses.txt               "number x y z qx qy qz qw", camera to world, with intrinsics.txt: fx fy cx cy
 
 Only frames/ has to be there. What belongs to a frame has its number. ROOT may also be one such clip itself. Cameras
-look along z with y down; lenses count pixels of the frames from the picture's corner, so that cx of a centred one is
+look along z with y down; lenses count pixels of the frames from the picture's corner, so that cx of a centered one is
 half the width.
 """
 
@@ -152,7 +152,7 @@ def _cameras(folder: Path, numbers: list[int]) -> tuple[np.ndarray | None, np.nd
     lenses = None
     if lens.is_file():
         row = read_table(lens, 4)[0]
-        lenses = np.tile(lens_of(*row, lens, from_first_centre=False), (len(numbers), 1))
+        lenses = np.tile(lens_of(*row, lens, from_first_center=False), (len(numbers), 1))
     return _from_table(folder / "poses.txt", numbers), lenses
 
 
@@ -172,7 +172,7 @@ def _from_json(path: Path, numbers: list[int]) -> tuple[np.ndarray, np.ndarray |
     if any(len(entry.camera_to_world) != 4 for entry in entries):
         raise invalid(path, "camera_to_world has to be four rows of four numbers")
     poses = {entry.number: check_rigid(np.array(entry.camera_to_world), path) for entry in entries}
-    lenses = {entry.number: lens_of(entry.fx, entry.fy, entry.cx, entry.cy, path, from_first_centre=False)
+    lenses = {entry.number: lens_of(entry.fx, entry.fy, entry.cx, entry.cy, path, from_first_center=False)
               for entry in entries}
     has_all = all(number in lenses for number in numbers)
     return _in_order(poses, numbers, path), np.stack([lenses[n] for n in numbers]) if has_all else None

@@ -1,7 +1,7 @@
 """KITTI depth, validation split, with the raw recordings it belongs to.
 
     ROOT/data_depth_annotated/val/<drive>/proj_depth/groundtruth/image_02/##########.png   16 bits, 256 = 1 m
-    ROOT/<date>/<drive>/image_02/data/##########.png (or ROOT/raw/<date>/...)              left colour camera
+    ROOT/<date>/<drive>/image_02/data/##########.png (or ROOT/raw/<date>/...)              left color camera
     ROOT/<date>/calib_cam_to_cam.txt                                                       lens; may be missing
 
 ROOT/val/<drive> is understood as well. Pictures and truth are cut to the benchmark's 1216x352, at the bottom and in the
@@ -31,7 +31,7 @@ from .layout import (
 
 LAYOUT = "data_depth_annotated/val/<drive>/proj_depth/groundtruth/image_02"
 WIDTH, HEIGHT = 1216, 352
-PER_METRE = 256.0
+PER_METER = 256.0
 TRUTH = Path("proj_depth", "groundtruth", "image_02")
 LENS_KEY = "P_rect_02:"
 _DRIVE = re.compile(r"(\d{4}_\d{2}_\d{2})_drive_\d{4}_sync")
@@ -72,7 +72,7 @@ def _frames(folder: Path, first: int, last: int) -> list[tuple[int, Path]]:
 
 
 def _truth(path: Path | None) -> np.ndarray | None:
-    return None if path is None else cut(read_depth_png(path, PER_METRE), path)
+    return None if path is None else cut(read_depth_png(path, PER_METER), path)
 
 
 def cut(image: np.ndarray, path: Path) -> np.ndarray:

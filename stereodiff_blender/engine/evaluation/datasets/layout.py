@@ -204,11 +204,11 @@ def check_rigid(pose: np.ndarray, path: Path) -> np.ndarray:
     return pose
 
 
-def lens_of(fx: float, fy: float, cx: float, cy: float, path: Path, *, from_first_centre: bool = True) -> np.ndarray:
-    """(4,) fx, fy, cx, cy with the picture's corner at 0. from_first_centre: they count from the first pixel's centre,
+def lens_of(fx: float, fy: float, cx: float, cy: float, path: Path, *, from_first_center: bool = True) -> np.ndarray:
+    """(4,) fx, fy, cx, cy with the picture's corner at 0. from_first_center: they count from the first pixel's center,
     as OpenCV does. Raises "dataset_invalid" if they are no lens."""
     lens = np.array([fx, fy, cx, cy], np.float64)
     if not (np.isfinite(lens).all() and fx > 0 and fy > 0):
         raise invalid(path, "the lens in it has no positive focal length")
-    lens[2:] += 0.5 if from_first_centre else 0.0
+    lens[2:] += 0.5 if from_first_center else 0.0
     return lens

@@ -4,7 +4,7 @@
     ROOT/<clip>/depth.txt        "stamp depth/<stamp>.png", 16 bits, 5000 = 1 m, in register with rgb
     ROOT/<clip>/groundtruth.txt  "stamp x y z qx qy qz qw"
 
-Every colour frame takes the depth and the pose nearest in time, at most MAX_APART_S away; a frame without is kept, and
+Every color frame takes the depth and the pose nearest in time, at most MAX_APART_S away; a frame without is kept, and
 not scored. Pictures are taken as they are: both data sets publish them distorted.
 """
 
@@ -30,17 +30,17 @@ from .layout import (
 )
 
 LAYOUT = "rgb.txt, depth.txt and groundtruth.txt beside rgb/ and depth/"
-PER_METRE = 5000.0
+PER_METER = 5000.0
 MAX_APART_S = 0.02
 BONN_PREFIX = "rgbd_bonn_"
 
-# As the data sets' own pages publish them: fx, fy, cx, cy of 640x480, from the first pixel's centre.
+# As the data sets' own pages publish them: fx, fy, cx, cy of 640x480, from the first pixel's center.
 TUM_LENSES = {"freiburg1": (517.3, 516.5, 318.6, 255.3), "freiburg2": (520.9, 521.0, 325.1, 249.7),
               "freiburg3": (535.4, 539.2, 320.1, 247.6)}
 BONN_LENS = (542.822841, 542.576870, 315.593520, 237.756098)
 
 # Bonn's poses are those of the markers on the sensor, in axes of their own; its page publishes what leads to the
-# colour camera. The fitted matrix is not quite a rotation, so the nearest one is taken.
+# color camera. The fitted matrix is not quite a rotation, so the nearest one is taken.
 BONN_AXES = np.array([[-1.0, 0, 0, 0], [0, 0, 1.0, 0], [0, 1.0, 0, 0], [0, 0, 0, 1.0]])
 BONN_MARKERS = np.array([[1.0157, 0.1828, -0.2389, 0.0113], [0.0009, -0.8431, -0.6413, -0.0098],
                          [-0.3009, 0.6147, -0.8085, 0.0111], [0, 0, 0, 1.0]])
@@ -89,7 +89,7 @@ def _opened(folder: Path, name: str, lens: tuple[float, ...] | None) -> TruthCli
 
     def depth(index: int) -> np.ndarray | None:
         place = nearest_depth[index]
-        return read_depth_png(depth_files[place], PER_METRE) if place >= 0 else None
+        return read_depth_png(depth_files[place], PER_METER) if place >= 0 else None
 
     return TruthClip(name, len(files), lambda index: read_still(files[index]), depth, None, poses, intrinsics)
 

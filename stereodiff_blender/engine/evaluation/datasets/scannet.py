@@ -4,7 +4,7 @@
     ROOT/<scene>/pose/#.txt       camera to world, 4x4; infinite where tracking was lost
     ROOT/<scene>/intrinsic/intrinsic_color.txt                 4x4
 
-Depth and colour cover the same picture in different sizes.
+Depth and color cover the same picture in different sizes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .layout import (
 )
 
 LAYOUT = "<scene>/color, depth, pose and intrinsic"
-PER_METRE = 1000.0
+PER_METER = 1000.0
 
 
 def list_scannet(root: Path) -> list[str]:
@@ -39,17 +39,17 @@ def open_scannet(root: Path, name: str) -> TruthClip:
     """Raises StereoDiffError "dataset_missing" or "dataset_invalid"."""
     check_clip_name(name, root)
     scene = folder_of(root / name, LAYOUT)
-    colours = numbered_files(folder_of(scene / "color", LAYOUT), (".jpg", ".jpeg", ".png"))
+    colors = numbered_files(folder_of(scene / "color", LAYOUT), (".jpg", ".jpeg", ".png"))
     depths = numbered_files(folder_of(scene / "depth", LAYOUT), (".png",))
-    if not colours or not set(colours) & set(depths):
+    if not colors or not set(colors) & set(depths):
         raise missing(f"There are no frames with depth in {scene}.")
-    numbers = list(colours)
+    numbers = list(colors)
 
     def depth(index: int) -> np.ndarray | None:
         path = depths.get(numbers[index])
-        return read_depth_png(path, PER_METRE) if path else None
+        return read_depth_png(path, PER_METER) if path else None
 
-    return TruthClip(name, len(numbers), lambda index: read_still(colours[numbers[index]]), depth,
+    return TruthClip(name, len(numbers), lambda index: read_still(colors[numbers[index]]), depth,
                      camera_to_world=_poses(scene / "pose", numbers), intrinsics=_lenses(scene, len(numbers)))
 
 

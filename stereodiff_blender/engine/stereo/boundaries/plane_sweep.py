@@ -1,4 +1,4 @@
-"""Sharper depth borders, for the "high" preset: each pixel near a depth edge chooses between its neighbours' depths.
+"""Sharper depth borders, for the "high" preset: each pixel near a depth edge chooses between its neighbors' depths.
 
 Optical flow straddles object borders, so measured depth is some pixels fat there. Here every pixel of the border band
 is offered the farther disparities found a few pixels away in eight directions (as in PatchMatch stereo, Bleyer et al.
@@ -158,9 +158,9 @@ def _picture(frame: np.ndarray, device) -> torch.Tensor:
 
 
 def _features(frame: np.ndarray, device) -> torch.Tensor:
-    """(1,3,H,W): grey with most of its local mean removed, and its gradients; little touched by changes of light."""
-    grey = _picture(frame, device).mean(dim=1, keepdim=True)
-    detail = grey - 0.7 * _box_mean(grey, 6)
+    """(1,3,H,W): gray with most of its local mean removed, and its gradients; little touched by changes of light."""
+    gray = _picture(frame, device).mean(dim=1, keepdim=True)
+    detail = gray - 0.7 * _box_mean(gray, 6)
     across = functional.pad(detail[..., 2:] - detail[..., :-2], (1, 1, 0, 0), mode="replicate")
     down = functional.pad(detail[..., 2:, :] - detail[..., :-2, :], (0, 0, 1, 1), mode="replicate")
     return torch.cat([detail, across, down], dim=1)
@@ -174,7 +174,7 @@ def _box_mean(planes: torch.Tensor, radius: int) -> torch.Tensor:
 
 
 class _GuidedFilter:
-    """Smooths planes along the edges of a colour picture (He et al. 2010): locally a linear function of colour."""
+    """Smooths planes along the edges of a color picture (He et al. 2010): locally a linear function of color."""
 
     def __init__(self, picture: torch.Tensor):
         self._picture = picture

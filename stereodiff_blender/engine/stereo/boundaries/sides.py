@@ -1,7 +1,7 @@
 """Which of the two surfaces at a depth edge a pixel belongs to, decided by what the pictures show.
 
 Near a depth edge the nearer and the farther surface are fitted to the even depth around each pixel. Both depths are
-tried on the pictures of other frames: the one under which the pixel keeps its colour and gradient there is likely
+tried on the pictures of other frames: the one under which the pixel keeps its color and gradient there is likely
 true. A pixel of the farther surface is hidden in some frames, so only the better half of them counts. What the
 pictures say is spread, with the side a pixel was on before as a faint first opinion, along the surfaces of the frame
 but not across its edges (a binary form of cost-volume filtering, Rhemann et al. 2011, with the smoother of Min et al.
@@ -52,7 +52,7 @@ STRENGTH, EDGE_LEVELS, SMOOTHING_ROUNDS = 60.0, 8.0, 3
 STAYING_SHARE = 0.05
 """Share of the step by which a pixel's own depth may differ from its surface's and stay."""
 SURE_CONFIDENCE, OWN_MARGIN_SURE, OWN_MARGIN = 0.8, 0.05, 0.1
-"""A pixel that does not change sides, yet lies off its surface, keeps its depth if the pictures favour that by
+"""A pixel that does not change sides, yet lies off its surface, keeps its depth if the pictures favor that by
 OWN_MARGIN; above the confidence SURE, unless they speak against it by OWN_MARGIN_SURE."""
 
 

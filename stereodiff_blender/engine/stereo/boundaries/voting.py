@@ -3,7 +3,7 @@
 First by vote. A border that flow has made too fat is fat in every frame, but on another part of what lies behind: as
 the camera moves on, the background comes free, and is measured well there. So a pixel of the border band is offered
 three disparities: its own, and the nearest and the farthest surface close by. Each is carried into the frames around;
-a frame supports it as far as what it shows there has the same colour and was itself measured, with confidence, at
+a frame supports it as far as what it shows there has the same color and was itself measured, with confidence, at
 that depth. The offer with most support wins, and its supporters' mean is taken. (Kin to the consistency votes of
 multi-view depth fusion: Merrell et al. 2007.) What is fat in every frame alike no vote can correct: there the
 pictures decide, frame by frame (sides.py). A last vote makes the frames agree on what they decided.
@@ -34,8 +34,8 @@ EDGE_RANGE = 0.1
 """Relative disparity range inside the window above that there is a border to settle."""
 RANGE_SIGMA = 0.06
 """Relative depth by which a supporter may differ from the offer."""
-COLOUR_SIGMA = 12.0
-"""Grey levels by which two views of one thing may differ."""
+COLOR_SIGMA = 12.0
+"""Gray levels by which two views of one thing may differ."""
 ROW_LENGTH = 256
 """Band pixels are laid out in rows of this length: OpenCV looks up no longer ones than 32766."""
 
@@ -103,7 +103,7 @@ def vote_on_boundaries(frames, cameras, depth, confidence, motion_mask) -> Calla
 
 def _select_all_sides(frames, cameras, depth, confidence, motion_mask) -> Callable[[int], np.ndarray]:
     """Let the pictures decide: a function that gives the settled depth (H,W) of a frame."""
-    # What lies at the far limit is sky, whose outline was drawn by colour and is sharp already.
+    # What lies at the far limit is sky, whose outline was drawn by color and is sharp already.
     sky = FAR_SHARE * max(float(one.max()) for one in depth)
     sources = select_sources(cameras, *frames.shape[1:3])
 
@@ -115,9 +115,9 @@ def _select_all_sides(frames, cameras, depth, confidence, motion_mask) -> Callab
 
 
 def _view(frame, depth, confidence, motion_mask) -> np.ndarray:
-    """(H,W,4) float32: log disparity, grey, vote, moving; looked up together. What moves has no vote."""
-    grey = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
-    planes = (-np.log(depth), grey, np.where(motion_mask > 0, 0, confidence), motion_mask)
+    """(H,W,4) float32: log disparity, gray, vote, moving; looked up together. What moves has no vote."""
+    gray = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
+    planes = (-np.log(depth), gray, np.where(motion_mask > 0, 0, confidence), motion_mask)
     return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=-1)
 
 
@@ -153,7 +153,7 @@ class _Votes:
     def __init__(self, cameras: CameraSolution, views: dict[int, np.ndarray], index: int, rows, cols):
         self._count = len(rows)
         self._shape = (-(-len(rows) // ROW_LENGTH), ROW_LENGTH)
-        self._x, self._y, self._grey = (self._laid_out(values.astype(np.float32)) for values in
+        self._x, self._y, self._gray = (self._laid_out(values.astype(np.float32)) for values in
                                         (cols + 0.5, rows + 0.5, views[index][rows, cols, 1]))
         self._voters = [(views[index + offset], warp_between(cameras, index, index + offset))
                         for offset in FRAME_OFFSETS if index + offset in views]
@@ -181,5 +181,5 @@ class _Votes:
         there = sample_at(view, *warped.places, border=cv2.BORDER_CONSTANT)
         # Depth there over depth here turns the one's disparity into what the still scene would show.
         found = there[..., 0] - hypothesis + np.log(warped.depth_ratio)
-        mismatch = ((there[..., 1] - self._grey) / COLOUR_SIGMA) ** 2 + (found / RANGE_SIGMA) ** 2
+        mismatch = ((there[..., 1] - self._gray) / COLOR_SIGMA) ** 2 + (found / RANGE_SIGMA) ** 2
         return found, there[..., 2] * np.exp(np.float32(-0.5) * np.minimum(mismatch, np.float32(80.0)))

@@ -20,9 +20,9 @@ IN_SHADOW, LIT = 0.4, 0.93
 fall, and anywhere else, where a darker surface of the same hue is likelier the thing's own."""
 MAX_BRIGHTNESS = 1.08
 MAX_HUE_CHANGE = 0.06
-"""Greatest relative difference of a colour channel from the change in brightness."""
+"""Greatest relative difference of a color channel from the change in brightness."""
 BLACK_LEVEL = 4.0
-"""Added to all colours: hue is noise where it is dark."""
+"""Added to all colors: hue is noise where it is dark."""
 MIN_AGREEING_SHARE = 0.5
 """Share of the moving pixels around one that must show background too."""
 WINDOW_PX = 7
@@ -52,7 +52,7 @@ def find_background(index: int, frames: np.ndarray, moving: np.ndarray, surround
 
 
 def _seen_elsewhere(index, frames, moving, disparity, cameras, box) -> tuple[np.ndarray, np.ndarray]:
-    """Median colour (h,w,3) float32 that other frames show where the background of a box would be, and where any of
+    """Median color (h,w,3) float32 that other frames show where the background of a box would be, and where any of
     them shows it, (h,w) bool."""
     rows, columns = box
     x, y = pixel_axes(*disparity.shape, top=rows.start, left=columns.start)
@@ -60,19 +60,19 @@ def _seen_elsewhere(index, frames, moving, disparity, cameras, box) -> tuple[np.
              for other in (index + offset for offset in FRAME_OFFSETS) if 0 <= other < len(frames)]
     if not views:
         return np.zeros((*disparity.shape, 3), np.float32), np.zeros(disparity.shape, bool)
-    colours, seen = (np.stack(parts) for parts in zip(*views, strict=True))
+    colors, seen = (np.stack(parts) for parts in zip(*views, strict=True))
     count = (seen & (disparity > 0)).sum(axis=0)
     # What is not seen counts as brighter than white.
-    median = lower_median(np.where(seen[..., None], colours, np.uint16(999)), count)
+    median = lower_median(np.where(seen[..., None], colors, np.uint16(999)), count)
     return median.astype(np.float32), count > 0
 
 
 def _seen_in(frame, moving, warp: PlaneParallax, x, y, disparity) -> tuple[np.ndarray, np.ndarray]:
-    """Colour (h,w,3) uint16 of static pixels in another frame, and whether nothing moving covers them there."""
+    """Color (h,w,3) uint16 of static pixels in another frame, and whether nothing moving covers them there."""
     places = warp_grid(warp, x, y, disparity).places
-    colour = sample_at(np.ascontiguousarray(frame), *places)
+    color = sample_at(np.ascontiguousarray(frame), *places)
     still = sample_at((moving == 0).astype(np.uint8), *places, cv2.INTER_NEAREST, border=cv2.BORDER_CONSTANT)
-    return colour.astype(np.uint16), still > 0
+    return color.astype(np.uint16), still > 0
 
 
 def _is_like(here: np.ndarray, elsewhere: np.ndarray, least_brightness: float) -> np.ndarray:

@@ -115,7 +115,7 @@ def find_ground(points: np.ndarray, origins: np.ndarray, cameras: CameraSolution
     return GroundPlane(up, level) if is_ground else None
 
 
-def _proposals(points, mean_up, centres) -> tuple[np.ndarray, np.ndarray]:
+def _proposals(points, mean_up, centers) -> tuple[np.ndarray, np.ndarray]:
     """Planes through three points each that are level enough and below all cameras: (n,3) ups and (n,) levels."""
     low = points[points @ mean_up <= np.median(points @ mean_up)]
     a, b, c = low[np.random.default_rng(0).integers(0, len(low), (3, TRIPLES))]
@@ -125,7 +125,7 @@ def _proposals(points, mean_up, centres) -> tuple[np.ndarray, np.ndarray]:
     normals = normals[usable] / length[usable, None]
     normals *= np.sign(normals @ mean_up)[:, None]
     levels = np.einsum("ij,ij->i", normals, a[usable])
-    keep = (normals @ mean_up > MIN_UPRIGHT) & ((normals @ centres.T).min(axis=1) > levels)
+    keep = (normals @ mean_up > MIN_UPRIGHT) & ((normals @ centers.T).min(axis=1) > levels)
     return normals[keep], levels[keep]
 
 
@@ -135,9 +135,9 @@ def _refined(points, distance, up, level) -> tuple[np.ndarray, float]:
         height = (points @ up - level) / distance
         weight = np.where(np.abs(height) < 3 * PLANE_TOLERANCE, 1.0 / (1.0 + (height / PLANE_TOLERANCE) ** 2) ** 2,
                           0) / distance**2
-        centre = weight @ points / weight.sum()
-        offset = points - centre
+        center = weight @ points / weight.sum()
+        offset = points - center
         _, vectors = np.linalg.eigh((offset * weight[:, None]).T @ offset)
         up = vectors[:, 0] * np.sign(vectors[:, 0] @ up)
-        level = float(up @ centre)
+        level = float(up @ center)
     return up, level

@@ -28,7 +28,7 @@ AGAINST, AGAINST_OUTSIDE = 0.12, 0.3
 """Weight of a pixel that nothing explains, against 1 for one that is explained exactly."""
 MIN_VIEWS = 3
 """Frames that must see the place, before a pixel outside counts as not explained."""
-PRIOR, LEAST_PRIOR, OPINION_OUTSIDE = 0.24, 0.15, 0.1
+PRIOR, LEAST_PRIOR, PRIOR_OUTSIDE = 0.24, 0.15, 0.1
 INNER_PX, DEEP_PX = 2.0, 10.0
 """The opinion that a marked pixel does move gains its weight from here to there inside the outline."""
 SURROUNDING_PX, SURROUNDING_WEIGHT = 2.0, 0.05
@@ -122,7 +122,7 @@ def _spread(frame: np.ndarray, band: _Band, cost: np.ndarray, views: np.ndarray)
     against = np.where(marked, AGAINST, np.where(views >= MIN_VIEWS, AGAINST_OUTSIDE, 0.0))
     for_motion = (np.where(marked, PRIOR * inside, 0.0)
                   + against * np.clip((cost - explained) / (1.0 - explained), 0, 1))
-    for_rest = np.where(marked, 0.0, OPINION_OUTSIDE) + np.clip((explained - cost) / explained, 0, 1)
+    for_rest = np.where(marked, 0.0, PRIOR_OUTSIDE) + np.clip((explained - cost) / explained, 0, 1)
     weight = for_motion + for_rest
     shape = frame.shape[:2]
     belief = band.fill(np.zeros(shape, np.float32), for_motion / weight)

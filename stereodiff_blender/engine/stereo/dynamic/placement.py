@@ -87,7 +87,7 @@ def measure_contact(frame: int, track: int, tracks: np.ndarray, disparity: np.nd
 
 @dataclass(frozen=True)
 class _Foot:
-    """A region's lowest end: pixel (x, y) at its bottom edge, and the static neighbourhood (H,W) bool just below."""
+    """A region's lowest end: pixel (x, y) at its bottom edge, and the static neighborhood (H,W) bool just below."""
 
     x: float
     y: float

@@ -24,7 +24,7 @@ GROWTH_ROUNDS = 6
 GROWTH_NOISE_PX = 0.4
 MIN_GROWTH_SIGMA, MAX_GROWTH_SIGMA = 0.006, 0.015
 CORRELATED_SAMPLES = 12.0
-"""Neighbouring flow vectors err alike: so many samples are worth one."""
+"""Neighboring flow vectors err alike: so many samples are worth one."""
 WIDTH_WEIGHT = 0.1
 """Legs and arms swing sideways more than up and down."""
 
@@ -135,7 +135,7 @@ def measure_growth(track: int, tracks: np.ndarray, tracks_before: np.ndarray, fl
 
 
 def _growth_of(x, y, u, v) -> Growth:
-    """From centred positions and flow to the frame before, pixels; (n,) each."""
+    """From centered positions and flow to the frame before, pixels; (n,) each."""
     zero, one = np.zeros_like(x), np.ones_like(x)
     design = np.concatenate([np.stack([x, -y, one, zero], axis=1), np.stack([y, x, zero, one], axis=1)])
     target = np.concatenate([u, v])

@@ -11,7 +11,7 @@ NEAREST_PX = 1e-8
 def weiszfeld_focal(points: np.ndarray, principal_point: tuple[float, float]) -> float:
     """Focal length, pixels, under which a pointmap projects nearest to its own pixel grid.
 
-    points: (H,W,3) in the axes of the camera whose pixels they are. principal_point: (cx, cy), pixel centres at +0.5.
+    points: (H,W,3) in the axes of the camera whose pixels they are. principal_point: (cx, cy), pixel centers at +0.5.
     Least sum of distances (not squared) by Weiszfeld's reweighting: 10 rounds from the least squares (paper,
     section 3.2, and DUSt3R, section 3.3). Pixels without a direction (z = 0) say nothing.
     """

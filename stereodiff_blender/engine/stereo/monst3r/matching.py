@@ -34,7 +34,7 @@ def match_pairs(network: TwoViewNetwork, frames: Sequence[np.ndarray], pairs: Se
     """Give (i, j, pointmaps of the pair) for every pair.
 
     frames: each (h,w,3) uint8 on the network's raster; sizes may differ. Fetched when first needed.
-    pairs: (i, j), indices into frames. Sorted so that neighbours in time are neighbours here, few frames are held.
+    pairs: (i, j), indices into frames. Sorted so that neighbors in time are neighbors here, few frames are held.
     batch_size: pairs that run at once; None: what the memory at hand allows. done: pairs that an earlier run has
     matched, for the report.
     Raises StereoDiffError "network_not_finite", or "out_of_memory" if not even one pair fits.

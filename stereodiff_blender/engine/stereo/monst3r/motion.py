@@ -1,5 +1,5 @@
 """What moves by itself in a clip of known depth and cameras, how well the cameras agree with the picture, and how
-well the depth of neighbouring frames agrees.
+well the depth of neighboring frames agrees.
 
 Optical flow is compared with the flow that a static scene of this depth would show (MonST3R, section 3.3). The camera
 between two frames is first fitted to the flow anew, so that what the registration left of its jitter is not taken for
@@ -23,7 +23,7 @@ from ..mvs import (
     DepthLimits,
     Triangulation,
     find_moving,
-    neighbours_of,
+    neighbors_of,
     texture_of,
 )
 from ..sfm import BundleOptions, BundleState, Observations, bundle_adjust
@@ -61,12 +61,12 @@ class FrameMotion:
 
 def find_frame_motion(index: int, frame: np.ndarray, depth: np.ndarray, cameras: CameraSolution, flow: FlowFields,
                       limits: DepthLimits) -> FrameMotion:
-    """What moves in one frame, before its neighbours have voted.
+    """What moves in one frame, before its neighbors have voted.
 
     frame: (H,W,3) uint8. depth: (H,W) float32 > 0. limits: of the whole clip, beyond which no depth lies.
     """
     count = len(cameras.camera_to_world)
-    near = neighbours_of(index, count)
+    near = neighbors_of(index, count)
     flows = [flow.between(index, j) for j in near]
     consistent = [_is_consistent(field, flow.consistency(index, j)) for field, j in zip(flows, near, strict=True)]
     disparity = (1.0 / depth).astype(np.float32)
@@ -81,13 +81,13 @@ def find_frame_motion(index: int, frame: np.ndarray, depth: np.ndarray, cameras:
 
 
 def agreement(index: int, depth: np.ndarray, motion_mask: np.ndarray, cameras: CameraSolution) -> np.ndarray:
-    """How well a frame's depth agrees with its neighbours', (H,W) float32: 1 exactly, 0 not at all or seen by none.
+    """How well a frame's depth agrees with its neighbors', (H,W) float32: 1 exactly, 0 not at all or seen by none.
 
-    depth: (T,H,W); motion_mask: (T,H,W), whose true pixels agree with nothing. The best of the neighbours counts.
+    depth: (T,H,W); motion_mask: (T,H,W), whose true pixels agree with nothing. The best of the neighbors counts.
     """
     disparity = (1.0 / depth[index]).astype(np.float32)
     best = np.zeros(disparity.shape, np.float32)
-    for j in neighbours_of(index, len(depth)):
+    for j in neighbors_of(index, len(depth)):
         warp = warp_between(cameras, index, j)
         flow = induced_flow(disparity, warp)
         found = sample(np.where(motion_mask[j] > 0, 0, depth[j]).astype(np.float32), flow, nearest=True)
@@ -109,7 +109,7 @@ def _is_consistent(flow: np.ndarray, error: np.ndarray) -> np.ndarray:
 
 def _fit_warps(index: int, near: list[int], depth: np.ndarray, cameras: CameraSolution, flows,
                consistent) -> list[PlaneParallax]:
-    """Warps to the neighbours, with their cameras moved to where the frame's depth and the flow agree best."""
+    """Warps to the neighbors, with their cameras moved to where the frame's depth and the flow agree best."""
     step = max(1, min(depth.shape) // FIT_STEP)
     grid = (slice(step // 2, None, step),) * 2
     rows, columns = (axis[grid].ravel() for axis in np.mgrid[0:depth.shape[0], 0:depth.shape[1]])
@@ -142,7 +142,7 @@ def _fit_poses(poses, points: np.ndarray, observations: Observations, focal: flo
 
 def _departure(disparity: np.ndarray, flows, consistent, warps) -> tuple[np.ndarray, np.ndarray]:
     """Median distance (H,W) of the flows from those of a static scene, in pixels of motion.find_moving's scale, and
-    the number (H,W) uint8 of neighbours that tell."""
+    the number (H,W) uint8 of neighbors that tell."""
     distances = np.empty((len(flows), *disparity.shape), np.float32)
     for k, (flow, fine, warp) in enumerate(zip(flows, consistent, warps, strict=True)):
         nearer, farther = (induced_flow(disparity * np.float32(factor), warp) for factor in DEPTH_RANGE)

@@ -18,7 +18,7 @@ def window_pairs(count: int, reach: int = REACH) -> list[Pair]:
     """Every frame with each of the next `reach` frames, in both orders (the paper's stage 1).
 
     2 (count * reach - reach (reach + 1) / 2) pairs for count > reach. Sorted by the later frame, the two orders of a
-    couple side by side, so that whoever goes through them needs no more than reach + 1 neighbouring frames at a time.
+    couple side by side, so that whoever goes through them needs no more than reach + 1 neighboring frames at a time.
     Raises ValueError for fewer than two frames or a reach below 1.
     """
     if count < 2 or reach < 1:
@@ -38,7 +38,7 @@ def graph_pairs(count: int, graph: str, *, symmetrize: bool = True) -> list[Pair
 
     complete            all with all
     oneref[-r]          frame r with every frame, itself included
-    swin-w              neighbours at distance 1..w                 swinstride-w   at 1, 3, 5, .. 2w - 1
+    swin-w              neighbors at distance 1..w                 swinstride-w   at 1, 3, 5, .. 2w - 1
     swinskip_start-w    at 2..w + 1                                 swin2stride-w  at 1, 4, 7, .. 3w - 2
     logwin-w            at 1, 2, 4, .. 2^(w - 1) on either side
     w is 3 if not given. The clip counts as a ring, in which a frame can meet itself, unless -noncyclic is appended.
@@ -53,7 +53,7 @@ def graph_pairs(count: int, graph: str, *, symmetrize: bool = True) -> list[Pair
     elif kind == "oneref":
         pairs = {(number or 0, other) for other in range(count)}
     else:
-        pairs = _neighbours(count, _distances(kind, DEFAULT_SIZE if number is None else number), parsed["open"] is None)
+        pairs = _neighbors(count, _distances(kind, DEFAULT_SIZE if number is None else number), parsed["open"] is None)
         if kind == "logwin":
             pairs = {(i, j) for i, j in pairs if i != j}
     stays_one_way = kind == "oneref" or (kind == "swin" and number == 1)
@@ -70,7 +70,7 @@ def _distances(kind: str, size: int) -> list[int]:
     return list(known[kind])
 
 
-def _neighbours(count: int, distances: Iterable[int], is_ring: bool) -> set[Pair]:
+def _neighbors(count: int, distances: Iterable[int], is_ring: bool) -> set[Pair]:
     """Each couple once, the smaller index first."""
     ends = [(i, i + distance) for distance in distances for i in range(count)]
     inside = [(i, j % count) for i, j in ends if is_ring or j < count]

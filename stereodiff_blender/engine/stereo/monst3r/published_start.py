@@ -10,7 +10,7 @@ from .focal import weiszfeld_focal
 from .reduction import ReducedPointmaps
 from .spanning_tree import Step
 
-SURE_CONFIDENCE = 3.0
+MIN_CONFIDENCE = 3.0
 MIN_PIXELS = 4
 RANSAC_ROUNDS, RANSAC_PX = 10, 5.0
 
@@ -38,7 +38,7 @@ def camera_by_perspective(points: np.ndarray, confidence: np.ndarray, focal: flo
     confidence: (H,W) of the network, > 1; pixels surer than SURE count. SQPnP in a few rounds of RANSAC; identity if
     too few pixels count or none fits.
     """
-    rows, columns = np.nonzero(confidence > SURE_CONFIDENCE)
+    rows, columns = np.nonzero(confidence > MIN_CONFIDENCE)
     if len(rows) < MIN_PIXELS:
         return np.eye(4)
     pixels = np.stack([columns, rows], axis=1) + 0.5

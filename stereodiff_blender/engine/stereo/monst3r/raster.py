@@ -3,7 +3,7 @@
 The network was trained on pictures whose longest side is 512 pixels; both sides are multiples of 16. A plate is
 enlarged or reduced to that length and what stands over is cropped evenly from its sides, so up to 7 pixels at each
 edge of the picture are not matched; on the way back they take the nearest depth and no confidence. Resampling is
-Pillow's, on 8 bits, as in training. Pixel centres are at +0.5, as everywhere (the contract).
+Pillow's, on 8 bits, as in training. Pixel centers are at +0.5, as everywhere (the contract).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .config import PATCH_PX
 
 LONG_SIDE_PX = 512
 SMOOTH_RANGE = 0.05
-"""Relative range of disparity between neighbours up to which they are one surface, and interpolated."""
+"""Relative range of disparity between neighbors up to which they are one surface, and interpolated."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class NetworkRaster:
 
     def confidence_to_plate(self, confidence: np.ndarray) -> np.ndarray:
         """(height,width) -> (H,W), the nearest pixel's value; 0 where the plate was cropped."""
-        rows, cols = self._centres()
+        rows, cols = self._centers()
         height, width = self.shape
         is_seen = ((rows > 0) & (rows < height))[:, None] & ((cols > 0) & (cols < width))[None]
         return np.where(is_seen, self._nearest(confidence), np.zeros((), confidence.dtype))
@@ -100,25 +100,25 @@ class NetworkRaster:
         top, left = self.crop or (0, 0)
         return np.array([0.0, 0.0, left, top])
 
-    def _centres(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where the plate's pixel centres lie on the network's raster: y (H,) and x (W,), beyond its ends too."""
+    def _centers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where the plate's pixel centers lie on the network's raster: y (H,) and x (W,), beyond its ends too."""
         scale_x, scale_y = self._scale[:2]
         left, top = self._offset[2:]
         height, width = self.plate
         return (np.arange(height) + 0.5) * scale_y - top, (np.arange(width) + 0.5) * scale_x - left
 
     def _sample_positions(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Per axis: the lower of the two pixels around each centre, and the share 0..1 of the upper."""
+        """Per axis: the lower of the two pixels around each center, and the share 0..1 of the upper."""
         positions = []
-        for centres, size in zip(self._centres(), self.shape, strict=True):
-            place = np.clip(centres - 0.5, 0, size - 1)
+        for centers, size in zip(self._centers(), self.shape, strict=True):
+            place = np.clip(centers - 0.5, 0, size - 1)
             lower = np.minimum(place.astype(int), size - 2)
             positions.append((lower, place - lower))
         return positions
 
     def _nearest(self, values: np.ndarray) -> np.ndarray:
-        rows, cols = (np.clip(centres.astype(int), 0, size - 1)
-                      for centres, size in zip(self._centres(), self.shape, strict=True))
+        rows, cols = (np.clip(centers.astype(int), 0, size - 1)
+                      for centers, size in zip(self._centers(), self.shape, strict=True))
         return values[rows[:, None], cols[None]]
 
 

@@ -1,4 +1,4 @@
-"""Pointmaps of a clip -> depth, camera and focal length of every frame, without optimisation.
+"""Pointmaps of a clip -> depth, camera and focal length of every frame, without optimization.
 
 Along the maximum spanning tree every pair is laid onto what is placed already, by the similarity between the two maps
 of the frame they share; a frame's points come from the pair that reached it first. Its camera is the rotation and
@@ -51,11 +51,11 @@ class Registration:
     placements: list[Placement]
 
 
-def network_centre(height: int, width: int) -> tuple[float, float]:
-    """Principal point (cx, cy) that the network's pointmaps are about, pixel centres at +0.5.
+def network_center(height: int, width: int) -> tuple[float, float]:
+    """Principal point (cx, cy) that the network's pointmaps are about, pixel centers at +0.5.
 
-    It was trained on pictures whose pixel centres lie at whole numbers and whose axis goes through (W/2, H/2): half a
-    pixel off the raster's centre.
+    It was trained on pictures whose pixel centers lie at whole numbers and whose axis goes through (W/2, H/2): half a
+    pixel off the raster's center.
     """
     return 0.5 * width + 0.5, 0.5 * height + 0.5
 
@@ -68,21 +68,21 @@ def register_pointmaps(reduced: ReducedPointmaps, *, as_published: bool = False,
     one from a map registered before its own.
     """
     count, height, width = reduced.shape
-    centre = network_centre(height, width)
+    center = network_center(height, width)
     steps = growing_order(reduced.tree)
     placements, poses = _place(reduced, steps)
-    focal = published_focals(reduced, steps, centre) if as_published else np.empty(count)
+    focal = published_focals(reduced, steps, center) if as_published else np.empty(count)
     depth = reduced.scratch.allocate("stereo_depth", (count, height, width), np.float32)
     report.stage("solve", count)
     camera_to_world = np.empty((count, 4, 4))
     for index, placement in enumerate(placements):
         if not as_published:
-            focal[index] = weiszfeld_focal(reduced.own_points[index], centre)
+            focal[index] = weiszfeld_focal(reduced.own_points[index], center)
         if index in poses:
             camera_to_world[index] = poses[index]
         elif as_published:
             points = placement.points(reduced)
-            camera_to_world[index] = camera_by_perspective(points, reduced.confidence[index], focal[index], centre)
+            camera_to_world[index] = camera_by_perspective(points, reduced.confidence[index], focal[index], center)
         else:
             camera_to_world[index] = _procrustes(reduced, index, placement)
         depth[index] = _depth(reduced, placement, camera_to_world[index])

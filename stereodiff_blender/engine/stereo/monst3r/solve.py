@@ -137,7 +137,7 @@ def _limits(depth: np.ndarray) -> DepthLimits:
 
 def _confidence(depth, motion_mask, cameras, network_confidence, scratch) -> np.ndarray:
     """(T,H,W) float32 as StereoResult has it: above one half exactly where the network is sure, the pixel holds still
-    and a neighbouring frame agrees about its depth."""
+    and a neighboring frame agrees about its depth."""
     confidence = scratch.allocate("stereo_confidence", depth.shape, np.float32)
     for index in range(len(depth)):
         agreed = agreement(index, depth, motion_mask, cameras)

@@ -2,7 +2,7 @@
 
 from .depth import estimate_depth_maps
 from .filtering import DepthFilter, texture_of
-from .motion import RESIDUAL_RAMP_PX, find_moving, neighbours_of, vote
+from .motion import RESIDUAL_RAMP_PX, find_moving, neighbors_of, vote
 from .sources import DepthLimits, select_sources
 from .triangulation import Triangulation
 
@@ -13,7 +13,7 @@ __all__ = [
     "Triangulation",
     "estimate_depth_maps",
     "find_moving",
-    "neighbours_of",
+    "neighbors_of",
     "select_sources",
     "texture_of",
     "vote",

@@ -25,7 +25,7 @@ SIGMAS = 2.5
 MIN_VOTES, MIN_SHARE = 3, 0.7
 """Frames that must contradict, and their share of those that expect anything at all."""
 REACH_CELLS = 5
-"""Width of the neighbourhood, in cells, in which single pixels are compared once a cell is found out."""
+"""Width of the neighborhood, in cells, in which single pixels are compared once a cell is found out."""
 
 GRID = slice(GRID_STEP_PX // 2, None, GRID_STEP_PX)
 Measured = Callable[[int, slice], tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -66,7 +66,7 @@ def find_occlusion_conflicts(disparity: np.ndarray, sigma: np.ndarray, projected
     disparity, sigma: (H,W), sigma infinite where nothing is to be judged. carried: (S,h,w) as of project_surfaces.
     """
     allowed = NEARER * disparity + SIGMAS * sigma
-    # Where the ground recedes, a cell's neighbours above and below differ a lot: no contradiction.
+    # Where the ground recedes, a cell's neighbors above and below differ a lot: no contradiction.
     cells = cv2.dilate(allowed[GRID, GRID], np.ones((3, 1), np.uint8))
     votes, seen = (projected > cells).sum(axis=0), (projected > 0).sum(axis=0)
     nearest = projected.max(axis=0, initial=0)

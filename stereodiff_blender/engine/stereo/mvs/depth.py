@@ -28,7 +28,7 @@ from ..dynamic import (
 )
 from .consistency import cells_as_pixels, find_occlusion_conflicts, grid_shape, median_background, project_surfaces
 from .filtering import filter_depth, texture_of
-from .motion import find_moving, neighbours_of, vote
+from .motion import find_moving, neighbors_of, vote
 from .sky import SkyCandidate, find_plain_sky, is_sky
 from .sources import DepthLimits, ExpectantFlow, depth_limits, near_sources, point_depths, select_sources
 from .triangulation import Triangulation, triangulate
@@ -210,7 +210,7 @@ def _assess_frame(index, frame, measured, source_count, cameras, flow, limits: D
     """Note what one frame's triangulation is worth and where it hints at motion; returns what may be plain sky."""
     texture = texture_of(frame)
     filtered = filter_depth(measured, limits, source_count, texture)
-    near = neighbours_of(index, len(raw.mask))
+    near = neighbors_of(index, len(raw.mask))
     moving = find_moving(frame, measured, filtered, texture, limits, [flow.between(index, j) for j in near],
                          [flow.consistency(index, j) for j in near],
                          [warp_between(cameras, index, j) for j in near])

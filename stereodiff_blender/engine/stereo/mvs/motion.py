@@ -23,7 +23,7 @@ from .filtering import DepthFilter
 from .sources import DepthLimits
 from .triangulation import Triangulation
 
-NEIGHBOURS = (-2, -1, 1, 2)
+NEIGHBORS = (-2, -1, 1, 2)
 RESIDUAL_RAMP_PX = (0.6, 1.4)
 DEPARTURE_RAMP_PX = (0.5, 1.1)
 TEXTURE_RAMP = (0.9, 1.9)
@@ -44,9 +44,9 @@ OWN_VOTE = 1.5
 UNKNOWN_PX = 1e6
 
 
-def neighbours_of(index: int, count: int) -> list[int]:
+def neighbors_of(index: int, count: int) -> list[int]:
     """Frames whose flow tells motion, where they exist."""
-    return [index + offset for offset in NEIGHBOURS if 0 <= index + offset < count]
+    return [index + offset for offset in NEIGHBORS if 0 <= index + offset < count]
 
 
 def find_moving(frame: np.ndarray, measured: Triangulation, filtered: DepthFilter, texture: np.ndarray,
@@ -54,7 +54,7 @@ def find_moving(frame: np.ndarray, measured: Triangulation, filtered: DepthFilte
                 warps: Sequence[PlaneParallax]) -> np.ndarray:
     """Mask (H,W) bool of what moves in one frame (H,W,3).
 
-    flows, errors, warps: to each neighbouring frame: (H,W,2) flow, its forward-backward error, the warp by depth.
+    flows, errors, warps: to each neighboring frame: (H,W,2) flow, its forward-backward error, the warp by depth.
     """
     departure = _departure(measured, filtered, limits, flows, errors, warps)
     evidence, weight = _evidence(measured, filtered, limits, departure)
@@ -70,13 +70,13 @@ def find_moving(frame: np.ndarray, measured: Triangulation, filtered: DepthFilte
 
 
 def vote(index: int, found: np.ndarray, flow: OpticalFlow) -> np.ndarray:
-    """One frame's mask (H,W) bool after its neighbours in time have voted along the flow.
+    """One frame's mask (H,W) bool after its neighbors in time have voted along the flow.
 
     found: (T,H,W) masks of single frames, of which index - 2 to index + 2 are read.
     """
     votes = OWN_VOTE * found[index].astype(np.float32)
     total = np.full_like(votes, OWN_VOTE)
-    for j in neighbours_of(index, len(found)):
+    for j in neighbors_of(index, len(found)):
         seen = sample(found[j].astype(np.float32), flow.between(index, j), outside=-1.0)
         inside = seen >= 0
         votes += np.where(inside, seen, 0)
@@ -99,7 +99,7 @@ def _evidence(measured, filtered, limits, departure) -> tuple[np.ndarray, np.nda
 def _departure(measured, filtered, limits, flows, errors, warps) -> np.ndarray:
     """Median distance of the observed flows from those that the surrounding static depth allows, pixels.
 
-    Over the neighbours to which the flow is consistent; UNKNOWN_PX where it is to none.
+    Over the neighbors to which the flow is consistent; UNKNOWN_PX where it is to none.
     """
     if not flows:
         return np.full(filtered.trusted.shape, UNKNOWN_PX, np.float32)

@@ -50,8 +50,8 @@ def find_plain_sky(frame: np.ndarray, texture: np.ndarray, points: np.ndarray) -
 
     texture: (H,W) as of texture_of. points: (n,2) pixels of the solved points seen in the frame.
     """
-    colour = frame.astype(np.int16)
-    red, green, blue = cv2.split(colour)
+    color = frame.astype(np.int16)
+    red, green, blue = cv2.split(color)
     is_blue = (blue >= green) & (blue - red >= MIN_BLUE_LEVELS)
     core = _reaching_top((texture < MAX_SKY_TEXTURE) & is_blue)
     if not core.any():
@@ -75,7 +75,7 @@ def _reaching_top(mask: np.ndarray) -> np.ndarray:
 
 
 def _grown(frame: np.ndarray, core: np.ndarray) -> np.ndarray:
-    """The core and the pixels just around it that have its colour there."""
+    """The core and the pixels just around it that have its color there."""
     size = (4 * GROWTH_PX + 1, 4 * GROWTH_PX + 1)
     share = cv2.blur(core.astype(np.float32), size)
     near = share > 0.5 / (size[0] * size[1])
@@ -88,13 +88,13 @@ def _grown(frame: np.ndarray, core: np.ndarray) -> np.ndarray:
 
 def _looks_like_sky(frame: np.ndarray, region: np.ndarray) -> bool:
     """Brighter than what borders on it and than nearly all else, above it all, and free of islands."""
-    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.int16)
-    level = int(np.median(grey[region])) - BRIGHTER_LEVELS
+    gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.int16)
+    level = int(np.median(gray[region])) - BRIGHTER_LEVELS
     inner, outer = (cv2.dilate(region.astype(np.uint8), np.ones((n, n), np.uint8)) > 0 for n in (5, 17))
     ring, rest = outer & ~inner, ~inner
     if not ring.any() or region[-1].any():
         return False
-    return bool((grey[ring] < level).mean() >= MIN_DARKER_RING and (grey[rest] < level).mean() >= MIN_DARKER_REST
+    return bool((gray[ring] < level).mean() >= MIN_DARKER_RING and (gray[rest] < level).mean() >= MIN_DARKER_REST
                 and _island_share(region) < MAX_ISLANDS)
 
 

@@ -1,7 +1,7 @@
 """Adjusting clips of many frames: a part of the frames together, every other one on what those have settled.
 
 The dense system of one bundle adjustment grows with the square of the cameras, and its solution with the cube. But
-neighbouring frames of a long shot see nearly the same points. So anchors are chosen, as far apart as most of their
+neighboring frames of a long shot see nearly the same points. So anchors are chosen, as far apart as most of their
 tracks reach; cameras, points and lens are adjusted on the anchors, and each frame between them is fitted to the
 points. That is linear in frames, and in camera poses as exact: a frame's own pose rests on its own pixels.
 """

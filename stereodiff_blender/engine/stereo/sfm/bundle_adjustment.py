@@ -74,7 +74,7 @@ def bundle_adjust(initial: BundleState, observations: Observations, *, free: Bun
                   loss_px: float = 1.0,
                   iterations: int = 30, tolerance: float = 1e-3,
                   focal_prior: tuple[float, float] | None = None) -> tuple[BundleState, float]:
-    """Minimise the robust reprojection error. Returns the adjusted state and its cost in px^2.
+    """Minimize the robust reprojection error. Returns the adjusted state and its cost in px^2.
 
     initial: the start; every point is observed at least once. loss_px: width of the Cauchy loss.
     tolerance: stop when an iteration lowers the cost by less than this share.

@@ -2,7 +2,7 @@
 
 Flow from frame to frame adds up its errors; a template taken where the track began does not drift. Inverse
 compositional alignment (Baker and Matthews 2004, "Lucas-Kanade 20 years on"), all tracks of a frame at once, on
-patches normalised to zero mean and unit length, so that brightness and contrast may change.
+patches normalized to zero mean and unit length, so that brightness and contrast may change.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _OFFSETS = _offsets(RADIUS_PX)
 
 @dataclass(frozen=True)
 class Templates:
-    """Patches of n tracks: values (n,S) normalised; descent (n,6,S) their change by shift and warp; solve (n,6,6)
+    """Patches of n tracks: values (n,S) normalized; descent (n,6,S) their change by shift and warp; solve (n,6,6)
     the inverse of descent's products."""
 
     values: np.ndarray
@@ -52,18 +52,18 @@ class Templates:
                          np.concatenate([self.solve, more.solve]))
 
 
-def take_templates(grey: np.ndarray, pixels: np.ndarray) -> Templates:
-    """Templates around pixels (n,2), array coordinates, of grey (H,W) float32."""
+def take_templates(gray: np.ndarray, pixels: np.ndarray) -> Templates:
+    """Templates around pixels (n,2), array coordinates, of gray (H,W) float32."""
     side = 2 * RADIUS_PX + 1
-    wide = _sample(grey, pixels, np.tile(np.eye(2, dtype=np.float32), (len(pixels), 1, 1)), _offsets(RADIUS_PX + 1))
+    wide = _sample(gray, pixels, np.tile(np.eye(2, dtype=np.float32), (len(pixels), 1, 1)), _offsets(RADIUS_PX + 1))
     wide = wide.reshape(-1, side + 2, side + 2)
-    values, length = _normalised(wide[:, 1:-1, 1:-1].reshape(-1, side * side))
+    values, length = _normalized(wide[:, 1:-1, 1:-1].reshape(-1, side * side))
     by_column = (0.5 * (wide[:, 1:-1, 2:] - wide[:, 1:-1, :-2])).reshape(-1, side * side) / length
     by_row = (0.5 * (wide[:, 2:, 1:-1] - wide[:, :-2, 1:-1])).reshape(-1, side * side) / length
     x, y = (_OFFSETS / RADIUS_PX).T
     descent = np.stack([by_column, by_row, by_column * x, by_column * y, by_row * x, by_row * y], axis=1)
     descent -= descent.mean(2, keepdims=True)
-    # Only what changes the patch beyond its contrast can be told from the normalised values.
+    # Only what changes the patch beyond its contrast can be told from the normalized values.
     descent -= (descent @ values[:, :, None]) * values[:, None, :]
     products = descent @ np.swapaxes(descent, 1, 2)
     stiffness = WARP_STIFFNESS * np.maximum(np.einsum("nii->n", products[:, :2, :2]), 1e-6)
@@ -73,14 +73,14 @@ def take_templates(grey: np.ndarray, pixels: np.ndarray) -> Templates:
     return Templates(values, descent, np.linalg.inv(products))
 
 
-def align_patches(grey: np.ndarray, templates: Templates, pixels: np.ndarray,
+def align_patches(gray: np.ndarray, templates: Templates, pixels: np.ndarray,
                   warps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Improve pixels (n,2) float32 and warps (n,2,2) from template to frame; and correlation (n,) in -1..1 there."""
     pixels, warps = pixels.astype(np.float32), warps.astype(np.float32)
     active = np.arange(len(pixels))
     for _ in range(ITERATIONS):
         chosen = templates if len(active) == len(pixels) else templates[active]
-        values, _ = _normalised(_sample(grey, pixels[active], warps[active], _OFFSETS))
+        values, _ = _normalized(_sample(gray, pixels[active], warps[active], _OFFSETS))
         change = (chosen.descent @ (values - chosen.values)[:, :, None])[:, :, 0]
         change = (chosen.solve @ change[:, :, None])[:, :, 0]
         warp_change = np.eye(2, dtype=np.float32) + change[:, 2:].reshape(-1, 2, 2) / RADIUS_PX
@@ -92,19 +92,19 @@ def align_patches(grey: np.ndarray, templates: Templates, pixels: np.ndarray,
         active = active[np.abs(moved).max(1) > CONVERGED_PX] if len(active) else active
         if not len(active):
             break
-    values, _ = _normalised(_sample(grey, pixels, warps, _OFFSETS))
+    values, _ = _normalized(_sample(gray, pixels, warps, _OFFSETS))
     return pixels, warps, (values * templates.values).sum(1)
 
 
-def _sample(grey: np.ndarray, pixels: np.ndarray, warps: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Values (n,S) of grey at pixels + warp @ offset; cubic, since linear would pull towards pixel centres."""
+def _sample(gray: np.ndarray, pixels: np.ndarray, warps: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Values (n,S) of gray at pixels + warp @ offset; cubic, since linear would pull towards pixel centers."""
     places = np.einsum("nij,sj->nsi", warps, offsets, optimize=True) + pixels[:, None, :]
     columns, rows = (np.ascontiguousarray(places[:, :, axis], np.float32) for axis in (0, 1))
-    return sample_at(grey, columns, rows, cv2.INTER_CUBIC)
+    return sample_at(gray, columns, rows, cv2.INTER_CUBIC)
 
 
-def _normalised(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _normalized(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values (n,S) with zero mean and unit length, and the lengths (n,1) they had."""
-    centred = values - values.mean(1, keepdims=True)
-    length = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-3)
-    return centred / length, length
+    centered = values - values.mean(1, keepdims=True)
+    length = np.maximum(np.linalg.norm(centered, axis=1, keepdims=True), 1e-3)
+    return centered / length, length

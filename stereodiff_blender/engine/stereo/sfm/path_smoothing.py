@@ -2,7 +2,7 @@
 
 Every frame's camera is known only as well as the points it sees fix it. How fast the picture itself changes its motion
 is measured directly, on the tracks, without any camera: the second difference of their pixels in time. Where that is
-small the path is smooth too, and a frame's camera is drawn towards its neighbours'; where the picture shakes, hardly.
+small the path is smooth too, and a frame's camera is drawn towards its neighbors'; where the picture shakes, hardly.
 The correction is the least squares balance of both, weighed by what each is worth, so that no frame is moved by more
 than its uncertainty; one banded system, linear in frames.
 """
@@ -31,27 +31,27 @@ def smooth_path(fitted: CameraFit) -> CameraFit:
     noise_px = max(float(np.median(fitted.residual_px)) / np.sqrt(2.0 * np.log(2.0)), LEAST_NOISE_PX)
     sees = fitted.solved & (np.bincount(fitted.frame, minlength=len(fitted.solved)) >= MIN_SEEN)
     turned = np.swapaxes(fitted.rotations, -1, -2)
-    centres = -np.einsum("nij,nj->ni", turned, fitted.translations)
-    information = _information(fitted, turned, centres) * (sees / noise_px**2)[:, None, None]
+    centers = -np.einsum("nij,nj->ni", turned, fitted.translations)
+    information = _information(fitted, turned, centers) * (sees / noise_px**2)[:, None, None]
     stiffness = _stiffness(fitted, noise_px) * (sees[:-2] & sees[1:-1] & sees[2:])[:, None]
-    change = solve_path(information, stiffness, _acceleration(turned, centres))
-    return _moved(fitted, turned, centres, np.where(sees[:, None], change, 0.0))
+    change = solve_path(information, stiffness, _acceleration(turned, centers))
+    return _moved(fitted, turned, centers, np.where(sees[:, None], change, 0.0))
 
 
-def _moved(fitted: CameraFit, turned: np.ndarray, centres: np.ndarray, change: np.ndarray) -> CameraFit:
+def _moved(fitted: CameraFit, turned: np.ndarray, centers: np.ndarray, change: np.ndarray) -> CameraFit:
     rotations = np.swapaxes(exp_so3(change[:, :3]) @ turned, -1, -2)
-    translations = -np.einsum("nij,nj->ni", rotations, centres + change[:, 3:])
+    translations = -np.einsum("nij,nj->ni", rotations, centers + change[:, 3:])
     residual = BundleState(rotations, translations, fitted.points, fitted.focal).residual_px(
         Observations(fitted.frame, fitted.point, fitted.pixels))
     return replace(fitted, rotations=rotations, translations=translations, residual_px=residual)
 
 
-def _information(fitted: CameraFit, turned: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def _information(fitted: CameraFit, turned: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """(T,6,6) what a frame's pixels say about its camera, points held, for pixels of unit noise.
 
     The six: turn about the camera's place and shift of it, both in world axes.
     """
-    offset = fitted.points[fitted.point] - centres[fitted.frame]
+    offset = fitted.points[fitted.point] - centers[fitted.frame]
     rotations = fitted.rotations[fitted.frame]
     in_camera = np.einsum("nij,nj->ni", rotations, offset)
     by_camera = np.zeros((len(offset), 2, 3))
@@ -96,10 +96,10 @@ def _liveliness_px(fitted: CameraFit, noise_px: float) -> np.ndarray:
     return np.maximum(np.sqrt(squares.reshape(-1, 4).sum(1) / known), floor)
 
 
-def _acceleration(turned: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def _acceleration(turned: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """(T-2,6) second differences of the path, turns as rotation vectors in world axes."""
     return np.diff(np.concatenate([_rotation_vectors(turned[1:] @ np.swapaxes(turned[:-1], -1, -2)),
-                                   np.diff(centres, axis=0)], axis=1), axis=0)
+                                   np.diff(centers, axis=0)], axis=1), axis=0)
 
 
 def _rotation_vectors(rotations: np.ndarray) -> np.ndarray:
@@ -112,7 +112,7 @@ def _rotation_vectors(rotations: np.ndarray) -> np.ndarray:
 
 
 def solve_path(information: np.ndarray, stiffness: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The x (T,6) that minimises x' information x + sum of stiffness * (second + second difference of x)^2.
+    """The x (T,6) that minimizes x' information x + sum of stiffness * (second + second difference of x)^2.
 
     information: (T,6,6), block by block. stiffness, second: (T-2,6).
     """

@@ -55,7 +55,7 @@ class Reconstruction:
                 break
 
     def _next_frames(self, wanted: np.ndarray) -> np.ndarray:
-        """Unregistered neighbours of registered frames: the one that sees most, and all that see enough."""
+        """Unregistered neighbors of registered frames: the one that sees most, and all that see enough."""
         open_ = ~self.registered[wanted]
         beside = np.zeros(len(wanted), bool)
         beside[1:] |= ~open_[:-1]
@@ -107,7 +107,7 @@ class Reconstruction:
             if fits.sum() < MIN_OBSERVATIONS:
                 return False
             self.bundle_adjust(frames, observations.select(fits), free=free, iterations=iterations, tolerance=tolerance)
-        self._normalise_scale(frames)
+        self._normalize_scale(frames)
         self._filter_points(frames, observations)
         return True
 
@@ -147,10 +147,10 @@ class Reconstruction:
         self.points[used], self.focal = state.points, state.focal
         self.cost_px2, self.observation_count = cost / len(observations.point), len(observations.point)
 
-    def _normalise_scale(self, frames: np.ndarray) -> None:
+    def _normalize_scale(self, frames: np.ndarray) -> None:
         """Keep numbers of order one: nothing else holds the scale of a growing solve."""
-        centres = -np.einsum("nji,nj->ni", self.rotations[frames], self.translations[frames])
-        extent = np.abs(centres).max()
+        centers = -np.einsum("nji,nj->ni", self.rotations[frames], self.translations[frames])
+        extent = np.abs(centers).max()
         if len(frames) > 2 and extent > 1e-6:
             self.translations[frames] /= extent
             self.points /= extent

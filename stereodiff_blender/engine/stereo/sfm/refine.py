@@ -299,7 +299,7 @@ def _depth_in_camera(fitted: CameraFit) -> np.ndarray:
 
 
 def _scale_of_frames(ratio: np.ndarray, fitted: CameraFit) -> np.ndarray:
-    """(T,) median ratio of point depth to depth map; frames that see few points get theirs from their neighbours."""
+    """(T,) median ratio of point depth to depth map; frames that see few points get theirs from their neighbors."""
     frames = np.flatnonzero(np.bincount(fitted.frame, minlength=len(fitted.solved)) >= MIN_IN_FRAME)
     bounds = np.searchsorted(fitted.frame, [frames, frames + 1]).T
     measured = [np.median(ratio[first:last]) for first, last in bounds]
@@ -329,12 +329,12 @@ def _cameras(start: _Start, fitted: CameraFit, raster: np.ndarray, scale: float,
 
 
 def _poses(start: _Start, fitted: CameraFit, scale: float) -> np.ndarray:
-    """Camera-to-world (T,4,4). A frame without a fit keeps its step from its neighbours: what is filled in is not its
+    """Camera-to-world (T,4,4). A frame without a fit keeps its step from its neighbors: what is filled in is not its
     camera but the correction of it."""
     turned, began = np.swapaxes(fitted.rotations, -1, -2), np.swapaxes(start.rotations, -1, -2)
-    centres = -np.einsum("nij,nj->ni", turned, fitted.translations) / scale
+    centers = -np.einsum("nij,nj->ni", turned, fitted.translations) / scale
     began_at = -np.einsum("nij,nj->ni", began, start.translations)
-    turns, shifts = fill_unsolved(turned @ start.rotations, centres - began_at, fitted.solved)
+    turns, shifts = fill_unsolved(turned @ start.rotations, centers - began_at, fitted.solved)
     poses = np.tile(np.eye(4), (len(turned), 1, 1))
     poses[:, :3, :3], poses[:, :3, 3] = turns @ began, began_at + shifts
     return poses

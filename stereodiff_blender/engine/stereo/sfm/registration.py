@@ -79,14 +79,14 @@ def _adjust_all(reconstruction: Reconstruction, progress) -> tuple[np.ndarray, O
 
 
 def _plausible_frames(reconstruction: Reconstruction, camera: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """(T,) frames with enough observations that fit, and no jump that their neighbours contradict."""
+    """(T,) frames with enough observations that fit, and no jump that their neighbors contradict."""
     count = np.zeros(reconstruction.tracks.frame_count, np.int64)
     count[frames] = np.bincount(camera, minlength=len(frames))
     return (count >= MIN_INLIERS) & ~_jumps(reconstruction, count)
 
 
 def _jumps(reconstruction: Reconstruction, count: np.ndarray) -> np.ndarray:
-    """(T,) frames turned far off the middle of their neighbours while resting on far fewer points than they."""
+    """(T,) frames turned far off the middle of their neighbors while resting on far fewer points than they."""
     jumps = np.zeros(len(count), bool)
     rotations = reconstruction.rotations
     if len(count) < 5:

@@ -1,6 +1,6 @@
 """The automatic camera solve: from frames to the camera of every frame, the lens, and points of the scene.
 
-Steps: follow features; recognise a camera that stands still or only turns; otherwise try a few focal lengths, each
+Steps: follow features; recognize a camera that stands still or only turns; otherwise try a few focal lengths, each
 with a solve on a few keyframes, and go on from the one that explains most; add the other keyframes, then all frames.
 """
 
@@ -48,7 +48,7 @@ def solve_cameras(frames, *, focal_px: float | None = None, pixel_aspect: float 
     """Solve the camera of every frame.
 
     frames: (T,H,W,3) uint8 RGB, an array or memory map; read one frame at a time.
-    focal_px: fx in raster pixels where the lens is known, else None. The principal point is the raster's centre.
+    focal_px: fx in raster pixels where the lens is known, else None. The principal point is the raster's center.
     pixel_aspect: true width / height of one raster pixel. Inside, x is stretched by it, so that pixels are square
     and one focal length f, in rows, serves both axes; the solution has fx = f / pixel_aspect and fy = f.
     masks: (T,H,W) bool-like or None, true where nothing may be tracked because it moves.
@@ -140,7 +140,7 @@ class _SolveInput:
 
 
 def _square_tracks(tracks: Tracks, pixel_aspect: float) -> Tracks:
-    """The tracks in square pixels counted from the principal point, the raster's centre."""
+    """The tracks in square pixels counted from the principal point, the raster's center."""
     width, height = tracks.size
     pixels = (tracks.pixels - (0.5 * width, 0.5 * height)) * (pixel_aspect, 1.0)
     return replace(tracks, pixels=pixels, size=(width * pixel_aspect, height))
@@ -184,9 +184,9 @@ def _check_fit(inputs: _SolveInput, fitted: CameraFit) -> None:
 
 
 def _rotation_is_likelier(rotation: RotationFit, inputs: _SolveInput, fitted: CameraFit) -> bool:
-    """Whether a camera that only turns is the better answer than the travelling one.
+    """Whether a camera that only turns is the better answer than the traveling one.
 
-    Both are judged by the share of tracks they explain to within the noise, as the residuals of the travelling camera
+    Both are judged by the share of tracks they explain to within the noise, as the residuals of the traveling camera
     tell it. That camera has a depth for every point and a place for every frame to fit noise with, or something that
     moves by itself: it has to explain clearly more. How little it travels is no argument against it, if it does.
     """
@@ -262,7 +262,7 @@ def _rotation_solution(inputs: _SolveInput, keyframe_fit: RotationFit) -> Camera
     frame = inputs.frames[fit.observations.camera[close]]
     solved = np.bincount(frame, minlength=inputs.tracks.frame_count) >= MIN_COMMON_TRACKS
     if solved.mean() < MIN_SOLVED_SHARE:
-        raise _unsolved("neither a travelling nor a turning camera explains the tracks")
+        raise _unsolved("neither a traveling nor a turning camera explains the tracks")
     rotations = np.tile(np.eye(3), (len(solved), 1, 1))
     rotations[inputs.frames] = np.swapaxes(fit.rotations, -1, -2)
     poses = np.tile(np.eye(4), (len(solved), 1, 1))
@@ -307,9 +307,9 @@ def _warn_about(inputs: _SolveInput, fitted: CameraFit, focal_spread: float, par
 def _in_gauge(fitted: CameraFit) -> tuple[np.ndarray, np.ndarray]:
     """Poses (T,4,4) from the first camera, and points; median depth of what the first camera sees is 1."""
     turned = np.swapaxes(fitted.rotations, -1, -2)
-    centres = -np.einsum("nij,nj->ni", turned, fitted.translations)
+    centers = -np.einsum("nij,nj->ni", turned, fitted.translations)
     poses = np.tile(np.eye(4), (len(turned), 1, 1))
-    poses[:, :3, :3], poses[:, :3, 3] = fill_unsolved(turned, centres, fitted.solved)
+    poses[:, :3, :3], poses[:, :3, 3] = fill_unsolved(turned, centers, fitted.solved)
     to_first = invert_rigid(poses[0])
     points = fitted.points @ to_first[:3, :3].T + to_first[:3, 3]
     poses = rebase(poses)

@@ -75,9 +75,9 @@ class _Living:
                        np.concatenate([self.ages, more.ages]))
 
 
-def _newborn(grey: np.ndarray, pixels: np.ndarray, first_name: int) -> _Living:
+def _newborn(gray: np.ndarray, pixels: np.ndarray, first_name: int) -> _Living:
     count = len(pixels)
-    return _Living(np.arange(first_name, first_name + count), pixels, take_templates(grey, pixels),
+    return _Living(np.arange(first_name, first_name + count), pixels, take_templates(gray, pixels),
                    np.tile(np.eye(2, dtype=np.float32), (count, 1, 1)), np.zeros(count, np.int64))
 
 
@@ -88,41 +88,41 @@ class _Tracker:
         self.width, self.height = width, height
         self.cell_px = max(8, round(np.sqrt(width * height / CORNERS_PER_FRAME)))
         self.spacing_px = max(4, int(0.6 * self.cell_px))
-        self.grey = np.zeros((height, width), np.uint8)
-        self.living = _newborn(self.grey.astype(np.float32), np.zeros((0, 2), np.float32), 0)
+        self.gray = np.zeros((height, width), np.uint8)
+        self.living = _newborn(self.gray.astype(np.float32), np.zeros((0, 2), np.float32), 0)
         self.born, self.blind_frames = 0, 0
         self.observed: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def advance(self, grey: np.ndarray, mask: np.ndarray | None) -> None:
+    def advance(self, gray: np.ndarray, mask: np.ndarray | None) -> None:
         """Take the next frame: follow, judge, merge, replenish, record.
 
         A frame in which nearly everything is lost at once (a flash, a black or torn frame, a mask that covers it)
         records nothing; the tracks wait for the picture to come back, and give up after MAX_BLIND frames.
         """
-        followed = self._followed(grey) if len(self.living) else self.living
+        followed = self._followed(gray) if len(self.living) else self.living
         if mask is not None:
             followed = followed.select(_outside(followed.pixels, mask))
         if self._is_blind(followed):
             self.blind_frames += 1
             self.observed.append((self.living.names[:0], self.living.pixels[:0]))
             return
-        corners = _new_corners(grey, followed.pixels, self.cell_px, self.spacing_px)
-        living = followed.joined(_newborn(grey.astype(np.float32), corners, self.born))
+        corners = _new_corners(gray, followed.pixels, self.cell_px, self.spacing_px)
+        living = followed.joined(_newborn(gray.astype(np.float32), corners, self.born))
         self.born += len(corners)
         self.living = living if mask is None else living.select(_outside(living.pixels, mask))
-        self.grey, self.blind_frames = grey, 0
+        self.gray, self.blind_frames = gray, 0
         self.observed.append((self.living.names, self.living.pixels))
 
     def _is_blind(self, followed: _Living) -> bool:
         lost = len(followed) < BLIND_SHARE * len(self.living)
         return lost and len(self.living) >= BLIND_TRACKS and self.blind_frames < MAX_BLIND
 
-    def _followed(self, grey: np.ndarray) -> _Living:
+    def _followed(self, gray: np.ndarray) -> _Living:
         """The living tracks that are found again in the new frame: by flow, then exactly by their template."""
-        flowed, returns = _flow_there_and_back(self.grey, _exposed_like(grey, self.grey), self.living.pixels)
+        flowed, returns = _flow_there_and_back(self.gray, _exposed_like(gray, self.gray), self.living.pixels)
         returns &= self._inside(flowed)
         tracks, flowed = self.living.select(returns), flowed[returns]
-        levels = grey.astype(np.float32)
+        levels = gray.astype(np.float32)
         aligned, warps, correlation = align_patches(levels, tracks.templates, flowed, tracks.warps)
         chosen = np.abs(aligned - flowed).max(axis=1, initial=0.0) < ALIGNED_PX
         chosen &= (correlation > TEMPLATE_CORRELATION) & self._inside(aligned)
@@ -141,36 +141,36 @@ class _Tracker:
                       np.concatenate([pixels for _, pixels in self.observed]).astype(np.float64) + 0.5)
 
 
-def _with_new_templates(tracks: _Living, grey: np.ndarray, correlation: np.ndarray) -> _Living:
+def _with_new_templates(tracks: _Living, gray: np.ndarray, correlation: np.ndarray) -> _Living:
     """New templates for tracks that no longer look like their old ones, or are much enlarged or sheared."""
     stretch = np.linalg.svd(tracks.warps, compute_uv=False)
     due = (correlation < RENEW_CORRELATION) | (stretch[:, 0] > MAX_STRETCH) | (stretch[:, 1] < 1.0 / MAX_STRETCH)
-    templates = tracks.templates.replaced(due, take_templates(grey, tracks.pixels[due]))
+    templates = tracks.templates.replaced(due, take_templates(gray, tracks.pixels[due]))
     warps = np.where(due[:, None, None], np.eye(2, dtype=np.float32), tracks.warps)
     return replace(tracks, templates=templates, warps=warps)
 
 
-def _flow_there_and_back(grey_i: np.ndarray, grey_j: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _flow_there_and_back(gray_i: np.ndarray, gray_j: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (n,2) in j, and (n,) whether the way back ends where it began."""
     options = {"winSize": (FLOW_WINDOW_PX, FLOW_WINDOW_PX), "maxLevel": FLOW_LEVELS, "criteria": _STOP,
                "minEigThreshold": 1e-4}
     start = np.ascontiguousarray(pixels, np.float32).reshape(-1, 1, 2)
-    there, found, _ = cv2.calcOpticalFlowPyrLK(grey_i, grey_j, start, None, **options)
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(grey_j, grey_i, there, None, **options)
+    there, found, _ = cv2.calcOpticalFlowPyrLK(gray_i, gray_j, start, None, **options)
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(gray_j, gray_i, there, None, **options)
     miss = np.abs(back - start).max(axis=(1, 2))
     returns = (found.ravel() == 1) & (found_back.ravel() == 1) & (miss < ROUND_TRIP_PX)
     return there.reshape(-1, 2), returns & np.isfinite(there).all(axis=(1, 2))
 
 
-def _exposed_like(grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def _exposed_like(gray: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """The frame with the reference's mean and contrast, if light or exposure jumped between them: flow compares
     brightness itself."""
-    mean, contrast = (float(value[0, 0]) for value in cv2.meanStdDev(grey))
+    mean, contrast = (float(value[0, 0]) for value in cv2.meanStdDev(gray))
     wanted_mean, wanted_contrast = (float(value[0, 0]) for value in cv2.meanStdDev(reference))
     if abs(mean - wanted_mean) < EXPOSURE_JUMP * wanted_mean or contrast < MIN_CONTRAST:
-        return grey
+        return gray
     gain = wanted_contrast / contrast
-    return cv2.convertScaleAbs(cv2.max(grey.astype(np.float32) * gain + (wanted_mean - gain * mean), 0.0))
+    return cv2.convertScaleAbs(cv2.max(gray.astype(np.float32) * gain + (wanted_mean - gain * mean), 0.0))
 
 
 def _oldest_per_cell(pixels: np.ndarray, ages: np.ndarray) -> np.ndarray:
@@ -183,19 +183,19 @@ def _oldest_per_cell(pixels: np.ndarray, ages: np.ndarray) -> np.ndarray:
     return chosen
 
 
-def _new_corners(grey: np.ndarray, taken: np.ndarray, cell_px: int, spacing_px: int) -> np.ndarray:
+def _new_corners(gray: np.ndarray, taken: np.ndarray, cell_px: int, spacing_px: int) -> np.ndarray:
     """The best corner (Shi-Tomasi) of every grid cell that has no track near, (n,2) float32 array pixels."""
-    strength = cv2.cornerMinEigenVal(grey, CORNER_WINDOW_PX, ksize=3)
+    strength = cv2.cornerMinEigenVal(gray, CORNER_WINDOW_PX, ksize=3)
     threshold = max(CORNER_STRENGTH * float(np.percentile(strength, 99.5)), 1e-6)
-    strength[_around(taken, grey.shape, spacing_px)] = 0.0
+    strength[_around(taken, gray.shape, spacing_px)] = 0.0
     inner = np.zeros_like(strength)
     inner[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] = strength[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX]
     rows, columns = _best_per_cell(inner, cell_px)
     strong = inner[rows, columns] > threshold
-    rows, columns = _without_weaker_neighbours(inner, rows[strong], columns[strong], spacing_px)
+    rows, columns = _without_weaker_neighbors(inner, rows[strong], columns[strong], spacing_px)
     corners = np.stack([columns, rows], axis=-1).astype(np.float32)
     if len(corners):
-        corners = cv2.cornerSubPix(grey, corners.reshape(-1, 1, 2), (3, 3), (-1, -1), _STOP).reshape(-1, 2)
+        corners = cv2.cornerSubPix(gray, corners.reshape(-1, 1, 2), (3, 3), (-1, -1), _STOP).reshape(-1, 2)
     return corners
 
 
@@ -231,7 +231,7 @@ def _best_per_cell(strength: np.ndarray, cell_px: int) -> tuple[np.ndarray, np.n
     return np.minimum(rows, height - 1), np.minimum(columns, width - 1)
 
 
-def _without_weaker_neighbours(strength, rows, columns, spacing_px: int) -> tuple[np.ndarray, np.ndarray]:
+def _without_weaker_neighbors(strength, rows, columns, spacing_px: int) -> tuple[np.ndarray, np.ndarray]:
     """Drop corners that have a stronger one within spacing_px."""
     candidates = np.zeros_like(strength)
     candidates[rows, columns] = strength[rows, columns]

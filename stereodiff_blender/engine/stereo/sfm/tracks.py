@@ -15,7 +15,7 @@ class Tracks:
 
     frame_count: T. size: (width, height) of the raster. points: P, the number of tracks.
     frame: (N,) int, ascending. point: (N,) int in 0..P-1, ascending within a frame, at most once per frame.
-    pixels: (N,2) float64 raster pixels, centres at +0.5.
+    pixels: (N,2) float64 raster pixels, centers at +0.5.
     """
 
     frame_count: int

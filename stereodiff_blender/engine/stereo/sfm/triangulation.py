@@ -10,7 +10,7 @@ from .bundle_adjustment import Observations
 def triangulate_points(rotations, translations, focal: float, observations: Observations, points: int) -> np.ndarray:
     """Points (P,3) from all their observations; nan for those seen fewer than twice.
 
-    Homogeneous linear least squares (DLT) on normalised pixels: the eigenvector of smallest eigenvalue per point.
+    Homogeneous linear least squares (DLT) on normalized pixels: the eigenvector of smallest eigenvalue per point.
     """
     poses = np.concatenate([rotations, translations[:, :, None]], axis=2)[observations.camera]
     direction = observations.pixels / focal
@@ -35,8 +35,8 @@ def scatter_add(index: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
 
 def parallax_deg(rotations, translations, points, observations: Observations) -> np.ndarray:
     """About the largest angle (P,) between two rays to each point: twice the largest from their mean direction."""
-    centres = -np.einsum("nji,nj->ni", rotations, translations)
-    rays = np.nan_to_num(points)[observations.point] - centres[observations.camera]
+    centers = -np.einsum("nji,nj->ni", rotations, translations)
+    rays = np.nan_to_num(points)[observations.point] - centers[observations.camera]
     rays /= np.linalg.norm(rays, axis=1, keepdims=True) + 1e-12
     mean = scatter_add(observations.point, rays, len(points))
     mean /= np.linalg.norm(mean, axis=1, keepdims=True) + 1e-12

@@ -99,8 +99,8 @@ def _relative_camera(candidate: PairCandidate, focal: float, seed: int) -> Initi
     return InitialPair(candidate.frame_i, candidate.frame_j, rotation, translation, float(score))
 
 
-def _median_parallax_deg(points: np.ndarray, centre_j: np.ndarray) -> float:
+def _median_parallax_deg(points: np.ndarray, center_j: np.ndarray) -> float:
     rays_i = points / np.linalg.norm(points, axis=1, keepdims=True)
-    rays_j = points - centre_j
+    rays_j = points - center_j
     rays_j /= np.linalg.norm(rays_j, axis=1, keepdims=True)
     return float(np.degrees(np.median(np.arccos(np.clip((rays_i * rays_j).sum(1), -1.0, 1.0)))))

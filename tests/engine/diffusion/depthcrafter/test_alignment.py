@@ -182,7 +182,7 @@ def test_outliers_do_not_pull_the_robust_fit():
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("fault", ["flat", "turned over", "no weight"])
-def test_what_cannot_be_fitted_is_normalised_back(truth, windows, mode, fault):
+def test_what_cannot_be_fitted_is_normalized_back(truth, windows, mode, fault):
     relative = {"flat": np.full_like(truth, 0.5), "turned over": 1.0 - truth, "no weight": truth}[fault]
     samples = samples_of(truth, relative)
     if fault == "no weight":

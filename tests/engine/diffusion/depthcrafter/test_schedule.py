@@ -79,7 +79,7 @@ def test_the_single_step_golden(name):
 
 @pytest.mark.parametrize("name", [name for name in VARIANTS if name != "percentile_noconf"])
 def test_noise_onto_latents_golden(name):
-    """Where the variant begins at the latents that are known: the same normalisation, and no latents shared."""
+    """Where the variant begins at the latents that are known: the same normalization, and no latents shared."""
     index = golden_json(PART, "index.json")["checks"]
     params, windows = index[f"s2_{name}"]["params"], index[f"s2_{name}"]["windows"]
     said, whole = (tensors(golden_file(PART, f"s2_{which}.safetensors")) for which in (name, "paper_window_overlap"))

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from depth_scenes import Shot, ray_cast
+from depth_scenes import RayCastShot, ray_cast
 from recording_report import RecordingReport
 
 import stereodiff_blender.engine
@@ -26,10 +26,10 @@ SOURCES = [tuple(j for j in range(COUNT) if j != i) for i in range(COUNT)]
 
 
 @pytest.fixture(scope="module")
-def shot() -> Shot:
+def shot() -> RayCastShot:
     """Every third frame of a longer shot: parallax of three pixels between box and wall, frame to frame."""
     whole = ray_cast(3 * COUNT, with_object=True)
-    return Shot(*(getattr(whole, name)[::3] for name in whole.__dataclass_fields__))
+    return RayCastShot(*(getattr(whole, name)[::3] for name in whole.__dataclass_fields__))
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +40,13 @@ def fat(shot) -> np.ndarray:
     return np.where(shot.motion_mask > 0, shot.depth, np.stack([cv2.erode(frame, window) for frame in still]))
 
 
-def refined(shot: Shot, depth: np.ndarray, *, sources=SOURCES, report: Report | None = None,
+def refined(shot: RayCastShot, depth: np.ndarray, *, sources=SOURCES, report: Report | None = None,
             device: str = "cpu") -> np.ndarray:
     stereo = StereoResult(shot.cameras, depth, shot.confidence, shot.motion_mask)
     return refine_edges(shot.frames, stereo, sources, device=device, context=RunContext(report=report or Report()))
 
 
-def border_error(shot: Shot, depth: np.ndarray) -> float:
+def border_error(shot: RayCastShot, depth: np.ndarray) -> float:
     """Mean relative error of static pixels near the true edges."""
     window = np.ones((17, 17), np.uint8)
     near = np.stack([cv2.dilate(d, window) > 1.15 * cv2.erode(d, window) for d in shot.depth])

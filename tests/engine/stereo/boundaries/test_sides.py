@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from depth_scenes import Shot, ray_cast
+from depth_scenes import RayCastShot, ray_cast
 
 from stereodiff_blender.engine.stereo.boundaries.sides import select_sides
 
@@ -17,29 +17,29 @@ BESIDE = slice(35, 70)
 
 
 @pytest.fixture(scope="module")
-def shot() -> Shot:
+def shot() -> RayCastShot:
     return ray_cast(14, with_object=True)
 
 
-def chosen(shot: Shot, depth: np.ndarray, *, sources=SOURCES, confidence: float = 0.6) -> np.ndarray:
+def chosen(shot: RayCastShot, depth: np.ndarray, *, sources=SOURCES, confidence: float = 0.6) -> np.ndarray:
     return select_sides(shot.frames, shot.cameras, INDEX, sources, depth, np.full_like(depth, confidence),
                         shot.motion_mask[INDEX] > 0)
 
 
-def fat(shot: Shot) -> np.ndarray:
+def fat(shot: RayCastShot) -> np.ndarray:
     """The frame's depth (H,W) with a board that reaches too far over the wall; the mover keeps its own."""
     still = np.where(shot.motion_mask[INDEX] > 0, np.float32(1e3), shot.depth[INDEX])
     nearest = cv2.erode(still, np.ones((2 * FAT_PX + 1,) * 2, np.uint8))
     return np.where((still < 1e3) & (still > 1.4 * nearest), nearest, shot.depth[INDEX]).astype(np.float32)
 
 
-def blurred(shot: Shot) -> np.ndarray:
+def blurred(shot: RayCastShot) -> np.ndarray:
     """The frame's depth with ramps, some eight pixels wide, in place of its steps."""
     smooth = np.exp(cv2.GaussianBlur(np.log(shot.depth[INDEX]), (0, 0), 2.5))
     return np.where(shot.motion_mask[INDEX] > 0, shot.depth[INDEX], smooth).astype(np.float32)
 
 
-def near_border(shot: Shot) -> np.ndarray:
+def near_border(shot: RayCastShot) -> np.ndarray:
     """(H,W) static pixels beside the board, within eight pixels of its border."""
     depth, window = shot.depth[INDEX], np.ones((17, 17), np.uint8)
     near = cv2.dilate(depth, window) > 1.4 * cv2.erode(depth, window)
@@ -48,7 +48,7 @@ def near_border(shot: Shot) -> np.ndarray:
     return near
 
 
-def error(shot: Shot, depth: np.ndarray) -> float:
+def error(shot: RayCastShot, depth: np.ndarray) -> float:
     """Mean relative error near the border."""
     return float(np.abs(depth / shot.depth[INDEX] - 1)[near_border(shot)].mean())
 
@@ -71,7 +71,7 @@ def test_true_borders_stay(shot):
 
 def test_the_pictures_decide_not_the_depth_alone(shot):
     """Without parallax, from a camera that stood still, the same fat border is not made thin."""
-    still = Shot(np.repeat(shot.frames[INDEX:INDEX + 1], 14, axis=0), *(
+    still = RayCastShot(np.repeat(shot.frames[INDEX:INDEX + 1], 14, axis=0), *(
         np.repeat(getattr(shot, name)[INDEX:INDEX + 1], 14, axis=0)
         for name in ("depth", "motion_mask", "camera_to_world", "intrinsics")))
     assert error(shot, chosen(still, fat(shot))) > 2 * error(shot, chosen(shot, fat(shot)))
@@ -90,7 +90,7 @@ def test_a_slope_is_not_cut_into_steps(shot):
     height, width = shot.depth.shape[1:]
     rows = np.arange(height, dtype=np.float32)[:, None]
     slope = np.broadcast_to(10.0 / (1.0 + rows / 30.0), (height, width)).astype(np.float32)
-    still = Shot(shot.frames, np.broadcast_to(slope, shot.depth.shape), np.zeros_like(shot.motion_mask),
+    still = RayCastShot(shot.frames, np.broadcast_to(slope, shot.depth.shape), np.zeros_like(shot.motion_mask),
                  shot.camera_to_world, shot.intrinsics)
     assert np.array_equal(chosen(still, slope), slope)
 
@@ -112,7 +112,7 @@ def test_where_every_pixel_has_its_surface_s_depth_nothing_is_looked_up():
     depth = np.where(np.arange(64) < 32, np.float32(1), np.float32(4)) * np.ones((48, 1), np.float32)
     poses = np.tile(np.eye(4), (3, 1, 1))
     poses[:, 0, 3] = (0.0, 0.02, 0.04)
-    still = Shot(frames, np.tile(depth, (3, 1, 1)), np.zeros((3, 48, 64), np.uint8), poses,
+    still = RayCastShot(frames, np.tile(depth, (3, 1, 1)), np.zeros((3, 48, 64), np.uint8), poses,
                  np.tile((60.0, 60.0, 32.0, 24.0), (3, 1)))
     found = select_sides(frames, still.cameras, 1, (0, 2), depth, np.full_like(depth, 0.6), np.zeros_like(depth, bool))
     assert np.array_equal(found, depth)

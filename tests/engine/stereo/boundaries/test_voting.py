@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from depth_scenes import Shot, ray_cast
+from depth_scenes import RayCastShot, ray_cast
 from recording_report import RecordingReport
 
 from stereodiff_blender.engine.report import Report
@@ -18,11 +18,11 @@ BESIDE = slice(35, 70)
 
 
 @pytest.fixture(scope="module")
-def shot() -> Shot:
+def shot() -> RayCastShot:
     return ray_cast(14, with_object=True)
 
 
-def fattened(shot: Shot) -> tuple[np.ndarray, np.ndarray]:
+def fattened(shot: RayCastShot) -> tuple[np.ndarray, np.ndarray]:
     """Depth whose board reaches some pixels too far, and confidence that is lower there but not nil."""
     window = np.ones((2 * FAT_PX + 1, 2 * FAT_PX + 1), np.uint8)
     still = np.where(shot.motion_mask > 0, np.float32(1e3), shot.depth)
@@ -32,7 +32,7 @@ def fattened(shot: Shot) -> tuple[np.ndarray, np.ndarray]:
     return depth, np.where(is_edge, 0.6, 1.0).astype(np.float32)
 
 
-def settled(shot: Shot, depth: np.ndarray, confidence: np.ndarray, report: Report | None = None) -> np.ndarray:
+def settled(shot: RayCastShot, depth: np.ndarray, confidence: np.ndarray, report: Report | None = None) -> np.ndarray:
     before = depth.copy()
     result = refine_boundaries(shot.frames, StereoResult(shot.cameras, depth, confidence, shot.motion_mask),
                             context=RunContext(report=report or Report()))
@@ -40,7 +40,7 @@ def settled(shot: Shot, depth: np.ndarray, confidence: np.ndarray, report: Repor
     return result
 
 
-def is_wrong(shot: Shot, depth: np.ndarray) -> np.ndarray:
+def is_wrong(shot: RayCastShot, depth: np.ndarray) -> np.ndarray:
     """(T,H,W): static pixels that show another surface than the true one."""
     return (np.abs(np.log(depth / shot.depth)) > 0.1) & (shot.motion_mask == 0)
 

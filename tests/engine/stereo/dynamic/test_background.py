@@ -39,9 +39,9 @@ def darkened(shot, place, share):
     return frames
 
 
-def painted(shot, place, colour):
+def painted(shot, place, color):
     frames = shot.frames.copy()
-    frames[INDEX][place] = colour
+    frames[INDEX][place] = color
     return frames
 
 

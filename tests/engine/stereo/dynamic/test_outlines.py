@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from depth_scenes import Shot, ray_cast
+from depth_scenes import RayCastShot, ray_cast
 
 from stereodiff_blender.engine.stereo.dynamic.outlines import draw_outlines
 from stereodiff_blender.engine.stereo.mvs.sources import select_sources
@@ -15,7 +15,7 @@ INDEX = 7
 
 
 @pytest.fixture(scope="module")
-def shot() -> Shot:
+def shot() -> RayCastShot:
     return ray_cast(COUNT, with_object=True)
 
 
@@ -32,14 +32,14 @@ def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
     return np.stack([change(frame.astype(np.uint8), window) for frame in mask]).astype(np.uint16) * TRACK
 
 
-def drawn(shot: Shot, behind: np.ndarray, tracks: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+def drawn(shot: RayCastShot, behind: np.ndarray, tracks: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
     result = tracks.copy()
     sources = select_sources(shot.cameras, *shot.frames.shape[1:3])
     draw_outlines(shot.frames, shot.cameras, behind, result, sources, masks)
     return result
 
 
-def likeness(tracks: np.ndarray, truth: np.ndarray) -> float:
+def overlap(tracks: np.ndarray, truth: np.ndarray) -> float:
     """Intersection over union of all frames."""
     marked, moving = tracks > 0, truth > 0
     return float((marked & moving).sum() / (marked | moving).sum())
@@ -48,14 +48,14 @@ def likeness(tracks: np.ndarray, truth: np.ndarray) -> float:
 @pytest.mark.parametrize(("pixels", "before", "after"), [(1, 0.90, 0.93), (3, 0.74, 0.78), (-1, 0.90, 0.94)])
 def test_outlines_become_tight(shot, behind, pixels, before, after):
     tracks = grown(shot.motion_mask, pixels)
-    assert likeness(tracks, shot.motion_mask) < before
+    assert overlap(tracks, shot.motion_mask) < before
     result = drawn(shot, behind, tracks)
-    assert likeness(result, shot.motion_mask) > after
+    assert overlap(result, shot.motion_mask) > after
     assert set(np.unique(result)) == {0, TRACK}
 
 
 def test_true_outlines_stay(shot, behind):
-    assert likeness(drawn(shot, behind, grown(shot.motion_mask, 0)), shot.motion_mask) > 0.95
+    assert overlap(drawn(shot, behind, grown(shot.motion_mask, 0)), shot.motion_mask) > 0.95
 
 
 def test_the_depth_behind_decides(shot, behind):

@@ -144,7 +144,7 @@ def test_depth_of_a_mover_in_the_whole_method_is_upright_and_before_the_wall():
     def place(index):
         return 20 + 5 * index, 20 + 2 * index
 
-    shot = boards_shot(8, travel=0.6, mover=place)
+    shot = boards_shot(8, travel=0.6, moving=place)
     result = estimate_depth_maps(shot.frames, shot.cameras, context=RunContext())
     x, y = place(4)
     inside = result.depth[4, y + 6:y + 54, x + 6:x + 44]

@@ -24,10 +24,10 @@ def box(top, bottom, left=80, right=100):
     return region
 
 
-def flow_back(shift=0.0, scale=1.0, centre=(90, 50)):
-    """Coarse flow to the frame before, since when everything moved right by shift and grew by scale about a centre."""
+def flow_back(shift=0.0, scale=1.0, center=(90, 50)):
+    """Coarse flow to the frame before, since when everything moved right by shift and grew by scale about a center."""
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
-    x, y = columns - centre[0], rows - centre[1]
+    x, y = columns - center[0], rows - center[1]
     return coarse_flow(np.stack([x / scale - x - shift, y / scale - y], axis=-1))
 
 
@@ -42,7 +42,7 @@ def test_connected_regions_are_told_apart():
     assert len(np.unique(labels[20:50, 80:100])) == 1
 
 
-def test_a_head_belongs_to_its_body_but_a_neighbour_does_not():
+def test_a_head_belongs_to_its_body_but_a_neighbor_does_not():
     mask = box(20, 30) | box(32, 60) | box(20, 60, 102, 120)
     labels, count = label_objects(mask)
     assert count == 2 and labels[25, 90] == labels[50, 90] != labels[50, 110]

@@ -64,7 +64,7 @@ def test_golden_pairs():
 
 
 def test_golden_pairs_hold_the_papers_graph():
-    """Neighbours at distances up to n, without the ring, are what window_pairs gives."""
+    """Neighbors at distances up to n, without the ring, are what window_pairs gives."""
     rows = [row for row in golden_json("monst3r", "pairs.json")
             if row["graph"] == "swin-3-noncyclic" and row["symmetrize"] and "pairs" in row]
     assert rows

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from pointmap_scenes import neighbour_pairs
+from pointmap_scenes import neighbor_pairs
 
 from stereodiff_blender.engine.contract.errors import StereoDiffError
 from stereodiff_blender.engine.stereo.monst3r.pointmaps import PairPointmaps
@@ -56,7 +56,7 @@ def all_edges(pairs) -> list[Edge]:
 
 @pytest.mark.parametrize("frame_count", [2, 3, 7, 90])
 def test_tree_is_that_of_all_pairs_at_once_in_any_order(frame_count):
-    pairs = neighbour_pairs(frame_count)
+    pairs = neighbor_pairs(frame_count)
     expected = names(maximum_spanning_tree(all_edges(pairs), frame_count))
     assert len(expected) == frame_count - 1
     shuffled = [pairs[k] for k in np.random.default_rng(1).permutation(len(pairs))]
@@ -65,7 +65,7 @@ def test_tree_is_that_of_all_pairs_at_once_in_any_order(frame_count):
 
 
 def test_kept_maps_are_those_of_their_pair():
-    reduced = reduced_from(60, neighbour_pairs(60))
+    reduced = reduced_from(60, neighbor_pairs(60))
     for edge in reduced.tree:
         maps = maps_of(edge.i, edge.j)
         assert (reduced.pair_points[edge.slot, 0] == maps.points_i).all()
@@ -75,7 +75,7 @@ def test_kept_maps_are_those_of_their_pair():
 
 
 def test_own_map_is_that_of_the_frames_best_pair_and_confidence_the_greatest_of_all():
-    pairs = neighbour_pairs(12)
+    pairs = neighbor_pairs(12)
     reduced, edges = reduced_from(12, pairs), all_edges(pairs)
     for frame in range(12):
         best = min((edge for edge in edges if edge.i == frame), key=lambda edge: edge.rank)
@@ -89,7 +89,7 @@ def test_memory_follows_frames_and_not_pairs():
     def taken(frame_count: int, reach: int) -> int:
         scratch = CountingScratch()
         reduction = PointmapReduction(frame_count, HEIGHT, WIDTH, scratch)
-        for i, j in neighbour_pairs(frame_count, reach):
+        for i, j in neighbor_pairs(frame_count, reach):
             reduction.add(i, j, maps_of(i, j))
         reduction.finish()
         return scratch.total_bytes
@@ -137,7 +137,7 @@ def test_maps_that_are_not_finite_are_refused_by_the_frames_name(member, value):
 def test_no_pair_of_use_is_an_error_and_one_is_none():
     def reduce_with(sure_pair) -> ReducedPointmaps:
         reduction = PointmapReduction(4, HEIGHT, WIDTH, Scratch())
-        for i, j in neighbour_pairs(4):
+        for i, j in neighbor_pairs(4):
             reduction.add(i, j, maps_of(i, j, confidence=3.0 if (i, j) == sure_pair else 1.01))
         return reduction.finish()
 

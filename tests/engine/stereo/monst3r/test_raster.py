@@ -76,8 +76,8 @@ def test_picture_and_intrinsics_move_together(plate, crops):
     spot = np.array([0.4 * plate[1], 0.6 * plate[0]])
     rows, cols = np.mgrid[:plate[0], :plate[1]] + 0.5
     wide = 0.03 * max(plate)
-    grey = 255 * np.exp(-((cols - spot[0]) ** 2 + (rows - spot[1]) ** 2) / (2 * wide**2))
-    prepared = raster.prepare(np.repeat(grey[..., None], 3, axis=2).round().astype(np.uint8))[..., 0].astype(float)
+    gray = 255 * np.exp(-((cols - spot[0]) ** 2 + (rows - spot[1]) ** 2) / (2 * wide**2))
+    prepared = raster.prepare(np.repeat(gray[..., None], 3, axis=2).round().astype(np.uint8))[..., 0].astype(float)
     rows, cols = np.mgrid[:raster.shape[0], :raster.shape[1]] + 0.5
     seen = np.array([(cols * prepared).sum(), (rows * prepared).sum()]) / prepared.sum()
     np.testing.assert_allclose(seen, raster.intrinsics_to_network(np.array([1, 1, *spot]))[2:], atol=0.05)

@@ -1,17 +1,17 @@
-"""Registration without optimisation: against the original's start values, and on shots of known depth."""
+"""Registration without optimization: against the original's start values, and on shots of known depth."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from depth_scenes import Shot, ray_cast
+from depth_scenes import RayCastShot, ray_cast
 from golden import golden_file, metadata, tensors
 from pointmap_scenes import (
     EXACT,
     Noise,
     golden_maps,
     golden_reduction,
-    neighbour_pairs,
+    neighbor_pairs,
     position_error,
     predictions,
     seen_from,
@@ -28,7 +28,7 @@ from stereodiff_blender.engine.stereo.monst3r.focal import weiszfeld_focal
 from stereodiff_blender.engine.stereo.monst3r.pointmaps import PairPointmaps
 from stereodiff_blender.engine.stereo.monst3r.published_start import camera_by_perspective
 from stereodiff_blender.engine.stereo.monst3r.reduction import PointmapReduction, ReducedPointmaps
-from stereodiff_blender.engine.stereo.monst3r.registration import Registration, network_centre, register_pointmaps
+from stereodiff_blender.engine.stereo.monst3r.registration import Registration, network_center, register_pointmaps
 from stereodiff_blender.engine.stereo.monst3r.similarity import fit_similarity
 from stereodiff_blender.engine.stereo.monst3r.solve import solve_monst3r
 from stereodiff_blender.engine.storage import DiskScratch, RunContext, Scratch
@@ -134,7 +134,7 @@ def geometry() -> dict[str, np.ndarray]:
 def test_golden_weiszfeld_focal():
     pieces = geometry()
     points = pieces["focal_pts3d"]
-    found = weiszfeld_focal(points, network_centre(*points.shape[:2]))
+    found = weiszfeld_focal(points, network_center(*points.shape[:2]))
     np.testing.assert_allclose(found, pieces["focal_weiszfeld"], rtol=1e-5)
 
 
@@ -149,7 +149,7 @@ def test_golden_weighted_similarity():
 def test_golden_camera_from_points():
     pieces = geometry()
     points, sure = pieces["pnp_pts3d"], np.where(pieces["pnp_mask"], 4.0, 1.0)
-    found = camera_by_perspective(points, sure, float(pieces["pnp_focal"]), network_centre(*points.shape[:2]))
+    found = camera_by_perspective(points, sure, float(pieces["pnp_focal"]), network_center(*points.shape[:2]))
     np.testing.assert_allclose(found, pieces["pnp_cam2world"], atol=1e-4)
 
 
@@ -159,7 +159,7 @@ def test_golden_camera_induced_flow():
     poses = np.tile(np.eye(4), (2, 1, 1))
     poses[:, :3, :3], poses[:, :3, 3] = pieces["ego_src_R"], pieces["ego_src_T"][:, :, 0]
     rotation, translation = relative_pose(poses[1], poses[0])
-    # The original's pixel centres lie at whole numbers, ours half a pixel on.
+    # The original's pixel centers lie at whole numbers, ours half a pixel on.
     to, source = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]]) @ pieces["ego_src_K"].astype(np.float64)
     warp = PlaneParallax(to @ rotation @ np.linalg.inv(source), to @ translation)
     found = induced_flow(pieces["ego_src_disp"][1, 0], warp)
@@ -168,22 +168,22 @@ def test_golden_camera_induced_flow():
 
 # --- Shots of known depth -----------------------------------------------------------------------------------------
 
-def registered(shot: Shot, noise: Noise = EXACT) -> Registration:
+def registered(shot: RayCastShot, noise: Noise = EXACT) -> Registration:
     reduction = PointmapReduction(*shot.depth.shape, Scratch())
-    for i, j, maps in predictions(shot, neighbour_pairs(len(shot.depth)), noise):
+    for i, j, maps in predictions(shot, neighbor_pairs(len(shot.depth)), noise):
         reduction.add(i, j, maps)
     return register_pointmaps(reduction.finish(), report=Report())
 
 
-def solved(shot: Shot, noise: Noise = EXACT, *, scratch: Scratch | None = None, report: Report | None = None,
+def solved(shot: RayCastShot, noise: Noise = EXACT, *, scratch: Scratch | None = None, report: Report | None = None,
            **options) -> StereoResult:
-    pairs = neighbour_pairs(len(shot.depth))
+    pairs = neighbor_pairs(len(shot.depth))
     return solve_monst3r(predictions(shot, pairs, noise), shot.frames,
                          context=RunContext(scratch or Scratch(), report or Report()), **options)
 
 
 @pytest.fixture(scope="module")
-def shot() -> Shot:
+def shot() -> RayCastShot:
     return ray_cast(FRAMES, with_object=True)
 
 
@@ -205,15 +205,15 @@ def test_exact_maps_give_exact_depth_and_cameras(shot):
 def test_focal_of_a_known_lens_is_found_however_wild_some_points_are():
     height, width, focal = 30, 44, 61.0
     generator = np.random.default_rng(0)
-    centre = network_centre(height, width)
+    center = network_center(height, width)
     depth = generator.uniform(2, 5, (height, width))
-    x, y = np.arange(width) + 0.5 - centre[0], np.arange(height)[:, None] + 0.5 - centre[1]
+    x, y = np.arange(width) + 0.5 - center[0], np.arange(height)[:, None] + 0.5 - center[1]
     points = np.stack([x / focal * depth, y / focal * depth, depth], axis=-1)
-    assert weiszfeld_focal(points, centre) == pytest.approx(focal, rel=1e-9)
+    assert weiszfeld_focal(points, center) == pytest.approx(focal, rel=1e-9)
     wild = generator.random((height, width)) < 0.1
     points[wild, :2] *= generator.uniform(0.7, 1.5, (wild.sum(), 1))
     points[0, 0, 2] = 0.0
-    assert weiszfeld_focal(points, centre) == pytest.approx(focal, rel=0.01)
+    assert weiszfeld_focal(points, center) == pytest.approx(focal, rel=0.01)
 
 
 def test_similarity_undoes_itself_and_heeds_weights():
@@ -270,7 +270,7 @@ def test_solve_trusts_what_agrees_and_nothing_that_moves(shot, noisy):
 def test_confidence_falls_where_a_frames_depth_is_alone_in_what_it_says(shot):
     """One frame's maps have a bump that no other frame knows of."""
     def with_bump():
-        for i, j, maps in predictions(shot, neighbour_pairs(FRAMES), EXACT):
+        for i, j, maps in predictions(shot, neighbor_pairs(FRAMES), EXACT):
             points = {i: maps.points_i.copy(), j: maps.points_j.copy()}
             if 5 in points:
                 points[5][20:40, 100:130] *= 1.3
@@ -297,7 +297,7 @@ def test_points_project_to_the_pixels_they_are_seen_at(noisy):
 
 def test_points_behind_the_camera_are_filled_from_around(shot):
     def with_holes():
-        for i, j, maps in predictions(shot, neighbour_pairs(FRAMES), EXACT):
+        for i, j, maps in predictions(shot, neighbor_pairs(FRAMES), EXACT):
             points = [maps.points_i.copy(), maps.points_j.copy()]
             for one in points:
                 one[50:54, 60:64] *= -1.0
@@ -319,7 +319,7 @@ def test_matte_is_added_to_what_moves(shot):
 
 def test_frame_without_a_pair_of_use_is_interpolated_and_named(shot):
     def with_one_bad_frame():
-        for i, j, maps in predictions(shot, neighbour_pairs(FRAMES), EXACT):
+        for i, j, maps in predictions(shot, neighbor_pairs(FRAMES), EXACT):
             low = np.float32(1.01) if 4 in (i, j) else None
             sure = [maps.confidence_i, maps.confidence_j] if low is None else [np.full_like(maps.confidence_i, low)] * 2
             yield i, j, PairPointmaps(maps.points_i, maps.points_j, *sure)
@@ -362,7 +362,7 @@ def test_points_that_fit_no_lens_are_refused(shot):
     """Turned by half a turn about the axis, they would need a negative focal length."""
     def turned():
         half_turn = np.float32([-1, -1, 1])
-        for i, j, maps in predictions(shot, neighbour_pairs(FRAMES), EXACT):
+        for i, j, maps in predictions(shot, neighbor_pairs(FRAMES), EXACT):
             yield i, j, PairPointmaps(maps.points_i * half_turn, maps.points_j * half_turn, maps.confidence_i,
                                       maps.confidence_j)
 

@@ -60,7 +60,7 @@ def test_promises_are_kept(result):
 
 
 def away_from_edges(depth):
-    """Pixels in whose neighbourhood the true depth changes little."""
+    """Pixels in whose neighborhood the true depth changes little."""
     window = np.ones((9, 9), np.uint8)
     return np.stack([cv2.dilate(z, window) < 1.15 * cv2.erode(z, window) for z in depth])
 
@@ -134,7 +134,7 @@ def test_a_solve_without_points_is_enough(shot):
 
 # --- Masks --------------------------------------------------------------------------------------------------------
 
-def test_masks_of_the_artist_are_honoured(shot, result):
+def test_masks_of_the_artist_are_honored(shot, result):
     masks = np.zeros((COUNT, HEIGHT, WIDTH), bool)
     masks[2:6, 30:70, 80:110] = True
     masked = measure(shot, masks=masks)
@@ -157,7 +157,7 @@ def test_what_outlines_give_back_is_known_by_what_moved_not_by_its_confidence():
 
 
 def test_what_was_given_back_is_no_more_as_unsure_as_what_moves():
-    square = boards_shot(COUNT, travel=0.6, mover=lambda index: (20 + 5 * index, 20 + 2 * index))
+    square = boards_shot(COUNT, travel=0.6, moving=lambda index: (20 + 5 * index, 20 + 2 * index))
     result = measure(square)
     moves = result.motion_mask > 0
     assert (result.confidence[moves] == np.float32(MOVING_CONFIDENCE)).any()
@@ -225,7 +225,7 @@ def test_masks_that_do_not_fit_are_refused(shot):
 
 # --- Texture ------------------------------------------------------------------------------------------------------
 
-def test_texture_is_the_gradient_in_grey_levels():
+def test_texture_is_the_gradient_in_gray_levels():
     ramp = np.repeat((3 * np.arange(60, dtype=np.uint8))[None, :, None], 40, axis=0).repeat(3, axis=2)
     assert np.allclose(texture_of(ramp)[8:-8, 8:-8], 3.0, rtol=1e-3)
 
@@ -243,13 +243,13 @@ def test_texture_of_evenness_beside_strong_detail_is_zero_and_no_error():
 CLEAR_BLUE = (171, 188, 202)
 
 
-def under_a_sky(shot, colour):
+def under_a_sky(shot, color):
     """The same shot with the far board, which fills the picture's top, painted over: an even area behind the rest."""
     frames, cameras = shot.frames.copy(), shot.cameras
     far = np.zeros(shot.depth.shape, bool)
     for index, depth in enumerate(shot.depth):
         far[index] = (depth > 9.5) & (np.arange(HEIGHT)[:, None] < 50)
-        frames[index][far[index]] = colour
+        frames[index][far[index]] = color
     frames = np.where(far[..., None], frames, (0.55 * frames).astype(np.uint8))
     depth = np.where(far, np.nan, shot.depth)
     return replace(shot, frames=frames, cameras=known_cameras(cameras.camera_to_world, cameras.intrinsics, depth)), far

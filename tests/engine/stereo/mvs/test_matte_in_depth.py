@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from depth_scenes import FOCAL_PX, HEIGHT, WIDTH, Shot, ray_cast
+from depth_scenes import FOCAL_PX, HEIGHT, WIDTH, RayCastShot, ray_cast
 from known_depth import known_cameras
 from recording_report import RecordingReport
 
@@ -20,11 +20,11 @@ COUNT = 10
 
 
 @pytest.fixture(scope="module")
-def shot() -> Shot:
+def shot() -> RayCastShot:
     return ray_cast(COUNT, with_object=True)
 
 
-def measured(shot: Shot, masks: np.ndarray | None) -> StereoResult:
+def measured(shot: RayCastShot, masks: np.ndarray | None) -> StereoResult:
     still = np.where(shot.motion_mask > 0, np.nan, shot.depth)
     cameras = known_cameras(shot.camera_to_world, shot.intrinsics, still)
     return estimate_depth_maps(shot.frames, cameras, masks=masks, context=RunContext())
@@ -40,13 +40,13 @@ def matted(shot) -> StereoResult:
     return measured(shot, shot.motion_mask)
 
 
-def beside(shot: Shot, reach_px: int = 6) -> np.ndarray:
+def beside(shot: RayCastShot, reach_px: int = 6) -> np.ndarray:
     """(T,H,W) bool: still pixels close to the mover."""
     window = np.ones((2 * reach_px + 1, 2 * reach_px + 1), np.uint8)
     return np.stack([cv2.dilate(mask, window) > mask for mask in shot.motion_mask])
 
 
-def error(result: StereoResult, shot: Shot, where: np.ndarray) -> float:
+def error(result: StereoResult, shot: RayCastShot, where: np.ndarray) -> float:
     return float(np.abs(result.depth[where] / shot.depth[where] - 1).mean())
 
 

@@ -10,7 +10,7 @@ from stereodiff_blender.engine.imaging.flow import OpticalFlow
 from stereodiff_blender.engine.imaging.warp import PlaneParallax
 from stereodiff_blender.engine.stereo.mvs.depth import estimate_depth_maps
 from stereodiff_blender.engine.stereo.mvs.filtering import filter_depth
-from stereodiff_blender.engine.stereo.mvs.motion import find_moving, neighbours_of, vote
+from stereodiff_blender.engine.stereo.mvs.motion import find_moving, neighbors_of, vote
 from stereodiff_blender.engine.stereo.mvs.sources import DepthLimits
 from stereodiff_blender.engine.stereo.mvs.triangulation import Triangulation
 from stereodiff_blender.engine.storage import RunContext
@@ -31,7 +31,7 @@ def motion_mask(shot):
 # --- Finding --------------------------------------------------------------------------------------------------
 
 def test_a_moving_square_is_found():
-    mask = motion_mask(boards_shot(8, travel=0.6, mover=place_of_square)) > 0
+    mask = motion_mask(boards_shot(8, travel=0.6, moving=place_of_square)) > 0
     for index in range(8):
         x, y = place_of_square(index)
         truth = np.zeros((HEIGHT, WIDTH), bool)
@@ -51,7 +51,7 @@ WALL_SLIDE = (4.0, 0.0)
 
 
 def judged(texture=5.0, near_flow=(), **square):
-    """find_moving where only a square differs from a well measured wall; near_flow: (H,W,2) to each neighbour, between
+    """find_moving where only a square differs from a well measured wall; near_flow: (H,W,2) to each neighbor, between
     which and this frame the wall slides by WALL_SLIDE."""
     values = {"disparity": 0.2, "sigma": 0.001, "residual": 0.1, "agreeing": 4, "view_count": 4}
     kinds = {"agreeing": np.uint8, "view_count": np.uint8}
@@ -105,9 +105,9 @@ def test_regions_that_near_frames_cannot_judge_stay():
     assert not judged(residual=3.0, agreeing=0, near_flow=[field]).any()
 
 
-def test_neighbours_exist():
-    assert neighbours_of(0, 9) == [1, 2] and neighbours_of(4, 9) == [2, 3, 5, 6] and neighbours_of(8, 9) == [6, 7]
-    assert neighbours_of(0, 2) == [1]
+def test_neighbors_exist():
+    assert neighbors_of(0, 9) == [1, 2] and neighbors_of(4, 9) == [2, 3, 5, 6] and neighbors_of(8, 9) == [6, 7]
+    assert neighbors_of(0, 2) == [1]
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def masks_where(present):
 
 @pytest.mark.parametrize("present, stays", [((2,), False), ((0, 1, 3, 4), True), ((0, 1, 2, 3, 4), True)],
                          ids=["a flash is dropped", "a gap is closed", "what lasts stays"])
-def test_neighbours_in_time_vote(still, present, stays):
+def test_neighbors_in_time_vote(still, present, stays):
     voted = vote(2, masks_where(present), still)
     assert voted.dtype == bool
     assert np.array_equal(voted, masks_where([2])[2] > 0) if stays else not voted.any()

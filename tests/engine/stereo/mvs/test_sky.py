@@ -15,7 +15,7 @@ NOWHERE = np.empty((0, 2))
 
 
 def picture(top=BLUE, bottom_level=0.5, split=50, noise=0.0):
-    """An even top of one colour over textured things: (frame, truth of the top)."""
+    """An even top of one color over textured things: (frame, truth of the top)."""
     frame = (bottom_level * texture(4)[:HEIGHT, :WIDTH]).astype(np.uint8)
     textureless = np.zeros((HEIGHT, WIDTH), bool)
     textureless[:split] = True
@@ -37,10 +37,10 @@ def test_clear_sky_is_found_to_its_outline(noise):
     assert (region & textureless).sum() / (region | textureless).sum() > 0.95
 
 
-@pytest.mark.parametrize("colour", [(235, 235, 235), (200, 190, 175), (160, 205, 120), (228, 232, 240)],
+@pytest.mark.parametrize("color", [(235, 235, 235), (200, 190, 175), (160, 205, 120), (228, 232, 240)],
                          ids=["white", "cream", "green", "bluish white"])
-def test_other_colours_are_no_sky(colour):
-    region, candidate = found(picture(colour)[0])
+def test_other_colors_are_no_sky(color):
+    region, candidate = found(picture(color)[0])
     assert not region.any() and candidate == SkyCandidate(0, False)
 
 

@@ -81,7 +81,7 @@ def test_a_pair_serves_both_frames_on_an_uneven_path():
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_without_points_neighbours_are_matched(count):
+def test_without_points_neighbors_are_matched(count):
     cameras = without_points(wall_cameras(count, 1.0).camera_to_world, wall_cameras(count, 1.0).intrinsics)
     assert select_sources(cameras, HEIGHT, WIDTH) == {2: [(1,), (0,)], 3: [(1,), (0, 2), (1,)]}[count]
 

@@ -16,7 +16,7 @@ from stereodiff_blender.engine.stereo.mvs.triangulation import (
 
 HEIGHT, WIDTH = 120, 320          # more than one band of pixels
 LIMITS = (0.02, 2.0)
-CENTRED = (300.0, 300.0, 160.0, 60.0)
+CENTERED = (300.0, 300.0, 160.0, 60.0)
 ODD = (310.0, 240.0, 131.5, 77.0)
 
 
@@ -26,7 +26,7 @@ def slanted(height=HEIGHT, width=WIDTH):
     return 3.0 + 4.0 * x + 2.0 * y + 0.3 * np.sin(9 * x)
 
 
-def cameras_at(positions, intrinsics=CENTRED, angles_deg=None):
+def cameras_at(positions, intrinsics=CENTERED, angles_deg=None):
     poses = np.tile(np.eye(4), (len(positions), 1, 1))
     poses[:, :3, 3] = positions
     if angles_deg is not None:
@@ -45,7 +45,7 @@ def exact_flows(cameras, depth):
     return [exact_flow(depth, cameras, 0, j) for j in range(1, len(cameras.camera_to_world))]
 
 
-@pytest.mark.parametrize("intrinsics", [CENTRED, ODD], ids=["square", "odd lens"])
+@pytest.mark.parametrize("intrinsics", [CENTERED, ODD], ids=["square", "odd lens"])
 @pytest.mark.parametrize("angles", [None, [(0, 0, 0), (2, -3, 1), (-1, 4, -6)]], ids=["parallel", "turned"])
 def test_exact_matches_give_exact_disparity(intrinsics, angles):
     cameras = cameras_at([(0, 0, 0), (0.2, -0.05, 0.1), (-0.3, 0.1, 0.3)], intrinsics, angles)

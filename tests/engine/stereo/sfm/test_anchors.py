@@ -64,15 +64,15 @@ def disturbed(state: BundleState, observations: Observations) -> Reconstruction:
     return reconstruction
 
 
-def centres(rotations: np.ndarray, translations: np.ndarray) -> np.ndarray:
+def centers(rotations: np.ndarray, translations: np.ndarray) -> np.ndarray:
     return -np.einsum("nji,nj->ni", rotations, translations)
 
 
-def centre_error(found: Reconstruction, state: BundleState) -> float:
-    """RMS distance of the camera centres after a similarity alignment, as a share of the path."""
-    true = centres(state.rotations, state.translations)
-    scale, rotation, shift = align_similarity(centres(found.rotations, found.translations), true)
-    off = scale * centres(found.rotations, found.translations) @ rotation.T + shift - true
+def center_error(found: Reconstruction, state: BundleState) -> float:
+    """RMS distance of the camera centers after a similarity alignment, as a share of the path."""
+    true = centers(state.rotations, state.translations)
+    scale, rotation, shift = align_similarity(centers(found.rotations, found.translations), true)
+    off = scale * centers(found.rotations, found.translations) @ rotation.T + shift - true
     return np.sqrt((off**2).sum(1).mean()) / np.linalg.norm(np.diff(true, axis=0), axis=1).sum()
 
 
@@ -107,7 +107,7 @@ def together(solved) -> Reconstruction:
 @pytest.mark.slow
 def test_cameras_are_as_exact_as_from_one_system(solved, together):
     found, state, _ = solved
-    assert centre_error(found, state) < min(1.1 * centre_error(together, state), 5e-4)
+    assert center_error(found, state) < min(1.1 * center_error(together, state), 5e-4)
     assert rotation_error_deg(found, state) < min(1.1 * rotation_error_deg(together, state), 0.03)
     assert found.focal == pytest.approx(together.focal, rel=5e-3)
 

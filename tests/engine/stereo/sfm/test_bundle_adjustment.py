@@ -31,13 +31,13 @@ def disturbed(state: BundleState, amount: float = 1.0) -> BundleState:
     return BundleState(exp_so3(turns) @ state.rotations, state.translations + shifts, points, focal)
 
 
-def centres(state: BundleState) -> np.ndarray:
+def centers(state: BundleState) -> np.ndarray:
     return -np.einsum("nji,nj->ni", state.rotations, state.translations)
 
 
 def assert_same_up_to_scale(found: BundleState, true: BundleState, tolerance: float) -> None:
-    scale, rotation, shift = align_similarity(centres(found), centres(true))
-    assert np.abs(scale * centres(found) @ rotation.T + shift - centres(true)).max() < tolerance
+    scale, rotation, shift = align_similarity(centers(found), centers(true))
+    assert np.abs(scale * centers(found) @ rotation.T + shift - centers(true)).max() < tolerance
     off = rotation_angle_deg(np.swapaxes(found.rotations, 1, 2) @ true.rotations)
     assert off.max() < 60.0 * tolerance
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import pytest
-from depth_scenes import Shot, ray_cast
+from depth_scenes import RayCastShot, ray_cast
 from golden import golden_file, tensors
 from pointmap_scenes import (
     followed_points,
     golden_maps,
     golden_reduction,
-    neighbour_pairs,
+    neighbor_pairs,
     position_error,
     predictions,
     seen_from,
@@ -23,7 +23,7 @@ from recording_report import RecordingReport
 from stereodiff_blender.engine.geometry import exp_so3, rebase, rotation_angle_deg
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import CameraSolution, StereoResult
-from stereodiff_blender.engine.stereo.monst3r.registration import network_centre, register_pointmaps
+from stereodiff_blender.engine.stereo.monst3r.registration import network_center, register_pointmaps
 from stereodiff_blender.engine.stereo.monst3r.solve import solve_monst3r
 from stereodiff_blender.engine.stereo.sfm.path_smoothing import solve_path
 from stereodiff_blender.engine.stereo.sfm.refine import Refinement, refine_cameras, refine_on_tracks
@@ -37,7 +37,7 @@ LONG = 100
 class Refined:
     """A shot, stage 1's result on it and what refining made of that."""
 
-    shot: Shot
+    shot: RayCastShot
     start: StereoResult
     refinement: Refinement
 
@@ -66,12 +66,12 @@ def _depth_error(found: np.ndarray, truth: np.ndarray) -> float:
     return float(np.abs(ratio / np.median(ratio) - 1.0).mean())
 
 
-def stage_1(shot: Shot) -> StereoResult:
-    pairs = neighbour_pairs(len(shot.depth))
+def stage_1(shot: RayCastShot) -> StereoResult:
+    pairs = neighbor_pairs(len(shot.depth))
     return solve_monst3r(predictions(shot, pairs), shot.frames, context=RunContext())
 
 
-def refined(shot: Shot, tracks: Tracks | None, start: StereoResult | None = None, **options) -> Refined:
+def refined(shot: RayCastShot, tracks: Tracks | None, start: StereoResult | None = None, **options) -> Refined:
     """On these tracks, or with None on features of the frames."""
     start = start or stage_1(shot)
     given = replace(start, depth=start.depth.copy())
@@ -81,7 +81,7 @@ def refined(shot: Shot, tracks: Tracks | None, start: StereoResult | None = None
 
 
 @pytest.fixture(scope="module")
-def shot() -> Shot:
+def shot() -> RayCastShot:
     return ray_cast(24, with_object=True)
 
 
@@ -136,7 +136,7 @@ def golden_stage_1(maps: dict[str, np.ndarray]) -> StereoResult:
     found = register_pointmaps(golden_reduction(maps), report=Report())
     count, height, width = found.depth.shape
     focal = found.focal.mean()
-    lens = np.tile([focal, focal, *network_centre(height, width)], (count, 1))
+    lens = np.tile([focal, focal, *network_center(height, width)], (count, 1))
     cameras = CameraSolution("moving", rebase(found.camera_to_world), lens, np.ones(count, bool),
                              np.full(count, np.nan), np.zeros((0, 3)), np.zeros(0))
     return StereoResult(cameras, found.depth, np.ones_like(found.depth), maps["gt_dynamic"].astype(np.uint8))
@@ -155,7 +155,7 @@ def test_golden_pairwise_predictions_become_three_times_as_exact():
     assert found.focal_after_px == pytest.approx(maps["gt_K"][0, 0], rel=0.01)
 
 
-def test_golden_refinement_beats_the_original_optimisation():
+def test_golden_refinement_beats_the_original_optimization():
     """300 iterations of it, on the same maps and with the same exact flow."""
     maps = golden_maps()
     found = refine_on_tracks(golden_tracks(maps), golden_stage_1(maps), report=Report())
@@ -188,7 +188,7 @@ def test_depth_comes_along(long, on_features):
 
 
 def test_depth_and_cameras_are_of_one_gauge(long):
-    """What a frame's depth says of a point is what its neighbour's says: only through the cameras between them."""
+    """What a frame's depth says of a point is what its neighbor's says: only through the cameras between them."""
     stereo, shot = long.refinement.stereo, long.shot
     ratio = np.median(stereo.depth / shot.depth, axis=(1, 2))
     assert np.abs(ratio / np.median(ratio) - 1.0).mean() < 0.01

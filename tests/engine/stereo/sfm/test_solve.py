@@ -120,7 +120,7 @@ def test_the_same_frames_give_the_same_bytes(frames, solved):
 
 
 def test_what_moves_by_itself_is_rejected(poses):
-    solution, _ = solve(render_boards(poses, mover=crossing), focal_px=FOCAL_PX)
+    solution, _ = solve(render_boards(poses, moving=crossing), focal_px=FOCAL_PX)
     assert solution.kind == "moving"
     assert path_error(solution, poses) < 0.01
 
@@ -164,7 +164,7 @@ def test_a_camera_that_only_turns_gives_rotations_and_lens():
 
 def test_a_turning_camera_is_not_fooled_by_a_mover():
     rotations = turned([[0.5 * np.sin(0.3 * i), 0.8 * i, 0.0] for i in range(COUNT)])
-    solution, _ = solve(render_wall(rotations, mover=crossing))
+    solution, _ = solve(render_wall(rotations, moving=crossing))
     assert solution.kind == "rotation"
     assert rotation_error_deg(solution, rotations) < 0.1
 
@@ -177,7 +177,7 @@ def test_a_slight_turn_does_not_tell_the_lens():
 
 
 def test_a_locked_camera_stands_still_whatever_passes():
-    solution, warnings = solve(render_wall(turned(np.zeros((8, 3))), mover=crossing))
+    solution, warnings = solve(render_wall(turned(np.zeros((8, 3))), moving=crossing))
     assert solution.kind == "static" and solution.solved.all()
     np.testing.assert_array_equal(solution.camera_to_world, np.tile(np.eye(4), (8, 1, 1)))
     assert {"static_camera", "focal_assumed"} <= set(warnings)
@@ -212,7 +212,7 @@ def hopeless_shots() -> dict[str, np.ndarray]:
     generator = np.random.default_rng(0)
     return {
         "black": np.zeros((6, 96, 128, 3), np.uint8),
-        "grey": np.full((6, 96, 128, 3), 90, np.uint8),
+        "gray": np.full((6, 96, 128, 3), 90, np.uint8),
         "noise": generator.integers(0, 255, (6, 96, 128, 3), dtype=np.uint8),
         "tiny": generator.integers(0, 255, (3, 8, 8, 3), dtype=np.uint8),
         "slides": np.stack([texture(seed, 160) for seed in range(6)]),
@@ -269,17 +269,17 @@ def test_bad_arrays_are_refused(frames):
     assert caught.value.code == "clip_too_short"
 
 
-def test_unsolved_frames_lie_between_their_neighbours():
+def test_unsolved_frames_lie_between_their_neighbors():
     rotations = turned([[0.0, 10.0 * i, 0.0] for i in range(6)])
-    centres = np.arange(18.0).reshape(6, 3)
+    centers = np.arange(18.0).reshape(6, 3)
     solved = np.array([False, True, False, False, True, False])
-    spoilt_rotations, spoilt_centres = rotations.copy(), centres.copy()
-    spoilt_rotations[~solved], spoilt_centres[~solved] = np.eye(3), 99.0
-    filled, moved = fill_unsolved(spoilt_rotations, spoilt_centres, solved)
+    spoilt_rotations, spoilt_centers = rotations.copy(), centers.copy()
+    spoilt_rotations[~solved], spoilt_centers[~solved] = np.eye(3), 99.0
+    filled, moved = fill_unsolved(spoilt_rotations, spoilt_centers, solved)
     np.testing.assert_allclose(filled[1:5], rotations[1:5], atol=1e-12)
-    np.testing.assert_allclose(moved[1:5], centres[1:5])
+    np.testing.assert_allclose(moved[1:5], centers[1:5])
     np.testing.assert_allclose(filled[[0, 5]], rotations[[1, 4]], atol=1e-12)
-    np.testing.assert_allclose(moved[[0, 5]], centres[[1, 4]])
+    np.testing.assert_allclose(moved[[0, 5]], centers[[1, 4]])
 
 
 def test_halfway_is_half_the_turn():

@@ -15,14 +15,14 @@ WIDTH, HEIGHT = 256, 160
 
 
 def warped(matrices: list[np.ndarray], noise: float = 1.0) -> np.ndarray:
-    """Frames in which the scene point p of the first shows at matrix @ p; pixel centres at +0.5."""
-    centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    """Frames in which the scene point p of the first shows at matrix @ p; pixel centers at +0.5."""
+    center = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     picture = texture(5)
     middle = np.array([[1, 0, -128.0], [0, 1, -176.0], [0, 0, 1]])
     generator = np.random.default_rng(0)
     frames = []
     for matrix in matrices:
-        view = np.linalg.inv(centre) @ matrix @ middle @ centre
+        view = np.linalg.inv(center) @ matrix @ middle @ center
         frame = cv2.warpPerspective(picture, view, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC)
         frames.append(np.clip(frame + generator.normal(0, noise, frame.shape), 0, 255).astype(np.uint8))
     return np.array(frames)

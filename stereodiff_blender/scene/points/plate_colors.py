@@ -1,4 +1,4 @@
-"""The plate's colours as numbers, of movies too: Blender gives their pixels only to nodes, so nodes read them."""
+"""The plate's colors as numbers, of movies too: Blender gives their pixels only to nodes, so nodes read them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from ..data import add_node, ensure_input, feed, set_input
 from ..result import ImportedResult
 
-COLOUR = "colour"
+COLOR = "colour"
 FRAME = "Frame"
 
 
-class PlateColours:
+class PlateColors:
     """Reads the plate of any clip frame, on the result's raster. Made by reading_plate()."""
 
     def __init__(self, scene: bpy.types.Scene, pixels: bpy.types.Object, shot: ImportedResult):
@@ -28,24 +28,24 @@ class PlateColours:
         set_input(self._pixels.modifiers[0], FRAME, number)
         with bpy.context.temp_override(scene=self._scene, view_layer=self._scene.view_layers[0]):
             evaluated = self._pixels.evaluated_get(bpy.context.evaluated_depsgraph_get())
-        attribute = evaluated.data.attributes[COLOUR].data
-        colours = np.empty((len(attribute), 4), np.float32)
-        attribute.foreach_get("color", colours.ravel())
+        attribute = evaluated.data.attributes[COLOR].data
+        colors = np.empty((len(attribute), 4), np.float32)
+        attribute.foreach_get("color", colors.ravel())
         width, height = self._shot.raster_size
-        return colours.reshape(height, width, 4)[..., :3]
+        return colors.reshape(height, width, 4)[..., :3]
 
 
 @contextmanager
-def reading_plate(shot: ImportedResult, plate: bpy.types.Image) -> Iterator[PlateColours]:
-    """A PlateColours while the block runs; afterwards nothing of it is left."""
+def reading_plate(shot: ImportedResult, plate: bpy.types.Image) -> Iterator[PlateColors]:
+    """A PlateColors while the block runs; afterwards nothing of it is left."""
     tree = _reader(plate)
-    mesh = _pixel_centres(*shot.raster_size)
+    mesh = _pixel_centers(*shot.raster_size)
     pixels = bpy.data.objects.new("StereoDiff pixels", mesh)
     scene = bpy.data.scenes.new("StereoDiff pixels")
     scene.collection.objects.link(pixels)
     pixels.modifiers.new("Plate", "NODES").node_group = tree
     try:
-        yield PlateColours(scene, pixels, shot)
+        yield PlateColors(scene, pixels, shot)
     finally:
         bpy.data.scenes.remove(scene)
         bpy.data.objects.remove(pixels)
@@ -53,7 +53,7 @@ def reading_plate(shot: ImportedResult, plate: bpy.types.Image) -> Iterator[Plat
         bpy.data.node_groups.remove(tree)
 
 
-def _pixel_centres(width: int, height: int) -> bpy.types.Mesh:
+def _pixel_centers(width: int, height: int) -> bpy.types.Mesh:
     """A vertex for each pixel, row by row from the top, at its place in the picture's own 0..1."""
     u, v = np.meshgrid((np.arange(width) + 0.5) / width, 1.0 - (np.arange(height) + 0.5) / height)
     places = np.stack([u, v, np.zeros_like(u)], axis=-1).astype(np.float32)
@@ -76,7 +76,7 @@ def _reader(plate: bpy.types.Image) -> bpy.types.NodeTree:
     tree.links.new(place.outputs[0], picture.inputs["Vector"])
     tree.links.new(entry.outputs[FRAME], picture.inputs["Frame"])
     kept = add_node(tree, "GeometryNodeStoreNamedAttribute", (0, 0), data_type="FLOAT_COLOR", domain="POINT")
-    kept.inputs["Name"].default_value = COLOUR
+    kept.inputs["Name"].default_value = COLOR
     feed(tree, kept, entry.outputs["Geometry"])
     tree.links.new(picture.outputs["Color"], next(s for s in kept.inputs if s.name == "Value" and s.enabled))
     leave = add_node(tree, "NodeGroupOutput", (200, 0))

@@ -6,7 +6,6 @@ Standard library only. stereodiff_blender.engine.contract.messages gives every c
 from __future__ import annotations
 
 import errno
-import os
 from dataclasses import dataclass
 
 from .redaction import redact
@@ -82,7 +81,7 @@ WRITE_REFUSALS = _FULL_DISK | _LOCKED
 """Error numbers that the system answers with when a file or folder cannot be written."""
 
 
-def write_refusal(error: OSError, path: str | os.PathLike) -> StereoDiffError:
+def write_refusal(error: OSError, path: object) -> StereoDiffError:
     """What a refusal to write path means: "disk_full", "output_not_writable" or "job_folder_unsafe"."""
     if isinstance(error, UnsafeFileError):
         return StereoDiffError("job_folder_unsafe", f"{error.filename} {error.strerror}; it was left alone.")

@@ -9,11 +9,16 @@ import errno
 import os
 import shutil
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import UnsafeFileError
+
+if TYPE_CHECKING:
+    from typing import Self  # new in 3.11; an older Python is told so, and loads this on the way
 
 MAX_DEPTH = 32
 """So many folders below one another are followed; more could end in no memory, or no handles."""
@@ -27,10 +32,40 @@ _NAME_SURROGATE = 0x20000000
 
 # --- Open folders ------------------------------------------------------------------------------------------------
 
-class Handle:
+class Handle(ABC):
     """A folder of which names are looked up, made, moved and removed, in one of the two ways below."""
 
     path: Path
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    @abstractmethod
+    def enter(self, name: str) -> Self: ...
+
+    @abstractmethod
+    def open(self, name: str, flags: int, mode: int) -> int: ...
+
+    @abstractmethod
+    def lstat(self, name: str) -> os.stat_result: ...
+
+    @abstractmethod
+    def names(self) -> list[str]: ...
+
+    @abstractmethod
+    def mkdir(self, name: str) -> None: ...
+
+    @abstractmethod
+    def unlink(self, name: str) -> None: ...
+
+    @abstractmethod
+    def replace(self, old: str, new: str) -> None: ...
+
+    @abstractmethod
+    def link(self, origin: Self, old: str, new: str) -> None: ...
+
+    @abstractmethod
+    def remove_tree(self, name: str) -> None: ...
 
 
 class DescriptorHandle(Handle):
@@ -43,8 +78,8 @@ class DescriptorHandle(Handle):
     def close(self) -> None:
         os.close(self._descriptor)
 
-    def enter(self, name: str) -> DescriptorHandle:
-        return DescriptorHandle(self.path / name, os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self._descriptor))
+    def enter(self, name: str) -> Self:
+        return type(self)(self.path / name, os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self._descriptor))
 
     def open(self, name: str, flags: int, mode: int) -> int:
         return os.open(name, flags, mode, dir_fd=self._descriptor)
@@ -64,7 +99,7 @@ class DescriptorHandle(Handle):
     def replace(self, old: str, new: str) -> None:
         os.replace(old, new, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
 
-    def link(self, origin: DescriptorHandle, old: str, new: str) -> None:
+    def link(self, origin: Self, old: str, new: str) -> None:
         os.link(old, new, src_dir_fd=origin._descriptor, dst_dir_fd=self._descriptor, follow_symlinks=False)
 
     def remove_tree(self, name: str) -> None:
@@ -86,7 +121,7 @@ class PathHandle(Handle):
     def close(self) -> None:
         """Nothing is open."""
 
-    def enter(self, name: str) -> PathHandle:
+    def enter(self, name: str) -> Self:
         check_plain(self.lstat(name), self.path / name)
         return type(self)(self.path / name)
 
@@ -115,7 +150,7 @@ class PathHandle(Handle):
     def replace(self, old: str, new: str) -> None:
         os.replace(self.path / old, self.path / new)
 
-    def link(self, origin: PathHandle, old: str, new: str) -> None:
+    def link(self, origin: Self, old: str, new: str) -> None:
         os.link(origin.path / old, self.path / new)
 
     def remove_tree(self, name: str) -> None:

@@ -86,7 +86,8 @@ class GuardedFolder:
         """The first bytes of many regular files right below this folder, in their order."""
         with entered(self.root, self._below) as handle:
             for name in names:
-                descriptor = opened(handle, *_parts(name), os.O_RDONLY)
+                (part,) = _parts(name)
+                descriptor = opened(handle, part, os.O_RDONLY)
                 try:
                     yield os.read(descriptor, count)
                 finally:

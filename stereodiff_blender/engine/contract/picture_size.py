@@ -97,7 +97,8 @@ def _webp(data: bytes) -> Size | None:
     if data[8:12] != b"WEBP":
         return None
     if kind == b"VP8X":
-        return tuple(int.from_bytes(data[at:at + 3], "little") + 1 for at in (24, 27)) if len(data) >= 30 else None
+        width, height = (int.from_bytes(data[at:at + 3], "little") + 1 for at in (24, 27))
+        return (width, height) if len(data) >= 30 else None
     if kind == b"VP8L":
         bits = struct.unpack_from("<I", data, 21)[0]
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
@@ -135,7 +136,8 @@ def _tiff_sides(data: bytes) -> Iterator[tuple[int, int | None]]:
         tag, kind = struct.unpack_from(order + "HH", data, entry)
         if tag in _TIFF_SIZES:
             form = types.get(kind)
-            yield _TIFF_SIZES[tag], form and struct.unpack_from(order + form, data, entry + value_at)[0]
+            side = None if form is None else struct.unpack_from(order + form, data, entry + value_at)[0]
+            yield _TIFF_SIZES[tag], side
 
 
 def _directory_of(data: bytes) -> tuple[str, bool, int]:

@@ -12,6 +12,7 @@ that is there on every system, and who may write into it could as well exchange 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import queue
 import signal
@@ -19,10 +20,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, TypeVar
 
 from ..search_path import whole_paths
 from .errors import StereoDiffError
@@ -124,10 +125,13 @@ class Program(subprocess.Popen):
     """A program that was started here."""
 
 
+AnyProgram = TypeVar("AnyProgram", bound=Program)
+
+
 def start(command: Sequence[str | os.PathLike], *, environment: dict[str, str] | None = None,
           folder: str | os.PathLike | None = None, output: BinaryIO | int | None = subprocess.PIPE,
           errors: BinaryIO | int | None = subprocess.STDOUT, inherited: int | None = None, own_group: bool = True,
-          kind: type[Program] = Program) -> Program:
+          kind: type[AnyProgram] = Program) -> AnyProgram:
     """Start a program and leave it to itself. Nobody answers what it asks.
 
     command: the program by its whole path, and its arguments. environment: that of python_environment() unless given.
@@ -168,9 +172,15 @@ def _inheriting(descriptor: int | None) -> dict:
     return {"startupinfo": subprocess.STARTUPINFO(lpAttributeList={"handle_list": [msvcrt.get_osfhandle(descriptor)]})}
 
 
+def _piped(stream: IO[bytes] | None) -> io.BufferedReader:
+    assert isinstance(stream, io.BufferedReader)  # so Popen opens a pipe, and no other output is read here
+    return stream
+
+
 def lines_of(program: Program) -> Iterator[str]:
     """What a program says, as it comes and until it says no more. A line that does not end comes in pieces."""
-    while line := program.stdout.readline(LONGEST_LINE):
+    stream = _piped(program.stdout)
+    while line := stream.readline(LONGEST_LINE):
         yield line.decode("utf-8", errors="replace").rstrip("\r\n")
 
 
@@ -247,7 +257,7 @@ def run(command: Sequence[str | os.PathLike], timeout_s: float, *, environment: 
     if it does not start.
     """
     program = start(command, environment=environment, errors=subprocess.PIPE)
-    heard = [_Heard(program, stream, most_bytes) for stream in (program.stdout, program.stderr)]
+    heard = [_Heard(program, _piped(stream), most_bytes) for stream in (program.stdout, program.stderr)]
     stopped = ""
     try:
         program.wait(timeout_s)
@@ -275,7 +285,7 @@ def ask(command: Sequence[str | os.PathLike], timeout_s: float, *, environment: 
 class _Heard:
     """One stream of a program, read in a thread up to a number of bytes; at more, the program is ended."""
 
-    def __init__(self, program: Program, stream: BinaryIO, most_bytes: int):
+    def __init__(self, program: Program, stream: io.BufferedReader, most_bytes: int):
         self.is_too_much = False
         self._program, self._stream, self._most_bytes = program, stream, most_bytes
         self._said = bytearray()
@@ -327,7 +337,7 @@ def _hand_on(lines: Iterator[str | None], on_line: Callable[[str], None], on_mom
             next_moment_s = time.monotonic() + POLL_S
 
 
-def _lines_and_pauses(program: Program) -> Iterator[str | None]:
+def _lines_and_pauses(program: Program) -> Generator[str | None, None, None]:
     """Every line of a program, and None where it is silent, until it has ended and all it said is here."""
     lines: queue.Queue[str] = queue.Queue(MOST_WAITING_LINES)
     is_over = threading.Event()
@@ -350,7 +360,7 @@ def _lines_and_pauses(program: Program) -> Iterator[str | None]:
 
 
 def _pass_on(program: Program, lines: queue.Queue[str], is_over: threading.Event) -> None:
-    with program.stdout:
+    with _piped(program.stdout):
         for line in lines_of(program):
             while not (is_over.is_set() or _has_put(lines, line)):
                 pass

@@ -98,7 +98,8 @@ def _start_of_bare_login(word: str, end: int, colon: str) -> int:
     middle = word.find(colon, drive.end() if drive else 0, end)
     if middle < 0 or middle + len(colon) >= end:
         return -1
-    return middle - _LOGIN_NAME.match(word[:middle][::-1]).end()
+    name = _LOGIN_NAME.match(word[:middle][::-1])
+    return middle - (name.end() if name else 0)
 
 
 def _keys_of(environment: Mapping[str, str]) -> set[str]:

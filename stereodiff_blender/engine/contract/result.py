@@ -153,8 +153,8 @@ class Result:
         and rigid with the first at the origin, fx and fy > 0. Raises StereoDiffError "result_invalid".
         """
         from .folder import JobFolder
-        folder = JobFolder(folder)
-        asked = folder.read_job().frame_numbers
+        job_folder = JobFolder(folder)
+        asked = job_folder.read_job().frame_numbers
         if len(self.frames) != len(asked) or any(f.frame != n for f, n in zip(self.frames, asked, strict=True)):
             raise _invalid_result(f"the frames are not exactly those asked for ({asked[0]} to {asked[-1]})")
         if min(self.width, self.height, self.clip_width, self.clip_height) < 1 or self.clip_pixel_aspect <= 0:
@@ -168,7 +168,7 @@ class Result:
         _check_extent(self)
         if not _is_identity(self.frames[0].camera_to_world):
             raise _invalid_result("the first camera is not at the origin")
-        _check_files(folder.files, self._files())
+        _check_files(job_folder.files, self._files())
         if self.depth_range is not None and not 0 < self.depth_range[0] <= self.depth_range[1]:
             raise _invalid_result(f"the depth range {self.depth_range} is not positive and ordered")
         if (self.depth_range is None) != all(f.depth is None for f in self.frames):

@@ -98,8 +98,8 @@ class Settings:
             raise _invalid_setting(f"max_side_px must be 0 or {MIN_SIDE_PX} to 4096, got {self.max_side_px}")
         if (self.focal_mm is None) != (self.sensor_mm is None):
             raise _invalid_setting("focal_mm and sensor_mm are given together or not at all")
-        if self.focal_mm is not None and not (0.1 < self.focal_mm < 10000 and 0.1 < self.sensor_mm < 1000):
-            raise _invalid_setting(f"no lens has focal_mm {self.focal_mm} on sensor_mm {self.sensor_mm}")
+        if self.focal_mm is not None and self.sensor_mm is not None:
+            _check_lens(self.focal_mm, self.sensor_mm)
         if not -20 <= self.exposure_ev <= 20:
             raise _invalid_setting(f"exposure_ev must be -20 to 20, got {self.exposure_ev}")
         if not 1 <= self.max_megapixels <= MOST_MEGAPIXELS:
@@ -123,6 +123,11 @@ class Settings:
     def max_enlargement(self) -> float:
         """How many times larger than the clip's the working raster's sides may be."""
         return MAX_ENLARGEMENT[self.quality]
+
+
+def _check_lens(focal_mm: float, sensor_mm: float) -> None:
+    if not (0.1 < focal_mm < 10000 and 0.1 < sensor_mm < 1000):
+        raise _invalid_setting(f"no lens has focal_mm {focal_mm} on sensor_mm {sensor_mm}")
 
 
 def _invalid_setting(message: str) -> StereoDiffError:

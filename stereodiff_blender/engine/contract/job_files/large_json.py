@@ -38,13 +38,13 @@ class _Reader:
 
     def __init__(self, text: str):
         self._text = text
-        self._at = _SPACE.match(text, 0).end()
+        self._at = _behind_space(text, 0)
 
     def expect(self, sign: str) -> None:
         """Go on behind a sign and the space after it. Raises ValueError where another stands."""
         if not self.sees(sign):
             raise ValueError(f"{sign!r} is missing at character {self._at}")
-        self._at = _SPACE.match(self._text, self._at + 1).end()
+        self._at = _behind_space(self._text, self._at + 1)
 
     def sees(self, sign: str) -> bool:
         return self._text.startswith(sign, self._at)
@@ -91,6 +91,12 @@ class _Reader:
                     raise
             else:
                 if is_last or length < len(piece):  # a number that ends where the piece does may be cut
-                    self._at = _SPACE.match(self._text, self._at + length).end()
+                    self._at = _behind_space(self._text, self._at + length)
                     return value
             size = min(size * _GROWTH, most)
+
+
+def _behind_space(text: str, at: int) -> int:
+    space = _SPACE.match(text, at)
+    assert space is not None  # no space matches, too
+    return space.end()

@@ -180,7 +180,8 @@ def _clock_of(folder: JobFolder) -> float:
     name = folder.heartbeat_file.name + TEMPORARY
     try:
         folder.files.touch(name)
-        return folder.files.stat(name).st_mtime
+        status = folder.files.stat(name)
+        return time.time() if status is None else status.st_mtime
     except OSError:
         return time.time()
     finally:

@@ -80,7 +80,7 @@ def checksum(parts: Iterable[np.ndarray]) -> int:
     """Of the arrays' bytes, one after the other."""
     total = 0
     for part in parts:
-        total = zlib.crc32(np.ascontiguousarray(part).view(np.uint8).ravel(), total)
+        total = zlib.crc32(np.ascontiguousarray(part).view(np.uint8).ravel().data, total)
     return total
 
 
@@ -89,7 +89,7 @@ def checksum(parts: Iterable[np.ndarray]) -> int:
 def save_arrays(file: GuardedFile, arrays: dict[str, np.ndarray]) -> None:
     """Write named arrays (no objects) as an .npz that appears whole or not at all."""
     with translated_errors(file), file.folder.replacing(file.name) as stream:
-        np.savez(stream, **arrays)
+        np.savez(stream, allow_pickle=False, **arrays)
 
 
 def load_arrays(file: GuardedFile) -> dict[str, np.ndarray] | None:

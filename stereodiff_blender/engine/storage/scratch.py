@@ -9,7 +9,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -122,8 +122,10 @@ class DiskScratch(Scratch):
         except (OSError, *_DAMAGE):
             return None
 
-    def _mapped(self, file: str, array: np.ndarray) -> np.ndarray:
-        self._mappings[f"{self.folder.path}/{file}"] = array.base
+    def _mapped(self, file: str, array: np.memmap) -> np.ndarray:
+        mapping = array.base
+        assert isinstance(mapping, mmap.mmap)
+        self._mappings[f"{self.folder.path}/{file}"] = mapping
         return array
 
     def _kept(self, name: str, ending: str) -> GuardedFile:
@@ -195,7 +197,7 @@ class DiskScratch(Scratch):
             thread.join()
 
 
-def _new_array(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def _new_array(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> np.memmap:
     """Zeroed, in an empty file."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": tuple(shape)}
     np.lib.format.write_array_header_1_0(stream, header)
@@ -206,7 +208,8 @@ def _new_array(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> np.
     return np.memmap(stream, dtype, "r+", begin, tuple(shape))
 
 
-def _stored_array(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype, mode: str) -> np.ndarray:
+def _stored_array(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype,
+                  mode: Literal["r", "r+"]) -> np.memmap:
     """Raises one of _DAMAGE if the file does not hold such an array whole."""
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError("not as a scratch writes it")

@@ -43,6 +43,8 @@ def users_key(user_folder: Path) -> bytes | None:
         if folder.stat(KEY) is None:
             _make_key(folder)
         status = folder.stat(KEY)
+        if status is None:
+            return None
         is_private = is_ours(status) and (sys.platform == "win32" or not stat.S_IMODE(status.st_mode) & 0o077)
         key = folder.read_bytes(KEY, KEY_BYTES)
         return key if is_private and len(key) == KEY_BYTES else None
@@ -86,6 +88,8 @@ def put_seal(folder: GuardedFolder, names: Iterable[str], job_id: str, key: byte
 
 def read_seal(folder: GuardedFolder, key: bytes | None) -> Seal | None:
     """A seal of this user for a folder of this name; the files may have changed since."""
+    if key is None:
+        return None
     try:
         data = json.loads(folder.read_text(SEAL, MAX_BYTES))
         expected = _mac(key, [folder.path.name, data["job"], data["files"]])

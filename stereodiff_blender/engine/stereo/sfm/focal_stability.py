@@ -40,7 +40,8 @@ def _spread(frames: np.ndarray) -> np.ndarray:
 def _mean_pixels(fitted: CameraFit) -> tuple[np.ndarray, np.ndarray]:
     """(P,) each: where in the picture a point is seen on average."""
     count = np.bincount(fitted.point, minlength=len(fitted.points))
-    return tuple(np.bincount(fitted.point, axis, len(fitted.points)) / count for axis in fitted.pixels.T)
+    x, y = (np.bincount(fitted.point, axis, len(fitted.points)) / count for axis in fitted.pixels.T)
+    return x, y
 
 
 def _focal_without(fitted: CameraFit, frames: np.ndarray, left_out: np.ndarray) -> float | None:

@@ -87,7 +87,7 @@ class Reconstruction:
             confidence=0.999, flags=cv2.SOLVEPNP_AP3P)
         if not found or inliers is None or len(inliers) < MIN_VISIBLE - 2:
             return False
-        inliers = inliers.ravel()
+        inliers = np.asarray(inliers, np.int32).ravel()
         turn, shift = cv2.solvePnPRefineLM(world[inliers], pixels[inliers], matrix, None, turn, shift)
         if not (np.isfinite(turn).all() and np.isfinite(shift).all()):
             return False

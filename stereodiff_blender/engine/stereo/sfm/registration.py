@@ -50,7 +50,7 @@ def register_all_frames(reconstruction: Reconstruction, progress) -> CameraFit:
     progress: called after every round.
     """
     for index in np.flatnonzero(~reconstruction.registered):
-        reconstruction.resect(index)
+        reconstruction.resect(int(index))
     frames, observations, fits = _adjust_all(reconstruction, progress)
     solved = _plausible_frames(reconstruction, observations.camera[fits], frames)
     if not solved[frames].all():

@@ -131,7 +131,8 @@ class _Tracker:
         return tracks.select(_oldest_per_cell(tracks.pixels, tracks.ages))
 
     def _inside(self, pixels: np.ndarray) -> np.ndarray:
-        return (pixels > EDGE_PX).all(1) & (pixels < (self.width - EDGE_PX - 1, self.height - EDGE_PX - 1)).all(1)
+        most = self.width - EDGE_PX - 1, self.height - EDGE_PX - 1
+        return np.all((pixels > EDGE_PX) & (pixels < most), axis=1)
 
     def tracks(self) -> Tracks:
         counts = [len(names) for names, _ in self.observed]
@@ -152,14 +153,21 @@ def _with_new_templates(tracks: _Living, gray: np.ndarray, correlation: np.ndarr
 
 def _flow_there_and_back(gray_i: np.ndarray, gray_j: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (n,2) in j, and (n,) whether the way back ends where it began."""
-    options = {"winSize": (FLOW_WINDOW_PX, FLOW_WINDOW_PX), "maxLevel": FLOW_LEVELS, "criteria": _STOP,
-               "minEigThreshold": 1e-4}
     start = np.ascontiguousarray(pixels, np.float32).reshape(-1, 1, 2)
-    there, found, _ = cv2.calcOpticalFlowPyrLK(gray_i, gray_j, start, None, **options)
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(gray_j, gray_i, there, None, **options)
+    there, found = _flow(gray_i, gray_j, start)
+    back, found_back = _flow(gray_j, gray_i, there)
     miss = np.abs(back - start).max(axis=(1, 2))
     returns = (found.ravel() == 1) & (found_back.ravel() == 1) & (miss < ROUND_TRIP_PX)
     return there.reshape(-1, 2), returns & np.isfinite(there).all(axis=(1, 2))
+
+
+def _flow(gray_i: np.ndarray, gray_j: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (n,1,2) in j, and (n,1) 1 where they were found; start: (n,1,2) float32."""
+    there, found, _ = cv2.calcOpticalFlowPyrLK(
+        # OpenCV's stub has no None, by which the function itself means: without a guess.
+        gray_i, gray_j, start, None,  # pyright: ignore[reportArgumentType, reportCallIssue]
+        winSize=(FLOW_WINDOW_PX, FLOW_WINDOW_PX), maxLevel=FLOW_LEVELS, criteria=_STOP, minEigThreshold=1e-4)
+    return there, found
 
 
 def _exposed_like(gray: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -170,7 +178,9 @@ def _exposed_like(gray: np.ndarray, reference: np.ndarray) -> np.ndarray:
     if abs(mean - wanted_mean) < EXPOSURE_JUMP * wanted_mean or contrast < MIN_CONTRAST:
         return gray
     gain = wanted_contrast / contrast
-    return cv2.convertScaleAbs(cv2.max(gray.astype(np.float32) * gain + (wanted_mean - gain * mean), 0.0))
+    alike = gray.astype(np.float32) * gain + (wanted_mean - gain * mean)
+    # OpenCV's stub has no numbers, though the function takes one for the second array.
+    return cv2.convertScaleAbs(cv2.max(alike, 0.0))  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def _oldest_per_cell(pixels: np.ndarray, ages: np.ndarray) -> np.ndarray:

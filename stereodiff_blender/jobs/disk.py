@@ -37,7 +37,7 @@ class SizeMeter:
     def __init__(self) -> None:
         self._sizes: dict[str, Size] = {}
         self._again: dict[str, Path] = {}
-        self._reader = ReaderThread("job sizes")
+        self._reader: ReaderThread[str, Size] = ReaderThread("job sizes")
         self._kept_up_s = 0.0
 
     def keep_up(self, growing: Iterable[tuple[str, Path]]) -> None:
@@ -70,7 +70,7 @@ class SizeMeter:
 
     def _take(self) -> None:
         for answer in self._reader.answers():
-            if answer.error is None:
+            if answer.value is not None:
                 self._sizes[answer.key] = answer.value
             if answer.key in self._again and not self._reader.is_asked(answer.key):
                 self.ask(answer.key, self._again.pop(answer.key))

@@ -104,7 +104,8 @@ class Progress:
         self.stage = shortened(event.stage or "", MAX_STAGE_NAME)
         self.done, self.total = _count(event.done), _count(event.total)
         self.fraction = max(self.fraction, self._planned_fraction())
-        if self._started_s is not None and 0.0 <= self._last_s - self._started_s < self.WARM_UP_S:
+        if (self._started_s is not None and self._last_s is not None
+                and 0.0 <= self._last_s - self._started_s < self.WARM_UP_S):
             self._warm_s, self._warm_fraction = self._last_s, self.fraction
 
     def _apply_note(self, event: Event) -> None:
@@ -137,7 +138,7 @@ class Progress:
 
     def elapsed_s(self, *, has_ended: bool = False) -> float:
         """Seconds since the last start, or, of an ended job, from there to its last event; never negative."""
-        if self._started_s is None:
+        if self._started_s is None or self._last_s is None:
             return 0.0
         until_s = self._last_s if has_ended else time.monotonic()
         return max(0.0, until_s - self._started_s)

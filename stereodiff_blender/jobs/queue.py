@@ -77,9 +77,9 @@ class Entry:
         old, is_queued = self._view, self.is_queued
         if not (old is not None and old.status is self.status and old.outcome is self.outcome and old.size is size
                 and old.import_problem is self.import_problem and old.is_queued == is_queued):
-            self._view = JobView(self.job_id, self.clip_name, self.status, self.outcome, self.import_problem, size,
-                                 is_queued)
-        return self._view
+            old = self._view = JobView(self.job_id, self.clip_name, self.status, self.outcome, self.import_problem,
+                                       size, is_queued)
+        return old
 
 
 class Queue:
@@ -156,28 +156,26 @@ class Queue:
         if entry.followed is None:
             if self.is_at_work:
                 return WAITING
-            if not self._start(entry, taken if taken is not None else set()):
-                return WAITING_FOR_DEVICE
-        return entry.followed.poll()
+            entry.followed = self._start(entry, taken if taken is not None else set())
+        return WAITING_FOR_DEVICE if entry.followed is None else entry.followed.poll()
 
-    def _start(self, entry: Entry, taken: set[str]) -> bool:
-        """Whether the device was free."""
+    def _start(self, entry: Entry, taken: set[str]) -> FollowedJob | None:
+        """None where the device was not free."""
         launch = entry.launch
         if launch is None:
             raise StereoDiffError("job_interrupted", "It was not started from this list.")
         if entry.device is None:
             if _LOOKED in taken:
-                return False
+                return None
             taken.add(_LOOKED)
             entry.device = device_of(JobFolder(entry.folder).read_job().settings)
         device = take_device(launch.locks, entry.device) if entry.device not in taken else None
         if device is None:
             taken.add(entry.device)
-            return False
+            return None
         with device:
             worker = start(entry.folder, launch.python, launch.extension_root, device, launch.caches)
-        entry.followed = FollowedJob(entry.folder, worker, read_checked)
-        return True
+        return FollowedJob(entry.folder, worker, read_checked)
 
 
 def found_status(known: JobStatus, followed: FollowedJob) -> JobStatus:

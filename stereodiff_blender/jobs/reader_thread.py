@@ -9,26 +9,27 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from ..engine.contract import StereoDiffError
 
 __all__ = ["Answer", "ReaderThread", "read_beside"]
 
 T = TypeVar("T")
+Key = TypeVar("Key", bound=Hashable)
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(Generic[Key, T]):
     """What reading has given: a value, or an error in its place."""
 
-    key: Hashable
-    value: object = None
+    key: Key
+    value: T | None = None
     error: Exception | None = None
 
 
-class ReaderThread:
+class ReaderThread(Generic[Key, T]):
     """Reads one thing after the other in a thread. All methods are for one and the same other thread, and never wait.
 
     What does not come back in time (a share that is gone) is answered with StereoDiffError "disk_silent" and keeps
@@ -41,13 +42,13 @@ class ReaderThread:
     def __init__(self, name: str, patience_s: float = 20.0):
         self._name = name
         self.patience_s = patience_s
-        self._asked: set[Hashable] = set()
-        self._silent: set[Hashable] = set()
+        self._asked: set[Key] = set()
+        self._silent: set[Key] = set()
         self._waiting: queue.SimpleQueue = queue.SimpleQueue()
-        self._answers: deque[Answer] = deque()
-        self._reader: _Reader | None = None
+        self._answers: deque[Answer[Key, T]] = deque()
+        self._reader: _Reader[Key, T] | None = None
 
-    def ask(self, key: Hashable, read: Callable[[], object]) -> bool:
+    def ask(self, key: Key, read: Callable[[], T]) -> bool:
         """Have something read. Whether it will be: not while the same key is being read already."""
         if key in self._asked:
             return False
@@ -57,7 +58,7 @@ class ReaderThread:
             self._reader = _Reader(self._name, self._waiting, self._answers)
         return True
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[Answer[Key, T]]:
         """What has come since this was last called."""
         came = [self._answers.popleft() for _ in range(len(self._answers))]
         self._asked.difference_update(answer.key for answer in came)
@@ -69,7 +70,7 @@ class ReaderThread:
         """Whether answers are to be expected."""
         return len(self._asked) > len(self._silent)
 
-    def is_asked(self, key: Hashable) -> bool:
+    def is_asked(self, key: Key) -> bool:
         return key in self._asked
 
     def close(self) -> None:
@@ -78,26 +79,27 @@ class ReaderThread:
             self._waiting.put(None)
             self._reader = None
 
-    def _given_up(self) -> list[Answer]:
-        key = self._reader.hangs_at(self.patience_s) if self._reader is not None else None
-        if key is None or len(self._silent) >= self.MOST_HUNG:
+    def _given_up(self) -> list[Answer[Key, T]]:
+        reader = self._reader
+        key = reader.hangs_at(self.patience_s) if reader is not None else None
+        if reader is None or key is None or len(self._silent) >= self.MOST_HUNG:
             return []
         self._silent.add(key)
-        self._reader.is_last = True
+        reader.is_last = True
         self._reader = _Reader(self._name, self._waiting, self._answers)
         return [Answer(key, error=_silent(self.patience_s))]
 
 
-class _Reader:
+class _Reader(Generic[Key, T]):
     """One thread of reading. is_last: what it reads just now is the last."""
 
-    def __init__(self, name: str, waiting: queue.SimpleQueue, answers: deque[Answer]):
+    def __init__(self, name: str, waiting: queue.SimpleQueue, answers: deque[Answer[Key, T]]):
         self.is_last = False
         self._waiting, self._answers = waiting, answers
-        self._reading: tuple[Hashable, float] | None = None
+        self._reading: tuple[Key, float] | None = None
         threading.Thread(target=self._read, name=name, daemon=True).start()
 
-    def hangs_at(self, patience_s: float) -> Hashable | None:
+    def hangs_at(self, patience_s: float) -> Key | None:
         """The key of what it reads for longer than that."""
         reading = self._reading
         return reading[0] if reading is not None and time.monotonic() - reading[1] > patience_s else None
@@ -112,7 +114,7 @@ class _Reader:
             del asked, read, answer  # what was read may be large, and the next may be long in coming
 
 
-def _answer(key: Hashable, read: Callable[[], object]) -> Answer:
+def _answer(key: Key, read: Callable[[], T]) -> Answer[Key, T]:
     try:
         return Answer(key, read())
     except StereoDiffError as error:

@@ -253,7 +253,7 @@ class FollowedJob:
 
     def _cancelled(self) -> JobStatus:
         if self._cancel_sent_s is not None and sys.platform != "win32":
-            end_process_tree(self._pid, force=True)  # What the worker started may have ignored the request to end.
+            self._end_tree(force=True)  # What the worker started may have ignored the request to end.
         self._mark_cancelled()  # Again: a worker that was asked while it began to resume has taken the mark away.
         return self._status("cancelled", code="cancelled")
 
@@ -356,10 +356,15 @@ class FollowedJob:
             return
         if self._cancel_sent_s is None:
             self._cancel_sent_s = time.monotonic()
-            end_process_tree(self._pid, force=False)
+            self._end_tree(force=False)
         elif not self._is_killed and time.monotonic() - self._cancel_sent_s > KILL_AFTER_S:
             self._is_killed = True
-            end_process_tree(self._pid, force=True)
+            self._end_tree(force=True)
+
+    def _end_tree(self, *, force: bool) -> None:
+        pid = self._pid
+        assert pid is not None  # it is or was seen alive
+        end_process_tree(pid, force=force)
 
 
 def end_together(followed: list[FollowedJob], patience_s: float = 2.0) -> None:

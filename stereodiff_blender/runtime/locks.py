@@ -46,7 +46,7 @@ def lock_name(set_name: str, platform_name: str, python_version: tuple[int, int]
 
 def lock_file(set_name: str, platform_name: str, python_version: tuple[int, int]) -> Path | None:
     """The lock of a set of packages for a platform and a Python (3, 11); None if there is none."""
-    path = _LOCKS / lock_name(set_name, platform_name, tuple(python_version))
+    path = _LOCKS / lock_name(set_name, platform_name, python_version)
     return path if path.is_file() else None
 
 
@@ -58,7 +58,7 @@ def required_lock(set_name: str, python_version: tuple[int, int] = sys.version_i
     here = platform_name()
     path = lock_file(set_name, here, python_version)
     if path is None:
-        raise StereoDiffError("runtime_broken", _no_lock(set_name, here, tuple(python_version)))
+        raise StereoDiffError("runtime_broken", _no_lock(set_name, here, python_version))
     return path
 
 

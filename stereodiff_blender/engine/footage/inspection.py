@@ -206,7 +206,7 @@ def _is_hold(pairs: list[Pair], start: int, end: int) -> bool:
 
 def _goes_on(before: Pair, after: Pair) -> bool:
     lengths = np.linalg.norm(before.flow) * np.linalg.norm(after.flow)
-    return float((before.flow * after.flow).sum()) > SAME_DIRECTION * lengths
+    return bool(float((before.flow * after.flow).sum()) > SAME_DIRECTION * lengths)
 
 
 # --- Bars ------------------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ class Scanner:
         height, width = frames.shape[1:3]
         self.scale = min(1.0, SIDE_PX / max(height, width))
         self._size = max(16, round(width * self.scale)), max(16, round(height * self.scale))
-        self._matcher = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._matcher = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._matcher.setFinestScale(1)
 
     def scan(self) -> Scan:
@@ -111,9 +111,13 @@ class Scanner:
         gray = cv2.cvtColor(cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
         return _Digest(gray, _at_equal_contrast(gray))
 
+    def _flow(self, digest_i: _Digest, digest_j: _Digest) -> np.ndarray:
+        # OpenCV's stub has no None, by which the function itself means: without a guess.
+        return self._matcher.calc(
+            digest_i.normalized, digest_j.normalized, None)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
     def _match(self, digest_i: _Digest, digest_j: _Digest) -> tuple[Pair, np.ndarray]:
-        forward = self._matcher.calc(digest_i.normalized, digest_j.normalized, None)
-        backward = self._matcher.calc(digest_j.normalized, digest_i.normalized, None)
+        forward, backward = self._flow(digest_i, digest_j), self._flow(digest_j, digest_i)
         length = cv2.magnitude(forward[..., 0], forward[..., 1])
         gap = sample(backward, forward, outside=OUTSIDE) + forward
         miss = cv2.magnitude(gap[..., 0], gap[..., 1])

@@ -68,7 +68,9 @@ class OpticalFlow:
     def _match(self, i: int, j: int, initial: np.ndarray | None) -> np.ndarray:
         # calc() works in place: the caller's guess must survive.
         guess = None if initial is None else np.array(initial, np.float32)
-        flow = self._matcher.calc(self._gray(i), self._gray(j), guess)
+        # OpenCV's stub has no None, by which the function itself means: without a guess.
+        flow = self._matcher.calc(
+            self._gray(i), self._gray(j), guess)  # pyright: ignore[reportArgumentType, reportCallIssue]
         flow.flags.writeable = False
         return flow
 
@@ -90,7 +92,10 @@ def sample(image: np.ndarray, flow: np.ndarray, *, outside: float = 0.0, nearest
     is_bool = image.dtype == bool
     source = image.view(np.uint8) if is_bool else image
     method = cv2.INTER_NEAREST if nearest or is_bool else cv2.INTER_LINEAR
-    found = cv2.remap(source, target, None, method, borderMode=cv2.BORDER_CONSTANT, borderValue=(outside,) * 4)
+    found = cv2.remap(
+        # OpenCV's stub has no None, which is right where the first map holds both coordinates.
+        source, target, None, method,  # pyright: ignore[reportArgumentType, reportCallIssue]
+        borderMode=cv2.BORDER_CONSTANT, borderValue=(outside,) * 4)
     return found.view(bool) if is_bool else found
 
 
@@ -102,7 +107,7 @@ def _full_resolution_matcher() -> cv2.DISOpticalFlow:
 
 
 def _half_resolution_matcher() -> cv2.DISOpticalFlow:
-    matcher = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    matcher = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     matcher.setFinestScale(1)
     matcher.setUseSpatialPropagation(True)
     # Patches a little farther apart, and no longer descent than it takes to converge: a third of the time less. What

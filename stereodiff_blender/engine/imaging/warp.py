@@ -82,7 +82,7 @@ def warp_between(cameras: Cameras, i: int, j: int) -> PlaneParallax:
 
 
 def pixel_axes(height: int, width: int, *, top: int = 0, left: int = 0,
-               dtype=np.float32) -> tuple[np.ndarray, np.ndarray]:
+               dtype: type[np.floating] = np.float32) -> tuple[np.ndarray, np.ndarray]:
     """Pixel centers of a grid that begins at (top, left): x (1,W) and y (H,1)."""
     half = np.dtype(dtype).type(0.5)
     x = np.arange(left, left + width, dtype=dtype)[None, :] + half

@@ -117,7 +117,8 @@ def _cut_off(region, disparity, sure, ground, foot, extent) -> tuple[float, floa
     """
     shown, height = extent
     if ground is not None and ground.disparity_at(foot.x, height) > 0:
-        return tuple(float(ground.disparity_at(foot.x, height + hidden)) for hidden in (0.0, HIDDEN_SHARE * shown))
+        least, likely = (float(ground.disparity_at(foot.x, height + hidden)) for hidden in (0.0, HIDDEN_SHARE * shown))
+        return least, likely
     window = np.ones((2 * RING_PX + 1, 2 * RING_PX + 1), np.uint8)
     ring = disparity[(cv2.dilate(region.astype(np.uint8), window) > 0) & sure]
     return 0.0, RING_MARGIN * float(np.percentile(ring,

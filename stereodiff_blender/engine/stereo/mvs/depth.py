@@ -70,12 +70,12 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
     _check(frames, cameras, masks)
     count, height, width = frames.shape[:3]
     limits = depth_limits(cameras)
-    flow = ExpectantFlow(flow or OpticalFlow(frames, capacity=flows_in(FLOW_MEGABYTES, height, width)), cameras,
-                         limits, (height, width))
+    expectant = ExpectantFlow(flow or OpticalFlow(frames, capacity=flows_in(FLOW_MEGABYTES, height, width)), cameras,
+                              limits, (height, width))
     kept = _RawDepth.allocate(scratch.open_array, "survey", (count, height, width))
     report.stage("depth", count)
     sources = select_sources(cameras, height, width)
-    candidates = _fill_raw_depth(_Views(frames, cameras, sources, masks), flow, limits, kept,
+    candidates = _fill_raw_depth(_Views(frames, cameras, sources, masks), expectant, limits, kept,
                                 scratch.journal("survey", kept.written_by), report)
     # From here on the survey is written over; what is kept for a later run is not.
     raw = kept.copy(_RawDepth.allocate(scratch.allocate, "stereo", (count, height, width)))

@@ -309,7 +309,10 @@ def package(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     worker, blender = worker_environment(TEST_WORKER), blender_environment(default_blender())
     failed = []
-    for label, command in (("ruff", ["ruff", "check", "."]), ("rooms", ["pytest", "-q", "tests/test_rooms.py"])):
+    commands = (("ruff", ["ruff", "check", "."]), ("rooms", ["pytest", "-q", "tests/test_rooms.py"]),
+                # Told whose packages, or it would take those of .venv, which are Blender's.
+                ("types", ["basedpyright", "--pythonpath", worker]))
+    for label, command in commands:
         print(f"--- {label}", flush=True)
         if programs.run_here([worker, "-m", *command], environment=environ_for_worker(), folder=ROOT) != 0:
             failed.append(label)
@@ -403,7 +406,7 @@ def parser() -> argparse.ArgumentParser:
     add("wheels", "fill a folder with the wheels of one platform, for machines without internet",
         "`build.py wheels --help` shows its options.")
 
-    add("check", "ruff, the rule of rooms, and Blender's own validator on the zip").set_defaults(run=check)
+    add("check", "ruff, the rule of rooms, types, and Blender's own validator on the zip").set_defaults(run=check)
 
     add("rooms", "print the map of the code: its rooms, and who may import whom; Markdown").set_defaults(run=rooms)
 

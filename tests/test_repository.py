@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -199,3 +200,27 @@ def test_links_that_lead_nowhere(document, link):
     (document.parent.parent / "outside.md").write_text("outside")
     document.write_text(f"# Here it is\n\n```\n# nowhere\n```\n{link}\n")
     assert len(broken_links(document, document.parent)) == 1
+
+
+# --- Types ---------------------------------------------------------------------------------------------------------
+
+FIRST_WITH_TYPES = frozenset({
+    "stereodiff_blender/engine/contract", "stereodiff_blender/engine/geometry.py",
+    "stereodiff_blender/engine/solution.py", "stereodiff_blender/engine/storage",
+    "stereodiff_blender/engine/stereo/sfm", "stereodiff_blender/jobs", "stereodiff_blender/runtime",
+})
+
+
+@pytest.fixture(scope="module")
+def type_settings() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["basedpyright"]
+
+
+def test_no_room_leaves_whose_types_are_checked(type_settings):
+    assert set(type_settings["include"]) >= FIRST_WITH_TYPES
+    assert not {"exclude", "ignore", "strict"}.intersection(type_settings)  # besides include, what else chooses files
+
+
+def test_every_room_whose_types_are_checked_is_there(type_settings):
+    """A name that leads nowhere is passed over in silence."""
+    assert [name for name in type_settings["include"] if not (ROOT / name).exists()] == []

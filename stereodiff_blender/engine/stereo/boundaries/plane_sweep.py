@@ -39,10 +39,34 @@ GUIDE_RADIUS_PX, GUIDE_EPSILON = 8, 1e-5
 
 def refine_edges(frames: np.ndarray, stereo: StereoResult, sources: list[tuple[int, ...]], *, device: str,
                  context: RunContext) -> np.ndarray:
-    """Depth (T,H,W) > 0 with sharper borders, from scratch.
+    """Depth with sharper borders.
 
-    frames: (T,H,W,3) uint8. stereo: what moves keeps its depth. sources: frames that each frame is compared with.
-    device: as in contract.Settings. Raises StereoDiffError "device_unavailable".
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8.
+    stereo : StereoResult
+        Of these frames; what moves keeps its depth.
+    sources : list of tuple of int
+        Frames that each frame is compared with.
+    device : str
+        As in contract.Settings.
+    context : RunContext
+        Depth comes from its scratch, where a later run goes on. Its report is told the stage "edges".
+
+    Returns
+    -------
+    ndarray
+        (T,H,W) float32 > 0, scene units.
+
+    Raises
+    ------
+    StereoDiffError
+        "device_unavailable".
+
+    References
+    ----------
+    Bleyer et al. 2011, PatchMatch stereo; Rhemann et al. 2011, cost-volume filtering; He et al. 2010, guided filter.
     """
     cameras, depth, motion_mask = stereo.cameras, stereo.depth, stereo.motion_mask
     scratch, report = context.scratch, context.report

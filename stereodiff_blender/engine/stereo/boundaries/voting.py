@@ -41,10 +41,30 @@ ROW_LENGTH = 256
 
 
 def refine_boundaries(frames: np.ndarray, stereo: StereoResult, *, context: RunContext) -> np.ndarray:
-    """Depth (T,H,W) > 0 with its edges corrected, from scratch.
+    """Depth with its edges corrected.
 
-    frames: (T,H,W,3) uint8. stereo: what moves neither changes nor votes nor is offered. Arrays may be memory-mapped.
-    Raises ValueError if the shapes do not fit.
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8, may be memory-mapped.
+    stereo : StereoResult
+        Of these frames; what moves neither changes nor votes nor is offered. Its arrays may be memory-mapped.
+    context : RunContext
+        Depth comes from its scratch, where a later run goes on. Its report is told the stage "borders".
+
+    Returns
+    -------
+    ndarray
+        (T,H,W) float32 > 0, scene units.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    References
+    ----------
+    Kin to Merrell et al. 2007, the consistency votes of multi-view depth fusion.
     """
     depth, confidence, motion_mask = stereo.depth, stereo.confidence, stereo.motion_mask
     if not depth.shape == confidence.shape == motion_mask.shape == frames.shape[:3]:
@@ -61,7 +81,22 @@ def refine_boundaries(frames: np.ndarray, stereo: StereoResult, *, context: RunC
 
 
 def agree_on_boundaries(frames: np.ndarray, stereo: StereoResult, *, context: RunContext) -> np.ndarray:
-    """Depth (T,H,W) > 0 after one more vote, for depth whose edges were corrected frame by frame."""
+    """Depth after one more vote, for depth whose edges were corrected frame by frame.
+
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8.
+    stereo : StereoResult
+        Of these frames, with the corrected depth.
+    context : RunContext
+        Depth comes from its scratch, where a later run goes on. Its report is told nothing.
+
+    Returns
+    -------
+    ndarray
+        (T,H,W) float32 > 0, scene units.
+    """
     return _run_pass(vote_on_boundaries, "edges_agreed", frames, stereo, context.scratch, lambda done: None)
 
 

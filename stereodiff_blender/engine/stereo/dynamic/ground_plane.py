@@ -94,9 +94,25 @@ def upright_normal(up: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
 
 
 def find_ground(points: np.ndarray, origins: np.ndarray, cameras: CameraSolution) -> GroundPlane | None:
-    """The ground below static points (N,3), world axes, each measured by a camera at origins (N,3); None if none fits.
+    """The ground below static points; None if none fits. Deterministic.
 
-    Deterministic.
+    Parameters
+    ----------
+    points : ndarray
+        (N,3) measured static points, world axes, scene units.
+    origins : ndarray
+        (N,3) where the camera was that measured each of them, world axes.
+    cameras : CameraSolution
+        Their mean up tells what is level, and all of them are above the ground.
+
+    Returns
+    -------
+    GroundPlane or None
+        World axes; one for the clip.
+
+    References
+    ----------
+    Fischler and Bolles 1981, RANSAC.
     """
     if len(points) < MIN_POINTS:
         return None

@@ -38,10 +38,22 @@ KEPT_FEATURES = 12
 
 def draw_outlines(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray, tracks: np.ndarray,
                   sources: list[tuple[int, ...]], masks: np.ndarray | None = None) -> None:
-    """Draw the outlines of tracks (T,H,W) again, in place (0 = still, else the number of the thing).
+    """Draw the outlines of tracks again, in place.
 
-    frames: (T,H,W,3) uint8. depth: (T,H,W) > 0 of the still scene, also behind what moves. sources: frames that each
-    frame is compared with. masks: (T,H,W) or None, what the artist says moves, whose outline is left alone.
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8.
+    cameras : CameraSolution
+        Of the T frames.
+    depth : ndarray
+        (T,H,W) > 0 of the still scene, also behind what moves, scene units.
+    tracks : ndarray
+        (T,H,W) uint16, 0 = still, else the number of the thing. Changed.
+    sources : list of tuple of int
+        Frames that each frame is compared with.
+    masks : ndarray or None
+        (T,H,W), what the artist says moves, whose outline is left alone.
     """
     pictures = _Features(frames)
     for index in range(len(frames)):

@@ -60,11 +60,32 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
                   flow: OpticalFlow | None = None, context: RunContext) -> StereoResult:
     """Measure and complete depth of a clip whose camera moves.
 
-    frames: (T,H,W,3) uint8, T >= 2, may be memory-mapped. cameras: of kind "moving", all T of them.
-    masks: (T,H,W) bool, True where the artist says that something moves; added to what is found.
-    flow: of the same frames; kept fields are used again, and those computed here stay in it.
-    The result's arrays come from scratch. Warns "low_coverage" and "large_motion". Raises ValueError if shapes or
-    the camera kind do not fit.
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8, T >= 2, may be memory-mapped.
+    cameras : CameraSolution
+        Of kind "moving", all T of them.
+    masks : ndarray or None
+        (T,H,W) bool, True where the artist says that something moves; added to what is found.
+    flow : OpticalFlow or None
+        Of the same frames; kept fields are used again, and those computed here stay in it. None: one of its own.
+    context : RunContext
+        The result's arrays come from its scratch. Its report is told the stages "depth" and "motion".
+
+    Returns
+    -------
+    StereoResult
+        Depth (T,H,W) in scene units, confidence and motion mask, with the cameras as given.
+
+    Raises
+    ------
+    ValueError
+        If shapes or the camera kind do not fit.
+
+    Notes
+    -----
+    Warns "low_coverage" and "large_motion".
     """
     scratch, report = context.scratch, context.report
     _check(frames, cameras, masks)

@@ -46,7 +46,18 @@ def filter_depth(measured: Triangulation, limits: DepthLimits, source_count: int
 
 
 def texture_of(frame: np.ndarray) -> np.ndarray:
-    """Root mean square gradient around each pixel of a (H,W,3) uint8 frame, (H,W) float32 in gray levels per pixel."""
+    """Root mean square gradient around each pixel of a frame.
+
+    Parameters
+    ----------
+    frame : ndarray
+        (H,W,3) uint8 RGB.
+
+    Returns
+    -------
+    ndarray
+        (H,W) float32 in gray levels per pixel.
+    """
     gray = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 0.8)
     x = cv2.Sobel(gray, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
     y = cv2.Sobel(gray, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)

@@ -1,7 +1,7 @@
 """Docstrings at the borders: what another room calls says its parameters and what it gives back, NumPy style.
 
-Parameters (shapes, units, axes, ranges), Returns, Raises (with the codes), and where a method has one, its source. Inside
-a room one line is enough.
+Parameters (shapes, units, axes, ranges), Returns, Raises (with the codes), and where a method has one, its source.
+Inside a room one line is enough.
 """
 
 from __future__ import annotations

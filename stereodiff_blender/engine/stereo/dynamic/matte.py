@@ -52,7 +52,7 @@ def motion_beyond(found: np.ndarray, matte: np.ndarray) -> np.ndarray:
     """What was found to move besides the matte, without the halo around the matte itself.
 
     The artist's outline is the better one. Found regions that go on beyond the reach of leaks (a cast shadow, another
-    mover) are kept, up to the matte.
+    moving object) are kept, up to the matte.
 
     Parameters
     ----------

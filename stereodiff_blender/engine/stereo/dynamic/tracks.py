@@ -1,7 +1,7 @@
 """Which moving region of a frame is which thing: linked through time along the flow, and how much each one grows.
 
-Works on every STEP-th pixel: flow to the frame before is kept for those alone, so that things can be linked when all
-masks are known, long after the flow itself has been dropped.
+Works on every GRID_STEP_PX-th pixel: flow to the frame before is kept for those alone, so that things can be linked
+when all masks are known, long after the flow itself has been dropped.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ class FollowedJob:
     changes its mind. One thread may poll while another cancels.
     """
 
-    HANG_AFTER_S = 60.0
+    SILENT_AFTER_S = 60.0
     """How long a living worker may give no sign before it is called silent."""
     PATIENCE_S = 1.0
     """With another thread that reads just now."""
@@ -328,7 +328,7 @@ class FollowedJob:
         elapsed_s = progress.elapsed_s(has_ended=state not in ("waiting", "running"))
         silence = {} if not is_running else {
             "silent_s": watchdog.silent_s, "idle_s": watchdog.idle_s, "is_working": watchdog.is_working,
-            "is_silent": watchdog.silent_s >= self.HANG_AFTER_S, "is_stalled": watchdog.is_stalled}
+            "is_silent": watchdog.silent_s >= self.SILENT_AFTER_S, "is_stalled": watchdog.is_stalled}
         return JobStatus(state, progress.stage, progress.done, progress.total, progress.fraction, elapsed_s,
                          progress.eta_s() if is_running else None, warnings=progress.warnings.kept,
                          other_warnings=progress.warnings.others, note=progress.note, **silence, **more)

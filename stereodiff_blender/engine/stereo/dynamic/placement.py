@@ -27,7 +27,7 @@ RING_MARGIN = 1.08
 LIKE_GROUND = (0.87, 1.15)
 """Measured disparity below a thing's feet, against the ground plane's, that is the ground itself."""
 ON_GROUND, ON_SOMETHING, ON_UNSEEN_GROUND, AT_THE_SIDE, CUT_OFF = 1.0, 0.3, 0.6, 0.3, 0.1
-"""What each kind of contact is worth."""
+"""Weights of the kinds of contact in the fit along a track, 0 to 1."""
 MIN_PERCENTILE_PIXELS, MIN_MEDIAN_PIXELS = 20, 8
 """Pixels that make a percentile, and a median, worth having."""
 CONTACT_SIGMA = 0.04

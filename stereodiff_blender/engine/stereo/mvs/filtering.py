@@ -13,7 +13,7 @@ from .triangulation import Triangulation
 
 MAX_RESIDUAL_PX = 1.0
 MIN_AGREEING_SOURCES = 2
-SKY_TEXTURE = 0.57
+MIN_FAR_TEXTURE = 0.57
 TOP_ROWS = 3
 
 
@@ -41,7 +41,7 @@ def filter_depth(measured: Triangulation, limits: DepthLimits, source_count: int
     beyond = measured.disparity < lowest
     sure = beyond & (measured.agreeing >= MIN_AGREEING_SOURCES) & (measured.sigma < lowest)
     open_above, elsewhere = _split_by_top_border(sure)
-    sky = beyond & (measured.view_count >= 1) & (texture > SKY_TEXTURE) & ~elsewhere
+    sky = beyond & (measured.view_count >= 1) & (texture > MIN_FAR_TEXTURE) & ~elsewhere
     return DepthFilter(trusted, sky | open_above, elsewhere)
 
 

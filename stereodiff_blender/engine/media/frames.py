@@ -65,9 +65,24 @@ class Raster:
 def plan_raster(info: ClipInfo, max_side_px: int, max_enlargement: float = 1.0) -> Raster:
     """A raster with square pixels up to rounding, its longest side at most max_side_px.
 
-    max_enlargement: of the sides of a clip that is smaller than that; 1 = never.
+    Parameters
+    ----------
+    info : ClipInfo
+        The clip.
+    max_side_px : int
+        In pixels of the raster.
+    max_enlargement : float
+        Of the sides of a clip that is smaller than that; 1 = never.
 
-    Raises StereoDiffError "clip_too_small" if a side would have fewer than MIN_SIDE_PX pixels.
+    Returns
+    -------
+    Raster
+        Of the same picture as the clip, edge to edge.
+
+    Raises
+    ------
+    StereoDiffError
+        "clip_too_small": a side would have fewer than MIN_SIDE_PX pixels.
     """
     square_width = info.width * min(info.pixel_aspect, 1.0)
     square_height = info.height / max(info.pixel_aspect, 1.0)
@@ -80,10 +95,25 @@ def plan_raster(info: ClipInfo, max_side_px: int, max_enlargement: float = 1.0) 
 
 
 def probe_clip(source: ClipSource, max_pixels: int = MAX_PIXELS) -> ClipInfo:
-    """Ask the footage. fps and pixel_aspect given in source win over the file's.
+    """Ask the footage what it is.
 
-    max_pixels: of a picture; a larger one is not decoded. Raises StereoDiffError "clip_missing", "clip_empty",
-    "clip_unreadable", "picture_too_large" or, for a source that contradicts itself, "job_invalid".
+    Parameters
+    ----------
+    source : ClipSource
+        The footage; fps and pixel_aspect given in it win over the file's.
+    max_pixels : int
+        Of a picture; a larger one is not decoded.
+
+    Returns
+    -------
+    ClipInfo
+        Size, pixel aspect, frames per second and number of frames.
+
+    Raises
+    ------
+    StereoDiffError
+        "clip_missing", "clip_empty", "clip_unreadable", "picture_too_large"; "clip_truncated" for a movie without an
+        index that breaks off with an error; "job_invalid" for a source that contradicts itself.
     """
     info = _probe_sequence(source, max_pixels) if source.kind == "sequence" else _probe_movie(source, max_pixels)
     return ClipInfo(info.width, info.height, source.pixel_aspect or info.pixel_aspect, source.fps or info.fps,
@@ -111,7 +141,25 @@ def _family(source: ClipSource) -> Family:
 
 
 def footage_files(source: ClipSource, frame_numbers: range) -> list[Path]:
-    """The files that these frames are read from, whether or not they are there."""
+    """The files that these frames are read from, whether or not they are there.
+
+    Parameters
+    ----------
+    source : ClipSource
+        The footage.
+    frame_numbers : range
+        Clip frames, 1 is the first.
+
+    Returns
+    -------
+    list of Path
+        The movie alone, or a sequence's file of each frame.
+
+    Raises
+    ------
+    StereoDiffError
+        "job_invalid" for a sequence that contradicts itself.
+    """
     if source.kind == "movie":
         return [Path(source.path)]
     family = _family(source)
@@ -122,8 +170,19 @@ def check_files(source: ClipSource, frame_numbers: range) -> None:
     """Before any work: that a sequence has all these frames, and that whoever opens them does not wait for ever.
 
     Two files may claim millions of frames between them, so that nothing is made for each before they are counted.
-    Raises StereoDiffError "sequence_gap", "clip_missing", "clip_truncated" or "frame_range_invalid" as read_frames
-    does, "clip_unreadable" for a pipe, a device or the like.
+
+    Parameters
+    ----------
+    source : ClipSource
+        The footage.
+    frame_numbers : range
+        Clip frames, 1 is the first.
+
+    Raises
+    ------
+    StereoDiffError
+        "sequence_gap", "clip_missing", "clip_truncated", "frame_range_invalid" or "job_invalid" as read_frames does,
+        "clip_unreadable" for a pipe, a device or the like.
     """
     if source.kind == "movie":
         refuse_irregular(Path(source.path))
@@ -139,14 +198,33 @@ def check_files(source: ClipSource, frame_numbers: range) -> None:
 
 def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exposure_ev: float = 0.0,
                 max_pixels: int = MAX_PIXELS) -> Iterator[np.ndarray]:
-    """Yield the frames (H,W,3) uint8 sRGB of the raster, one by one, area-averaged where they shrink and
-    bicubic where they grow.
+    """Read the frames of the raster, one by one, area-averaged where they shrink and bicubic where they grow.
 
-    frame_numbers: ascending clip frames, 1 is the first. exposure_ev: stops added to scene-linear stills. max_pixels:
-    of a picture; a larger one is not decoded.
-    Raises StereoDiffError, on the frame concerned: "frame_range_invalid" if the range starts outside the clip,
-    "clip_truncated" if the clip ends or breaks off before the range does, "sequence_gap", "clip_unreadable" (also
-    if a picture has another size than the clip), "picture_too_large", "clip_missing", "clip_empty", "job_invalid".
+    Parameters
+    ----------
+    source : ClipSource
+        The footage.
+    frame_numbers : range
+        Ascending clip frames, 1 is the first.
+    raster : Raster
+        That the pictures are brought to.
+    exposure_ev : float
+        Stops added to scene-linear stills.
+    max_pixels : int
+        Of a picture; a larger one is not decoded.
+
+    Yields
+    ------
+    ndarray
+        (H,W,3) uint8 sRGB, the next frame.
+
+    Raises
+    ------
+    StereoDiffError
+        On the frame concerned: "frame_range_invalid" if the range is empty, does not ascend from 1 on, or starts
+        outside the clip, "clip_truncated" if the clip ends or breaks off before the range does, "sequence_gap",
+        "clip_unreadable" (also if a picture has another size than the clip), "picture_too_large", "clip_missing",
+        "clip_empty", "job_invalid".
     """
     if not frame_numbers or frame_numbers[0] < 1 or frame_numbers.step < 1:
         raise StereoDiffError("frame_range_invalid", f"{frame_numbers} is no ascending range of frames from 1 on.")
@@ -217,9 +295,17 @@ def _to_raster(picture: np.ndarray, raster: Raster, frame: int) -> np.ndarray:
 
 
 def check_not_frozen(frames: np.ndarray) -> None:
-    """frames: (T,H,W,3) uint8, may be memory-mapped; read up to the first frame that differs.
+    """Refuse a clip whose frames all show the same picture.
 
-    Raises StereoDiffError "clip_frozen" if two or more frames are all the first one, up to FROZEN_LEVELS gray levels.
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8, may be memory-mapped; read up to the first frame that differs.
+
+    Raises
+    ------
+    StereoDiffError
+        "clip_frozen": two or more frames are all the first one, up to FROZEN_LEVELS gray levels.
     """
     first = np.asarray(frames[0])
     others = range(1, len(frames))

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from ..contract import MAX_PIXELS, MIN_SIDE_PX, ClipSource, StereoDiffError
+from ..report import Report
 from . import movies, stills
 from .footage_file import refuse_irregular
 from .movie_clock import DEFAULT_FPS
@@ -197,7 +198,7 @@ def check_files(source: ClipSource, frame_numbers: range) -> None:
 
 
 def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exposure_ev: float = 0.0,
-                max_pixels: int = MAX_PIXELS) -> Iterator[np.ndarray]:
+                max_pixels: int = MAX_PIXELS, report: Report | None = None) -> Iterator[np.ndarray]:
     """Read the frames of the raster, one by one, area-averaged where they shrink and bicubic where they grow.
 
     Parameters
@@ -212,6 +213,8 @@ def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exp
         Stops added to scene-linear stills.
     max_pixels : int
         Of a picture; a larger one is not decoded.
+    report : Report or None
+        Noted there at the end: that a movie's pictures do not come one a frame.
 
     Yields
     ------
@@ -231,15 +234,17 @@ def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exp
     if source.kind == "sequence":
         pictures = _sequence_pictures(source, frame_numbers, exposure_ev, max_pixels)
     else:
-        pictures = _movie_pictures(source, frame_numbers, raster, max_pixels)
+        pictures = _movie_pictures(source, frame_numbers, raster, max_pixels, report or Report())
     with closing(pictures):
         for frame, picture in zip(frame_numbers, pictures, strict=True):
             yield _to_raster(picture, raster, frame)
 
 
-def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster, max_pixels: int) -> Iterator[np.ndarray]:
+def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster, max_pixels: int,
+                    report: Report) -> Iterator[np.ndarray]:
     """A picture that is shown at several frames is converted once."""
     convert, decoded, picture = movies.PictureConverter((raster.clip_width, raster.clip_height)), None, None
+    held = 0
     with closing(movies.show(source.path, frame_numbers, offset=source.first_number, max_pixels=max_pixels)) as shown:
         try:
             for frame, found in zip(frame_numbers, shown, strict=True):
@@ -247,9 +252,14 @@ def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster, ma
                     if found.is_corrupt:
                         raise movies.damaged(source.path, frame, "part of the picture is missing")
                     decoded, picture = found, convert(found)
+                else:
+                    held += 1
                 yield picture
         except movies.EndOfMovieError as end:
             raise _ended(source, frame_numbers, max(end.last_frame, 0)) from None
+    if held:
+        report.note(f"The movie's pictures do not come one a frame: at {held} of {len(frame_numbers)} frames the one "
+                    "before is still shown. Frames go by time, as Blender shows them.")
 
 
 def _sequence_pictures(source: ClipSource, frame_numbers: range, exposure_ev: float,

@@ -10,6 +10,7 @@ from fractions import Fraction
 import pytest
 import timed_movies
 from clips import error_of, index_of, movie_source, read
+from recording_report import RecordingReport
 
 from stereodiff_blender.engine.media.frames import probe_clip
 from stereodiff_blender.engine.media.movie_clock import MovieClock
@@ -52,6 +53,13 @@ def test_the_last_picture_is_held_as_long_as_the_file_says():
 def test_pictures_come_when_they_are_due(name, tmp_path):
     path = timed_movies.KINDS[name](tmp_path / name)
     assert timed_movies.shown(path)[:len(BEGINNINGS[name])] == BEGINNINGS[name]
+
+
+@pytest.mark.parametrize(("name", "words"), [("variable.mp4", ["at 11 of 59 frames"]), ("5994.mp4", [])])
+def test_pictures_that_do_not_come_one_a_frame_are_noted(name, words, tmp_path):
+    source, report = movie_source(timed_movies.KINDS[name](tmp_path / name)), RecordingReport()
+    read(source, 1, probe_clip(source).frame_count, report=report)
+    assert len(report.notes) == len(words) and all(word in report.notes[0] for word in words)
 
 
 def test_a_late_range_shows_what_the_whole_clip_shows_there(tmp_path):

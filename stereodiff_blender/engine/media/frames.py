@@ -1,7 +1,7 @@
 """Clip to frames: what a clip is, the raster that is worked on, and its pictures, streamed.
 
 Movies and stills are read in movies.py and stills.py; here they become the same thing. A frame is asked for by its
-number in the clip and is the picture stored there, never one resampled in time.
+number in the clip and is the picture that Blender shows there, never one blended from two.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import cv2
 import numpy as np
 
 from ..contract import MAX_PIXELS, MIN_SIDE_PX, ClipSource, StereoDiffError
+from ..report import Report
 from . import movies, stills
 from .footage_file import refuse_irregular
+from .movie_clock import DEFAULT_FPS
 from .sequences import Family, family_of, source_from_path
 
 __all__ = [
@@ -122,14 +124,14 @@ def probe_clip(source: ClipSource, max_pixels: int = MAX_PIXELS) -> ClipInfo:
 def _probe_movie(source: ClipSource, max_pixels: int) -> ClipInfo:
     movie = movies.probe_movie(source.path, shown_size=(source.width, source.height), max_pixels=max_pixels)
     return ClipInfo(movie.width, movie.height, movie.pixel_aspect, movie.fps,
-                    max(movie.picture_count - source.first_number, 0))
+                    max(movie.frame_count - source.first_number, 0))
 
 
 def _probe_sequence(source: ClipSource, max_pixels: int) -> ClipInfo:
     family = _family(source)
     height, width = stills.read_still(Path(source.path), max_pixels=max_pixels).shape[:2]
     aspect = stills.still_pixel_aspect(Path(source.path), max_pixels=max_pixels)
-    return ClipInfo(width, height, aspect, movies.DEFAULT_FPS, family.numbers()[-1] - source.first_number + 1)
+    return ClipInfo(width, height, aspect, float(DEFAULT_FPS), family.numbers()[-1] - source.first_number + 1)
 
 
 def _family(source: ClipSource) -> Family:
@@ -196,7 +198,7 @@ def check_files(source: ClipSource, frame_numbers: range) -> None:
 
 
 def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exposure_ev: float = 0.0,
-                max_pixels: int = MAX_PIXELS) -> Iterator[np.ndarray]:
+                max_pixels: int = MAX_PIXELS, report: Report | None = None) -> Iterator[np.ndarray]:
     """Read the frames of the raster, one by one, area-averaged where they shrink and bicubic where they grow.
 
     Parameters
@@ -211,6 +213,8 @@ def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exp
         Stops added to scene-linear stills.
     max_pixels : int
         Of a picture; a larger one is not decoded.
+    report : Report or None
+        Noted there at the end: that a movie's pictures do not come one a frame.
 
     Yields
     ------
@@ -230,23 +234,32 @@ def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exp
     if source.kind == "sequence":
         pictures = _sequence_pictures(source, frame_numbers, exposure_ev, max_pixels)
     else:
-        pictures = _movie_pictures(source, frame_numbers, raster, max_pixels)
+        pictures = _movie_pictures(source, frame_numbers, raster, max_pixels, report or Report())
     with closing(pictures):
         for frame, picture in zip(frame_numbers, pictures, strict=True):
             yield _to_raster(picture, raster, frame)
 
 
-def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster, max_pixels: int) -> Iterator[np.ndarray]:
-    convert, frame = movies.PictureConverter((raster.clip_width, raster.clip_height)), 0
-    with closing(movies.decode(source.path, first_number=source.first_number, max_pixels=max_pixels)) as pictures:
-        for frame, picture in enumerate(pictures, start=1 - source.first_number):
-            if frame in frame_numbers:
-                if picture.is_corrupt:
-                    raise movies.damaged(source.path, frame, "part of the picture is missing")
-                yield convert(picture)
-            if frame >= frame_numbers[-1]:
-                return
-    raise _ended(source, frame_numbers, last_frame=max(frame, 0))
+def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster, max_pixels: int,
+                    report: Report) -> Iterator[np.ndarray]:
+    """A picture that is shown at several frames is converted once."""
+    convert, decoded, picture = movies.PictureConverter((raster.clip_width, raster.clip_height)), None, None
+    held = 0
+    with closing(movies.show(source.path, frame_numbers, offset=source.first_number, max_pixels=max_pixels)) as shown:
+        try:
+            for frame, found in zip(frame_numbers, shown, strict=True):
+                if found is not decoded:
+                    if found.is_corrupt:
+                        raise movies.damaged(source.path, frame, "part of the picture is missing")
+                    decoded, picture = found, convert(found)
+                else:
+                    held += 1
+                yield picture
+        except movies.EndOfMovieError as end:
+            raise _ended(source, frame_numbers, max(end.last_frame, 0)) from None
+    if held:
+        report.note(f"The movie's pictures do not come one a frame: at {held} of {len(frame_numbers)} frames the one "
+                    "before is still shown. Frames go by time, as Blender shows them.")
 
 
 def _sequence_pictures(source: ClipSource, frame_numbers: range, exposure_ev: float,

@@ -15,8 +15,12 @@ __all__ = ["leave_out_current_folder", "whole_paths"]
 def leave_out_current_folder(root: str) -> None:
     """Import no longer from where one stands, unless that is root or belongs to this Python; nor start programs there.
 
-    root: the folder that contains stereodiff_blender/. What Python itself has loaded before comes too late for this:
-    -P is the whole of it.
+    What Python itself has loaded before comes too late for this: -P is the whole of it.
+
+    Parameters
+    ----------
+    root : str
+        The folder that contains stereodiff_blender/.
     """
     os.environ["PATH"] = whole_paths(os.environ.get("PATH", ""))
     os.environ["NODEFAULTCURRENTDIRECTORYINEXEPATH"] = "1"  # Windows looks there first, unless told not to.
@@ -30,5 +34,16 @@ def leave_out_current_folder(root: str) -> None:
 
 
 def whole_paths(folders: str) -> str:
-    """A list of folders, as PATH is one, without those that are others wherever one stands, such as "." and ""."""
+    """A list of folders, as PATH is one, without those that are others wherever one stands, such as "." and "".
+
+    Parameters
+    ----------
+    folders : str
+        With os.pathsep between them; one may stand in double quotes.
+
+    Returns
+    -------
+    str
+        The rest in their order, with os.pathsep between them; "" if there is none.
+    """
     return os.pathsep.join(folder for folder in folders.split(os.pathsep) if os.path.isabs(folder.strip('"')))

@@ -18,7 +18,18 @@ __all__ = ["check_range", "chosen_clip", "clip_source", "footage_range", "open_c
 
 
 def chosen_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
-    """The clip chosen in the panel, or else the one that the Movie Clip Editor at hand shows."""
+    """The clip chosen in the panel, or else the one that the Movie Clip Editor at hand shows.
+
+    Parameters
+    ----------
+    context : bpy.types.Context
+        Its scene holds the choice; its editor counts only where that is a Movie Clip Editor.
+
+    Returns
+    -------
+    bpy.types.MovieClip or None
+        None if neither names a clip.
+    """
     clip = context.scene.stereodiff.clip
     space = context.space_data
     if clip is None and space is not None and space.type == "CLIP_EDITOR":
@@ -29,8 +40,25 @@ def chosen_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
 def clip_source(clip: bpy.types.MovieClip, *, sequence_fps: float = 0.0) -> ClipSource:
     """The clip's footage on disk.
 
-    sequence_fps: the rate at which still images play, normally the scene's; files of stills have none.
-    Raises StereoDiffError: "clip_missing", "clip_empty", "clip_too_short" or "frame_range_invalid".
+    Parameters
+    ----------
+    clip : bpy.types.MovieClip
+        A movie, or a numbered image sequence.
+    sequence_fps : float
+        Frames per second at which still images play, normally the scene's; files of stills have none. 0 = not known. A
+        movie's rate is never taken from here.
+
+    Returns
+    -------
+    ClipSource
+        Absolute path, number of the picture that clip frame 1 shows, size in pixels as Blender shows it, pixel aspect
+        (0, ask the file, while the clip is displayed 1:1), and rate (0, ask the file, of a movie).
+
+    Raises
+    ------
+    StereoDiffError
+        "clip_missing": there is no such file. "clip_empty": it has no content. "clip_too_short": a single picture, not
+        a numbered sequence. "frame_range_invalid": the clip's Frame Offset is below 0.
     """
     if clip.frame_offset < 0:
         raise StereoDiffError("frame_range_invalid", f"Frame Offset of {clip.name} is {clip.frame_offset}, so its "
@@ -45,6 +73,16 @@ def open_clip(source: ClipSource) -> bpy.types.MovieClip | None:
     """The open clip that shows this footage from the same picture on, None if there is none.
 
     Where the footage is not at its place, as on another computer, the name of its file and its size tell.
+
+    Parameters
+    ----------
+    source : ClipSource
+        The footage, as a job has it. A width or height of 0 is not known, and fits any.
+
+    Returns
+    -------
+    bpy.types.MovieClip or None
+        The first that fits of those in the .blend.
     """
     shown = [(clip, own) for clip in bpy.data.movieclips if (own := _source_if_there(clip)) is not None
              and (own.kind, own.first_number) == (source.kind, source.first_number)]
@@ -92,12 +130,37 @@ def _check_file(path: Path) -> None:
 
 
 def footage_range(clip: bpy.types.MovieClip) -> tuple[int, int]:
-    """First and last clip frame that have a picture; last < first if the footage cannot be read."""
+    """First and last clip frame that have a picture; last < first if the footage cannot be read.
+
+    Parameters
+    ----------
+    clip : bpy.types.MovieClip
+        Its Frame Offset shortens what it shows.
+
+    Returns
+    -------
+    tuple of int
+        First, always 1, and last clip frame, both included.
+    """
     return 1, clip.frame_duration - max(0, clip.frame_offset)
 
 
 def check_range(clip: bpy.types.MovieClip, first_frame: int, last_frame: int) -> None:
-    """Raises StereoDiffError: "clip_unreadable" without any picture, "frame_range_invalid" outside the footage."""
+    """Refuse frames for which the clip has no picture.
+
+    Parameters
+    ----------
+    clip : bpy.types.MovieClip
+        The footage.
+    first_frame, last_frame : int
+        Clip frames, both included.
+
+    Raises
+    ------
+    StereoDiffError
+        "clip_unreadable": the clip is without any picture. "frame_range_invalid": the frames lie outside the footage,
+        or the last before the first.
+    """
     first, last = footage_range(clip)
     if last < first:
         raise StereoDiffError("clip_unreadable", f"Blender finds no picture in {clip.name}.")

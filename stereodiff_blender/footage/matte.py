@@ -27,7 +27,30 @@ def chosen_matte(scene: bpy.types.Scene, clip: bpy.types.MovieClip, first_frame:
                  last_frame: int) -> tuple[Matte | None, MatteShapes | None]:
     """What the scene's settings name as matte of these frames of the clip, and its shapes if it has any.
 
-    Raises StereoDiffError "matte_missing", "matte_unreadable", "matte_incomplete" or "matte_invalid".
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Its settings choose a mask, the footage of another clip, or no matte.
+    clip : bpy.types.MovieClip
+        The clip to be solved.
+    first_frame, last_frame : int
+        Clip frames that are solved, both included.
+
+    Returns
+    -------
+    matte : Matte or None
+        None if no matte is chosen.
+    shapes : MatteShapes or None
+        The outlines of a mask, from the picture's top left corner (0, 0) to its bottom right one (1, 1); None for a
+        matte of pictures.
+
+    Raises
+    ------
+    StereoDiffError
+        "matte_missing": no mask or clip is chosen, or the footage is not there. "matte_unreadable": the footage is
+        empty, or Blender finds no picture in it. "matte_incomplete": it does not cover the frames, is a single picture,
+        or has a Frame Offset below 0. "matte_invalid": it is the clip itself, or the mask has no closed, filled spline
+        or has points that are parented to a track.
     """
     group = scene.stereodiff
     if group.matte == "NONE":

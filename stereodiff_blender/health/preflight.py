@@ -52,7 +52,23 @@ def chosen_parts(settings: Settings) -> tuple[str, ...]:
 
 
 def notices(settings: Settings, checked: Checked | None) -> tuple[Notice, ...]:
-    """checked: None before anybody has looked. Reads no disk, so panels may ask on every drawing."""
+    """What is to be known before a run with these settings: what is missing, and what will compute.
+
+    Reads no disk, so panels may ask on every drawing.
+
+    Parameters
+    ----------
+    settings : Settings
+        As the artist has chosen them.
+    checked : Checked or None
+        Of the last checkup; None before anybody has looked.
+
+    Returns
+    -------
+    tuple of Notice
+        Missing packages, then weights, then the device; refusals and others. Before anybody has looked, one that says
+        so. () where the settings need nothing beyond the standard packages, or nothing is in the way.
+    """
     parts = chosen_parts(settings)
     if not parts:
         return ()
@@ -67,7 +83,20 @@ def notices(settings: Settings, checked: Checked | None) -> tuple[Notice, ...]:
 
 
 def licence_notices(settings: Settings, weights: WeightsStatus) -> tuple[Notice, ...]:
-    """Which licenses have to be accepted before; nothing before the weights were looked at."""
+    """Which licenses have to be accepted before; nothing before the weights were looked at.
+
+    Parameters
+    ----------
+    settings : Settings
+        As the artist has chosen them.
+    weights : WeightsStatus
+        Of the last look.
+
+    Returns
+    -------
+    tuple of Notice
+        "licence_not_accepted", one for each model of the chosen engines whose license was not accepted yet.
+    """
     names = [name for engine in (settings.stereo, settings.refine) for name in ENGINE_CARDS.get(engine, ())]
     asked = [view.card.name for name in names if (view := weights.view(name)) is not None and not view.accepted_on]
     return tuple(Notice(f"The license of the weights of {name} was not accepted yet", "licence_not_accepted",
@@ -77,8 +106,19 @@ def licence_notices(settings: Settings, weights: WeightsStatus) -> tuple[Notice,
 def refuse(settings: Settings, models_folder: Path, checked: Checked | None) -> None:
     """Turn down before it is queued what the engine would turn down: missing weights are looked for afresh.
 
-    checked: of the last look; None lets everything else pass, as the engine looks again itself.
-    Raises StereoDiffError "weights_missing", "torch_missing", "device_unavailable" or "model_record_invalid".
+    Parameters
+    ----------
+    settings : Settings
+        Of the job to be.
+    models_folder : Path
+        Where weights are looked for; not necessarily there.
+    checked : Checked or None
+        Of the last look; None lets everything else pass, as the engine looks again itself.
+
+    Raises
+    ------
+    StereoDiffError
+        "weights_missing", "torch_missing", "device_unavailable", "model_record_invalid" or "model_card_invalid".
     """
     for notice in notices(settings, checked) if checked is not None else ():
         if notice.is_refusal and notice.code != "weights_missing":

@@ -123,11 +123,26 @@ def _bytes_of(entry: os.DirEntry) -> int:
 # --- Clearing up -----------------------------------------------------------------------------------------------
 
 def remove_cache(folder: Path, job_id: str) -> int:
-    """Remove what a job keeps for Resume. Returns the bytes that were freed, 0 if it kept nothing.
+    """Remove what a job keeps for Resume.
 
-    Raises StereoDiffError: "job_locked" while a worker works there, "job_missing" or "job_invalid" if the folder is
-    not that of this very job, "job_folder_unsafe" or "job_folder_mixed" if a link or more than a job's own is there,
-    "output_not_writable".
+    Parameters
+    ----------
+    folder : Path
+        The job's folder.
+    job_id : str
+        Its id; a folder of another job is refused.
+
+    Returns
+    -------
+    int
+        Bytes that were freed, 0 if it kept nothing.
+
+    Raises
+    ------
+    StereoDiffError
+        "job_locked" while a worker works there; "job_missing", "job_invalid" or what Job.validate raises if the folder
+        is not that of this very job; "job_folder_unsafe" or "job_folder_mixed" if a link or more than a job's own is
+        there; "output_not_writable".
     """
     _refuse_link(folder)
     if JobFolder(folder).read_job().id != job_id:
@@ -140,7 +155,19 @@ def remove_cache(folder: Path, job_id: str) -> int:
 def delete_job(folder: Path, job_id: str) -> None:
     """Delete a job's whole folder, also what is left of one; one that is gone is fine.
 
-    It is moved aside first, so that nothing is deleted where not all can be. Raises StereoDiffError as remove_cache.
+    It is moved aside first, so that nothing is deleted where not all can be.
+
+    Parameters
+    ----------
+    folder : Path
+        The job's folder, named by its id.
+    job_id : str
+        Its id; a folder of another job is refused.
+
+    Raises
+    ------
+    StereoDiffError
+        As remove_cache; "job_folder_mixed" also if the folder is not named after its job.
     """
     _refuse_link(folder)
     if os.path.lexists(folder):
@@ -205,7 +232,18 @@ class FoundJob:
 
 
 def find_jobs(jobs_folder: Path) -> Iterator[FoundJob]:
-    """The jobs right below a folder, oldest first. What cannot be read as a job is passed over."""
+    """The jobs right below a folder, oldest first. What cannot be read as a job is passed over.
+
+    Parameters
+    ----------
+    jobs_folder : Path
+        It may be missing: then there are none.
+
+    Yields
+    ------
+    FoundJob
+        Only jobs whose folder is named by their id.
+    """
     try:
         folders = [path for path in jobs_folder.iterdir() if _has_job_file(path)]
     except OSError:

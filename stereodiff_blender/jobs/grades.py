@@ -26,8 +26,23 @@ PROBLEMS = {
 
 
 def grades(camera_kind: str, quality: Quality, refinement: Refinement | None = None) -> dict[str, str]:
-    """GOOD, FAIR or POOR for each figure that applies: "error", "solved", "parallax", "coverage", "flicker", "seam",
-    "apart"."""
+    """GOOD, FAIR or POOR for each figure that applies.
+
+    Parameters
+    ----------
+    camera_kind : str
+        As in contract.Result: "moving", "rotation" or "static". Only to "moving" apply more than "error" and "solved".
+    quality : Quality
+        The figures; one that is None does not apply.
+    refinement : Refinement or None
+        Of the diffusion network; None if it did not run.
+
+    Returns
+    -------
+    dict of str to str
+        Figure -> grade: "error", "solved", "parallax", "coverage", "flicker" (after stage 2, if that was measured),
+        "seam", "apart".
+    """
     flicker = quality.flicker_before if quality.flicker_after is None else quality.flicker_after
     seam = None if refinement is None else refinement.border_step
     found = {"error": _small(quality.reprojection_mean_px, ERROR_PX), "solved": _large(quality.solved_share, SOLVED)}
@@ -39,7 +54,22 @@ def grades(camera_kind: str, quality: Quality, refinement: Refinement | None = N
 
 
 def sentence(camera_kind: str, quality: Quality, refinement: Refinement | None = None) -> str:
-    """The verdict on all of it, without a full stop."""
+    """The verdict on all of it, without a full stop.
+
+    Parameters
+    ----------
+    camera_kind : str
+        "moving", "rotation" or "static".
+    quality : Quality
+        The figures.
+    refinement : Refinement or None
+        Of the diffusion network; None if it did not run.
+
+    Returns
+    -------
+    str
+        One sentence, which names the figures of the worst grade if that is not GOOD.
+    """
     found = grades(camera_kind, quality, refinement)
     for grade, beginning in ((POOR, "Not to be trusted as it is"), (FAIR, "Usable, but look closely")):
         named = [PROBLEMS[name] for name, value in found.items() if value == grade]
@@ -51,7 +81,22 @@ def sentence(camera_kind: str, quality: Quality, refinement: Refinement | None =
 
 
 def worst(camera_kind: str, quality: Quality, refinement: Refinement | None = None) -> str:
-    """The worst grade of all figures."""
+    """The worst grade of all figures.
+
+    Parameters
+    ----------
+    camera_kind : str
+        "moving", "rotation" or "static".
+    quality : Quality
+        The figures.
+    refinement : Refinement or None
+        Of the diffusion network; None if it did not run.
+
+    Returns
+    -------
+    str
+        GOOD, FAIR or POOR; GOOD if no figure applies.
+    """
     found = grades(camera_kind, quality, refinement).values()
     return next((grade for grade in (POOR, FAIR) if grade in found), GOOD)
 

@@ -182,6 +182,19 @@ def found_status(known: JobStatus, followed: FollowedJob) -> JobStatus:
     """How a job stands that a file lists as known says, now that its folder is looked at.
 
     Opening a file must not start programs, so what nobody works at has to be asked for again.
+
+    Parameters
+    ----------
+    known : JobStatus
+        As the file has it.
+    followed : FollowedJob
+        The job's folder, which is polled here.
+
+    Returns
+    -------
+    JobStatus
+        known where that had ended and the folder tells nothing newer; "failed" with "job_missing" where no job.json is;
+        "interrupted" where it still waits or its worker is gone; else as polled.
     """
     found = followed.poll()
     if known.has_ended and (found.state == "waiting" or found.code == "worker_died"):

@@ -132,7 +132,27 @@ def _bare(error: Exception) -> Exception:
 
 
 def read_beside(read: Callable[[], T], patience_s: float = 60.0) -> T:
-    """Read something in a thread and wait for it, though not for ever. Raises what reading raises, or "disk_silent"."""
+    """Read something in a thread and wait for it, though not for ever.
+
+    Parameters
+    ----------
+    read : Callable
+        Called once, without arguments, in the thread.
+    patience_s : float
+        How long to wait at most, in seconds.
+
+    Returns
+    -------
+    object
+        What read gives.
+
+    Raises
+    ------
+    StereoDiffError
+        "disk_silent" if nothing came in time.
+    Exception
+        What read raises.
+    """
     answers: queue.SimpleQueue = queue.SimpleQueue()
     threading.Thread(target=lambda: answers.put(_answer(None, read)), name="reading", daemon=True).start()
     try:

@@ -31,8 +31,24 @@ class ResultSummary:
 def summarize_result(folder: Path, known: Stamp | None = None, result: Result | None = None) -> ResultSummary | None:
     """Read and check a job's result; None if it is as it was. Takes a while.
 
-    known: of an earlier look. result: if somebody has just read and checked it. Raises StereoDiffError as
-    JobFolder.read_result does.
+    Parameters
+    ----------
+    folder : Path
+        The job's folder.
+    known : tuple of int or None
+        ResultSummary.stamp of an earlier look; None if there was none.
+    result : Result or None
+        If somebody has just read and checked it; None: it is read here.
+
+    Returns
+    -------
+    ResultSummary or None
+        None if result.json has the stamp known.
+
+    Raises
+    ------
+    StereoDiffError
+        As JobFolder.read_result does.
     """
     job_folder = JobFolder(folder)
     stamp = _stamp(job_folder)
@@ -43,7 +59,18 @@ def summarize_result(folder: Path, known: Stamp | None = None, result: Result | 
 
 
 def outcome_of(result: Result) -> Outcome:
-    """What panels say about a result. Nothing of it is longer than they can show."""
+    """What panels say about a result. Nothing of it is longer than they can show.
+
+    Parameters
+    ----------
+    result : Result
+        A result that was checked.
+
+    Returns
+    -------
+    Outcome
+        With the first warnings and weights only, names shortened, and no icon.
+    """
     warnings = WarningList(result.warnings)
     weights = tuple(WeightsUsed(shortened(used.name, MAX_NAME), shortened(used.licence, MAX_NAME), used.commercial_use)
                     for used in result.weights[:MOST_WEIGHTS])

@@ -20,7 +20,18 @@ class Size:
 
 
 def size_text(size: int) -> str:
-    """Bytes for people: "0 MB", "12 MB", "3.4 GB"."""
+    """Bytes for people: "0 MB", "12 MB", "3.4 GB".
+
+    Parameters
+    ----------
+    size : int
+        In bytes.
+
+    Returns
+    -------
+    str
+        In GB from 1e9 bytes on, else in MB of 1e6 bytes.
+    """
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 

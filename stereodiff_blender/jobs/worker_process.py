@@ -56,17 +56,45 @@ LOG_TAIL_BYTES = 8192
 # --- Create and start ------------------------------------------------------------------------------------------
 
 def new_job_id(clip_name: str, now: datetime) -> str:
-    """A readable, unique folder name: "room-20261122-193501-3fa2"; only a-z, 0-9, "_" and "-"."""
+    """A readable, unique folder name: "room-20261122-193501-3fa2"; only a-z, 0-9, "_" and "-".
+
+    Parameters
+    ----------
+    clip_name : str
+        Name or path of the footage; its stem is used, at most 40 characters of it.
+    now : datetime
+        The time that the name tells.
+
+    Returns
+    -------
+    str
+        The id, the same as the folder's name. Its last four characters are random.
+    """
     stem = re.sub(r"[^a-z0-9_]+", "-", Path(clip_name).stem.lower()).strip("-")[:40] or "clip"
     return f"{stem}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def create_job(job: Job, jobs_folder: str | os.PathLike, shapes: MatteShapes | None = None) -> Path:
-    """Make the folder of a checked job and write its job.json. Returns the folder.
+    """Make the folder of a checked job and write its job.json.
 
-    shapes: of the job's matte, if that has any.
-    Raises StereoDiffError: what Job.validate raises, "matte_invalid", "output_not_writable", "output_in_use" or
-    "disk_full".
+    Parameters
+    ----------
+    job : Job
+        What is asked for.
+    jobs_folder : str or PathLike
+        Made if it is missing; may begin with "~". The job's folder is made in it, named by the job's id.
+    shapes : MatteShapes or None
+        Of the job's matte, if that has any.
+
+    Returns
+    -------
+    Path
+        The job's folder, absolute.
+
+    Raises
+    ------
+    StereoDiffError
+        What Job.validate raises, "matte_invalid", "output_not_writable", "output_in_use" or "disk_full".
     """
     job.validate()
     if shapes is not None:
@@ -159,7 +187,7 @@ class FollowedJob:
     changes its mind. One thread may poll while another cancels.
     """
 
-    HANG_AFTER_S = 60.0
+    SILENT_AFTER_S = 60.0
     """How long a living worker may give no sign before it is called silent."""
     PATIENCE_S = 1.0
     """With another thread that reads just now."""
@@ -300,7 +328,7 @@ class FollowedJob:
         elapsed_s = progress.elapsed_s(has_ended=state not in ("waiting", "running"))
         silence = {} if not is_running else {
             "silent_s": watchdog.silent_s, "idle_s": watchdog.idle_s, "is_working": watchdog.is_working,
-            "is_silent": watchdog.silent_s >= self.HANG_AFTER_S, "is_stalled": watchdog.is_stalled}
+            "is_silent": watchdog.silent_s >= self.SILENT_AFTER_S, "is_stalled": watchdog.is_stalled}
         return JobStatus(state, progress.stage, progress.done, progress.total, progress.fraction, elapsed_s,
                          progress.eta_s() if is_running else None, warnings=progress.warnings.kept,
                          other_warnings=progress.warnings.others, note=progress.note, **silence, **more)
@@ -368,7 +396,15 @@ class FollowedJob:
 
 
 def end_together(followed: list[FollowedJob], patience_s: float = 2.0) -> None:
-    """Cancel jobs and wait until they have ended. For a program that is about to end itself."""
+    """Cancel jobs and wait until they have ended. For a program that is about to end itself.
+
+    Parameters
+    ----------
+    followed : list of FollowedJob
+        All of them are asked to end before any is waited for.
+    patience_s : float
+        How long to wait for all of them at most, in seconds.
+    """
     for job in followed:
         job.cancel()
     give_up_s = time.monotonic() + patience_s

@@ -39,19 +39,49 @@ print(json.dumps({"versions": versions, "missing": missing}))
 # --- Where -------------------------------------------------------------------------------------------------------
 
 def environment_folder() -> Path:
-    """Where the preferences install the worker's environment."""
+    """Where the preferences install the worker's environment.
+
+    Returns
+    -------
+    Path
+        In the user's data folder, whether or not it exists.
+    """
     return user_folder() / "environment"
 
 
 def environment_python(folder: str | os.PathLike) -> Path:
-    """The interpreter of the environment in folder, whether or not it exists."""
+    """The interpreter of the environment in folder, whether or not it exists.
+
+    Parameters
+    ----------
+    folder : str or PathLike
+        Of the environment.
+
+    Returns
+    -------
+    Path
+        Scripts/python.exe in it on Windows, else bin/python.
+    """
     return Path(folder) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def find_python(configured: str) -> Path:
     """The worker's interpreter: the configured one (file or environment folder), else that of environment_folder().
 
-    Raises StereoDiffError "runtime_missing", or "runtime_broken" for a half-finished or unusable installation.
+    Parameters
+    ----------
+    configured : str
+        An absolute path, which may begin with "~"; empty or blank: none is configured.
+
+    Returns
+    -------
+    Path
+        A file that exists.
+
+    Raises
+    ------
+    StereoDiffError
+        "runtime_missing", or "runtime_broken" for a half-finished or unusable installation.
     """
     if configured.strip():
         return _configured_python(Path(configured.strip()).expanduser())
@@ -80,7 +110,22 @@ def _configured_python(path: Path) -> Path:
 def verify(python: str | os.PathLike) -> dict[str, str]:
     """Versions of "python" and of every module the engine's standard preset imports, by importing them there.
 
-    Takes about a second; the caller keeps the answer. Raises StereoDiffError "runtime_broken" naming what is missing.
+    Takes about a second; the caller keeps the answer.
+
+    Parameters
+    ----------
+    python : str or PathLike
+        The interpreter to be tried.
+
+    Returns
+    -------
+    dict of str to str
+        Module, or "python" -> version; "unknown" for a module that does not tell.
+
+    Raises
+    ------
+    StereoDiffError
+        "runtime_broken" naming what is missing.
     """
     ended = programs.ask(programs.python_command(python, "-c", _PROBE % (MODULES,)), VERIFY_TIMEOUT_S)
     try:

@@ -95,13 +95,38 @@ def state_of(folder: Path, lock: Path) -> str:
 
 
 def lock_name_of(folder: Path) -> str | None:
-    """File name of the lock that an environment was installed from, or an installation was begun with."""
+    """File name of the lock that an environment was installed from, or an installation was begun with.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the environment.
+
+    Returns
+    -------
+    str or None
+        None if no environment of ours is there.
+    """
     file = folder / OURS
     return file.read_text(encoding="ascii", errors="replace").strip() if file.is_file() else None
 
 
 def faults_of(folder: Path, lock: Path) -> list[Fault]:
-    """What a look at every file and a trial run of the interpreter find; empty if the environment is whole."""
+    """What a look at every file and a trial run of the interpreter find; empty if the environment is whole.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the environment.
+    lock : Path
+        The lock that it should be installed from.
+
+    Returns
+    -------
+    list of Fault
+        One alone, of the package "environment" or "python", if not even that is right; else one for each package that
+        is at fault.
+    """
     state = state_of(folder, lock)
     if state != "whole":
         words = {"missing": "is not installed", "half": "was not installed to the end",
@@ -122,10 +147,26 @@ def _runs(python: Path) -> bool:
 # --- Install ---------------------------------------------------------------------------------------------------
 
 def install(plan: Installer) -> Path:
-    """Make the environment, or go on with one that was broken off, or bring it to another lock. Returns its Python.
+    """Make the environment, or go on with one that was broken off, or bring it to another lock.
 
-    Raises Cancelled; StereoDiffError "output_in_use", "output_not_writable", "disk_full", "download_failed" or
-    "runtime_broken". What was fetched so far stays for the next time.
+    What was fetched so far stays for the next time if it fails.
+
+    Parameters
+    ----------
+    plan : Installer
+        What to install, from what and where to; told of progress, and asked whether to go on.
+
+    Returns
+    -------
+    Path
+        The environment's Python.
+
+    Raises
+    ------
+    Cancelled
+        If plan.is_cancelled says so.
+    StereoDiffError
+        "output_in_use", "output_not_writable", "disk_full", "download_failed" or "runtime_broken".
     """
     python = runtime.environment_python(plan.folder)
     if runtime.is_complete(plan.folder, plan.lock) and _runs(python):
@@ -143,9 +184,24 @@ def install(plan: Installer) -> Path:
 
 
 def repair(plan: Installer) -> list[Fault]:
-    """Install anew what faults_of finds, and no more; all of it if the interpreter is gone. Returns what was mended.
+    """Install anew what faults_of finds, and no more; all of it if the interpreter is gone.
 
-    Raises as install.
+    Parameters
+    ----------
+    plan : Installer
+        As of install.
+
+    Returns
+    -------
+    list of Fault
+        What was mended; empty if nothing was broken.
+
+    Raises
+    ------
+    Cancelled
+        As install.
+    StereoDiffError
+        As install.
     """
     faults = faults_of(plan.folder, plan.lock)
     names = {fault.package for fault in faults}
@@ -165,8 +221,15 @@ def repair(plan: Installer) -> list[Fault]:
 def remove(folder: Path) -> None:
     """Delete an environment that we made, and what was fetched for it.
 
-    Raises StereoDiffError "runtime_missing" if nothing is there, "output_in_use" if it is none of ours, or
-    "output_not_writable".
+    Parameters
+    ----------
+    folder : Path
+        Of the environment.
+
+    Raises
+    ------
+    StereoDiffError
+        "runtime_missing" if nothing is there, "output_in_use" if it is none of ours, or "output_not_writable".
     """
     store = folder.with_name(folder.name + "-wheels")
     if folder.exists() and not _is_ours(folder):

@@ -32,7 +32,17 @@ _TOTAL_BYTES = re.compile(r"^# total-bytes: (\d+)$", re.MULTILINE)
 def platform_name(system: str = sys.platform, machine: str | None = None) -> str:
     """A machine, without arguments this one, as the lock files name it: one of PLATFORMS, or a name without a lock.
 
-    system: as sys.platform. machine: as platform.machine().
+    Parameters
+    ----------
+    system : str
+        As sys.platform.
+    machine : str or None
+        As platform.machine(), which it is if None.
+
+    Returns
+    -------
+    str
+        Such as "linux_x86_64".
     """
     machine = (machine or platform.machine()).lower()
     system, processor = _SYSTEMS.get(system, system), _PROCESSORS.get(machine, machine)
@@ -45,7 +55,22 @@ def lock_name(set_name: str, platform_name: str, python_version: tuple[int, int]
 
 
 def lock_file(set_name: str, platform_name: str, python_version: tuple[int, int]) -> Path | None:
-    """The lock of a set of packages for a platform and a Python (3, 11); None if there is none."""
+    """The lock of a set of packages for a platform and a Python; None if there is none.
+
+    Parameters
+    ----------
+    set_name : str
+        One of SETS.
+    platform_name : str
+        As platform_name() gives it.
+    python_version : tuple of int
+        Major and minor, such as (3, 11).
+
+    Returns
+    -------
+    Path or None
+        A file that exists.
+    """
     path = _LOCKS / lock_name(set_name, platform_name, python_version)
     return path if path.is_file() else None
 
@@ -53,7 +78,22 @@ def lock_file(set_name: str, platform_name: str, python_version: tuple[int, int]
 def required_lock(set_name: str, python_version: tuple[int, int] = sys.version_info[:2]) -> Path:
     """The lock of a set of packages for this machine.
 
-    Raises StereoDiffError "runtime_broken" if this machine has none, saying for which machines there is one.
+    Parameters
+    ----------
+    set_name : str
+        One of SETS.
+    python_version : tuple of int
+        Major and minor, such as (3, 11); the running Python's unless given.
+
+    Returns
+    -------
+    Path
+        A file that exists.
+
+    Raises
+    ------
+    StereoDiffError
+        "runtime_broken" if this machine has none, saying for which machines there is one.
     """
     here = platform_name()
     path = lock_file(set_name, here, python_version)

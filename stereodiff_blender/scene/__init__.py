@@ -38,12 +38,32 @@ def import_result(scene: bpy.types.Scene, folder: Path, *, clip: bpy.types.Movie
                   step: int | None = None, result: Result | None = None) -> Imported:
     """Bring a finished job into a scene, in place of an earlier import of the same footage.
 
-    folder: the job folder. clip: the footage; None looks for it among the open clips, then loads it.
-    step: pixels between neighboring vertices of the mesh; None chooses one that plays well. result: the folder's, if
-    it was read and checked already, beside Blender.
     The scene takes over the clip's size, pixel aspect and rate, the solved frame range, and looks through the camera.
     Move, turn and scale the root to orient the whole; a later import leaves it where it is.
-    Raises StereoDiffError, before anything in the scene is touched: see read_imported_result().
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Takes the import, in a collection of its own.
+    folder : Path
+        The job folder.
+    clip : bpy.types.MovieClip or None
+        The footage; None looks for it among the open clips, then loads it.
+    step : int or None
+        Pixels of the raster between neighboring vertices of the mesh; None keeps what the artist has set on an earlier
+        import's mesh, or chooses one that plays well.
+    result : Result or None
+        The folder's, if it was read and checked already, beside Blender; None reads it.
+
+    Returns
+    -------
+    Imported
+        The datablocks that were made or updated.
+
+    Raises
+    ------
+    StereoDiffError
+        Before anything in the scene is touched: see read_imported_result().
     """
     shot, clip = read_imported_result(folder, clip, result)
     collection = claim_collection(scene, shot)

@@ -26,7 +26,13 @@ def items_of(job_id: str) -> Iterator:
 
 
 def items_by_job() -> dict[str, list]:
-    """All items of this file, by the job that they list."""
+    """All items of this file, by the job that they list.
+
+    Returns
+    -------
+    dict of str to list
+        Job id -> its items, property groups in the scenes' lists: normally one, more if its scene was copied.
+    """
     found: dict[str, list] = {}
     for scene in bpy.data.scenes:
         for item in scene.stereodiff.jobs:
@@ -35,7 +41,18 @@ def items_by_job() -> dict[str, list]:
 
 
 def find_item(job_id: str):
-    """The first item that lists a job, None if no scene of this file does."""
+    """The first item that lists a job, None if no scene of this file does.
+
+    Parameters
+    ----------
+    job_id : str
+        Of the job.
+
+    Returns
+    -------
+    bpy.types.PropertyGroup or None
+        The item itself, as it stands in the scene's list.
+    """
     return next(items_of(job_id), None)
 
 
@@ -94,7 +111,15 @@ def shots_of(item) -> tuple[tuple[int, int], ...]:
 
 
 def remove_items(scene: bpy.types.Scene, job_id: str) -> None:
-    """Take a job off the scene's list; the selection stays inside the list."""
+    """Take a job off the scene's list; the selection stays inside the list.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Whose list it is; other scenes keep theirs.
+    job_id : str
+        Of the job; it need not be listed.
+    """
     group = scene.stereodiff
     for index in reversed(range(len(group.jobs))):
         if group.jobs[index].job_id == job_id:

@@ -116,19 +116,57 @@ _session: Session | None = None
 
 
 def current() -> Session:
-    """The session of the registered extension. Raises RuntimeError when it is not registered."""
+    """The session of the registered extension.
+
+    Returns
+    -------
+    Session
+        The one that this Blender has.
+
+    Raises
+    ------
+    RuntimeError
+        The extension is not registered.
+    """
     if _session is None:
         raise RuntimeError("StereoDiff is not registered")
     return _session
 
 
 def status() -> Status:
-    """What panels draw."""
+    """What panels draw.
+
+    Returns
+    -------
+    Status
+        Plain values; no disk is read.
+
+    Raises
+    ------
+    RuntimeError
+        As current.
+    """
     return current().status()
 
 
 def view(job_id: str) -> JobView | None:
-    """What panels draw of one job."""
+    """What panels draw of one job.
+
+    Parameters
+    ----------
+    job_id : str
+        Of the job.
+
+    Returns
+    -------
+    JobView or None
+        Plain values; None for a job that this session does not know.
+
+    Raises
+    ------
+    RuntimeError
+        As current.
+    """
     return current().jobs.view(job_id)
 
 
@@ -147,7 +185,16 @@ def _handler_lists() -> tuple[list, ...]:
 
 
 def register(find_python: Callable[[], Path], checkup_question: Callable[[], Question] | None = None) -> None:
-    """Begin to follow jobs. find_python, checkup_question: see Session."""
+    """Begin to follow jobs.
+
+    Parameters
+    ----------
+    find_python : callable
+        Takes nothing and gives the worker's interpreter, a Path, or raises StereoDiffError.
+    checkup_question : callable or None
+        Takes nothing and gives what to ask the doctor once an engine is found, a Question; None: he only comes when
+        asked for.
+    """
     global _session
     _session = Session(find_python, checkup_question)
     for handlers in _handler_lists():
@@ -156,7 +203,15 @@ def register(find_python: Callable[[], Path], checkup_question: Callable[[], Que
 
 
 def unregister(*, must_end_jobs: bool = False) -> None:
-    """Stop following. Workers go on, unless they must end; then this takes up to two seconds."""
+    """Stop following.
+
+    Workers go on, unless they must end; then this takes up to two seconds.
+
+    Parameters
+    ----------
+    must_end_jobs : bool
+        Whether to end every job that runs or waits; they can be resumed.
+    """
     global _session
     if must_end_jobs and _session is not None:
         _session.jobs.end_all()

@@ -147,7 +147,18 @@ def current() -> STEREODIFF_AP_preferences:
 
 
 def find_python() -> Path:
-    """The worker's interpreter. Raises StereoDiffError "runtime_missing" or "runtime_broken"."""
+    """The worker's interpreter.
+
+    Returns
+    -------
+    Path
+        The one that the preferences name, a file or an environment's folder, else that of the installed engine.
+
+    Raises
+    ------
+    StereoDiffError
+        "runtime_missing", or "runtime_broken" for a half-finished or unusable installation.
+    """
     configured = current().runtime_python
     if configured.startswith("//"):  # Another .blend would bring another Python.
         raise StereoDiffError("runtime_missing", f"{configured} is a place beside the .blend file, not a whole path.")
@@ -171,7 +182,15 @@ def wheel_folder() -> Path | None:
 
 
 def must_end_jobs() -> bool:
-    """Whether jobs are to end together with Blender. A Blender that enabled the extension for once has no say."""
+    """Whether jobs are to end together with Blender.
+
+    A Blender that enabled the extension for once has no say.
+
+    Returns
+    -------
+    bool
+        As the preferences have it; False where there are none.
+    """
     addon = bpy.context.preferences.addons.get(EXTENSION_ID)
     return addon is not None and addon.preferences.at_exit == "END"
 
@@ -192,7 +211,13 @@ def _folder(configured: str) -> Path | None:
 
 
 def checkup_question() -> Question:
-    """What the doctor is to look at: the engine and the folders that these preferences name."""
+    """What the doctor is to look at: the engine and the folders that these preferences name.
+
+    Returns
+    -------
+    Question
+        Without an interpreter, but with the problem, where none is found.
+    """
     python = problem = None
     try:
         python = find_python()

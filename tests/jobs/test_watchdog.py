@@ -23,7 +23,7 @@ YEAR_S = 365 * 24 * 3600.0
 
 
 class ShortOfPatience(jobs.FollowedJob):
-    HANG_AFTER_S = 1.5
+    SILENT_AFTER_S = 1.5
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def at_work(job: jobs.FollowedJob) -> int:
 def test_a_worker_that_beats_is_never_silent(begin):
     job = begin()
     at_work(job)
-    until = time.monotonic() + 2 * job.HANG_AFTER_S
+    until = time.monotonic() + 2 * job.SILENT_AFTER_S
     while time.monotonic() < until:
         assert not job.poll().is_silent
         time.sleep(0.02)
@@ -76,7 +76,7 @@ def test_a_stopped_worker_is_silent_until_it_goes_on(begin):
     os.kill(pid, signal.SIGSTOP)
     wait_until(lambda: job.poll().is_silent)
     status = job.poll()
-    assert status.state == "running" and status.silent_s >= job.HANG_AFTER_S
+    assert status.state == "running" and status.silent_s >= job.SILENT_AFTER_S
     os.kill(pid, signal.SIGCONT)
     wait_until(lambda: not job.poll().is_silent)
     assert job.poll().state == "running"

@@ -24,7 +24,15 @@ __all__ = ["add_engine_options", "add_solve", "engine_settings", "models_folder"
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """Everything of Settings but the clip's own lens and exposure."""
+    """Everything of Settings but the clip's own lens and exposure.
+
+    Besides, where the weights of learned engines are, and that their license is accepted.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Is given the options.
+    """
     parser.add_argument("--stereo", choices=STEREO_ENGINES, default="geometric", help="stage 1 (geometric)")
     parser.add_argument("--refine", choices=REFINE_ENGINES, default="guided", help="stage 2 (guided)")
     parser.add_argument("--quality", choices=QUALITIES, default="standard", help="preset (standard)")
@@ -53,7 +61,15 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_solve(parser: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]) -> None:
-    """The options of the command, which is called with them."""
+    """The options of the command, which is called with them.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Of "solve"; is given the options.
+    command : Callable
+        Gets the parsed options and gives the exit status.
+    """
     parser.add_argument("clips", nargs="+", metavar="CLIP", help="movie file, or any picture of an image sequence")
     parser.add_argument("out", type=Path, metavar="OUT", help="becomes the job folder; new, empty, or of an unfinished "
                        "solve with the same settings, which is then gone on with. Of several clips: the folder of "
@@ -82,7 +98,27 @@ def _frame_range(text: str) -> tuple[int, int]:
 
 def engine_settings(options: argparse.Namespace, *, focal_mm: float | None = None, sensor_mm: float | None = None,
                     exposure_ev: float = 0.0) -> Settings:
-    """Raises StereoDiffError "settings_invalid"."""
+    """The settings that the engine's options stand for, checked.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        Parsed, of add_engine_options.
+    focal_mm, sensor_mm : float or None
+        Known focal length and width of the sensor, in mm; both, or neither where the lens is not known.
+    exposure_ev : float
+        Stops added to scene-linear EXR.
+
+    Returns
+    -------
+    Settings
+        In range.
+
+    Raises
+    ------
+    StereoDiffError
+        "settings_invalid".
+    """
     settings = Settings(options.stereo, options.refine, options.quality, options.max_side, focal_mm, sensor_mm,
                         exposure_ev, options.device, options.seed, options.refine_cameras,
                         DiffusionSettings(options.diffusion, options.schedule, options.noise_level, options.ensemble,
@@ -92,5 +128,16 @@ def engine_settings(options: argparse.Namespace, *, focal_mm: float | None = Non
 
 
 def models_folder(options: argparse.Namespace) -> str:
-    """Absolute."""
+    """Absolute path of the folder of models: the one of --models, else where `weights get` puts them.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        Parsed, of add_engine_options.
+
+    Returns
+    -------
+    str
+        As in contract.Job.
+    """
     return str((options.models or default_models_folder()).absolute())

@@ -29,7 +29,22 @@ __all__ = ["solve"]
 def solve(options: argparse.Namespace, tell_failure: Callable[[Exception], None]) -> int:
     """Solve every clip of the command line; what is unfinished is gone on with, what is done is left alone.
 
-    tell_failure: of one clip among several; that of a single one is raised. Returns the exit status.
+    Parameters
+    ----------
+    options : argparse.Namespace
+        Parsed, of add_solve.
+    tell_failure : Callable
+        Called with the exception of one clip among several; that of a single one is raised.
+
+    Returns
+    -------
+    int
+        The exit status: 0, or 1 if any of several clips failed.
+
+    Raises
+    ------
+    Exception
+        Of a single clip, what kept it from being solved; StereoDiffError if it was foreseen.
     """
     if len(options.clips) == 1:
         _solve_clip(options, options.clips[0], JobFolder(options.out.absolute()))

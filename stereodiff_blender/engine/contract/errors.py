@@ -44,6 +44,18 @@ MAX_MESSAGE = 2000
 
 def shortened(text: str, most: int = MAX_MESSAGE) -> str:
     """The text, or its beginning and a mark that there was more; "?" for what is no character, as Blender takes none.
+
+    Parameters
+    ----------
+    text : str
+        Of any length; may hold lone surrogates.
+    most : int
+        Characters, the mark included.
+
+    Returns
+    -------
+    str
+        Not longer than most; UTF-8 can encode all of it.
     """
     text = text if len(text) <= most else text[:most - 1] + "…"
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
@@ -82,7 +94,21 @@ WRITE_REFUSALS = _FULL_DISK | _LOCKED
 
 
 def write_refusal(error: OSError, path: object) -> StereoDiffError:
-    """What a refusal to write path means: "disk_full", "output_not_writable" or "job_folder_unsafe"."""
+    """What a refusal to write path means, as an error with a code.
+
+    Parameters
+    ----------
+    error : OSError
+        As the system or a guarded folder (UnsafeFileError) raised it.
+    path : object
+        What could not be written, a path or a GuardedFile; only named in the message. An UnsafeFileError names its
+        file itself.
+
+    Returns
+    -------
+    StereoDiffError
+        To be raised: "job_folder_unsafe" for an UnsafeFileError, "disk_full", or "output_not_writable" for all else.
+    """
     if isinstance(error, UnsafeFileError):
         return StereoDiffError("job_folder_unsafe", f"{error.filename} {error.strerror}; it was left alone.")
     if error.errno in _FULL_DISK:
@@ -97,7 +123,19 @@ _OF_A_MATTE = {
 
 
 def as_matte_error(error: StereoDiffError) -> StereoDiffError:
-    """The same fault of footage, where that footage is the matte."""
+    """The same fault of footage, where that footage is the matte.
+
+    Parameters
+    ----------
+    error : StereoDiffError
+        Of reading footage.
+
+    Returns
+    -------
+    StereoDiffError
+        To be raised: "matte_missing", "matte_incomplete" or "matte_unreadable" for a code of clip, sequence or frame
+        range; the error itself for any other code.
+    """
     if not error.code.startswith(("clip_", "sequence_", "frame_range_")):
         return error
     return StereoDiffError(_OF_A_MATTE.get(error.code, "matte_unreadable"), f"The matte: {error.message}")
@@ -112,7 +150,18 @@ class Problem:
 
 
 def problem_from(error: Exception) -> Problem:
-    """Any exception as something that can be shown; what is none of ours is an internal error."""
+    """Any exception as something that can be shown; what is none of ours is an internal error.
+
+    Parameters
+    ----------
+    error : Exception
+        Of any kind.
+
+    Returns
+    -------
+    Problem
+        Code and message of a StereoDiffError; else "internal_error", with the exception's class and text.
+    """
     if isinstance(error, StereoDiffError):
         return Problem(error.code, error.message)
     return problem_from(StereoDiffError("internal_error", f"{type(error).__name__}: {error}"))

@@ -38,7 +38,18 @@ class Event:
 
 
 def valid_shots(shots: Iterable) -> tuple[tuple[int, int], ...]:
-    """Those that are frame ranges, MOST_SHOTS at most: a file may name anything. shots: (first, last) each."""
+    """Those that are frame ranges, MOST_SHOTS at most: a file may name anything.
+
+    Parameters
+    ----------
+    shots : iterable of (int, int)
+        First and last clip frame of each shot, both included.
+
+    Returns
+    -------
+    tuple of (int, int)
+        Those with 1 <= first <= last <= MAX_FRAME, in their order.
+    """
     return tuple((first, last) for first, last in shots if 1 <= first <= last <= MAX_FRAME)[:MOST_SHOTS]
 
 

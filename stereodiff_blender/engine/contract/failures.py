@@ -13,7 +13,19 @@ OPENCV_NO_MEMORY = -4
 
 
 def error_from_exception(error: Exception) -> StereoDiffError:
-    """What any exception of the engine means to the artist."""
+    """What any exception of the engine means to the artist.
+
+    Parameters
+    ----------
+    error : Exception
+        Of any kind.
+
+    Returns
+    -------
+    StereoDiffError
+        To be raised or told: the error itself if it is one; "out_of_memory"; what write_refusal says where a file could
+        not be written; else "internal_error", which names the exception's class alone.
+    """
     if isinstance(error, StereoDiffError):
         return error
     if is_memory_error(error):
@@ -26,8 +38,20 @@ def error_from_exception(error: Exception) -> StereoDiffError:
 
 
 def is_memory_error(error: Exception) -> bool:
-    """Whether there was too little memory. OpenCV and torch have exceptions of their own for that, known by name so
-    that neither is loaded for it."""
+    """Whether there was too little memory.
+
+    OpenCV and torch have exceptions of their own for that, known by name so that neither is loaded for it.
+
+    Parameters
+    ----------
+    error : Exception
+        Of any kind.
+
+    Returns
+    -------
+    bool
+        True for MemoryError, torch's OutOfMemoryError, an OSError with ENOMEM, and OpenCV's error of that kind.
+    """
     kind = type(error)
     if isinstance(error, MemoryError) or kind.__name__ == "OutOfMemoryError":
         return True

@@ -31,7 +31,25 @@ def acquire(descriptor: int) -> bool:
 
 
 def is_free(descriptor: int) -> bool:
-    """Whether no other process holds the lock. Raises as take. Others may look at the same time."""
+    """Whether no other process holds the lock.
+
+    Others may look at the same time.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of the open file.
+
+    Returns
+    -------
+    bool
+        False if another process has it.
+
+    Raises
+    ------
+    OSError
+        As acquire does, such as one of NO_LOCKS.
+    """
     if sys.platform == "win32":
         import msvcrt
         if not acquire(descriptor):
@@ -55,7 +73,20 @@ def _is_granted(ask: Callable[[], object]) -> bool:
 def open_alone(path: str | os.PathLike) -> int | None:
     """Descriptor of a file, made if it is missing, that nobody else has while this process or an heir has it open.
 
-    None if another process has it. Raises OSError as os.open or take do.
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Of the lock file; its folder exists. On POSIX a link there is refused.
+
+    Returns
+    -------
+    int or None
+        The descriptor, to be closed by the caller; None if another process has the file.
+
+    Raises
+    ------
+    OSError
+        As os.open or acquire do, such as one of NO_LOCKS.
     """
     if sys.platform == "win32":
         return _open_unshared(path)

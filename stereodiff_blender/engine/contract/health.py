@@ -35,7 +35,18 @@ class Finding:
 
 
 def redacted(finding: Finding) -> Finding:
-    """The finding without keys, the home folder and the user's name: reports are pasted where anybody reads them."""
+    """The finding without keys, the home folder and the user's name: reports are pasted where anybody reads them.
+
+    Parameters
+    ----------
+    finding : Finding
+        As it was found.
+
+    Returns
+    -------
+    Finding
+        The same with its texts found and remedy as redaction.anonymous leaves them; name and state stay.
+    """
     return replace(finding, found=anonymous(finding.found), remedy=anonymous(finding.remedy))
 
 
@@ -95,7 +106,18 @@ class Health:
 
 
 def text_lines(health: Health) -> list[str]:
-    """The report for people, in plain text: a verdict, then a line for each finding and one for each remedy."""
+    """The report for people, in plain text: a verdict, then a line for each finding and one for each remedy.
+
+    Parameters
+    ----------
+    health : Health
+        The doctor's report.
+
+    Returns
+    -------
+    list of str
+        Lines without line ends; an empty one after the verdict.
+    """
     lines = [f"StereoDiff {health.engine_version}: {_verdict(health)}", ""]
     width = max((len(finding.name) for finding in health.findings), default=0)
     for finding in health.findings:

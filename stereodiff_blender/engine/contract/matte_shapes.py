@@ -97,7 +97,22 @@ def invalid_matte(reason: str) -> StereoDiffError:
 
 
 def write_shapes(path: Path, shapes: MatteShapes) -> None:
-    """Raises StereoDiffError "matte_invalid" or OSError."""
+    """Write a matte's outlines as matte.json, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Of matte.json in a job folder.
+    shapes : MatteShapes
+        Validated before anything is written.
+
+    Raises
+    ------
+    StereoDiffError
+        "matte_invalid": the shapes do not validate.
+    OSError
+        The file cannot be written.
+    """
     shapes.validate()
     drawings = [{"frame": drawing.frame, "layers": [vars(layer) for layer in drawing.layers]}
                 for drawing in shapes.drawings]
@@ -106,7 +121,24 @@ def write_shapes(path: Path, shapes: MatteShapes) -> None:
 
 
 def read_shapes(path: str | os.PathLike) -> MatteShapes:
-    """Raises StereoDiffError "matte_missing" or "matte_invalid"."""
+    """Read a matte's outlines from matte.json, validated.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Of matte.json in a job folder.
+
+    Returns
+    -------
+    MatteShapes
+        Outlines from (0, 0), the picture's top left corner, to (1, 1), its bottom right one; frames as the clip counts.
+
+    Raises
+    ------
+    StereoDiffError
+        "matte_missing": there is no such file. "matte_invalid": it cannot be read, is of another schema, or does not
+        validate.
+    """
     path = Path(path)
     try:
         data = json.loads(GuardedFolder(path.parent).read_text(path.name, MAX_MATTE_BYTES))

@@ -300,5 +300,21 @@ WARNINGS = {
 
 
 def explain(code: str) -> Explanation:
-    """Sentence and remedy of an error or warning code of the contract. Raises KeyError for any other."""
+    """Sentence and remedy of an error or warning code of the contract.
+
+    Parameters
+    ----------
+    code : str
+        One of ERROR_CODES or WARNING_CODES.
+
+    Returns
+    -------
+    Explanation
+        What happened, and what to do now.
+
+    Raises
+    ------
+    KeyError
+        Any other code.
+    """
     return ERRORS[code] if code in ERRORS else WARNINGS[code]

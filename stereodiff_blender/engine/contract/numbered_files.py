@@ -35,7 +35,18 @@ class NumberedName:
 
 
 def numbered_name(path: PurePath) -> NumberedName | None:
-    """The last part of a path, taken apart; None for a name without a number."""
+    """The last part of a path, taken apart; None for a name without a number.
+
+    Parameters
+    ----------
+    path : PurePath
+        Of a file; it need not exist.
+
+    Returns
+    -------
+    NumberedName or None
+        The name around the last run of digits before the extension.
+    """
     found = _LAST_NUMBER.search(path.stem)
     if found is None:
         return None
@@ -43,7 +54,20 @@ def numbered_name(path: PurePath) -> NumberedName | None:
 
 
 def file_further_on(path: Path, steps: int) -> tuple[Path, int] | None:
-    """The file so many numbers after path, whether it exists or not, and its number; None for a name without one."""
+    """The file so many numbers after path, whether it exists or not, and its number; None for a name without one.
+
+    Parameters
+    ----------
+    path : Path
+        Of a numbered file.
+    steps : int
+        How many numbers further on; below 0 for earlier files.
+
+    Returns
+    -------
+    (Path, int) or None
+        The file beside path, its number padded to as many digits, and that number.
+    """
     name = numbered_name(path)
     if name is None:
         return None

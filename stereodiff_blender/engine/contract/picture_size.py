@@ -29,7 +29,18 @@ _BIG_TIFF_TYPES = _TIFF_TYPES | {16: "Q"}
 def stated_size(data: bytes, rest: BinaryIO | None = None) -> Size | None:
     """Of a PNG, JPEG, TIFF, BMP, WebP or DPX file; None if it is none of these or breaks off before it says so.
 
-    data: its first bytes, or all. rest: the whole file, in which a TIFF may have its directory anywhere.
+    Parameters
+    ----------
+    data : bytes
+        Its first bytes, or all.
+    rest : BinaryIO or None
+        The whole file, in which a TIFF may have its directory anywhere; its position may change. None: data is all
+        there is.
+
+    Returns
+    -------
+    (int, int) or None
+        Width and height in pixels, as stored.
     """
     for magic, reader in _READERS:
         if data.startswith(magic):
@@ -38,7 +49,18 @@ def stated_size(data: bytes, rest: BinaryIO | None = None) -> Size | None:
 
 
 def stated_tga_size(data: bytes) -> Size | None:
-    """Of a TGA file, which nothing but its name tells from any other; None if it breaks off before."""
+    """Of a TGA file, which nothing but its name tells from any other; None if it breaks off before.
+
+    Parameters
+    ----------
+    data : bytes
+        Its first bytes, or all.
+
+    Returns
+    -------
+    (int, int) or None
+        Width and height in pixels, as stored.
+    """
     return _read(lambda data: struct.unpack_from("<HH", data, 12), data)
 
 
@@ -50,7 +72,22 @@ def stated_size_of(path: Path) -> Size | None:
 
 
 def refuse_too_large(size: Size, max_pixels: int, path: object) -> None:
-    """Raises StereoDiffError "picture_too_large"."""
+    """Refuse a picture that has more pixels than are read.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Width and height in pixels.
+    max_pixels : int
+        The most that it may have, width times height.
+    path : object
+        Of the file, for the message.
+
+    Raises
+    ------
+    StereoDiffError
+        "picture_too_large".
+    """
     width, height = size
     if width * height > max_pixels:
         raise StereoDiffError("picture_too_large", f"{path} has {width} x {height} pixels, {width * height / 1e6:.0f} "

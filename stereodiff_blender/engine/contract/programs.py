@@ -64,8 +64,20 @@ SEARCHED_FOLDERS = frozenset({"PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "D
 def python_environment(*roots: str | os.PathLike) -> dict[str, str]:
     """This program's environment, without what would lead another Python to code of the host or of where it stands.
 
-    roots: folders to import from, before the interpreter's own; the one that contains stereodiff_blender/, if any.
-    Raises StereoDiffError "runtime_broken" for a root that cannot be named in a list of folders.
+    Parameters
+    ----------
+    *roots : str or os.PathLike
+        Folders to import from, before the interpreter's own; the one that contains stereodiff_blender/, if any.
+
+    Returns
+    -------
+    dict of str to str
+        All variables and their values, as start takes them.
+
+    Raises
+    ------
+    StereoDiffError
+        "runtime_broken": a root cannot be named in a list of folders.
     """
     environment = {name: value for name, value in os.environ.items() if not _is_the_hosts(name)}
     for name in SEARCHED_FOLDERS.intersection(environment):
@@ -93,21 +105,58 @@ def _root(path: str | os.PathLike) -> str:
 def python_command(python: str | os.PathLike, *arguments: str | os.PathLike) -> list[str]:
     """A Python that imports its own library and packages alone: for questions, venv and pip.
 
-    -I: no settings from the environment, no user's packages, nothing from where it stands; any version knows it.
+    Parameters
+    ----------
+    python : str or os.PathLike
+        The interpreter.
+    *arguments : str or os.PathLike
+        What follows Python's own options.
+
+    Returns
+    -------
+    list of str
+        The command. -I: no settings from the environment, no user's packages, nothing from where it stands; any version
+        knows it.
     """
     return [str(part) for part in (python, "-I", "-X", "utf8", *arguments)]
 
 
 def engine_command(python: str | os.PathLike, *arguments: str | os.PathLike, module: str = WORKER_MODULE) -> list[str]:
-    """A Python that runs a module of ours, for python_environment(root). -s: no packages of the user's home.
+    """A Python that runs a module of ours, for python_environment(root).
 
-    -u: the log is complete up to a crash. No -P, which Pythons before 3.11 end at: PYTHONSAFEPATH says the same.
+    Parameters
+    ----------
+    python : str or os.PathLike
+        The worker's interpreter.
+    *arguments : str or os.PathLike
+        The module's.
+    module : str
+        Its whole name.
+
+    Returns
+    -------
+    list of str
+        The command. -s: no packages of the user's home. -u: the log is complete up to a crash. No -P, which Pythons
+        before 3.11 end at: PYTHONSAFEPATH says the same.
     """
     return [str(part) for part in (python, "-s", "-u", "-m", module, *arguments)]
 
 
 def find_program(name: str) -> Path | None:
-    """A program of the system by its name; None if it has none. Where one stands is not looked, on any system."""
+    """A program of the system by its name; None if it has none.
+
+    Where one stands is not looked, on any system.
+
+    Parameters
+    ----------
+    name : str
+        Without .exe.
+
+    Returns
+    -------
+    Path or None
+        A file that this user may run: in the system's folder on Windows, then in PATH.
+    """
     folders = [*_system_folders(), *whole_paths(os.environ.get("PATH", "")).split(os.pathsep)]
     places = [Path(folder.strip('"'), name + (".exe" if os.name == "nt" else "")) for folder in folders if folder]
     return next((place for place in places if place.is_file() and os.access(place, os.X_OK)), None)
@@ -132,13 +181,37 @@ def start(command: Sequence[str | os.PathLike], *, environment: dict[str, str] |
           folder: str | os.PathLike | None = None, output: BinaryIO | int | None = subprocess.PIPE,
           errors: BinaryIO | int | None = subprocess.STDOUT, inherited: int | None = None, own_group: bool = True,
           kind: type[AnyProgram] = Program) -> AnyProgram:
-    """Start a program and leave it to itself. Nobody answers what it asks.
+    """Start a program and leave it to itself.
 
-    command: the program by its whole path, and its arguments. environment: that of python_environment() unless given.
-    folder: where it stands; its own folder unless given. output, errors: as Popen has them. inherited: descriptor of
-    an open file that it is to have, too. own_group: whether it is the head of a group, which outlives this program and
-    is ended as a whole; without, it ends with this one at Ctrl+C. kind: class of what is returned.
-    Raises StereoDiffError "runtime_broken".
+    Nobody answers what it asks.
+
+    Parameters
+    ----------
+    command : sequence of str or os.PathLike
+        The program by its whole path, and its arguments.
+    environment : dict of str to str or None
+        All its variables; None: those of python_environment().
+    folder : str, os.PathLike or None
+        Where it stands; None: its own folder.
+    output, errors : BinaryIO, int or None
+        Where what it says goes, as Popen has them; errors go where output goes unless given.
+    inherited : int or None
+        Descriptor of an open file that it is to have, too.
+    own_group : bool
+        Whether it is the head of a group, which outlives this program and is ended as a whole; without, it ends with
+        this one at Ctrl+C.
+    kind : type of Program
+        Class of what is returned.
+
+    Returns
+    -------
+    Program
+        It runs; nobody waits for it.
+
+    Raises
+    ------
+    StereoDiffError
+        "runtime_broken": it does not start, or is named by no whole path and folder is None.
     """
     words = [os.fspath(word) for word in command]
     try:
@@ -178,7 +251,19 @@ def _piped(stream: IO[bytes] | None) -> io.BufferedReader:
 
 
 def lines_of(program: Program) -> Iterator[str]:
-    """What a program says, as it comes and until it says no more. A line that does not end comes in pieces."""
+    """What a program says, as it comes and until it says no more.
+
+    Parameters
+    ----------
+    program : Program
+        Started with a pipe as its output.
+
+    Yields
+    ------
+    str
+        A line without its end, UTF-8, bytes that are none replaced. One that does not end comes in pieces of at most
+        LONGEST_LINE bytes.
+    """
     stream = _piped(program.stdout)
     while line := stream.readline(LONGEST_LINE):
         yield line.decode("utf-8", errors="replace").rstrip("\r\n")
@@ -187,7 +272,17 @@ def lines_of(program: Program) -> Iterator[str]:
 # --- End -------------------------------------------------------------------------------------------------------
 
 def end_process_tree(pid: int, *, force: bool) -> None:
-    """Ask (or with force: make) the head of a group and everything in it to end. Does not wait. Gone is fine."""
+    """Ask (or with force: make) the head of a group and everything in it to end.
+
+    Does not wait. Gone is fine.
+
+    Parameters
+    ----------
+    pid : int
+        Of the head of a group, as start makes one.
+    force : bool
+        End it at once, without asking; on Windows that is always so.
+    """
     if sys.platform == "win32":
         # There is no request a console-less process would hear, so Windows gets the forceful way at once.
         program = Path(_system_folders()[0], "taskkill.exe")
@@ -215,7 +310,18 @@ def end(program: Program) -> None:
 
 
 def describe_exit(status: int | None) -> str:
-    """status: exit status as Popen gives it; negative for a signal; None if it is not known."""
+    """How a program ended, in words that go on after its name.
+
+    Parameters
+    ----------
+    status : int or None
+        Exit status as Popen gives it; negative for a signal; None if it is not known.
+
+    Returns
+    -------
+    str
+        Such as "ended with exit status 1"; without a full stop.
+    """
     if status is None:
         return "is gone"
     if status < 0:
@@ -251,10 +357,30 @@ class Ended:
 
 def run(command: Sequence[str | os.PathLike], timeout_s: float, *, environment: dict[str, str] | None = None,
         most_bytes: int = MOST_ANSWER_BYTES) -> Ended:
-    """Run a program that has something to say and ends. At its limits of time and bytes it is ended.
+    """Run a program that has something to say and ends.
 
-    However it ends, all it started ends with it. environment: as start has it. Raises StereoDiffError "runtime_broken"
-    if it does not start.
+    At its limits of time and bytes it is ended. However it ends, all it started ends with it.
+
+    Parameters
+    ----------
+    command : sequence of str or os.PathLike
+        As start has it.
+    timeout_s : float
+        Seconds that it may take.
+    environment : dict of str to str or None
+        As start has it.
+    most_bytes : int
+        Bytes that are read of its output and of its errors, each.
+
+    Returns
+    -------
+    Ended
+        What it said and how it ended.
+
+    Raises
+    ------
+    StereoDiffError
+        "runtime_broken": it does not start.
     """
     program = start(command, environment=environment, errors=subprocess.PIPE)
     heard = [_Heard(program, _piped(stream), most_bytes) for stream in (program.stdout, program.stderr)]
@@ -272,9 +398,26 @@ def run(command: Sequence[str | os.PathLike], timeout_s: float, *, environment: 
 
 
 def ask(command: Sequence[str | os.PathLike], timeout_s: float, *, environment: dict[str, str] | None = None) -> Ended:
-    """The same, but an answer is only what a program said that ended by itself.
+    """The same as run, but an answer is only what a program said that ended by itself.
 
-    Raises StereoDiffError "runtime_broken" for one that does not start or had to be ended.
+    Parameters
+    ----------
+    command : sequence of str or os.PathLike
+        As start has it.
+    timeout_s : float
+        Seconds that it may take.
+    environment : dict of str to str or None
+        As start has it.
+
+    Returns
+    -------
+    Ended
+        What it said; its exit status may be any.
+
+    Raises
+    ------
+    StereoDiffError
+        "runtime_broken": it does not start, or had to be ended.
     """
     ended = run(command, timeout_s, environment=environment)
     if ended.stopped:
@@ -312,11 +455,30 @@ class _Heard:
 
 def run_long(command: Sequence[str | os.PathLike], *, on_line: Callable[[str], None],
              on_moment: Callable[[], None] = lambda: None, environment: dict[str, str] | None = None) -> int:
-    """Run a program as long as it takes. Returns its exit status.
+    """Run a program as long as it takes.
 
-    on_line: gets every line that it says, as it comes. on_moment: called ten times a second. Both are called from here,
-    and an exception of either ends the program and all it started. environment: as start has it.
-    Raises StereoDiffError "runtime_broken" if it does not start.
+    Both callables are called from here, and an exception of either ends the program and all it started.
+
+    Parameters
+    ----------
+    command : sequence of str or os.PathLike
+        As start has it.
+    on_line : callable
+        Gets every line that it says, as it comes: a str without its end.
+    on_moment : callable
+        Called ten times a second at most, with nothing.
+    environment : dict of str to str or None
+        As start has it.
+
+    Returns
+    -------
+    int
+        Its exit status; negative for a signal.
+
+    Raises
+    ------
+    StereoDiffError
+        "runtime_broken": it does not start.
     """
     program = start(command, environment=environment)
     try:

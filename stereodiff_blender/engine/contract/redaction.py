@@ -53,7 +53,18 @@ SHORTEST_KEY = 6
 
 
 def redact(text: str) -> str:
-    """The text without passwords, tokens and signatures; paths and names stay as they are."""
+    """The text without passwords, tokens and signatures; paths and names stay as they are.
+
+    Parameters
+    ----------
+    text : str
+        Of one line or many.
+
+    Returns
+    -------
+    str
+        With SECRET in their places, and in those of the keys that this program's environment holds.
+    """
     for pattern in (_HEADERS, _SCHEMES, _BASIC, _PORTS, _FIELDS):
         text = pattern.sub(rf"\g<1>{SECRET}", text)
     text = _WORD.sub(lambda word: _without_logins(word[0]), _TOKENS.sub(SECRET, text))
@@ -63,7 +74,18 @@ def redact(text: str) -> str:
 
 
 def traceback_text(error: BaseException) -> str:
-    """An error with its traceback, and those that it came from, without keys."""
+    """An error with its traceback, and those that it came from, without keys.
+
+    Parameters
+    ----------
+    error : BaseException
+        Of any kind.
+
+    Returns
+    -------
+    str
+        Lines as Python prints them, as redact leaves them.
+    """
     return redact("".join(traceback.format_exception(type(error), error, error.__traceback__)))
 
 
@@ -133,9 +155,22 @@ _CASE = re.IGNORECASE if os.name == "nt" else 0
 def anonymous(text: str, home: Path | None = None, user: str | None = None) -> str:
     """The text without keys, without the home folder and without the user's name.
 
-    home, user: of whom; None for whoever runs this. The name of the home folder counts as a name of the user's. A name
-    is hidden where it is a whole part of a path; if it has LONG_NAME letters and is none of COMMON_NAMES, also inside
-    longer words, in whatever case.
+    A name is hidden where it is a whole part of a path; if it has LONG_NAME letters and is none of COMMON_NAMES, also
+    inside longer words, in whatever case.
+
+    Parameters
+    ----------
+    text : str
+        Of one line or many.
+    home : Path or None
+        The user's home folder, whose name counts as a name of the user's; None for that of whoever runs this.
+    user : str or None
+        The user's name; None for that of whoever runs this.
+
+    Returns
+    -------
+    str
+        With SECRET, HOME and SOMEBODY in their places.
     """
     text, folder = redact(text), home if home is not None else _home()
     for spelling in _spellings(folder):

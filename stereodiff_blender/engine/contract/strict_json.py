@@ -24,23 +24,87 @@ MOST_NAMED = 5
 
 
 def write_json_atomically(path: Path, data: dict, *, indent: int | None = 1) -> None:
-    """Whole or not at all. Raises ValueError as as_json, and OSError."""
+    """Write a JSON file, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file; its folder exists.
+    data : dict
+        Plain data, as as_json takes it.
+    indent : int or None
+        Spaces of a level; None: all on one line.
+
+    Raises
+    ------
+    ValueError
+        As as_json.
+    OSError
+        The file cannot be written; what was there before stays.
+    """
     with replacing(path) as temporary:
         temporary.write_bytes(as_json(data, indent=indent))
 
 
 def as_json(data: dict, *, indent: int | None = 1) -> bytes:
-    """Raises ValueError for a number that JSON does not know."""
+    """Plain data as the text of a JSON file.
+
+    Parameters
+    ----------
+    data : dict
+        Of dicts, lists, tuples, texts, numbers, booleans and None.
+    indent : int or None
+        Spaces of a level; None: all on one line.
+
+    Returns
+    -------
+    bytes
+        UTF-8.
+
+    Raises
+    ------
+    ValueError
+        A number that JSON does not know: one that is not finite.
+    """
     return json.dumps(data, indent=indent, allow_nan=False).encode("utf-8")
 
 
 def to_dict(instance) -> dict:
-    """Plain dict of a dataclass, ready for json."""
+    """Plain dict of a dataclass, ready for json.
+
+    Parameters
+    ----------
+    instance : dataclass instance
+        May hold further ones.
+
+    Returns
+    -------
+    dict
+        Field by field, those of dataclasses inside it as dicts, too.
+    """
     return dataclasses.asdict(instance)
 
 
 def from_dict(cls, data):
-    """Build dataclass cls from plain JSON data. Raises ValueError on a wrong type, an unknown or a missing key."""
+    """Build dataclass cls from plain JSON data.
+
+    Parameters
+    ----------
+    cls : dataclass type
+        Its fields are dataclasses, tuples, dicts or scalars, or any of these or None.
+    data : object
+        As json.loads gives it.
+
+    Returns
+    -------
+    cls
+        Lists became tuples, and whole numbers floats where the field is one. Nothing else is converted.
+
+    Raises
+    ------
+    ValueError
+        A wrong type, an unknown or a missing key, or a number that is not finite.
+    """
     if not isinstance(data, dict):
         raise ValueError(f"{cls.__name__} must be an object")
     readers = _readers(cls)

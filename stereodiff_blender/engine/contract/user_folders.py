@@ -10,7 +10,14 @@ __all__ = ["user_folder"]
 
 
 def user_folder() -> Path:
-    """This person's data folder, the same for every Blender version; not created here."""
+    """This person's data folder, the same for every Blender version; not created here.
+
+    Returns
+    -------
+    Path
+        StereoDiff in LOCALAPPDATA on Windows and in Library/Application Support on macOS, stereodiff in XDG_DATA_HOME
+        or .local/share elsewhere.
+    """
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "StereoDiff"
     if sys.platform == "darwin":

@@ -18,8 +18,22 @@ __all__ = ["put_in_place", "replacing"]
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside this one, to be written to; it takes its place at the end, or is gone if anything failed till then.
 
-    Each process has a name of its own, so that two who write the same file do not write into each other's. Raises
-    OSError; what was there before stays then.
+    Each process has a name of its own, so that two who write the same file do not write into each other's.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file in the end; its folder exists.
+
+    Yields
+    ------
+    Path
+        Where to write it; the file is not there yet.
+
+    Raises
+    ------
+    OSError
+        It cannot be put in its place; what was there before stays then.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -31,9 +45,21 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def put_in_place(written: Path, path: Path) -> None:
-    """Move a file that is done to where it belongs, in the place of what is there. Raises OSError.
+    """Move a file that is done to where it belongs, in the place of what is there.
 
     Flushed first: after a loss of power there would else be a file of that name with nothing in it.
+
+    Parameters
+    ----------
+    written : Path
+        The file, closed, on the same disk as path.
+    path : Path
+        Its place.
+
+    Raises
+    ------
+    OSError
+        It cannot be flushed or moved.
     """
     with open(written, "r+b") as stream:
         os.fsync(stream.fileno())

@@ -74,10 +74,28 @@ class _Clip:
 
 
 def refine_guided(frames: np.ndarray, stereo: StereoResult, *, flow: OpticalFlow, context: RunContext) -> np.ndarray:
-    """Depth without flicker, (T,H,W) float32 from scratch, > 0 everywhere.
+    """Depth without flicker.
 
-    frames: (T,H,W,3) uint8. stereo: stage 1's answer. flow: of the same frames. Arrays may be memory-mapped; a window
-    of thirteen frames is in memory at a time. Raises ValueError if the shapes do not fit.
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8, may be memory-mapped; a window of thirteen frames is in memory at a time.
+    stereo : StereoResult
+        Stage 1's answer for these frames. Its arrays may be memory-mapped.
+    flow : OpticalFlow
+        Of the same frames.
+    context : RunContext
+        The depth comes from its scratch, where a later run goes on. Its report is told the stage "refine".
+
+    Returns
+    -------
+    ndarray
+        (T,H,W) float32, > 0 everywhere, scene units.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
     """
     depth, confidence, motion_mask = stereo.depth, stereo.confidence, stereo.motion_mask
     scratch, report = context.scratch, context.report

@@ -26,8 +26,17 @@ CODECS, EXR, TORCH = "codecs", "exr", "torch"
 def examine(jobs_folder: Path | None = None, models_folder: Path | None = None) -> Health:
     """Everything, in half a second to some seconds (PyTorch has to be loaded).
 
-    jobs_folder, models_folder: need not exist; None: not looked at. No finding names the user. Never raises for what is
-    wrong with the computer, and never waits without a limit.
+    Never raises for what is wrong with the computer, and never waits without a limit.
+
+    Parameters
+    ----------
+    jobs_folder, models_folder : Path or None
+        Need not exist; None: not looked at.
+
+    Returns
+    -------
+    Health
+        Findings, none of which names the user, and capabilities.
     """
     answers = ask_probe([*(f"{IMPORT}{package.module}" for package in PACKAGES), CODECS, EXR, TORCH])
     imports = {package.module: answers[f"{IMPORT}{package.module}"] for package in PACKAGES}

@@ -21,7 +21,15 @@ MIN_FRAMES = 2
 
 
 def add_evaluate(parser: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int]) -> None:
-    """The options of "evaluate"; command: what the parsed options are handed to."""
+    """The options of "evaluate".
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Is given the options.
+    command : Callable
+        What the parsed options are handed to; gives the exit status.
+    """
     parser.add_argument("--dataset", choices=tuple(DATASETS), required=True, help="whose official layout ROOT has; "
                         "folder: frames/, depth/, motion/ and cameras of one's own")
     parser.add_argument("--root", type=Path, required=True, metavar="ROOT", help="where the data set was unpacked")
@@ -54,10 +62,25 @@ def _whole_number(text: str, least: int) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> str:
-    """Solve, score and report. Returns the report as Markdown, with where it was written.
+    """Solve, score and report.
 
-    Every clip is opened before the first is solved. Raises StereoDiffError "dataset_missing", "dataset_invalid",
-    "output_in_use", or what keeps every solve from working.
+    Every clip is opened before the first is solved.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        Parsed, of add_evaluate.
+
+    Returns
+    -------
+    str
+        The report as Markdown, with where it was written.
+
+    Raises
+    ------
+    StereoDiffError
+        "settings_invalid", "dataset_missing", "dataset_invalid", "output_in_use", or what keeps every solve from
+        working.
     """
     request, dataset = _request(options), DATASETS[options.dataset]
     names = choose_clips(dataset, options.root, options.clips)

@@ -18,7 +18,7 @@ TABLE_1 = {
 }
 """AbsRel, RMSE and delta1 of each method by data set; what the paper leaves out is left out."""
 
-DATASETS = ("bonn", "kitti", "scannet", "sintel")
+PAPER_DATASETS = ("bonn", "kitti", "scannet", "sintel")
 
 BANDS = {
     "DepthCrafter": (0.1104, 0.0152, 0.0215, 0.0238, 0.0286, 0.0206, 0.0112, 0.0062, 0.0023, 0.0012, 0.0009),

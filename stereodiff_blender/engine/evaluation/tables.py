@@ -10,8 +10,7 @@ from ..quality.spectrum import BANDS
 from .clip_scores import ClipScores
 from .datasets import DATASETS
 from .paper import BANDS as PAPER_BANDS
-from .paper import DATASETS as PAPER_DATASETS
-from .paper import TABLE_1
+from .paper import PAPER_DATASETS, TABLE_1
 from .solving import Request
 
 COLUMNS = {

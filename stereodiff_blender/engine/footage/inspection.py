@@ -126,8 +126,22 @@ class Footage:
 def inspect_footage(frames: np.ndarray) -> Footage:
     """Look at every frame once, at a reduced size.
 
-    frames: (T,H,W,3) uint8 RGB, T >= 2, an array or memory map; read one at a time. If there is a cut, only the
-    shots are looked for, as nothing else can be told of several shots at once.
+    If there is a cut, only the shots are looked for, as nothing else can be told of several shots at once.
+
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8 RGB, T >= 2, an array or memory map; read one at a time.
+
+    Returns
+    -------
+    Footage
+        What was found: shots, repeats, bars, lettering, flashes, flicker.
+
+    Raises
+    ------
+    ValueError
+        If frames have another shape or type, or are fewer than two.
     """
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or len(frames) < 2:
         raise ValueError(f"frames must be (T,H,W,3) uint8 with T >= 2, got {frames.shape} {frames.dtype}")

@@ -133,7 +133,24 @@ class PreparedFootage:
 
 def prepare_footage(frames: np.ndarray, masks: np.ndarray | None, footage: Footage,
                     scratch: Scratch) -> PreparedFootage:
-    """frames: (T,H,W,3) uint8; masks: (T,H,W) or None, the artist's matte. Neither is changed."""
+    """Make footage fit to be worked on: steady light, lettering painted out, and no tracking outside the scene.
+
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8. Not changed.
+    masks : ndarray or None
+        (T,H,W), the artist's matte, not 0 where something moves. Not changed.
+    footage : Footage
+        What inspect_footage found in these frames.
+    scratch : Scratch
+        Takes the copies of what has to be another.
+
+    Returns
+    -------
+    PreparedFootage
+        With frames and masks themselves where nothing was wrong.
+    """
     return PreparedFootage(footage, _steady_and_unwritten(frames, footage, scratch), _not_to_track(masks, footage,
                                                                                                    scratch),
                  masks)

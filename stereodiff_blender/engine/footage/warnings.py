@@ -15,9 +15,19 @@ MOST_NAMED = 6
 
 
 def refuse_cuts(footage: Footage, first_frame: int) -> None:
-    """Raises StereoDiffError "cut_in_range", with the shots as clip frames, if there is more than one shot.
+    """Refuse footage of more than one shot.
 
-    first_frame: clip frame of index 0.
+    Parameters
+    ----------
+    footage : Footage
+        What was found in it.
+    first_frame : int
+        Clip frame of index 0.
+
+    Raises
+    ------
+    StereoDiffError
+        "cut_in_range", with the shots as clip frames, if there is more than one shot.
     """
     if len(footage.shots) == 1:
         return
@@ -26,7 +36,17 @@ def refuse_cuts(footage: Footage, first_frame: int) -> None:
 
 
 def warn_of_faults(footage: Footage, first_frame: int, report: Report) -> None:
-    """One warning for each kind of fault that was found. first_frame: clip frame of index 0."""
+    """One warning for each kind of fault that was found.
+
+    Parameters
+    ----------
+    footage : Footage
+        What was found.
+    first_frame : int
+        Clip frame of index 0.
+    report : Report
+        Is told "repeated_frames", "black_bars", "burnt_in_text", "flash_frames" and "flickering_light".
+    """
     if len(footage.repeats):
         count = len(footage.shown_in)
         report.warn("repeated_frames", f"{_frames(footage.repeats, first_frame)} the picture before; "

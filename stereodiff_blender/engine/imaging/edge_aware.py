@@ -10,9 +10,23 @@ MIN_LINK_WEIGHT = 1e-4
 
 
 def pull_push(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Fill (H,W) float32 values where weights (H,W) in [0,1] are small from a pyramid of weighted means.
+    """Fill values where their weights are small from a pyramid of weighted means.
 
-    Pull-push interpolation (Grossman and Dally 1998). Zero everywhere if all weights are zero.
+    Parameters
+    ----------
+    values : ndarray
+        (H,W) float32.
+    weights : ndarray
+        (H,W) float32 in [0,1].
+
+    Returns
+    -------
+    ndarray
+        (H,W) float32; zero everywhere if all weights are zero.
+
+    References
+    ----------
+    Grossman and Dally 1998, "Point sample rendering": pull-push interpolation.
     """
     levels = [_Level(values * weights, weights)]
     while max(levels[-1].weight.shape) > 2:
@@ -46,10 +60,33 @@ def fast_global_smoother(guide: np.ndarray, values: np.ndarray, confidence: np.n
                           edge_levels: float, rounds: int) -> tuple[np.ndarray, np.ndarray]:
     """Confidence-weighted smoothing that stops at the guide's edges, by separable weighted least squares.
 
-    Fast global smoother (Min et al. 2014): alternating tridiagonal solves along rows and columns, each round four
-    times weaker than the one before. guide: (H,W,3) uint8. values, confidence: (H,W) float32, confidence >= 0.
-    strength: smoothness against data. edge_levels: color difference, in gray levels, that cuts a link to 1/e.
-    Returns the smoothed values and the smoothed confidence, how much evidence reached each pixel.
+    Alternating tridiagonal solves along rows and columns, each round four times weaker than the one before.
+
+    Parameters
+    ----------
+    guide : ndarray
+        (H,W,3) uint8, the picture whose edges count.
+    values : ndarray
+        (H,W) float32.
+    confidence : ndarray
+        (H,W) float32, >= 0.
+    strength : float
+        Smoothness against data.
+    edge_levels : float
+        Color difference, in gray levels, that cuts a link to 1/e.
+    rounds : int
+        Of a solve along rows and one along columns.
+
+    Returns
+    -------
+    values : ndarray
+        (H,W) float32, smoothed.
+    confidence : ndarray
+        (H,W) float32, smoothed: how much evidence reached each pixel.
+
+    References
+    ----------
+    Min et al. 2014, "Fast global image smoothing based on weighted least squares".
     """
     links_x, links_y = _links(guide, 1, edge_levels), _links(guide, 0, edge_levels)
     # A floor far below any real confidence: pixels no evidence reaches still get their neighbors' value.
@@ -96,10 +133,26 @@ def _solve_lines(links: np.ndarray, sums: np.ndarray, weight: float) -> None:
 
 
 def boundary_confidence(disparity: np.ndarray, known: np.ndarray, *, radius: int, tolerance: float) -> np.ndarray:
-    """(H,W) float32 in [0,1]: low where known disparity changes quickly nearby.
+    """Confidence that is low where known disparity changes quickly nearby.
 
     A matched patch that straddles a depth edge carries one side's motion over to the other; near such an edge the
-    measurement is not to be believed. tolerance: relative change within the window that is still a slope.
+    measurement is not to be believed.
+
+    Parameters
+    ----------
+    disparity : ndarray
+        (H,W) float32.
+    known : ndarray
+        (H,W) bool, where disparity holds something.
+    radius : int
+        Pixels from a pixel to the border of its square window.
+    tolerance : float
+        Relative change within the window that is still a slope.
+
+    Returns
+    -------
+    ndarray
+        (H,W) float32 in [0,1]; 0 where nothing is known in the window.
     """
     window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     highest = cv2.dilate(np.where(known, disparity, np.float32(0)), window)

@@ -19,7 +19,20 @@ PATCH_STRIDE_PX, DESCENT_STEPS, SMOOTHNESS = 4, 16, 15.0
 
 
 def flows_in(megabytes: float, height: int, width: int) -> int:
-    """How many flow fields of this raster fit a memory budget; at least 16."""
+    """How many flow fields of this raster fit a memory budget; at least 16.
+
+    Parameters
+    ----------
+    megabytes : float
+        The budget, in units of 10^6 bytes.
+    height, width : int
+        Of the raster, pixels.
+
+    Returns
+    -------
+    int
+        Fields of (H,W,2) float32, as the capacity of an OpticalFlow.
+    """
     return max(16, int(megabytes * 1e6 / (8 * height * width)))
 
 
@@ -81,9 +94,21 @@ class OpticalFlow:
 def sample(image: np.ndarray, flow: np.ndarray, *, outside: float = 0.0, nearest: bool = False) -> np.ndarray:
     """What frame i's pixels see in an image of frame j: the image looked up at p + flow.
 
-    image: (H,W) or (H,W,C), C <= 4; uint8, float32 or bool. flow: (H,W,2) from frame i to frame j.
-    outside: value of pixels whose match lies outside the picture. nearest: take the nearest pixel, not the
-    bilinear mean of four; always so for bool. Returns the image's dtype.
+    Parameters
+    ----------
+    image : ndarray
+        (H,W) or (H,W,C), C <= 4; uint8, float32 or bool.
+    flow : ndarray
+        (H,W,2) float32 from frame i to frame j, pixels.
+    outside : float
+        Value of pixels whose match lies outside the picture.
+    nearest : bool
+        Take the nearest pixel, not the bilinear mean of four; always so for a bool image.
+
+    Returns
+    -------
+    ndarray
+        (H,W) or (H,W,C), of the image's dtype.
     """
     height, width = flow.shape[:2]
     target = np.empty((height, width, 2), np.float32)

@@ -42,5 +42,20 @@ class FrameWindow(Generic[Key, Value]):
 
 
 def frames_around(index: int, reach: int, count: int) -> range:
-    """The frames of a clip of `count` that are no farther than reach from one of them, itself included."""
+    """The frames of a clip that are no farther than reach from one of them, itself included.
+
+    Parameters
+    ----------
+    index : int
+        The frame in the middle, 0-based.
+    reach : int
+        In frames, >= 0.
+    count : int
+        Frames of the clip.
+
+    Returns
+    -------
+    range
+        Indices, ascending.
+    """
     return range(max(index - reach, 0), min(index + reach + 1, count))

@@ -15,7 +15,20 @@ ROW_LENGTH = 256
 
 
 def cost_features(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Color (H,W,3) and gradient (H,W,2) float32 of a frame (H,W,3) uint8, weighted; in gray levels."""
+    """Color and gradient of a frame, weighted, as photometric_cost compares them.
+
+    Parameters
+    ----------
+    frame : ndarray
+        (H,W,3) uint8 RGB.
+
+    Returns
+    -------
+    color : ndarray
+        (H,W,3) float32, in gray levels.
+    gradient : ndarray
+        (H,W,2) float32, along x and y, in gray levels.
+    """
     color = np.asarray(frame, np.float32)
     gray = cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)
     gradient = cv2.merge([cv2.Sobel(gray, cv2.CV_32F, 1, 0, ksize=1), cv2.Sobel(gray, cv2.CV_32F, 0, 1, ksize=1)])
@@ -24,7 +37,22 @@ def cost_features(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def photometric_cost(own: list[np.ndarray], features: tuple[np.ndarray, np.ndarray], column: np.ndarray,
                row: np.ndarray) -> np.ndarray:
-    """(n,) in [0,1]: truncated difference between the pixels' own features and those found at (column, row)."""
+    """Truncated difference between the pixels' own features and those found at (column, row).
+
+    Parameters
+    ----------
+    own : list of ndarray
+        (n,3) color and (n,2) gradient of the pixels, float32, as of cost_features.
+    features : tuple of ndarray
+        cost_features of the other frame.
+    column, row : ndarray
+        (n,) float32 places in the other frame, counted from the center of its first pixel.
+
+    Returns
+    -------
+    ndarray
+        (n,) float32 in [0,1]; 1 is entirely unlike.
+    """
     count, shape = len(column), (-(-len(column) // ROW_LENGTH), ROW_LENGTH)
     column, row = np.resize(column, shape), np.resize(row, shape)
     difference = sum(np.abs(sample_at(there, column, row).reshape(-1, there.shape[-1])[:count] - here).sum(axis=-1)
@@ -33,5 +61,16 @@ def photometric_cost(own: list[np.ndarray], features: tuple[np.ndarray, np.ndarr
 
 
 def mean_of_better_half(costs: list[np.ndarray]) -> np.ndarray:
-    """Mean of the lower half of the sources' costs, (n,): a pixel is hidden in some of them."""
+    """Mean of the lower half of the sources' costs: a pixel is hidden in some of them.
+
+    Parameters
+    ----------
+    costs : list of ndarray
+        (n,) of each source; one source or more.
+
+    Returns
+    -------
+    ndarray
+        (n,) float32.
+    """
     return np.sort(np.array(costs, np.float32), axis=0)[:(len(costs) + 1) // 2].mean(axis=0)

@@ -8,8 +8,17 @@ import numpy as np
 def lower_median(values: np.ndarray, count: np.ndarray) -> np.ndarray:
     """Lower median of the `count` smallest of a stack: what some pictures do not show is to be larger than the rest.
 
-    values: (S,H,W) or (S,H,W,C), sorted in place. count: (H,W) pictures that show a pixel; where none does, the
-    smallest value is found. Returns (H,W) or (H,W,C); zeros for an empty stack.
+    Parameters
+    ----------
+    values : ndarray
+        (S,H,W) or (S,H,W,C), sorted in place.
+    count : ndarray
+        (H,W) integer, pictures that show a pixel; where none does, the smallest value is found.
+
+    Returns
+    -------
+    ndarray
+        (H,W) or (H,W,C), of the stack's dtype; zeros for an empty stack.
     """
     size = len(values)
     if size == 0:

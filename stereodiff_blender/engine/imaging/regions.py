@@ -45,7 +45,20 @@ class Regions:
 
 
 def find_regions(mask: np.ndarray, *, connectivity: int = 8) -> Regions:
-    """mask: (H,W) bool or uint8. connectivity: 4 or 8 neighbors belong together."""
+    """The connected regions of a mask.
+
+    Parameters
+    ----------
+    mask : ndarray
+        (H,W) bool or uint8.
+    connectivity : int
+        4 or 8 neighbors belong together.
+
+    Returns
+    -------
+    Regions
+        Numbered from 1; number 0 is all the rest.
+    """
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8, copy=False),
                                                                 connectivity=connectivity)
     left, top, width, height, area = statistics.T
@@ -53,12 +66,38 @@ def find_regions(mask: np.ndarray, *, connectivity: int = 8) -> Regions:
 
 
 def without_specks(mask: np.ndarray, min_share: float) -> np.ndarray:
-    """A mask's (H,W) regions that are larger than this share of the picture."""
+    """A mask's regions that are larger than this share of the picture.
+
+    Parameters
+    ----------
+    mask : ndarray
+        (H,W) bool or uint8; 8 neighbors belong together.
+    min_share : float
+        In 0..1, of the picture's area.
+
+    Returns
+    -------
+    ndarray
+        (H,W) bool.
+    """
     regions = find_regions(mask)
     return regions.pixels_of(regions.areas > min_share * mask.size)
 
 
 def without_holes(mask: np.ndarray, max_share: float) -> np.ndarray:
-    """A mask (H,W) bool with its gaps filled that are smaller than this share of the picture."""
+    """A mask with its gaps filled that are smaller than this share of the picture.
+
+    Parameters
+    ----------
+    mask : ndarray
+        (H,W) bool; 4 neighbors of a gap belong together.
+    max_share : float
+        In 0..1, of the picture's area.
+
+    Returns
+    -------
+    ndarray
+        (H,W) bool.
+    """
     gaps = find_regions(~mask, connectivity=4)
     return mask | gaps.pixels_of(gaps.areas < max_share * mask.size)

@@ -76,14 +76,44 @@ class PlaneParallax:
 
 
 def warp_between(cameras: Cameras, i: int, j: int) -> PlaneParallax:
-    """From frame i to frame j."""
+    """The warp from frame i to frame j.
+
+    Parameters
+    ----------
+    cameras : Cameras
+        Of the clip: camera_to_world (T,4,4) and intrinsics (T,4).
+    i, j : int
+        Indices, 0-based.
+
+    Returns
+    -------
+    PlaneParallax
+        Of pixels of frame i to pixels of frame j.
+    """
     motion = relative_pose(cameras.camera_to_world[i], cameras.camera_to_world[j])
     return PlaneParallax.from_motion(*motion, cameras.intrinsics[i], cameras.intrinsics[j])
 
 
 def pixel_axes(height: int, width: int, *, top: int = 0, left: int = 0,
                dtype: type[np.floating] = np.float32) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel centers of a grid that begins at (top, left): x (1,W) and y (H,1)."""
+    """Pixel centers of a grid that begins at (top, left).
+
+    Parameters
+    ----------
+    height, width : int
+        Of the grid, pixels.
+    top, left : int
+        Row and column of its first pixel.
+    dtype : dtype
+        Of the result, a float.
+
+    Returns
+    -------
+    x : ndarray
+        (1,W), pixels; left + 0.5 first.
+    y : ndarray
+        (H,1), pixels; top + 0.5 first.
+    """
     half = np.dtype(dtype).type(0.5)
     x = np.arange(left, left + width, dtype=dtype)[None, :] + half
     y = np.arange(top, top + height, dtype=dtype)[:, None] + half
@@ -117,12 +147,42 @@ class WarpedPixels:
 
 
 def warp_pixels(warp: PlaneParallax, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> WarpedPixels:
-    """Scattered pixels of any shape. x, y: the center of the first pixel is 0.5."""
+    """Where scattered pixels of any shape lie in another frame.
+
+    Parameters
+    ----------
+    warp : PlaneParallax
+        From their frame to the other.
+    x, y : ndarray
+        Pixels, float; the center of the first pixel is 0.5.
+    disparity : ndarray
+        Of the same shape, 1 / scene unit; 0 is infinitely far.
+
+    Returns
+    -------
+    WarpedPixels
+        Each array in that shape.
+    """
     return _divided(*warp.points(x, y, disparity))
 
 
 def warp_grid(warp: PlaneParallax, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> WarpedPixels:
-    """A grid of pixels (H,W). x, y: as of pixel_axes. disparity: (H,W)."""
+    """Where a grid of pixels lies in another frame.
+
+    Parameters
+    ----------
+    warp : PlaneParallax
+        From its frame to the other.
+    x, y : ndarray
+        (1,W) and (H,1) pixels, as of pixel_axes.
+    disparity : ndarray
+        (H,W), 1 / scene unit; 0 is infinitely far.
+
+    Returns
+    -------
+    WarpedPixels
+        Each array (H,W).
+    """
     return _divided(*warp.grid(x, y, disparity))
 
 
@@ -135,9 +195,21 @@ def _divided(u: np.ndarray, v: np.ndarray, w: np.ndarray) -> WarpedPixels:
 
 
 def induced_flow(disparity: np.ndarray, warp: PlaneParallax) -> np.ndarray:
-    """Flow (H,W,2) float32 of a static scene with this disparity (H,W) float32.
+    """Flow of a static scene with this disparity.
 
     Points that come to lie behind the other camera are sent to a great distance, in their direction.
+
+    Parameters
+    ----------
+    disparity : ndarray
+        (H,W) float32, 1 / scene unit.
+    warp : PlaneParallax
+        From its frame to the other.
+
+    Returns
+    -------
+    ndarray
+        (H,W,2) float32, pixels, x and y.
     """
     x, y = pixel_axes(*disparity.shape)
     u, v, w = warp.grid(x, y, disparity)
@@ -152,9 +224,23 @@ def induced_flow(disparity: np.ndarray, warp: PlaneParallax) -> np.ndarray:
 
 def sample_at(image: np.ndarray, columns: np.ndarray, rows: np.ndarray, method: int = cv2.INTER_LINEAR, *,
               border: int = cv2.BORDER_REPLICATE) -> np.ndarray:
-    """What an image (H,W) or (H,W,C) holds at places (n,k), counted from the center of its first pixel: (n,k[,C]).
+    """What an image holds at places, counted from the center of its first pixel.
 
-    columns, rows: float32, contiguous; n may be anything, 0 too, k less than 32767. method, border: OpenCV's.
+    Parameters
+    ----------
+    image : ndarray
+        (H,W) or (H,W,C), of a dtype that OpenCV's remap takes.
+    columns, rows : ndarray
+        (n,k) float32, contiguous, pixels; n may be anything, 0 too, k less than 32767.
+    method : int
+        OpenCV's interpolation.
+    border : int
+        OpenCV's border mode, for places outside the image.
+
+    Returns
+    -------
+    ndarray
+        (n,k) or (n,k,C), of the image's dtype.
     """
     if 0 < len(columns) <= MOST_ROWS:
         return cv2.remap(image, columns, rows, method, borderMode=border)

@@ -46,14 +46,46 @@ def write_exr(path: Target, channels: dict[str, np.ndarray],
 
 
 def write_gray(path: Target, image: np.ndarray, attributes: dict[str, str] | None = None) -> None:
-    """Write one (H,W) image as the channel Blender reads back exactly. Errors as write_exr."""
+    """Write one image as the channel Blender reads back exactly.
+
+    Parameters
+    ----------
+    path : Target
+        Where to; a file that is there is replaced.
+    image : ndarray
+        (H,W), written as 32-bit float, row 0 at the top.
+    attributes : dict of str to str, or None
+        Texts for the header, for people and other programs.
+
+    Raises
+    ------
+    ValueError
+        The image is not (H,W), or has no pixels.
+    StereoDiffError
+        "disk_full", "output_not_writable" or, of a guarded file, "job_folder_unsafe".
+    """
     write_exr(path, {GRAY_CHANNEL: image}, attributes)
 
 
 def read_exr(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Every channel {name: (H,W) float32} of the data window of a file's first part.
+    """Every channel of the data window of a file's first part.
 
-    Raises ValueError on a damaged file or subsampled channels; OSError if the file cannot be read.
+    Parameters
+    ----------
+    path : str or PathLike
+        The file.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By the channel's name, (H,W) float32, row 0 at the top.
+
+    Raises
+    ------
+    ValueError
+        A damaged file, or subsampled channels.
+    OSError
+        The file cannot be read.
     """
     return channels_of(Path(path).read_bytes(), path)
 

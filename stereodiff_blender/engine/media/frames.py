@@ -1,7 +1,7 @@
 """Clip to frames: what a clip is, the raster that is worked on, and its pictures, streamed.
 
 Movies and stills are read in movies.py and stills.py; here they become the same thing. A frame is asked for by its
-number in the clip and is the picture stored there, never one resampled in time.
+number in the clip and is the picture that Blender shows there, never one blended from two.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import cv2
 import numpy as np
 
 from ..contract import MAX_PIXELS, MIN_SIDE_PX, ClipSource, StereoDiffError
+from ..report import Report
 from . import movies, stills
 from .footage_file import refuse_irregular
+from .movie_clock import DEFAULT_FPS
 from .sequences import Family, family_of, source_from_path
 
 __all__ = [
@@ -64,9 +66,24 @@ class Raster:
 def plan_raster(info: ClipInfo, max_side_px: int, max_enlargement: float = 1.0) -> Raster:
     """A raster with square pixels up to rounding, its longest side at most max_side_px.
 
-    max_enlargement: of the sides of a clip that is smaller than that; 1 = never.
+    Parameters
+    ----------
+    info : ClipInfo
+        The clip.
+    max_side_px : int
+        In pixels of the raster.
+    max_enlargement : float
+        Of the sides of a clip that is smaller than that; 1 = never.
 
-    Raises StereoDiffError "clip_too_small" if a side would have fewer than MIN_SIDE_PX pixels.
+    Returns
+    -------
+    Raster
+        Of the same picture as the clip, edge to edge.
+
+    Raises
+    ------
+    StereoDiffError
+        "clip_too_small": a side would have fewer than MIN_SIDE_PX pixels.
     """
     square_width = info.width * min(info.pixel_aspect, 1.0)
     square_height = info.height / max(info.pixel_aspect, 1.0)
@@ -79,10 +96,25 @@ def plan_raster(info: ClipInfo, max_side_px: int, max_enlargement: float = 1.0) 
 
 
 def probe_clip(source: ClipSource, max_pixels: int = MAX_PIXELS) -> ClipInfo:
-    """Ask the footage. fps and pixel_aspect given in source win over the file's.
+    """Ask the footage what it is.
 
-    max_pixels: of a picture; a larger one is not decoded. Raises StereoDiffError "clip_missing", "clip_empty",
-    "clip_unreadable", "picture_too_large" or, for a source that contradicts itself, "job_invalid".
+    Parameters
+    ----------
+    source : ClipSource
+        The footage; fps and pixel_aspect given in it win over the file's.
+    max_pixels : int
+        Of a picture; a larger one is not decoded.
+
+    Returns
+    -------
+    ClipInfo
+        Size, pixel aspect, frames per second and number of frames.
+
+    Raises
+    ------
+    StereoDiffError
+        "clip_missing", "clip_empty", "clip_unreadable", "picture_too_large"; "clip_truncated" for a movie without an
+        index that breaks off with an error; "job_invalid" for a source that contradicts itself.
     """
     info = _probe_sequence(source, max_pixels) if source.kind == "sequence" else _probe_movie(source, max_pixels)
     return ClipInfo(info.width, info.height, source.pixel_aspect or info.pixel_aspect, source.fps or info.fps,
@@ -92,14 +124,14 @@ def probe_clip(source: ClipSource, max_pixels: int = MAX_PIXELS) -> ClipInfo:
 def _probe_movie(source: ClipSource, max_pixels: int) -> ClipInfo:
     movie = movies.probe_movie(source.path, shown_size=(source.width, source.height), max_pixels=max_pixels)
     return ClipInfo(movie.width, movie.height, movie.pixel_aspect, movie.fps,
-                    max(movie.picture_count - source.first_number, 0))
+                    max(movie.frame_count - source.first_number, 0))
 
 
 def _probe_sequence(source: ClipSource, max_pixels: int) -> ClipInfo:
     family = _family(source)
     height, width = stills.read_still(Path(source.path), max_pixels=max_pixels).shape[:2]
     aspect = stills.still_pixel_aspect(Path(source.path), max_pixels=max_pixels)
-    return ClipInfo(width, height, aspect, movies.DEFAULT_FPS, family.numbers()[-1] - source.first_number + 1)
+    return ClipInfo(width, height, aspect, float(DEFAULT_FPS), family.numbers()[-1] - source.first_number + 1)
 
 
 def _family(source: ClipSource) -> Family:
@@ -110,7 +142,25 @@ def _family(source: ClipSource) -> Family:
 
 
 def footage_files(source: ClipSource, frame_numbers: range) -> list[Path]:
-    """The files that these frames are read from, whether or not they are there."""
+    """The files that these frames are read from, whether or not they are there.
+
+    Parameters
+    ----------
+    source : ClipSource
+        The footage.
+    frame_numbers : range
+        Clip frames, 1 is the first.
+
+    Returns
+    -------
+    list of Path
+        The movie alone, or a sequence's file of each frame.
+
+    Raises
+    ------
+    StereoDiffError
+        "job_invalid" for a sequence that contradicts itself.
+    """
     if source.kind == "movie":
         return [Path(source.path)]
     family = _family(source)
@@ -121,8 +171,19 @@ def check_files(source: ClipSource, frame_numbers: range) -> None:
     """Before any work: that a sequence has all these frames, and that whoever opens them does not wait for ever.
 
     Two files may claim millions of frames between them, so that nothing is made for each before they are counted.
-    Raises StereoDiffError "sequence_gap", "clip_missing", "clip_truncated" or "frame_range_invalid" as read_frames
-    does, "clip_unreadable" for a pipe, a device or the like.
+
+    Parameters
+    ----------
+    source : ClipSource
+        The footage.
+    frame_numbers : range
+        Clip frames, 1 is the first.
+
+    Raises
+    ------
+    StereoDiffError
+        "sequence_gap", "clip_missing", "clip_truncated", "frame_range_invalid" or "job_invalid" as read_frames does,
+        "clip_unreadable" for a pipe, a device or the like.
     """
     if source.kind == "movie":
         refuse_irregular(Path(source.path))
@@ -137,38 +198,68 @@ def check_files(source: ClipSource, frame_numbers: range) -> None:
 
 
 def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exposure_ev: float = 0.0,
-                max_pixels: int = MAX_PIXELS) -> Iterator[np.ndarray]:
-    """Yield the frames (H,W,3) uint8 sRGB of the raster, one by one, area-averaged where they shrink and
-    bicubic where they grow.
+                max_pixels: int = MAX_PIXELS, report: Report | None = None) -> Iterator[np.ndarray]:
+    """Read the frames of the raster, one by one, area-averaged where they shrink and bicubic where they grow.
 
-    frame_numbers: ascending clip frames, 1 is the first. exposure_ev: stops added to scene-linear stills. max_pixels:
-    of a picture; a larger one is not decoded.
-    Raises StereoDiffError, on the frame concerned: "frame_range_invalid" if the range starts outside the clip,
-    "clip_truncated" if the clip ends or breaks off before the range does, "sequence_gap", "clip_unreadable" (also
-    if a picture has another size than the clip), "picture_too_large", "clip_missing", "clip_empty", "job_invalid".
+    Parameters
+    ----------
+    source : ClipSource
+        The footage.
+    frame_numbers : range
+        Ascending clip frames, 1 is the first.
+    raster : Raster
+        That the pictures are brought to.
+    exposure_ev : float
+        Stops added to scene-linear stills.
+    max_pixels : int
+        Of a picture; a larger one is not decoded.
+    report : Report or None
+        Noted there at the end: that a movie's pictures do not come one a frame.
+
+    Yields
+    ------
+    ndarray
+        (H,W,3) uint8 sRGB, the next frame.
+
+    Raises
+    ------
+    StereoDiffError
+        On the frame concerned: "frame_range_invalid" if the range is empty, does not ascend from 1 on, or starts
+        outside the clip, "clip_truncated" if the clip ends or breaks off before the range does, "sequence_gap",
+        "clip_unreadable" (also if a picture has another size than the clip), "picture_too_large", "clip_missing",
+        "clip_empty", "job_invalid".
     """
     if not frame_numbers or frame_numbers[0] < 1 or frame_numbers.step < 1:
         raise StereoDiffError("frame_range_invalid", f"{frame_numbers} is no ascending range of frames from 1 on.")
     if source.kind == "sequence":
         pictures = _sequence_pictures(source, frame_numbers, exposure_ev, max_pixels)
     else:
-        pictures = _movie_pictures(source, frame_numbers, raster, max_pixels)
+        pictures = _movie_pictures(source, frame_numbers, raster, max_pixels, report or Report())
     with closing(pictures):
         for frame, picture in zip(frame_numbers, pictures, strict=True):
             yield _to_raster(picture, raster, frame)
 
 
-def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster, max_pixels: int) -> Iterator[np.ndarray]:
-    convert, frame = movies.PictureConverter((raster.clip_width, raster.clip_height)), 0
-    with closing(movies.decode(source.path, first_number=source.first_number, max_pixels=max_pixels)) as pictures:
-        for frame, picture in enumerate(pictures, start=1 - source.first_number):
-            if frame in frame_numbers:
-                if picture.is_corrupt:
-                    raise movies.damaged(source.path, frame, "part of the picture is missing")
-                yield convert(picture)
-            if frame >= frame_numbers[-1]:
-                return
-    raise _ended(source, frame_numbers, last_frame=max(frame, 0))
+def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster, max_pixels: int,
+                    report: Report) -> Iterator[np.ndarray]:
+    """A picture that is shown at several frames is converted once."""
+    convert, decoded, picture = movies.PictureConverter((raster.clip_width, raster.clip_height)), None, None
+    held = 0
+    with closing(movies.show(source.path, frame_numbers, offset=source.first_number, max_pixels=max_pixels)) as shown:
+        try:
+            for frame, found in zip(frame_numbers, shown, strict=True):
+                if found is not decoded:
+                    if found.is_corrupt:
+                        raise movies.damaged(source.path, frame, "part of the picture is missing")
+                    decoded, picture = found, convert(found)
+                else:
+                    held += 1
+                yield picture
+        except movies.EndOfMovieError as end:
+            raise _ended(source, frame_numbers, max(end.last_frame, 0)) from None
+    if held:
+        report.note(f"The movie's pictures do not come one a frame: at {held} of {len(frame_numbers)} frames the one "
+                    "before is still shown. Frames go by time, as Blender shows them.")
 
 
 def _sequence_pictures(source: ClipSource, frame_numbers: range, exposure_ev: float,
@@ -214,9 +305,17 @@ def _to_raster(picture: np.ndarray, raster: Raster, frame: int) -> np.ndarray:
 
 
 def check_not_frozen(frames: np.ndarray) -> None:
-    """frames: (T,H,W,3) uint8, may be memory-mapped; read up to the first frame that differs.
+    """Refuse a clip whose frames all show the same picture.
 
-    Raises StereoDiffError "clip_frozen" if two or more frames are all the first one, up to FROZEN_LEVELS gray levels.
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8, may be memory-mapped; read up to the first frame that differs.
+
+    Raises
+    ------
+    StereoDiffError
+        "clip_frozen": two or more frames are all the first one, up to FROZEN_LEVELS gray levels.
     """
     first = np.asarray(frames[0])
     others = range(1, len(frames))

@@ -45,10 +45,26 @@ _BLENDS = {
 # --- At the door -----------------------------------------------------------------------------------------------
 
 def examine_matte(matte: Matte, clip_frames: range, clip: ClipInfo, max_pixels: int = MAX_PIXELS) -> None:
-    """Refuse footage that cannot serve for these frames of the clip, before any work. Shapes are not looked at.
+    """Refuse footage that cannot serve for these frames of the clip, before any work.
 
-    max_pixels: of one of its pictures. Raises StereoDiffError "matte_missing", "matte_unreadable", "matte_incomplete",
-    "matte_wrong_size" or "picture_too_large".
+    Shapes are not looked at.
+
+    Parameters
+    ----------
+    matte : Matte
+        The job's.
+    clip_frames : range
+        Clip frames that are solved, 1 is the first.
+    clip : ClipInfo
+        The clip, whose proportions the matte has to have.
+    max_pixels : int
+        Of one of the matte's pictures; a larger one is not decoded.
+
+    Raises
+    ------
+    StereoDiffError
+        "matte_missing", "matte_unreadable", "matte_incomplete", "matte_wrong_size" or "picture_too_large";
+        "job_invalid" for footage that contradicts itself.
     """
     if matte.footage is None:
         return
@@ -93,10 +109,28 @@ def _fits_one_scale(across: float, down: float, width: float, height: float) -> 
 # --- Reading ---------------------------------------------------------------------------------------------------
 
 def read_matte(job: Job, folder: JobFolder, raster: Raster, marks: np.ndarray, report: Report) -> None:
-    """Fill marks (T,H,W) uint8 of the raster: 1 where the job's matte says that something moves.
+    """Fill marks with what the job's matte says: 1 where something moves.
 
-    Warns "matte_empty". Raises StereoDiffError "matte_..." if the matte is missing, unreadable, incomplete, invalid,
-    or marks nearly everything.
+    Warns "matte_empty".
+
+    Parameters
+    ----------
+    job : Job
+        One that has a matte.
+    folder : JobFolder
+        The job's folder, where outlines lie.
+    raster : Raster
+        That the clip is solved on.
+    marks : ndarray
+        (T,H,W) uint8 of the raster, one for each frame of the job; written to.
+    report : Report
+        Told the progress in frames; the stage is the caller's.
+
+    Raises
+    ------
+    StereoDiffError
+        "matte_missing", "matte_unreadable", "matte_incomplete", "matte_invalid" (outlines) or "matte_full" (it marks
+        nearly everything); "picture_too_large" or "job_invalid" as examine_matte.
     """
     shares = []
     for index, inside in enumerate(_insides(job, folder, raster)):

@@ -4,9 +4,9 @@ Why PyAV: it hands out every decoded picture itself, in order, with its rotation
 bit depth; reading through a pipe or OpenCV loses one or more of them. It ships ffmpeg in wheels for the three
 systems and is BSD licensed.
 
-The n-th picture is the n-th one that the decoder gives, counted from the start of the file. Timestamps are never
-looked at: first timestamps other than 0, B-frames, variable frame rates and edit lists (which ffmpeg applies) cannot
-shift the count. The price is that a late range decodes, without converting, what comes before it.
+A frame is the picture that Blender shows there (movie_clock.py), not the n-th one of the file: phones and recorders
+leave pictures out, double them, or stamp them a little early or late. Every picture from the first on is decoded,
+without converting it, because seeking finds other pictures in other containers; so a late range takes longer.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from ..contract import MAX_PIXELS, StereoDiffError
 from ..contract.picture_size import refuse_too_large
 from .footage_file import refuse_irregular
+from .movie_clock import MovieClock
 
-DEFAULT_FPS = 24.0
 # Files of these formats are texts that name other files or places, which ffmpeg opens before anybody is asked (a pipe
 # among them is waited for without end), or are drawn as text: no footage.
 _NO_FOOTAGE = frozenset({"avisynth", "concat", "dash", "hls", "image2", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp",
@@ -41,14 +41,14 @@ _CONVERSION = (Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolati
 
 @dataclass(frozen=True)
 class MovieInfo:
-    """width, height: as displayed, after rotation. pixel_aspect: of a displayed pixel. picture_count: exact for
-    whole files; what the header promises for truncated ones."""
+    """width, height: as displayed, after rotation. pixel_aspect: of a displayed pixel. frame_count: as Blender counts
+    them; of truncated files what the header promises."""
 
     width: int
     height: int
     pixel_aspect: float
     fps: float
-    picture_count: int
+    frame_count: int
 
 
 class PictureConverter:
@@ -92,7 +92,7 @@ def quarter_turns(picture: av.VideoFrame, shown_size: tuple[int, int] = (0, 0)) 
 
 def probe_movie(path: str | os.PathLike, *, shown_size: tuple[int, int] = (0, 0),
                 max_pixels: int = MAX_PIXELS) -> MovieInfo:
-    """Decodes the first picture. Without an index (all but MP4, MOV and AVI), reads through the file to count.
+    """Decodes the first picture. Only of a file that does not say how long it lasts all is read.
 
     shown_size: see quarter_turns. max_pixels: of a picture; more are not decoded. Raises StereoDiffError
     "clip_missing", "clip_empty" (no bytes), "clip_unreadable", "picture_too_large" or, where such a file breaks off
@@ -105,8 +105,9 @@ def probe_movie(path: str | os.PathLike, *, shown_size: tuple[int, int] = (0, 0)
         width, height, aspect = picture.width, picture.height, stream.sample_aspect_ratio or Fraction(1)
         if quarter_turns(picture, shown_size) % 2:
             width, height, aspect = height, width, 1 / aspect
-        fps = float(stream.guessed_rate or stream.average_rate or DEFAULT_FPS)
-    return MovieInfo(width, height, float(aspect), fps, _count_pictures(path, max_pixels))
+        clock = MovieClock.from_stream(container, stream)
+    count = _count_packets(path, max_pixels) if clock.frame_count is None else clock.frame_count
+    return MovieInfo(width, height, float(aspect), float(clock.fps), count)
 
 
 def _first_picture(container, stream, path: str | os.PathLike) -> av.VideoFrame | None:
@@ -118,26 +119,92 @@ def _first_picture(container, stream, path: str | os.PathLike) -> av.VideoFrame 
         raise _unreadable(path, _reason(error)) from error
 
 
-def decode(path: str | os.PathLike, *, first_number: int = 0, max_pixels: int = MAX_PIXELS) -> Iterator[av.VideoFrame]:
-    """Every picture of a movie from the first on, as ffmpeg decodes it; memory does not grow.
+class EndOfMovieError(Exception):
+    """There are no more pictures. last_frame: the last clip frame that has one; less than 1 if none has."""
 
-    first_number: 0-based picture that clip frame 1 shows; only for the words of errors. max_pixels: of a picture.
+    def __init__(self, last_frame: int):
+        super().__init__(last_frame)
+        self.last_frame = last_frame
+
+
+def show(path: str | os.PathLike, frames: range, *, offset: int = 0,
+         max_pixels: int = MAX_PIXELS) -> Iterator[av.VideoFrame]:
+    """The picture of each clip frame, as ffmpeg decodes it; the very same object for all frames that it is shown at.
+    Memory does not grow.
+
+    frames: ascending. offset: pictures of the movie before clip frame 1. max_pixels: of a picture.
     Raises StereoDiffError "clip_missing", "clip_empty", "picture_too_large" or "clip_unreadable" before the first
-    picture, "clip_truncated" where decoding fails later.
+    picture, "clip_truncated" where decoding fails later; EndOfMovieError where frames reach beyond the end.
     """
-    count = 0
     with _opened(path, max_pixels) as (container, stream):
         stream.thread_type = "AUTO"
+        film = _Film(MovieClock.from_stream(container, stream), _decoded(container, stream))
+        for frame in frames:
+            try:
+                yield film.picture_at(frame + offset)
+            except av.error.MemoryError:
+                raise
+            except av.error.FFmpegError as error:
+                raise damaged(path, film.next_frame - offset, _reason(error)) from error
+            except EndOfMovieError as error:
+                if film.shown is None:
+                    raise _unreadable(path, "it has no picture") from error
+                raise EndOfMovieError(error.last_frame - offset) from None
+
+
+class _Film:
+    """Pictures as they are decoded, one ahead of what is shown."""
+
+    def __init__(self, clock: MovieClock, pictures: Iterator[av.VideoFrame]):
+        self.clock = clock
+        self.shown: av.VideoFrame | None = None
+        self.stamp = Fraction(clock.start)
+        self._timed = clock.stamps(pictures)
+        self._ahead: tuple[Fraction, av.VideoFrame] | None = None
+        self._failure: av.error.FFmpegError | None = None
+
+    def picture_at(self, frame: int) -> av.VideoFrame:
+        """frame: from 1, none before one that was asked for. Raises FFmpegError or EndOfMovieError."""
+        stamp = self.clock.stamp_of(frame)
+        if self.shown is None:
+            self._look_ahead()
+            self._go_on()  # what is shown before the first picture is the first
+        while self._ahead is not None and self._ahead[0] <= stamp:
+            self._go_on()
+        if self._ahead is None:
+            self._check_end(frame, stamp)
+        return self.shown
+
+    @property
+    def last_frame(self) -> int:
+        """The frame at which the picture that is shown comes first."""
+        return self.clock.frame_at(self.stamp)
+
+    @property
+    def next_frame(self) -> int:
+        return 1 if self.shown is None else self.last_frame + 1
+
+    def _go_on(self) -> None:
+        if self._ahead is not None:
+            self.stamp, self.shown = self._ahead
+            self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """A failure counts where the picture would be shown, not before."""
         try:
-            for picture in _decoded(container, stream):
-                yield picture
-                count += 1
-        except av.error.MemoryError:
-            raise
+            self._ahead = next(self._timed, None)
         except av.error.FFmpegError as error:
-            raise damaged(path, count - first_number + 1, _reason(error)) from error
-    if count == 0:
-        raise _unreadable(path, "it has no picture")
+            self._ahead, self._failure = None, error
+
+    def _check_end(self, frame: int, stamp: int) -> None:
+        """The last picture is held as long as the file says that there is one."""
+        if self.shown is None or stamp >= self.stamp + self.clock.ticks_per_frame - 1:
+            if self._failure is not None:
+                raise self._failure
+            if self.shown is None or self.clock.breaks_off_at(self.stamp, self.shown.duration):
+                raise EndOfMovieError(self.last_frame)
+        if frame > self.clock.most_frames(self.last_frame):
+            raise EndOfMovieError(self.clock.frame_count or self.last_frame)
 
 
 @cache
@@ -201,23 +268,16 @@ def _decoded(container, stream) -> Iterator[av.VideoFrame]:
             yield picture
 
 
-def _count_pictures(path: str | os.PathLike, max_pixels: int) -> int:
-    with _opened(path, max_pixels) as (container, stream):
-        if stream.frames and container.format.name.startswith("mov"):
-            # The header's count knows nothing of edit lists; the index has them applied.
-            return sum(not entry.is_discard for entry in stream.index_entries)
-        return stream.frames or _count_packets(container, stream, path)
-
-
-def _count_packets(container, stream, path: str | os.PathLike) -> int:
-    """One packet is one picture in every format that is filmed in."""
+def _count_packets(path: str | os.PathLike, max_pixels: int) -> int:
+    """Of a bare stream, which says neither how long it is nor when a picture is shown. One packet is one picture."""
     count = 0
-    try:
-        for packet in container.demux(stream):
-            count += packet.size > 0 and not packet.is_discard
-    except av.error.FFmpegError as error:
-        raise StereoDiffError("clip_truncated", f"{Path(path).name} breaks off after {count} pictures: "
-                                                f"{error.strerror}.") from error
+    with _opened(path, max_pixels) as (container, stream):
+        try:
+            for packet in container.demux(stream):
+                count += packet.size > 0 and not packet.is_discard
+        except av.error.FFmpegError as error:
+            raise StereoDiffError("clip_truncated", f"{Path(path).name} breaks off after {count} pictures: "
+                                                    f"{error.strerror}.") from error
     return count
 
 

@@ -62,8 +62,22 @@ def source_from_path(path: str | os.PathLike) -> ClipSource:
 
     A movie file: the movie. A numbered still: the sequence that starts with this very file. A pattern (#### or
     %04d) or a folder with one sequence: the sequence from its lowest number on.
-    Raises StereoDiffError "clip_missing"; "clip_too_short" for a still without a number; "clip_unreadable" for a
-    folder with several sequences, or what is neither a file nor a folder.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        Relative to the current folder, or absolute.
+
+    Returns
+    -------
+    ClipSource
+        Its path absolute; size, pixel aspect and frames per second left to the file.
+
+    Raises
+    ------
+    StereoDiffError
+        "clip_missing"; "clip_too_short" for a still without a number; "clip_unreadable" for a folder with several
+        sequences, or what is neither a file nor a folder.
     """
     path = Path(os.path.abspath(path))
     try:

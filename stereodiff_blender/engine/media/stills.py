@@ -34,12 +34,30 @@ EXR_CHANNELS = 8
 
 
 def read_still(path: Path, *, exposure_ev: float = 0.0, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Returns (H,W,3) uint8 sRGB.
+    """One still picture, display-referred.
 
     8- and 16-bit files are taken as display-referred; EXR and float TIFF as scene-linear with sRGB primaries,
     exposed by exposure_ev. Straight alpha is flattened over black; EXR's is premultiplied, which is the same
     picture, so it is dropped.
-    Raises StereoDiffError "clip_missing", "clip_empty" (no bytes), "picture_too_large" or "clip_unreadable".
+
+    Parameters
+    ----------
+    path : Path
+        The file; its suffix says what kind it is.
+    exposure_ev : float
+        Stops added to scene-linear pictures.
+    max_pixels : int
+        Of the picture; a larger one is not decoded.
+
+    Returns
+    -------
+    ndarray
+        (H,W,3) uint8 sRGB.
+
+    Raises
+    ------
+    StereoDiffError
+        "clip_missing", "clip_empty" (no bytes), "picture_too_large" or "clip_unreadable".
     """
     data, suffix = _bytes(path, max_pixels), path.suffix.lower()
     if suffix == ".exr":

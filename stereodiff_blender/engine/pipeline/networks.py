@@ -42,8 +42,18 @@ class Networks:
 def refuse_missing(settings: Settings, models_folder: str) -> None:
     """Turn down at the door a job whose networks are not here.
 
-    models_folder: holds one folder of weights for every model, or says where the user has them. Raises StereoDiffError
-    "torch_missing", "weights_missing", or "weights_damaged" for files that are no longer those that were checked.
+    Parameters
+    ----------
+    settings : Settings
+        Their engines tell which networks.
+    models_folder : str
+        Holds one folder of weights for every model, or says where the user has them; empty if none was chosen.
+
+    Raises
+    ------
+    StereoDiffError
+        "torch_missing", "weights_missing", or "weights_damaged" for files that are no longer those that were checked;
+        "model_card_invalid" or "model_record_invalid" for what is written about them.
     """
     for engine in (settings.stereo, settings.refine):
         if engine not in PACKAGES:
@@ -63,8 +73,24 @@ def refuse_missing(settings: Settings, models_folder: str) -> None:
 def load_networks(settings: Settings, models_folder: str) -> Networks:
     """Load what the settings ask for; nothing, and no PyTorch, if they ask for none.
 
-    The refiner waits on the host until stage 2. Raises StereoDiffError "weights_...", "disk_full" or
-    "device_unavailable".
+    The refiner waits on the host until stage 2.
+
+    Parameters
+    ----------
+    settings : Settings
+        Their engines tell which networks, their device where these run.
+    models_folder : str
+        As of refuse_missing.
+
+    Returns
+    -------
+    Networks
+        None for each that was not asked for.
+
+    Raises
+    ------
+    StereoDiffError
+        "weights_...", "disk_full" or "device_unavailable"; "model_card_invalid" or "model_record_invalid".
     """
     if settings.stereo != MONST3R and settings.refine != DEPTHCRAFTER:
         return Networks()

@@ -51,10 +51,34 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
                    context: RunContext) -> Estimate:
     """Cameras and depth of one clip.
 
-    frames: (T,H,W,3) uint8 sRGB, in memory or memory-mapped. masks: (T,H,W) uint8 or None, 1 where the artist
-    says that something moves; what is found to move is added. focal_px: known focal length in pixels of the raster.
-    pixel_aspect: of the raster. networks: the learned ones that the settings ask for. Raises StereoDiffError, among
-    others "torch_missing", "cut_in_range" and "camera_unsolved".
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8 sRGB, T >= 2, in memory or memory-mapped.
+    settings : Settings
+        How to solve.
+    masks : ndarray or None
+        (T,H,W) uint8, 1 where the artist says that something moves; what is found to move is added. None: no matte.
+    pixel_aspect : float
+        Of the raster: width / height of one of its pixels.
+    focal_px : float or None
+        Known focal length in pixels of the raster; None where the lens is not known.
+    networks : Networks
+        The learned ones that the settings ask for.
+    context : RunContext
+        Scratch, report and the first frame's number. What an earlier run left in its scratch is used.
+
+    Returns
+    -------
+    Estimate
+        Of all T frames: cameras, the trust report and, if the camera moves, depth (T,H,W).
+
+    Raises
+    ------
+    StereoDiffError
+        Among others "torch_missing", "device_unavailable", "cut_in_range" and "camera_unsolved".
+    ValueError
+        If frames have another shape or type, or are fewer than two.
     """
     refuse_unavailable(settings)
 
@@ -126,7 +150,15 @@ def _shown(prepared: PreparedFootage, cameras: CameraSolution, stereo: StereoRes
 def refuse_unavailable(settings: Settings) -> None:
     """Turn down at the door what cannot be done here, before any work.
 
-    Raises StereoDiffError "torch_missing" or "device_unavailable".
+    Parameters
+    ----------
+    settings : Settings
+        Only those with the High preset can be turned down here; for learned engines see refuse_missing.
+
+    Raises
+    ------
+    StereoDiffError
+        "torch_missing" or "device_unavailable".
     """
     if settings.quality != "high":
         return

@@ -93,7 +93,13 @@ class Stages:
 
 
 def remove_superseded(scratch: Scratch) -> None:
-    """What could not be removed before the last stage because it was in use, as Windows has it."""
+    """Remove what could not be removed before the last stage because it was in use, as Windows has it.
+
+    Parameters
+    ----------
+    scratch : Scratch
+        Of stage 1; what its last stage has superseded is removed from it.
+    """
     stored = next(filter(None, (_stored(name, scratch) for name in reversed(STAGES))), None)
     if stored is not None:
         scratch.remove(_superseded(stored))

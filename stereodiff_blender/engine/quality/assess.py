@@ -25,8 +25,23 @@ def assess(cameras: CameraSolution, first_frame: int, stereo: StereoResult | Non
            refined_depth: np.ndarray | None = None, gauge_residual: float | None = None) -> Quality:
     """The report of one solve; what does not apply stays None.
 
-    cameras: of all frames that are told of. first_frame: clip frame of index 0. stereo: of the same frames, None
-    without depth. refined_depth: (T,H,W), None without stage 2. gauge_residual: see contract.Quality.
+    Parameters
+    ----------
+    cameras : CameraSolution
+        Of all frames that are told of.
+    first_frame : int
+        Clip frame of index 0.
+    stereo : StereoResult or None
+        Of the same frames, None without depth.
+    refined_depth : ndarray or None
+        (T,H,W), None without stage 2.
+    gauge_residual : float or None
+        See contract.Quality.
+
+    Returns
+    -------
+    Quality
+        Units and ranges as contract.Quality says.
     """
     unsolved = tuple(int(index) + first_frame for index in np.flatnonzero(~cameras.solved))
     per_frame = cameras.reprojection_px[np.isfinite(cameras.reprojection_px)]

@@ -33,9 +33,25 @@ def write_refinement_plot(path: Target, *, spectrum: StaticSpectrum | None, ster
                           refined_disparity: np.ndarray, first_frame: int, seams: tuple[int, ...] = ()) -> None:
     """A PNG, 1400 x 540: error of still points by frequency, and mean disparity by frame, before and after stage 2.
 
-    spectrum: None if none could be measured. stereo_disparity, refined_disparity: (T,) as mean_disparities returns
-    them. first_frame: clip frame of index 0. seams: clip frames at which a window of the network begins. The same
-    input gives the same bytes. Raises StereoDiffError "disk_full" or "output_not_writable".
+    The same input gives the same bytes.
+
+    Parameters
+    ----------
+    path : Target
+        Where to; a file that is there is replaced.
+    spectrum : StaticSpectrum or None
+        None if none could be measured.
+    stereo_disparity, refined_disparity : ndarray
+        (T,) as mean_disparities returns them.
+    first_frame : int
+        Clip frame of index 0.
+    seams : tuple of int
+        Clip frames at which a window of the network begins.
+
+    Raises
+    ------
+    StereoDiffError
+        "disk_full", "output_not_writable" or, of a guarded file, "job_folder_unsafe".
     """
     with style.context("default"):  # whatever this person's own settings of matplotlib are
         picture = _drawn(spectrum, stereo_disparity, refined_disparity, first_frame, seams)
@@ -46,9 +62,23 @@ def write_camera_plot(path: Target, *, reprojection_px: np.ndarray, solved: np.n
                       first_frame: int) -> None:
     """A PNG, 1400 x 420: how far tracked points lie from where the solved camera puts them, frame by frame.
 
-    reprojection_px: (T,), nan where nothing was tracked. solved: (T,) bool; the other cameras are interpolated.
-    first_frame: clip frame of index 0. The same input gives the same bytes. Raises StereoDiffError "disk_full" or
-    "output_not_writable".
+    The same input gives the same bytes.
+
+    Parameters
+    ----------
+    path : Target
+        Where to; a file that is there is replaced.
+    reprojection_px : ndarray
+        (T,), pixels of the raster; nan where nothing was tracked, but not in all frames.
+    solved : ndarray
+        (T,) bool; the other cameras are interpolated.
+    first_frame : int
+        Clip frame of index 0.
+
+    Raises
+    ------
+    StereoDiffError
+        "disk_full", "output_not_writable" or, of a guarded file, "job_folder_unsafe".
     """
     with style.context("default"):
         figure = Figure(figsize=(WIDTH_IN, CAMERA_HEIGHT_IN), dpi=DPI, facecolor=PAPER)

@@ -80,12 +80,43 @@ def _counted(mask: np.ndarray | None, index: int) -> np.ndarray | bool:
 # --- Spectrum of an error sequence -----------------------------------------------------------------------------
 
 def frequencies(count: int) -> np.ndarray:
-    """Cycles per frame of the one-sided spectrum of count frames, (count // 2 + 1,)."""
+    """Frequencies of the one-sided spectrum of count frames.
+
+    Parameters
+    ----------
+    count : int
+        Frames, 1 or more.
+
+    Returns
+    -------
+    ndarray
+        (count // 2 + 1,) cycles per frame, 0 to 0.5.
+    """
     return np.fft.rfftfreq(count)
 
 
 def magnitude_spectrum(per_frame_error: np.ndarray) -> np.ndarray:
-    """|F_k| of the un-normalized transform, k = 0 .. T // 2 (paper equations 1 to 3); per_frame_error: (T,)."""
+    """|F_k| of the un-normalized transform, k = 0 .. T // 2.
+
+    Parameters
+    ----------
+    per_frame_error : ndarray
+        (T,) finite, one error for each frame.
+
+    Returns
+    -------
+    ndarray
+        (T // 2 + 1,) float64, >= 0, at the frequencies that frequencies() gives.
+
+    Raises
+    ------
+    ValueError
+        The error is not (T,) finite numbers, or empty.
+
+    References
+    ----------
+    StereoDiff (arXiv 2506.20756), equations 1 to 3.
+    """
     return np.abs(_transform(per_frame_error))
 
 
@@ -96,10 +127,23 @@ def amplitude_ratio(error_a: np.ndarray, error_b: np.ndarray) -> np.ndarray:
 
 
 def band_edges(count: int) -> np.ndarray:
-    """(12,) int: band F_i of count frames holds the frequencies k with edges[i] <= k < edges[i + 1].
+    """Borders of the bands F0..F10 of count frames.
 
     F0 is the mean alone. The others grow in width by one factor; in a short clip some of the lower ones are empty.
-    The paper publishes no borders but the first.
+
+    Parameters
+    ----------
+    count : int
+        Frames, 1 or more.
+
+    Returns
+    -------
+    ndarray
+        (12,) int: band F_i holds the frequencies k with edges[i] <= k < edges[i + 1].
+
+    References
+    ----------
+    StereoDiff (arXiv 2506.20756); it publishes no borders but the first.
     """
     last = count // 2 + 1
     edges = np.floor(np.logspace(0.0, np.log10(last), BANDS)).astype(int)
@@ -109,7 +153,27 @@ def band_edges(count: int) -> np.ndarray:
 
 
 def band_means(per_frame_error: np.ndarray) -> np.ndarray:
-    """F0..F10, (11,): each band of a (T,) error brought back to time, and its mean magnitude (paper table 2)."""
+    """F0..F10: each band of an error brought back to time, and its mean magnitude.
+
+    Parameters
+    ----------
+    per_frame_error : ndarray
+        (T,) finite, one error for each frame.
+
+    Returns
+    -------
+    ndarray
+        (11,) float64, in the error's unit; 0 for a band without frequencies.
+
+    Raises
+    ------
+    ValueError
+        The error is not (T,) finite numbers, or empty.
+
+    References
+    ----------
+    StereoDiff (arXiv 2506.20756), table 2.
+    """
     spectrum = _transform(per_frame_error)
     count, edges = len(per_frame_error), band_edges(len(per_frame_error))
     means = np.zeros(BANDS)
@@ -162,13 +226,40 @@ def _sides(count: int) -> np.ndarray:
 def flicker1(depth: np.ndarray, mask: np.ndarray | None = None) -> float | None:
     """Mean |change of ln depth| from frame to frame at fixed pixels; blind to a global scale.
 
-    depth: (T,H,W). mask: (T,H,W), > 0 where a pixel counts. A sample needs valid, counted depth in both frames.
+    A sample needs valid, counted depth in both frames.
+
+    Parameters
+    ----------
+    depth : ndarray
+        (T,H,W); or what has a length and gives (H,W) by index.
+    mask : ndarray or None
+        (T,H,W), > 0 where a pixel counts; None: everywhere.
+
+    Returns
+    -------
+    float or None
+        As a share of depth; None without a sample.
     """
     return _mean_difference(depth, mask, (-1.0, 1.0))
 
 
 def flicker2(depth: np.ndarray, mask: np.ndarray | None = None) -> float | None:
-    """Mean |second difference of ln depth| at fixed pixels; blind also to a steady change. Arguments as in flicker1."""
+    """Mean |second difference of ln depth| at fixed pixels; blind also to a steady change.
+
+    A sample needs valid, counted depth in three frames in a row.
+
+    Parameters
+    ----------
+    depth : ndarray
+        (T,H,W); or what has a length and gives (H,W) by index.
+    mask : ndarray or None
+        (T,H,W), > 0 where a pixel counts; None: everywhere.
+
+    Returns
+    -------
+    float or None
+        As a share of depth; None without a sample.
+    """
     return _mean_difference(depth, mask, (1.0, -2.0, 1.0))
 
 
@@ -204,10 +295,23 @@ def _differences(depth, mask, taps: tuple[float, ...]) -> Iterator[np.ndarray]:
 # --- Mean disparity over time ----------------------------------------------------------------------------------
 
 def mean_disparities(stereo_depth: np.ndarray, refined_depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean disparity of each frame before and after stage 2, two (T,), on one scale (paper figure 4).
+    """Mean disparity of each frame before and after stage 2, on one scale.
 
-    0 and 1 are the smallest and the largest valid disparity of stage 1 in the whole clip. stereo_depth,
-    refined_depth: (T,H,W).
+    0 and 1 are the smallest and the largest valid disparity of stage 1 in the whole clip.
+
+    Parameters
+    ----------
+    stereo_depth, refined_depth : ndarray
+        (T,H,W), before and after stage 2.
+
+    Returns
+    -------
+    stereo, refined : ndarray
+        (T,) each; NaN for a frame without valid pixels, all 0 where stage 1 has one disparity or none.
+
+    References
+    ----------
+    StereoDiff (arXiv 2506.20756), figure 4.
     """
     low, high = disparity_range(stereo_depth)
     return mean_disparity(stereo_depth, low, high), mean_disparity(refined_depth, low, high)
@@ -265,10 +369,27 @@ def static_spectrum(stereo_depth: np.ndarray, refined_depth: np.ndarray | None, 
     The clip is cut into half-overlapping blocks. Trusted static pixels of a block's middle frame are carried by their
     depth into all its frames, where ln(found / expected) z-depth is the error: zero on exact depth under any camera
     move. Points that nearly all frames show count, the same before and after stage 2; each loses its linear trend
-    and is tapered by a Hann window. None for a clip too short, or if too few points can be followed.
+    and is tapered by a Hann window.
 
-    stereo_depth, refined_depth: (T,H,W) > 0. confidence, motion_mask: (T,H,W). camera_to_world: (T,4,4).
-    intrinsics: (T,4).
+    Parameters
+    ----------
+    stereo_depth : ndarray
+        (T,H,W) > 0.
+    refined_depth : ndarray or None
+        (T,H,W) > 0; None without stage 2.
+    confidence : ndarray
+        (T,H,W) in [0,1].
+    motion_mask : ndarray
+        (T,H,W), > 0 where the thing itself moves.
+    camera_to_world : ndarray
+        (T,4,4), OpenCV axes.
+    intrinsics : ndarray
+        (T,4) fx, fy, cx, cy, raster pixels.
+
+    Returns
+    -------
+    StaticSpectrum or None
+        None for a clip too short, or if too few points can be followed.
     """
     scene = _Scene([stereo_depth] if refined_depth is None else [stereo_depth, refined_depth], confidence, motion_mask,
                    camera_to_world, intrinsics)

@@ -17,7 +17,23 @@ Target = str | os.PathLike | GuardedFile
 
 @contextmanager
 def translated_errors(path: Target) -> Iterator[None]:
-    """The operating system's refusals inside this block become StereoDiffError "disk_full" or "output_not_writable"."""
+    """The operating system's refusals inside this block become errors with a code.
+
+    Parameters
+    ----------
+    path : Target
+        What is written in the block; for words.
+
+    Yields
+    ------
+    None
+        To the block.
+
+    Raises
+    ------
+    StereoDiffError
+        "disk_full", "output_not_writable" or, for an UnsafeFileError, "job_folder_unsafe".
+    """
     try:
         yield
     except OSError as error:
@@ -25,17 +41,57 @@ def translated_errors(path: Target) -> Iterator[None]:
 
 
 def open_to_write(target: Target) -> BinaryIO:
-    """A file, made or emptied. Raises OSError; a guarded one UnsafeFileError instead of leading elsewhere."""
+    """Open a file to write, made or emptied.
+
+    Parameters
+    ----------
+    target : Target
+        Where.
+
+    Returns
+    -------
+    BinaryIO
+        At its beginning; the caller closes it.
+
+    Raises
+    ------
+    OSError
+        The system refuses; of a guarded file UnsafeFileError instead of leading elsewhere.
+    """
     return target.open_for_writing() if isinstance(target, GuardedFile) else open(target, "wb")
 
 
 def write_bytes(target: Target, data: bytes | memoryview) -> None:
-    """Raises StereoDiffError "disk_full", "output_not_writable" or, of a guarded file, "job_folder_unsafe"."""
+    """Write a file, made or emptied.
+
+    Parameters
+    ----------
+    target : Target
+        Where to.
+    data : bytes or memoryview
+        All that the file will hold.
+
+    Raises
+    ------
+    StereoDiffError
+        "disk_full", "output_not_writable" or, of a guarded file, "job_folder_unsafe".
+    """
     with translated_errors(target), open_to_write(target) as stream:
         stream.write(data)
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents if missing. Raises StereoDiffError like write_bytes."""
+    """Create a folder and its parents if missing.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+
+    Raises
+    ------
+    StereoDiffError
+        "disk_full" or "output_not_writable".
+    """
     with translated_errors(path):
         path.mkdir(parents=True, exist_ok=True)

@@ -77,7 +77,18 @@ class FileJournal(ProgressJournal):
 
 
 def checksum(parts: Iterable[np.ndarray]) -> int:
-    """Of the arrays' bytes, one after the other."""
+    """Checksum of the arrays' bytes, one after the other.
+
+    Parameters
+    ----------
+    parts : iterable of ndarray
+        Of any shape and dtype, in a fixed order.
+
+    Returns
+    -------
+    int
+        CRC-32, 0 .. 2**32 - 1; 0 without parts.
+    """
     total = 0
     for part in parts:
         total = zlib.crc32(np.ascontiguousarray(part).view(np.uint8).ravel().data, total)
@@ -110,10 +121,37 @@ def _refuse_compressed(archive: zipfile.ZipFile) -> None:
 
 
 def as_text_array(value: object) -> np.ndarray:
-    """Plain data as an array that save_arrays takes."""
+    """Plain data as an array that save_arrays takes.
+
+    Parameters
+    ----------
+    value : object
+        What JSON can say; also nan and infinity.
+
+    Returns
+    -------
+    ndarray
+        (n,) uint8, read-only: JSON text.
+    """
     return np.frombuffer(json.dumps(value, allow_nan=True).encode(), np.uint8)
 
 
 def from_text_array(array: np.ndarray) -> object:
-    """What as_text_array was given. Raises ValueError if it is damaged."""
+    """What as_text_array was given.
+
+    Parameters
+    ----------
+    array : ndarray
+        (n,) uint8.
+
+    Returns
+    -------
+    object
+        The data, as JSON has it: tuples have become lists.
+
+    Raises
+    ------
+    ValueError
+        It is damaged.
+    """
     return json.loads(array.tobytes())

@@ -36,7 +36,18 @@ class Seal:
 
 
 def users_key(user_folder: Path) -> bytes | None:
-    """Made when it is asked for first. None where it cannot be kept from others; then nothing is sealed or believed."""
+    """This user's key for seals, made when it is asked for first.
+
+    Parameters
+    ----------
+    user_folder : Path
+        The user's data folder; made if it is missing.
+
+    Returns
+    -------
+    bytes or None
+        KEY_BYTES bytes; None where the key cannot be kept from others, and then nothing is sealed or believed.
+    """
     with suppress(OSError):
         user_folder.mkdir(parents=True, exist_ok=True)
         folder = GuardedFolder(user_folder)
@@ -60,13 +71,39 @@ def _make_key(folder: GuardedFolder) -> None:
 # --- Begun -----------------------------------------------------------------------------------------------------
 
 def mark_begun(folder: GuardedFolder, key: bytes | None) -> None:
-    """Note in a folder that is empty that this user's engine has begun it."""
+    """Note in a folder that is empty that this user's engine has begun it.
+
+    Parameters
+    ----------
+    folder : GuardedFolder
+        Where arrays will lie; one that holds something is left as it is.
+    key : bytes or None
+        As of users_key; None: nothing is noted.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be read or written; UnsafeFileError where a link leads elsewhere.
+    """
     if key is not None and not folder.names():
         folder.replace(BEGUN, _token(folder, key))
 
 
 def was_begun(folder: GuardedFolder, key: bytes | None) -> bool:
-    """Whether this user's engine has begun this very folder."""
+    """Whether this user's engine has begun this very folder.
+
+    Parameters
+    ----------
+    folder : GuardedFolder
+        Where arrays lie.
+    key : bytes or None
+        As of users_key; None: nothing is believed.
+
+    Returns
+    -------
+    bool
+        False too where the note cannot be read.
+    """
     try:
         return key is not None and hmac.compare_digest(folder.read_bytes(BEGUN, MAX_BYTES), _token(folder, key))
     except OSError:
@@ -80,14 +117,44 @@ def _token(folder: GuardedFolder, key: bytes) -> bytes:
 # --- Sealed ----------------------------------------------------------------------------------------------------
 
 def put_seal(folder: GuardedFolder, names: Iterable[str], job_id: str, key: bytes) -> None:
-    """Seal what this user's engine computed for that job. Raises OSError."""
+    """Seal what this user's engine computed for that job.
+
+    Parameters
+    ----------
+    folder : GuardedFolder
+        Where the files lie, and the seal will.
+    names : iterable of str
+        The files, right below the folder.
+    job_id : str
+        Of the job that computed them.
+    key : bytes
+        As of users_key.
+
+    Raises
+    ------
+    OSError
+        A file cannot be read, or the seal not be written.
+    """
     files = {name: _size_and_digest(folder, name) for name in sorted(names)}
     mac = _mac(key, [folder.path.name, job_id, files]).decode()
     folder.replace(SEAL, as_json({"job": job_id, "files": files, "mac": mac}))
 
 
 def read_seal(folder: GuardedFolder, key: bytes | None) -> Seal | None:
-    """A seal of this user for a folder of this name; the files may have changed since."""
+    """A seal of this user for a folder of this name; the files may have changed since.
+
+    Parameters
+    ----------
+    folder : GuardedFolder
+        Where the seal lies.
+    key : bytes or None
+        As of users_key; None: nothing is believed.
+
+    Returns
+    -------
+    Seal or None
+        None if there is none, if it is damaged, or not made with this key for a folder of this name.
+    """
     if key is None:
         return None
     try:
@@ -101,7 +168,22 @@ def read_seal(folder: GuardedFolder, key: bytes | None) -> Seal | None:
 
 
 def is_unbroken(folder: GuardedFolder, seal: Seal) -> bool:
-    """Whether the files are those that were sealed, to the last byte. Reads them all."""
+    """Whether the files are those that were sealed, to the last byte.
+
+    Reads them all.
+
+    Parameters
+    ----------
+    folder : GuardedFolder
+        Where the files lie.
+    seal : Seal
+        As of read_seal.
+
+    Returns
+    -------
+    bool
+        False too where a file cannot be read.
+    """
     try:
         sizes = folder.file_sizes()
         return (all(sizes.get(name) == size for name, (size, _) in seal.files.items())

@@ -55,9 +55,24 @@ class WeightsFile:
 
 @contextlib.contextmanager
 def open_weights(path: Path, device: torch.device) -> Iterator[WeightsFile]:
-    """Tensors come onto the device as they are asked for.
+    """Open a safetensors file; its tensors come onto the device as they are asked for.
 
-    Raises StereoDiffError "weights_missing" or, for a file that is cut short or no safetensors file, "weights_damaged".
+    Parameters
+    ----------
+    path : Path
+        The file.
+    device : torch.device
+        Where the tensors go.
+
+    Yields
+    ------
+    WeightsFile
+        Open until the context ends.
+
+    Raises
+    ------
+    StereoDiffError
+        "weights_missing" or, for a file that is cut short or no safetensors file, "weights_damaged".
     """
     if not path.is_file():
         raise StereoDiffError("weights_missing", f"There is no {path}.")
@@ -73,8 +88,21 @@ def open_weights(path: Path, device: torch.device) -> Iterator[WeightsFile]:
 def check_shapes(module: nn.Module, sources: Mapping[str, str], shapes: Mapping[str, Shape], path: Path) -> None:
     """That a file has every parameter of a module (which may be on "meta"), each in its very shape.
 
-    sources: name of parameter -> name in the file. shapes: of the file's tensors. path: the file, for the message.
-    Raises StereoDiffError "weights_wrong_model".
+    Parameters
+    ----------
+    module : nn.Module
+        Only its parameters' shapes are looked at.
+    sources : Mapping of str to str
+        Name of parameter -> name in the file.
+    shapes : Mapping of str to tuple of int
+        Of the file's tensors, by name in the file.
+    path : Path
+        The file, for the message.
+
+    Raises
+    ------
+    StereoDiffError
+        "weights_wrong_model".
     """
     wanted = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
     refuse_if_any(path, "lacks", [source for source in sources.values() if source not in shapes])
@@ -86,7 +114,23 @@ def load_strictly(module: nn.Module, weights: WeightsFile, sources: Mapping[str,
                   dtype: torch.dtype = torch.float32) -> None:
     """Give every parameter of a module its tensor, as dtype, in place of what it has (which may be on "meta").
 
-    sources: the name in the file of every parameter. Raises StereoDiffError "weights_wrong_model", as check_shapes.
+    Gradients are turned off.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Is changed.
+    weights : WeightsFile
+        The open file.
+    sources : Mapping of str to str
+        Name of every parameter -> name in the file.
+    dtype : torch.dtype
+        Of the parameters afterwards.
+
+    Raises
+    ------
+    StereoDiffError
+        "weights_wrong_model", as check_shapes, or for a tensor of whole numbers.
     """
     check_shapes(module, sources, weights.shapes, weights.path)
     tensors = {name: _as_dtype(weights, source, dtype) for name, source in sources.items()}
@@ -102,7 +146,22 @@ def _as_dtype(weights: WeightsFile, name: str, dtype: torch.dtype) -> torch.Tens
 
 
 def refuse_if_any(path: Path, fault: str, names: list[str]) -> None:
-    """Raise StereoDiffError "weights_wrong_model" that tells the first few names with this fault, and how many."""
+    """Raise an error that tells the first few names with this fault, and how many; nothing if there is no name.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for the message.
+    fault : str
+        The verb of the message: what the file does, such as "lacks".
+    names : list of str
+        What it does that with.
+
+    Raises
+    ------
+    StereoDiffError
+        "weights_wrong_model" if there is any name.
+    """
     if names:
         others = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
         raise StereoDiffError("weights_wrong_model", f"{path} {fault} {', '.join(names[:NAMED_AT_MOST])}{others}.")
@@ -113,9 +172,22 @@ def refuse_if_any(path: Path, fault: str, names: list[str]) -> None:
 def read_checkpoint(path: Path, allowed: tuple[type, ...]) -> object:
     """What a .pth file holds, without running anything in it.
 
-    allowed: classes it may hold besides tensors and Python's plain types; none of them may do anything when made.
-    Raises StereoDiffError "weights_missing", "weights_damaged" or, for a file that holds anything else,
-    "weights_refused".
+    Parameters
+    ----------
+    path : Path
+        The file.
+    allowed : tuple of type
+        Classes it may hold besides tensors and Python's plain types; none of them may do anything when made.
+
+    Returns
+    -------
+    object
+        Tensors in it are on the CPU.
+
+    Raises
+    ------
+    StereoDiffError
+        "weights_missing", "weights_damaged" or, for a file that holds anything else, "weights_refused".
     """
     try:
         is_zip = _is_whole_zip(path)
@@ -152,7 +224,18 @@ def check_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Before anything is done with the tensors of a checkpoint: that each is plain, and no larger than its file.
 
     A tensor can claim to be larger than its numbers, by counting one of them often.
-    Raises StereoDiffError "weights_refused".
+
+    Parameters
+    ----------
+    tensors : dict of str to torch.Tensor
+        By name, as read.
+    path : Path
+        The file that they are from.
+
+    Raises
+    ------
+    StereoDiffError
+        "weights_refused".
     """
     size = path.stat().st_size
     for name, tensor in tensors.items():
@@ -163,7 +246,19 @@ def check_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
 def write_safetensors(tensors: dict[str, torch.Tensor], target: Path, metadata: dict[str, str]) -> None:
     """Write a file that appears whole or not at all.
 
-    Raises StereoDiffError "weights_not_writable", "disk_full", or "weights_wrong_model" if tensors share numbers.
+    Parameters
+    ----------
+    tensors : dict of str to torch.Tensor
+        By name; no two share numbers.
+    target : Path
+        The file, in a folder that exists.
+    metadata : dict of str to str
+        The file's own words.
+
+    Raises
+    ------
+    StereoDiffError
+        "weights_not_writable", "disk_full", or "weights_wrong_model" if tensors share numbers.
     """
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > shutil.disk_usage(target.parent).free:

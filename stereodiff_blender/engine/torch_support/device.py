@@ -10,7 +10,23 @@ __all__ = ["torch_device"]
 
 
 def torch_device(name: str) -> torch.device:
-    """"auto" is CUDA where there is one, else the CPU. Raises StereoDiffError "device_unavailable"."""
+    """The device of this name; "auto" is CUDA where there is one, else the CPU.
+
+    Parameters
+    ----------
+    name : str
+        As in contract.Settings: "auto", "cpu", "cuda", "cuda:N" or "mps".
+
+    Returns
+    -------
+    torch.device
+        One that PyTorch sees.
+
+    Raises
+    ------
+    StereoDiffError
+        "device_unavailable".
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, number = name.partition(":")

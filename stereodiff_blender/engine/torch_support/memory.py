@@ -18,7 +18,22 @@ Product = TypeVar("Product")
 def within_memory(run: Callable[[Sequence[Item]], list[Product]], items: Sequence[Item]) -> list[Product]:
     """run(items), in smaller parts if the device's memory is not enough for all at once.
 
-    run: gives one product for each item. Raises StereoDiffError "out_of_memory" if one item alone is too much.
+    Parameters
+    ----------
+    run : Callable
+        Gives one product for each item of a sequence.
+    items : Sequence
+        Is halved as often as it takes.
+
+    Returns
+    -------
+    list
+        The products, in the order of items.
+
+    Raises
+    ------
+    StereoDiffError
+        "out_of_memory" if one item alone is too much.
     """
     try:
         return run(items)

@@ -96,12 +96,46 @@ def card_names(folder: Path = CARDS_FOLDER) -> tuple[str, ...]:
 
 
 def read_cards(folder: Path = CARDS_FOLDER) -> tuple[ModelCard, ...]:
-    """Raises StereoDiffError "model_card_invalid"."""
+    """The cards of all models, in alphabetical order.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the cards, MODEL.toml each.
+
+    Returns
+    -------
+    tuple of ModelCard
+        Checked, ordered by the cards' own names.
+
+    Raises
+    ------
+    StereoDiffError
+        "model_card_invalid".
+    """
     return tuple(read_card(name, folder) for name in card_names(folder))
 
 
 def read_card(model: str, folder: Path = CARDS_FOLDER) -> ModelCard:
-    """model: a card's file name without its suffix. Raises StereoDiffError "model_card_invalid"."""
+    """The card of one model, checked.
+
+    Parameters
+    ----------
+    model : str
+        A card's file name without its suffix.
+    folder : Path
+        Of the cards.
+
+    Returns
+    -------
+    ModelCard
+        What it says.
+
+    Raises
+    ------
+    StereoDiffError
+        "model_card_invalid": there is no such card, or what it says is not allowed.
+    """
     path = folder / f"{model}.toml"
     if not _CARD_NAME.fullmatch(model) or not path.is_file():
         known = ", ".join(card_names(folder))

@@ -26,12 +26,24 @@ LINE = 100
 
 
 def default_models_folder() -> Path:
-    """Where weights are without a choice; the same as in Blender."""
+    """Where weights are without a choice; the same as in Blender.
+
+    Returns
+    -------
+    Path
+        In the user's data folder; not created here.
+    """
     return user_folder() / "models"
 
 
 def add_weights(weights: argparse.ArgumentParser) -> None:
-    """The options of `weights`."""
+    """Add the options of `weights`.
+
+    Parameters
+    ----------
+    weights : argparse.ArgumentParser
+        The parser of that command; gets a parser for each verb, whose default `command` runs it.
+    """
     verbs = weights.add_subparsers(required=True, metavar="VERB")
     _add_verb(verbs, "list", _list, "show every model, its license and its state", takes_model=False)
     get = _add_verb(verbs, "get", _get, "download a model, or go on where a download stopped")
@@ -56,7 +68,17 @@ def _add_verb(verbs, name: str, run, text: str, *, takes_model: bool = True) -> 
 def accept_or_refuse(cards: tuple[ModelCard, ...], is_accepted: bool) -> None:
     """Keep an acceptance given on the command line; without it, show what has to be accepted and refuse.
 
-    Raises StereoDiffError "licence_not_accepted".
+    Parameters
+    ----------
+    cards : tuple of ModelCard
+        The models that are to be used.
+    is_accepted : bool
+        Whether the command line accepts their terms.
+
+    Raises
+    ------
+    StereoDiffError
+        "licence_not_accepted"; "output_not_writable" or "disk_full" where an acceptance cannot be kept.
     """
     user = user_folder()
     for card in cards:

@@ -32,7 +32,18 @@ class WeightsEvent:
 
 
 def parse_line(line: str) -> WeightsEvent | None:
-    """None for a line that is no event: a library may have printed it, or what was started is no engine."""
+    """The event that a line of the weights command says.
+
+    Parameters
+    ----------
+    line : str
+        One line of its standard output.
+
+    Returns
+    -------
+    WeightsEvent or None
+        None for a line that is no event: a library may have printed it, or what was started is no engine.
+    """
     try:
         event = from_dict(WeightsEvent, json.loads(line))
     except (ValueError, RecursionError):

@@ -40,13 +40,44 @@ class _Accepted:
 
 
 def acceptance(user_folder: Path, card: ModelCard) -> Acceptance | None:
-    """None if this paragraph under this license was never accepted."""
+    """The acceptance of the card's paragraph under its license.
+
+    Parameters
+    ----------
+    user_folder : Path
+        The user's data folder.
+    card : ModelCard
+        The model.
+
+    Returns
+    -------
+    Acceptance or None
+        None if this paragraph under this license was never accepted.
+    """
     known = _read(user_folder / FILE_NAME).accepted.get(card.model)
     return known if known is not None and known.terms_hash == card.terms_hash else None
 
 
 def accept(user_folder: Path, card: ModelCard) -> Acceptance:
-    """Keep that the card's terms were accepted today. Raises StereoDiffError "output_not_writable" or "disk_full"."""
+    """Keep that the card's terms were accepted today.
+
+    Parameters
+    ----------
+    user_folder : Path
+        The user's data folder; made if it is missing.
+    card : ModelCard
+        The model.
+
+    Returns
+    -------
+    Acceptance
+        What was kept.
+
+    Raises
+    ------
+    StereoDiffError
+        "output_not_writable" or "disk_full".
+    """
     path = user_folder / FILE_NAME
     new = Acceptance(date.today().isoformat(), card.licence, card.terms_hash)
     known = _read(path)
@@ -59,14 +90,45 @@ def accept(user_folder: Path, card: ModelCard) -> Acceptance:
 
 
 def refuse_unaccepted(user_folder: Path, cards: Iterable[ModelCard]) -> None:
-    """Raises StereoDiffError "licence_not_accepted" that names the licenses still to be accepted."""
+    """Refuse models whose licenses are still to be accepted, and name these.
+
+    Parameters
+    ----------
+    user_folder : Path
+        The user's data folder.
+    cards : iterable of ModelCard
+        The models that are to be used.
+
+    Raises
+    ------
+    StereoDiffError
+        "licence_not_accepted", which names the licenses still to be accepted.
+    """
     asked = [f"{card.name}: {card.licence}" for card in cards if acceptance(user_folder, card) is None]
     if asked:
         raise StereoDiffError("licence_not_accepted", f"{'; '.join(asked)}.")
 
 
 def cards_of(settings: Settings, folder: Path = CARDS_FOLDER) -> tuple[ModelCard, ...]:
-    """The models that a solve with these settings uses. Raises StereoDiffError "model_card_invalid"."""
+    """The models that a solve with these settings uses.
+
+    Parameters
+    ----------
+    settings : Settings
+        Whose engines of stage 1 and 2 count.
+    folder : Path
+        Of the cards.
+
+    Returns
+    -------
+    tuple of ModelCard
+        Those of stage 1 first; none where no engine is a learned one.
+
+    Raises
+    ------
+    StereoDiffError
+        "model_card_invalid".
+    """
     names = [name for engine in (settings.stereo, settings.refine) for name in ENGINE_CARDS.get(engine, ())]
     return tuple(read_card(name, folder) for name in names)
 

@@ -106,7 +106,25 @@ def folder_refusal(error: OSError, path: Path) -> StereoDiffError:
 
 
 def model_folder(models_folder: Path, card: ModelCard) -> Path:
-    """Where the files of a model are: the folder that the user named, or the one in the models folder."""
+    """Where the files of a model are: the folder that the user named, or the one in the models folder.
+
+    Parameters
+    ----------
+    models_folder : Path
+        The models folder.
+    card : ModelCard
+        The model.
+
+    Returns
+    -------
+    Path
+        Whether or not it is there.
+
+    Raises
+    ------
+    StereoDiffError
+        "model_record_invalid".
+    """
     own = read_record(models_folder, card).folder
     return Path(own) if own else models_folder / card.folder
 
@@ -114,7 +132,20 @@ def model_folder(models_folder: Path, card: ModelCard) -> Path:
 # --- Looking ---------------------------------------------------------------------------------------------------
 
 def find_file(folder: Path, name: str) -> Path | None:
-    """A file under its name or, as the networks take either, that of its half precision or full precision twin."""
+    """A file under its name or, as the networks take either, that of its half precision or full precision twin.
+
+    Parameters
+    ----------
+    folder : Path
+        The model's.
+    name : str
+        POSIX path inside it, as the card has it.
+
+    Returns
+    -------
+    Path or None
+        Under its own name first; None if neither is there.
+    """
     start, dot, suffix = name.replace(HALF_PRECISION, ".").rpartition(".")
     names = dict.fromkeys((name, f"{start}{dot}{suffix}", f"{start}{HALF_PRECISION}{suffix}"))
     return next((folder / each for each in names if (folder / each).is_file()), None)
@@ -152,9 +183,26 @@ def header_fault(path: Path, name: str = "") -> str:
 
 
 def inspect_model(models_folder: Path, card: ModelCard) -> ModelState:
-    """By names, sizes, times and headers only: fast, and right as long as nobody means harm.
+    """The state of a model's files, by names, sizes, times and headers only.
 
-    Raises StereoDiffError "model_record_invalid".
+    That is fast, and right as long as nobody means harm.
+
+    Parameters
+    ----------
+    models_folder : Path
+        The models folder.
+    card : ModelCard
+        The model.
+
+    Returns
+    -------
+    ModelState
+        "damaged", too, where the folder cannot be read.
+
+    Raises
+    ------
+    StereoDiffError
+        "model_record_invalid".
     """
     record = read_record(models_folder, card)
     folder = Path(record.folder) if record.folder else models_folder / card.folder
@@ -209,7 +257,20 @@ def hash_file(path: Path, on_bytes: OnBytes | None = None) -> KnownFile:
 def refuse_changed(models_folder: Path, card: ModelCard) -> None:
     """Before a model is loaded: that its files are those that were downloaded or verified, as far as that is known.
 
-    Reads only files whose size or time is another than at their last check. Raises StereoDiffError "weights_damaged".
+    Reads only files whose size or time is another than at their last check.
+
+    Parameters
+    ----------
+    models_folder : Path
+        The models folder.
+    card : ModelCard
+        The model.
+
+    Raises
+    ------
+    StereoDiffError
+        "weights_damaged" for a file of another hash, "weights_missing" for one that cannot be read,
+        "model_record_invalid".
     """
     record = read_record(models_folder, card)
     folder = model_folder(models_folder, card)
@@ -318,7 +379,25 @@ def remove(models_folder: Path, card: ModelCard) -> Removed:
     """Delete the files that the card names from the models folder, and half downloads.
 
     Of a folder of the user's nothing is deleted; it is only forgotten. The hashes of a download are kept, so that the
-    next one has to be the same. Raises StereoDiffError "models_folder_not_writable", "model_folder_outside".
+    next one has to be the same.
+
+    Parameters
+    ----------
+    models_folder : Path
+        The models folder.
+    card : ModelCard
+        The model.
+
+    Returns
+    -------
+    Removed
+        What was deleted or forgotten.
+
+    Raises
+    ------
+    StereoDiffError
+        "models_folder_not_writable", "model_folder_outside", "models_disk_full" where what is left to know cannot be
+        kept, or "model_record_invalid".
     """
     record, folder = read_record(models_folder, card), models_folder / card.folder
     if record.folder:

@@ -125,7 +125,15 @@ def _relative_if_there(folder: JobFolder, path: Path) -> str | None:
 def discard_products(folder: JobFolder) -> None:
     """Remove everything a solve writes except job.json, events and log; a link in its place, but not what it leads to.
 
-    Raises OSError.
+    Parameters
+    ----------
+    folder : JobFolder
+        Of the job.
+
+    Raises
+    ------
+    OSError
+        If something cannot be removed.
     """
     for name in DEPTH_PRODUCTS:
         folder.files.remove_tree(name)

@@ -50,7 +50,7 @@ def read_plates(request: Request, scratch: Scratch, report: Report) -> np.ndarra
     scratch.drop_journal("frames")  # a movie is read from its beginning
     journal = scratch.journal("frames", lambda index: [frames[index]])
     pictures = read_frames(job.clip, numbers, raster, exposure_ev=job.settings.exposure_ev,
-                           max_pixels=job.settings.max_pixels)
+                           max_pixels=job.settings.max_pixels, report=report)
     for index, picture in enumerate(pictures):
         frames[index] = picture
         report.progress(index + 1)

@@ -63,11 +63,29 @@ def run(folder: str | os.PathLike, *, watch: Callable[[Event], None] | None = No
         log: TextIO | None = None) -> Result:
     """Solve the job in folder and publish its result.
 
-    watch: called with every event as it is written. log: where a traceback goes (standard error).
     A run that was broken off, in whatever way, is gone on with from the last unit of work that it finished; a failed
-    run leaves what it has for that, in the cache. Raises StereoDiffError after the failure is in the folder's events.
-    A folder that holds a result already ("output_in_use"), where another worker is at work ("job_locked") or where a
-    link stands in place of a file ("job_folder_unsafe") is left alone.
+    run leaves what it has for that, in the cache.
+
+    Parameters
+    ----------
+    folder : str or PathLike
+        The job's folder, with a job.json.
+    watch : Callable or None
+        Called with every event as it is written.
+    log : TextIO or None
+        Where a traceback goes; None: standard error.
+
+    Returns
+    -------
+    Result
+        As it was written to the folder.
+
+    Raises
+    ------
+    StereoDiffError
+        After the failure is in the folder's events. Left alone is a folder that has no job.json ("job_missing") or
+        holds a result already ("output_in_use"), one where another worker is at work ("job_locked") and, but for the
+        event, one where a link stands in place of a file ("job_folder_unsafe").
     """
     job_folder = JobFolder(Path(folder).resolve())
     if job_folder.files.stat(job_folder.result_file.name) is not None:
@@ -153,8 +171,21 @@ def _solve(request: Request, workspace: Workspace, report: EventReport) -> Resul
 def examine(job: Job) -> tuple[ClipInfo, Raster]:
     """Look at everything that can be refused before any work: settings, clip, frame range, size, a matte's footage.
 
-    Raises StereoDiffError "torch_missing", "weights_missing", "clip_...", "frame_range_invalid", "matte_..." and
-    the like.
+    Parameters
+    ----------
+    job : Job
+        What is asked for.
+
+    Returns
+    -------
+    tuple of ClipInfo and Raster
+        What the footage says of itself, and the raster that it will be worked on.
+
+    Raises
+    ------
+    StereoDiffError
+        What Job.validate raises, "torch_missing", "device_unavailable", "weights_missing", "weights_damaged",
+        "clip_...", "picture_too_large", "sequence_gap", "frame_range_invalid", "matte_..." and the like.
     """
     job.validate()
     refuse_unavailable(job.settings)

@@ -103,7 +103,13 @@ class WholeStage:
 
 
 def discard_foreign(cache: GuardedFolder) -> None:
-    """Remove what this user's engine has not begun itself: a new job in an old one's folder does not go on with it."""
+    """Remove what this user's engine has not begun itself: a new job in an old one's folder does not go on with it.
+
+    Parameters
+    ----------
+    cache : GuardedFolder
+        Of the job's folder; only folders of stages in it are looked at.
+    """
     key = users_key(user_folder())
     for name in cache.names():
         is_own = was_begun(cache.inside(name), key) or read_seal(cache.inside(name), key) is not None

@@ -19,7 +19,24 @@ def import_camera(collection: bpy.types.Collection, root: bpy.types.Object, shot
                   clip: bpy.types.MovieClip) -> bpy.types.Object:
     """Make or update the camera under root: one key per solved frame, lens and principal point exact.
 
-    A camera that only turned gets keys of rotation alone: a nodal pan. An artist's choice of Sensor Fit is kept.
+    A camera that only turned gets keys of rotation alone: a nodal pan. An artist's choice of Sensor Fit is kept. What
+    never changes gets no keys, see animate().
+
+    Parameters
+    ----------
+    collection : bpy.types.Collection
+        The footage's; a new camera is linked to it.
+    root : bpy.types.Object
+        The empty that becomes the camera's parent; the clipping range follows its scale.
+    shot : ImportedResult
+        Cameras, intrinsics and depth range of the result.
+    clip : bpy.types.MovieClip
+        The footage, shown behind the camera.
+
+    Returns
+    -------
+    bpy.types.Object
+        The camera, in the root's space: z up, at its first solved frame at the origin, looking along +y.
     """
     data = claim(bpy.data.cameras, shot, "camera lens", _new_camera)
     camera = claim_object(collection, shot, "camera", data)
@@ -50,14 +67,33 @@ def _set_pose(camera: bpy.types.Object, shot: ImportedResult) -> None:
 
 
 def quaternions(poses: np.ndarray) -> np.ndarray:
-    """(T,4) w x y z, each on the side of the one before, so that no in-between frame turns the long way round."""
+    """Quaternions of matrices, each on the side of the one before: no in-between frame turns the long way round.
+
+    Parameters
+    ----------
+    poses : ndarray
+        (T,4,4), on whatever axes; only the rotation of each counts.
+
+    Returns
+    -------
+    ndarray
+        (T,4) float64, w x y z, of length 1.
+    """
     turned = np.array([Matrix(pose).to_quaternion() for pose in poses])
     flips = np.where((turned[1:] * turned[:-1]).sum(axis=1) < 0.0, -1.0, 1.0)
     return turned * np.cumprod([1.0, *flips])[:, None]
 
 
 def set_lens(data: bpy.types.Camera, shot: ImportedResult) -> None:
-    """Sensor, focal length and shifts of every solved frame, for the Sensor Fit that the camera has."""
+    """Sensor, focal length and shifts of every solved frame, for the Sensor Fit that the camera has.
+
+    Parameters
+    ----------
+    data : bpy.types.Camera
+        Gets a perspective lens in mm; keys that its focal length and shifts have are replaced.
+    shot : ImportedResult
+        Intrinsics of every solved frame, size and pixel aspect of the clip, and width of the sensor in mm.
+    """
     clear_curves(data, "lens", "shift_x", "shift_y")
     data.type = "PERSP"
     data.lens_unit = "MILLIMETERS"
@@ -81,7 +117,15 @@ def _set_reach(data: bpy.types.Camera, shot: ImportedResult, root: bpy.types.Obj
 
 
 def scale_reach(data: bpy.types.Camera, factor: float) -> None:
-    """Follow a change of the root's scale: the clipping range grows to hold the scene and never shrinks."""
+    """Follow a change of the root's scale: the clipping range grows to hold the scene and never shrinks.
+
+    Parameters
+    ----------
+    data : bpy.types.Camera
+        Its clipping range and display size, which follows the factor, are in world units, whatever the root's scale.
+    factor : float
+        New scale over old, > 0.
+    """
     data.clip_start = min(data.clip_start, data.clip_start * factor)
     data.clip_end = max(data.clip_end, data.clip_end * factor)
     data.display_size *= factor

@@ -34,7 +34,23 @@ class CameraSamples:
 
 
 def sample_camera(scene: bpy.types.Scene, camera: bpy.types.Object, shot: ImportedResult) -> CameraSamples:
-    """Play a camera over the solved frames and write down what it does, for pictures of the plate's size."""
+    """Play a camera over the solved frames and write down what it does, for pictures of the plate's size.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Gives the rate and the units; it is not played itself.
+    camera : bpy.types.Object
+        With its parents, as the artist has them.
+    shot : ImportedResult
+        Says the solved frames, and size and pixel aspect of the picture.
+
+    Returns
+    -------
+    CameraSamples
+        For T solved frames: matrices (T,4,4), Blender's camera to world, z up, scene units, without scale; intrinsics
+        (T,4) in pixels of the clip.
+    """
     with stage(scene, camera, shot) as own:
         matrices, projections = zip(*(_at_frame(own, int(frame)) for frame in shot.scene_frames), strict=True)
     intrinsics = [camera_math.intrinsics_from_projection(matrix, shot.clip_size) for matrix in projections]
@@ -58,6 +74,20 @@ def stage(scene: bpy.types.Scene, camera: bpy.types.Object, shot: ImportedResult
     """A scene of its own, for a moment, with one camera and what it hangs on: plays without meshes, at full speed.
 
     It has the plate's size, the solved frames, and the scene's rate and units.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Gives the rate and the units.
+    camera : bpy.types.Object
+        Is linked to the new scene with all its parents, and is its active camera.
+    shot : ImportedResult
+        Says the solved frames, and size and pixel aspect of the picture.
+
+    Yields
+    ------
+    bpy.types.Scene
+        Removed again afterwards.
     """
     own = bpy.data.scenes.new(f"{scene.name} camera")
     try:

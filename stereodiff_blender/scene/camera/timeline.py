@@ -9,7 +9,19 @@ from ..result import ImportedResult, camera_math
 
 
 def fit_scene(scene: bpy.types.Scene, collection: bpy.types.Collection, shot: ImportedResult) -> None:
-    """Size, pixel aspect and rate of the clip, and a frame range over every import in the scene."""
+    """Size, pixel aspect and rate of the clip, and a frame range over every import in the scene.
+
+    The current frame is brought into that range.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        What is set; its rate stays where the result's is not known.
+    collection : bpy.types.Collection
+        The footage's, where the solved scene frames are noted.
+    shot : ImportedResult
+        Size of the clip in pixels, pixel aspect, rate and solved frames.
+    """
     render = scene.render
     set_picture(render, shot)
     if shot.result.fps > 0:

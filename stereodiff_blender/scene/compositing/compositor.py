@@ -36,7 +36,18 @@ def has_tree_on(scene: bpy.types.Scene) -> bool:
 
 
 def is_on(scene: bpy.types.Scene) -> bool:
-    """Whether the compositor has a say in the render."""
+    """Whether the compositor has a say in the render.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Whose compositor is meant.
+
+    Returns
+    -------
+    bool
+        True if Compositing is on in the scene's output and there is a tree that is switched on.
+    """
     return scene.render.use_compositing and has_tree_on(scene)
 
 

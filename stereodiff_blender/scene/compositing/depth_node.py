@@ -17,8 +17,23 @@ def add_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.typ
                     root: bpy.types.Object) -> bpy.types.Node:
     """Add the footage's node group "StereoDiff Depth" to the scene's compositor, or bring it up to date.
 
-    depth: its image sequence. root: the empty whose scale turns Z into scene units. Sockets: see depth_group.py.
     Nothing that is there changes; the node's CG Z takes the Depth of a render layer that has this pass.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Gets a compositor that passes the render through if it has none.
+    shot : ImportedResult
+        A result with depth.
+    depth : bpy.types.Image
+        Its image sequence.
+    root : bpy.types.Object
+        The empty whose scale turns Z into scene units.
+
+    Returns
+    -------
+    bpy.types.Node
+        The group node. Sockets: see depth_group.py.
     """
     tree = compositor_tree(scene)
     group = claim_depth_group(shot, depth, root)
@@ -29,9 +44,27 @@ def add_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.typ
 
 
 def add_depth_pass(scene: bpy.types.Scene, imported, *, connect: bool = False) -> bpy.types.NodeSocket:
-    """Add the depth group of an Imported, or update it. Returns the socket of its normalized disparity.
+    """Add the depth group of an Imported, or update it.
 
-    connect: make that the compositor's picture; else the output stays as it is. Raises ValueError without depth.
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Whose compositor takes the group.
+    imported : Imported
+        As import_result() returns it.
+    connect : bool
+        Make the normalized disparity the compositor's picture, and switch its tree on; else the output stays as it
+        is.
+
+    Returns
+    -------
+    bpy.types.NodeSocket
+        The socket of its normalized disparity, 0..1, near is 1.
+
+    Raises
+    ------
+    ValueError
+        Without depth: the camera only turned or stood still.
     """
     if "depth" not in imported.images:
         raise ValueError("this result has no depth: its camera only turned or stood still")
@@ -44,7 +77,15 @@ def add_depth_pass(scene: bpy.types.Scene, imported, *, connect: bool = False) -
 
 
 def refresh_depth_group(imported) -> None:
-    """After another import: bring the group of the same footage up to date wherever it is used, if there is one."""
+    """After another import: bring the group of the same footage up to date wherever it is used, if there is one.
+
+    Near, Far and Focus stay where the artist has set them.
+
+    Parameters
+    ----------
+    imported : Imported
+        The new import, as import_result() makes it; without depth nothing is done.
+    """
     group = find(bpy.data.node_groups, imported.shot, "depth group")
     if group is None or "depth" not in imported.images:
         return

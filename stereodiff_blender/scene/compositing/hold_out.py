@@ -19,10 +19,27 @@ SURFACES = ("depth mesh", "baked mesh")
 def set_up_hold_out(scene: bpy.types.Scene, found: SceneImport, *, shadows: bool = True, plate: bool = True) -> bool:
     """Let the footage's mesh hide CG behind it, leave the rest of the render transparent, and put the plate behind.
 
-    shadows: also catch them; Cycles alone can, and then lights fall on the mesh instead of its glowing by itself.
-    plate: lay the render over the clip in the compositor, as its last step. Returns whether shadows are caught.
-    Raises StereoDiffError, before anything is changed: "depth_missing" without a mesh, "import_missing" if a plate is
-    wanted and the camera that shows it was deleted.
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Where the import is, and what is rendered.
+    found : SceneImport
+        The import; its depth mesh and its baked mesh are the surfaces.
+    shadows : bool
+        Also catch them; Cycles alone can, and then lights fall on the mesh instead of its glowing by itself.
+    plate : bool
+        Lay the render over the clip in the compositor, as its last step.
+
+    Returns
+    -------
+    bool
+        Whether shadows are caught.
+
+    Raises
+    ------
+    StereoDiffError
+        Before anything is changed. "depth_missing": without a mesh. "import_missing": a plate is wanted, and the camera
+        that shows it, or the clip behind it, was deleted.
     """
     surfaces = _surfaces(scene, found)
     if not surfaces:
@@ -45,7 +62,15 @@ def set_up_hold_out(scene: bpy.types.Scene, found: SceneImport, *, shadows: bool
 
 
 def remove_hold_out(scene: bpy.types.Scene, found: SceneImport) -> None:
-    """Put back what set_up_hold_out() changed for this footage; nothing happens if there is nothing to put back."""
+    """Put back what set_up_hold_out() changed for this footage; nothing happens if there is nothing to put back.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Its Film Transparent is put back with the last footage of the scene that is held out.
+    found : SceneImport
+        The import.
+    """
     for surface in _surfaces(scene, found):
         for name, value in surface.pop(MARK, {}).items():
             setattr(surface, name, bool(value))
@@ -56,6 +81,20 @@ def remove_hold_out(scene: bpy.types.Scene, found: SceneImport) -> None:
 
 
 def has_hold_out(scene: bpy.types.Scene, found: SceneImport) -> bool:
+    """Whether set_up_hold_out() has changed something for this footage.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Where the import is.
+    found : SceneImport
+        The import.
+
+    Returns
+    -------
+    bool
+        True if one of its meshes is held out or catches shadows by us, or its plate's nodes are in the compositor.
+    """
     return any(MARK in surface for surface in _surfaces(scene, found)) or uses_plate(scene, found)
 
 

@@ -70,7 +70,15 @@ def uses_plate(scene: bpy.types.Scene, found: SceneImport) -> bool:
 
 
 def refresh_plate(shot: ImportedResult, clip: bpy.types.MovieClip) -> None:
-    """After another import: show the clip that it found."""
+    """After another import: show the clip that it found.
+
+    Parameters
+    ----------
+    shot : ImportedResult
+        Says the footage whose nodes are meant, in every compositor tree of the file.
+    clip : bpy.types.MovieClip
+        The clip they show from now on.
+    """
     for node in (node for tree in all_trees() for node in tree.nodes if part_of(node, shot) == "plate clip"):
         node.clip = clip
 

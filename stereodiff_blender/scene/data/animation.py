@@ -9,8 +9,18 @@ import numpy as np
 def animate(block: bpy.types.ID, data_path: str, scene_frames, values) -> None:
     """Key a property of a datablock on every frame, with linear interpolation.
 
-    scene_frames: (T,). values: (T,) for a single number, (T,C) for one with C components. Values that never change are
-    set once and get no keys.
+    Values that never change are set once and get no keys.
+
+    Parameters
+    ----------
+    block : bpy.types.ID
+        Takes the keys; it gets an action if it has none.
+    data_path : str
+        Of the property, from the datablock. It must have no keys yet, see clear_curves().
+    scene_frames : array_like
+        (T,), frames of the scene.
+    values : array_like
+        (T,) for a single number, (T,C) for one with C components, in the property's own units.
     """
     values = np.asarray(values, dtype=np.float64)
     if np.ptp(values, axis=0).max() == 0:
@@ -23,7 +33,17 @@ def animate(block: bpy.types.ID, data_path: str, scene_frames, values) -> None:
 
 
 def clear_curves(block: bpy.types.ID, *data_paths: str) -> None:
-    """Take away the keys of these properties; keys that an artist put on others stay."""
+    """Take away the keys of these properties; keys that an artist put on others stay.
+
+    If no keys are left at all, the animation goes, as by clear_animation().
+
+    Parameters
+    ----------
+    block : bpy.types.ID
+        Whose keys are meant.
+    *data_paths : str
+        Of the properties, from the datablock; all their components lose their keys.
+    """
     animation = block.animation_data
     if animation is None or animation.action is None:
         return
@@ -35,7 +55,15 @@ def clear_curves(block: bpy.types.ID, *data_paths: str) -> None:
 
 
 def clear_animation(block: bpy.types.ID) -> None:
-    """Take away a datablock's animation, and its action if nothing else plays it."""
+    """Take away a datablock's animation, and its action if nothing else plays it.
+
+    Drivers are animation, too.
+
+    Parameters
+    ----------
+    block : bpy.types.ID
+        Of a kind that can be animated; one without animation stays as it is.
+    """
     action = block.animation_data.action if block.animation_data else None
     block.animation_data_clear()
     if action is not None and action.users == 0:

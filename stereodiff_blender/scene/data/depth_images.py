@@ -16,6 +16,17 @@ def import_depth_images(shot: ImportedResult) -> dict[str, bpy.types.Image]:
     """Image datablocks of the result's products, by name; Non-Color and at full precision.
 
     Whoever shows one takes its timing from play_product().
+
+    Parameters
+    ----------
+    shot : ImportedResult
+        The result; images of an earlier import of the same footage are used again.
+
+    Returns
+    -------
+    dict of str to bpy.types.Image
+        By product, "depth" (z-depth in units of the solve, 0 is invalid), "confidence" (0..1) and "motion_mask" (1
+        where things move); only those that the result has.
     """
     files = {product: shot.first_file(product) for product in PRODUCTS}
     return {product: _import_product(shot, product, file) for product, file in files.items() if file is not None}
@@ -30,7 +41,20 @@ def _import_product(shot: ImportedResult, product: str, file: Path) -> bpy.types
 
 
 def import_plate(shot: ImportedResult, clip: bpy.types.MovieClip) -> bpy.types.Image:
-    """The footage as an image texture, in the color space the clip is read with."""
+    """The footage as an image texture, in the color space the clip is read with.
+
+    Parameters
+    ----------
+    shot : ImportedResult
+        Says where the footage is, and whether it is a movie or a sequence.
+    clip : bpy.types.MovieClip
+        Whose color space is taken.
+
+    Returns
+    -------
+    bpy.types.Image
+        Whoever shows it takes its timing from play_plate().
+    """
     image = _claim_image(shot, "plate", shot.plate)
     image.source = "MOVIE" if shot.result.clip.kind == "movie" else "SEQUENCE"
     image.colorspace_settings.name = clip.colorspace_settings.name
@@ -50,7 +74,19 @@ def _claim_image(shot: ImportedResult, part: str, file: Path) -> bpy.types.Image
 
 
 def blend_path(file: Path) -> str:
-    """Relative to the .blend where that is possible, so that both can move together; else absolute."""
+    """Relative to the .blend where that is possible, so that both can move together; else absolute.
+
+    Parameters
+    ----------
+    file : Path
+        Absolute.
+
+    Returns
+    -------
+    str
+        As Blender keeps paths: it begins with // where it is relative. Absolute while the .blend is not saved, and
+        where it lies on another drive.
+    """
     if not bpy.data.filepath:
         return str(file)
     try:
@@ -64,12 +100,29 @@ def play_product(user, shot: ImportedResult) -> None:
 
     The file's number is clamp(scene frame - frame_start + 1, 0, frame_duration) + frame_offset, and files are numbered
     by clip frame.
+
+    Parameters
+    ----------
+    user : bpy.types.ImageUser or bpy.types.CompositorNodeImage
+        What is timed.
+    shot : ImportedResult
+        Says the solved frames, and where they play in the scene.
     """
     _play(user, shot.scene_frame(shot.first_frame), shot.frame_count, shot.first_frame - 1)
 
 
 def play_plate(user, shot: ImportedResult, clip: bpy.types.MovieClip) -> None:
-    """Time an image user so that it shows the footage as the solve saw it."""
+    """Time an image user so that it shows the footage as the solve saw it.
+
+    Parameters
+    ----------
+    user : bpy.types.ImageUser
+        What is timed.
+    shot : ImportedResult
+        Says where the clip plays in the scene, and which picture clip frame 1 shows.
+    clip : bpy.types.MovieClip
+        Its duration says how long the footage plays, but it plays to the last solved frame at least.
+    """
     offset = shot.plate_number if shot.result.clip.kind == "movie" else shot.plate_number - 1
     _play(user, shot.start, max(clip.frame_duration, shot.result.frames[-1].frame), offset)
 

@@ -50,13 +50,34 @@ class SceneImport:
 
 
 def parts(blocks, footage: str) -> dict:
-    """A footage's own datablocks among blocks, by the part each plays."""
+    """A footage's own datablocks among blocks, by the part each plays.
+
+    Parameters
+    ----------
+    blocks : iterable of bpy.types.ID or bpy.types.Node
+        What is looked through.
+    footage : str
+        The key that all tags of the footage share.
+
+    Returns
+    -------
+    dict of str to bpy.types.ID or bpy.types.Node
+        By part, such as "camera" or "depth mesh".
+    """
     marks = ((block, block.get(TAG)) for block in blocks)
     return {mark["part"]: block for block, mark in marks if mark is not None and mark["footage"] == footage}
 
 
 def note_folder(collection: bpy.types.Collection, shot: ImportedResult) -> None:
-    """Keep in a footage's collection where its job is."""
+    """Keep in a footage's collection where its job is.
+
+    Parameters
+    ----------
+    collection : bpy.types.Collection
+        The footage's, as claim_collection() gives it.
+    shot : ImportedResult
+        Says the job folder.
+    """
     collection[TAG]["folder"] = str(shot.folder)
 
 
@@ -66,19 +87,56 @@ def import_collections(scene: bpy.types.Scene) -> list[bpy.types.Collection]:
 
 
 def has_imports(scene: bpy.types.Scene) -> bool:
+    """Whether a scene holds an import; cheap enough for poll and draw.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        What is looked through.
+
+    Returns
+    -------
+    bool
+        True if there is one or more.
+    """
     return bool(import_collections(scene))
 
 
 def imports_in(scene: bpy.types.Scene) -> list[SceneImport]:
-    """Every import in a scene, in the order of its collections."""
+    """Every import in a scene, in the order of its collections.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        What is looked through.
+
+    Returns
+    -------
+    list of SceneImport
+        One for each footage; empty if there is none.
+    """
     return [_found(scene, collection) for collection in import_collections(scene)]
 
 
 def chosen_import(context: bpy.types.Context) -> SceneImport:
     """The import that is meant: the active object's, else the scene camera's, else the first.
 
-    An object belongs to an import if it, or a parent of it, is one of its parts. Raises StereoDiffError
-    "import_missing" if the scene has no import.
+    An object belongs to an import if it, or a parent of it, is one of its parts.
+
+    Parameters
+    ----------
+    context : bpy.types.Context
+        Its scene and its active object count.
+
+    Returns
+    -------
+    SceneImport
+        Valid until the next undo, redo or file load.
+
+    Raises
+    ------
+    StereoDiffError
+        "import_missing": the scene has no import.
     """
     collections = {c[TAG]["footage"]: c for c in reversed(import_collections(context.scene))}
     if not collections:

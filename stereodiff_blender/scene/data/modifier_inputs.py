@@ -6,7 +6,24 @@ import bpy
 
 
 def ensure_input(tree: bpy.types.NodeTree, name: str, kind: str, **settings) -> bpy.types.NodeTreeInterfaceSocket:
-    """The tree's input of this name, made with these settings if it has none. kind: "Bool", "Int", "Float" ..."""
+    """The tree's input of this name, made with these settings if it has none.
+
+    Parameters
+    ----------
+    tree : bpy.types.NodeTree
+        The node group of a geometry nodes modifier.
+    name : str
+        As an artist reads it.
+    kind : str
+        Type of its socket: "Bool", "Int", "Float" ...
+    **settings : object
+        Properties of a new socket, such as min_value; one that is there keeps its own.
+
+    Returns
+    -------
+    bpy.types.NodeTreeInterfaceSocket
+        Found or made.
+    """
     socket = _socket(tree, name)
     if socket is None:
         socket = tree.interface.new_socket(name, in_out="INPUT", socket_type=f"NodeSocket{kind}")
@@ -16,7 +33,22 @@ def ensure_input(tree: bpy.types.NodeTree, name: str, kind: str, **settings) -> 
 
 
 def input_property(modifier: bpy.types.NodesModifier, name: str) -> tuple[object, str]:
-    """What holds an input's value and what it is called there, as UILayout.prop() takes them."""
+    """What holds an input's value and what it is called there, as UILayout.prop() takes them.
+
+    Parameters
+    ----------
+    modifier : bpy.types.NodesModifier
+        With a node group that has the input, see has_input().
+    name : str
+        Of the input, as an artist reads it.
+
+    Returns
+    -------
+    owner : object
+        The modifier; from 5.2 on, the input's own properties.
+    attribute : str
+        '["IDENTIFIER"]'; from 5.2 on, "value".
+    """
     identifier = _socket(modifier.node_group, name).identifier
     if hasattr(modifier, "properties"):  # from 5.2 on
         return getattr(modifier.properties.inputs, identifier), "value"
@@ -30,11 +62,36 @@ def input_path(modifier: bpy.types.NodesModifier, name: str) -> str:
 
 
 def get_input(modifier: bpy.types.NodesModifier, name: str):
+    """The value that a modifier has for an input.
+
+    Parameters
+    ----------
+    modifier : bpy.types.NodesModifier
+        With a node group that has the input, see has_input().
+    name : str
+        Of the input, as an artist reads it.
+
+    Returns
+    -------
+    bool, int, float or another
+        As the input's kind is.
+    """
     owner, attribute = input_property(modifier, name)
     return owner.value if attribute == "value" else modifier[attribute[2:-2]]
 
 
 def set_input(modifier: bpy.types.NodesModifier, name: str, value) -> None:
+    """Set the value that a modifier has for an input, and have its object evaluated anew.
+
+    Parameters
+    ----------
+    modifier : bpy.types.NodesModifier
+        With a node group that has the input, see has_input().
+    name : str
+        Of the input, as an artist reads it.
+    value : bool, int, float or another
+        As the input's kind is.
+    """
     owner, attribute = input_property(modifier, name)
     if attribute == "value":
         owner.value = value
@@ -44,6 +101,20 @@ def set_input(modifier: bpy.types.NodesModifier, name: str, value) -> None:
 
 
 def has_input(modifier: bpy.types.NodesModifier, name: str) -> bool:
+    """Whether a modifier has a node group with an input of this name.
+
+    Parameters
+    ----------
+    modifier : bpy.types.NodesModifier
+        What is asked; it may be without node group.
+    name : str
+        Of the input, as an artist reads it.
+
+    Returns
+    -------
+    bool
+        True if so.
+    """
     return modifier.node_group is not None and _socket(modifier.node_group, name) is not None
 
 

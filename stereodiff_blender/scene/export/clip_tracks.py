@@ -52,8 +52,28 @@ def write_tracks(context: bpy.types.Context, shot: ImportedResult, clip: bpy.typ
                  count: int = COUNT) -> WrittenTracks:
     """Write up to count solved points into the clip as tracks with bundles, in place of those written before.
 
-    Raises StereoDiffError: "depth_missing" without points, "tracks_unsolved" if the solver fails; the clip then has
-    no tracks of ours.
+    Parameters
+    ----------
+    context : bpy.types.Context
+        An area of its window shows the clip for a moment, because Blender's solver asks for that.
+    shot : ImportedResult
+        The result; the depth of every frame is read, to see which points are hidden.
+    clip : bpy.types.MovieClip
+        The footage. Its camera takes the solved lens, unless it belongs to a solve of the artist's.
+    count : int
+        How many tracks at most, FEWEST_TRACKS or more.
+
+    Returns
+    -------
+    WrittenTracks
+        How many tracks, bundles and cameras there are now, and whether the clip's camera holds the solved lens.
+
+    Raises
+    ------
+    StereoDiffError
+        "depth_missing": without points, or fewer than FEWEST_TRACKS of them are seen long enough. "result_invalid": the
+        file of the points or of a frame's depth is damaged. Both leave the clip as it is. "tracks_unsolved": the solver
+        fails; the clip then has no tracks of ours.
     """
     points, _ = read_points(shot)
     pixels, seen = observe(shot, points)
@@ -202,7 +222,27 @@ def _clip_editor(context: bpy.types.Context, clip: bpy.types.MovieClip) -> Itera
 def selected_track_points(found: SceneImport, shot: ImportedResult, clip: bpy.types.MovieClip) -> list[np.ndarray]:
     """World positions of the selected tracks, ours or the artist's, by the solved cameras that see their markers.
 
-    The tracks are those of the tracking object that the clip shows. Raises StereoDiffError as triangulate() does.
+    The tracks are those of the tracking object that the clip shows.
+
+    Parameters
+    ----------
+    found : SceneImport
+        The import; its root says where the solve stands in the world.
+    shot : ImportedResult
+        Its solved cameras.
+    clip : bpy.types.MovieClip
+        The footage, with the tracks.
+
+    Returns
+    -------
+    list of ndarray
+        (3,) each, world space, z up, scene units; empty if no track is selected.
+
+    Raises
+    ------
+    StereoDiffError
+        "points_unusable": a track has markers in fewer than two solved frames, or the rays through them are so parallel
+        that they meet nowhere in particular. "import_missing": the root was deleted.
     """
     matrix = world_from_result(found)
     tracks = [track for track in clip.tracking.objects.active.tracks if track.select]

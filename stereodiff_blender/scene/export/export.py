@@ -26,10 +26,29 @@ _EXPORTERS = {"FBX": ("export_scene", "fbx"), "ALEMBIC": ("wm", "alembic_export"
 
 
 def export_camera(context: bpy.types.Context, found: SceneImport, kind: str, path: Path) -> Path:
-    """Write an import's camera over its solved frames. kind: one of ENDINGS. path: a file, or a folder for COLMAP.
+    """Write an import's camera over its solved frames.
 
-    Returns what was written. Raises StereoDiffError: "import_missing" if the camera was deleted, "exporter_missing",
-    "output_not_writable", "disk_full", or as read_imported_result() does.
+    Parameters
+    ----------
+    context : bpy.types.Context
+        Its scene plays the camera, and gives the rate.
+    found : SceneImport
+        The import.
+    kind : str
+        One of ENDINGS.
+    path : Path
+        A file, whose ending becomes that of the format, or a folder for COLMAP.
+
+    Returns
+    -------
+    Path
+        What was written.
+
+    Raises
+    ------
+    StereoDiffError
+        "import_missing": the camera was deleted, or, for the points of COLMAP, the root. "exporter_missing": this
+        Blender cannot write the format. "output_not_writable", "disk_full", or as read_imported_result() does.
     """
     if found.camera is None:
         raise StereoDiffError("import_missing", f"The camera of {found.name} was deleted.")

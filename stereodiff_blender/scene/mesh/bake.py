@@ -32,10 +32,29 @@ def bake_mesh(scene: bpy.types.Scene, found: SceneImport, path: Path, file_forma
               on_frame: OnFrame) -> None:
     """Write the depth mesh of an import over a range of scene frames.
 
-    path: of the file, which is replaced only by a complete one. file_format: a key of FORMATS. on_frame: told each
-    scene frame as it is done. PC2 and MDD also put an object into the import's collection that plays the file, and hide
-    the live mesh. Raises StereoDiffError: "depth_missing" without a displaced mesh, "frame_range_invalid" unless the
-    frames are solved ones, "exporter_missing", "output_not_writable" or "disk_full".
+    PC2 and MDD also put an object into the import's collection that plays the file, and hide the live mesh.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Gives the rate.
+    found : SceneImport
+        The import.
+    path : Path
+        Of the file, which is replaced only by a complete one.
+    file_format : str
+        A key of FORMATS.
+    frames : range
+        Consecutive frames of the scene, all of them solved.
+    on_frame : callable
+        Told each scene frame as the bake comes to it; of PC2 and MDD the first one again before and after the others.
+
+    Raises
+    ------
+    StereoDiffError
+        "depth_missing": without a displaced mesh. "frame_range_invalid": there are no frames, or not all of them are
+        solved ones. "exporter_missing": this Blender was built without the format. "output_not_writable" or
+        "disk_full". For PC2 and MDD also "settings_invalid": Step is animated, or as read_imported_result() does.
     """
     if depth_modifier(found.mesh) is None:
         raise StereoDiffError("depth_missing", "The import has no displaced mesh.")

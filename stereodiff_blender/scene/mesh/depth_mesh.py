@@ -23,8 +23,27 @@ def import_mesh(collection: bpy.types.Collection, camera: bpy.types.Object, shot
                 step: int | None = None) -> bpy.types.Object:
     """Make or update the mesh as a child of the camera.
 
-    images: by product, "depth" among them. materials: of the plate and of the depth view. step: pixels between
-    vertices; None keeps what the artist has set, or takes the smallest that keeps the grid at MOST_VERTICES.
+    Parameters
+    ----------
+    collection : bpy.types.Collection
+        The footage's; a new mesh is linked to it.
+    camera : bpy.types.Object
+        The solved camera. The mesh lies in its space: x right, y up, depth along -z.
+    shot : ImportedResult
+        A result with depth.
+    images : dict of str to bpy.types.Image
+        By product, "depth" among them.
+    materials : list of bpy.types.Material
+        One for each slot, of the plate first, then of the depth view and of the other measurements; what the artist has
+        put into a slot stays there.
+    step : int or None
+        Pixels of the raster between vertices; None keeps what the artist has set, or takes the smallest that keeps the
+        grid at MOST_VERTICES.
+
+    Returns
+    -------
+    bpy.types.Object
+        The depth mesh; its own mesh is one face without size, which the displacement drops.
     """
     mesh = claim(bpy.data.meshes, shot, "depth mesh", bpy.data.meshes.new)
     _fill_seed(mesh)
@@ -43,9 +62,19 @@ def import_mesh(collection: bpy.types.Collection, camera: bpy.types.Object, shot
 
 
 def set_step(thing: bpy.types.Object | None, step: int) -> None:
-    """Lay the grid of a depth mesh anew. step: pixels between vertices.
+    """Lay the grid of a depth mesh anew.
 
-    Raises StereoDiffError "depth_missing" if the artist has removed the mesh or applied its modifier.
+    Parameters
+    ----------
+    thing : bpy.types.Object or None
+        The depth mesh; None if it was removed.
+    step : int
+        Pixels of the raster between vertices, 1 or more.
+
+    Raises
+    ------
+    StereoDiffError
+        "depth_missing": the artist has removed the mesh or applied its modifier.
     """
     modifier = depth_modifier(thing)
     if modifier is None or not has_input(modifier, STEP):
@@ -54,7 +83,18 @@ def set_step(thing: bpy.types.Object | None, step: int) -> None:
 
 
 def depth_modifier(thing: bpy.types.Object | None) -> bpy.types.NodesModifier | None:
-    """The modifier that displaces a depth mesh; None if the artist has applied or removed it."""
+    """The modifier that displaces a depth mesh; None if the artist has applied or removed it.
+
+    Parameters
+    ----------
+    thing : bpy.types.Object or None
+        The depth mesh; None if it was removed.
+
+    Returns
+    -------
+    bpy.types.NodesModifier or None
+        With a node group.
+    """
     modifier = thing.modifiers.get(MODIFIER) if thing is not None else None
     return modifier if modifier is not None and modifier.node_group is not None else None
 

@@ -17,7 +17,22 @@ DEPTH_STOPS = ((0.0, (0.01, 0.01, 0.06)), (0.3, (0.10, 0.03, 0.30)), (0.55, (0.5
 
 
 def plate_material(shot: ImportedResult, plate: bpy.types.Image, clip: bpy.types.MovieClip) -> bpy.types.Material:
-    """The footage projected onto the mesh: it glows with the plate's own color; Relight 1 lets lights fall on it."""
+    """The footage projected onto the mesh: it glows with the plate's own color; Relight 1 lets lights fall on it.
+
+    Parameters
+    ----------
+    shot : ImportedResult
+        Says the footage and its timing.
+    plate : bpy.types.Image
+        The footage, as import_plate() gives it.
+    clip : bpy.types.MovieClip
+        The footage; its duration counts.
+
+    Returns
+    -------
+    bpy.types.Material
+        Found or made.
+    """
     material, picture = _claim_material(shot, "plate material", _build_plate)
     picture.image = plate
     play_plate(picture.image_user, shot, clip)
@@ -25,7 +40,20 @@ def plate_material(shot: ImportedResult, plate: bpy.types.Image, clip: bpy.types
 
 
 def measurement_materials(shot: ImportedResult, images: dict[str, bpy.types.Image]) -> list[bpy.types.Material]:
-    """A material for each product: the depth view, and confidence and motion mask as they are."""
+    """A material for each product: the depth view, and confidence and motion mask as they are.
+
+    Parameters
+    ----------
+    shot : ImportedResult
+        Says the footage, its timing and its depth range.
+    images : dict of str to bpy.types.Image
+        By product, as import_depth_images() gives them.
+
+    Returns
+    -------
+    list of bpy.types.Material
+        Found or made, in the order of images.
+    """
     return [depth_material(shot, images["depth"]) if product == "depth" else product_material(shot, product, image)
             for product, image in images.items()]
 
@@ -53,7 +81,20 @@ def disparity_range(near: float, far: float) -> tuple[float, float]:
 
 
 def slider_of(material: bpy.types.Material | None, label: str) -> bpy.types.NodeSocket | None:
-    """The value behind Relight or Color Ramp; None if the material is not there or was rebuilt without it."""
+    """The value behind Relight or Color Ramp; None if the material is not there or was rebuilt without it.
+
+    Parameters
+    ----------
+    material : bpy.types.Material or None
+        Of the plate or of the depth view; None if it is not there.
+    label : str
+        RELIGHT or COLOR_RAMP.
+
+    Returns
+    -------
+    bpy.types.NodeSocket or None
+        Its default_value is the slider's, 0..1.
+    """
     nodes = material.node_tree.nodes if material is not None else ()
     return next((node.outputs[0] for node in nodes if node.label == label), None)
 

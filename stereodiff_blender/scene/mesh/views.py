@@ -32,9 +32,19 @@ VIEWS = (
 
 
 def show_view(found: SceneImport, key: str) -> None:
-    """Show a view on the footage's mesh. key: of one of VIEWS.
+    """Show a view on the footage's mesh.
 
-    Raises StereoDiffError "depth_missing" if the mesh or its modifier was removed, or the result lacks this product.
+    Parameters
+    ----------
+    found : SceneImport
+        The import.
+    key : str
+        Of one of VIEWS.
+
+    Raises
+    ------
+    StereoDiffError
+        "depth_missing": the mesh or its modifier was removed, or the result lacks this product.
     """
     view = next(view for view in VIEWS if view.key == key)
     modifier = depth_modifier(found.mesh)

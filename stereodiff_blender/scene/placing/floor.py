@@ -44,7 +44,30 @@ class Plane:
 
 
 def find_floor(shot: ImportedResult) -> Plane:
-    """The floor of a shot. Raises StereoDiffError "depth_missing" or "floor_not_found"."""
+    """The floor of a shot.
+
+    Parameters
+    ----------
+    shot : ImportedResult
+        The result; pictures of up to MOST_FRAMES of its frames are read.
+
+    Returns
+    -------
+    Plane
+        On Blender's axes before the root's transform, in units of the solve: normal (3,) of length 1, towards the
+        cameras, with normal @ p = offset; and the share of the sure points in the lower half of the picture that lie on
+        it, 0..1.
+
+    Raises
+    ------
+    StereoDiffError
+        "depth_missing": the result has no depth. "floor_not_found": no plane under the cameras holds enough of the
+        points. "result_invalid": the file of a picture is damaged.
+
+    References
+    ----------
+    Fischler and Bolles 1981, "Random sample consensus", for the planes through three points each.
+    """
     return fit_floor(read_ground(shot))
 
 

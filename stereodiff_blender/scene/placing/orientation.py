@@ -27,8 +27,22 @@ _TRANSFORMS = ("location", "rotation_euler", "rotation_quaternion", "rotation_ax
 def floor_change(points, camera) -> np.ndarray:
     """The smallest turn that makes the plane through points horizontal, and the lift that brings it to z = 0.
 
-    points: (N,3), N >= 3, of a floor. camera: (3,), a place above that floor, where the camera is.
-    Raises StereoDiffError "points_missing" or, for points on one line, "points_unusable".
+    Parameters
+    ----------
+    points : array_like
+        (N,3), N >= 3, of a floor; world space.
+    camera : array_like
+        (3,), a place above that floor, where the camera is; world space.
+
+    Returns
+    -------
+    ndarray
+        (4,4), for move_root().
+
+    Raises
+    ------
+    StereoDiffError
+        "points_missing": fewer than three points. "points_unusable": points on one line.
     """
     points = _enough(points, 3)
     middle = points.mean(axis=0)
@@ -51,7 +65,19 @@ def level_change(normal, on_floor, camera) -> np.ndarray:
 def plane_change(matrix, normal, offset: float) -> np.ndarray:
     """The same for a plane on the axes under the root: normal @ p = offset, normal towards the camera.
 
-    matrix: from there to world space, as world_from_result() gives it.
+    Parameters
+    ----------
+    matrix : array_like
+        (4,4), from there to world space, as world_from_result() gives it.
+    normal : array_like
+        (3,), of length 1.
+    offset : float
+        Signed distance of the plane from the origin along its normal, in units under the root.
+
+    Returns
+    -------
+    ndarray
+        (4,4), for move_root(), as floor_change() gives it.
     """
     on_floor = transformed(matrix, np.asarray(normal) * offset)
     up = np.linalg.inv(np.asarray(matrix)[:3, :3]).T @ normal
@@ -61,7 +87,22 @@ def plane_change(matrix, normal, offset: float) -> np.ndarray:
 def axis_change(start, end, axis: str) -> np.ndarray:
     """A turn about the vertical through start, after which the way from start to end goes along an axis of AXES.
 
-    Raises StereoDiffError "points_unusable" if that way is vertical or has no length.
+    Parameters
+    ----------
+    start, end : array_like
+        (3,) each; world space.
+    axis : str
+        A key of AXES: "X", "Y", "-X" or "-Y".
+
+    Returns
+    -------
+    ndarray
+        (4,4), for move_root().
+
+    Raises
+    ------
+    StereoDiffError
+        "points_unusable": the way is vertical or has no length.
     """
     way = _place(end) - _place(start)
     flat = np.hypot(*way[:2])
@@ -74,7 +115,18 @@ def axis_change(start, end, axis: str) -> np.ndarray:
 
 
 def origin_change(point) -> np.ndarray:
-    """The shift that brings a point to the scene's origin."""
+    """The shift that brings a point to the scene's origin.
+
+    Parameters
+    ----------
+    point : array_like
+        (3,); world space.
+
+    Returns
+    -------
+    ndarray
+        (4,4), for move_root().
+    """
     change = np.eye(4)
     change[:3, 3] = -_place(point)
     return change
@@ -83,7 +135,22 @@ def origin_change(point) -> np.ndarray:
 def scale_change(start, end, distance: float) -> np.ndarray:
     """The scaling about the scene's origin after which start and end are distance apart; a floor at z = 0 stays there.
 
-    Raises StereoDiffError "points_unusable" if they are the same or distance is not positive.
+    Parameters
+    ----------
+    start, end : array_like
+        (3,) each; world space.
+    distance : float
+        In scene units, > 0.
+
+    Returns
+    -------
+    ndarray
+        (4,4), for move_root().
+
+    Raises
+    ------
+    StereoDiffError
+        "points_unusable": they are the same, or distance is not positive.
     """
     measured = np.linalg.norm(_place(end) - _place(start))
     if not (measured > 0 and np.isfinite(distance) and distance > 0):
@@ -94,7 +161,17 @@ def scale_change(start, end, distance: float) -> np.ndarray:
 def move_root(found: SceneImport, change) -> None:
     """Apply a change to an import's root; its camera's clipping range follows a change of scale.
 
-    Raises StereoDiffError "import_missing" without root, "root_animated" if something else decides where it is.
+    Parameters
+    ----------
+    found : SceneImport
+        The import.
+    change : array_like
+        (4,4), world space, applied on top of where the root is.
+
+    Raises
+    ------
+    StereoDiffError
+        "import_missing": without root. "root_animated": something else decides where it is.
     """
     if found.root is None:
         raise StereoDiffError("import_missing", f"The root of {found.name} was deleted.")
@@ -109,7 +186,20 @@ def move_root(found: SceneImport, change) -> None:
 def world_from_result(found: SceneImport) -> np.ndarray:
     """(4,4) from Blender's axes before the root's own transform, as camera_math gives them, to world space.
 
-    Raises StereoDiffError "import_missing" without root.
+    Parameters
+    ----------
+    found : SceneImport
+        The import.
+
+    Returns
+    -------
+    ndarray
+        (4,4) float64, with the root's scale.
+
+    Raises
+    ------
+    StereoDiffError
+        "import_missing": without root.
     """
     if found.root is None:
         raise StereoDiffError("import_missing", f"The root of {found.name} was deleted.")
@@ -117,7 +207,20 @@ def world_from_result(found: SceneImport) -> np.ndarray:
 
 
 def transformed(matrix, points) -> np.ndarray:
-    """Points (...,3) through a matrix (4,4)."""
+    """Points (...,3) through a matrix (4,4).
+
+    Parameters
+    ----------
+    matrix : array_like
+        (4,4); its last row is not looked at.
+    points : array_like
+        (...,3).
+
+    Returns
+    -------
+    ndarray
+        (...,3), on the axes that the matrix leads to.
+    """
     matrix = np.asarray(matrix)
     return np.asarray(points) @ matrix[:3, :3].T + matrix[:3, 3]
 

@@ -26,6 +26,22 @@ def hit_mesh(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph, found: Scen
     """Where a ray (world space) first meets something that hangs under the import's root; None if it misses.
 
     Whatever else stands in the way is looked through.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        What the ray goes through.
+    depsgraph : bpy.types.Depsgraph
+        Of the view layer that is seen, evaluated.
+    found : SceneImport
+        The import.
+    origin, direction : sequence of float
+        Three each; world space. The direction may have any length but 0.
+
+    Returns
+    -------
+    ndarray or None
+        (3,); world space. None also if MOST_OBJECTS_BEFORE surfaces of other things stand in the way.
     """
     start, way = Vector(origin), Vector(direction).normalized()
     for _ in range(MOST_OBJECTS_BEFORE):
@@ -39,14 +55,54 @@ def hit_mesh(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph, found: Scen
 
 
 def place_marks(found: SceneImport, role: str, points) -> list[bpy.types.Object]:
-    """Put the markers of a role of MARKS at points (N,3); as many of them, in order, as there are points."""
+    """Put the markers of a role of MARKS at points (N,3); as many of them, in order, as there are points.
+
+    Parameters
+    ----------
+    found : SceneImport
+        The import, whose root carries the markers; those that are there are moved.
+    role : str
+        A key of MARKS.
+    points : array_like
+        (N,3), no more than the role has markers; world space.
+
+    Returns
+    -------
+    list of bpy.types.Object
+        N empties.
+
+    Raises
+    ------
+    StereoDiffError
+        "import_missing": without root.
+    """
     local = np.linalg.inv(world_from_result(found))
     names = MARKS[role][:len(points)]
     return [_place_mark(found, name, transformed(local, point)) for name, point in zip(names, points, strict=True)]
 
 
 def marked_points(scene: bpy.types.Scene, found: SceneImport, role: str) -> list[np.ndarray]:
-    """Where a role's markers are now. Raises StereoDiffError "points_missing" if one is not there."""
+    """Where a role's markers are now.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Where the markers are looked for.
+    found : SceneImport
+        The import.
+    role : str
+        A key of MARKS.
+
+    Returns
+    -------
+    list of ndarray
+        (3,) each, in the order of MARKS; world space.
+
+    Raises
+    ------
+    StereoDiffError
+        "points_missing": one is not there.
+    """
     there = parts(scene.objects, found.footage)
     missing = [name for name in MARKS[role] if name.lower() not in there]
     if missing:
@@ -55,7 +111,19 @@ def marked_points(scene: bpy.types.Scene, found: SceneImport, role: str) -> list
 
 
 def selected_points(context: bpy.types.Context) -> list[np.ndarray]:
-    """In Edit Mode the selected vertices, in the order of clicking; else the selected objects, the active one last."""
+    """In Edit Mode the selected vertices, in the order of clicking; else the selected objects, the active one last.
+
+    Parameters
+    ----------
+    context : bpy.types.Context
+        Its mode, and what is selected.
+
+    Returns
+    -------
+    list of ndarray
+        (3,) each; world space. Vertices that were not clicked one by one come after those that were; objects are in the
+        order of their names.
+    """
     if context.mode == "EDIT_MESH":
         return _selected_vertices(context.edit_object)
     things = sorted(context.selected_objects, key=lambda thing: (thing == context.active_object, thing.name))

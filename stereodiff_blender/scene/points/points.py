@@ -37,9 +37,25 @@ RADIUS_OVER_SPACING = 0.6
 
 
 def import_solved_points(found: SceneImport) -> bpy.types.Object:
-    """The solve's own static points, in color. Made, or brought up to date.
+    """The solve's own static points, in color.
 
-    Raises StereoDiffError "depth_missing" if the result has none, or "result_invalid" if their file is damaged.
+    Made, or brought up to date.
+
+    Parameters
+    ----------
+    found : SceneImport
+        The import; its root becomes the parent.
+
+    Returns
+    -------
+    bpy.types.Object
+        A point cloud, or a mesh of vertices before Blender 5.2; its colors are scene-linear.
+
+    Raises
+    ------
+    StereoDiffError
+        "depth_missing": the result has none. "result_invalid": their file is damaged. Or as read_imported_result()
+        does.
     """
     shot = found.read_imported_result()
     points, colors = read_points(shot)
@@ -51,7 +67,30 @@ def import_solved_points(found: SceneImport) -> bpy.types.Object:
 
 
 def import_dense_points(found: SceneImport, fusion: Fusion, on_frame: Callable[[int], None]) -> bpy.types.Object:
-    """Still, sure depth of several frames as points, in the plate's colors. Errors as fuse_depth()."""
+    """Still, sure depth of several frames as points, in the plate's colors.
+
+    Made, or brought up to date.
+
+    Parameters
+    ----------
+    found : SceneImport
+        The import; its root becomes the parent.
+    fusion : Fusion
+        Spacing in units of the solve, least confidence and number of frames. The object keeps it, for refresh_points().
+    on_frame : callable
+        Told how many frames are done.
+
+    Returns
+    -------
+    bpy.types.Object
+        A point cloud, or a mesh of vertices before Blender 5.2; its colors are scene-linear.
+
+    Raises
+    ------
+    StereoDiffError
+        "depth_missing": nothing is left over. "settings_invalid": the spacing is too fine. "result_invalid": a damaged
+        file. "clip_missing": the camera shows no clip. Or as read_imported_result() does.
+    """
     shot = found.read_imported_result()
     if found.clip is None:
         raise StereoDiffError("clip_missing", "The camera shows no clip.")
@@ -66,6 +105,13 @@ def refresh_points(scene: bpy.types.Scene, shot: ImportedResult) -> None:
     """After another import of the footage: bring those of its points up to date that the scene has.
 
     Points that the new result cannot give are taken away.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Holds the import.
+    shot : ImportedResult
+        Says the footage.
     """
     found = next(i for i in imports_in(scene) if i.footage == shot.key)
     for part, again in ((SOLVED, _import_solved_again), (DENSE, _import_dense_again)):

@@ -12,9 +12,24 @@ from .shot import ImportedResult
 
 
 def read_picture(shot: ImportedResult, relative: str) -> np.ndarray:
-    """One file of a product, such as frames[0].depth, (H,W) float32, row 0 at the top.
+    """One file of a product, such as frames[0].depth.
 
-    Raises StereoDiffError "result_invalid" if it is not a picture of the result's raster.
+    Parameters
+    ----------
+    shot : ImportedResult
+        The result.
+    relative : str
+        Of the file, relative to the job folder, as the result has it.
+
+    Returns
+    -------
+    ndarray
+        (H,W) float32, row 0 at the top: depth in units of the solve, 0 is invalid; confidence 0..1; motion mask 0 or 1.
+
+    Raises
+    ------
+    StereoDiffError
+        "result_invalid": it is not a picture of the result's raster.
     """
     check_product(JobFolder(shot.folder).files, relative, shot.result)
     image = bpy.data.images.load(str(shot.folder / relative), check_existing=False)
@@ -32,9 +47,24 @@ def read_picture(shot: ImportedResult, relative: str) -> np.ndarray:
 
 
 def read_points(shot: ImportedResult) -> tuple[np.ndarray, np.ndarray]:
-    """The solved points (N,3) float64 on the engine's axes, and their colors (N,3) uint8.
+    """The solved points and their colors.
 
-    Raises StereoDiffError "depth_missing" if the result has none, "result_invalid" if their file is damaged.
+    Parameters
+    ----------
+    shot : ImportedResult
+        The result.
+
+    Returns
+    -------
+    positions : ndarray
+        (N,3) float64 on the engine's axes: x right, y down, z forward at the first frame's camera; units of the solve.
+    colors : ndarray
+        (N,3) uint8, sRGB.
+
+    Raises
+    ------
+    StereoDiffError
+        "depth_missing": the result has none. "result_invalid": their file is damaged.
     """
     if shot.result.points is None:
         raise StereoDiffError("depth_missing", "It has no points.")

@@ -33,15 +33,36 @@ class Lens:
 
 
 def matrix_world_from_camera_to_world(camera_to_world) -> np.ndarray:
-    """Matrices (...,4,4) for Blender's camera object, z up. camera_to_world: (...,4,4), OpenCV axes.
+    """Matrices (...,4,4) for Blender's camera object, z up.
 
     The engine's first camera (the identity) becomes one at the origin that looks along +y.
+
+    Parameters
+    ----------
+    camera_to_world : array_like
+        (...,4,4), OpenCV axes.
+
+    Returns
+    -------
+    ndarray
+        (...,4,4) float64; the camera looks along its own -z with y up.
     """
     return WORLD_TO_Z_UP @ np.asarray(camera_to_world, dtype=np.float64) @ FLIP_CAMERA_AXES
 
 
 def points_in_blender_world(points) -> np.ndarray:
-    """World points (...,3) of the engine on Blender's axes."""
+    """World points (...,3) of the engine on Blender's axes.
+
+    Parameters
+    ----------
+    points : array_like
+        (...,3), OpenCV axes: x right, y down, z forward at the first frame's camera.
+
+    Returns
+    -------
+    ndarray
+        (...,3) float64, z up, in the same units.
+    """
     return np.asarray(points, dtype=np.float64) @ WORLD_TO_Z_UP[:3, :3].T
 
 
@@ -72,7 +93,23 @@ def is_fitted_across(sensor_fit: str, size, pixel_aspect: float) -> bool:
 def sensor_size(sensor_fit: str, size, pixel_aspect: float, sensor_mm: float) -> tuple[float, float]:
     """Blender's sensor_width and sensor_height for a sensor of sensor_mm across the picture.
 
-    AUTO measures the longer side by sensor_width, whichever it is. size: (width, height) of the render in pixels.
+    AUTO measures the longer side by sensor_width, whichever it is.
+
+    Parameters
+    ----------
+    sensor_fit : str
+        Blender's own word: "AUTO", "HORIZONTAL" or "VERTICAL".
+    size : tuple of int
+        (width, height) of the render in pixels.
+    pixel_aspect : float
+        Width / height of a pixel of the render.
+    sensor_mm : float
+        Width of the sensor in mm.
+
+    Returns
+    -------
+    tuple of float
+        sensor_width and sensor_height in mm.
     """
     height_mm = sensor_mm * size[1] / size[0] / pixel_aspect
     is_upright = sensor_fit == "AUTO" and not is_fitted_across(sensor_fit, size, pixel_aspect)
@@ -83,8 +120,26 @@ def lens_from_intrinsics(intrinsics, size, pixel_aspect: float, sensor_mm: float
                          sensor_fit: str = "HORIZONTAL") -> Lens:
     """Lens and shifts for a sensor of sensor_mm across the picture.
 
-    intrinsics: (fx, fy, cx, cy) on the raster that is rendered, size (width, height); pixel_aspect: of that render.
     The focal length is the same for every sensor_fit, because sensor_size() keeps the sensor's proportions.
+
+    Parameters
+    ----------
+    intrinsics : array_like
+        (4,): fx, fy, cx, cy in pixels of the raster that is rendered. fy is not looked at: the pixel aspect stands for
+        it.
+    size : tuple of int
+        (width, height) of that raster in pixels.
+    pixel_aspect : float
+        Width / height of a pixel of that render.
+    sensor_mm : float
+        Width of the sensor in mm.
+    sensor_fit : str
+        Blender's own word: "AUTO", "HORIZONTAL" or "VERTICAL".
+
+    Returns
+    -------
+    Lens
+        Focal length in mm, shifts in lengths of the side that the sensor is fitted to.
     """
     fx, _, cx, cy = (float(value) for value in intrinsics)
     width, height = size
@@ -93,17 +148,41 @@ def lens_from_intrinsics(intrinsics, size, pixel_aspect: float, sensor_mm: float
 
 
 def intrinsics_from_projection(projection, size) -> np.ndarray:
-    """fx, fy, cx, cy in pixels of a picture of size (width, height), from Blender's projection matrix (4,4)."""
+    """Intrinsics from Blender's projection matrix.
+
+    Parameters
+    ----------
+    projection : ndarray
+        (4,4), as Object.calc_matrix_camera() gives it.
+    size : tuple of int
+        (width, height) of the picture in pixels.
+
+    Returns
+    -------
+    ndarray
+        (4,) float64: fx, fy, cx, cy in pixels of the picture.
+    """
     width, height = size
     return np.array([projection[0, 0] * width / 2, projection[1, 1] * height / 2,
                      (1.0 - projection[0, 2]) * width / 2, (1.0 + projection[1, 2]) * height / 2])
 
 
 def camera_rays(x, y, intrinsics) -> np.ndarray:
-    """Rays of Blender's camera through a grid of places in the picture, (len(y), len(x), 3), scaled to z = -1.
+    """Rays of Blender's camera through a grid of places in the picture, scaled to z = -1.
 
-    x, y: in pixels from the picture's left and top edge. A ray times the z-depth seen there is the point, in the
-    camera object's own space.
+    A ray times the z-depth seen there is the point, in the camera object's own space.
+
+    Parameters
+    ----------
+    x, y : array_like
+        (W,) and (H,), in pixels from the picture's left and top edge.
+    intrinsics : array_like
+        (4,): fx, fy, cx, cy in those pixels.
+
+    Returns
+    -------
+    ndarray
+        (H,W,3) float64: x right, y up, z = -1.
     """
     fx, fy, cx, cy = intrinsics
     rays = np.empty((len(y), len(x), 3))
@@ -123,7 +202,20 @@ def grid_positions(length: int, step: int) -> np.ndarray:
 
 
 def step_for_density(width: int, height: int, most_vertices: int) -> int:
-    """Smallest step at which a grid over width x height pixels has at most most_vertices vertices."""
+    """Smallest step at which a grid over width x height pixels has at most most_vertices vertices.
+
+    Parameters
+    ----------
+    width, height : int
+        In pixels.
+    most_vertices : int
+        16 or more: the coarsest grid has as many.
+
+    Returns
+    -------
+    int
+        Pixels between neighboring vertices, 1 or more.
+    """
     step = 1
     while len(grid_positions(width, step)) * len(grid_positions(height, step)) > most_vertices:
         step += 1
@@ -131,7 +223,20 @@ def step_for_density(width: int, height: int, most_vertices: int) -> int:
 
 
 def fps_and_base(fps: float) -> tuple[int, float]:
-    """Blender's whole frame rate and its divisor: 23.976 and 29.97 are the NTSC rates 24 / 1.001 and 30 / 1.001."""
+    """Blender's whole frame rate and its divisor: 23.976 and 29.97 are the NTSC rates 24 / 1.001 and 30 / 1.001.
+
+    Parameters
+    ----------
+    fps : float
+        Frames per second, > 0.
+
+    Returns
+    -------
+    fps : int
+        The whole rate, 1 or more.
+    fps_base : float
+        Its divisor: the rate is fps / fps_base.
+    """
     whole = max(1, round(fps))
     if abs(fps - whole) < 1e-4:
         return whole, 1.0

@@ -85,11 +85,29 @@ def read_imported_result(folder: Path, clip: bpy.types.MovieClip | None, result:
               ) -> tuple[ImportedResult, bpy.types.MovieClip]:
     """Read and validate a job folder and find its clip; touches no scene.
 
-    result: the folder's, if it was read and checked already.
+    Parameters
+    ----------
+    folder : Path
+        The job folder.
+    clip : bpy.types.MovieClip or None
+        The footage; None looks for it among the open clips, then loads it.
+    result : Result or None
+        The folder's, if it was read and checked already; None reads it.
 
-    Raises StereoDiffError: "result_invalid" (also when the pictures are not of the result's raster), "job_missing",
-    "job_invalid", "clip_missing" when neither the solved footage nor what the clip points at is there, or
-    "clip_unreadable" when Blender finds no picture in it.
+    Returns
+    -------
+    shot : ImportedResult
+        The result, and where it plays in the scene's time.
+    clip : bpy.types.MovieClip
+        The one that was given, found or loaded.
+
+    Raises
+    ------
+    StereoDiffError
+        "result_invalid": also when the pictures are not of the result's raster. "job_missing" or "job_invalid": the
+        folder's job is not there or damaged. "clip_missing": neither the solved footage nor what the clip points at is
+        there. "clip_unreadable": Blender cannot read it or finds no picture in it, or its header claims too large a
+        one.
     """
     job_folder = JobFolder(folder)
     result = job_folder.read_result() if result is None else result

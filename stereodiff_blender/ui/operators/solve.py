@@ -152,7 +152,7 @@ class STEREODIFF_OT_import_result(bpy.types.Operator):
             imported = import_result(context.scene, folder, clip=clip, result=result)
         except StereoDiffError as error:
             return fail(self, error)
-        session.current().jobs.adopt(context.scene, job.id, folder, imported.imported.name, result)
+        session.current().jobs.adopt(context.scene, job.id, folder, imported.shot.name, result)
         return {"FINISHED"}
 
 

@@ -74,7 +74,7 @@ def test_what_runs_or_is_finished_is_not_resumed(session, solve, settings, worke
 
 @posix_only
 def test_a_job_whose_engine_hangs_is_started_anew(addon, session, solve, settings, worker_like, monkeypatch):
-    monkeypatch.setattr(addon.jobs.worker_process.FollowedJob, "HANG_AFTER_S", 0.5)
+    monkeypatch.setattr(addon.jobs.worker_process.FollowedJob, "SILENT_AFTER_S", 0.5)
     worker_like("hang")
     job_id = solve()
     at_work(session, job_id)

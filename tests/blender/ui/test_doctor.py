@@ -243,7 +243,7 @@ def test_every_button_is_an_operator(drawing):
 def test_every_mend_has_its_button(addon, drawing):
     """Whatever a notice asks for, the panel draws something for it."""
     named = {node.attr for node in drawing if isinstance(node, ast.Attribute)
-             and getattr(node.value, "id", "") == "readiness"}
+             and getattr(node.value, "id", "") == "preflight"}
     preflight = addon.health.preflight
     constants = {name for name, value in vars(preflight).items() if isinstance(value, str) and value in preflight.MENDS}
     assert constants <= named and len(constants) == len(preflight.MENDS)

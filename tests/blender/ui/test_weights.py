@@ -64,7 +64,7 @@ def test_solve_refuses_weights_whose_licence_nobody_accepted(licences, folder, s
         picture.save()
     settings.clip = bpy.data.movieclips.load(str(tmp_path / "plate_0001.png"))
     settings.stereo = "monst3r"
-    with pytest.raises(RuntimeError, match="licence.*MonST3R"):
+    with pytest.raises(RuntimeError, match="license.*MonST3R"):
         bpy.ops.stereodiff.solve()
     assert len(settings.jobs) == 0
 

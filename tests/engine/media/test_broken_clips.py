@@ -126,7 +126,9 @@ def test_a_truncated_movie_names_what_was_asked_and_found(name, options, tmp_pat
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     error, indices = _read_until_error(path, range(3, 31))
     assert error.code == "clip_truncated" and name in error.message
-    assert indices == list(range(2, 2 + len(indices))) and 3 < len(indices) < 28
+    held = indices.count(indices[-1]) - 1  # how long an AVI without its end is, is guessed
+    assert indices[:len(indices) - held] == list(range(2, 2 + len(indices) - held)) and 3 < len(indices) < 28
+    assert held == 0 or (name == "cut.avi" and held < 5)
     assert "28 frames (3 to 30)" in error.message and f"has {len(indices)} of them" in error.message
 
 
@@ -174,8 +176,9 @@ def test_a_recording_may_start_between_key_frames(tmp_path):
     path = write_movie(tmp_path / "tape.ts", 40, options={"g": "10", "bf": "0"})
     path.write_bytes(path.read_bytes()[188 * 20:])
     source = movie_source(path)
-    indices = [index_of(frame) for frame in read(source, 1, 10)]
-    assert indices == list(range(indices[0], indices[0] + 10))
+    indices = [index_of(frame) for frame in read(source, 1, 20)]
+    missing = indices.count(indices[0]) - 1  # the first that can be decoded stands in for those before it
+    assert indices[missing:] == list(range(indices[0], indices[0] + 20 - missing)) and 0 < missing < 10
 
 
 def test_ranges_outside_the_clip(tmp_path):

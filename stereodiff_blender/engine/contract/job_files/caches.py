@@ -42,7 +42,18 @@ _LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 
 def find_cache(folder: JobFolder) -> GuardedFolder | None:
-    """The job's cache, None if it has none: nothing kept, or kept on a disk that is not there."""
+    """The job's cache, None if it has none: nothing kept, or kept on a disk that is not there.
+
+    Parameters
+    ----------
+    folder : JobFolder
+        The job's.
+
+    Returns
+    -------
+    GuardedFolder or None
+        In the job's own folder, or the one elsewhere that its note names and that was made for it.
+    """
     elsewhere = _noted(folder)
     if elsewhere is not None:
         return elsewhere
@@ -50,14 +61,42 @@ def find_cache(folder: JobFolder) -> GuardedFolder | None:
 
 
 def is_elsewhere(folder: JobFolder) -> bool:
-    """Whether the job's cache lies outside its folder."""
+    """Whether the job's cache lies outside its folder.
+
+    Parameters
+    ----------
+    folder : JobFolder
+        The job's.
+
+    Returns
+    -------
+    bool
+        False also where there is no cache, or its disk is not there.
+    """
     return _noted(folder) is not None
 
 
 def make_cache(folder: JobFolder, job_id: str, caches: str | os.PathLike | None = None) -> GuardedFolder:
-    """The job's cache, made if it has none. caches: the folder for it to be made in; None: the job's own.
+    """The job's cache, made if it has none.
 
-    Raises StereoDiffError "job_folder_unsafe", "output_not_writable" or "disk_full".
+    Parameters
+    ----------
+    folder : JobFolder
+        The job's; it exists.
+    job_id : str
+        Of the job; a cache elsewhere is named after it.
+    caches : str, os.PathLike or None
+        The folder for it to be made in, itself made if it is missing; None: the job's own.
+
+    Returns
+    -------
+    GuardedFolder
+        The cache, an earlier one wherever it lies.
+
+    Raises
+    ------
+    StereoDiffError
+        "job_folder_unsafe", "output_not_writable" or "disk_full".
     """
     found = find_cache(folder)
     if found is not None:
@@ -74,9 +113,24 @@ def make_cache(folder: JobFolder, job_id: str, caches: str | os.PathLike | None 
 
 
 def remove_cache(folder: JobFolder) -> bool:
-    """Remove what jobs make in a cache, and the cache if nothing else is in it. Whether there was one.
+    """Remove what jobs make in a cache, and the cache if nothing else is in it.
 
-    Raises StereoDiffError as make_cache does, or "job_folder_mixed" if more than a job's lies there, which stays.
+    Parameters
+    ----------
+    folder : JobFolder
+        The job's.
+
+    Returns
+    -------
+    bool
+        Whether there was one.
+
+    Raises
+    ------
+    StereoDiffError
+        "job_folder_mixed": more than a job's lies there, which stays. "output_not_writable": it cannot be removed, or
+        the cache that the job's note names is not there or not this job's. "job_folder_unsafe" or "disk_full" as the
+        system refuses.
     """
     cache = find_cache(folder)
     try:
@@ -117,13 +171,35 @@ def _refuse_mixed(cache: GuardedFolder) -> None:
 
 
 def foreign_names(folder: JobFolder) -> list[str]:
-    """What lies in a job's folder that no job makes; what file browsers leave is passed over."""
+    """What lies in a job's folder that no job makes; what file browsers leave is passed over.
+
+    Parameters
+    ----------
+    folder : JobFolder
+        The job's. It, its cache and its folders of pictures are looked through.
+
+    Returns
+    -------
+    list of str
+        Names relative to the job's folder, with "/" between their parts.
+    """
     return [name for place, made in _MADE.items() for name in _names_in(folder, place)
             if not (made.fullmatch(name.rpartition("/")[2]) or _is_litter(name.rpartition("/")[2]))]
 
 
 def has_traces(folder: JobFolder) -> bool:
-    """Whether a job worked in this folder, even if its job.json is gone."""
+    """Whether a job worked in this folder, even if its job.json is gone.
+
+    Parameters
+    ----------
+    folder : JobFolder
+        What may be a job's.
+
+    Returns
+    -------
+    bool
+        True if events.jsonl or worker.log is there, or a stage in a cache in this folder.
+    """
     return (any(folder.files.is_file(file.name) for file in (folder.events_file, folder.log_file))
             or any(STAGE.fullmatch(name) for name in folder.files.inside(NAME).names()
                    if folder.files.is_folder(NAME)))
@@ -137,7 +213,18 @@ def _names_in(folder: JobFolder, place: str) -> list[str]:
 
 
 def in_words(names: list[str]) -> str:
-    """The first few of some names."""
+    """The first few of some names.
+
+    Parameters
+    ----------
+    names : list of str
+        Of files or folders.
+
+    Returns
+    -------
+    str
+        Three of them at most, with commas between, and how many more there are.
+    """
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
@@ -186,5 +273,16 @@ def _read(folder: GuardedFolder, name: str) -> dict:
 
 
 def is_ours(status: os.stat_result) -> bool:
-    """Whether a file or folder belongs to this user; Windows keeps that elsewhere."""
+    """Whether a file or folder belongs to this user; Windows keeps that elsewhere.
+
+    Parameters
+    ----------
+    status : os.stat_result
+        Of the file or folder.
+
+    Returns
+    -------
+    bool
+        Always True on Windows.
+    """
     return sys.platform == "win32" or status.st_uid == os.geteuid()

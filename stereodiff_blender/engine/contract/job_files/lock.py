@@ -32,10 +32,23 @@ _MAX_NAME_BYTES = 100
 
 @contextmanager
 def locked(folder: JobFolder) -> Iterator[bool]:
-    """Hold the folder's lock file meanwhile; it is removed at the end. Gives False where there are no locks.
+    """Hold the folder's lock file meanwhile; it is removed at the end.
 
-    Raises StereoDiffError "job_locked" if another process is at work there, also one of another computer that beats,
-    "output_not_writable" or "job_folder_unsafe".
+    Parameters
+    ----------
+    folder : JobFolder
+        Of the job to be worked at.
+
+    Yields
+    ------
+    bool
+        Whether it is locked; False where there are no locks.
+
+    Raises
+    ------
+    StereoDiffError
+        "job_locked": another process is at work there, also one of another computer that beats. "output_not_writable",
+        "disk_full" or "job_folder_unsafe": the lock file cannot be written.
     """
     name = folder.lock_file.name
     try:
@@ -82,8 +95,20 @@ def _remove(folder: JobFolder, name: str) -> None:
 def beating(folder: JobFolder, steps: Callable[[], int]) -> Iterator[None]:
     """Meanwhile write the heartbeat file every HEARTBEAT_S; it is removed at the end.
 
-    It tells whose heart it is, for how long there was no progress, and how much a processor worked meanwhile. steps:
-    how often there was progress so far. The job's log is kept from growing on the way.
+    It tells whose heart it is, for how long there was no progress, and how much a processor worked meanwhile. The job's
+    log is kept from growing on the way.
+
+    Parameters
+    ----------
+    folder : JobFolder
+        Of the job that is worked at.
+    steps : callable
+        Takes nothing and gives how often there was progress so far; called here and from a thread.
+
+    Yields
+    ------
+    None
+        The thread beats until the block ends. What it cannot write is passed over.
     """
     done, idleness = threading.Event(), _Idleness(steps)
 
@@ -141,6 +166,17 @@ def beats_elsewhere(folder: JobFolder) -> bool:
 
     Of this computer's workers the lock and the list of processes tell more, and at once. A heartbeat that does not say
     whose it is, as earlier versions' did not, is looked at for a while: whether it changes.
+
+    Parameters
+    ----------
+    folder : JobFolder
+        The job's.
+
+    Returns
+    -------
+    bool
+        True for a heartbeat younger than FRESH_S seconds that is another computer's, or that does not say whose it is
+        and changes within three seconds; False where there is none or it cannot be read.
     """
     whose, beat_s = _heartbeat(folder)
     if whose is None or whose == this_computer() or _clock_of(folder) - beat_s >= FRESH_S:

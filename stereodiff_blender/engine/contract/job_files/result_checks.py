@@ -24,8 +24,23 @@ _READ_BYTES = 1024
 def read_checked(folder: JobFolder) -> Result:
     """A result that can be imported: valid, and every frame's pictures are what Blender may load.
 
-    Looks into every file, so it is nothing for Blender's own thread. Raises StereoDiffError as JobFolder.read_result
-    does.
+    Looks into every file, so it is nothing for Blender's own thread.
+
+    Parameters
+    ----------
+    folder : JobFolder
+        Of a finished job.
+
+    Returns
+    -------
+    Result
+        As JobFolder.read_result gives it.
+
+    Raises
+    ------
+    StereoDiffError
+        "result_invalid": of the result or of a picture. "job_missing", "job_invalid", "settings_invalid",
+        "frame_range_invalid" or "clip_too_short": of job.json.
     """
     result = folder.read_result()
     by_folder: dict[str, list[str]] = {}
@@ -68,7 +83,27 @@ def _check_products(folder: GuardedFolder, names: list[str], result: Result) -> 
 
 
 def check_product(folder: GuardedFolder, name: str, result: Result) -> PictureHeader:
-    """Depth, confidence or motion of a frame, as the engine writes it. Raises StereoDiffError "result_invalid"."""
+    """Depth, confidence or motion of a frame, as the engine writes it.
+
+    Parameters
+    ----------
+    folder : GuardedFolder
+        The job's.
+    name : str
+        Relative to it, as the result names the file.
+    result : Result
+        Whose raster, width and height in pixels, the file has to have.
+
+    Returns
+    -------
+    PictureHeader
+        Of an EXR with one channel.
+
+    Raises
+    ------
+    StereoDiffError
+        "result_invalid": the file cannot be read, or is no such picture.
+    """
     header = _header(folder, name)
     wanted = ("exr", 1, result.width, result.height)
     if header is None or (header.kind, header.channels, header.width, header.height) != wanted:
@@ -78,7 +113,20 @@ def check_product(folder: GuardedFolder, name: str, result: Result) -> PictureHe
 
 
 def check_plate(path: Path) -> None:
-    """Footage that a result names. Of a movie nothing is told here. Raises "clip_unreadable"."""
+    """Footage that a result names, refused if it claims more than MAX_PIXELS.
+
+    Of a movie nothing is told here.
+
+    Parameters
+    ----------
+    path : Path
+        Of the movie or of a still.
+
+    Raises
+    ------
+    StereoDiffError
+        "clip_unreadable": the file cannot be opened, its header is damaged, or the picture is too large.
+    """
     try:
         with open(path, "rb") as stream:
             header = read_header(stream)
@@ -90,7 +138,25 @@ def check_plate(path: Path) -> None:
 
 
 def check_shown(folder: GuardedFolder, name: str) -> PictureHeader:
-    """A preview or a plot that may be shown. Raises StereoDiffError "result_invalid"."""
+    """A preview or a plot that may be shown.
+
+    Parameters
+    ----------
+    folder : GuardedFolder
+        The job's.
+    name : str
+        Relative to it, as the result names the file.
+
+    Returns
+    -------
+    PictureHeader
+        Of a PNG of at most MAX_SHOWN_PIXELS pixels and MAX_SHOWN_BYTES bytes.
+
+    Raises
+    ------
+    StereoDiffError
+        "result_invalid": the file cannot be read, or is no such picture.
+    """
     header = _header(folder, name, MAX_SHOWN_BYTES)
     if header is None or header.kind != "png" or header.width * header.height > MAX_SHOWN_PIXELS:
         raise StereoDiffError("result_invalid", f"{name} is no picture that could be shown")

@@ -15,7 +15,18 @@ TURN_S = 0.0005
 
 
 def taking_turns(items: Iterable[T]) -> Iterator[T]:
-    """The items, and between them, every TURN_S, a moment for this program's main thread, unless that is who asks."""
+    """The items, and between them, every TURN_S, a moment for this program's main thread, unless that is who asks.
+
+    Parameters
+    ----------
+    items : iterable
+        Of anything; taken one by one.
+
+    Yields
+    ------
+    object
+        Each item, in their order.
+    """
     if threading.current_thread() is threading.main_thread():
         yield from items
         return

@@ -22,10 +22,20 @@ HEAD_BYTES, TAIL_BYTES = 100_000, 1_000_000
 
 
 def shorten_log(files: GuardedFolder) -> bool:
-    """Cut a job's log that has grown too large down to its beginning and its end. Whether it had.
+    """Cut a job's log that has grown too large down to its beginning and its end.
 
     Not on Windows, where a program goes on writing at the place in the file where it was. Raises nothing: a log is not
     worth a job.
+
+    Parameters
+    ----------
+    files : GuardedFolder
+        The job's.
+
+    Returns
+    -------
+    bool
+        Whether it had grown beyond MAX_LOG_BYTES and was cut.
     """
     try:
         status = files.stat(LOG)
@@ -45,7 +55,25 @@ def shorten_log(files: GuardedFolder) -> bool:
 
 
 def read_log_end(files: GuardedFolder, most_bytes: int = TAIL_BYTES) -> str:
-    """The last bytes of a job's log as text; says so if that is not all. Raises OSError."""
+    """The last bytes of a job's log as text; says so if that is not all.
+
+    Parameters
+    ----------
+    files : GuardedFolder
+        The job's.
+    most_bytes : int
+        Bytes of the log that are read.
+
+    Returns
+    -------
+    str
+        UTF-8; bytes that are none are replaced. Begins with how many MB are left out, if any are.
+
+    Raises
+    ------
+    OSError
+        The log is missing, unsafe or cannot be read.
+    """
     with files.open_for_reading(LOG) as stream:
         left_out = max(0, os.fstat(stream.fileno()).st_size - most_bytes)
         stream.seek(left_out)

@@ -43,9 +43,24 @@ def find_folders(models_folder: Path) -> Folders:
 
 
 def folders_in(own: Path, other: Path) -> Folders:
-    """Either layout, or a mixture. own: DepthCrafter's folder. other: Stable Video Diffusion's.
+    """Either layout, or a mixture.
 
-    Raises StereoDiffError "weights_missing" or "weights_refused".
+    Parameters
+    ----------
+    own : Path
+        DepthCrafter's folder.
+    other : Path
+        Stable Video Diffusion's.
+
+    Returns
+    -------
+    Folders
+        Where U-Net, VAE and image encoder lie, each with weights in it.
+
+    Raises
+    ------
+    StereoDiffError
+        "weights_missing" or "weights_refused".
     """
     folders = Folders(_first_with_files(own / "unet", own),
                       _first_with_files(own / "vae", other / "vae"),
@@ -90,8 +105,27 @@ def load_folders(unet: Path, vae: Path, image_encoder: Path, *, device: torch.de
                  compiled: bool = False) -> DepthCrafterNetworks:
     """The networks in these folders, ready to run. They stay on the host until they are used.
 
-    precision, compiled: as DepthCrafterNetworks has them. Raises StereoDiffError "weights_missing",
-    "weights_damaged", "weights_refused" or "weights_wrong_model", each with the file that it is about.
+    Parameters
+    ----------
+    unet, vae, image_encoder : Path
+        Folders with a config.json and safetensors weights, as of folders_in.
+    device : torch.device
+        That they will run on.
+    precision : torch.dtype
+        As DepthCrafterNetworks has it: of U-Net, image encoder and decoding.
+    compiled : bool
+        Compile the U-Net when it first runs.
+
+    Returns
+    -------
+    DepthCrafterNetworks
+        All three.
+
+    Raises
+    ------
+    StereoDiffError
+        "weights_missing", "weights_damaged", "weights_refused" or "weights_wrong_model", each with the file that it is
+        about.
     """
     plans = plan_network(unet, UNET), plan_network(vae, VAE), plan_network(image_encoder, IMAGE_ENCODER)
     _refuse_strangers(plans[0], plans[2])

@@ -27,7 +27,18 @@ LABELS = {IMAGE_ENCODER: "image encoder", VAE: "VAE", UNET: "U-Net"}
 
 
 def default_precision(device: torch.device) -> torch.dtype:
-    """What the networks run in: float16, which the weights are published in, on a GPU; elsewhere float32."""
+    """What the networks run in: float16, which the weights are published in, on a GPU; elsewhere float32.
+
+    Parameters
+    ----------
+    device : torch.device
+        That they run on; a GPU is one of CUDA.
+
+    Returns
+    -------
+    torch.dtype
+        As DepthCrafterNetworks takes it.
+    """
     return torch.float16 if device.type == "cuda" else torch.float32
 
 

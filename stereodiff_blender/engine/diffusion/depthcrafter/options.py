@@ -59,7 +59,18 @@ class Options:
 
 
 def options_from(settings: Settings) -> Options:
-    """What an artist's settings mean."""
+    """What an artist's settings mean.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of which diffusion and seed are read.
+
+    Returns
+    -------
+    Options
+        Every choice of the diffusion step.
+    """
     diffusion = settings.diffusion
     sigma, sigma_end = _noise_levels(diffusion)
     options = Options(sigma, sigma_end, seed=settings.seed, ensemble=diffusion.ensemble,

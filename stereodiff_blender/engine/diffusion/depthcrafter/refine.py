@@ -52,9 +52,35 @@ def refine_by_diffusion(frames: np.ndarray, stereo: StereoResult, networks: Dept
                         *, noises: Sequence[Noise] | None = None, context: RunContext) -> DiffusionResult:
     """Depth without flicker, by one denoising step.
 
-    frames: (T,H,W,3) uint8. stereo: stage 1's answer. noises: one for each draw; None: from options.seed. Arrays may
-    be memory-mapped. Raises StereoDiffError "out_of_memory" if not even the smallest raster fits, or
-    "network_not_finite".
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8, may be memory-mapped.
+    stereo : StereoResult
+        Stage 1's answer for these frames. Its arrays may be memory-mapped.
+    networks : DepthCrafterNetworks
+        Loaded; on the host again afterwards.
+    options : Options
+        How the step is done; window, overlap, decode_chunk and raster are made smaller where memory asks for it.
+    noises : Sequence of Noise or None
+        One for each draw; None: from options.seed.
+    context : RunContext
+        The depth comes from its scratch. Its report is told the stages "encode" and "refine".
+
+    Returns
+    -------
+    DiffusionResult
+        With depth (T,H,W) float32 in stage 1's scale; as it was given where everything is equally far.
+
+    Raises
+    ------
+    StereoDiffError
+        "out_of_memory" if not even the smallest raster fits, "network_not_finite", or "runtime_broken" if the U-Net
+        cannot be compiled.
+
+    Notes
+    -----
+    Warns "refinement_apart".
     """
     plan = plan_memory(networks.free_bytes(), plate=frames.shape[1:3], frames=len(frames),
                        max_side_px=options.max_side_px, window=options.window, overlap=options.overlap,

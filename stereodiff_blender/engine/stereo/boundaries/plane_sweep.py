@@ -1,11 +1,11 @@
 """Sharper depth borders, for the "high" preset: each pixel near a depth edge chooses between its neighbors' depths.
 
 Optical flow straddles object borders, so measured depth is some pixels fat there. Here every pixel of the border band
-is offered the farther disparities found a few pixels away in eight directions (as in PatchMatch stereo, Bleyer et al.
-2011); each offer is judged by how well the picture, carried by it into the source frames, agrees with them, with the
-costs aggregated along the picture's own edges (cost-volume filtering, Rhemann et al. 2011). The best offer wins.
-Nearer disparities are not offered: windowed matching errs by making the foreground fat, and beside a strong contour
-the windowed cost makes the same error again.
+tries the farther disparities found a few pixels away in eight directions (as in PatchMatch stereo, Bleyer et al. 2011);
+each hypothesis is judged by how well the picture, carried by it into the source frames, agrees with them, with the
+costs aggregated along the picture's own edges (cost-volume filtering, Rhemann et al. 2011). The best hypothesis wins.
+Nearer disparities are not tried: windowed matching errs by making the foreground fat, and beside a strong contour the
+windowed cost makes the same error again.
 
 PyTorch, on CPU and CUDA by the same code; this module is imported only when the preset asks for it.
 """
@@ -33,16 +33,40 @@ EDGE_WINDOW_PX = 9
 BAND_PX = 8
 MAX_FEATURE_DIFFERENCE = 0.08
 MARGIN = 0.004
-"""An offer must be cheaper by this much than the depth there already, so that plain surfaces stay untouched."""
+"""A hypothesis must be cheaper by this much than the depth there already, so that plain surfaces stay untouched."""
 GUIDE_RADIUS_PX, GUIDE_EPSILON = 8, 1e-5
 
 
 def refine_edges(frames: np.ndarray, stereo: StereoResult, sources: list[tuple[int, ...]], *, device: str,
                  context: RunContext) -> np.ndarray:
-    """Depth (T,H,W) > 0 with sharper borders, from scratch.
+    """Depth with sharper borders.
 
-    frames: (T,H,W,3) uint8. stereo: what moves keeps its depth. sources: frames that each frame is compared with.
-    device: as in contract.Settings. Raises StereoDiffError "device_unavailable".
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8.
+    stereo : StereoResult
+        Of these frames; what moves keeps its depth.
+    sources : list of tuple of int
+        Frames that each frame is compared with.
+    device : str
+        As in contract.Settings.
+    context : RunContext
+        Depth comes from its scratch, where a later run goes on. Its report is told the stage "edges".
+
+    Returns
+    -------
+    ndarray
+        (T,H,W) float32 > 0, scene units.
+
+    Raises
+    ------
+    StereoDiffError
+        "device_unavailable".
+
+    References
+    ----------
+    Bleyer et al. 2011, PatchMatch stereo; Rhemann et al. 2011, cost-volume filtering; He et al. 2010, guided filter.
     """
     cameras, depth, motion_mask = stereo.cameras, stereo.depth, stereo.motion_mask
     scratch, report = context.scratch, context.report
@@ -79,7 +103,7 @@ def _window_maximum(plane: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def _refine_frame(frames, cameras, depth, static, index: int, sources: list[int], device) -> np.ndarray:
-    """static: (H,W) bool; other pixels neither change nor offer their depth, which is not one of the still scene."""
+    """static: (H,W) bool; other pixels neither change nor lend their depth, which is not one of the still scene."""
     disparity = torch.from_numpy(1.0 / depth).to(device)
     band = static & _boundary_band(disparity)
     if not bool(band.any()):

@@ -3,7 +3,7 @@
 Near a depth edge the nearer and the farther surface are fitted to the even depth around each pixel. Both depths are
 tried on the pictures of other frames: the one under which the pixel keeps its color and gradient there is likely
 true. A pixel of the farther surface is hidden in some frames, so only the better half of them counts. What the
-pictures say is spread, with the side a pixel was on before as a faint first opinion, along the surfaces of the frame
+pictures say is spread, with the side a pixel was on before as a faint prior, along the surfaces of the frame
 but not across its edges (a binary form of cost-volume filtering, Rhemann et al. 2011, with the smoother of Min et al.
 2014); then each pixel of the band takes the depth of its side, so that ramps between two surfaces become steps.
 """
@@ -46,7 +46,7 @@ APART_PX = 2.0
 MIN_WEIGHT = 0.05
 PRIOR = 0.24
 INNER_PX, DEEP_PX = 4.0, 12.0
-"""Windowed matching makes near things fat: the opinion of being near gains its weight from here to there inside."""
+"""Windowed matching makes near things fat: the prior of being near gains its weight from here to there inside."""
 LEAST_PRIOR = 0.1
 STRENGTH, EDGE_LEVELS, SMOOTHING_ROUNDS = 60.0, 8.0, 3
 STAYING_SHARE = 0.05
@@ -205,7 +205,7 @@ class _Pictures:
 # --- The decision -----------------------------------------------------------------------------------------------
 
 def _spread_sides(frame: np.ndarray, band: _Band, was_near: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """(n,) bool: on the near side, by evidence and first opinion gathered along the frame's surfaces.
+    """(n,) bool: on the near side, by evidence and prior gathered along the frame's surfaces.
 
     was_near: (n,) bool. evidence: (n,) in [-1,1], above zero for the far side.
     """

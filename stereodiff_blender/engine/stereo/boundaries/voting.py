@@ -1,10 +1,10 @@
 """Depth borders settled: near a depth edge, each pixel finds out which surface it belongs to.
 
 First by vote. A border that flow has made too fat is fat in every frame, but on another part of what lies behind: as
-the camera moves on, the background comes free, and is measured well there. So a pixel of the border band is offered
-three disparities: its own, and the nearest and the farthest surface close by. Each is carried into the frames around;
+the camera moves on, the background comes free, and is measured well there. So a pixel of the border band is given
+three disparities: its own, and the nearest and the farthest surface close by. Each is warped into the frames around;
 a frame supports it as far as what it shows there has the same color and was itself measured, with confidence, at
-that depth. The offer with most support wins, and its supporters' mean is taken. (Kin to the consistency votes of
+that depth. The hypothesis with most support wins, and its supporters' mean is taken. (Kin to the consistency votes of
 multi-view depth fusion: Merrell et al. 2007.) What is fat in every frame alike no vote can correct: there the
 pictures decide, frame by frame (sides.py). A last vote makes the frames agree on what they decided.
 """
@@ -29,11 +29,11 @@ ROUNDS_BEFORE, ROUNDS_AFTER = 2, 1
 FAR_SHARE = 0.98
 """Share of the clip's greatest depth from that on a pixel counts as lying at the far limit."""
 WINDOW_PX = 25
-"""Surfaces within half of it are offered."""
+"""Surfaces within half of it are hypotheses."""
 EDGE_RANGE = 0.1
 """Relative disparity range inside the window above that there is a border to settle."""
 RANGE_SIGMA = 0.06
-"""Relative depth by which a supporter may differ from the offer."""
+"""Relative depth by which a supporter may differ from the hypothesis."""
 COLOR_SIGMA = 12.0
 """Gray levels by which two views of one thing may differ."""
 ROW_LENGTH = 256
@@ -41,10 +41,30 @@ ROW_LENGTH = 256
 
 
 def refine_boundaries(frames: np.ndarray, stereo: StereoResult, *, context: RunContext) -> np.ndarray:
-    """Depth (T,H,W) > 0 with its edges corrected, from scratch.
+    """Depth with its edges corrected.
 
-    frames: (T,H,W,3) uint8. stereo: what moves neither changes nor votes nor is offered. Arrays may be memory-mapped.
-    Raises ValueError if the shapes do not fit.
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8, may be memory-mapped.
+    stereo : StereoResult
+        Of these frames; what moves neither changes nor votes nor is a hypothesis. Its arrays may be memory-mapped.
+    context : RunContext
+        Depth comes from its scratch, where a later run goes on. Its report is told the stage "borders".
+
+    Returns
+    -------
+    ndarray
+        (T,H,W) float32 > 0, scene units.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    References
+    ----------
+    Kin to Merrell et al. 2007, the consistency votes of multi-view depth fusion.
     """
     depth, confidence, motion_mask = stereo.depth, stereo.confidence, stereo.motion_mask
     if not depth.shape == confidence.shape == motion_mask.shape == frames.shape[:3]:
@@ -61,7 +81,22 @@ def refine_boundaries(frames: np.ndarray, stereo: StereoResult, *, context: RunC
 
 
 def agree_on_boundaries(frames: np.ndarray, stereo: StereoResult, *, context: RunContext) -> np.ndarray:
-    """Depth (T,H,W) > 0 after one more vote, for depth whose edges were corrected frame by frame."""
+    """Depth after one more vote, for depth whose edges were corrected frame by frame.
+
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8.
+    stereo : StereoResult
+        Of these frames, with the corrected depth.
+    context : RunContext
+        Depth comes from its scratch, where a later run goes on. Its report is told nothing.
+
+    Returns
+    -------
+    ndarray
+        (T,H,W) float32 > 0, scene units.
+    """
     return _run_pass(vote_on_boundaries, "edges_agreed", frames, stereo, context.scratch, lambda done: None)
 
 
@@ -163,7 +198,7 @@ class _Votes:
         return np.resize(values, self._shape)
 
     def support(self, hypothesis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """offer: (n,) log disparity. Returns the votes for it and the voters' mean log disparity, (n,) each."""
+        """hypothesis: (n,) log disparity. Returns the votes for it and the voters' mean log disparity, (n,) each."""
         laid_out = self._laid_out(hypothesis)
         disparity = np.exp(laid_out)
         votes, difference = np.zeros(self._shape, np.float32), np.zeros(self._shape, np.float32)
@@ -175,7 +210,7 @@ class _Votes:
         return votes.ravel()[:self._count], mean.ravel()[:self._count]
 
     def _vote(self, view: np.ndarray, warp, hypothesis: np.ndarray, disparity: np.ndarray):
-        """How far, in log disparity, one frame finds the offers wrong, and the weight of its word."""
+        """How far, in log disparity, one frame finds the hypotheses wrong, and the weight of its word."""
         warped = warp_pixels(warp, self._x, self._y, disparity)
         # Nothing seen outside the picture: the border has no vote.
         there = sample_at(view, *warped.places, border=cv2.BORDER_CONSTANT)

@@ -47,9 +47,9 @@ class GroundPlane:
 class GroundView:
     """A ground plane in one frame, as functions of the homogeneous pixel p = (x, y, 1).
 
-    disparity: (3,), the ground's disparity is disparity . p; not positive above the horizon.
-    facing: (3,), facing . p is the horizontal depth of the pixel's ray per unit of z-depth: an upright board that
-    faces the camera at horizontal depth d has disparity facing . p / d.
+    disparity: (3,), the ground's disparity is disparity . p; not positive above the horizon. distance_per_depth: (3,),
+    distance_per_depth . p is the horizontal depth of the pixel's ray per unit of z-depth: an upright board that faces
+    the camera at horizontal depth d has disparity distance_per_depth . p / d.
     """
 
     disparity: np.ndarray
@@ -84,7 +84,8 @@ FLAT_VIEW = GroundView(np.zeros(3), np.array([0.0, 0.0, 1.0]))
 
 
 def upright_normal(up: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """GroundView.facing for an up vector (3,) in camera axes; constant z-depth if the camera looks steeply down."""
+    """GroundView.distance_per_depth for an up vector (3,) in camera axes; constant z-depth if the camera looks steeply
+    down."""
     forward = np.array([0.0, 0.0, 1.0])
     horizontal = forward - up[2] * up
     length = np.linalg.norm(horizontal)
@@ -94,9 +95,25 @@ def upright_normal(up: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
 
 
 def find_ground(points: np.ndarray, origins: np.ndarray, cameras: CameraSolution) -> GroundPlane | None:
-    """The ground below static points (N,3), world axes, each measured by a camera at origins (N,3); None if none fits.
+    """The ground below static points; None if none fits. Deterministic.
 
-    Deterministic.
+    Parameters
+    ----------
+    points : ndarray
+        (N,3) measured static points, world axes, scene units.
+    origins : ndarray
+        (N,3) where the camera was that measured each of them, world axes.
+    cameras : CameraSolution
+        Their mean up tells what is level, and all of them are above the ground.
+
+    Returns
+    -------
+    GroundPlane or None
+        World axes; one for the clip.
+
+    References
+    ----------
+    Fischler and Bolles 1981, RANSAC.
     """
     if len(points) < MIN_POINTS:
         return None

@@ -21,10 +21,25 @@ and evidence is smoothed on top of that."""
 
 def without_matte(usable: Sequence[np.ndarray], fields: Sequence[np.ndarray], own: np.ndarray,
                   others: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Matches, S times (H,W) bool, of a frame in its sources, without those that start or end on the matte.
+    """Matches of a frame in its S sources, without those that start or end on the matte.
 
-    fields: S times (H,W,2), flow to the sources. own: (H,W) matte of the frame. others: those of the sources.
     Where fewer than MIN_MATCHES would be left, those that end on the matte stay: too few to be judged look like motion.
+
+    Parameters
+    ----------
+    usable : Sequence of ndarray
+        S times (H,W) bool, matches to be used.
+    fields : Sequence of ndarray
+        S times (H,W,2), flow to the sources in pixels.
+    own : ndarray
+        (H,W) matte of the frame, not 0 where something moves.
+    others : Sequence of ndarray
+        S times (H,W), mattes of the sources.
+
+    Returns
+    -------
+    list of ndarray
+        S times (H,W) bool.
     """
     still = np.asarray(own) == 0
     clear = [matches & (sample((np.asarray(other) > 0).astype(np.uint8), field, nearest=True) == 0)
@@ -34,10 +49,22 @@ def without_matte(usable: Sequence[np.ndarray], fields: Sequence[np.ndarray], ow
 
 
 def motion_beyond(found: np.ndarray, matte: np.ndarray) -> np.ndarray:
-    """What was found to move besides the matte, (H,W) bool, without the halo around the matte itself.
+    """What was found to move besides the matte, without the halo around the matte itself.
 
     The artist's outline is the better one. Found regions that go on beyond the reach of leaks (a cast shadow, another
-    mover) are kept, up to the matte.
+    moving object) are kept, up to the matte.
+
+    Parameters
+    ----------
+    found : ndarray
+        (H,W) bool, what was found to move.
+    matte : ndarray
+        (H,W), not 0 where the artist says that something moves.
+
+    Returns
+    -------
+    ndarray
+        (H,W) bool; found itself where the matte is empty.
     """
     marked = np.asarray(matte) > 0
     if not marked.any():
@@ -48,8 +75,22 @@ def motion_beyond(found: np.ndarray, matte: np.ndarray) -> np.ndarray:
 
 
 def doubtful_beside(found: np.ndarray, matte: np.ndarray) -> np.ndarray:
-    """Pixels (H,W) bool whose matches the marked thing has drawn along, so that they say nothing of what is behind:
-    those close to the outline, and those that were found to move with it."""
+    """Pixels whose matches the marked thing has drawn along, so that they say nothing of what is behind.
+
+    Those are the ones close to the outline, and those that were found to move with it.
+
+    Parameters
+    ----------
+    found : ndarray
+        (H,W) bool, what was found to move.
+    matte : ndarray
+        (H,W), not 0 where the artist says that something moves.
+
+    Returns
+    -------
+    ndarray
+        (H,W) bool; all false where the matte is empty.
+    """
     marked = np.asarray(matte) > 0
     if not marked.any():
         return marked

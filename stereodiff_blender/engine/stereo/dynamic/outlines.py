@@ -30,7 +30,7 @@ MIN_VIEWS = 3
 """Frames that must see the place, before a pixel outside counts as not explained."""
 PRIOR, LEAST_PRIOR, PRIOR_OUTSIDE = 0.24, 0.15, 0.1
 INNER_PX, DEEP_PX = 2.0, 10.0
-"""The opinion that a marked pixel does move gains its weight from here to there inside the outline."""
+"""The prior that a marked pixel does move gains its weight from here to there inside the outline."""
 SURROUNDING_PX, SURROUNDING_WEIGHT = 2.0, 0.05
 STRENGTH, EDGE_LEVELS, SMOOTHING_ROUNDS = 30.0, 8.0, 3
 KEPT_FEATURES = 12
@@ -38,10 +38,22 @@ KEPT_FEATURES = 12
 
 def draw_outlines(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray, tracks: np.ndarray,
                   sources: list[tuple[int, ...]], masks: np.ndarray | None = None) -> None:
-    """Draw the outlines of tracks (T,H,W) again, in place (0 = still, else the number of the thing).
+    """Draw the outlines of tracks again, in place.
 
-    frames: (T,H,W,3) uint8. depth: (T,H,W) > 0 of the still scene, also behind what moves. sources: frames that each
-    frame is compared with. masks: (T,H,W) or None, what the artist says moves, whose outline is left alone.
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8.
+    cameras : CameraSolution
+        Of the T frames.
+    depth : ndarray
+        (T,H,W) > 0 of the still scene, also behind what moves, scene units.
+    tracks : ndarray
+        (T,H,W) uint16, 0 = still, else the number of the thing. Changed.
+    sources : list of tuple of int
+        Frames that each frame is compared with.
+    masks : ndarray or None
+        (T,H,W), what the artist says moves, whose outline is left alone.
     """
     pictures = _Features(frames)
     for index in range(len(frames)):
@@ -107,7 +119,7 @@ def _unexplained(pictures: _Features, cameras: CameraSolution, index: int, sourc
     for j in sources:
         warped = warp_pixels(warp_between(cameras, index, j), x, y, disparity)
         (column, row), seen = warped.places, warped.inside(depth.shape)
-        # Where a thing stands before the place, that frame is no witness.
+        # Where a thing stands before the place, that frame says nothing.
         seen[seen] = tracks[j][np.rint(row[seen]).astype(int), np.rint(column[seen]).astype(int)] == 0
         costs.append(np.where(seen, photometric_cost(own, pictures[j], column, row), np.float32(1.0)))
         views += seen

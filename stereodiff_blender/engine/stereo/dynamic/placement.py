@@ -3,7 +3,8 @@
 Geometry cannot measure a moving thing's depth from one camera. Its feet, though, stand on static ground whose depth is
 known; a thing is no farther away than what it hides; what leaves the picture below stands nearer than the ground it
 leaves it over; and how fast its picture grows tells how its distance changes. Each frame's signs are weighed into one
-curve of nearness per thing. Nearness is 1 / horizontal depth, so that a board is upright whatever the camera's pitch.
+curve of inverse distance per thing, which is 1 / horizontal depth, so that a board is upright whatever the camera's
+pitch.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ RING_MARGIN = 1.08
 LIKE_GROUND = (0.87, 1.15)
 """Measured disparity below a thing's feet, against the ground plane's, that is the ground itself."""
 ON_GROUND, ON_SOMETHING, ON_UNSEEN_GROUND, AT_THE_SIDE, CUT_OFF = 1.0, 0.3, 0.6, 0.3, 0.1
-"""What each kind of standing is worth."""
+"""Weights of the kinds of contact in the fit along a track, 0 to 1."""
 MIN_PERCENTILE_PIXELS, MIN_MEDIAN_PIXELS = 20, 8
 """Pixels that make a percentile, and a median, worth having."""
 CONTACT_SIGMA = 0.04
@@ -45,8 +46,8 @@ LAG, MIN_PAIRS, MAX_CONTRADICTION = 8, 3, 0.2
 class GroundContact:
     """Where a thing seems to stand in one frame.
 
-    frame, track: which. nearness: 1 / horizontal depth (1 / z-depth without a ground plane). weight: what it is
-    worth. least: the nearness that it has at least. growth: since the frame before.
+    frame, track: which. inverse_ground_distance: 1 / horizontal depth (1 / z-depth without a ground plane). weight:
+    what it is worth. least: the inverse distance that it has at least. growth: since the frame before.
     """
 
     frame: int
@@ -154,9 +155,10 @@ def _box_around(rows: np.ndarray, columns: np.ndarray, margin: int) -> tuple[sli
 # --- Along a track ----------------------------------------------------------------------------------------------
 
 def fit_tracks(contacts: Sequence[GroundContact]) -> dict[tuple[int, int], float]:
-    """One nearness per (frame, track), agreeing with what each frame shows and with how the thing's picture grows.
+    """One inverse distance per (frame, track), agreeing with what each frame shows and with how the thing's picture
+    grows.
 
-    Robust least squares on log nearness. What most frames show outweighs any growth: the standings' losses grow
+    Robust least squares on log inverse distance. What most frames show outweighs any growth: the contacts' losses grow
     linearly in the end (pseudo-Huber), those of the chain of growths between frames hardly at all (Cauchy).
     """
     fitted = {}
@@ -190,7 +192,7 @@ def _fit_track(members: Sequence[GroundContact]) -> np.ndarray:
 def _growth_contradicts(difference: np.ndarray, worth: np.ndarray) -> bool:
     """Whether a thing's growth tells quite another story than where it was seen to stand: a rolling ball's.
 
-    difference: (n,) log nearness, seen less grown.
+    difference: (n,) log inverse distance, seen less grown.
     """
     sure = worth >= ON_UNSEEN_GROUND
     pairs = sure[LAG:] & sure[:-LAG]

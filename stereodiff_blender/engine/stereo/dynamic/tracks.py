@@ -1,7 +1,7 @@
 """Which moving region of a frame is which thing: linked through time along the flow, and how much each one grows.
 
-Works on every STEP-th pixel: flow to the frame before is kept for those alone, so that things can be linked when all
-masks are known, long after the flow itself has been dropped.
+Works on every GRID_STEP_PX-th pixel: flow to the frame before is kept for those alone, so that things can be linked
+when all masks are known, long after the flow itself has been dropped.
 """
 
 from __future__ import annotations
@@ -42,12 +42,34 @@ UNKNOWN_GROWTH = Growth(0.0, 0.02)
 
 
 def coarse_flow(flow: np.ndarray) -> np.ndarray:
-    """Every STEP-th vector of a flow (H,W,2), as float16."""
+    """Every GRID_STEP_PX-th vector of a flow, as float16.
+
+    Parameters
+    ----------
+    flow : ndarray
+        (H,W,2) in pixels.
+
+    Returns
+    -------
+    ndarray
+        (h,w,2) float16, still in pixels of the raster; (h,w) as of coarse_shape.
+    """
     return flow[GRID_STEP_PX // 2::GRID_STEP_PX, GRID_STEP_PX // 2::GRID_STEP_PX].astype(np.float16)
 
 
 def coarse_shape(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of coarse_flow's answer for a raster."""
+    """Rows and columns of coarse_flow's answer for a raster.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the raster, in pixels.
+
+    Returns
+    -------
+    tuple of int
+        Rows and columns.
+    """
     return len(range(GRID_STEP_PX // 2, height, GRID_STEP_PX)), len(range(GRID_STEP_PX // 2, width, GRID_STEP_PX))
 
 

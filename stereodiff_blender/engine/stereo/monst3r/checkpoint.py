@@ -216,10 +216,27 @@ def _says(stated: object, expected: object) -> bool:
 # --- Files -----------------------------------------------------------------------------------------------------
 
 def load_network(folder: Path, *, device: torch.device, precision: torch.dtype) -> TwoViewNetwork:
-    """The network in a model folder, ready to run. precision: as TwoViewNetwork.set_precision.
+    """The network in a model folder, ready to run.
 
-    Raises StereoDiffError "weights_missing", "weights_damaged", "weights_refused", "weights_wrong_model" or, when a
-    .pth has to be converted first, "weights_not_writable" or "disk_full".
+    Parameters
+    ----------
+    folder : Path
+        With the published .safetensors, or a .pth that is converted beside itself the first time.
+    device : torch.device
+        Where the network is put.
+    precision : torch.dtype
+        As TwoViewNetwork.set_precision.
+
+    Returns
+    -------
+    TwoViewNetwork
+        In evaluation mode.
+
+    Raises
+    ------
+    StereoDiffError
+        "weights_missing", "weights_damaged", "weights_refused", "weights_wrong_model" or, when a .pth has to be
+        converted first, "weights_not_writable" or "disk_full".
     """
     path = find_weights(folder)
     stated = read_stated(folder / CONFIG_NAME)

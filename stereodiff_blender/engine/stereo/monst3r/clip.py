@@ -22,9 +22,39 @@ def match_clip(frames: np.ndarray, network: TwoViewNetwork, *, masks: np.ndarray
                focal_px: float | None = None, context: RunContext) -> StereoResult:
     """Cameras, depth, confidence and motion of a clip, all on its own raster.
 
-    frames: (T,H,W,3) uint8, T >= 2. masks: (T,H,W) or None, true where the artist says that something moves.
-    focal_px: fx where the lens is known. What the network's raster crops off has the nearest depth and confidence 0.
-    Raises StereoDiffError "clip_too_small", "network_not_finite", "pointmaps_unsure" or "out_of_memory".
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8, T >= 2.
+    network : TwoViewNetwork
+        Loaded, on the device that it runs on.
+    masks : ndarray or None
+        (T,H,W), true where the artist says that something moves.
+    focal_px : float or None
+        fx in pixels of the frames where the lens is known; None: measured, one for the clip.
+    context : RunContext
+        The result's arrays come from its scratch, where a later run goes on. Its report is told the stages "match",
+        "solve" and "motion".
+
+    Returns
+    -------
+    StereoResult
+        (T,H,W) each. The first camera is at the origin. What the network's raster crops off has the nearest depth and
+        confidence 0.
+
+    Raises
+    ------
+    StereoDiffError
+        "clip_too_small", "network_not_finite", "pointmaps_unsure" or "out_of_memory"; "settings_invalid" for a focal
+        length that is not positive.
+
+    Notes
+    -----
+    Warns "frames_unsolved".
+
+    References
+    ----------
+    MonST3R, arXiv 2410.03825; DUSt3R, arXiv 2312.14132.
     """
     scratch = context.scratch
     raster = network_raster(frames.shape[1:3])

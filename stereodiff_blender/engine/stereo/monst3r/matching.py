@@ -58,7 +58,18 @@ def match_pairs(network: TwoViewNetwork, frames: Sequence[np.ndarray], pairs: Se
 
 
 def default_precision(device: torch.device) -> torch.dtype:
-    """What the transformer's products run in: bfloat16 on a GPU that has it, float16 on an older one, else float32."""
+    """What the transformer's products run in: bfloat16 on a GPU that has it, float16 on an older one, else float32.
+
+    Parameters
+    ----------
+    device : torch.device
+        That the network runs on.
+
+    Returns
+    -------
+    torch.dtype
+        As TwoViewNetwork.set_precision takes it.
+    """
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16

@@ -2,8 +2,8 @@
 
 What moves along with the camera matches well from frame to frame, at a depth far behind its own. But then the static
 surfaces behind it, which other frames see beside it, would have to stand before it. So every frame's measured surfaces
-are carried into the others, on a coarse grid; where several frames expect something nearer than what is there, what is
-there moves. And where a thing moves, what they expect is the background that it hides, or has just uncovered.
+are projected into the others, on a coarse grid; where several frames expect something nearer than what is there, what
+is there moves. And where a thing moves, what they expect is the background that it hides, or has just uncovered.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ...solution import CameraSolution
 
 FRAME_OFFSETS = (-32, -26, -20, -14, -9, -5, 5, 9, 14, 20, 26, 32)
 GRID_STEP_PX = 4
-"""Pixels between the surface points that are carried over, and the size of the cells they fall into."""
+"""Pixels between the surface points that are projected, and the size of the cells they fall into."""
 NEARER = 1.12
 """Disparity of what is expected, as a share of what is measured, that is a contradiction."""
 SIGMAS = 2.5
@@ -41,7 +41,7 @@ def grid_shape(height: int, width: int) -> tuple[int, int]:
 def project_surfaces(index: int, measured: Measured, shape: tuple[int, int], count: int,
                    cameras: CameraSolution) -> np.ndarray:
     """Disparity (S,h,w) float32 that S other frames expect in the cells of one of `count` frames, 0 where one has no
-    surface to show. shape: (H,W) of a frame. measured: asked for frames OFFSETS away.
+    surface to show. shape: (H,W) of a frame. measured: asked for frames FRAME_OFFSETS away.
     """
     others = [index + offset for offset in FRAME_OFFSETS if 0 <= index + offset < count]
     projected = np.zeros((len(others), *grid_shape(*shape)), np.float32)
@@ -53,7 +53,7 @@ def project_surfaces(index: int, measured: Measured, shape: tuple[int, int], cou
 def median_background(projected: np.ndarray) -> np.ndarray:
     """Disparity (h,w) float32 of the static background: the median of the frames that show one, 0 where none does.
 
-    carried: (S,h,w) as of project_surfaces.
+    projected: (S,h,w) as of project_surfaces.
     """
     shows = projected > 0
     count = shows.sum(axis=0)
@@ -63,7 +63,7 @@ def median_background(projected: np.ndarray) -> np.ndarray:
 def find_occlusion_conflicts(disparity: np.ndarray, sigma: np.ndarray, projected: np.ndarray) -> np.ndarray:
     """Pixels (H,W) bool of a frame that hide what is nearer than they seem.
 
-    disparity, sigma: (H,W), sigma infinite where nothing is to be judged. carried: (S,h,w) as of project_surfaces.
+    disparity, sigma: (H,W), sigma infinite where nothing is to be judged. projected: (S,h,w) as of project_surfaces.
     """
     allowed = NEARER * disparity + SIGMAS * sigma
     # Where the ground recedes, a cell's neighbors above and below differ a lot: no contradiction.

@@ -60,11 +60,32 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
                   flow: OpticalFlow | None = None, context: RunContext) -> StereoResult:
     """Measure and complete depth of a clip whose camera moves.
 
-    frames: (T,H,W,3) uint8, T >= 2, may be memory-mapped. cameras: of kind "moving", all T of them.
-    masks: (T,H,W) bool, True where the artist says that something moves; added to what is found.
-    flow: of the same frames; kept fields are used again, and those computed here stay in it.
-    The result's arrays come from scratch. Warns "low_coverage" and "large_motion". Raises ValueError if shapes or
-    the camera kind do not fit.
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8, T >= 2, may be memory-mapped.
+    cameras : CameraSolution
+        Of kind "moving", all T of them.
+    masks : ndarray or None
+        (T,H,W) bool, True where the artist says that something moves; added to what is found.
+    flow : OpticalFlow or None
+        Of the same frames; kept fields are used again, and those computed here stay in it. None: one of its own.
+    context : RunContext
+        The result's arrays come from its scratch. Its report is told the stages "depth" and "motion".
+
+    Returns
+    -------
+    StereoResult
+        Depth (T,H,W) in scene units, confidence and motion mask, with the cameras as given.
+
+    Raises
+    ------
+    ValueError
+        If shapes or the camera kind do not fit.
+
+    Notes
+    -----
+    Warns "low_coverage" and "large_motion".
     """
     scratch, report = context.scratch, context.report
     _check(frames, cameras, masks)
@@ -77,7 +98,7 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
     sources = select_sources(cameras, height, width)
     candidates = _fill_raw_depth(_Views(frames, cameras, sources, masks), expectant, limits, kept,
                                 scratch.journal("survey", kept.written_by), report)
-    # From here on the survey is written over; what is kept for a later run is not.
+    # From here on the raw depth is written over; what is kept for a later run is not.
     raw = kept.copy(_RawDepth.allocate(scratch.allocate, "stereo", (count, height, width)))
     if is_sky(candidates):
         _set_sky_to_far(raw, limits)
@@ -171,7 +192,7 @@ class _Views:
 
 def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw: _RawDepth,
                    journal: ProgressJournal, report: Report) -> list[SkyCandidate]:
-    """Fill the survey from the first frame on that an earlier run has not left; what may be plain sky, by frame."""
+    """Fill the raw depth from the first frame on that an earlier run has not left; what may be plain sky, by frame."""
     frames, cameras, sources, masks = views.frames, views.cameras, views.sources, views.masks
     count = len(frames)
     candidates = [find_plain_sky(frames[index], texture_of(frames[index]), point_depths(cameras, index)[0])[1]
@@ -231,7 +252,7 @@ def _apply_matte(index, matte, raw: _RawDepth) -> None:
 
 
 def _vote_on_motion(index, masks, flow, raw: _RawDepth) -> None:
-    """Vote on one frame's mask, and keep the flow that links its movers to those of the frame before."""
+    """Vote on one frame's mask, and keep the flow that links its objects to those of the frame before."""
     mask = vote(index, raw.found, flow)
     if masks is not None:
         mask |= np.asarray(masks[index], bool)
@@ -283,10 +304,10 @@ def _static_points(cameras, raw: _RawDepth) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(points), np.concatenate(origins)
 
 
-# --- Second pass: fill, and measure where movers stand ----------------------------------------------------------
+# --- Second pass: fill, and measure where objects stand ----------------------------------------------------------
 
 def _fill_frames(frames, raw: _RawDepth, objects: DynamicObjects, depth, confidence, report) -> None:
-    """Write static depth and confidence, and show them to the movers."""
+    """Write static depth and confidence, and show them to the objects."""
     for index in range(len(frames)):
         known = _known_static(raw, index)
         disparity, certainty, support = _fill(frames[index], raw, index, known)
@@ -301,7 +322,7 @@ def _fill_frames(frames, raw: _RawDepth, objects: DynamicObjects, depth, confide
 
 
 def _known_static(raw: _RawDepth, index: int) -> np.ndarray:
-    """Measured pixels to be believed and clear of movers, whose outline flow blurs by a few pixels."""
+    """Measured pixels to be believed and clear of moving objects, whose outline flow blurs by a few pixels."""
     near_motion = cv2.dilate(raw.mask[index], np.ones((5, 5), np.uint8)) > 0
     status = raw.status[index]
     return ((status == TRUSTED_STATIC) | (status == SKY)) & ~near_motion

@@ -13,7 +13,7 @@ from .triangulation import Triangulation
 
 MAX_RESIDUAL_PX = 1.0
 MIN_AGREEING_SOURCES = 2
-SKY_TEXTURE = 0.57
+MIN_FAR_TEXTURE = 0.57
 TOP_ROWS = 3
 
 
@@ -41,12 +41,23 @@ def filter_depth(measured: Triangulation, limits: DepthLimits, source_count: int
     beyond = measured.disparity < lowest
     sure = beyond & (measured.agreeing >= MIN_AGREEING_SOURCES) & (measured.sigma < lowest)
     open_above, elsewhere = _split_by_top_border(sure)
-    sky = beyond & (measured.view_count >= 1) & (texture > SKY_TEXTURE) & ~elsewhere
+    sky = beyond & (measured.view_count >= 1) & (texture > MIN_FAR_TEXTURE) & ~elsewhere
     return DepthFilter(trusted, sky | open_above, elsewhere)
 
 
 def texture_of(frame: np.ndarray) -> np.ndarray:
-    """Root mean square gradient around each pixel of a (H,W,3) uint8 frame, (H,W) float32 in gray levels per pixel."""
+    """Root mean square gradient around each pixel of a frame.
+
+    Parameters
+    ----------
+    frame : ndarray
+        (H,W,3) uint8 RGB.
+
+    Returns
+    -------
+    ndarray
+        (H,W) float32 in gray levels per pixel.
+    """
     gray = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 0.8)
     x = cv2.Sobel(gray, cv2.CV_32F, 1, 0, ksize=3, scale=0.125)
     y = cv2.Sobel(gray, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)

@@ -45,16 +45,51 @@ UNKNOWN_PX = 1e6
 
 
 def neighbors_of(index: int, count: int) -> list[int]:
-    """Frames whose flow tells motion, where they exist."""
+    """Frames whose flow tells motion, where they exist.
+
+    Parameters
+    ----------
+    index : int
+        Of the frame.
+    count : int
+        How many frames the clip has.
+
+    Returns
+    -------
+    list of int
+        Indices of up to two frames before and two after it, ascending.
+    """
     return [index + offset for offset in NEIGHBORS if 0 <= index + offset < count]
 
 
 def find_moving(frame: np.ndarray, measured: Triangulation, filtered: DepthFilter, texture: np.ndarray,
                 limits: DepthLimits, flows: Sequence[np.ndarray], errors: Sequence[np.ndarray],
                 warps: Sequence[PlaneParallax]) -> np.ndarray:
-    """Mask (H,W) bool of what moves in one frame (H,W,3).
+    """Mask of what moves in one frame.
 
-    flows, errors, warps: to each neighboring frame: (H,W,2) flow, its forward-backward error, the warp by depth.
+    Parameters
+    ----------
+    frame : ndarray
+        (H,W,3) uint8.
+    measured : Triangulation
+        What the matches say about the frame.
+    filtered : DepthFilter
+        Which of that is trusted.
+    texture : ndarray
+        (H,W) as of texture_of.
+    limits : DepthLimits
+        Of the whole clip.
+    flows : Sequence of ndarray
+        (H,W,2) flow in pixels to each neighboring frame; may be empty: then no region is acquitted by it.
+    errors : Sequence of ndarray
+        (H,W) forward-backward error in pixels of each flow.
+    warps : Sequence of PlaneParallax
+        The warp by depth to each neighboring frame.
+
+    Returns
+    -------
+    ndarray
+        (H,W) bool.
     """
     departure = _departure(measured, filtered, limits, flows, errors, warps)
     evidence, weight = _evidence(measured, filtered, limits, departure)
@@ -70,9 +105,21 @@ def find_moving(frame: np.ndarray, measured: Triangulation, filtered: DepthFilte
 
 
 def vote(index: int, found: np.ndarray, flow: OpticalFlow) -> np.ndarray:
-    """One frame's mask (H,W) bool after its neighbors in time have voted along the flow.
+    """One frame's mask after its neighbors in time have voted along the flow.
 
-    found: (T,H,W) masks of single frames, of which index - 2 to index + 2 are read.
+    Parameters
+    ----------
+    index : int
+        Of the frame.
+    found : ndarray
+        (T,H,W) masks of single frames, 0 or 1, of which index - 2 to index + 2 are read.
+    flow : OpticalFlow
+        Between the frames; asked for its fields to the neighbors.
+
+    Returns
+    -------
+    ndarray
+        (H,W) bool.
     """
     votes = OWN_VOTE * found[index].astype(np.float32)
     total = np.full_like(votes, OWN_VOTE)

@@ -110,11 +110,23 @@ def _expected_flow(disparity, warp) -> np.ndarray:
 
 
 def select_sources(cameras: CameraSolution, height: int, width: int) -> list[tuple[int, ...]]:
-    """Source frames of each of the T frames, ascending; never empty for T >= 2.
+    """Source frames of each of the T frames.
 
     Every frame picks later frames whose rotation-compensated parallax is nearest the targets; a frame's sources are
     those it picked and those that picked it, so that each pair's two flows serve both frames. A frame that would be
     left without earlier sources picks some itself.
+
+    Parameters
+    ----------
+    cameras : CameraSolution
+        Of the T frames, with the points that each one sees.
+    height, width : int
+        Of the raster, in pixels.
+
+    Returns
+    -------
+    list of tuple of int
+        T times indices, ascending; never empty for T >= 2.
     """
     count = len(cameras.camera_to_world)
     chosen = [set() for _ in range(count)]

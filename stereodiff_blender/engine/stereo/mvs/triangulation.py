@@ -130,7 +130,7 @@ def _best_supported(own, sensitivity, offset):
     for s in range(len(own)):
         support = _robust_weight(_squared_error(own[s], own, sensitivity, offset))
         support = np.einsum("srw,srw->rw", support, importance)
-        # A source that does not see the pixel has no answer to offer.
+        # A source that does not see the pixel has no answer.
         better = (support > most) & (sensitivity[s] > 0)
         best[better] = own[s][better]
         most[better] = support[better]

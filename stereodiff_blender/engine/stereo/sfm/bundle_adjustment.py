@@ -74,11 +74,37 @@ def bundle_adjust(initial: BundleState, observations: Observations, *, free: Bun
                   loss_px: float = 1.0,
                   iterations: int = 30, tolerance: float = 1e-3,
                   focal_prior: tuple[float, float] | None = None) -> tuple[BundleState, float]:
-    """Minimize the robust reprojection error. Returns the adjusted state and its cost in px^2.
+    """Minimize the robust reprojection error.
 
-    initial: the start; every point is observed at least once. loss_px: width of the Cauchy loss.
-    tolerance: stop when an iteration lowers the cost by less than this share.
-    focal_prior: (focal, weight in px^2) adds weight * log(focal / prior)^2 to the cost.
+    Parameters
+    ----------
+    initial : BundleState
+        The start; every point is observed at least once. World to camera, OpenCV axes.
+    observations : Observations
+        Square pixels from the principal point.
+    free : BundleOptions
+        What may move.
+    loss_px : float
+        Width of the Cauchy loss, in pixels.
+    iterations : int
+        At most so many.
+    tolerance : float
+        Stop when an iteration lowers the cost by less than this share.
+    focal_prior : tuple of float or None
+        (focal, weight in px^2) adds weight * log(focal / prior)^2 to the cost; None adds nothing.
+
+    Returns
+    -------
+    tuple of BundleState and float
+        The adjusted state and its cost in px^2.
+
+    Raises
+    ------
+    ValueError
+        If the focal length is free, but not the points.
+
+    References
+    ----------
     Triggs et al. 2000, "Bundle adjustment - a modern synthesis".
     """
     if free.focal and not free.points:

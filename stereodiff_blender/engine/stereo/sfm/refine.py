@@ -68,9 +68,32 @@ def refine_cameras(frames: np.ndarray, stereo: StereoResult, *, is_focal_known: 
                    report: Report) -> Refinement:
     """Refine a clip's cameras on features tracked in its static parts, and scale its depth to them, in place.
 
-    frames: (T,H,W,3) uint8, the raster of stereo.depth. stereo: cameras of kind "moving", with depth and motion mask.
-    is_focal_known: hold the lens. Stages "track" and "solve". Warns "low_texture", with nothing changed, where
-    there is too little to track. Raises ValueError if shapes or kind do not fit.
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8, the raster of stereo.depth.
+    stereo : StereoResult
+        Cameras of kind "moving", with depth and motion mask. Its depth is changed.
+    is_focal_known : bool
+        Hold the lens.
+    seed : int
+        Of every random draw.
+    report : Report
+        Is told the stages "track" and "solve".
+
+    Returns
+    -------
+    Refinement
+        The refined result, in the gauge of the first frame's depth, and how well it fitted before and fits now.
+
+    Raises
+    ------
+    ValueError
+        If shapes or kind do not fit.
+
+    Notes
+    -----
+    Warns "low_texture", with nothing changed, where there is too little to track.
     """
     if frames.shape[:3] != np.shape(stereo.depth):
         raise ValueError(f"frames {frames.shape} and depth {np.shape(stereo.depth)} are of different rasters")

@@ -1,4 +1,8 @@
-"""Cameras that do not travel: on a locked tripod, or turning on one."""
+"""Cameras that do not travel: on a locked tripod, or turning on one.
+
+Which kind a shot has is decided in solve.py, `_solve`: is_static and RotationFit.is_certain here are its first two
+signs.
+"""
 
 from __future__ import annotations
 

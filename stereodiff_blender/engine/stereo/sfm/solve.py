@@ -47,14 +47,41 @@ def solve_cameras(frames, *, focal_px: float | None = None, pixel_aspect: float 
                   context: RunContext) -> CameraSolution:
     """Solve the camera of every frame.
 
-    frames: (T,H,W,3) uint8 RGB, an array or memory map; read one frame at a time.
-    focal_px: fx in raster pixels where the lens is known, else None. The principal point is the raster's center.
-    pixel_aspect: true width / height of one raster pixel. Inside, x is stretched by it, so that pixels are square
-    and one focal length f, in rows, serves both axes; the solution has fx = f / pixel_aspect and fy = f.
-    masks: (T,H,W) bool-like or None, true where nothing may be tracked because it moves.
-    seed: of every random draw. context: its scratch keeps the tracks for a later run.
-    The gauge: first camera at the origin, median depth of the points it sees is 1.
-    Raises StereoDiffError "camera_unsolved" with the reason in words.
+    Inside, x is stretched by pixel_aspect, so that pixels are square and one focal length f, in rows, serves both axes;
+    the solution has fx = f / pixel_aspect and fy = f.
+
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8 RGB, an array or memory map; read one frame at a time.
+    focal_px : float or None
+        fx in raster pixels where the lens is known, else None. The principal point is the raster's center.
+    pixel_aspect : float
+        True width / height of one raster pixel, between 0.1 and 10.
+    masks : ndarray or None
+        (T,H,W) bool-like, true where nothing may be tracked because it moves.
+    seed : int
+        Of every random draw.
+    context : RunContext
+        Its scratch keeps the tracks for a later run. Its report is told the stages "track" and "solve".
+
+    Returns
+    -------
+    CameraSolution
+        The gauge: first camera at the origin, median depth of the points it sees is 1.
+
+    Raises
+    ------
+    StereoDiffError
+        "camera_unsolved" with the reason in words; "clip_too_short" for fewer than two frames; "settings_invalid" for a
+        focal length or pixel aspect that cannot be.
+    ValueError
+        If frames or masks have another shape or type.
+
+    Notes
+    -----
+    Warns "static_camera", "rotation_only", "focal_assumed", "frames_unsolved", "little_parallax", "high_residual",
+    "low_texture" and "weak_focal".
     """
     _check(frames, focal_px, pixel_aspect, masks)
     min_length = min(MIN_TRACK_LENGTH, len(frames))

@@ -1,0 +1,56 @@
+"""Which picture of a movie Blender shows at each frame: its compositor is asked, for movies of clips.picture()."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+BITS = 7
+
+
+def shown_by_blender(path: Path, folder: Path, *, frame_offset: int = 0) -> list[int]:
+    """Index of the picture at every frame of the clip, as long as Blender says it is. folder: for its renders."""
+    clip = bpy.data.movieclips.load(str(path))
+    clip.frame_offset = frame_offset
+    scene = bpy.context.scene  # of another, Blender renders the same frame again and again
+    _show_in_compositor(scene, clip)
+    scene.render.resolution_x, scene.render.resolution_y = clip.size
+    scene.render.resolution_percentage = 100
+    scene.render.image_settings.file_format = "PNG"
+    scene.view_settings.view_transform = "Standard"
+    for layer in scene.view_layers:
+        layer.use = False
+    return [_index_in(scene, frame, folder / "shown.png") for frame in range(1, clip.frame_duration + 1)]
+
+
+def _show_in_compositor(scene: bpy.types.Scene, clip: bpy.types.MovieClip) -> None:
+    if bpy.app.version >= (5, 0, 0):
+        tree = bpy.data.node_groups.new("shown", "CompositorNodeTree")
+        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+        scene.compositing_node_group = tree
+        output = tree.nodes.new("NodeGroupOutput")
+    else:
+        scene.use_nodes = True
+        tree = scene.node_tree
+        tree.nodes.clear()
+        output = tree.nodes.new("CompositorNodeComposite")
+    node = tree.nodes.new("CompositorNodeMovieClip")
+    node.clip = clip
+    tree.links.new(node.outputs["Image"], output.inputs[0])
+
+
+def _index_in(scene: bpy.types.Scene, frame: int, file: Path) -> int:
+    scene.frame_set(frame)
+    scene.render.filepath = str(file)
+    bpy.ops.render.render(write_still=True)
+    image = bpy.data.images.load(str(file))
+    try:
+        width, height = image.size
+        pixels = np.array(image.pixels[:]).reshape(height, width, -1)[..., :3].mean(axis=-1)
+    finally:
+        bpy.data.images.remove(image)
+    levels = [pixels[3 * height // 4, int((bit + 0.5) * width / BITS)] for bit in range(BITS)]
+    assert all(abs(level - 0.5) > 0.2 for level in levels), levels
+    return sum((level > 0.5) << bit for bit, level in enumerate(levels))

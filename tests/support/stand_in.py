@@ -28,9 +28,9 @@ except BlockingIOError:
 (job / "cancelled").unlink(missing_ok=True)
 threading.Thread(target=beat, daemon=True).start()
 say(kind="started", pid=os.getpid(), plan=[["read", 0.5], ["solve", 0.5]])
-say(kind="progress", stage="read", done=3, total=6)
 (job / "cache" / "input-0a").mkdir(parents=True, exist_ok=True)
 (job / "cache" / "input-0a" / "kept.npy").write_bytes(b"k" * 50_000)
+say(kind="progress", stage="read", done=3, total=6)
 while (what := behavior.read_text()) == "hang":
     time.sleep(0.02)
 if what == "fail":

@@ -160,7 +160,7 @@ class STEREODIFF_OT_use_shot(bpy.types.Operator):
     """Set the frame range to this shot; then click Solve"""
 
     bl_idname = "stereodiff.use_shot"
-    bl_label = "Use ImportedResult"
+    bl_label = "Use Shot"
     bl_options = {"REGISTER", "UNDO"}
 
     first_frame: bpy.props.IntProperty(name="First Frame", default=1, min=1, options={"SKIP_SAVE"})

@@ -147,7 +147,7 @@ def weights_file(folder: Path, name: str) -> None:
 
 
 @pytest.mark.skipif(any(importlib.util.find_spec(name) is None for name in ("torch", "safetensors", "PIL", "diffusers",
-                                                                           "transformers")),
+                                                                            "transformers")),
                     reason="without PyTorch the engine refuses before it looks for weights")
 @pytest.mark.parametrize("settings", [MONST3R, DEPTHCRAFTER])
 @pytest.mark.parametrize("name", ["", "model.safetensors", "deep/er.safetensors", "old.pth", "model.bin", "notes.txt"])

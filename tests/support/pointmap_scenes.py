@@ -39,7 +39,7 @@ def neighbor_pairs(count: int, reach: int = 2) -> list[tuple[int, int]]:
 
 
 def predictions(shot: RayCastShot, pairs, noise: Noise = USUAL, seed: int = 0) -> Iterator[tuple[int, int,
-                                                                                               PairPointmaps]]:
+                                                                                                 PairPointmaps]]:
     """(i, j, pointmaps) of every pair. The noise of a pair depends on the pair alone, not on the order of pairs."""
     for i, j in pairs:
         generator = np.random.default_rng((seed, i, j))

@@ -80,7 +80,7 @@ def sample_as_folder(root: Path, count: int) -> Path:
         masks = np.stack([truth.dynamic(index) for index in range(count)]).astype(np.uint8)
         frames = np.stack(list(read_frames(source, range(1, count + 1), raster)))
         write_folder(root, "sample", shot=RayCastShot(frames, depth, masks, truth.camera_to_world[:count],
-                                               truth.intrinsics[:count]))
+                                                      truth.intrinsics[:count]))
     return root
 
 

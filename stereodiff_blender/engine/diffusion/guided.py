@@ -181,7 +181,7 @@ def _moving_average(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np
 
 
 def _static_vote(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np.ndarray, i: int,
-                    j: int) -> tuple[np.ndarray, np.ndarray]:
+                 j: int) -> tuple[np.ndarray, np.ndarray]:
     """What frame j says about the log disparity of frame i's pixels if nothing moves, and its weight; (H,W)."""
     own = views[i]
     at_j = warp_grid(warp_between(clip, i, j), *pixel_axes(*own.shape[:2]), own[..., 0])
@@ -202,7 +202,7 @@ def _sample_view(view: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _moving_vote(clip: _Clip, views: dict[int, np.ndarray], log_disparity: np.ndarray, i: int,
-                    j: int) -> tuple[np.ndarray, np.ndarray]:
+                 j: int) -> tuple[np.ndarray, np.ndarray]:
     """What frame j says about the log disparity of frame i's moving pixels, and its weight; (H,W)."""
     own, field = views[i], clip.flow.between(i, j)
     there = sample(views[j], field)

@@ -51,7 +51,7 @@ class PreparedFootage:
             return array
         top, bottom, left, right = footage.picture
         measurable = scratch.allocate(name, (len(footage.measurable), bottom - top, right - left, *array.shape[3:]),
-                                 array.dtype)
+                                      array.dtype)
         for place, index in enumerate(footage.measurable):
             measurable[place] = array[index, top:bottom, left:right]
         return measurable
@@ -153,7 +153,7 @@ def prepare_footage(frames: np.ndarray, masks: np.ndarray | None, footage: Foota
     """
     return PreparedFootage(footage, _steady_and_unwritten(frames, footage, scratch), _not_to_track(masks, footage,
                                                                                                    scratch),
-                 masks)
+                           masks)
 
 
 def _steady_and_unwritten(frames: np.ndarray, footage: Footage, scratch: Scratch) -> np.ndarray:

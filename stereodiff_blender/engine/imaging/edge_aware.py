@@ -57,7 +57,7 @@ class _Level:
 
 
 def fast_global_smoother(guide: np.ndarray, values: np.ndarray, confidence: np.ndarray, *, strength: float,
-                          edge_levels: float, rounds: int) -> tuple[np.ndarray, np.ndarray]:
+                         edge_levels: float, rounds: int) -> tuple[np.ndarray, np.ndarray]:
     """Confidence-weighted smoothing that stops at the guide's edges, by separable weighted least squares.
 
     Alternating tridiagonal solves along rows and columns, each round four times weaker than the one before.

@@ -36,7 +36,7 @@ def cost_features(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def photometric_cost(own: list[np.ndarray], features: tuple[np.ndarray, np.ndarray], column: np.ndarray,
-               row: np.ndarray) -> np.ndarray:
+                     row: np.ndarray) -> np.ndarray:
     """Truncated difference between the pixels' own features and those found at (column, row).
 
     Parameters

@@ -41,7 +41,7 @@ def measure_clip(prepared: PreparedFootage, measurable: np.ndarray, cameras: Cam
     flow = OpticalFlow(measurable, capacity=flows_in(FLOW_MEMORY_MB, *measurable.shape[1:3]))
     stereo = estimate_depth_maps(measurable, prepared.measurable_cameras(cameras),
                                  masks=prepared.measurable_matte(context.of_stage_2.scratch),
-                           flow=flow, context=context)
+                                 flow=flow, context=context)
     return _finished(prepared, measurable, MeasuredClip(cameras, stereo), settings, is_focal_known, context)
 
 

@@ -119,7 +119,7 @@ def read_imported_result(folder: Path, clip: bpy.types.MovieClip | None, result:
     clip = clip or _load_clip(result)
     name = clip.name.removesuffix(Path(result.clip.path).suffix)
     shot = ImportedResult(result, job_folder.path.absolute(), name, _footage(result.clip.path),
-                clip.frame_start, sensor_mm, plate, number)
+                          clip.frame_start, sensor_mm, plate, number)
     return shot, clip
 
 

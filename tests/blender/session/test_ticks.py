@@ -155,7 +155,7 @@ def test_one_bad_entry_is_one_bad_entry(addon, session, settings, tmp_path):
 
 
 def test_an_entry_that_breaks_what_nobody_foresaw_keeps_nobody_else_from_being_known(addon, session, settings, tmp_path,
-                                                                                    monkeypatch, caplog):
+                                                                                     monkeypatch, caplog):
     folders = write_old_jobs(tmp_path / "jobs", 3, 4)
     list_jobs(folders, "finished")
     real = addon.session.job_list.status_of
@@ -220,7 +220,7 @@ def test_a_result_is_read_once_and_again_when_it_has_changed(session, settings, 
 
 
 def test_an_import_uses_the_result_that_was_read_beside_blender(session, settings, sequence, worker_like, contract,
-                                                               monkeypatch):
+                                                                monkeypatch):
     import threading
     threads = []
     real = contract.JobFolder.read_result

@@ -129,7 +129,7 @@ def test_two_frames_are_enough(shot):
 
 def test_a_static_camera_gives_no_division_by_zero(shot):
     still = RayCastShot(shot.frames[:3], shot.depth[:3], shot.motion_mask[:3], np.tile(np.eye(4), (3, 1, 1)),
-                 shot.intrinsics[:3])
+                        shot.intrinsics[:3])
     assert np.isfinite(refine(still, still.depth)).all()
 
 

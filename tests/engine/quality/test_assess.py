@@ -34,7 +34,7 @@ def test_flicker_is_the_noise_between_frames_in_percent(shot):
     """Flicker of whole frames: all pixels of one frame are wrong by one factor, drawn anew for every frame."""
     factors = np.exp(np.random.default_rng(5).normal(0, 0.01, 200))
     long = RayCastShot(*(np.repeat(getattr(shot, name)[:1], 200, axis=0)
-                  for name in ("frames", "depth", "motion_mask", "camera_to_world", "intrinsics")))
+                         for name in ("frames", "depth", "motion_mask", "camera_to_world", "intrinsics")))
     assert flicker(long, long.depth * factors[:, None, None].astype(np.float32)) == pytest.approx(1.0, rel=0.15)
 
 

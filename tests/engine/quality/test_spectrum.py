@@ -193,7 +193,7 @@ def still(moving) -> RayCastShot:
 def repeated(shot: RayCastShot, count: int) -> RayCastShot:
     """The first frame over and over, from one place."""
     return RayCastShot(*(np.repeat(getattr(shot, name)[:1], count, axis=0)
-                  for name in ("frames", "depth", "motion_mask", "camera_to_world", "intrinsics")))
+                         for name in ("frames", "depth", "motion_mask", "camera_to_world", "intrinsics")))
 
 
 def measured(shot: RayCastShot, before: np.ndarray, after: np.ndarray | None = None, **changed):

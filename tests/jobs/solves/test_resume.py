@@ -86,7 +86,7 @@ def test_killed_at_many_moments_it_ends_in_the_same_bytes(make, run, undisturbed
 
 
 @pytest.mark.parametrize(("stage", "journal"), [("depth", "survey"), ("borders", "borders_0"), ("refine", "refined_0"),
-                                               ("write", "write")])
+                                                ("write", "write")])
 def test_what_is_done_is_not_done_again(make, run, stage, journal):
     folder = make("jobs", **DRAFT)
     assert run_until(run, folder, (STAGES.index(stage), 0.3))

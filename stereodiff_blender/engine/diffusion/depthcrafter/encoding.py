@@ -83,7 +83,7 @@ def encode_clip(network_input: NetworkInput, span: DisparityRange, networks: Dep
     latents = [scratch.open_array(f"diffusion_{name}_{width}", (count, 4, *grid), np.float32)
                for name in ("disparity_latents", "picture_latents")]
     encoded = EncodedClip(*latents, scratch.open_array(f"diffusion_embeddings_{width}",
-                                                 (count, networks.embedding_width), np.float32))
+                                                       (count, networks.embedding_width), np.float32))
     report.stage("encode", 2 * count)
     seen = scratch.journal(f"diffusion_embeddings_{width}", lambda index: [encoded.embeddings[index]])
     for part in _parts(seen.done, count, plan.encode_chunk):

@@ -105,7 +105,7 @@ def _refine(frames: np.ndarray, stereo: StereoResult, networks: DepthCrafterNetw
             plan: MemoryPlan, noises: Sequence[Noise] | None, context: RunContext) -> DiffusionResult:
     depth, confidence, motion_mask = stereo.depth, stereo.confidence, stereo.motion_mask
     network_input = NetworkInput(frames, depth, confidence, motion_mask, (plan.height, plan.width),
-                  options.depth_resize == "bilinear")
+                                 options.depth_resize == "bilinear")
     count = len(frames)
 
     # 1. One range of disparity for the whole clip.

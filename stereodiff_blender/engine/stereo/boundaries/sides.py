@@ -217,5 +217,5 @@ def _spread_sides(frame: np.ndarray, band: _Band, was_near: np.ndarray, evidence
     weight = prior + np.abs(evidence)
     side = (prior * was_near + np.abs(evidence) * (evidence < 0)) / weight
     smoothed, _ = fast_global_smoother(frame, band.image(side, shape), band.image(weight, shape), strength=STRENGTH,
-                                      edge_levels=EDGE_LEVELS, rounds=SMOOTHING_ROUNDS)
+                                       edge_levels=EDGE_LEVELS, rounds=SMOOTHING_ROUNDS)
     return smoothed[band.rows, band.cols] > 0.5

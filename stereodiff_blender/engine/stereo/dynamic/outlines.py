@@ -140,7 +140,7 @@ def _spread(frame: np.ndarray, band: _Band, cost: np.ndarray, views: np.ndarray)
     belief = band.fill(np.zeros(shape, np.float32), for_motion / weight)
     weights = band.fill(band.beyond.astype(np.float32) * np.float32(SURROUNDING_WEIGHT), weight)
     smooth, _ = fast_global_smoother(frame, belief, weights, strength=STRENGTH, edge_levels=EDGE_LEVELS,
-                                      rounds=SMOOTHING_ROUNDS)
+                                     rounds=SMOOTHING_ROUNDS)
     return smooth[band.rows, band.cols]
 
 

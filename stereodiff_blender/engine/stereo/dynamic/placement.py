@@ -59,7 +59,7 @@ class GroundContact:
 
 
 def measure_contact(frame: int, track: int, tracks: np.ndarray, disparity: np.ndarray, trusted: np.ndarray,
-                     ground: GroundView | None, view: GroundView, growth: Growth) -> GroundContact:
+                    ground: GroundView | None, view: GroundView, growth: Growth) -> GroundContact:
     """Find where one thing touches the ground.
 
     tracks: (H,W) of its frame. disparity: (H,W) static background, filled behind things. trusted: (H,W) bool.

@@ -85,7 +85,7 @@ def label_objects(mask: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def link_objects(labels: np.ndarray, count: int, tracks_before: np.ndarray | None, flow_back: np.ndarray | None,
-                first_new_track: int) -> np.ndarray:
+                 first_new_track: int) -> np.ndarray:
     """Tracks (H,W) uint16 of a frame's regions: 0 is static; the same thing has the same number in all frames.
 
     labels, count: as of label_objects. tracks_before: (H,W) of the frame before; flow_back: as of coarse_flow, to that

@@ -65,9 +65,9 @@ def match_clip(frames: np.ndarray, network: TwoViewNetwork, *, masks: np.ndarray
     reduction = PointmapReduction(*pictures.shape[:3], scratch, pairs)
     predictions = match_pairs(network, pictures, pairs[reduction.done:], done=reduction.done, report=context.report)
     stereo = solve_monst3r(predictions, pictures, reduction=reduction,
-                         masks=None if masks is None else _masks_to_network(masks, raster, scratch),
-                         focal_px=None if focal_px is None else float(raster.intrinsics_to_network(focal_px)[0]),
-                         context=context)
+                           masks=None if masks is None else _masks_to_network(masks, raster, scratch),
+                           focal_px=None if focal_px is None else float(raster.intrinsics_to_network(focal_px)[0]),
+                           context=context)
     return _to_plate(stereo, raster, frames.shape[:3], scratch)
 
 

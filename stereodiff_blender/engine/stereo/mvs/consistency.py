@@ -39,7 +39,7 @@ def grid_shape(height: int, width: int) -> tuple[int, int]:
 
 
 def project_surfaces(index: int, measured: Measured, shape: tuple[int, int], count: int,
-                   cameras: CameraSolution) -> np.ndarray:
+                     cameras: CameraSolution) -> np.ndarray:
     """Disparity (S,h,w) float32 that S other frames expect in the cells of one of `count` frames, 0 where one has no
     surface to show. shape: (H,W) of a frame. measured: asked for frames FRAME_OFFSETS away.
     """

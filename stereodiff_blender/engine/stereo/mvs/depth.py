@@ -57,7 +57,7 @@ LATENESS = 2
 
 
 def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: np.ndarray | None = None,
-                  flow: OpticalFlow | None = None, context: RunContext) -> StereoResult:
+                        flow: OpticalFlow | None = None, context: RunContext) -> StereoResult:
     """Measure and complete depth of a clip whose camera moves.
 
     Parameters
@@ -97,7 +97,7 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
     report.stage("depth", count)
     sources = select_sources(cameras, height, width)
     candidates = _fill_raw_depth(_Views(frames, cameras, sources, masks), expectant, limits, kept,
-                                scratch.journal("survey", kept.written_by), report)
+                                 scratch.journal("survey", kept.written_by), report)
     # From here on the raw depth is written over; what is kept for a later run is not.
     raw = kept.copy(_RawDepth.allocate(scratch.allocate, "stereo", (count, height, width)))
     if is_sky(candidates):
@@ -191,7 +191,7 @@ class _Views:
 
 
 def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw: _RawDepth,
-                   journal: ProgressJournal, report: Report) -> list[SkyCandidate]:
+                    journal: ProgressJournal, report: Report) -> list[SkyCandidate]:
     """Fill the raw depth from the first frame on that an earlier run has not left; what may be plain sky, by frame."""
     frames, cameras, sources, masks = views.frames, views.cameras, views.sources, views.masks
     count = len(frames)
@@ -201,7 +201,7 @@ def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw
         if index < count:
             measured = _triangulate_frame(index, sources[index], cameras, masks, flow, limits, frames.shape[1:3])
             candidates.append(_assess_frame(index, frames[index], measured, len(sources[index]), cameras, flow, limits,
-                                     raw))
+                                            raw))
             if masks is not None:
                 _apply_matte(index, masks[index], raw)
         if index >= LATENESS:
@@ -227,7 +227,7 @@ def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Tr
 
 
 def _assess_frame(index, frame, measured, source_count, cameras, flow, limits: DepthLimits,
-           raw: _RawDepth) -> SkyCandidate:
+                  raw: _RawDepth) -> SkyCandidate:
     """Note what one frame's triangulation is worth and where it hints at motion; returns what may be plain sky."""
     texture = texture_of(frame)
     filtered = filter_depth(measured, limits, source_count, texture)

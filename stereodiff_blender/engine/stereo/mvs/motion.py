@@ -185,7 +185,7 @@ def _smooth_at_half_size(frame, evidence, weight) -> np.ndarray:
     half = (max(1, width // 2), max(1, height // 2))
     total, share = (cv2.resize(a, half, interpolation=cv2.INTER_AREA) for a in (evidence * weight, weight))
     belief, _ = fast_global_smoother(cv2.resize(frame, half, interpolation=cv2.INTER_AREA), total / share, share,
-                                      strength=10.0, edge_levels=12.0, rounds=2)
+                                     strength=10.0, edge_levels=12.0, rounds=2)
     return cv2.resize(belief, (width, height), interpolation=cv2.INTER_LINEAR)
 
 

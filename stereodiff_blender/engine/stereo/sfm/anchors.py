@@ -28,7 +28,7 @@ POSE_ITERATIONS, POSE_TOLERANCE = 10, 1e-4
 
 def adjust_on_anchors(reconstruction: Reconstruction, frames: np.ndarray, observations: Observations, *,
                       free_focal: bool,
-                  loss_px: float, iterations: int, tolerance: float) -> None:
+                      loss_px: float, iterations: int, tolerance: float) -> None:
     """Adjust the frames (C,) and their points to the observations, whose cameras count in frames.
 
     Of a clip of more than MOST_TOGETHER frames, points that fewer than two anchors see are triangulated anew.
@@ -80,7 +80,8 @@ def _fit_between(reconstruction: Reconstruction, frames, observations: Observati
     position = np.cumsum(~anchors) - 1
     rest = Observations(position[observations.camera[rows]], observations.point[rows], observations.pixels[rows])
     reconstruction.bundle_adjust(frames[between], rest, loss_px=loss_px, iterations=POSE_ITERATIONS,
-                          tolerance=POSE_TOLERANCE, free=BundleOptions(focal=False, points=False, fixed_cameras=()))
+                                 tolerance=POSE_TOLERANCE, free=BundleOptions(focal=False, points=False,
+                                                                              fixed_cameras=()))
 
 
 def _triangulate(reconstruction: Reconstruction, frames, observations: Observations) -> None:

@@ -327,7 +327,7 @@ class _Problem:
         points = state.points - np.einsum("nij,ni->nj", factors, whitened)
         return BundleState(exp_so3(pose_change[:, :3]) @ state.rotations, state.translations + pose_change[:, 3:],
                            points,
-                     focal)
+                           focal)
 
     def _step_of_poses(self, state: BundleState, normal: _Normal, damping: float) -> BundleState | None:
         """Every camera by its own six equations, points and focal as they are."""
@@ -341,4 +341,4 @@ class _Problem:
         if not np.isfinite(change).all():
             return None
         return BundleState(exp_so3(change[:, :3]) @ state.rotations, state.translations + change[:, 3:], state.points,
-                     state.focal)
+                           state.focal)

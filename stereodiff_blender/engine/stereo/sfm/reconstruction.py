@@ -101,7 +101,7 @@ class Reconstruction:
         self.points = triangulate_points(self.rotations[frames], self.translations[frames], self.focal, observations,
                                          self.tracks.points)
         free = BundleOptions(focal=self.free_focal and len(frames) > FOCAL_FROM_CAMERAS,
-                       fixed_cameras=(int(np.searchsorted(frames, self.anchor)),))
+                             fixed_cameras=(int(np.searchsorted(frames, self.anchor)),))
         for gate in (3.0 * GATE_PX, 1.5 * GATE_PX):
             fits = self.inliers(frames, observations, gate_px=gate, min_parallax_deg=min_parallax_deg)
             if fits.sum() < MIN_OBSERVATIONS:

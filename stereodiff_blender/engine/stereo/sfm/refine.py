@@ -224,7 +224,7 @@ def _adjusted_to_depth(start: _Start, seed: int) -> CameraFit:
         loss_px = max(HELD_LOSS_PX, _typical_px(reconstruction, frames, observations))
         reconstruction.bundle_adjust(frames, observations, loss_px=loss_px, iterations=COARSE_ITERATIONS,
                                      tolerance=COARSE_TOLERANCE,
-                              free=BundleOptions(focal=False, points=False, fixed_cameras=()))
+                                     free=BundleOptions(focal=False, points=False, fixed_cameras=()))
         reconstruction.points = start.points(reconstruction.rotations, reconstruction.translations)
     residual = reconstruction.state(frames).residual_px(observations)
     fits = residual < OUTLIER_PX
@@ -235,7 +235,7 @@ def _adjusted_to_depth(start: _Start, seed: int) -> CameraFit:
     frame = frames[observations.camera]
     solved = np.bincount(frame, minlength=len(start.rotations)) >= MIN_IN_FRAME
     return CameraFit(reconstruction.rotations, reconstruction.translations, solved, start.focal, 0.0, frame,
-                      point.reshape(-1), observations.pixels, residual, reconstruction.points[used], angle[used])
+                     point.reshape(-1), observations.pixels, residual, reconstruction.points[used], angle[used])
 
 
 def _carries(fitted: CameraFit) -> bool:
@@ -256,7 +256,7 @@ def _adjust_coarsely(reconstruction: Reconstruction) -> None:
     while loss_px > COARSE_END_PX:
         loss_px = max(COARSE_END_PX, min(loss_px / COARSE_STEP, _typical_px(reconstruction, frames, observations)))
         adjust_on_anchors(reconstruction, frames, observations, free_focal=False, loss_px=loss_px,
-                      iterations=COARSE_ITERATIONS, tolerance=COARSE_TOLERANCE)
+                          iterations=COARSE_ITERATIONS, tolerance=COARSE_TOLERANCE)
 
 
 def _without_outliers(reconstruction: Reconstruction) -> Reconstruction:

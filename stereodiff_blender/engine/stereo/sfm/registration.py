@@ -72,7 +72,7 @@ def _adjust_all(reconstruction: Reconstruction, progress) -> tuple[np.ndarray, O
             break
         adjust_on_anchors(reconstruction, frames, observations.select(fits), free_focal=reconstruction.free_focal,
                           loss_px=loss,
-                      iterations=iterations, tolerance=tolerance)
+                          iterations=iterations, tolerance=tolerance)
         progress()
     return frames, observations, reconstruction.inliers(frames, observations, gate_px=2.0 * ADJUSTMENT_ROUNDS[-1][0],
                                                         **rules)
@@ -106,7 +106,7 @@ def _camera_fit(reconstruction: Reconstruction, frames, observations: Observatio
     residual = state.residual_px(observations)
     rel_std = _focal_rel_std(state, observations) if reconstruction.free_focal and len(used) else 0.0
     return CameraFit(rotations, translations, solved, reconstruction.focal, rel_std, frames[observations.camera],
-                      point.reshape(-1), observations.pixels, residual, reconstruction.points[used], parallax[used])
+                     point.reshape(-1), observations.pixels, residual, reconstruction.points[used], parallax[used])
 
 
 def _focal_rel_std(state: BundleState, observations: Observations) -> float:

@@ -92,7 +92,7 @@ def solve_cameras(frames, *, focal_px: float | None = None, pixel_aspect: float 
     tracks = tracks.select(linked[tracks.frame])
     focal = None if focal_px is None else focal_px * pixel_aspect
     return _solve(_SolveInput(tracks, _square_tracks(tracks, pixel_aspect), np.flatnonzero(linked), focal, pixel_aspect,
-                        seed % MAX_SEED, context.first_frame, context.report))
+                              seed % MAX_SEED, context.first_frame, context.report))
 
 
 def _followed(frames, masks, scratch: Scratch, report: Report) -> Tracks:

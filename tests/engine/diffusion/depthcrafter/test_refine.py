@@ -300,7 +300,7 @@ def test_a_chunk_too_large_is_decoded_in_smaller_ones(clip, networks):
     result = refine(clip, cramped, replace(SMALL, decode_chunk=8, decode_halo=1))
     assert np.isfinite(result.depth).all() and ("decode", 9) in cramped.refused
     np.testing.assert_array_equal(result.depth, refine(clip, networks, replace(SMALL, decode_chunk=2,
-                                                                                    decode_halo=1)).depth)
+                                                                               decode_halo=1)).depth)
 
 
 @pytest.mark.slow

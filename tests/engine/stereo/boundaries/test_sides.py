@@ -91,7 +91,7 @@ def test_a_slope_is_not_cut_into_steps(shot):
     rows = np.arange(height, dtype=np.float32)[:, None]
     slope = np.broadcast_to(10.0 / (1.0 + rows / 30.0), (height, width)).astype(np.float32)
     still = RayCastShot(shot.frames, np.broadcast_to(slope, shot.depth.shape), np.zeros_like(shot.motion_mask),
-                 shot.camera_to_world, shot.intrinsics)
+                        shot.camera_to_world, shot.intrinsics)
     assert np.array_equal(chosen(still, slope), slope)
 
 
@@ -113,6 +113,6 @@ def test_where_every_pixel_has_its_surface_s_depth_nothing_is_looked_up():
     poses = np.tile(np.eye(4), (3, 1, 1))
     poses[:, 0, 3] = (0.0, 0.02, 0.04)
     still = RayCastShot(frames, np.tile(depth, (3, 1, 1)), np.zeros((3, 48, 64), np.uint8), poses,
-                 np.tile((60.0, 60.0, 32.0, 24.0), (3, 1)))
+                        np.tile((60.0, 60.0, 32.0, 24.0), (3, 1)))
     found = select_sides(frames, still.cameras, 1, (0, 2), depth, np.full_like(depth, 0.6), np.zeros_like(depth, bool))
     assert np.array_equal(found, depth)

@@ -35,7 +35,7 @@ def fattened(shot: RayCastShot) -> tuple[np.ndarray, np.ndarray]:
 def settled(shot: RayCastShot, depth: np.ndarray, confidence: np.ndarray, report: Report | None = None) -> np.ndarray:
     before = depth.copy()
     result = refine_boundaries(shot.frames, StereoResult(shot.cameras, depth, confidence, shot.motion_mask),
-                            context=RunContext(report=report or Report()))
+                               context=RunContext(report=report or Report()))
     assert np.array_equal(depth, before), "what was measured must survive"
     return result
 
@@ -89,7 +89,7 @@ def test_the_same_bytes_twice_in_memory_and_on_disk(shot, tmp_path):
     np.save(tmp_path / "depth.npy", depth)
     mapped = np.load(tmp_path / "depth.npy", mmap_mode="r+")
     on_disk = refine_boundaries(shot.frames, StereoResult(shot.cameras, mapped, confidence, shot.motion_mask),
-                             context=RunContext(DiskScratch(tmp_path / "scratch")))
+                                context=RunContext(DiskScratch(tmp_path / "scratch")))
     assert isinstance(on_disk, np.memmap) and np.array_equal(on_disk, once)
 
 

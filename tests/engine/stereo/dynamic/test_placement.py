@@ -33,7 +33,7 @@ def place_on_ground(region, disparity=None, trusted=None, ground=FLOOR):
     disparity = floor_and_wall() if disparity is None else disparity
     trusted = np.ones(region.shape, bool) if trusted is None else trusted
     return measure_contact(0, 1, region.astype(np.uint16), disparity, trusted & ~region, ground, ground or FLAT_VIEW,
-                            UNKNOWN_GROWTH)
+                           UNKNOWN_GROWTH)
 
 
 @pytest.mark.parametrize("bottom", [60, 80, 95])

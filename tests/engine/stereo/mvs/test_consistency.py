@@ -39,7 +39,7 @@ def surfaces(shot, change=None, sigma=0.002, index=INDEX):
             change(k, disparity, sure)
         frames.append((disparity, np.full(depth.shape, sigma, np.float32), sure))
     projected = project_surfaces(index, lambda k, part: tuple(each[part, part] for each in frames[k]),
-                             shot.depth.shape[1:], len(frames), shot.cameras)
+                                 shot.depth.shape[1:], len(frames), shot.cameras)
     return *frames[index][:2], projected
 
 
@@ -129,6 +129,6 @@ def test_one_frame_that_errs_does_not_make_the_background(shot):
 
 def test_without_other_frames_there_is_no_background(shot):
     nothing = project_surfaces(0, lambda k, part: pytest.fail("asked for a frame that is not there"),
-                             shot.depth.shape[1:], 1, shot.cameras)
+                               shot.depth.shape[1:], 1, shot.cameras)
     assert nothing.shape == (0, *grid_shape(*shot.depth.shape[1:]))
     assert not median_background(nothing).any()

@@ -178,7 +178,7 @@ def test_tracks_too_short_to_reach_from_anchor_to_anchor_are_no_crash():
     order = np.argsort(camera, kind="stable")
     observations = Observations(camera[order], point[order], np.zeros((len(camera), 2)))
     many = BundleState(np.tile(state.rotations[:1], (cameras, 1, 1)), np.zeros((cameras, 3)),
-                 np.tile((0.0, 0.0, 5.0), (len(first), 1)), FOCAL_PX)
+                       np.tile((0.0, 0.0, 5.0), (len(first), 1)), FOCAL_PX)
     reconstruction = disturbed(many, observations)
     before = reconstruction.rotations.copy()
     adjust_on_anchors(reconstruction, np.arange(cameras), observations, **RULE)

@@ -35,7 +35,7 @@ def fitted(state: BundleState, observations: Observations) -> CameraFit:
     state, _ = bundle_adjust(state, observations, loss_px=0.3, iterations=60, tolerance=1e-6)
     count = len(state.rotations)
     return CameraFit(state.rotations, state.translations, np.ones(count, bool), state.focal, 0.0, observations.camera,
-                      observations.point, observations.pixels, state.residual_px(observations), state.points,
+                     observations.point, observations.pixels, state.residual_px(observations), state.points,
                      np.full(len(state.points), 5.0))
 
 

@@ -16,6 +16,8 @@ from accuracy import Accuracy, measure
 from stereodiff_blender.engine.contract import JobFolder, Result
 from stereodiff_blender.jobs import worker_process as jobs
 
+pytestmark = pytest.mark.slow
+
 SCENES = ("pan", "locked", "street", "white_room", "crowd", "zoom", "short")
 LENS_DOUBTS = {"weak_focal", "focal_assumed"}
 DOUBTS = LENS_DOUBTS | {"low_coverage", "low_texture", "little_parallax", "frames_unsolved", "high_residual"}

@@ -153,6 +153,7 @@ def end(process: subprocess.Popen, *, at_once: bool) -> int:
     return process.wait(HANG_S)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_damage_is_refused_in_words(name, samples, tmp_path, capsys):
     folder = Path(shutil.copytree(samples, tmp_path / "samples" / "job"))
@@ -180,6 +181,7 @@ for number in range(int(first), int(first) + int(count)):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "well", "found"), [
     ("fine", 5, ""), ("mp4", 4, ""), ("job", 4, "2: ended, status 9"), ("hangs", 4, "2: hangs"),
     ("wrong", 4, "WRONG 2 words"), ("nothing", 0, "0: did not begin"),

@@ -191,6 +191,7 @@ def test_weights_in_a_folder_of_the_users_count(tmp_path):
     assert found.weights == frozenset() and found.health is None
 
 
+@pytest.mark.slow
 def test_a_device_is_refused_by_the_engine_before_any_work():
     torch = pytest.importorskip("torch")
     pipeline = pytest.importorskip("stereodiff_blender.engine.pipeline.pipeline")

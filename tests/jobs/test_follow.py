@@ -282,6 +282,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="process groups are POSIX; Windows ends the tree at once")
 def test_a_worker_that_will_not_end_is_killed_with_its_children(folder, tmp_path):
     script = tmp_path / "stubborn.py"

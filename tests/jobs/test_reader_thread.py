@@ -83,6 +83,7 @@ def test_nobody_waits_for_what_hangs(reader, gate):
     assert answers_until(reader, 1) == {"hangs": True}, "it came after all"
 
 
+@pytest.mark.slow
 def test_no_more_threads_hang_than_some(reader, gate):
     before = threading.active_count()
     for number in range(3 * reader.MOST_HUNG):

@@ -153,6 +153,7 @@ def test_a_job_at_which_another_computer_works_is_left_alone(make_job):
     assert job_files.remove_cache(folder, "walk") > 0
 
 
+@pytest.mark.slow
 def test_a_heartbeat_that_does_not_say_whose_it_is_counts_while_it_changes(make_job):
     """What workers of earlier versions leave."""
     folder, done = make_job(), threading.Event()

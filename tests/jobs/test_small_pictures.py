@@ -74,6 +74,7 @@ def test_a_narrow_strip_asks_for_no_room(tmp_path, width, height):
         read_small(JobFolder(tmp_path), "preview.png")
 
 
+@pytest.mark.slow
 def test_data_that_unpack_to_more_than_they_should_are_cut(tmp_path):
     data = as_png(20, 12, bytes(300_000_000))
     assert len(data) < 1_000_000

@@ -61,6 +61,7 @@ def at_work(job: jobs.FollowedJob) -> int:
 
 # --- Silence ---------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_a_worker_that_beats_is_never_silent(begin):
     job = begin()
     at_work(job)
@@ -70,6 +71,7 @@ def test_a_worker_that_beats_is_never_silent(begin):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_is_silent_until_it_goes_on(begin):
     job = begin()
     pid = at_work(job)
@@ -82,6 +84,7 @@ def test_a_stopped_worker_is_silent_until_it_goes_on(begin):
     assert job.poll().state == "running"
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_can_be_cancelled_and_the_job_resumed(begin):
     job = begin()
     pid = at_work(job)
@@ -122,6 +125,7 @@ def test_a_follower_that_slept_blames_nobody(tmp_path):
 
 # --- Clocks ----------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump_s", [-YEAR_S, -3600.0, 3600.0, YEAR_S])
 def test_a_clock_that_is_set_breaks_no_times(folder, begin, jump_s, monkeypatch):
     monkeypatch.setattr(jobs.Progress, "WARM_UP_S", 0.0)

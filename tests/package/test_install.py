@@ -32,6 +32,7 @@ def seen(tmp_path_factory) -> dict:
     return {**json.loads(report[0].removeprefix("REPORT ")), "output": done.stdout}
 
 
+@pytest.mark.slow
 def test_installed_and_enabled_the_way_blender_does(seen):
     assert seen["enabled"] == MODULE
     assert {"solve", "cancel", "import_result"} <= set(seen["operators"])

@@ -22,6 +22,8 @@ from stereodiff_blender.runtime.install import (
     state_of,
 )
 
+pytestmark = pytest.mark.slow
+
 LEFT = DATA / "runtime"
 
 

@@ -68,6 +68,7 @@ def test_a_configured_file_that_is_no_program(home, tmp_path):
         runtime.find_python(str(text))
 
 
+@pytest.mark.slow
 def test_verify_names_what_the_worker_has(worker_python):
     versions = runtime.verify(worker_python)
     assert set(versions) == {"python", *runtime.MODULES}

@@ -29,6 +29,8 @@ from stereodiff_blender.runtime.install import (
     state_of,
 )
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("apple", "pear", "plum")
 
 

@@ -13,6 +13,8 @@ from stereodiff_blender.engine.contract import StereoDiffError
 from stereodiff_blender.runtime import environment as runtime
 from tests.tools.environments import create
 
+pytestmark = pytest.mark.slow
+
 EMPTY_ENVIRONMENT = "pip\n"  # there already, so nothing is fetched
 
 

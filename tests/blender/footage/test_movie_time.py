@@ -28,6 +28,7 @@ def movies(worker_python, repository, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_the_engine_takes_the_pictures_that_blender_shows(name, movies, tmp_path):
     taken = json.loads((movies / "shown.json").read_text())[name]

@@ -209,6 +209,7 @@ def test_the_artists_sensor_fit_is_kept_and_exact_after_another_import(scene_mod
     assert_engine_projection(example, camera)
 
 
+@pytest.mark.slow
 def test_blenders_own_projection_matrix_agrees(scene_module, tmp_path):
     """calc_matrix_camera, which renders use, beside world_to_camera_view."""
     example = CAMERAS["wide pixels"]

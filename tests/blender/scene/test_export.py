@@ -113,6 +113,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zoom", [1.0, 1.25])
 def test_colmap_itself_reads_the_model(bring_in, tmp_path, worker_python, zoom):
     """Its own library, in the worker's environment: cameras, pictures and points stand where the engine has them."""

@@ -120,6 +120,7 @@ def test_another_scene_gets_the_same_import(import_here, scene_module):
     assert set(other.objects) == set(bpy.context.scene.objects)
 
 
+@pytest.mark.slow
 def test_two_clips_live_side_by_side(import_here):
     one, other = import_here(), import_here(LONGER, "other", footage="elsewhere")
     for imported in (one, other):

@@ -262,6 +262,7 @@ def test_dense_points_have_the_plates_colors(import_here, tmp_path):
     assert np.abs(colors - plate[rows, columns]).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_a_movie_gives_its_colors_too(import_here, scene_module, contract, sample_folder, tmp_path):
     """With a frame offset; held against the picture of the movie that Blender itself renders there."""
     example = Example(raster=(64, 36), clip=(640, 360), invalid_corner=False)

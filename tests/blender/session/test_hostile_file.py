@@ -50,6 +50,7 @@ def _job_folders(contract, tmp_path: Path) -> list[Path]:
     return folders
 
 
+@pytest.mark.slow
 def test_opening_does_nothing_but_look(hostile_file, tmp_path):
     before = _contents(tmp_path)
     environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "user"), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -122,6 +122,7 @@ def test_undo_brings_back_the_list_but_no_files(session, settings, tmp_path):
     assert bpy.ops.stereodiff.remove_job() == {"FINISHED"}
 
 
+@pytest.mark.slow
 def test_jobs_of_a_file_that_was_never_saved_are_found(session, solve, settings, worker_like, addon, tmp_path):
     worker_like("hang")
     running = solve()

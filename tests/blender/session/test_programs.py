@@ -28,6 +28,7 @@ def standing(traps, tmp_path, monkeypatch, preferences, worker_python) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_solve_and_resume_run_nothing_of_the_folder(standing, traps, settings, sequence):
     """The pictures have one color each, which the engine finds out when it has loaded and read all."""
     settings.clip, settings.quality = sequence, "draft"
@@ -39,6 +40,7 @@ def test_solve_and_resume_run_nothing_of_the_folder(standing, traps, settings, s
     assert traps.sprung() == set()
 
 
+@pytest.mark.slow
 def test_the_doctor_and_the_weights_run_nothing(standing, traps, session):
     assert bpy.ops.stereodiff.doctor() == {"FINISHED"}
     assert "the default engine can run here" in bpy.data.texts["StereoDiff Doctor"].lines[0].body

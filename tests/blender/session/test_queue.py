@@ -72,6 +72,7 @@ def test_what_runs_or_is_finished_is_not_resumed(session, solve, settings, worke
         bpy.ops.stereodiff.resume(job_id="example")
 
 
+@pytest.mark.slow
 @posix_only
 def test_a_job_whose_engine_hangs_is_started_anew(addon, session, solve, settings, worker_like, monkeypatch):
     monkeypatch.setattr(addon.jobs.worker_process.FollowedJob, "SILENT_AFTER_S", 0.5)

@@ -163,6 +163,7 @@ def test_a_crash_of_blender_loses_nothing(other, worker_like, tmp_path):
     assert second.wait(20) == 0
 
 
+@pytest.mark.slow
 @posix_only
 def test_two_blenders_take_turns(other, session, solve, settings, worker_like):
     first = other("solve", "follow", "idle")

@@ -69,6 +69,7 @@ ENDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_listed_job_of_any_kind_is_judged(session, settings, tmp_path, kind):
     (folder,) = write_hostile_jobs(tmp_path, (kind,))
@@ -83,6 +84,7 @@ def test_a_listed_job_of_any_kind_is_judged(session, settings, tmp_path, kind):
     assert state_of(session, folder) == ENDS[kind]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_finished_job_of_any_kind_is_listed(session, tmp_path, kind):
     (folder,) = write_hostile_jobs(tmp_path, (kind,))
@@ -97,6 +99,7 @@ def test_a_finished_job_of_any_kind_is_listed(session, tmp_path, kind):
         assert view.outcome is None and view.import_problem.code == "result_invalid"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_buttons_on_a_hostile_job_answer(session, settings, tmp_path, kind):
     (folder,) = write_hostile_jobs(tmp_path / "jobs", (kind,))
@@ -115,6 +118,7 @@ def test_buttons_on_a_hostile_job_answer(session, settings, tmp_path, kind):
         bpy.ops.stereodiff.open_log()
 
 
+@pytest.mark.slow
 def test_no_tick_is_long_though_everything_is_listed(session, settings, tmp_path, short_collections):
     """The limits are wide because machines are busy; without threads a tick of these took 33 s, or never ended."""
     settings.import_when_finished = False
@@ -181,6 +185,7 @@ def test_a_part_of_a_tick_that_fails_stops_no_other(session, settings, tmp_path,
     assert "A tick of the session failed" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_failed_job_says_so_in_words_for_people(session, settings, addon, tmp_path):
     (folder,) = write_hostile_jobs(tmp_path, ("many warnings",))
     list_jobs([folder], "failed")

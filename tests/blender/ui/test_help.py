@@ -38,6 +38,7 @@ def test_a_guide_that_was_deleted_is_named(guide, tmp_path, monkeypatch):
         bpy.ops.stereodiff.help(page="artists/matte")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for a browser is a shell script")
 def test_the_browser_gets_the_address_of_the_page(guide, tmp_path):
     """In a process of its own, because Python looks for browsers once."""

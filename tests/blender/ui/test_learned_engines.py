@@ -73,6 +73,7 @@ def test_the_result_is_in_the_scene(shot, accepted, settings, preferences, model
     assert any("depth" in image.name.lower() for image in bpy.data.images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stereo", "refine", "folder"), [("monst3r", "guided", "monst3r"),
                                                           ("geometric", "depthcrafter", "depthcrafter")])
 def test_without_weights_it_says_where_they_belong(shot, settings, preferences, tmp_path, stereo, refine, folder):

@@ -119,6 +119,7 @@ def test_result_that_does_not_import_is_an_error(chosen, settings, worker_like):
     assert settings.jobs[0].state == "failed"
 
 
+@pytest.mark.slow
 def test_real_engine_refuses_footage_that_is_none(chosen, preferences, worker_python, settings, tmp_path):
     preferences.runtime_python = str(worker_python)
     for picture in (tmp_path / "footage").iterdir():

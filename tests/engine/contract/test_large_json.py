@@ -71,6 +71,7 @@ def test_one_huge_piece_is_refused(content):
         read_json(json.dumps(content))
 
 
+@pytest.mark.slow
 def test_others_have_their_turn_meanwhile():
     """Python's own reader would let this thread on once or twice."""
     text = json.dumps({"frames": FRAMES["frames"] * 150})

@@ -166,6 +166,7 @@ def test_what_a_program_leaves_behind_is_ended_with_it(script, tmp_path):
     wait_until(lambda: is_gone(int((tmp_path / "pid").read_text())))
 
 
+@pytest.mark.slow
 @unix_only
 def test_a_doctor_who_is_ended_takes_along_what_he_asks(tmp_path, monkeypatch, repository, script):
     (tmp_path / "bin").mkdir()
@@ -213,6 +214,7 @@ def test_a_flood_of_lines_can_be_broken_off(script, flood):
     assert longest <= programs.LONGEST_LINE
 
 
+@pytest.mark.slow
 @unix_only
 def test_it_ends_though_a_child_holds_on_to_its_output(script, tmp_path):
     began = time.monotonic()

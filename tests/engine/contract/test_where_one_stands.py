@@ -62,6 +62,7 @@ def test_the_traps_catch_who_takes_a_program_by_its_name(standing, traps):
     assert traps.sprung() == {"nvidia-smi.program"}
 
 
+@pytest.mark.slow
 def test_a_resumed_job_runs_nothing_of_its_folder(standing, traps, clip, tmp_path, worker_python, repository):
     job = Job("stranger", ClipSource("movie", str(clip)), 1, 4, Settings(**SETTINGS))
     folder = traps.fill(jobs.create_job(job, tmp_path / "jobs"))
@@ -72,6 +73,7 @@ def test_a_resumed_job_runs_nothing_of_its_folder(standing, traps, clip, tmp_pat
     assert traps.sprung() == set()
 
 
+@pytest.mark.slow
 def test_build_solve_runs_nothing_of_the_footage_beside_it(standing, traps, clip, worker_python, monkeypatch):
     """Clip and folder are named from where one stands."""
     (standing / "clip.mp4").write_bytes(clip.read_bytes())
@@ -86,6 +88,7 @@ def test_verify_runs_nothing(standing, traps, worker_python):
     assert traps.sprung() == set()
 
 
+@pytest.mark.slow
 def test_the_doctor_and_his_probe_run_nothing(standing, traps, worker_python, repository, tmp_path):
     health = checkup.ask_doctor(worker_python, repository, tmp_path / "jobs", tmp_path / "models")
     assert health.can_run
@@ -99,6 +102,7 @@ def test_the_probe_and_the_driver_run_nothing(standing, traps):
     assert traps.sprung() == set()
 
 
+@pytest.mark.slow
 def test_installing_runs_nothing(standing, traps, tmp_path, monkeypatch):
     """venv, ensurepip and pip, from a wheel that is fetched first; then a look at what was installed."""
     wheel = write_wheel(tmp_path / "wheels", "apple")
@@ -113,6 +117,7 @@ def test_installing_runs_nothing(standing, traps, tmp_path, monkeypatch):
     assert traps.sprung() == set()
 
 
+@pytest.mark.slow
 def test_build_makes_environments_and_runs_nothing(standing, traps, tmp_path):
     (standing / "requirements.txt").write_text("pip\n")
     python = environments.create("environment", Path("requirements.txt"), base_python=sys.executable, on_line=str)

@@ -77,6 +77,7 @@ def test_what_moves_calms_down_and_keeps_its_own_depth(shot):
     assert np.percentile(relative_error(shot, refined)[moving], 95) < 0.08
 
 
+@pytest.mark.slow
 def test_unmeasured_pixels_follow_the_measured_ones(shot):
     """Every other frame is wrong and says so; it takes its neighbors' word."""
     wrong = np.where(np.arange(len(shot.depth)) % 2 == 1, 1.06, 1.0).astype(np.float32)[:, None, None]
@@ -145,6 +146,7 @@ def test_arrays_on_disk_give_the_same_bytes_as_in_memory(shot, tmp_path):
     assert np.array_equal(on_disk, measured), "stage 1's depth must survive"
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_clip(shot, tmp_path):
     """To and fro through the same shot, once and twice; past the filter's window, nothing more is held."""
     def peak_bytes(turns: int) -> int:

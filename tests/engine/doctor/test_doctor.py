@@ -85,6 +85,7 @@ def whole(worker_python, repository, tmp_path_factory) -> Health:
     return health_of(done)
 
 
+@pytest.mark.slow
 def test_nothing_is_wrong_with_the_real_environment(whole):
     assert whole.can_run and not [found for found in whole.faults if found.is_vital]
     names = {found.name for found in whole.findings}
@@ -107,6 +108,7 @@ def test_what_engines_need_is_what_they_are_refused_without():
     assert {model: engine for engine, cards in ENGINE_CARDS.items() for model in cards} == weights.ENGINE_OF_CARD
 
 
+@pytest.mark.slow
 def test_what_auto_means_is_what_the_engine_takes(whole):
     torch = pytest.importorskip("torch")
     from stereodiff_blender.engine.torch_support.device import torch_device
@@ -195,6 +197,7 @@ def test_what_a_package_prints_is_not_taken_for_an_answer(doctor, borrowing):
     assert finding(health_of(doctor("--json", python=python_of(borrowing))), "Pillow").state == "ok"
 
 
+@pytest.mark.slow
 def test_a_package_that_hangs_is_given_up(borrowing, repository):
     put_package(borrowing, "sleepy", "import time\ntime.sleep(600)")
     question = ("from stereodiff_blender.engine.doctor.probing import ask_probe\n"
@@ -207,6 +210,7 @@ def test_a_package_that_hangs_is_given_up(borrowing, repository):
 
 # --- Beside a driver -------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 @unix_only
 def test_a_card_that_pytorch_was_not_made_for(nvidia_smi, doctor):
     torch = pytest.importorskip("torch")
@@ -277,6 +281,7 @@ def by_name(folder: Path) -> dict[str, Finding]:
     return {found.name.removesuffix(" weights"): found for found in weights.weights_findings(folder).values()}
 
 
+@pytest.mark.slow
 def test_weights_that_are_all_there(models_folder):
     found = by_name(models_folder)
     assert set(found) == {"MonST3R", "DepthCrafter", "Stable Video Diffusion"}
@@ -322,6 +327,7 @@ def test_a_download_that_broke_off(models_folder, content):
 
 # --- Private and exact -----------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_nobody_is_named(doctor, light_python, tmp_path):
     home = tmp_path / "people" / "annabel"
     home.mkdir(parents=True)

@@ -20,6 +20,8 @@ from dataset_folders import shot_of, write_folder, write_png, write_sintel
 from stereodiff_blender.engine.contract import JobFolder
 from stereodiff_blender.engine.evaluation.paper import BANDS, TABLE_1
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 10
 PATIENCE_S = 120.0
 REPOSITORY = Path(__file__).resolve().parents[3]

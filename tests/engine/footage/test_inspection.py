@@ -73,6 +73,7 @@ def assert_clean(footage: Footage) -> None:
 
 # --- Nothing wrong ---------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_clean_shots_are_clean(courtyard, boards, compressed):
     assert_clean(inspect_footage(courtyard))
     assert_clean(inspect_footage(boards))
@@ -102,6 +103,7 @@ def test_shapes_are_checked():
 
 # --- Cuts ------------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_a_cut_is_found_to_the_frame(courtyard, boards, compressed):
     edit = np.concatenate([courtyard[:23], boards[:12], courtyard[30:48]])
     expected = ((0, 22), (23, 34), (35, 52))
@@ -115,6 +117,7 @@ def test_a_cut_back_to_another_angle_of_the_same_place(courtyard):
     assert inspect_footage(np.concatenate([courtyard[:20], turned])).shots == ((0, 19), (20, 47))
 
 
+@pytest.mark.slow
 def test_a_flash_a_blackout_and_a_dark_start_are_no_cuts(courtyard):
     for length in (1, 3):
         for level in (255, 0):
@@ -171,6 +174,7 @@ def with_bars(frames: np.ndarray, top=0, bottom=0, left=0, right=0, level=0) -> 
     return barred
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bars", [(22, 22, 0, 0), (0, 0, 40, 40), (12, 12, 20, 20), (0, 30, 0, 0)],
                          ids=["letterbox", "pillarbox", "windowbox", "one"])
 @pytest.mark.parametrize("level", [0, 16])
@@ -219,6 +223,7 @@ def with_timecode(frames: np.ndarray) -> np.ndarray:
     return written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [with_title, with_timecode])
 def test_lettering_is_boxed(courtyard, compressed, write):
     written = write(courtyard)
@@ -237,6 +242,7 @@ def test_lettering_on_a_still_picture_cannot_be_told_from_the_scene(courtyard):
 
 # --- Light -----------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_flicker_is_measured_and_drift_is_not(courtyard):
     true_gain = 1 + 0.15 * np.sin(2 * np.pi * np.arange(48) / 2.7)
     flickering = np.clip(courtyard * 0.8 * true_gain[:, None, None, None], 0, 255).astype(np.uint8)

@@ -14,6 +14,8 @@ from stereodiff_blender.engine.footage.plate import prepare_footage
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
 from stereodiff_blender.engine.storage import RunContext, Scratch
 
+pytestmark = pytest.mark.slow
+
 COUNT = 10
 
 

@@ -17,6 +17,8 @@ from stereodiff_blender.engine.solution import StereoResult
 from stereodiff_blender.engine.storage import RunContext, Scratch
 from stereodiff_blender.engine.worker.run import PLANS, plan_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def frames() -> np.ndarray:

@@ -123,6 +123,7 @@ def test_a_folder_that_is_not_there_is_said(spectrum, tmp_path):
     assert raised.value.code == "output_not_writable"
 
 
+@pytest.mark.slow
 def test_drawing_needs_no_home_and_leaves_pyplot_alone(tmp_path):
     """In a home that cannot be written (a file stands there), without a display, on no backend of the user's."""
     home = tmp_path / "home"

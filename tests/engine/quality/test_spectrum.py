@@ -262,6 +262,7 @@ def test_what_a_low_pass_took_is_missing_above_and_not_below(still):
     assert found.bands_after[-1] == pytest.approx(0.2 * found.bands_before[-1], rel=0.05)
 
 
+@pytest.mark.slow
 def test_both_stages_are_measured_on_the_same_points(still):
     """The left half shakes ten times as much; there stage 2 breaks apart, so it counts for neither stage."""
     noise = white(160, 0.002)
@@ -329,6 +330,7 @@ def test_scale_and_memory_maps_change_nothing(moving, tmp_path):
     assert scaled.before == pytest.approx(found.before, rel=1e-6) and scaled.points == found.points
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_clip(moving):
     def peak(count: int) -> int:
         long = repeated(moving, count)

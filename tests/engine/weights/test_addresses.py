@@ -23,6 +23,7 @@ def test_addresses_that_are_none_of_the_web(hub, get, models, server, address):
                                                  for path in partials(models) if path.stat().st_size == 0}
 
 
+@pytest.mark.slow
 def test_sent_round_and_round(hub, get):
     hub.faults.sends_on = {"storage": f"{hub.address('storage')}/again"}
     assert get().code == "download_address_invalid"
@@ -105,6 +106,7 @@ def test_the_password_of_a_proxy_is_not_shown(hub, weights):
     assert "hunter2" not in output + errors
 
 
+@pytest.mark.slow
 def test_the_signature_of_a_storage_is_not_shown(hub, weights):
     """Also not in what huggingface_hub itself writes while it tries again."""
     hub.faults.sends_on = {"storage": "http://127.0.0.1:9/x?X-Amz-Signature=0123456789abcdef"}

@@ -73,6 +73,7 @@ def test_a_rough_size_holds_up_to_a_tenth(hub, get_roughly, rough_size, code):
     assert bool(hub.asked("GET")) == (code == "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["storage", "hub"])
 def test_what_is_sent_packed_is_not_unpacked(hub, get, models, server):
     hub.faults.packed = server
@@ -99,6 +100,7 @@ def test_what_a_redirect_says_is_not_read_to_its_end(hub, get):
     assert hub.asked("GET", "elsewhere") and hub.sent_bytes < ENDLESS / 2
 
 
+@pytest.mark.slow
 def test_the_spare_room_is_kept_all_the_way(hub, get_roughly, models):
     """And what has come is kept for the next download."""
     content = hub.add(CARD.repository, WEIGHTS, safetensors_bytes(LARGE))

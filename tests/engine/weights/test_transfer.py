@@ -31,6 +31,7 @@ def test_all_files_arrive_and_are_remembered(hub, get, models):
     assert records.inspect_model(models, CARD).state == "ready"
 
 
+@pytest.mark.slow
 def test_what_is_there_does_not_come_again(hub, get, models):
     get()
     hub.requests.clear()
@@ -38,6 +39,7 @@ def test_what_is_there_does_not_come_again(hub, get, models):
     assert hub.asked("GET") == []
 
 
+@pytest.mark.slow
 def test_a_missing_file_comes_alone(hub, get, models):
     get()
     (models / CARD.folder / "config.json").unlink()
@@ -53,6 +55,7 @@ def test_every_file_is_asked_for_at_one_commit(hub, get, models):
         "main/config.json", f"{COMMIT}/{WEIGHTS}"]
 
 
+@pytest.mark.slow
 def test_main_may_move_on(hub, get, models):
     """No commit is pinned for this model: that of the first download stays."""
     get()
@@ -72,6 +75,7 @@ def test_a_pinned_model_in_folders_of_its_own(hub, weights, models):
     assert {request.path.split("/")[4] for request in hub.asked("GET", "hub")} == {card.revision}
 
 
+@pytest.mark.slow
 def test_nothing_else_is_asked_or_told(hub, get):
     get()
     assert all("/resolve/" in request.path for request in hub.requests if request.server == "hub")
@@ -89,6 +93,7 @@ def test_progress_counts_bytes_of_all_files(hub, weights):
 
 # --- Interrupted -----------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_a_cut_connection_is_gone_on_with(hub, get, models):
     content = hub.add(CARD.repository, WEIGHTS, safetensors_bytes(LARGE))
     hub.faults.cuts = [12_000_000]
@@ -98,6 +103,7 @@ def test_a_cut_connection_is_gone_on_with(hub, get, models):
     assert (models / CARD.folder / WEIGHTS).read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_killed_download_is_gone_on_with(hub, weights, get, models):
     content = hub.add(CARD.repository, WEIGHTS, safetensors_bytes(LARGE))
     hub.faults.stalls_after = 12_000_000
@@ -119,6 +125,7 @@ def test_a_killed_download_is_gone_on_with(hub, weights, get, models):
     assert partials(models) == []
 
 
+@pytest.mark.slow
 def test_half_a_file_of_another_version_is_not_gone_on_with(hub, weights, get, models):
     hub.add(CARD.repository, WEIGHTS, safetensors_bytes(LARGE))
     hub.faults.stalls_after = 12_000_000
@@ -133,16 +140,19 @@ def test_half_a_file_of_another_version_is_not_gone_on_with(hub, weights, get, m
     assert (models / CARD.folder / WEIGHTS).read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_slow_server_is_waited_for(hub, get, models):
     hub.faults.pause_s = 0.2
     assert get().kind == "finished"
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(hub, get):
     hub.faults.silent = True
     assert get(HF_HUB_ETAG_TIMEOUT="1").code == "download_interrupted"
 
 
+@pytest.mark.slow
 def test_one_program_at_a_time(hub, weights, get):
     hub.faults.stalls_after = 1000
     first = weights("get", "--accept-licence", HF_HUB_DOWNLOAD_TIMEOUT="60")
@@ -199,6 +209,7 @@ def test_no_safetensors_file_is_kept(hub, get, models):
     assert left_in(models) == {"config.json"}
 
 
+@pytest.mark.slow
 def test_a_mirror_with_another_file_than_the_first_time(hub, weights, get, models):
     get()
     assert end_of(weights("remove")).message == "2 files of MonST3R deleted."
@@ -224,6 +235,7 @@ def test_too_large_for_the_disk_is_known_before(hub, get, models):
     assert hub.asked("GET") == []
 
 
+@pytest.mark.slow
 @needs_full_device
 def test_a_disk_that_fills_up_meanwhile(hub, weights, get, models):
     """The half file is a link to a device that has no room for a single byte."""
@@ -265,6 +277,7 @@ def test_without_acceptance_nothing_is_asked_of_the_network(hub, weights, models
     assert hub.requests == [] and not models.exists()
 
 
+@pytest.mark.slow
 def test_an_acceptance_is_kept(hub, weights, get, tmp_path):
     get()
     kept = json.loads((next((tmp_path / "home").rglob("licences.json"))).read_text())["accepted"]["monst3r"]
@@ -274,6 +287,7 @@ def test_an_acceptance_is_kept(hub, weights, get, tmp_path):
 
 # --- Afterwards ------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_a_changed_file_is_noticed(hub, weights, get, models):
     get()
     path = models / CARD.folder / WEIGHTS

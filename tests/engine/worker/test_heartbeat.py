@@ -32,6 +32,7 @@ def beat(folder: JobFolder) -> watchdog.Beat:
     return watchdog.read_beat(folder) or watchdog.Beat(0)
 
 
+@pytest.mark.slow
 def test_a_heart_tells_for_how_long_there_was_no_progress(folder):
     steps = [0]
     with job_lock.beating(folder, lambda: steps[0]):
@@ -42,6 +43,7 @@ def test_a_heart_tells_for_how_long_there_was_no_progress(folder):
     assert watchdog.read_beat(folder) is None
 
 
+@pytest.mark.slow
 def test_a_heart_tells_of_work_without_progress(folder):
     with job_lock.beating(folder, lambda: 0):
         end = time.process_time() + 1.2

@@ -49,6 +49,7 @@ def before(copy) -> dict[str, dict[str, str]]:
     return {stereo: keys(copy, stereo) for stereo in ("geometric", "monst3r")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "stereo", "changed"), [
     ("doctor/machine.py", "geometric", NOTHING),
     ("evaluation/scores.py", "geometric", NOTHING),

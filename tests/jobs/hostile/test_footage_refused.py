@@ -76,6 +76,7 @@ def test_a_tiny_file_that_claims_to_be_huge_makes_no_folder(engine, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_bad_clips_are_refused_one_by_one_and_the_good_one_is_solved(engine, tiny_clip, tmp_path):
     for name, data in HUGE.items():
         (tmp_path / name).write_bytes(data)

@@ -149,6 +149,7 @@ def test_a_file_that_is_written_to_may_have_no_second_name(make, home, worker_py
     assert is_untouched(home)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["events.jsonl", "worker.log", "result.json", "cache", "cache/reserved"])
 def test_a_pipe_keeps_nobody_waiting(make, engine, worker_python, repository, name):
     folder = make()
@@ -159,6 +160,7 @@ def test_a_pipe_keeps_nobody_waiting(make, engine, worker_python, repository, na
     assert engine("run", folder).returncode == 1
 
 
+@pytest.mark.slow
 def test_kept_arrays_with_a_second_name_are_replaced_and_the_rest_of_a_cache_stays(make, solve, home, solved):
     """Where a resumed solve would map its arrays, its notes and its room; and beside them a folder of the artist's."""
     folder = make()
@@ -174,6 +176,7 @@ def test_kept_arrays_with_a_second_name_are_replaced_and_the_rest_of_a_cache_sta
     assert (cache / "Documents" / "thesis.txt").read_bytes() == PRECIOUS
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_deleted_under_a_worker_does_not_come_back(make, worker_python, repository, tmp_path):
     folder = make()
     with jobs.start(folder, worker_python, repository) as process:
@@ -187,6 +190,7 @@ def test_a_folder_that_is_deleted_under_a_worker_does_not_come_back(make, worker
 
 # --- Stage 1 of a neighbor ------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_an_honest_neighbors_stage_1_is_taken_over_and_named(make, solve, beside):
     result = solve(make(refine="none"))
     assert result.stereo_from == "first"
@@ -213,6 +217,7 @@ def stranger_like(beside) -> Callable[[], Path]:
     return falsify
 
 
+@pytest.mark.slow
 def test_a_strangers_stage_1_is_not_believed(make, solve, stranger_like, solved):
     stranger_like()
     result = solve(make())
@@ -241,6 +246,7 @@ def test_a_seal_cannot_be_forged(stranger_like, forgery):
     assert seal is None or not is_unbroken(stage, seal)
 
 
+@pytest.mark.slow
 def test_a_strangers_job_that_is_resumed_here_gets_no_seal(stranger_like, make, solve, solved):
     """Its own false stage 1 is its own affair, but it must not become a neighbor's."""
     stage = stranger_like()
@@ -253,12 +259,14 @@ def test_a_strangers_job_that_is_resumed_here_gets_no_seal(stranger_like, make, 
     assert result.stereo_from is None and result.depth_range == JobFolder(solved).read_result().depth_range
 
 
+@pytest.mark.slow
 def test_a_stage_that_claims_to_be_whole_and_is_not_is_computed_again(stranger_like, solve, solved):
     stranger = stranger_like().parents[1]
     (stranger / "result.json").unlink()
     assert solve(stranger).depth_range == JobFolder(solved).read_result().depth_range
 
 
+@pytest.mark.slow
 def test_a_link_in_a_folder_beside_destroys_nothing(make, solve, beside, home, solved):
     depth = stage_of(beside) / "kept-settled_depth.npy"
     depth.unlink()
@@ -312,6 +320,7 @@ def test_a_folder_of_another_program_is_never_overwritten(tiny_clip, tmp_path, j
                                                                    "points.ply"))
 
 
+@pytest.mark.slow
 def test_overwriting_removes_a_link_and_not_what_it_leads_to(tiny_clip, tmp_path, solved, home):
     room = shutil.copytree(solved, tmp_path / "room")
     shutil.rmtree(room / "depth")
@@ -323,6 +332,7 @@ def test_overwriting_removes_a_link_and_not_what_it_leads_to(tiny_clip, tmp_path
     assert is_untouched(home) and (room / "depth" / "0001.exr").is_file() and not (room / "depth").is_symlink()
 
 
+@pytest.mark.slow
 def test_a_new_job_in_a_strangers_folder_does_not_go_on_with_his_pictures(tiny_clip, tmp_path, solved):
     """His kept frames, of the right name, under checksums that fit."""
     room = shutil.copytree(solved, tmp_path / "room")
@@ -338,6 +348,7 @@ def test_a_new_job_in_a_strangers_folder_does_not_go_on_with_his_pictures(tiny_c
 
 # --- Caches on another disk --------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_a_cache_elsewhere_is_used_and_nothing_beside_it_is_touched(make, solve, tmp_path, home):
     folder = make()
     solve(folder, caches=home)
@@ -347,11 +358,13 @@ def test_a_cache_elsewhere_is_used_and_nothing_beside_it_is_touched(make, solve,
     assert is_untouched(home)
 
 
+@pytest.mark.slow
 def test_a_neighbor_finds_stage_1_in_a_cache_elsewhere(make, solve, tmp_path):
     solve(make("one"), caches=tmp_path / "scratch")
     assert solve(make("two", refine="none"), caches=tmp_path / "scratch").stereo_from == "one"
 
 
+@pytest.mark.slow
 def test_a_solve_by_hand_has_its_cache_elsewhere(tiny_clip, tmp_path):
     done = engine_here("solve", tiny_clip, tmp_path / "out", *QUICK, "--frames", "1-4", "--cache", tmp_path / "scratch")
     assert done.returncode == 0, done.stderr

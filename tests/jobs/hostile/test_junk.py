@@ -100,6 +100,7 @@ def test_no_jobs_folder_is_no_jobs(tmp_path):
 
 # --- Jobs from elsewhere ---------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_a_job_of_another_engine_version_is_solved(start, make_job, tmp_path):
     """With a models folder that holds what is none of its business, and of which nothing changes."""
     other = tmp_path / "etc"
@@ -122,6 +123,7 @@ def test_a_folder_deleted_under_its_worker_does_not_come_back(start, make_job):
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_three_solves_of_one_output_at_once(worker_python, repository, tiny_clip, tmp_path):
     """One solves; the others are told that it does, or that it has."""
     command = [worker_python, "-s", "-m", jobs.WORKER_MODULE, "solve", tiny_clip, tmp_path / "out", "--frames", "1-6",
@@ -168,6 +170,7 @@ def test_a_doctor_who_makes_no_sense(program, repository, tmp_path, script):
     assert raised.value.code == "runtime_broken"
 
 
+@pytest.mark.slow
 @unix_only
 @pytest.mark.parametrize("script", ["sleep 60", "sleep 60 & exit 0", "trap '' TERM; sleep 60"])
 def test_a_doctor_who_hangs_or_leaves_a_child_with_his_pipe(program, repository, tmp_path, script):

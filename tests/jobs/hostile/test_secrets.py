@@ -38,6 +38,7 @@ def keys_in(content: bytes) -> list[str]:
     return [key for key in KEYS if key.encode() in content]
 
 
+@pytest.mark.slow
 def test_a_finished_job_has_no_key_in_any_file(secretive, start, make_job):
     job = start(make_job(last=4, quality="draft", **LENS))
     assert wait_for_end(job).state == "finished"
@@ -93,6 +94,7 @@ def test_a_fault_of_our_own_in_a_thread():
     assert problem.code == "internal_error" and "is down" in problem.message and "hunter2" not in problem.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_the_doctor_names_no_keys(worker_python, repository, tmp_path, form):
     models = tmp_path / LOGIN / "models"

@@ -63,6 +63,7 @@ def test_every_name_is_the_file_of_that_name(footage, tmp_path):
     assert len(os.listdir(tmp_path / "jobs")) == len(before)
 
 
+@pytest.mark.slow
 def test_names_on_the_command_line(footage, worker_python, repository, tmp_path):
     """Relative, as they come out of a shell's pattern, after the sign that no option follows; solved by one command."""
     before = sorted(os.listdir(footage))
@@ -78,6 +79,7 @@ def test_names_on_the_command_line(footage, worker_python, repository, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"footage", "out"}
 
 
+@pytest.mark.slow
 def test_an_output_with_a_strange_name(footage, worker_python, repository, tmp_path):
     command = [worker_python, "-s", "-m", jobs.WORKER_MODULE, "solve", *QUICK, "--", "-rf.mp4",
                "$(touch marker); -out\n#"]

@@ -13,6 +13,8 @@ from tiny_jobs import FRAMES, LENS_OPTIONS, render_boards, write_movie
 from stereodiff_blender.engine.contract import JobFolder
 from stereodiff_blender.jobs import worker_process as jobs
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--quality", "draft", *LENS_OPTIONS)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from tiny_jobs import left_in, render_boards, wait_for_end, write_movie
 
 from stereodiff_blender.engine.contract import JobFolder
 
 
+@pytest.mark.slow
 def test_a_cut_ends_the_job_at_once_and_names_the_shots(start, make_job, tmp_path):
     boards = render_boards(6)
     other = [np.ascontiguousarray(255 - frame[::-1, ::-1]) for frame in boards]

@@ -58,6 +58,7 @@ def models(tmp_path) -> Path:
     return tmp_path / "models"
 
 
+@pytest.mark.slow
 def test_after_the_geometric_solve(solve_alone, models):
     done, folder = solve_alone(*LENS)
     assert done.returncode == 0, done.stderr
@@ -73,6 +74,7 @@ def test_after_the_geometric_solve(solve_alone, models):
     assert "frames at once" in done.stderr
 
 
+@pytest.mark.slow
 def test_after_monst3r_the_same_bytes_twice(solve, models):
     write_tiny_monst3r(models / "monst3r")
     depth = []
@@ -127,6 +129,7 @@ def test_a_configuration_that_does_not_fit(solve, models):
     assert done.returncode == 1 and "error weights_wrong_model" in done.stderr and str(models / UNET) in done.stderr
 
 
+@pytest.mark.slow
 def test_a_network_that_gives_no_numbers(solve, models):
     path = models / UNET
     spoilt = {name: tensor.float() for name, tensor in safetensors.load_file(path).items()}

@@ -55,6 +55,7 @@ def test_its_jobs_are_found(shots):
     assert {found.folder for found in disk.find_jobs(shots.jobs)} == {shots.finished, shots.interrupted}
 
 
+@pytest.mark.slow
 def test_a_job_that_was_broken_off_is_gone_on_with(shots, start):
     folder = shots.interrupted
     footage = digests(shots.footage)

@@ -43,16 +43,19 @@ def test_a_text_that_calls_itself_a_movie(start, make_job, tmp_path):
     assert_failed(start(make_job(tmp_path / "text.mp4")), "clip_unreadable")
 
 
+@pytest.mark.slow
 def test_a_movie_of_one_frame(start, make_job, tmp_path):
     write_movie(tmp_path / "one.mp4", render_boards(1))
     assert_failed(start(make_job(tmp_path / "one.mp4", last=2)), "clip_too_short")
 
 
+@pytest.mark.slow
 def test_a_movie_of_two_identical_frames(start, make_job, tmp_path):
     write_movie(tmp_path / "still.mp4", render_boards(1) * 2)
     assert_failed(start(make_job(tmp_path / "still.mp4", last=2)), "clip_frozen")
 
 
+@pytest.mark.slow
 def test_a_movie_of_eight_pixels(start, make_job, tmp_path):
     write_movie(tmp_path / "small.mp4", [frame[:8, :8] for frame in render_boards(3)])
     assert_failed(start(make_job(tmp_path / "small.mp4", last=3)), "clip_too_small")
@@ -130,6 +133,7 @@ def test_a_disk_that_is_too_small_is_seen_before_any_work(start, make_job, mount
     assert "read" not in [event.stage for event in job.folder.read_events()[0]]
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_during_the_solve(start, make_job, mount):
     disk = mount(20)
     folder = shutil.move(make_job(), disk / "job")

@@ -24,6 +24,8 @@ from stereodiff_blender.engine.media import exr
 from stereodiff_blender.engine.worker import run as worker
 from stereodiff_blender.jobs import worker_process as jobs
 
+pytestmark = pytest.mark.slow
+
 PRODUCTS = {"depth", "confidence", "motion_mask"}
 
 

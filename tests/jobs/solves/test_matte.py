@@ -60,6 +60,7 @@ def motion_mask(folder: Path, frame: int) -> np.ndarray:
     return mask > 0.5
 
 
+@pytest.mark.slow
 def test_pictures_on_the_command_line(solve, matte_folder):
     done, out = solve("--frames", "2-8", "--matte", matte_folder)
     assert done.returncode == 0, done.stderr
@@ -70,6 +71,7 @@ def test_pictures_on_the_command_line(solve, matte_folder):
         assert marked[~inside(frame)].mean() < 0.05
 
 
+@pytest.mark.slow
 def test_outlines_in_the_folder(worker_python, repository, tiny_clip, tmp_path):
     drawings = tuple(MatteDrawing(frame, (MatteLayer(((
         left_of(frame) / WIDTH, 40 / HEIGHT, (left_of(frame) + 40) / WIDTH, 40 / HEIGHT,
@@ -118,6 +120,7 @@ def test_a_full_matte_fails_in_words(solve, tmp_path):
     assert "matte.json" not in {path.name for path in out.iterdir()}
 
 
+@pytest.mark.slow
 def test_an_empty_matte_is_mentioned_and_solves(solve, tmp_path):
     (tmp_path / "m").mkdir()
     for frame in range(1, FRAMES + 1):

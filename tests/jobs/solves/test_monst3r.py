@@ -58,6 +58,7 @@ def models(tmp_path) -> Path:
     return tmp_path / "models"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["safetensors", "pth"])
 def test_the_whole_job(solve_alone, models, kind):
     write_tiny_monst3r(models / "monst3r", kind=kind)
@@ -72,6 +73,7 @@ def test_the_whole_job(solve_alone, models, kind):
     assert list(result.timings_s)[:2] == ["read", "match"]
 
 
+@pytest.mark.slow
 def test_the_same_bytes_twice(solve, models):
     write_tiny_monst3r(models / "monst3r")
     depth = []
@@ -82,6 +84,7 @@ def test_the_same_bytes_twice(solve, models):
     assert depth[0] == depth[1]
 
 
+@pytest.mark.slow
 def test_refined_cameras_are_asked_for_and_reported(solve, models):
     write_tiny_monst3r(models / "monst3r")
     done, folder = solve("--models", models, "--refine-cameras", "--refine", "none", *LENS)
@@ -101,6 +104,7 @@ def test_without_weights_in_it(solve, models):
     assert done.returncode == 1 and "error weights_missing" in done.stderr and "monst3r" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_licence_that_nobody_accepted(solve, models, user_folder):
     (user_folder / licences.FILE_NAME).unlink()
     write_tiny_monst3r(models / "monst3r")
@@ -111,6 +115,7 @@ def test_a_licence_that_nobody_accepted(solve, models, user_folder):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_weights_that_are_no_longer_what_was_verified(solve, models):
     path = write_tiny_monst3r(models / "monst3r") / "model.safetensors"
     card = cards.read_card("monst3r")
@@ -124,6 +129,7 @@ def test_weights_that_are_no_longer_what_was_verified(solve, models):
     assert done.returncode == 1 and "error weights_damaged" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_users_own(solve, models, tmp_path):
     own = write_tiny_monst3r(tmp_path / "elsewhere")
     records.write_record(models, cards.read_card("monst3r"), records.Record(folder=str(own)))
@@ -131,6 +137,7 @@ def test_a_folder_of_the_users_own(solve, models, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_every_picture_names_the_licence(solve, models):
     write_tiny_monst3r(models / "monst3r")
     done, folder = solve("--models", models, *LENS)
@@ -177,6 +184,7 @@ def test_a_network_that_gives_no_numbers(solve, models):
     assert done.returncode == 1 and "error network_not_finite" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_network_that_is_never_sure(solve, models):
     folder = write_tiny_monst3r(models / "monst3r")
     tensors = published_tensors()

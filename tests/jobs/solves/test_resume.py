@@ -75,6 +75,7 @@ def undisturbed(tmp_path_factory, worker_python, repository, tiny_clip) -> dict[
 
 # --- Killed ------------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_killed_at_many_moments_it_ends_in_the_same_bytes(make, run, undisturbed):
     folder, rng = make("jobs", **DRAFT), random.Random(SEED)
     places = sorted((rng.randrange(len(STAGES)), rng.random()) for _ in range(KILLS))
@@ -85,6 +86,7 @@ def test_killed_at_many_moments_it_ends_in_the_same_bytes(make, run, undisturbed
     assert contents(folder) == undisturbed, f"seed {SEED}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "journal"), [("depth", "survey"), ("borders", "borders_0"), ("refine", "refined_0"),
                                                 ("write", "write")])
 def test_what_is_done_is_not_done_again(make, run, stage, journal):
@@ -100,6 +102,7 @@ def test_what_is_done_is_not_done_again(make, run, stage, journal):
     assert begun > done or begun == events[-1].total, f"{stage} went on at {begun} instead of {done + 1}"
 
 
+@pytest.mark.slow
 def test_damage_to_what_is_kept_is_noticed_and_mended(make, run, undisturbed):
     """A machine that loses power may leave less than the notes say."""
     folder = make("jobs", **DRAFT)
@@ -116,6 +119,7 @@ def test_damage_to_what_is_kept_is_noticed_and_mended(make, run, undisturbed):
 
 # --- Stopped in other ways ---------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_asked_to_end_it_keeps_what_it_has(make, run, undisturbed):
     folder = make("jobs", **DRAFT)
     process = run(folder)
@@ -130,6 +134,7 @@ def test_asked_to_end_it_keeps_what_it_has(make, run, undisturbed):
     assert not JobFolder(folder).cancelled_file.exists()
 
 
+@pytest.mark.slow
 def test_stopped_and_woken_it_goes_on_as_if_nothing_had_been(make, run, undisturbed):
     folder = make("jobs", **DRAFT)
     process = run(folder)
@@ -144,6 +149,7 @@ def test_stopped_and_woken_it_goes_on_as_if_nothing_had_been(make, run, undistur
     assert contents(folder) == undisturbed
 
 
+@pytest.mark.slow
 def test_two_workers_cannot_be_at_one_job(make, run, worker_python, repository, undisturbed):
     folder = make("jobs", **DRAFT)
     first = run(folder)
@@ -158,6 +164,7 @@ def test_two_workers_cannot_be_at_one_job(make, run, worker_python, repository, 
     assert "failed" not in {event.kind for event in events_after(folder, 0)}
 
 
+@pytest.mark.slow
 def test_too_little_memory_ends_the_run_and_loses_nothing(make, run, worker_python, repository, undisturbed):
     folder = make("jobs", **DRAFT)
     assert run_until(run, folder, (STAGES.index("depth"), 0.2))
@@ -170,6 +177,7 @@ def test_too_little_memory_ends_the_run_and_loses_nothing(make, run, worker_pyth
     assert contents(folder) == undisturbed
 
 
+@pytest.mark.slow
 def test_half_a_line_of_events_does_not_swallow_the_next(make, run):
     folder = make("jobs", **DRAFT)
     assert run_until(run, folder, (STAGES.index("track"), 0.2))
@@ -181,6 +189,7 @@ def test_half_a_line_of_events_does_not_swallow_the_next(make, run):
 
 # --- Other footage, other settings -------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_a_clip_that_is_deleted_after_it_was_read_is_not_missed(make, run, tiny_clip, tmp_path, undisturbed):
     clip = Path(shutil.copy2(tiny_clip, tmp_path / "tiny.mp4"))
     folder = make("jobs", clip, **DRAFT)
@@ -191,6 +200,7 @@ def test_a_clip_that_is_deleted_after_it_was_read_is_not_missed(make, run, tiny_
     assert set(contents(folder)) == set(undisturbed)
 
 
+@pytest.mark.slow
 def test_a_clip_that_is_gone_is_asked_for_and_the_work_is_kept(make, run, tiny_clip, tmp_path, undisturbed):
     clip = Path(shutil.copy2(tiny_clip, tmp_path / "tiny.mp4"))
     folder = make("jobs", clip, **DRAFT)
@@ -204,6 +214,7 @@ def test_a_clip_that_is_gone_is_asked_for_and_the_work_is_kept(make, run, tiny_c
     assert contents(folder).keys() == undisturbed.keys()
 
 
+@pytest.mark.slow
 def test_a_clip_that_was_changed_is_solved_anew(make, run, tiny_clip, tmp_path):
     clip = Path(shutil.copy2(tiny_clip, tmp_path / "tiny.mp4"))
     folder = make("jobs", clip, **DRAFT)
@@ -215,6 +226,7 @@ def test_a_clip_that_was_changed_is_solved_anew(make, run, tiny_clip, tmp_path):
     assert contents(folder) == contents(fresh)
 
 
+@pytest.mark.slow
 def test_other_settings_of_stage_2_run_stage_2_alone(make, run):
     first = make("jobs", name="first", **DRAFT)
     finish(run(first), first)
@@ -229,6 +241,7 @@ def test_other_settings_of_stage_2_run_stage_2_alone(make, run):
     assert contents(second) == contents(alone)
 
 
+@pytest.mark.slow
 def test_a_finished_job_keeps_stage_1_and_nothing_else(make, run):
     folder = make("jobs", **DRAFT)
     finish(run(folder), folder)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 from tiny_depthcrafter import write_tiny_depthcrafter
 from tiny_monst3r import write_tiny_monst3r
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")]
 SETTINGS = Settings("monst3r", "depthcrafter", device="cpu", focal_mm=30.0, sensor_mm=36.0)
 FRAMES = 6
 STAGES = tuple(stage for stage, _ in plan_of(SETTINGS))

@@ -326,6 +326,7 @@ def test_compiled_blocks_hear_of_every_new_window(models, networks, window, monk
     assert hooks_of(compiled) == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compiled_is_an_error_in_words(models, window, monkeypatch):
     def broken(graph, examples):
         raise OSError("no compiler")

@@ -136,6 +136,7 @@ def test_the_large_arrays_are_compared_at_all():
     assert counts == [1, 5, 2]
 
 
+@pytest.mark.slow
 def test_two_draws_golden(golden_networks, inputs):
     expected = tensors(golden_file(PART, "s2_ensemble2.safetensors"))
     _, _, _, merged, _, _, _ = run_golden(golden_networks, inputs, "x0_single_window",
@@ -143,6 +144,7 @@ def test_two_draws_golden(golden_networks, inputs):
     np.testing.assert_allclose(merged, expected["latents"][0], atol=LATENTS)
 
 
+@pytest.mark.slow
 def test_flicker_falls_golden(golden_networks, inputs):
     """The reference network takes a quarter or more of stage 1's flicker away."""
     from stereodiff_blender.engine.quality.spectrum import flicker2
@@ -211,6 +213,7 @@ def test_another_seed_is_another_result(clip, networks):
     assert not np.array_equal(other, refine(clip, networks, SMALL).depth)
 
 
+@pytest.mark.slow
 def test_progress_reaches_its_total_and_never_falls(clip, networks):
     report = RecordingReport()
     refine(clip, networks, SMALL, report)
@@ -221,6 +224,7 @@ def test_progress_reaches_its_total_and_never_falls(clip, networks):
     assert "128" in report.notes[0] and "64" in report.notes[0]
 
 
+@pytest.mark.slow
 def test_depth_that_does_not_fit_the_solve_is_named(clip, networks):
     """Random weights answer with a range of their own."""
     far, near = RecordingReport(), RecordingReport()
@@ -238,6 +242,7 @@ def test_everything_equally_far_stays_as_it_is(clip, networks):
     assert result.alignment is None and result.refinement is None
 
 
+@pytest.mark.slow
 def test_holes_are_filled_and_never_spread(clip, networks):
     frames, depth, confidence, motion = clip
     holed = depth.copy()
@@ -321,6 +326,7 @@ def test_a_window_too_large_runs_in_halves(networks, monkeypatch):
     assert cramped.refused == [("predict", 16)] and np.isfinite(result.depth).all()
 
 
+@pytest.mark.slow
 def test_a_smaller_raster_is_the_last_resort(networks):
     generator = np.random.default_rng(2)
     depth = generator.uniform(1, 3, (4, 128, 256)).astype(np.float32)

@@ -53,35 +53,42 @@ def border_error(shot: RayCastShot, depth: np.ndarray) -> float:
     return float(np.abs(depth / shot.depth - 1)[near & (shot.motion_mask == 0)].mean())
 
 
+@pytest.mark.slow
 def test_fat_borders_become_thin(shot, fat):
     before, after = border_error(shot, fat), border_error(shot, refined(shot, fat))
     assert before > 0.05
     assert after < 0.7 * before
 
 
+@pytest.mark.slow
 def test_nothing_comes_nearer(shot, fat):
     assert (refined(shot, fat) >= fat * (1 - 1e-6)).all()
 
 
+@pytest.mark.slow
 def test_true_borders_stay(shot):
     assert border_error(shot, refined(shot, shot.depth)) < 0.02
 
 
+@pytest.mark.slow
 def test_what_moves_keeps_its_depth(shot, fat):
     moving = shot.motion_mask > 0
     np.testing.assert_allclose(refined(shot, fat)[moving], fat[moving], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_twice(shot, fat):
     assert np.array_equal(refined(shot, fat), refined(shot, fat))
 
 
+@pytest.mark.slow
 def test_a_frame_without_sources_is_left_alone(shot, fat):
     after = refined(shot, fat, sources=[(), *SOURCES[1:]])
     assert np.array_equal(after[0], fat[0])
     assert not np.array_equal(after[1], fat[1])
 
 
+@pytest.mark.slow
 def test_progress_ends_at_the_announced_total(shot, fat):
     report = RecordingReport()
     refined(shot, fat, report=report)

@@ -140,6 +140,7 @@ def test_feet_that_are_lifted_now_and_then_do_not_push_a_thing_away():
 
 # --- In the whole method ----------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_depth_of_a_mover_in_the_whole_method_is_upright_and_before_the_wall():
     def place(index):
         return 20 + 5 * index, 20 + 2 * index

@@ -120,6 +120,7 @@ def test_golden_tiny_network(name):
     compare_all(recorded(tiny_network(), expected), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dpt_fullwidth", "official_config_formula_weights"])
 def test_golden_formula_network(name):
     file = golden_file("monst3r", f"{name}.safetensors")

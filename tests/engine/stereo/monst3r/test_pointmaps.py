@@ -85,6 +85,7 @@ def test_own_map_is_that_of_the_frames_best_pair_and_confidence_the_greatest_of_
         assert reduced.confidence[frame].max() == greatest
 
 
+@pytest.mark.slow
 def test_memory_follows_frames_and_not_pairs():
     def taken(frame_count: int, reach: int) -> int:
         scratch = CountingScratch()

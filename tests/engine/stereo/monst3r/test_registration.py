@@ -249,6 +249,7 @@ def test_solve_keeps_a_lens_that_is_known(shot):
     assert caught.value.code == "settings_invalid"
 
 
+@pytest.mark.slow
 def test_solve_finds_what_moves_in_spite_of_noise(shot, noisy):
     found, true = noisy.motion_mask > 0, shot.motion_mask > 0
     assert (found & true).sum() > 0.9 * true.sum()
@@ -267,6 +268,7 @@ def test_solve_trusts_what_agrees_and_nothing_that_moves(shot, noisy):
     assert error[trusted & static].mean() < 0.8 * error[~trusted & static].mean()
 
 
+@pytest.mark.slow
 def test_confidence_falls_where_a_frames_depth_is_alone_in_what_it_says(shot):
     """One frame's maps have a bump that no other frame knows of."""
     def with_bump():
@@ -281,6 +283,7 @@ def test_confidence_falls_where_a_frames_depth_is_alone_in_what_it_says(shot):
     assert (found.confidence[2, 24:36, 105:125] > TRUSTED).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_solve_reports_how_far_the_cameras_are_off(shot, noisy):
     exact = solved(shot).cameras.reprojection_px
     assert np.isfinite(exact).all() and exact.mean() < 0.3
@@ -295,6 +298,7 @@ def test_points_project_to_the_pixels_they_are_seen_at(noisy):
         np.testing.assert_allclose(seen, pixels, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_points_behind_the_camera_are_filled_from_around(shot):
     def with_holes():
         for i, j, maps in predictions(shot, neighbor_pairs(FRAMES), EXACT):
@@ -310,6 +314,7 @@ def test_points_behind_the_camera_are_filled_from_around(shot):
                                rtol=0.3)
 
 
+@pytest.mark.slow
 def test_matte_is_added_to_what_moves(shot):
     masks = np.zeros(shot.depth.shape, bool)
     masks[:, 5:25, 5:25] = True
@@ -317,6 +322,7 @@ def test_matte_is_added_to_what_moves(shot):
     assert (found.motion_mask[masks] > 0).all() and (found.confidence[masks] < TRUSTED).all()
 
 
+@pytest.mark.slow
 def test_frame_without_a_pair_of_use_is_interpolated_and_named(shot):
     def with_one_bad_frame():
         for i, j, maps in predictions(shot, neighbor_pairs(FRAMES), EXACT):
@@ -331,6 +337,7 @@ def test_frame_without_a_pair_of_use_is_interpolated_and_named(shot):
     assert not (found.confidence[4] > TRUSTED).any() and np.isnan(found.cameras.reprojection_px[4])
 
 
+@pytest.mark.slow
 def test_stages_are_told(shot):
     report = RecordingReport()
     solved(shot, report=report)
@@ -338,6 +345,7 @@ def test_stages_are_told(shot):
     assert report.done == FRAMES
 
 
+@pytest.mark.slow
 def test_same_input_gives_the_same_bytes_on_disk_as_in_memory(shot, noisy, tmp_path):
     again = solved(shot, Noise(), scratch=DiskScratch(tmp_path))
     assert np.array(again.depth).tobytes() == noisy.depth.tobytes()
@@ -346,6 +354,7 @@ def test_same_input_gives_the_same_bytes_on_disk_as_in_memory(shot, noisy, tmp_p
     assert again.cameras.camera_to_world.tobytes() == noisy.cameras.camera_to_world.tobytes()
 
 
+@pytest.mark.slow
 def test_solve_takes_flow_that_is_there_already(shot, noisy):
     flow = OpticalFlow(shot.frames, capacity=100)
     assert (solved(shot, Noise(), flow=flow).motion_mask == noisy.motion_mask).all()

@@ -121,6 +121,7 @@ def test_noise_without_points_to_start_from_is_not_trusted_at_all(noise):
     assert (measure(bare).confidence > TRUSTED).mean() < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_empty_pictures_break_nothing(shot, level):
     empty = replace(shot, frames=np.full_like(shot.frames, level))
@@ -156,6 +157,7 @@ def test_what_outlines_give_back_is_known_by_what_moved_not_by_its_confidence():
     assert np.array_equal(confidence[0, 0], np.array(expected, np.float32))
 
 
+@pytest.mark.slow
 def test_what_was_given_back_is_no_more_as_unsure_as_what_moves():
     square = boards_shot(COUNT, travel=0.6, moving=lambda index: (20 + 5 * index, 20 + 2 * index))
     result = measure(square)
@@ -191,6 +193,7 @@ def test_scratch_on_disk_gives_the_same(shot, result, tmp_path):
     assert_same(on_disk, result)
 
 
+@pytest.mark.slow
 def test_given_flow_is_used_and_gives_the_same(shot, result):
     flow = OpticalFlow(shot.frames, capacity=200)
     assert_same(measure(shot, flow=flow), result)

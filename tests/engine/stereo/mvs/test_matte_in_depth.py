@@ -16,6 +16,8 @@ from stereodiff_blender.engine.stereo.dynamic.matte import motion_beyond, with_g
 from stereodiff_blender.engine.stereo.mvs.depth import estimate_depth_maps
 from stereodiff_blender.engine.storage import RunContext
 
+pytestmark = pytest.mark.slow
+
 COUNT = 10
 
 

@@ -30,6 +30,7 @@ def motion_mask(shot):
 
 # --- Finding --------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_a_moving_square_is_found():
     mask = motion_mask(boards_shot(8, travel=0.6, moving=place_of_square)) > 0
     for index in range(8):

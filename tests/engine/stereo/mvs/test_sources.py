@@ -34,6 +34,7 @@ def offsets_wanted(step_px):
     return {min(round(target * WIDTH / step_px), MAX_OFFSET) for target in PARALLAX_TARGETS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step_px", [0.2, 0.6])
 def test_sources_are_as_far_apart_as_their_parallax_wants(step_px):
     sources = select_sources(wall_cameras(101, step_px), HEIGHT, WIDTH)
@@ -42,6 +43,7 @@ def test_sources_are_as_far_apart_as_their_parallax_wants(step_px):
     assert sources[50] == tuple(sorted(50 + sign * offset for offset in offsets for sign in (-1, 1)))
 
 
+@pytest.mark.slow
 def test_near_sources_are_all_but_the_longest():
     cameras = wall_cameras(101, 0.6)
     sources = select_sources(cameras, HEIGHT, WIDTH)[50]

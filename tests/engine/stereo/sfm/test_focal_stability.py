@@ -48,6 +48,7 @@ def test_still_points_agree_on_the_lens():
     assert focal_jackknife_ratio(fitted(*with_noise(*sideways(500)))) < 1.03
 
 
+@pytest.mark.slow
 def test_a_crowd_that_walks_past_is_found_out():
     assert focal_jackknife_ratio(fitted(*with_noise(*sideways(500, walk=(0.2, 0.0, -0.5))))) > 1.08
 

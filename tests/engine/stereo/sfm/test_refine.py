@@ -30,6 +30,8 @@ from stereodiff_blender.engine.stereo.sfm.refine import Refinement, refine_camer
 from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
 from stereodiff_blender.engine.storage import RunContext
 
+pytestmark = pytest.mark.slow
+
 LONG = 100
 
 

@@ -47,6 +47,7 @@ def test_tracks_follow_a_shift_to_a_fraction_of_a_pixel():
     assert np.median(miss) < 0.06 and np.percentile(miss, 95) < 0.25
 
 
+@pytest.mark.slow
 def test_tracks_follow_turning_and_zooming_without_drift():
     matrices = []
     for i in range(20):

@@ -127,6 +127,7 @@ def test_one_at_a_time_is_in_the_order_given(tmp_path, capfd):
     assert shown.index("first: pytest") < shown.index("one") < shown.index("second: pytest") < shown.index("two")
 
 
+@pytest.mark.slow
 def test_what_runs_meanwhile_is_said(monkeypatch, capsys):
     monkeypatch.setattr(parts, "SILENCE_S", 0.05)
     program = "import time; print('..... [ 40%]', flush=True); time.sleep(0.5)"

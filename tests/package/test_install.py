@@ -40,6 +40,7 @@ def test_installed_and_enabled_the_way_blender_does(seen):
     assert seen["panels"]
 
 
+@pytest.mark.slow
 def test_preferences_are_found(seen):
     assert {"runtime_python"} <= set(seen["preferences"])
 

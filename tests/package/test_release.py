@@ -114,6 +114,7 @@ def spoiled_two_versions(checkout: Path) -> None:
     git(checkout, "commit", "--quiet", "--message", "Two")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "version", "words"),
     [

@@ -38,10 +38,12 @@ def test_the_engine_takes_the_pictures_that_blender_shows(name, movies, tmp_path
     assert taken == shown
 
 
+@pytest.mark.slow
 def test_movies_are_of_all_these_kinds(movies):
     assert set(KINDS) | {"cut.ts"} == set(json.loads((movies / "shown.json").read_text()))
 
 
+@pytest.mark.slow
 def test_a_recording_that_begins_in_the_middle_of_a_group(movies, tmp_path):
     """Its first pictures need others that are not there. Blender 4 stands on the first that can be seen, and so do we;
     5.0 and later show the next whole picture from the start on, which no frame of the recording is like."""

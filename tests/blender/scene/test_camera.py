@@ -263,6 +263,7 @@ def test_a_turn_becomes_a_move_and_back(scene_module, tmp_path):
         assert keyed_paths(camera) == keyed
 
 
+@pytest.mark.slow
 def test_quaternions_do_not_flip_over_two_full_turns(scene_module, tmp_path, contract):
     example = Example(frame_count=25)
     result = write_job_folder(tmp_path, example)

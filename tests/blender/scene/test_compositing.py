@@ -122,6 +122,7 @@ def test_file_output_writes_the_same(import_here, tmp_path, example):
     assert np.array_equal(written, nearest(depth_of(example, 2), (64, 36)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(64, 36), (96, 54), (320, 180), (1920, 1080)])
 def test_larger_renders_show_the_nearest_depth(import_here, tmp_path, size):
     import_here(HALF)

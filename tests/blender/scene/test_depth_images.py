@@ -98,6 +98,7 @@ def test_color_ramp_goes_from_dark_far_to_bright_near(import_here, tmp_path):
     assert all(np.diff(brightness) > 0)
 
 
+@pytest.mark.slow
 def test_views_on_the_mesh(import_here, tmp_path):
     imported = import_here()
     scene = bpy.context.scene

@@ -367,6 +367,7 @@ def test_what_is_set_on_the_modifier_survives_another_import(scene_module, input
     assert inputs.get_input(modifier, "Least Confidence") == pytest.approx(0.3, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_step_that_nobody_chose_follows_the_raster(scene_module, inputs, tmp_path):
     large = Example(raster=(400, 225), clip=(400, 225), frame_count=2)
     mesh = import_example(scene_module, tmp_path / "job", replace(large, raster=(200, 112)),

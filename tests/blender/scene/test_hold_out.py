@@ -100,6 +100,7 @@ def test_cg_beside_the_near_surface_is_cut_at_its_edge(import_here, tmp_path):
     bpy.data.objects.remove(cube)
 
 
+@pytest.mark.slow
 def test_shadows_fall_on_the_footage(import_here, tmp_path):
     imported = import_here()
     add_lamp(imported)

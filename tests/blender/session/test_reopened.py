@@ -36,6 +36,7 @@ def save(file: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 @posix_only
 def test_a_job_without_a_worker_is_interrupted_until_it_is_resumed(addon, session, solve, worker_like, tmp_path):
     worker_like("hang")
@@ -55,6 +56,7 @@ def test_a_job_without_a_worker_is_interrupted_until_it_is_resumed(addon, sessio
     assert states(settings) == ["finished"] and bpy.context.scene.camera is not None
 
 
+@pytest.mark.slow
 def test_a_file_older_than_its_job_is_brought_up_to_date(addon, session, solve, worker_like, tmp_path):
     worker_like("hang")
     job_id = solve()

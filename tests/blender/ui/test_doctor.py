@@ -106,6 +106,7 @@ def test_an_interpreter_that_is_no_program(preferences, tmp_path):
     assert "does not start" in run_doctor()
 
 
+@pytest.mark.slow
 @unix_only
 def test_an_interpreter_that_hangs_is_given_up(addon, script, tmp_path, contract):
     with pytest.raises(contract.StereoDiffError, match="no answer within") as caught:
@@ -113,6 +114,7 @@ def test_an_interpreter_that_hangs_is_given_up(addon, script, tmp_path, contract
     assert caught.value.code == "runtime_broken"
 
 
+@pytest.mark.slow
 def test_nobody_is_named(preferences, bare_python, tmp_path, monkeypatch):
     home = tmp_path / "people" / "annabel"
     home.mkdir(parents=True)

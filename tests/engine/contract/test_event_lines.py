@@ -89,6 +89,7 @@ def test_a_file_that_has_shrunk_is_read_anew(folder):
     assert news(folder, 10_000) == ([], 0)
 
 
+@pytest.mark.slow
 def test_200_mb_of_events_are_told_at_once(folder):
     with open(folder.events_file, "wb") as stream:
         stream.write(START % (1, 7))

@@ -65,6 +65,7 @@ def test_items_of_all_lengths_are_read(monkeypatch):
     assert read_json(json.dumps(content)) == content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [{"a": ["x" * 70_000]}, {"a": {"b": "x" * 2_000_001}}, {"a": [1] * 300_000}])
 def test_one_huge_piece_is_refused(content):
     with pytest.raises(ValueError):

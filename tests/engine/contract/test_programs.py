@@ -149,6 +149,7 @@ def test_a_flood_is_cut_and_ended(script, flood):
     assert not runtime_install._runs(python) and not build.runs_as(python, (3, 11))
 
 
+@pytest.mark.slow
 @unix_only
 def test_no_answer_within_the_time_is_none(script):
     with refused("runtime_broken", "gave no answer within 0 s"):

@@ -147,6 +147,7 @@ def python_of(version: str) -> Path:
     return places[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.9", "3.10", "3.11", "3.12", "3.13", "3.14"])
 def test_every_python_that_a_person_may_name_is_started_safely(standing, traps, repository, tmp_path, version):
     python = python_of(version)
@@ -175,6 +176,7 @@ def test_with_the_option_nothing_runs(standing, traps, repository, version):
     assert traps.sprung() == set(), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.11", "3.13"])
 def test_who_forgets_the_option_is_helped_as_far_as_can_be(standing, traps, repository, version):
     """What comes before anything of ours is what `-m` itself imports, and another package of our name."""

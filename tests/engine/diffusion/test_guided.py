@@ -48,6 +48,7 @@ def relative_error(shot: RayCastShot, depth: np.ndarray) -> np.ndarray:
     return np.abs(depth / shot.depth - 1)
 
 
+@pytest.mark.slow
 def test_flicker_falls_and_depth_comes_nearer_to_the_truth(shot):
     measured = shot.depth * blotches(shot.depth.shape, 0.03)
     refined = refine(shot, measured)
@@ -56,6 +57,7 @@ def test_flicker_falls_and_depth_comes_nearer_to_the_truth(shot):
     assert relative_error(shot, refined)[static].mean() < 0.7 * relative_error(shot, measured)[static].mean()
 
 
+@pytest.mark.slow
 def test_exact_depth_stays_as_it_is_up_to_its_edges(shot):
     error = relative_error(shot, refine(shot, shot.depth))
     assert np.median(error) < 5e-4
@@ -63,6 +65,7 @@ def test_exact_depth_stays_as_it_is_up_to_its_edges(shot):
     assert error.max() < 0.2, "the board stands at half the wall's distance; no pixel may be a mix of the two"
 
 
+@pytest.mark.slow
 def test_what_moves_calms_down_and_keeps_its_own_depth(shot):
     factors = np.exp(np.random.default_rng(8).normal(0, 0.03, len(shot.depth)))[:, None, None].astype(np.float32)
     moving = shot.motion_mask > 0
@@ -94,6 +97,7 @@ def test_unmeasured_pixels_follow_the_measured_ones(shot):
     assert swing(knowing) <= swing(trusting) * 1.05
 
 
+@pytest.mark.slow
 def test_slow_changes_stay_within_two_percent():
     """An error wave of 0.05 cycles a frame is stage 1's own, and no flicker."""
     shot = ray_cast(40)

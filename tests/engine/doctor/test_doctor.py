@@ -95,6 +95,7 @@ def test_nothing_is_wrong_with_the_real_environment(whole):
     assert whole.capabilities.unusable["standard"] == ()
 
 
+@pytest.mark.slow
 def test_every_finding_can_be_acted_on(whole):
     for found in whole.findings:
         assert found.state in STATES and found.name and found.found, found
@@ -117,6 +118,7 @@ def test_what_auto_means_is_what_the_engine_takes(whole):
     assert ("cuda" in whole.capabilities.devices) == torch.cuda.is_available()
 
 
+@pytest.mark.slow
 def test_the_text_is_for_people(doctor, light_python):
     done = doctor(python=light_python)
     assert done.returncode == 0 and done.stdout.isascii()
@@ -125,6 +127,7 @@ def test_the_text_is_for_people(doctor, light_python):
     assert rest and all(line[:5].strip() in (*STATES, "FAULT", "") for line in rest)
 
 
+@pytest.mark.slow
 def test_without_any_package_it_names_each(doctor, tmp_path):
     python = python_of(make_environment(tmp_path / "bare", borrow=False))
     done = doctor("--json", python=python)
@@ -140,6 +143,7 @@ def test_without_any_package_it_names_each(doctor, tmp_path):
     assert text.returncode == 1 and "cannot run here" in text.stdout.splitlines()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.9", "3.10"])
 def test_a_python_that_is_too_old_hears_it_in_words(doctor, version):
     places = [shutil.which(f"python{version}"), *sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))]
@@ -154,6 +158,7 @@ def test_a_python_that_is_too_old_hears_it_in_words(doctor, version):
 
 # --- Broken packages -------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_a_package_of_another_version_is_named(doctor, borrowing):
     put_package(borrowing, "imageio", "from importlib import metadata\n__version__ = '2.0.1'\n", "imageio", "2.0.1")
     found = finding(health_of(doctor("--json", python=python_of(borrowing))), "imageio")
@@ -165,6 +170,7 @@ def test_builds_of_one_version_are_one_version():
     assert packages._public("2.13.0+cpu") == packages._public("2.13.0+cu130") == "2.13.0"
 
 
+@pytest.mark.slow
 def test_a_package_that_cannot_be_loaded(doctor, borrowing):
     put_package(borrowing, "av", "raise OSError('libavcodec.so: cannot open shared object file')", "av", "18.1.0")
     done = doctor("--json", python=python_of(borrowing))
@@ -173,6 +179,7 @@ def test_a_package_that_cannot_be_loaded(doctor, borrowing):
     assert found.state == "fault" and "cannot be loaded" in found.found and "libavcodec.so" in found.found
 
 
+@pytest.mark.slow
 def test_a_package_that_takes_python_down_with_it(doctor, borrowing):
     put_package(borrowing, "matplotlib", "import os\nos.abort()")
     done = doctor("--json", python=python_of(borrowing))
@@ -183,6 +190,7 @@ def test_a_package_that_takes_python_down_with_it(doctor, borrowing):
     assert others == ["ok", "ok"], "they were tried all the same"
 
 
+@pytest.mark.slow
 def test_a_broken_pytorch_is_a_fault_that_the_default_engine_survives(doctor, borrowing):
     put_package(borrowing, "torch", "raise OSError('c10.dll is missing')", "torch", "2.13.0")
     done = doctor("--json", python=python_of(borrowing))
@@ -192,6 +200,7 @@ def test_a_broken_pytorch_is_a_fault_that_the_default_engine_survives(doctor, bo
     assert health.capabilities.unusable["high"] == ("torch",) and health.capabilities.unusable["standard"] == ()
 
 
+@pytest.mark.slow
 def test_what_a_package_prints_is_not_taken_for_an_answer(doctor, borrowing):
     put_package(borrowing, "PIL", "print('doctor:{no json', end='')\n__version__ = '13.0.0'")
     assert finding(health_of(doctor("--json", python=python_of(borrowing))), "Pillow").state == "ok"
@@ -224,6 +233,7 @@ def test_a_card_that_pytorch_was_not_made_for(nvidia_smi, doctor):
 
 # --- Folders ---------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_a_jobs_folder_below_a_file(doctor, light_python, tmp_path):
     (tmp_path / "file").touch()
     done = doctor("--json", "--jobs", tmp_path / "file" / "jobs", python=light_python)
@@ -231,6 +241,7 @@ def test_a_jobs_folder_below_a_file(doctor, light_python, tmp_path):
     assert done.returncode == 1 and found.state == "fault" and "is a file" in found.found and found.remedy
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc here")
 def test_a_jobs_folder_where_nobody_may_write(doctor, light_python):
     done = doctor("--json", "--jobs", "/proc/jobs", "--models", "/proc/models", python=light_python)
@@ -293,6 +304,7 @@ def test_weights_that_are_not_there(tmp_path):
     assert all(found.state == "note" and found.remedy for found in by_name(tmp_path / "none").values())
 
 
+@pytest.mark.slow
 def test_a_part_that_is_missing(models_folder):
     (models_folder / "stable-video-diffusion-img2vid-xt" / "vae" / "config.json").unlink()
     found = by_name(models_folder)

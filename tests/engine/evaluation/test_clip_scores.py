@@ -110,6 +110,7 @@ def test_delta2_by_hand():
     assert found["delta1"] == pytest.approx(1 - 2 / 800) and found["delta2"] == pytest.approx(1 - 1 / 800)
 
 
+@pytest.mark.slow
 def test_what_is_far_or_without_depth_is_not_scored(clip, exact):
     depth = exact.depth.copy()
     depth[:, :14] = 0.0  # a black bar, an eighth of the picture

@@ -86,6 +86,7 @@ def test_a_camera_that_stands_still_is_clean(courtyard):
     assert_clean(inspect_footage(with_grain(np.repeat(courtyard[:1], 20, axis=0), 3)))
 
 
+@pytest.mark.slow
 def test_a_camera_that_sways_and_rests_is_clean(courtyard):
     time = np.arange(40)
     sway = 400 + 9 * np.sin(2 * np.pi * time / 8)
@@ -136,6 +137,7 @@ def test_a_whip_pan_is_no_cut(courtyard):
     assert len(inspect_footage(np.stack(blurred)).shots) == 1
 
 
+@pytest.mark.slow
 def test_cuts_are_refused_with_the_shots_as_clip_frames(courtyard, boards):
     footage = inspect_footage(np.concatenate([courtyard[:23], boards[:13]]))
     with pytest.raises(StereoDiffError) as caught:
@@ -152,6 +154,7 @@ TWELVE = np.arange(48) // 2 * 2
 HICCUP = np.where(np.isin(np.arange(48), (20, 33)), np.arange(48) - 1, np.arange(48))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", [PULLDOWN, TWELVE, HICCUP], ids=["pulldown", "twelve", "hiccup"])
 def test_repeats_are_found_under_compression(courtyard, compressed, shown):
     footage = inspect_footage(compressed(courtyard[shown]))
@@ -254,12 +257,14 @@ def test_flicker_is_measured_and_drift_is_not(courtyard):
     assert not inspect_footage(drifting).flickers
 
 
+@pytest.mark.slow
 def test_strong_flicker_is_not_a_row_of_flashes(courtyard):
     gain = 1 + 0.3 * np.sin(2 * np.pi * np.arange(48) / 2.7)
     footage = inspect_footage(np.clip(courtyard * 0.7 * gain[:, None, None, None], 0, 255).astype(np.uint8))
     assert footage.flickers and footage.flashes == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [1, 3])
 def test_a_flash_is_named_and_is_no_flicker(courtyard, length):
     lit = courtyard.copy()

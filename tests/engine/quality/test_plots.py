@@ -52,6 +52,7 @@ def test_both_diagrams_show_both_stages(spectrum, tmp_path):
         assert pixels_of(half, plots.BEFORE).sum() > 200 and pixels_of(half, plots.AFTER).sum() > 200
 
 
+@pytest.mark.slow
 def test_curves_stand_where_their_numbers_say(spectrum, tmp_path):
     """After stage 2 lies below before it at high frequencies, and both run together at the lowest."""
     left, right = halves(draw(tmp_path / "plot.png", spectrum))

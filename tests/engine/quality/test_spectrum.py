@@ -286,6 +286,7 @@ def test_a_gap_is_bridged(still):
     assert found.before.max() < 1e-6
 
 
+@pytest.mark.slow
 def test_what_moves_and_what_is_not_trusted_does_not_count(still):
     noisy = still.depth.copy()
     noisy[:, :, :80] = shaken(still, white(160))[:, :, :80]
@@ -304,6 +305,7 @@ def test_every_part_of_the_clip_counts(still, first):
     assert measured(still, shaken(still, shakes)).before[-2] > 5e-4
 
 
+@pytest.mark.slow
 def test_a_fast_camera_is_followed_for_a_shorter_time():
     poses = np.tile(np.eye(4), (80, 1, 1))
     poses[:, 0, 3] = 0.17 * np.arange(80)

@@ -310,6 +310,7 @@ def test_a_file_of_the_users_is_not_taken_on_trust(hub, get, models):
     assert get().message == "2 files of MonST3R downloaded."
 
 
+@pytest.mark.slow
 def test_a_download_takes_the_place_of_a_folder_of_ones_own(hub, weights, get, models, tmp_path):
     own = tmp_path / "own"
     own.mkdir()

@@ -58,6 +58,7 @@ def test_a_computer_that_slept_is_no_lack_of_progress():
     assert idleness.measure() == b"idle 000000006 s, work 000000000 s"
 
 
+@pytest.mark.slow
 def test_whoever_reads_never_finds_half_of_it(folder):
     with job_lock.beating(folder, lambda: 0):
         until(lambda: folder.heartbeat_file.exists() and folder.heartbeat_file.stat().st_size)

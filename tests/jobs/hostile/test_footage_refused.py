@@ -87,6 +87,7 @@ def test_bad_clips_are_refused_one_by_one_and_the_good_one_is_solved(engine, tin
     assert [path.parent.name for path in (tmp_path / "out").glob("*/result.json")] == ["tiny"]
 
 
+@pytest.mark.slow
 def test_the_limit_can_be_set(engine, tmp_path):
     (tmp_path / "wide_1.png").write_bytes(png(1500, 1000))
     solve = ("solve", tmp_path / "wide_1.png", tmp_path / "out", "--max-megapixels")
@@ -94,6 +95,7 @@ def test_the_limit_can_be_set(engine, tmp_path):
     assert_refused(engine(*solve, "2"), "clip_unreadable")
 
 
+@pytest.mark.slow
 def test_the_worker_says_the_same_of_a_picture_in_the_middle(start, tmp_path):
     first = write_sequence(tmp_path / "shot")
     (tmp_path / "shot" / "shot_0003.png").write_bytes(png(60000, 60000))
@@ -125,6 +127,7 @@ def test_a_pipe_or_a_device_is_no_clip(engine, tmp_path):
     assert (done.stderr.count("a pipe"), done.stderr.count("a device")) == (4, 2)
 
 
+@pytest.mark.slow
 @needs_pipes
 def test_a_folder_that_begins_with_a_pipe(engine, tmp_path):
     write_sequence(tmp_path / "shot").unlink()
@@ -132,6 +135,7 @@ def test_a_folder_that_begins_with_a_pipe(engine, tmp_path):
     assert_refused(engine("solve", tmp_path / "shot", tmp_path / "out"), "clip_unreadable", "shot_0001.png", "a pipe")
 
 
+@pytest.mark.slow
 @needs_pipes
 @pytest.mark.parametrize("option", [(), ("--frames", "1-6")])
 def test_a_pipe_among_the_pictures(engine, tmp_path, option):
@@ -142,6 +146,7 @@ def test_a_pipe_among_the_pictures(engine, tmp_path, option):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @needs_pipes
 @pytest.mark.parametrize("name", ["matte_0002.png", "matte.mov"])
 def test_a_pipe_as_matte(engine, tiny_clip, tmp_path, name):
@@ -156,6 +161,7 @@ def test_a_pipe_as_matte(engine, tiny_clip, tmp_path, name):
     assert_refused(done, "matte_unreadable", name, "a pipe")
 
 
+@pytest.mark.slow
 @needs_pipes
 @pytest.mark.parametrize("name", ["pipe_1.png", "pipe.mp4"])
 def test_the_worker_does_not_wait_for_a_pipe(start, tmp_path, name):

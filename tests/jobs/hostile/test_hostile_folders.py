@@ -131,6 +131,7 @@ def test_a_job_that_is_a_link_is_none(make, home):
     assert done.returncode == 1 and "error job_invalid" in done.stderr and "it is a link" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_worker_says_in_the_events_what_is_in_its_way(make, engine, home):
     folder = make()
     link_in(folder, "cache", home)
@@ -226,6 +227,7 @@ def test_a_strangers_stage_1_is_not_believed(make, solve, stranger_like, solved)
     assert result.depth_range == honest.depth_range
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forgery", ["no seal", "another's key", "a seal of another stage", "no object"])
 def test_a_seal_cannot_be_forged(stranger_like, forgery):
     from stereodiff_blender.engine.contract.guarded_files import GuardedFolder

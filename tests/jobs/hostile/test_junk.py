@@ -113,6 +113,7 @@ def test_a_job_of_another_engine_version_is_solved(start, make_job, tmp_path):
     assert [path.name for path in other.iterdir()] == ["passwd"] and (other / "passwd").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_folder_deleted_under_its_worker_does_not_come_back(start, make_job):
     folder = make_job()
     job = start(folder)

@@ -47,6 +47,7 @@ def test_a_finished_job_has_no_key_in_any_file(secretive, start, make_job):
     assert {path.name: found for path in files if (found := keys_in(path.read_bytes()))} == {}
 
 
+@pytest.mark.slow
 def test_a_failed_job_shows_where_its_footage_is_without_the_key_in_it(start, make_job, tmp_path):
     """Only job.json has the path as it is, as it must."""
     clip = tmp_path / LOGIN / "clip.mp4"

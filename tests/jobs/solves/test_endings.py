@@ -92,6 +92,7 @@ def test_a_finished_result_is_never_touched(start, make_job):
     assert (folder / "result.json").read_text() == "an earlier result"
 
 
+@pytest.mark.slow
 def test_a_file_in_place_of_a_product_folder(start, make_job):
     """The worker may not write here; being root does not help against a file where a folder should be."""
     folder = make_job()
@@ -124,6 +125,7 @@ def mount(tmp_path) -> Iterator:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_too_small_is_seen_before_any_work(start, make_job, mount):
     disk = mount(2)
     folder = shutil.move(make_job(), disk / "job")
@@ -170,6 +172,7 @@ def at_work(job: jobs.FollowedJob) -> None:
     assert job.poll().state == "running", job.poll()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signals")
 def test_a_killed_worker_leaves_its_last_words(start, make_job):
     job = start(make_job())
@@ -183,6 +186,7 @@ def test_a_killed_worker_leaves_its_last_words(start, make_job):
     assert left_in(job.folder.path) == AFTER_A_FAILURE
 
 
+@pytest.mark.slow
 def test_cancelling_ends_the_worker_and_leaves_no_result(start, make_job):
     job = start(make_job())
     at_work(job)
@@ -193,6 +197,7 @@ def test_cancelling_ends_the_worker_and_leaves_no_result(start, make_job):
     assert left_in(job.folder.path) == AFTER_A_FAILURE | {"cancelled"}
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_stays_cancelled_for_a_later_blender(start, make_job):
     job = start(make_job())
     at_work(job)
@@ -204,6 +209,7 @@ def test_a_cancelled_job_stays_cancelled_for_a_later_blender(start, make_job):
     assert jobs.FollowedJob(job.folder.path).poll().state == "cancelled"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signals")
 def test_a_worker_asked_to_end_by_the_system_clears_up(start, make_job):
     job = start(make_job())

@@ -179,6 +179,7 @@ def test_what_is_not_stated_is_as_the_stock_classes_have_it(models, vae, encoder
     assert load(models).scaling_factor == 0.18215
 
 
+@pytest.mark.slow
 def test_unknown_words_in_a_configuration_are_passed_over_in_silence(models, unet, vae, encoder, caplog, capfd):
     for folder in (unet, vae, encoder):
         restate(folder, novelty=[1, {"of": "later"}], _private=None)

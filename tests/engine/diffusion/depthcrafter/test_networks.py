@@ -209,6 +209,7 @@ def test_half_precision_that_overflows_is_repeated_in_float32(models, window, na
     assert halved.retries[name] == 2
 
 
+@pytest.mark.slow
 def test_where_float32_does_not_fit_it_is_repeated_in_bfloat16(models, window):
     halved = loud(half(models))
     tried = []

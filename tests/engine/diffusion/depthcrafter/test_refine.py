@@ -196,6 +196,7 @@ def test_depth_is_whole_and_in_stage_1s_scale(clip, networks):
     assert result.alignment.residual >= 0
 
 
+@pytest.mark.slow
 def test_without_confidence_anywhere_it_still_ends(clip, networks):
     frames, depth, confidence, motion = clip
     result = refine((frames, depth, 0 * confidence, motion), networks, SMALL)
@@ -259,6 +260,7 @@ def test_a_plate_of_another_size_than_the_networks(networks):
     assert result.depth.shape == (5, 50, 90) and (result.refinement.height, result.refinement.width) == (64, 64)
 
 
+@pytest.mark.slow
 def test_still_things_can_be_kept(clip, networks):
     frames, depth, confidence, motion = clip
     motion = motion.copy()
@@ -314,6 +316,7 @@ def test_a_batch_too_large_is_encoded_in_parts(clip, networks):
                                refine(clip, networks, SMALL).depth, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_window_too_large_runs_in_halves(networks, monkeypatch):
     from stereodiff_blender.engine.diffusion.depthcrafter import denoising
     monkeypatch.setattr(denoising, "LEAST_WINDOW", 4)

@@ -113,6 +113,7 @@ def test_cuda_finds_what_the_cpu_finds(shot, fat):
     assert differs.mean() < 0.01
 
 
+@pytest.mark.slow
 def test_no_other_module_of_the_method_brings_torch():
     """The standard preset must start, and run, where torch is not installed."""
     code = ("import sys; import stereodiff_blender.engine.pipeline.pipeline, stereodiff_blender.engine.worker.run; "

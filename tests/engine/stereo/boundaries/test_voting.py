@@ -45,6 +45,7 @@ def is_wrong(shot: RayCastShot, depth: np.ndarray) -> np.ndarray:
     return (np.abs(np.log(depth / shot.depth)) > 0.1) & (shot.motion_mask == 0)
 
 
+@pytest.mark.slow
 def test_fat_borders_become_thin(shot):
     depth, confidence = fattened(shot)
     # Beside the board; above and below it a camera that slides sideways sets nothing free.
@@ -53,6 +54,7 @@ def test_fat_borders_become_thin(shot):
     assert after < 0.65 * before
 
 
+@pytest.mark.slow
 def test_true_borders_stay(shot):
     after = settled(shot, shot.depth, shot.confidence)
     assert is_wrong(shot, after).mean() < 2e-3

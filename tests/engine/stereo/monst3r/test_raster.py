@@ -90,6 +90,7 @@ def plane_depth(shape: tuple[int, int], intrinsics: np.ndarray) -> np.ndarray:
     return 1 / (0.5 + 0.2 * (cols - cx) / fx - 0.1 * (rows - cy) / fy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plate", PLATES)
 @pytest.mark.parametrize("crops", [True, False])
 def test_depth_of_a_plane_covers_the_whole_plate(plate, crops):

@@ -230,6 +230,7 @@ def test_similarity_undoes_itself_and_heeds_weights():
     np.testing.assert_allclose(back.after(fit).apply(source), source, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_solve_gives_the_gauge_and_the_lens(shot):
     found = solved(shot)
     assert (found.cameras.camera_to_world[0] == np.eye(4)).all()
@@ -242,6 +243,7 @@ def test_solve_gives_the_gauge_and_the_lens(shot):
     assert found.cameras.solved.all()
 
 
+@pytest.mark.slow
 def test_solve_keeps_a_lens_that_is_known(shot):
     assert (solved(shot, focal_px=123.0).cameras.intrinsics[:, :2] == 123.0).all()
     with pytest.raises(StereoDiffError) as caught:
@@ -258,6 +260,7 @@ def test_solve_finds_what_moves_in_spite_of_noise(shot, noisy):
     assert (still.motion_mask > 0).mean() < 0.005
 
 
+@pytest.mark.slow
 def test_solve_trusts_what_agrees_and_nothing_that_moves(shot, noisy):
     trusted = noisy.confidence > TRUSTED
     assert ((noisy.confidence >= 0) & (noisy.confidence <= 1)).all()

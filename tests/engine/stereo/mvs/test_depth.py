@@ -55,6 +55,7 @@ def noise():
 
 # --- Accuracy ---------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_promises_are_kept(result):
     check_promises(result, (COUNT, HEIGHT, WIDTH))
 
@@ -89,6 +90,7 @@ def test_depth_stays_within_the_limits(shot, result):
     assert result.depth.max() <= 1.001 / low and result.depth.min() >= 0.999 / high
 
 
+@pytest.mark.slow
 def test_progress_is_told(shot):
     report = RecordingReport()
     measure(shot, report=report)
@@ -135,6 +137,7 @@ def test_a_solve_without_points_is_enough(shot):
 
 # --- Masks --------------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_masks_of_the_artist_are_honored(shot, result):
     masks = np.zeros((COUNT, HEIGHT, WIDTH), bool)
     masks[2:6, 30:70, 80:110] = True
@@ -167,6 +170,7 @@ def test_what_was_given_back_is_no_more_as_unsure_as_what_moves():
     assert (result.confidence[~moves] == np.float32(dense.BEHIND_CONFIDENCE)).any()
 
 
+@pytest.mark.slow
 def test_a_picture_that_moves_altogether_is_said_to(shot):
     report = RecordingReport()
     result = measure(shot, report=report, masks=np.ones((COUNT, HEIGHT, WIDTH), bool))
@@ -181,10 +185,12 @@ def assert_same(one, other):
         assert np.array_equal(getattr(one, name), getattr(other, name)), name
 
 
+@pytest.mark.slow
 def test_twice_is_the_same(shot, result):
     assert_same(measure(shot), result)
 
 
+@pytest.mark.slow
 def test_scratch_on_disk_gives_the_same(shot, result, tmp_path):
     np.save(tmp_path / "frames.npy", shot.frames)
     mapped = replace(shot, frames=np.load(tmp_path / "frames.npy", mmap_mode="r"))
@@ -258,6 +264,7 @@ def under_a_sky(shot, color):
     return replace(shot, frames=frames, cameras=known_cameras(cameras.camera_to_world, cameras.intrinsics, depth)), far
 
 
+@pytest.mark.slow
 def test_plain_blue_sky_is_far_sharp_and_not_trusted(shot):
     clear, sky = under_a_sky(shot, CLEAR_BLUE)
     result = measure(clear)
@@ -268,6 +275,7 @@ def test_plain_blue_sky_is_far_sharp_and_not_trusted(shot):
     assert np.nanmean(np.abs(result.depth / shot.depth - 1)[~sky & ~farthest]) < 0.06
 
 
+@pytest.mark.slow
 def test_a_plain_white_ceiling_is_not_thrown_to_the_horizon(shot):
     ceiling, textureless = under_a_sky(shot, (205, 203, 198))
     depth = measure(ceiling).depth

@@ -42,6 +42,7 @@ def test_a_moving_square_is_found():
         assert (mask[index] & truth).sum() > 0.93 * truth.sum(), index
 
 
+@pytest.mark.slow
 def test_a_static_scene_is_static():
     assert (motion_mask(boards_shot(8)) > 0).mean() < 0.005
 

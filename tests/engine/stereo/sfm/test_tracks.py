@@ -39,6 +39,7 @@ def miss_px(tracks: Tracks, matrices: list[np.ndarray], index: int) -> np.ndarra
     return np.linalg.norm(moved[:, :2] / moved[:, 2:] - end, axis=1)
 
 
+@pytest.mark.slow
 def test_tracks_follow_a_shift_to_a_fraction_of_a_pixel():
     matrices = [shifted(1.37 * i, -0.61 * i) for i in range(12)]
     tracks = track_features(warped(matrices), None, RecordingReport())

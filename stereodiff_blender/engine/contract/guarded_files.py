@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import UnsafeFileError
-from .folder_handles import Handle, entered, leads_elsewhere, opened, refuse_unsafe, status_of, unsafe
+from .job_files.folder_handles import Handle, entered, leads_elsewhere, opened, refuse_unsafe, status_of, unsafe
 
 __all__ = ["TEMPORARY", "GuardedFile", "GuardedFolder"]
 

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from stereodiff_blender.engine.contract import folder_handles, write_refusal
+from stereodiff_blender.engine.contract import write_refusal
 from stereodiff_blender.engine.contract.errors import UnsafeFileError
 from stereodiff_blender.engine.contract.guarded_files import ASIDE, GuardedFolder
+from stereodiff_blender.engine.contract.job_files import folder_handles
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="pipes, sockets and links without a right to make them")
 PRECIOUS = b"the artist's own"

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import UnsafeFileError
+from ..errors import UnsafeFileError
 
 if TYPE_CHECKING:
     from typing import Self  # new in 3.11; an older Python is told so, and loads this on the way

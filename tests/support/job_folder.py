@@ -39,6 +39,7 @@ class Example:
     clip: tuple[int, int] = (128, 72)
     pixel_aspect: float = 1.0
     frame_count: int = 6
+    plate_stem: str = "plate"
     first_frame: int = 1
     first_number: int = 1
     focal: float = 60.0
@@ -71,7 +72,7 @@ def write_job_folder(folder: Path, example: Example = EXAMPLE, clip_folder: Path
 
 
 def plate_file(footage: Path, example: Example, clip_frame: int) -> Path:
-    return footage / f"plate_{example.first_number + clip_frame - 1:04d}.png"
+    return footage / f"{example.plate_stem}_{example.first_number + clip_frame - 1:04d}.png"
 
 
 def intrinsics(example: Example, index: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Cameras as text for other programs: Nuke's .chan, COLMAP's model, TUM's trajectory. The axes stand in each file.
+"""Cameras as text for other programs: Nuke's .chan and TUM's trajectory. The axes stand in each file.
 
 All positions are world space of the Blender scene, in its units, with the root's transform in them.
 """
@@ -11,12 +11,10 @@ import numpy as np
 from mathutils import Matrix
 
 from ...engine.contract import write_refusal
-from ...engine.contract.numbered_files import file_further_on
 from ..camera import CameraSamples, quaternions
 from ..result import ImportedResult
 
 Y_UP_FROM_Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
-COLMAP_FILES = ("cameras.txt", "images.txt", "points3D.txt")
 
 
 def write_chan(path: Path, samples: CameraSamples) -> None:
@@ -52,43 +50,6 @@ def write_tum(path: Path, samples: CameraSamples, shot: ImportedResult, fps: flo
     lines += [_row(s, *pose[:3, 3], *turn[1:], turn[0])
               for s, pose, turn in zip(seconds, samples.camera_to_world, turns, strict=True)]
     _write(path, lines)
-
-
-def write_colmap(folder: Path, samples: CameraSamples, shot: ImportedResult, points: np.ndarray,
-                 colors: np.ndarray) -> None:
-    """COLMAP's text model in a folder: cameras.txt, images.txt, points3D.txt.
-
-    One PINHOLE camera, or one for each frame if the lens moves; a picture's left top corner is (0, 0) there as here.
-    Pictures are named as plate_names() says. points (N,3): world space, may be empty; colors (N,3) uint8. Which
-    picture sees which point is not kept by a solve, so those lists are empty. Raises StereoDiffError as write_chan.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_refusal(error, folder) from error
-    axes = ["# World: Blender's scene, z up, scene units. Camera: x right, y down, z forward"]
-    lenses = samples.intrinsics[:1] if samples.is_lens_constant else samples.intrinsics
-    size = f"{samples.size[0]} {samples.size[1]}"
-    _write(folder / "cameras.txt", ["# CAMERA_ID MODEL WIDTH HEIGHT fx fy cx cy, in pixels of the plate", *axes,
-                                    *(f"{i + 1} PINHOLE {size} {_row(*lens)}" for i, lens in enumerate(lenses))])
-    images = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, world to camera; each followed by an empty line", *axes]
-    to_camera = np.linalg.inv(samples.camera_to_world)
-    turns, names = quaternions(to_camera), plate_names(shot)
-    for i, (pose, turn, name) in enumerate(zip(to_camera, turns, names, strict=True)):
-        images += [f"{i + 1} {_row(*turn, *pose[:3, 3])} {min(i, len(lenses) - 1) + 1} {name}", ""]
-    _write(folder / "images.txt", images)
-    _write(folder / "points3D.txt", ["# POINT3D_ID X Y Z R G B ERROR, without the pictures that see it", *axes,
-                                     *(f"{i + 1} {_row(*point)} {r} {g} {b} 0"
-                                       for i, (point, (r, g, b)) in enumerate(zip(points, colors, strict=True)))])
-
-
-def plate_names(shot: ImportedResult) -> list[str]:
-    """A picture's file name for every solved frame: of the sequence, or STEM_0001.png by clip frame for a movie."""
-    first = Path(shot.result.clip.path)
-    frames = [frame.frame for frame in shot.result.frames]
-    if shot.result.clip.kind == "movie":
-        return [f"{first.stem}_{frame:04d}.png" for frame in frames]
-    return [file_further_on(first, frame - 1)[0].name for frame in frames]
 
 
 def _euler(turn: np.ndarray, before):

@@ -17,7 +17,8 @@ from ..camera import CameraSamples, quaternions, sample_camera, stage
 from ..data import SceneImport, animate, clear_animation
 from ..placing.orientation import transformed, world_from_result
 from ..result import ImportedResult, camera_math, read_points
-from .camera_text import write_chan, write_colmap, write_tum
+from .camera_text import write_chan, write_tum
+from .colmap import write_colmap
 
 __all__ = ["ENDINGS", "export_camera"]
 

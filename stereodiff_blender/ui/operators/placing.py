@@ -283,7 +283,7 @@ class STEREODIFF_OT_export_camera(OnSolve, bpy.types.Operator):
         ("FBX", "FBX (.fbx)", "By Blender's exporter: world y up, in centimeters"),
         ("ALEMBIC", "Alembic (.abc)", "By Blender's exporter: world y up"),
         ("USD", "USD (.usdc)", "By Blender's exporter: world z up"),
-        ("COLMAP", "COLMAP (folder)", "cameras.txt, images.txt, points3D.txt: world z up as here, world to camera, "
+        ("COLMAP", "COLMAP (folder)", "cameras, images, points3D, as text: world z up as here, world to camera, "
                                       "camera x right, y down, z forward"),
         ("TUM", "TUM (.txt)", "Seconds, position, quaternion x y z w: world z up as here, camera to world, camera x "
                               "right, y down, z forward"),

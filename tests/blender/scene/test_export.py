@@ -113,6 +113,21 @@ print(json.dumps({
 """
 
 
+def read_by_colmap(folder: Path, worker_python: Path) -> dict:
+    done = subprocess.run([worker_python, "-c", READ_BY_COLMAP, folder], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_binary_model_is_not_left_to_be_read_instead(bring_in, tmp_path):
+    bring_in()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "images.bin").touch()
+    with pytest.raises(RuntimeError, match="images.bin"):
+        export("COLMAP", tmp_path / "model")
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["images.bin"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("zoom", [1.0, 1.25])
 def test_colmap_itself_reads_the_model(bring_in, tmp_path, worker_python, zoom):
@@ -121,10 +136,7 @@ def test_colmap_itself_reads_the_model(bring_in, tmp_path, worker_python, zoom):
     points = surface_points(example, 60)
     bring_in(example, points=points)
     export("COLMAP", tmp_path / "model")
-    done = subprocess.run([worker_python, "-c", READ_BY_COLMAP, tmp_path / "model"], capture_output=True, text=True,
-                          timeout=120)
-    assert done.returncode == 0, done.stderr
-    model = json.loads(done.stdout.splitlines()[-1])
+    model = read_by_colmap(tmp_path / "model", worker_python)
     assert model["names"] == [f"plate_{13 + index:04d}.png" for index in range(6)]
     assert model["cameras"] == [["PINHOLE", *example.clip]] * (1 if zoom == 1.0 else 6)
     assert np.abs(np.array(model["places"]) - expected_poses(example)[:, :3, 3]).max() < 1e-5
@@ -133,9 +145,25 @@ def test_colmap_itself_reads_the_model(bring_in, tmp_path, worker_python, zoom):
         assert np.abs(np.array(seen) - projected(example, index, points)).max() < 0.01
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("zoom", [1.0, 1.25])
+def test_colmap_reads_names_with_spaces(bring_in, tmp_path, worker_python, zoom):
+    """In its text a name ends at a space; its binary form is written instead, and says the same."""
+    example = replace(EXAMPLE, zoom=zoom, plate_stem="my plate")
+    points = surface_points(example, 60)
+    bring_in(example, points=points)
+    export("COLMAP", tmp_path / "model")
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["cameras.bin", "images.bin", "points3D.bin"]
+    model = read_by_colmap(tmp_path / "model", worker_python)
+    assert model["names"] == [f"my plate_{13 + index:04d}.png" for index in range(6)]
+    assert model["cameras"] == [["PINHOLE", *example.clip]] * (1 if zoom == 1.0 else 6)
+    assert np.abs(np.array(model["places"]) - expected_poses(example)[:, :3, 3]).max() < 1e-5
+    assert np.array_equal(model["colors"], colors_of(points))
+
+
 def test_colmap_names_the_pictures_of_a_movie_by_clip_frame(addon, bring_in):
     imported = bring_in()
-    names = importlib.import_module(f"{addon.__name__}.scene.export.camera_text").plate_names
+    names = importlib.import_module(f"{addon.__name__}.scene.export.colmap").plate_names
     result = imported.shot.result
     movie = replace(imported.shot, result=replace(result, clip=replace(result.clip, kind="movie", path="/a/shot.mp4")))
     assert names(movie) == [f"shot_{frame:04d}.png" for frame in range(3, 9)]

@@ -271,6 +271,10 @@ class STEREODIFF_OT_write_tracks(OnSolve, bpy.types.Operator):
         return f"{written.tracks} tracks were written, {written.bundles} of them with a bundle.{frames}{kept}"
 
 
+LANDSCAPE_ONLY = {"FBX", "ALEMBIC"}
+FOR_BLENDER = "Other programs read it right; Blender takes a portrait camera's lens wrong from it, and right from USD"
+
+
 class STEREODIFF_OT_export_camera(OnSolve, bpy.types.Operator):
     """Write the camera for other programs as it moves in this scene, with the root's transform but without its scale"""
 
@@ -280,8 +284,8 @@ class STEREODIFF_OT_export_camera(OnSolve, bpy.types.Operator):
 
     kind: bpy.props.EnumProperty(name="Format", items=[
         ("CHAN", "Nuke (.chan)", "World y up, camera along its -z, rotation order ZXY, vertical field of view"),
-        ("FBX", "FBX (.fbx)", "By Blender's exporter: world y up, in centimeters"),
-        ("ALEMBIC", "Alembic (.abc)", "By Blender's exporter: world y up"),
+        ("FBX", "FBX (.fbx)", "By Blender's exporter: world y up, in centimeters. Of portrait clips, take USD"),
+        ("ALEMBIC", "Alembic (.abc)", "By Blender's exporter: world y up. Of portrait clips, take USD"),
         ("USD", "USD (.usdc)", "By Blender's exporter: world z up"),
         ("COLMAP", "COLMAP (folder)", "cameras, images, points3D, as text: world z up as here, world to camera, "
                                       "camera x right, y down, z forward"),
@@ -301,7 +305,10 @@ class STEREODIFF_OT_export_camera(OnSolve, bpy.types.Operator):
         if not self.filepath:
             raise StereoDiffError("output_not_writable", "No file was chosen.")
         path = Path(bpy.path.abspath(self.filepath)).absolute()
-        return f"{export.export_camera(context, found, self.kind, path)} was written."
+        written = f"{export.export_camera(context, found, self.kind, path)} was written."
+        if self.kind in LANDSCAPE_ONLY and found.clip is not None and found.clip.size[1] > found.clip.size[0]:
+            return f"{written} {FOR_BLENDER}"
+        return written
 
 
 CLASSES = (

@@ -7,6 +7,7 @@ import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -232,6 +233,18 @@ def imported_camera(kind: str, path: Path) -> bpy.types.Object:
     cameras = [thing for thing in bpy.data.objects if thing.type == "CAMERA"]
     assert len(cameras) == 1
     return cameras[0]
+
+
+@pytest.mark.parametrize(("kind", "size", "is_told"), [
+    ("FBX", (72, 128), True), ("ALEMBIC", (72, 128), True), ("USD", (72, 128), False), ("FBX", (128, 72), False)])
+def test_a_portrait_camera_is_sent_back_by_usd(addon, bring_in, tmp_path, kind, size, is_told):
+    """Blender's importers of FBX and Alembic leave the sensor's fit to the longer side."""
+    found = bring_in(replace(EXAMPLE, clip=size, raster=tuple(side // 2 for side in size)))
+    operator = importlib.import_module(f"{addon.__name__}.ui.operators.placing").STEREODIFF_OT_export_camera
+    chosen = importlib.import_module(f"{addon.__name__}.ui.operators.base").chosen_import(bpy.context)
+    asked = SimpleNamespace(kind=kind, filepath=str(tmp_path / "camera"))
+    assert ("right from USD" in operator.act(asked, bpy.context, chosen)) == is_told
+    assert found.camera is not None
 
 
 @pytest.mark.parametrize("kind", ["FBX", "ALEMBIC", "USD"])

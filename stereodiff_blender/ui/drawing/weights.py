@@ -80,7 +80,7 @@ def _draw_licence(layout, view: ModelView) -> None:
     if view.accepted_on:
         row.label(text=f"Accepted {view.accepted_on}")
     else:
-        row.operator("stereodiff.accept_licence", text="Licence...").model = view.card.model
+        row.operator("stereodiff.accept_licence", text="License...").model = view.card.model
 
 
 def _draw_progress(layout, view: ModelView) -> None:

@@ -78,7 +78,7 @@ class STEREODIFF_OT_accept_licence(WithLicence, bpy.types.Operator):
     """Read the license of these weights and accept it; a solve that uses them needs that, wherever they came from"""
 
     bl_idname = "stereodiff.accept_licence"
-    bl_label = "Accept Licence"
+    bl_label = "Accept License"
 
     def execute(self, context):
         try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 from ..contract import (
     DIFFUSION_PRESETS,
+    MAX_FPS,
     MAX_MEGAPIXELS,
     NOISE_SCHEDULES,
     PAPER_NOISE_LEVEL,
@@ -77,6 +79,8 @@ def add_solve(parser: argparse.ArgumentParser, command: Callable[[argparse.Names
     add_engine_options(parser)
     parser.add_argument("--frames", type=_frame_range, metavar="A-B", help="first and last frame; 1 is the clip's "
                         "first")
+    parser.add_argument("--fps", type=_rate, default=0.0, metavar="N",
+                        help="frames per second, such as 25 or 24000/1001; a picture sequence seldom says its own")
     parser.add_argument("--focal-mm", type=float, metavar="F", help="known focal length; needs --sensor-mm")
     parser.add_argument("--sensor-mm", type=float, metavar="S", help="width of the sensor; needs --focal-mm")
     parser.add_argument("--matte", metavar="PATH", help="footage that shows white what moves by itself; its first "
@@ -87,6 +91,17 @@ def add_solve(parser: argparse.ArgumentParser, command: Callable[[argparse.Names
                         "going on, in a folder of its own below this one, such as on a fast disk (OUT/cache)")
     parser.add_argument("--overwrite", action="store_true", help="clear OUT first if it is an earlier job folder")
     parser.set_defaults(command=command)
+
+
+def _rate(text: str) -> float:
+    """As a number or a fraction: 25, 23.976, 24000/1001."""
+    try:
+        rate = float(Fraction(text))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        rate = 0.0
+    if not 0.0 < rate <= MAX_FPS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate such as 25 or 24000/1001")
+    return rate
 
 
 def _frame_range(text: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import io
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -96,7 +96,7 @@ def _open_log(folder: JobFolder) -> TextIO:
 
 
 def _job_from(options: argparse.Namespace, clip_path: str, job_id: str) -> Job:
-    clip = source_from_path(clip_path)
+    clip = replace(source_from_path(clip_path), fps=options.fps)
     settings = engine_settings(options, focal_mm=options.focal_mm, sensor_mm=options.sensor_mm,
                                exposure_ev=options.exposure_ev)
     first, last = options.frames or (1, probe_clip(clip, settings.max_pixels).frame_count)

@@ -26,7 +26,7 @@ class ClipSource:
     first_number: a movie's 0-based picture that clip frame 1 shows (normally 0); a sequence's file number there.
     width, height: stored pixels as displayed (after rotation metadata); 0 = not known, ask the file.
     pixel_aspect: width / height of one stored pixel; 0 = not known, ask the file.
-    fps: frames per second; 0 = not known, ask the file (24 for a sequence).
+    fps: frames per second; 0 = not known, ask the file.
     """
 
     kind: str

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import os
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,12 @@ def pixel_aspect_of(data: bytes, path: str | os.PathLike) -> float:
     """The same, of a file's bytes."""
     aspect = float(_headers(data, path)[0].get("pixelAspectRatio", 1.0))
     return aspect if np.isfinite(aspect) and aspect > 0 else 1.0
+
+
+def fps_of(data: bytes, path: str | os.PathLike) -> float:
+    """Frames per second, as the header's framesPerSecond has it; 0 where it does not say. Raises ValueError."""
+    fps = _headers(data, path)[0].get("framesPerSecond", 0)
+    return float(fps) if isinstance(fps, Fraction) and fps > 0 else 0.0
 
 
 def _headers(data: bytes, path) -> list[dict]:

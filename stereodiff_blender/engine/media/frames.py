@@ -18,7 +18,6 @@ from ..contract import MAX_PIXELS, MIN_SIDE_PX, ClipSource, StereoDiffError
 from ..report import Report
 from . import movies, stills
 from .footage_file import refuse_irregular
-from .movie_clock import DEFAULT_FPS
 from .sequences import Family, family_of, source_from_path
 
 __all__ = [
@@ -31,7 +30,8 @@ FROZEN_LEVELS = 2
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """width, height: stored pixels as displayed (after rotation metadata). pixel_aspect: width / height of one.
+    """width, height: stored pixels as displayed (after rotation metadata). pixel_aspect: width / height of one. fps: 0
+    where neither the clip nor its files say.
 
     frame_count: clip frames 1 to frame_count exist (a sequence may have gaps among them).
     """
@@ -108,7 +108,7 @@ def probe_clip(source: ClipSource, max_pixels: int = MAX_PIXELS) -> ClipInfo:
     Returns
     -------
     ClipInfo
-        Size, pixel aspect, frames per second and number of frames.
+        Size, pixel aspect, frames per second (0: nobody says) and number of frames.
 
     Raises
     ------
@@ -131,7 +131,8 @@ def _probe_sequence(source: ClipSource, max_pixels: int) -> ClipInfo:
     family = _family(source)
     height, width = stills.read_still(Path(source.path), max_pixels=max_pixels).shape[:2]
     aspect = stills.still_pixel_aspect(Path(source.path), max_pixels=max_pixels)
-    return ClipInfo(width, height, aspect, float(DEFAULT_FPS), family.numbers()[-1] - source.first_number + 1)
+    fps = stills.still_fps(Path(source.path), max_pixels=max_pixels)
+    return ClipInfo(width, height, aspect, fps, family.numbers()[-1] - source.first_number + 1)
 
 
 def _family(source: ClipSource) -> Family:

@@ -8,6 +8,7 @@ large is refused before it is decoded.
 
 from __future__ import annotations
 
+import struct
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +17,7 @@ import av
 import cv2
 import numpy as np
 
-from ..contract import MAX_PIXELS, StereoDiffError
+from ..contract import MAX_FPS, MAX_PIXELS, StereoDiffError
 from ..contract.failures import is_memory_error
 from ..contract.picture_size import refuse_too_large, stated_size, stated_tga_size
 from . import exr, movies
@@ -29,6 +30,10 @@ MOST_BYTES_PER_PIXEL, OTHER_BYTES = 32, 64_000_000
 """Four doubles; and what a file may hold besides its pixels."""
 HEADER_BYTES = (65_536, 16_000_000)
 """One after the other, until they say how large the picture is."""
+DPX_RATES = (1724, 1940)
+"""Where a DPX has its frame rate, 32 bits: of film and of television (SMPTE ST 268-1)."""
+SLOWEST_FPS = 0.01
+"""Less is what other bytes look like."""
 EXR_CHANNELS = 8
 """Numbers for each pixel of the largest picture that the layers of an EXR may hold together."""
 
@@ -77,6 +82,29 @@ def still_pixel_aspect(path: Path, *, max_pixels: int = MAX_PIXELS) -> float:
         except ValueError as error:
             raise _unreadable(path, error) from error
     return _ffmpeg_picture(_bytes(path, max_pixels), path, max_pixels)[1] if suffix in _BY_FFMPEG else 1.0
+
+
+def still_fps(path: Path, *, max_pixels: int = MAX_PIXELS) -> float:
+    """Frames per second that a picture says it belongs to; 0 where it does not. EXR and DPX can say so."""
+    suffix = path.suffix.lower()
+    if suffix == ".dpx":
+        return _dpx_fps(_bytes(path, max_pixels))
+    if suffix != ".exr":
+        return 0.0
+    try:
+        return exr.fps_of(_bytes(path, max_pixels), path)
+    except ValueError as error:
+        raise _unreadable(path, error) from error
+
+
+def _dpx_fps(data: bytes) -> float:
+    """As the film's header has it, else the television's. What is not known has all bits set, and is no number."""
+    order = "<" if data.startswith(b"XPDS") else ">"
+    for offset in DPX_RATES:
+        rate = struct.unpack_from(f"{order}f", data, offset)[0] if len(data) >= offset + 4 else 0.0
+        if SLOWEST_FPS <= rate <= MAX_FPS:
+            return rate
+    return 0.0
 
 
 def expose(linear: np.ndarray, exposure_ev: float = 0.0) -> np.ndarray:

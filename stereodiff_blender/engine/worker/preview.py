@@ -23,6 +23,7 @@ _RANGE_PERCENTILES = (1.0, 99.0)
 _CONVERSION = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 # x264 makes other bytes with another number of threads, and with macroblock-tree rate control from run to run.
 _X264 = {"preset": "veryfast", "crf": "20", "threads": "1", "mbtree": "0"}
+_UNKNOWN_FPS = 24
 _MAX_RATE_DENOMINATOR = 1001  # 23.976 becomes 24000/1001
 
 
@@ -38,8 +39,9 @@ def write_preview_image(path: Target, frame: np.ndarray, depth: np.ndarray | Non
 def write_preview_movie(path: Target, frames: np.ndarray, depth: np.ndarray | None, fps: float) -> None:
     """frames: (T,H,W,3) uint8 RGB. depth: (T,H,W), or None for the frames alone. Both may be memory-mapped.
 
-    Writes H.264 in MP4, 4:2:0, BT.709, that ordinary players show; odd sides get one more black line. Same input,
-    same bytes. Raises StereoDiffError "disk_full" or "output_not_writable".
+    fps: 0 where it is not known; the movie plays at 24 then. Writes H.264 in MP4, 4:2:0, BT.709, that ordinary players
+    show; odd sides get one more black line. Same input, same bytes. Raises StereoDiffError "disk_full" or
+    "output_not_writable".
     """
     limits = None if depth is None else disparity_limits(depth)
     pictures = (_side_by_side(frame, None if depth is None else depth[index], limits)
@@ -47,7 +49,7 @@ def write_preview_movie(path: Target, frames: np.ndarray, depth: np.ndarray | No
     height, width = frames.shape[1:3]
     size = (_even(height), _even(width if depth is None else 2 * width))
     with translated_errors(path), open_to_write(path) as stream:
-        _encode(stream, pictures, size, Fraction(fps).limit_denominator(_MAX_RATE_DENOMINATOR))
+        _encode(stream, pictures, size, Fraction(fps or _UNKNOWN_FPS).limit_denominator(_MAX_RATE_DENOMINATOR))
 
 
 def disparity_limits(depth: np.ndarray) -> tuple[float, float]:

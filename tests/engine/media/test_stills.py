@@ -35,7 +35,7 @@ def test_sequences_of_every_format(suffix, tmp_path):
         else:
             write_encoded(path, picture(number)[..., ::-1])
     source = source_from_path(tmp_path / f"shot_0007{suffix}")
-    assert probe_clip(source) == ClipInfo(WIDTH, HEIGHT, 1.0, 24.0, 6)
+    assert probe_clip(source) == ClipInfo(WIDTH, HEIGHT, 1.0, 0.0, 6)
     for number, frame in zip(range(9, 13), read(source, 3, 6), strict=True):
         difference = np.abs(frame.astype(int) - picture(number))
         assert difference.mean() < 3 if suffix == ".jpg" else difference.max() <= 1

@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ..storage import Target, write_bytes
-from .spectrum import CUTOFF, MIN_BLOCK, StaticSpectrum
+from .spectrum import CUTOFF
+from .static_spectrum import MIN_BLOCK, StaticSpectrum
 
 __all__ = ["AFTER", "BEFORE", "DPI", "FONT", "INK", "PAPER", "QUIET", "write_camera_plot", "write_refinement_plot"]
 

@@ -12,7 +12,8 @@ from ..contract import ENGINE_VERSION, ClipSource, FrameResult, Job, JobFolder, 
 from ..contract.guarded_files import TEMPORARY
 from ..media.frames import ClipInfo
 from ..pipeline import Estimate
-from ..quality.spectrum import mean_disparities, static_spectrum
+from ..quality.spectrum import mean_disparities
+from ..quality.static_spectrum import static_spectrum
 from ..solution import CameraSolution
 from ..storage import Scratch
 from . import products

@@ -12,7 +12,7 @@ import pytest
 
 from stereodiff_blender.engine.contract import StereoDiffError
 from stereodiff_blender.engine.quality import plots
-from stereodiff_blender.engine.quality.spectrum import StaticSpectrum
+from stereodiff_blender.engine.quality.static_spectrum import StaticSpectrum
 
 COUNT = 130
 

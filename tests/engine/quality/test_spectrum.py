@@ -9,7 +9,7 @@ import pytest
 from depth_scenes import RayCastShot, ray_cast
 from golden import golden_file, golden_json, tensors
 
-from stereodiff_blender.engine.quality import spectrum
+from stereodiff_blender.engine.quality import spectrum, static_spectrum
 
 TOLERANCE = {"rel": 1e-6, "abs": 1e-12}
 METHODS = ("a", "b")
@@ -199,7 +199,7 @@ def repeated(shot: RayCastShot, count: int) -> RayCastShot:
 def measured(shot: RayCastShot, before: np.ndarray, after: np.ndarray | None = None, **changed):
     scene = {"confidence": shot.confidence, "motion_mask": shot.motion_mask,
              "camera_to_world": shot.camera_to_world, "intrinsics": shot.intrinsics} | changed
-    return spectrum.static_spectrum(before, after, **scene)
+    return static_spectrum.static_spectrum(before, after, **scene)
 
 
 def shaken(shot: RayCastShot, log_factors: np.ndarray) -> np.ndarray:
@@ -338,7 +338,7 @@ def test_memory_does_not_grow_with_the_clip(moving):
         long = repeated(moving, count)
         scene = (long.depth, long.depth, long.confidence, long.motion_mask, long.camera_to_world, long.intrinsics)
         tracemalloc.start()
-        spectrum.static_spectrum(*scene)
+        static_spectrum.static_spectrum(*scene)
         highest = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return highest

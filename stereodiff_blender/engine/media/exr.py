@@ -97,7 +97,7 @@ def channels_of(data: bytes, path: str | os.PathLike, max_pixels: int = MAX_PIXE
     try:
         with OpenEXR.File(io.BytesIO(data), separate_channels=True) as file:
             channels = {name: np.array(channel.pixels, dtype=np.float32) for name, channel in file.channels().items()}
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:  # arithmetic: a fraction over 0
         raise ValueError(f"{path} is no readable EXR file: {error}") from error
     for name, image in channels.items():
         if image.shape != (height, width):
@@ -126,9 +126,11 @@ def pixel_aspect_of(data: bytes, path: str | os.PathLike) -> float:
 
 
 def fps_of(data: bytes, path: str | os.PathLike) -> float:
-    """Frames per second, as the header's framesPerSecond has it; 0 where it does not say. Raises ValueError."""
+    """Frames per second, as the header's framesPerSecond has it, whatever that is; 0 where it does not say.
+
+    Raises ValueError."""
     fps = _headers(data, path)[0].get("framesPerSecond", 0)
-    return float(fps) if isinstance(fps, Fraction) and fps > 0 else 0.0
+    return float(fps) if isinstance(fps, Fraction) else 0.0
 
 
 def _headers(data: bytes, path) -> list[dict]:
@@ -136,7 +138,7 @@ def _headers(data: bytes, path) -> list[dict]:
     try:
         with OpenEXR.File(io.BytesIO(data), separate_channels=True, header_only=True) as file:
             return [dict(file.header()), *(dict(part.header) for part in file.parts[1:])]
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:  # arithmetic: a fraction over 0
         raise ValueError(f"{path} is no readable EXR file: {error}") from error
 
 

@@ -87,24 +87,20 @@ def still_pixel_aspect(path: Path, *, max_pixels: int = MAX_PIXELS) -> float:
 def still_fps(path: Path, *, max_pixels: int = MAX_PIXELS) -> float:
     """Frames per second that a picture says it belongs to; 0 where it does not. EXR and DPX can say so."""
     suffix = path.suffix.lower()
-    if suffix == ".dpx":
-        return _dpx_fps(_bytes(path, max_pixels))
-    if suffix != ".exr":
+    if suffix not in (".dpx", ".exr"):
         return 0.0
+    data = _bytes(path, max_pixels)
     try:
-        return exr.fps_of(_bytes(path, max_pixels), path)
+        rates = _dpx_rates(data) if suffix == ".dpx" else [exr.fps_of(data, path)]
     except ValueError as error:
         raise _unreadable(path, error) from error
+    return next((rate for rate in rates if SLOWEST_FPS <= rate <= MAX_FPS), 0.0)
 
 
-def _dpx_fps(data: bytes) -> float:
-    """As the film's header has it, else the television's. What is not known has all bits set, and is no number."""
+def _dpx_rates(data: bytes) -> list[float]:
+    """Of the film's header, and of the television's. What is not known has all bits set, and is no number."""
     order = "<" if data.startswith(b"XPDS") else ">"
-    for offset in DPX_RATES:
-        rate = struct.unpack_from(f"{order}f", data, offset)[0] if len(data) >= offset + 4 else 0.0
-        if SLOWEST_FPS <= rate <= MAX_FPS:
-            return rate
-    return 0.0
+    return [struct.unpack_from(f"{order}f", data, offset)[0] for offset in DPX_RATES if len(data) >= offset + 4]
 
 
 def expose(linear: np.ndarray, exposure_ev: float = 0.0) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import OpenEXR
 import pytest
-from clips import write_dpx
+from clips import error_of, write_dpx
 
 from stereodiff_blender.engine.cli.options import add_solve
 from stereodiff_blender.engine.media.frames import probe_clip, source_from_path
@@ -45,6 +45,27 @@ def test_an_exr_says_its_rate_or_nothing(tmp_path):
     assert fps_of(write_exr(tmp_path / "a_0001.exr", framesPerSecond=Fraction(24000, 1001))) == pytest.approx(23.976,
                                                                                                               1e-4)
     assert fps_of(write_exr(tmp_path / "b_0001.exr")) == 0.0
+
+
+def with_fraction(path: Path, numerator: int, denominator: int) -> Path:
+    """An EXR whose header has this rate, as no writer would write it."""
+    write_exr(path, framesPerSecond=Fraction(24))
+    data, name = bytearray(path.read_bytes()), b"framesPerSecond\0rational\0"
+    struct.pack_into("<iI", data, data.index(name) + len(name) + 4, numerator, denominator)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(("numerator", "denominator"), [(-24, 1), (2**31 - 1, 1), (1, 2**32 - 1), (0, 1)])
+def test_a_rate_beyond_all_measure_is_none(tmp_path, numerator, denominator):
+    assert fps_of(with_fraction(tmp_path / "a_0001.exr", numerator, denominator)) == 0.0
+
+
+@pytest.mark.parametrize("numerator", [24, 0])
+def test_a_fraction_over_nothing_is_refused_in_words(tmp_path, numerator):
+    """OpenEXR's package cannot give the header of such a file."""
+    path = with_fraction(tmp_path / "a_0001.exr", numerator, 0)
+    assert error_of(fps_of, path).code == "clip_unreadable"
 
 
 @pytest.mark.parametrize(("film", "television", "fps"), [

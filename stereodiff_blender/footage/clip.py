@@ -11,10 +11,11 @@ from pathlib import Path
 
 import bpy
 
-from ..engine.contract import ClipSource, StereoDiffError
-from ..engine.contract.numbered_files import file_further_on
+from ..engine.contract import MAX_FRAME, ClipSource, StereoDiffError
+from ..engine.contract.numbered_files import MOST_COUNTED, file_further_on, numbers_beside, refuse_misnamed
 
-__all__ = ["check_range", "chosen_clip", "clip_source", "footage_range", "open_clip"]
+__all__ = ["check_range", "chosen_clip", "clip_frame_of_number", "clip_source", "footage_range", "number_of_clip_frame",
+           "open_clip"]
 
 
 def chosen_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
@@ -58,12 +59,13 @@ def clip_source(clip: bpy.types.MovieClip, *, sequence_fps: float = 0.0) -> Clip
     ------
     StereoDiffError
         "clip_missing": there is no such file. "clip_empty": it has no content. "clip_too_short": a single picture, not
-        a numbered sequence. "frame_range_invalid": the clip's Frame Offset is below 0.
+        a numbered sequence. "sequence_misnamed": its names do not give the frame where Blender reads it.
+        "frame_range_invalid": the clip's Frame Offset is below 0.
     """
     if clip.frame_offset < 0:
         raise StereoDiffError("frame_range_invalid", f"Frame Offset of {clip.name} is {clip.frame_offset}, so its "
                                                      f"first frames show nothing; set it to 0 or more.")
-    path = Path(bpy.path.abspath(clip.filepath, library=clip.library)).absolute()
+    path = _path(clip)
     source = _sequence(clip, path, sequence_fps) if clip.source == "SEQUENCE" else _movie(clip, path)
     _check_file(Path(source.path))
     return source
@@ -112,6 +114,7 @@ def _sequence(clip: bpy.types.MovieClip, path: Path, fps: float) -> ClipSource:
     first = file_further_on(path, clip.frame_offset)
     if first is None:
         raise StereoDiffError("clip_too_short", f"{path.name} is a single picture, not a numbered sequence.")
+    refuse_misnamed(first[0])
     width, height = clip.size
     return ClipSource("sequence", str(first[0]), first[1], width, height, _pixel_aspect(clip), fps)
 
@@ -135,13 +138,17 @@ def footage_range(clip: bpy.types.MovieClip) -> tuple[int, int]:
     Parameters
     ----------
     clip : bpy.types.MovieClip
-        Its Frame Offset shortens what it shows.
+        Its Frame Offset shortens what it shows. A sequence ends with its last file, where Blender lets the clip end at
+        the first gap, so that a gap is found rather than taken for the end.
 
     Returns
     -------
     tuple of int
         First, always 1, and last clip frame, both included.
     """
+    if clip.source == "SEQUENCE" and clip.frame_duration > 0:
+        first = _first_still(clip)
+        return 1, max((number - first[1] + 1 for number in numbers_beside(first[0])), default=0) if first else 1
     return 1, clip.frame_duration - max(0, clip.frame_offset)
 
 
@@ -159,14 +166,77 @@ def check_range(clip: bpy.types.MovieClip, first_frame: int, last_frame: int) ->
     ------
     StereoDiffError
         "clip_unreadable": the clip is without any picture. "frame_range_invalid": the frames lie outside the footage,
-        or the last before the first.
+        or the last before the first. "sequence_gap": a file among them is missing.
     """
     first, last = footage_range(clip)
     if last < first:
         raise StereoDiffError("clip_unreadable", f"Blender finds no picture in {clip.name}.")
     if not first <= first_frame <= last_frame <= last:
-        raise StereoDiffError("frame_range_invalid", f"Frames {first_frame} to {last_frame} were asked for, "
-                                                     f"{clip.name} has {first} to {last}.")
+        asked, there = ([number_of_clip_frame(clip, frame) for frame in ends]
+                        for ends in ((first_frame, last_frame), (first, last)))
+        raise StereoDiffError("frame_range_invalid", f"Frames {asked[0]} to {asked[1]} were asked for, "
+                                                     f"{clip.name} has {there[0]} to {there[1]}.")
+    if clip.source == "SEQUENCE":
+        _refuse_gap(*_first_still(clip), range(first_frame, last_frame + 1))
+
+
+def _refuse_gap(first_file: Path, first_number: int, frames: range) -> None:
+    there = set(numbers_beside(first_file))
+    for number in range(first_number + frames[0] - 1, first_number + frames[-1]):
+        if number not in there:
+            missing = file_further_on(first_file, number - first_number)[0]
+            raise StereoDiffError("sequence_gap", f"Frame {number} is missing: there is no {missing.name} in "
+                                                  f"{missing.parent}.")
+
+
+def number_of_clip_frame(clip: bpy.types.MovieClip, frame: int) -> int:
+    """The footage's own number of a clip frame.
+
+    Parameters
+    ----------
+    clip : bpy.types.MovieClip
+        The footage. No file is looked at.
+    frame : int
+        Clip frame, 1 is the first.
+
+    Returns
+    -------
+    int
+        The number of the file that a sequence shows there; of a movie the frame.
+    """
+    return frame + _numbers_before(clip)
+
+
+def clip_frame_of_number(clip: bpy.types.MovieClip, number: int) -> int:
+    """The clip frame of one of the footage's own numbers.
+
+    Parameters
+    ----------
+    clip : bpy.types.MovieClip
+        The footage. No file is looked at.
+    number : int
+        As number_of_clip_frame gives it.
+
+    Returns
+    -------
+    int
+        1 is the clip's first; below 1 what lies before it.
+    """
+    return number - _numbers_before(clip)
+
+
+def _numbers_before(clip: bpy.types.MovieClip) -> int:
+    first = _first_still(clip) if clip.source == "SEQUENCE" else None
+    return first[1] - 1 if first is not None and first[1] < MOST_COUNTED - MAX_FRAME else 0
+
+
+def _first_still(clip: bpy.types.MovieClip) -> tuple[Path, int] | None:
+    """The file that a sequence shows at its frame 1, and its number; None for a name without one."""
+    return file_further_on(_path(clip), max(0, clip.frame_offset))
+
+
+def _path(clip: bpy.types.MovieClip) -> Path:
+    return Path(bpy.path.abspath(clip.filepath, library=clip.library)).absolute()
 
 
 def scene_frame_from_clip_frame(clip: bpy.types.MovieClip, frame: int) -> int:

@@ -86,10 +86,11 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
         name="Whole Clip", description="Solve every frame of the footage", default=True,
     )
     first_frame: bpy.props.IntProperty(
-        name="First Frame", description="First frame to solve; the clip's first picture is 1", default=1, min=1,
+        name="First Frame", description="First frame to solve: the number of a sequence's file, or a movie's frame, "
+                                        "whose first is 1", default=1, min=0,
     )
     last_frame: bpy.props.IntProperty(
-        name="Last Frame", description="Last frame to solve, counted as the clip counts", default=48, min=1,
+        name="Last Frame", description="Last frame to solve, counted as First Frame is", default=48, min=0,
     )
     stereo: bpy.props.EnumProperty(
         name="Cameras and Depth", description="How cameras and depth are found", items=STEREO_ITEMS,
@@ -194,9 +195,10 @@ def frame_range(scene: bpy.types.Scene, clip: bpy.types.MovieClip, *, is_chosen:
     clip.check_range does."""
     group = scene.stereodiff
     is_whole = group.use_clip_range or not is_chosen
-    asked = clips.footage_range(clip) if is_whole else (group.first_frame, group.last_frame)
+    numbers = (group.first_frame, group.last_frame)
+    asked = clips.footage_range(clip) if is_whole else [clips.clip_frame_of_number(clip, n) for n in numbers]
     clips.check_range(clip, *asked)
-    return asked
+    return tuple(asked)
 
 
 def active_job(scene: bpy.types.Scene) -> STEREODIFF_PG_job | None:

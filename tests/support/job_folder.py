@@ -32,7 +32,8 @@ class Example:
     """What the folder holds. Sizes are (width, height) in pixels; principal: off the raster's middle, in pixels.
 
     first_frame: of the solve, in clip frames; the footage is longer by lead frames at its end and starts at file
-    first_number. zoom: focal length of the last frame over that of the first.
+    first_number. files_by_clip_frame: as earlier versions numbered the files they wrote. zoom: focal length of the last
+    frame over that of the first.
     """
 
     raster: tuple[int, int] = (64, 36)
@@ -42,6 +43,7 @@ class Example:
     plate_stem: str = "plate"
     first_frame: int = 1
     first_number: int = 1
+    files_by_clip_frame: bool = False
     focal: float = 60.0
     zoom: float = 1.25
     principal: tuple[float, float] = (1.5, -0.75)
@@ -73,6 +75,12 @@ def write_job_folder(folder: Path, example: Example = EXAMPLE, clip_folder: Path
 
 def plate_file(footage: Path, example: Example, clip_frame: int) -> Path:
     return footage / f"{example.plate_stem}_{example.first_number + clip_frame - 1:04d}.png"
+
+
+def file_number(example: Example, index: int) -> int:
+    """Of the files of a frame's products: the plate's own."""
+    before = 0 if example.files_by_clip_frame else example.first_number - 1
+    return example.first_frame + index + before
 
 
 def intrinsics(example: Example, index: int) -> np.ndarray:
@@ -150,8 +158,9 @@ def _write_frame(folder: JobFolder, example: Example, index: int) -> FrameResult
     depth = depth_of(example, index)
     products = {"depth": depth, "confidence": (depth > 0) * 0.9, "motion_mask": (depth < 3.0) & (depth > 0)}
     for product, picture in products.items():
-        write_gray(folder.product_file(product, frame), picture)
-    return replace(solved, **{p: folder.relative(folder.product_file(p, frame)) for p in products})
+        write_gray(folder.product_file(product, file_number(example, index)), picture)
+    return replace(solved, **{p: folder.relative(folder.product_file(p, file_number(example, index)))
+                              for p in products})
 
 
 def _result(example: Example, clip: ClipSource, frames: tuple[FrameResult, ...]) -> Result:

@@ -77,8 +77,8 @@ def add_solve(parser: argparse.ArgumentParser, command: Callable[[argparse.Names
                        "solve with the same settings, which is then gone on with. Of several clips: the folder of "
                        "their job folders")
     add_engine_options(parser)
-    parser.add_argument("--frames", type=_frame_range, metavar="A-B", help="first and last frame; 1 is the clip's "
-                        "first")
+    parser.add_argument("--frames", type=_frame_range, metavar="A-B", help="first and last frame: of a sequence "
+                        "the numbers of its files, of a movie 1 is the first")
     parser.add_argument("--fps", type=_rate, default=0.0, metavar="N",
                         help="frames per second, such as 25 or 24000/1001; a picture sequence seldom says its own")
     parser.add_argument("--focal-mm", type=float, metavar="F", help="known focal length; needs --sensor-mm")

@@ -11,7 +11,17 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TextIO
 
-from ..contract import Job, JobFolder, Matte, Quality, Result, StereoDiffError, as_matte_error, write_refusal
+from ..contract import (
+    ClipSource,
+    Job,
+    JobFolder,
+    Matte,
+    Quality,
+    Result,
+    StereoDiffError,
+    as_matte_error,
+    write_refusal,
+)
 from ..contract.guarded_files import TEMPORARY
 from ..contract.job_files.caches import find_cache, make_cache
 from ..contract.job_files.lock import locked
@@ -99,9 +109,19 @@ def _job_from(options: argparse.Namespace, clip_path: str, job_id: str) -> Job:
     clip = replace(source_from_path(clip_path), fps=options.fps)
     settings = engine_settings(options, focal_mm=options.focal_mm, sensor_mm=options.sensor_mm,
                                exposure_ev=options.exposure_ev)
-    first, last = options.frames or (1, probe_clip(clip, settings.max_pixels).frame_count)
-    return Job(job_id, clip, first, last, settings, _matte_from(options),
-               models_folder(options))
+    first, last = _clip_frames(clip, options.frames) or (1, probe_clip(clip, settings.max_pixels).frame_count)
+    return Job(job_id, clip, first, last, settings, _matte_from(options), models_folder(options))
+
+
+def _clip_frames(clip: ClipSource, numbers: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Of the plate's own numbers. Raises StereoDiffError "frame_range_invalid" before the clip's first."""
+    if numbers is None:
+        return None
+    first, last = (clip.frame_of(number) for number in numbers)
+    if first < 1:
+        raise StereoDiffError("frame_range_invalid", f"Frames {numbers[0]} to {numbers[1]} were asked for, but "
+                                                     f"{Path(clip.path).name} begins at {clip.number_of(1)}.")
+    return first, last
 
 
 def _matte_from(options: argparse.Namespace) -> Matte | None:

@@ -6,6 +6,7 @@ Conventions, valid everywhere in this project
 ---------------------------------------------
 frames            decoded clip, display-referred sRGB, (T,H,W,3) uint8, RGB order, row 0 at the top
 frame             number as Blender's clip counts it: 1 is the first frame of the footage
+number            a frame as its footage numbers it: of a sequence the file's (1001), of a movie the frame
 index             0-based position of a frame in the job: frame = first_frame + index
 raster            working size (height, width) of every array; its pixels are square up to rounding
 pixel             (col, row) has its center at (col + 0.5, row + 0.5); the raster's left edge is x = 0
@@ -44,7 +45,16 @@ from .health import (
     redacted,
     text_lines,
 )
-from .job import ENGINE_VERSION, MATTE_KINDS, MAX_FRAME, MIN_FRAMES, SCHEMA_VERSION, ClipSource, Job, Matte
+from .job import (
+    ENGINE_VERSION,
+    MATTE_KINDS,
+    MAX_FRAME,
+    MIN_FRAMES,
+    SCHEMA_VERSION,
+    ClipSource,
+    Job,
+    Matte,
+)
 from .matte_shapes import MatteDrawing, MatteLayer, MatteShapes, read_shapes, write_shapes
 from .redaction import redact
 from .result import (

@@ -15,7 +15,8 @@ __all__ = ["Problem", "StereoDiffError", "problem_from"]
 ERROR_CODES = frozenset({
     "clip_missing", "clip_unreadable", "clip_empty", "clip_truncated", "clip_too_short", "clip_too_small",
     "picture_too_large",
-    "clip_frozen", "sequence_gap", "frame_range_invalid", "settings_invalid", "job_invalid", "job_missing",
+    "clip_frozen", "sequence_gap", "sequence_misnamed",
+    "frame_range_invalid", "settings_invalid", "job_invalid", "job_missing",
     "output_not_writable", "output_in_use", "disk_full", "out_of_memory", "runtime_missing", "runtime_broken",
     "download_failed", "torch_missing", "device_unavailable", "camera_unsolved", "result_invalid",
     "worker_died", "cancelled", "internal_error", "job_locked", "clip_changed",

@@ -57,9 +57,9 @@ class JobFolder:
         self.plot_file = self.path / "flicker.png"
         self.camera_plot_file = self.path / "camera.png"
 
-    def product_file(self, product: str, frame: int) -> Path:
-        """product: "depth", "confidence" or "motion_mask"; numbered by clip frame, four digits or more."""
-        return self.path / product / f"{frame:04d}.exr"
+    def product_file(self, product: str, number: int) -> Path:
+        """product: "depth", "confidence" or "motion_mask". number: one of Job.file_numbers; four digits or more."""
+        return self.path / product / f"{number:04d}.exr"
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()

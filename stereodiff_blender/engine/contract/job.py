@@ -16,6 +16,8 @@ MIN_FRAMES = 2
 MAX_FRAME = 10_000_000
 """Four and a half days at 24 frames a second; what a damaged or hostile file claims beyond is not counted out."""
 
+MOST_EXACT = 2**24
+"""Up to here, Blender's nodes hold every whole number (as 32-bit float)."""
 
 @dataclass(frozen=True)
 class ClipSource:
@@ -36,6 +38,18 @@ class ClipSource:
     height: int = 0
     pixel_aspect: float = 0.0
     fps: float = 0.0
+
+    def number_of(self, frame: int) -> int:
+        """The plate's own number of a clip frame: the file's of a sequence, and of a movie the frame."""
+        return frame + self._numbers_before
+
+    def frame_of(self, number: int) -> int:
+        """The clip frame of one of the plate's own numbers."""
+        return number - self._numbers_before
+
+    @property
+    def _numbers_before(self) -> int:
+        return self.first_number - 1 if self.kind == "sequence" else 0
 
 
 def can_be_path(path: str) -> bool:
@@ -98,6 +112,18 @@ class Job:
     @property
     def frame_numbers(self) -> range:
         return range(self.first_frame, self.last_frame + 1)
+
+    @property
+    def plate_numbers(self) -> range:
+        """The same frames by the plate's own numbers, as people speak of them."""
+        return range(self.clip.number_of(self.first_frame), self.clip.number_of(self.last_frame) + 1)
+
+    @property
+    def file_numbers(self) -> range:
+        """Of the files that are written for the frames: the plate's own, so that they load beside it; beyond what
+        Blender's nodes count exactly, the clip's frames."""
+        own = self.plate_numbers
+        return own if own[-1] <= MOST_EXACT else self.frame_numbers
 
     def validate(self) -> None:
         """Raises StereoDiffError: "settings_invalid", "frame_range_invalid", "clip_too_short" or "job_invalid"."""

@@ -49,9 +49,12 @@ ERRORS = {
     "sequence_gap": Explanation(
         "A picture of the image sequence is missing.",
         "Render or copy the missing file, or choose a frame range without the gap."),
+    "sequence_misnamed": Explanation(
+        "The pictures' names do not give the frame where it is read.",
+        "Rename the pictures so that the last digits of each name are its frame, from 0 up, such as shot_4k.1001.exr."),
     "frame_range_invalid": Explanation(
         "The frame range does not lie inside the clip.",
-        "Set first and last frame to numbers the clip has; the clip's first picture is frame 1."),
+        "Set first and last frame to numbers the clip has: of a sequence those of its files, of a movie from 1 on."),
     "settings_invalid": Explanation(
         "A setting has a value that makes no sense.",
         "Correct the setting that is named, or go back to the presets."),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from .errors import StereoDiffError
 from .guarded_files import GuardedFolder
-from .job import ENGINE_VERSION, SCHEMA_VERSION, ClipSource, can_be_path
+from .job import ENGINE_VERSION, MOST_EXACT, SCHEMA_VERSION, ClipSource, can_be_path
 from .job_files.turns import taking_turns
+from .numbered_files import numbered_name
 
 CAMERA_KINDS = ("moving", "rotation", "static")
 MAX_NAME = 1000
@@ -145,6 +147,18 @@ class Result:
     timings_s: dict[str, float] = field(default_factory=dict)
     engine_version: str = ENGINE_VERSION
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def first_file_number(self) -> int:
+        """The number in the name of the first frame's files, by the first file that there is.
+
+        The plate's own, or, in results of earlier versions, the clip frame.
+        """
+        first = self.frames[0].frame
+        frame, file = next(((f.frame, f.depth) for f in self.frames if f.depth is not None), (first, ""))
+        name = numbered_name(PurePosixPath(file))
+        number = name.number - (frame - first) if name is not None else first
+        return number if 0 <= number <= MOST_EXACT else first
 
     def validate(self, folder: str | os.PathLike) -> None:
         """Check this result against its job folder: the one check of worker, Blender and tests.

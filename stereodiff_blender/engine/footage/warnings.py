@@ -14,7 +14,7 @@ from .inspection import Footage
 MOST_NAMED = 6
 
 
-def refuse_cuts(footage: Footage, first_frame: int) -> None:
+def refuse_cuts(footage: Footage, first_frame: int, told_from: int) -> None:
     """Refuse footage of more than one shot.
 
     Parameters
@@ -23,6 +23,8 @@ def refuse_cuts(footage: Footage, first_frame: int) -> None:
         What was found in it.
     first_frame : int
         Clip frame of index 0.
+    told_from : int
+        The number of index 0 in what is said to people.
 
     Raises
     ------
@@ -32,24 +34,25 @@ def refuse_cuts(footage: Footage, first_frame: int) -> None:
     if len(footage.shots) == 1:
         return
     shots = tuple((start + first_frame, end + first_frame) for start, end in footage.shots)
-    raise StereoDiffError("cut_in_range", f"There are {len(shots)} shots: frames {_ranges(shots, most=12)}.", shots)
+    told = [(start + told_from, end + told_from) for start, end in footage.shots]
+    raise StereoDiffError("cut_in_range", f"There are {len(shots)} shots: frames {_ranges(told, most=12)}.", shots)
 
 
-def warn_of_faults(footage: Footage, first_frame: int, report: Report) -> None:
+def warn_of_faults(footage: Footage, told_from: int, report: Report) -> None:
     """One warning for each kind of fault that was found.
 
     Parameters
     ----------
     footage : Footage
         What was found.
-    first_frame : int
-        Clip frame of index 0.
+    told_from : int
+        The number of index 0 in what is said to people.
     report : Report
         Is told "repeated_frames", "black_bars", "burnt_in_text", "flash_frames" and "flickering_light".
     """
     if len(footage.repeats):
         count = len(footage.shown_in)
-        report.warn("repeated_frames", f"{_frames(footage.repeats, first_frame)} the picture before; "
+        report.warn("repeated_frames", f"{_frames(footage.repeats, told_from)} the picture before; "
                                        f"{count - len(footage.repeats)} of {count} frames are distinct.")
     if footage.has_bars:
         report.warn("black_bars", f"There are bars of {_bar_text(footage)}.")
@@ -57,14 +60,14 @@ def warn_of_faults(footage: Footage, first_frame: int, report: Report) -> None:
         report.warn("burnt_in_text", f"It is seen at the {_places(footage)}.")
     if len(footage.flashes):
         report.warn("flash_frames", f"The light is another at frame{_plural(footage.flashes)} "
-                                    f"{_ranges(_runs(footage.flashes, first_frame))}.")
+                                    f"{_ranges(_runs(footage.flashes, told_from))}.")
     if footage.flickers:
         swing = 100 * (np.exp(np.sqrt(np.mean(np.log(footage.gain) ** 2))) - 1)
         report.warn("flickering_light", f"Brightness swings by about {swing:.0f} %.")
 
 
-def _frames(indices: np.ndarray, first_frame: int) -> str:
-    runs = _runs(indices, first_frame)
+def _frames(indices: np.ndarray, told_from: int) -> str:
+    runs = _runs(indices, told_from)
     return f"Frame{_plural(indices)} {_ranges(runs)} repeat{'' if len(indices) > 1 else 's'}"
 
 
@@ -72,9 +75,9 @@ def _plural(indices) -> str:
     return "s" if len(indices) > 1 else ""
 
 
-def _runs(indices: Iterable[int], first_frame: int) -> list[tuple[int, int]]:
-    """First and last clip frame of each run of neighbors."""
-    frames = [int(index) + first_frame for index in indices]
+def _runs(indices: Iterable[int], told_from: int) -> list[tuple[int, int]]:
+    """First and last number of each run of neighbors."""
+    frames = [int(index) + told_from for index in indices]
     breaks = [k + 1 for k, (a, b) in enumerate(pairwise(frames)) if b != a + 1]
     return [(frames[start], frames[end - 1]) for start, end in pairwise([0, *breaks, len(frames)])]
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from ..contract import MAX_PIXELS, MIN_SIDE_PX, ClipSource, StereoDiffError
+from ..contract.numbered_files import refuse_misnamed
 from ..report import Report
 from . import movies, stills
 from .footage_file import refuse_irregular
@@ -132,7 +133,7 @@ def _probe_sequence(source: ClipSource, max_pixels: int) -> ClipInfo:
     height, width = stills.read_still(Path(source.path), max_pixels=max_pixels).shape[:2]
     aspect = stills.still_pixel_aspect(Path(source.path), max_pixels=max_pixels)
     fps = stills.still_fps(Path(source.path), max_pixels=max_pixels)
-    return ClipInfo(width, height, aspect, fps, family.numbers()[-1] - source.first_number + 1)
+    return ClipInfo(width, height, aspect, fps, source.frame_of(family.numbers()[-1]))
 
 
 def _family(source: ClipSource) -> Family:
@@ -165,7 +166,7 @@ def footage_files(source: ClipSource, frame_numbers: range) -> list[Path]:
     if source.kind == "movie":
         return [Path(source.path)]
     family = _family(source)
-    return [family.path(source.first_number + frame - 1) for frame in frame_numbers]
+    return [family.path(source.number_of(frame)) for frame in frame_numbers]
 
 
 def check_files(source: ClipSource, frame_numbers: range) -> None:
@@ -183,17 +184,19 @@ def check_files(source: ClipSource, frame_numbers: range) -> None:
     Raises
     ------
     StereoDiffError
-        "sequence_gap", "clip_missing", "clip_truncated", "frame_range_invalid" or "job_invalid" as read_frames does,
+        "sequence_misnamed"; "sequence_gap", "clip_missing", "clip_truncated", "frame_range_invalid" or "job_invalid" as
+        read_frames does,
         "clip_unreadable" for a pipe, a device or the like.
     """
     if source.kind == "movie":
         refuse_irregular(Path(source.path))
         return
     family = _family(source)
+    refuse_misnamed(Path(source.path), source.number_of(frame_numbers[-1]))
     there = set(family.numbers())
     for frame in frame_numbers:
-        path = family.path(source.first_number + frame - 1)
-        if source.first_number + frame - 1 not in there:
+        path = family.path(source.number_of(frame))
+        if source.number_of(frame) not in there:
             raise _still_missing(source, frame_numbers, frame, path)
         refuse_irregular(path)
 
@@ -238,7 +241,7 @@ def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exp
         pictures = _movie_pictures(source, frame_numbers, raster, max_pixels, report or Report())
     with closing(pictures):
         for frame, picture in zip(frame_numbers, pictures, strict=True):
-            yield _to_raster(picture, raster, frame)
+            yield _to_raster(picture, raster, source.number_of(frame))
 
 
 def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster, max_pixels: int,
@@ -267,7 +270,7 @@ def _sequence_pictures(source: ClipSource, frame_numbers: range, exposure_ev: fl
                        max_pixels: int) -> Iterator[np.ndarray]:
     family = _family(source)
     for frame in frame_numbers:
-        path = family.path(source.first_number + frame - 1)
+        path = family.path(source.number_of(frame))
         if not path.exists():
             raise _still_missing(source, frame_numbers, frame, path)
         yield stills.read_still(path, exposure_ev=exposure_ev, max_pixels=max_pixels)
@@ -275,28 +278,30 @@ def _sequence_pictures(source: ClipSource, frame_numbers: range, exposure_ev: fl
 
 def _still_missing(source: ClipSource, frame_numbers: range, frame: int, path: Path) -> StereoDiffError:
     numbers = _family(source).numbers()
-    last_frame = max(numbers, default=-1) - source.first_number + 1
+    last_frame = source.frame_of(max(numbers, default=-1))
     if last_frame < 1:
         return StereoDiffError("clip_missing", f"{source.path} does not exist.")
     if last_frame > frame:
-        return StereoDiffError("sequence_gap", f"Frame {frame} is missing: there is no {path.name} in {path.parent}.")
+        number = source.number_of(frame)
+        return StereoDiffError("sequence_gap", f"Frame {number} is missing: there is no {path.name} in {path.parent}.")
     return _ended(source, frame_numbers, last_frame)
 
 
 def _ended(source: ClipSource, frame_numbers: range, last_frame: int) -> StereoDiffError:
-    name, first, last = Path(source.path).name, frame_numbers[0], frame_numbers[-1]
-    if last_frame < first:
+    name, end = Path(source.path).name, source.number_of(last_frame)
+    first, last = source.number_of(frame_numbers[0]), source.number_of(frame_numbers[-1])
+    if end < first:
         return StereoDiffError("frame_range_invalid",
-                               f"Frames {first} to {last} were asked for, but {name} ends at frame {last_frame}.")
+                               f"Frames {first} to {last} were asked for, but {name} ends at frame {end}.")
     found = sum(frame <= last_frame for frame in frame_numbers)
     return StereoDiffError("clip_truncated", f"{len(frame_numbers)} frames ({first} to {last}) were asked for, {name} "
-                                             f"has {found} of them: it ends at frame {last_frame}.")
+                                             f"has {found} of them: it ends at frame {end}.")
 
 
-def _to_raster(picture: np.ndarray, raster: Raster, frame: int) -> np.ndarray:
+def _to_raster(picture: np.ndarray, raster: Raster, number: int) -> np.ndarray:
     height, width = picture.shape[:2]
     if (width, height) != (raster.clip_width, raster.clip_height):
-        raise StereoDiffError("clip_unreadable", f"Frame {frame} has {width} x {height} pixels, the clip "
+        raise StereoDiffError("clip_unreadable", f"Frame {number} has {width} x {height} pixels, the clip "
                                                  f"{raster.clip_width} x {raster.clip_height}.")
     if (width, height) == (raster.width, raster.height):
         return picture

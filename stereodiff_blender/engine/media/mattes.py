@@ -44,7 +44,8 @@ _BLENDS = {
 
 # --- At the door -----------------------------------------------------------------------------------------------
 
-def examine_matte(matte: Matte, clip_frames: range, clip: ClipInfo, max_pixels: int = MAX_PIXELS) -> None:
+def examine_matte(matte: Matte, clip_frames: range, clip: ClipInfo, max_pixels: int = MAX_PIXELS, *,
+                  told_from: int | None = None) -> None:
     """Refuse footage that cannot serve for these frames of the clip, before any work.
 
     Shapes are not looked at.
@@ -59,6 +60,8 @@ def examine_matte(matte: Matte, clip_frames: range, clip: ClipInfo, max_pixels: 
         The clip, whose proportions the matte has to have.
     max_pixels : int
         Of one of the matte's pictures; a larger one is not decoded.
+    told_from : int or None
+        The first of these frames in what is said to people; None: the same.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def examine_matte(matte: Matte, clip_frames: range, clip: ClipInfo, max_pixels: 
     if matte.footage is None:
         return
     info = _probe(matte, max_pixels)
-    _check_length(matte, clip_frames, info)
+    _check_length(matte, clip_frames, info, 0 if told_from is None else told_from - clip_frames[0])
     try:
         check_files(matte.footage, matte.footage_frames(clip_frames))
     except StereoDiffError as error:
@@ -86,12 +89,14 @@ def _probe(matte: Matte, max_pixels: int) -> ClipInfo:
         raise as_matte_error(error) from error
 
 
-def _check_length(matte: Matte, clip_frames: range, info: ClipInfo) -> None:
+def _check_length(matte: Matte, clip_frames: range, info: ClipInfo, told_later: int) -> None:
+    """told_later: what is added to a clip frame where people read it."""
     own = matte.footage_frames(clip_frames)
     if own[0] < 1 or own[-1] > info.frame_count:
-        first, last = matte.first_frame, matte.first_frame + info.frame_count - 1
-        raise StereoDiffError("matte_incomplete", f"Frames {clip_frames[0]} to {clip_frames[-1]} are solved, the matte "
-                                                  f"covers {first} to {last} of the clip.")
+        asked = range(clip_frames[0] + told_later, clip_frames[-1] + told_later + 1)
+        first = matte.first_frame + told_later
+        raise StereoDiffError("matte_incomplete", f"Frames {asked[0]} to {asked[-1]} are solved, the matte covers "
+                                                  f"{first} to {first + info.frame_count - 1} of the clip.")
 
 
 def _have_same_shape(matte: ClipInfo, clip: ClipInfo) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..contract import ClipSource, StereoDiffError
-from ..contract.numbered_files import numbered_name
+from ..contract.numbered_files import NumberedName, numbered_name, refuse_misnamed
 from .footage_file import refuse_irregular
 
 STILL_SUFFIXES = frozenset({".bmp", ".dpx", ".exr", ".jpeg", ".jpg", ".png", ".tga", ".tif", ".tiff", ".webp"})
@@ -32,17 +32,7 @@ class Family:
 
     def numbers(self) -> list[int]:
         """Numbers of the files that exist, ascending; none if the folder cannot be read."""
-        try:
-            names = os.listdir(self.folder)
-        except OSError:
-            return []
-        return sorted(number for name in names if (number := self._number(name)) is not None)
-
-    def _number(self, name: str) -> int | None:
-        digits = name[len(self.prefix):len(name) - len(self.suffix)]
-        if not (digits.isascii() and digits.isdigit()):
-            return None
-        return int(digits) if self.path(int(digits)).name == name else None
+        return NumberedName(self.prefix, "0" * self.digits, self.suffix).numbers_in(self.folder)
 
     def __str__(self) -> str:
         return f"{self.prefix}{'#' * self.digits}{self.suffix}"
@@ -76,8 +66,8 @@ def source_from_path(path: str | os.PathLike) -> ClipSource:
     Raises
     ------
     StereoDiffError
-        "clip_missing"; "clip_too_short" for a still without a number; "clip_unreadable" for a folder with several
-        sequences, or what is neither a file nor a folder.
+        "clip_missing"; "sequence_misnamed"; "clip_too_short" for a still without a number; "clip_unreadable" for a
+        folder with several sequences, or what is neither a file nor a folder.
     """
     path = Path(os.path.abspath(path))
     try:
@@ -104,6 +94,7 @@ def _still_source(path: Path) -> ClipSource:
     found = family_of(path)
     if found is None:
         raise StereoDiffError("clip_too_short", f"{path.name} is one picture without a number, not a sequence.")
+    refuse_misnamed(path)
     return ClipSource("sequence", str(path), first_number=found[1])
 
 
@@ -111,6 +102,7 @@ def _sequence(family: Family) -> ClipSource:
     numbers = family.numbers()
     if not numbers:
         raise StereoDiffError("clip_missing", f"No file in {family.folder} is named like {family}.")
+    refuse_misnamed(family.path(numbers[0]))
     return ClipSource("sequence", str(family.path(numbers[0])), first_number=numbers[0])
 
 
@@ -124,6 +116,8 @@ def _only_family(folder: Path) -> Family:
     if not families:
         raise StereoDiffError("clip_missing", f"{folder} holds no numbered pictures.")
     if len(families) > 1:
+        for family in families:
+            refuse_misnamed(family.path(family.numbers()[0]))
         names = ", ".join(str(family) for family in families[:5])
         raise StereoDiffError("clip_unreadable", f"{folder} holds more than one sequence ({names}); name one of them.")
     return families[0]

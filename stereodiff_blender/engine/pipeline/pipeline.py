@@ -85,8 +85,8 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     # 0. What is wrong with the footage, and what is worked on instead.
     stage_2 = context.of_stage_2
     footage = inspect_footage(frames)
-    refuse_cuts(footage, context.first_frame)
-    warn_of_faults(footage, context.first_frame, context.report)
+    refuse_cuts(footage, context.first_frame, context.told_from)
+    warn_of_faults(footage, context.told_from, context.report)
     prepared = prepare_footage(frames, masks, footage, stage_2.scratch)  # frames (T,H,W,3)
     measurable = prepared.measurable_frames(stage_2.scratch)  # (D,h,w,3): the D measurable frames, inside the bars
 

@@ -14,13 +14,20 @@ class RunContext:
 
     scratch: where large arrays lie. What a run that was broken off left there is used, so it must be of the same input
     and settings. refine_scratch: the same for stage 2; None: scratch. report: is told what is being done. first_frame:
-    clip frame of index 0, for what is said to people. (The seed is the job's: contract.Settings.)
+    clip frame of index 0. first_number: the plate's own number of it, for what is said to people; None: the same. (The
+    seed is the job's: contract.Settings.)
     """
 
     scratch: Scratch = field(default_factory=Scratch)
     report: Report = field(default_factory=Report)
     first_frame: int = 1
     refine_scratch: Scratch | None = None
+    first_number: int | None = None
+
+    @property
+    def told_from(self) -> int:
+        """The number of index 0 in what is said to people."""
+        return self.first_frame if self.first_number is None else self.first_number
 
     @property
     def of_stage_2(self) -> RunContext:

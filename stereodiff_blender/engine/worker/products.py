@@ -28,25 +28,25 @@ _MEANINGS = {
 _POINT = np.dtype([("position", "<f4", 3), ("color", "u1", 3)])
 
 
-def write_depth_products(folder: JobFolder, frame_numbers: range, stereo: StereoResult,
+def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoResult,
                          weights: tuple[WeightsUsed, ...], scratch: Scratch, report: Report) -> None:
-    """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, numbered by clip frame.
+    """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, with these numbers.
 
-    stereo: of T frame numbers, with the depth to use. weights: that the result was made with; every file names them and
-    their licenses. scratch: knows which frames an earlier run has written of the very same depth. report: told the
-    progress in frames; its stage is the caller's. Raises StereoDiffError "disk_full" or "output_not_writable".
+    stereo: of T frames, one for each number, with the depth to use. weights: that the result was made with; every file
+    names them and their licenses. scratch: knows which frames an earlier run has written of the very same depth.
+    report: told the progress in frames; its stage is the caller's. Raises StereoDiffError "disk_full" or
+    "output_not_writable".
     """
     arrays = {"depth": stereo.depth, "confidence": stereo.confidence, "motion_mask": stereo.motion_mask}
     for product in arrays:
         with translated_errors(folder.path / product):
             folder.files.make_folder(product)
     attributes = weights_attributes(weights)
-    journal = scratch.journal(JOURNAL, lambda index: [_bytes_of(_product(folder, product, frame_numbers[index]))
+    journal = scratch.journal(JOURNAL, lambda index: [_bytes_of(_product(folder, product, file_numbers[index]))
                                                     for product in arrays])
-    for index in range(journal.done, len(frame_numbers)):
-        frame = frame_numbers[index]
+    for index in range(journal.done, len(file_numbers)):
         for product, array in arrays.items():
-            exr.write_gray(_product(folder, product, frame), array[index],
+            exr.write_gray(_product(folder, product, file_numbers[index]), array[index],
                            {"comments": _MEANINGS[product], **attributes})
         journal.note(index)
         report.progress(index + 1)
@@ -57,8 +57,8 @@ def has_begun(scratch: Scratch) -> bool:
     return scratch.has_journal(JOURNAL)
 
 
-def _product(folder: JobFolder, product: str, frame: int) -> GuardedFile:
-    return folder.file(folder.product_file(product, frame))
+def _product(folder: JobFolder, product: str, number: int) -> GuardedFile:
+    return folder.file(folder.product_file(product, number))
 
 
 def _bytes_of(file: GuardedFile) -> np.ndarray:

@@ -30,7 +30,7 @@ def publish(request: Request, frames: np.ndarray, estimate: Estimate, weights: t
     frames: (T,H,W,3) uint8. weights: that the estimate was made with. scratch: of stage 2. Raises StereoDiffError
     "disk_full", "output_not_writable" or, for depth that is nowhere valid, "result_invalid".
     """
-    folder, numbers, depth = request.folder, request.job.frame_numbers, estimate.depth
+    folder, numbers, depth = request.folder, request.job.file_numbers, estimate.depth
     report.stage("write", len(numbers))
     if not products.has_begun(scratch):
         discard_products(folder)  # of an earlier run on other footage
@@ -57,7 +57,7 @@ def _write_camera_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
     cameras = estimate.cameras
     if np.isfinite(cameras.reprojection_px).any():
         write_camera_plot(folder.file(folder.camera_plot_file), reprojection_px=cameras.reprojection_px,
-                          solved=cameras.solved, first_frame=job.first_frame)
+                          solved=cameras.solved, first_frame=job.plate_numbers[0])
 
 
 def _write_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
@@ -67,9 +67,10 @@ def _write_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
     found = static_spectrum(stereo.depth, estimate.refined_depth, stereo.confidence, stereo.motion_mask,
                             cameras.camera_to_world, cameras.intrinsics)
     stereo_mean, refined_mean = mean_disparities(stereo.depth, estimate.refined_depth)
+    seams = estimate.refinement.seam_frames if estimate.refinement else ()
     write_refinement_plot(folder.file(folder.plot_file), spectrum=found, stereo_disparity=stereo_mean,
-                          refined_disparity=refined_mean, first_frame=job.first_frame,
-                          seams=estimate.refinement.seam_frames if estimate.refinement else ())
+                          refined_disparity=refined_mean, first_frame=job.plate_numbers[0],
+                          seams=tuple(job.clip.number_of(frame) for frame in seams))
 
 
 def point_colors(frames: np.ndarray, cameras: CameraSolution) -> np.ndarray:
@@ -92,7 +93,7 @@ def _result(request: Request, estimate: Estimate, weights: tuple[WeightsUsed, ..
         job_id=job.id, clip=_clip_as_read(job.clip, info), width=raster.width, height=raster.height,
         clip_width=raster.clip_width, clip_height=raster.clip_height, clip_pixel_aspect=raster.clip_pixel_aspect,
         fps=info.fps, stereo=job.settings.stereo, refine=job.settings.refine, camera_kind=estimate.cameras.kind,
-        frames=tuple(_frame_result(folder, frame, index, estimate) for index, frame in enumerate(job.frame_numbers)),
+        frames=tuple(_frame_result(job, folder, index, estimate) for index in range(len(job.frame_numbers))),
         quality=estimate.quality,
         depth_range=(None if estimate.stereo is None
                      else products.depth_range(estimate.depth, estimate.stereo.confidence)),
@@ -104,14 +105,16 @@ def _result(request: Request, estimate: Estimate, weights: tuple[WeightsUsed, ..
         weights=weights, timings_s=report.timings_s(), engine_version=ENGINE_VERSION)
 
 
-def _frame_result(folder: JobFolder, frame: int, index: int, estimate: Estimate) -> FrameResult:
+def _frame_result(job: Job, folder: JobFolder, index: int, estimate: Estimate) -> FrameResult:
     fx, fy, cx, cy = (float(value) for value in estimate.cameras.intrinsics[index])
     camera = estimate.cameras.camera_to_world[index]
     reprojection = float(estimate.cameras.reprojection_px[index])
     files = dict.fromkeys(DEPTH_PRODUCTS)
     if estimate.depth is not None:
-        files = {name: folder.relative(folder.product_file(name, frame)) for name in DEPTH_PRODUCTS}
-    return FrameResult(frame, fx, fy, cx, cy, tuple(tuple(float(value) for value in row) for row in camera),
+        number = job.file_numbers[index]
+        files = {name: folder.relative(folder.product_file(name, number)) for name in DEPTH_PRODUCTS}
+    return FrameResult(job.frame_numbers[index], fx, fy, cx, cy,
+                       tuple(tuple(float(value) for value in row) for row in camera),
                        reprojection_px=reprojection if math.isfinite(reprojection) else None, **files)
 
 

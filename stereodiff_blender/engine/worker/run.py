@@ -157,7 +157,7 @@ def _solve(request: Request, workspace: Workspace, report: EventReport) -> Resul
     pixels = len(job.frame_numbers) * raster.width * raster.height
     _check_disk_space(request.folder.path, workspace.cache, pixels)
     networks = load_networks(job.settings, job.models_folder)
-    context = RunContext(workspace.stereo, report, job.first_frame, workspace.refine)
+    context = RunContext(workspace.stereo, report, job.first_frame, workspace.refine, job.plate_numbers[0])
     with workspace.input.relieved():
         # Before the frames, so that a matte that cannot be used is found out at once.
         masks = read_masks(request, workspace.input, report)  # (T,H,W) uint8, or None
@@ -194,7 +194,7 @@ def examine(job: Job) -> tuple[ClipInfo, Raster]:
     _check_length(job, info)
     check_files(job.clip, job.frame_numbers)
     if job.matte is not None:
-        examine_matte(job.matte, job.frame_numbers, info, job.settings.max_pixels)
+        examine_matte(job.matte, job.frame_numbers, info, job.settings.max_pixels, told_from=job.plate_numbers[0])
     return info, plan_raster(info, job.settings.working_side_px, job.settings.max_enlargement)
 
 
@@ -205,8 +205,8 @@ def _check_length(job: Job, info: ClipInfo) -> None:
         return
     # Blender counts the frames of a file by its header: one that was cut short promises more than it has.
     code = "clip_truncated" if job.first_frame <= info.frame_count else "frame_range_invalid"
-    raise StereoDiffError(code, f"Frames {job.first_frame} to {job.last_frame} were asked for, but the clip ends at "
-                                f"frame {info.frame_count}.")
+    raise StereoDiffError(code, f"Frames {job.plate_numbers[0]} to {job.plate_numbers[-1]} were asked for, but the "
+                                f"clip ends at frame {job.clip.number_of(info.frame_count)}.")
 
 
 # --- The folder around it --------------------------------------------------------------------------------------

@@ -98,8 +98,7 @@ def blend_path(file: Path) -> str:
 def play_product(user, shot: ImportedResult) -> None:
     """Time an image user, or a compositor node, so that each scene frame shows its own file of a product.
 
-    The file's number is clamp(scene frame - frame_start + 1, 0, frame_duration) + frame_offset, and files are numbered
-    by clip frame.
+    The file's number is clamp(scene frame - frame_start + 1, 0, frame_duration) + frame_offset.
 
     Parameters
     ----------
@@ -108,7 +107,7 @@ def play_product(user, shot: ImportedResult) -> None:
     shot : ImportedResult
         Says the solved frames, and where they play in the scene.
     """
-    _play(user, shot.scene_frame(shot.first_frame), shot.frame_count, shot.first_frame - 1)
+    _play(user, shot.scene_frame(shot.first_frame), shot.frame_count, shot.first_file_number - 1)
 
 
 def play_plate(user, shot: ImportedResult, clip: bpy.types.MovieClip) -> None:

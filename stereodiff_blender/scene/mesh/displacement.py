@@ -204,12 +204,13 @@ def _depth(tree: bpy.types.NodeTree, shot: ImportedResult, images: dict[str, bpy
 
 
 def _file_number(tree: bpy.types.NodeTree, shot: ImportedResult) -> bpy.types.NodeSocket:
-    """An image node counts in file numbers: clip frames, held at both ends."""
+    """An image node counts in file numbers; held at both ends."""
     time = add_node(tree, "GeometryNodeInputSceneTime", (-1660, -460))
-    start = float(shot.start - 1)
-    clip_frame = _math(tree, "SUBTRACT", (-1480, -460), time.outputs["Frame"], start, label="Clip Frame")
+    first = shot.first_file_number
+    number = _math(tree, "SUBTRACT", (-1480, -460), time.outputs["Frame"],
+                   float(shot.scene_frame(shot.first_frame) - first), label="File Number")
     held = add_node(tree, "ShaderNodeClamp", (-1300, -460), "Solved Frames")
-    feed(tree, held, clip_frame, float(shot.first_frame), float(shot.result.frames[-1].frame))
+    feed(tree, held, number, float(first), float(first + shot.frame_count - 1))
     return held.outputs[0]
 
 

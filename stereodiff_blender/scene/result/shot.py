@@ -10,7 +10,7 @@ import numpy as np
 
 from ...engine.contract import JobFolder, Result, StereoDiffError
 from ...engine.contract.job_files.result_checks import check_plate, check_product
-from ...engine.contract.numbered_files import file_further_on
+from ...engine.contract.numbered_files import file_further_on, refuse_misnamed
 from . import camera_math
 
 DEFAULT_SENSOR_MM = 36.0
@@ -50,6 +50,11 @@ class ImportedResult:
 
     def scene_frame(self, clip_frame: int) -> int:
         return clip_frame + self.start - 1
+
+    @property
+    def first_file_number(self) -> int:
+        """Of the first solved frame's files."""
+        return self.result.first_file_number
 
     def first_file(self, product: str) -> Path | None:
         """The earliest file of a product ("depth", "confidence", "motion_mask"); None if there is none."""
@@ -106,8 +111,8 @@ def read_imported_result(folder: Path, clip: bpy.types.MovieClip | None, result:
     StereoDiffError
         "result_invalid": also when the pictures are not of the result's raster. "job_missing" or "job_invalid": the
         folder's job is not there or damaged. "clip_missing": neither the solved footage nor what the clip points at is
-        there. "clip_unreadable": Blender cannot read it or finds no picture in it, or its header claims too large a
-        one.
+        there. "sequence_misnamed": Blender cannot count the footage's pictures. "clip_unreadable": Blender cannot read
+        it or finds no picture in it, or its header claims too large a one.
     """
     job_folder = JobFolder(folder)
     result = job_folder.read_result() if result is None else result
@@ -115,6 +120,8 @@ def read_imported_result(folder: Path, clip: bpy.types.MovieClip | None, result:
     _check_raster(job_folder.path, result)
     clip = clip or _find_clip(result)
     plate, number = _plate(result, clip)
+    if result.clip.kind == "sequence":
+        refuse_misnamed(plate, number + result.frames[-1].frame - 1)
     _check_plate(plate)
     clip = clip or _load_clip(result)
     name = clip.name.removesuffix(Path(result.clip.path).suffix)

@@ -157,14 +157,14 @@ class STEREODIFF_OT_import_result(bpy.types.Operator):
 
 
 class STEREODIFF_OT_use_shot(bpy.types.Operator):
-    """Set the frame range to this shot; then click Solve"""
+    """Set the frame range to this shot, by its footage's own numbers; then click Solve"""
 
     bl_idname = "stereodiff.use_shot"
     bl_label = "Use Shot"
     bl_options = {"REGISTER", "UNDO"}
 
-    first_frame: bpy.props.IntProperty(name="First Frame", default=1, min=1, options={"SKIP_SAVE"})
-    last_frame: bpy.props.IntProperty(name="Last Frame", default=2, min=1, options={"SKIP_SAVE"})
+    first_frame: bpy.props.IntProperty(name="First Frame", default=1, min=0, options={"SKIP_SAVE"})
+    last_frame: bpy.props.IntProperty(name="Last Frame", default=2, min=0, options={"SKIP_SAVE"})
 
     def execute(self, context):
         group, item = context.scene.stereodiff, properties.active_job(context.scene)
@@ -172,6 +172,24 @@ class STEREODIFF_OT_use_shot(bpy.types.Operator):
             group.clip = item.clip
         group.use_clip_range = False
         group.first_frame, group.last_frame = self.first_frame, self.last_frame
+        return {"FINISHED"}
+
+
+class STEREODIFF_OT_use_clip_frames(bpy.types.Operator):
+    """Set the frame range to all frames of the clip, as its footage numbers them"""
+
+    bl_idname = "stereodiff.use_clip_frames"
+    bl_label = "Use Clip's Frames"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        return context.scene.stereodiff.clip is not None
+
+    def execute(self, context):
+        group = context.scene.stereodiff
+        first, last = clips.footage_range(group.clip)
+        group.first_frame, group.last_frame = (clips.number_of_clip_frame(group.clip, n) for n in (first, last))
         return {"FINISHED"}
 
 
@@ -236,7 +254,7 @@ def _with_short_lines(content: str) -> str:
 
 CLASSES = (
     STEREODIFF_OT_solve, STEREODIFF_OT_cancel, STEREODIFF_OT_import_result, STEREODIFF_OT_remove_job,
-    STEREODIFF_OT_open_log, STEREODIFF_OT_use_shot,
+    STEREODIFF_OT_open_log, STEREODIFF_OT_use_shot, STEREODIFF_OT_use_clip_frames,
 )
 
 

@@ -52,7 +52,7 @@ def draw_job(layout, context, item, view: session.JobView | None) -> None:
     if status.state == "finished":
         layout.operator("stereodiff.import_result", text="Import", icon="IMPORT").directory = item.folder
     if status.can_resume:
-        draw_end(layout, context, status)
+        draw_end(layout, context, status, item.clip)
         layout.operator("stereodiff.resume", icon="PLAY").job_id = item.job_id
     if view.import_problem is not None:
         draw_problem(layout.box(), context, view.import_problem.code, view.import_problem.message)
@@ -62,12 +62,12 @@ def draw_job(layout, context, item, view: session.JobView | None) -> None:
         draw_quality(layout, context, view.outcome)
 
 
-def draw_end(layout, context, status: session.JobStatus) -> None:
-    """Why a job has no result."""
+def draw_end(layout, context, status: session.JobStatus, clip: bpy.types.MovieClip | None) -> None:
+    """Why a job has no result; clip: that it was to solve."""
     box = layout.box()
     draw_problem(box, context, status.code or "internal_error", status.message or "")
     if status.state == "failed":
-        draw_shots(box, status.shots)
+        draw_shots(box, status.shots, clip)
         row = box.row(align=True)
         row.operator("stereodiff.open_log", icon="TEXT")
         draw_doctor(row)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bpy
 
 from ...engine.contract import STAGE_LABELS, WARNING_CODES, Quality, WeightsUsed, messages
+from ...footage import clip as clips
 from ...jobs import grades
 from ...session import session
 from ..drawing.text import draw_help, draw_problem, draw_text
@@ -175,12 +176,13 @@ def draw_waiting(layout, view: session.JobView, *, can_move: bool) -> None:
     row.operator("stereodiff.cancel", text="", icon="X", emboss=False).job_id = view.job_id
 
 
-def draw_shots(layout, shots: tuple[tuple[int, int], ...]) -> None:
-    """A button for each shot that can be solved; a single frame cannot."""
+def draw_shots(layout, shots: tuple[tuple[int, int], ...], clip: bpy.types.MovieClip | None) -> None:
+    """A button for each shot that can be solved; a single frame cannot. Named by the footage's own numbers."""
     column = layout.column(align=True)
     for first, last in shots[:MOST_ROWS]:
         if last > first:
-            button = column.operator("stereodiff.use_shot", text=f"Frames {first}-{last}", icon="SEQUENCE")
+            named = [frame if clip is None else clips.number_of_clip_frame(clip, frame) for frame in (first, last)]
+            button = column.operator("stereodiff.use_shot", text=f"Frames {named[0]}-{named[1]}", icon="SEQUENCE")
             button.first_frame, button.last_frame = first, last
     if len(shots) > MOST_ROWS:
         column.label(text=f"and {len(shots) - MOST_ROWS} more shots")
@@ -199,6 +201,15 @@ def draw_quality(layout, context, outcome: session.Outcome) -> None:
         label.label(text=name)
         split.label(text=value)
     draw_warnings(layout, context, outcome.warnings, outcome.other_warnings, with_remedies=True)
+
+
+def draw_clip_range(layout, group) -> None:
+    """A way to the clip's own numbers, where those that are set are not among them."""
+    if group.clip is None:
+        return
+    first, last = (clips.number_of_clip_frame(group.clip, frame) for frame in (1, group.clip.frame_duration))
+    if not first <= group.first_frame <= group.last_frame <= last:
+        layout.operator("stereodiff.use_clip_frames", text=f"Frames {first}-{last}", icon="SEQUENCE")
 
 
 # --- Panels ----------------------------------------------------------------------------------------------------
@@ -254,6 +265,7 @@ class SolvePanel:
             frames = column.column(align=True)
             frames.prop(group, "first_frame", text="Frame First")
             frames.prop(group, "last_frame", text="Last")
+            draw_clip_range(frames, group)
         column.prop(group, "quality")
         column.prop(group, "use_known_focal")
         if group.use_known_focal and group.clip is not None:

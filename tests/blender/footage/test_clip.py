@@ -113,6 +113,41 @@ def test_range_outside_the_footage(clips, sequence, first, last):
     assert caught.value.code == "frame_range_invalid"
 
 
+def test_a_range_outside_is_told_by_the_files_numbers(clips, tmp_path):
+    clip = bpy.data.movieclips.load(str(write_sequence(tmp_path, first=1001)))
+    with pytest.raises(Exception, match="Frames 1001 to 1007 were asked for, plate_1001.png has 1001 to 1006"):
+        clips.check_range(clip, 1, 7)
+
+
+@pytest.mark.parametrize(("missing", "named"), [([4], "1004"), ([2, 4, 6], "1002"), ([3, 4], "1003")])
+def test_a_gap_is_refused_as_on_the_command_line(clips, tmp_path, missing, named):
+    """Blender lets the clip end at the gap, so what it says of the length cannot be gone by."""
+    clip = bpy.data.movieclips.load(str(write_sequence(tmp_path, first=1001, count=8)))
+    for number in missing:
+        (tmp_path / f"plate_{1000 + number}.png").unlink()
+    assert clips.footage_range(clip) == (1, 8)
+    with pytest.raises(Exception, match=f"Frame {named} is missing: there is no plate_{named}.png") as caught:
+        clips.check_range(clip, 1, 8)
+    assert caught.value.code == "sequence_gap"
+    clips.check_range(clip, 7, 8)
+
+
+def test_footage_numbers(clips, movie, tmp_path):
+    clip = bpy.data.movieclips.load(str(write_sequence(tmp_path, first=1001)))
+    clip.frame_offset = 2
+    assert clips.number_of_clip_frame(clip, 1) == 1003 and clips.clip_frame_of_number(clip, 1006) == 4
+    movie.frame_offset = 2
+    assert clips.number_of_clip_frame(movie, 5) == clips.clip_frame_of_number(movie, 5) == 5
+
+
+@pytest.mark.parametrize("stem", ["IMG_202611281806", "sh010.-"])
+def test_names_that_blender_reads_another_way_are_refused(clips, tmp_path, stem):
+    write_sequence(tmp_path, stem="sh010.", first=0, count=2)
+    clip = bpy.data.movieclips.load(str(write_sequence(tmp_path, stem=stem, first=30120, count=2)))
+    assert refused(clips, clip) == "sequence_misnamed"
+    assert clips.number_of_clip_frame(clip, 1) >= 1
+
+
 def test_clip_without_a_picture(clips, tmp_path):
     (tmp_path / "text.mp4").write_text("not a movie")
     clip = bpy.data.movieclips.load(str(tmp_path / "text.mp4"))

@@ -69,9 +69,9 @@ def normalized(depth: np.ndarray, near: float, far: float) -> np.ndarray:
         return np.where(depth > 0, np.clip((1 / depth - 1 / far) / (1 / near - 1 / far), 0, 1), 0)
 
 
-@pytest.mark.parametrize("index", [0, 3, 5])
-def test_every_product_shows_its_own_frame(import_here, tmp_path, index):
-    imported = import_here()
+@pytest.mark.parametrize(("index", "files_by_clip_frame"), [(0, False), (3, False), (5, False), (3, True)])
+def test_every_product_shows_its_own_frame(import_here, tmp_path, index, files_by_clip_frame):
+    imported = import_here(replace(EXAMPLE, files_by_clip_frame=files_by_clip_frame))
     frame = START - 1 + EXAMPLE.first_frame + index
     depth = depth_of(EXAMPLE, index)
     expected = {"depth": normalized(depth, *imported.result.depth_range), "confidence": (depth > 0) * 0.9,

@@ -126,8 +126,11 @@ def test_first_and_last_depth_are_held(scene_module, tmp_path):
     assert np.array_equal(at[-5], at[1]) and np.array_equal(at[90], at[6])
 
 
-def test_clips_placed_anywhere_and_numbered_anyhow_play_their_own_frames(scene_module, tmp_path):
-    example = replace(SMALL, first_frame=3, first_number=101)
+@pytest.mark.parametrize("numbering", [
+    {"first_number": 101}, {"first_number": 101, "files_by_clip_frame": True}, {"first_number": 0},
+    {"first_number": 2**24 - 7}])
+def test_clips_placed_anywhere_and_numbered_anyhow_play_their_own_frames(scene_module, tmp_path, numbering):
+    example = replace(SMALL, first_frame=3, **numbering)
     write_job_folder(tmp_path, replace(example, invalid_corner=False))
     clip = bpy.data.movieclips.load(str(plate_file(tmp_path / "clip", example, 1)))
     clip.frame_start = 50

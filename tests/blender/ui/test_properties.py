@@ -6,6 +6,7 @@ import typing
 
 import bpy
 import pytest
+from job_folder import write_sequence
 
 
 def scene_settings(addon):
@@ -80,6 +81,17 @@ def test_frame_range(addon, settings, sequence):
     with pytest.raises(Exception, match="2 to 60") as caught:
         addon.ui.properties.frame_range(scene, sequence)
     assert caught.value.code == "frame_range_invalid"
+
+
+def test_the_range_goes_by_the_files_numbers(addon, settings, tmp_path):
+    settings.clip = bpy.data.movieclips.load(str(write_sequence(tmp_path, first=1001)))
+    settings.use_clip_range, settings.first_frame, settings.last_frame = False, 1002, 1004
+    assert addon.ui.properties.frame_range(bpy.context.scene, settings.clip) == (2, 4)
+    settings.first_frame = 2
+    with pytest.raises(Exception, match="Frames 2 to 1004 were asked for, plate_1001.png has 1001 to 1006"):
+        addon.ui.properties.frame_range(bpy.context.scene, settings.clip)
+    assert bpy.ops.stereodiff.use_clip_frames() == {"FINISHED"}
+    assert (settings.first_frame, settings.last_frame) == (1001, 1006)
 
 
 def test_no_property_has_a_callback_or_lacks_words(addon):

@@ -98,14 +98,14 @@ def test_a_pipe_that_would_be_played_is_refused(folder, number):
         read_checked(folder)
 
 
-def test_what_is_played_goes_by_the_first_name_and_the_frames_numbers(folder):
+def test_what_is_played_goes_by_the_first_name_and_counts_on_from_it(folder):
     data = json.loads(folder.result_file.read_text())
     os.replace(folder.product_file("depth", 1), folder.path / "depth" / "d0777.exr")
     data["frames"][0]["depth"] = "depth/d0777.exr"
     folder.result_file.write_text(json.dumps(data))
     read_checked(folder)
-    write_gray(folder.path / "depth" / "d0002.exr", np.ones((2, 2)))
-    with refused("d0002.exr"):
+    write_gray(folder.path / "depth" / "d0778.exr", np.ones((2, 2)))
+    with refused("d0778.exr"):
         read_checked(folder)
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import cv2
 import pytest
 from command_line import engine_here
 from tiny_jobs import FRAMES, LENS_OPTIONS, render_boards, write_movie
@@ -47,6 +48,30 @@ def test_solve_makes_a_job_folder(solved):
     assert (job.settings.quality, job.settings.seed, job.settings.max_side_px) == ("draft", 4, 160)
     assert [frame.frame for frame in result.frames] == list(range(3, 11))
     assert (result.width, result.height) == (160, 120)
+
+
+def test_a_sequence_goes_by_its_files_numbers(engine, tmp_path):
+    """What is asked for, what is written, and what is told."""
+    for index, picture in enumerate(render_boards(5)):
+        cv2.imwrite(str(tmp_path / f"board.{1001 + index}.png"), picture)
+    clip, out = tmp_path / "board.1001.png", tmp_path / "out"
+    assert engine("solve", clip, out, "--frames", "1002-1005", "--max-side", "96", *QUICK).returncode == 0
+    result = JobFolder(out).read_result()
+    assert [frame.frame for frame in result.frames] == [2, 3, 4, 5]
+    assert [frame.depth for frame in result.frames] == [f"depth/{number}.exr" for number in range(1002, 1006)]
+    assert sorted(path.name for path in (out / "depth").iterdir()) == [f"{number}.exr" for number in range(1002, 1006)]
+    assert "board.1001.png begins at 1001" in engine("solve", clip, tmp_path / "b", "--frames", "2-5").stderr
+    assert "1001 to 1006 were asked for" in engine("solve", clip, tmp_path / "c", "--frames", "1001-1006").stderr
+    (tmp_path / "board.1003.png").unlink()
+    assert "Frame 1003 is missing" in engine("solve", clip, tmp_path / "d").stderr
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_names_that_blender_reads_another_way_are_told(engine, tmp_path, folder):
+    for index, picture in enumerate(render_boards(2)):
+        cv2.imwrite(str(tmp_path / f"board_{1001 + index}_4k.png"), picture)
+    done = engine("solve", tmp_path if folder else tmp_path / "board_1001_4k.png", tmp_path / "out")
+    assert done.returncode == 1 and "sequence_misnamed" in done.stderr and "its number, 4" in done.stderr
 
 
 def test_solve_prints_the_report_and_where_things_are(solved):

@@ -60,10 +60,10 @@ def _loaded(folder: GuardedFolder, result: Result) -> Iterator[str]:
 
 
 def _played_besides(folder: GuardedFolder, own: list[str], result: Result) -> Iterator[str]:
-    """A sequence is played by its first name and the frames' numbers, from one before them on, whatever the result
+    """A sequence is played by its first name and the files' numbers, from one before them on, whatever the result
     says of a frame."""
-    names, first = set(own), PurePosixPath(own[0])
-    for number in range(result.frames[0].frame - 1, result.frames[-1].frame + 1):
+    names, first, begins = set(own), PurePosixPath(own[0]), result.first_file_number
+    for number in range(max(begins - 1, 0), begins + len(result.frames)):
         played = file_of_number(first, number)
         if played is not None and str(played) not in names and folder.stat(str(played)) is not None:
             yield str(played)

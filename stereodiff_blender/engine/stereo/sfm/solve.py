@@ -88,11 +88,11 @@ def solve_cameras(frames, *, focal_px: float | None = None, pixel_aspect: float 
     followed = _followed(frames, masks, context.scratch, context.report)
     tracks = thin_tracks(followed, per_frame=TRACKS_PER_FRAME, min_length=min_length)
     linked = longest_linked_run(tracks)
-    _check_tracks(tracks, linked, context.first_frame)
+    _check_tracks(tracks, linked, context.told_from)
     tracks = tracks.select(linked[tracks.frame])
     focal = None if focal_px is None else focal_px * pixel_aspect
     return _solve(_SolveInput(tracks, _square_tracks(tracks, pixel_aspect), np.flatnonzero(linked), focal, pixel_aspect,
-                              seed % MAX_SEED, context.first_frame, context.report))
+                              seed % MAX_SEED, context.told_from, context.report))
 
 
 def _followed(frames, masks, scratch: Scratch, report: Report) -> Tracks:

@@ -22,7 +22,8 @@ _EXR_PLAIN = 0x02 | 0x400
 @dataclass(frozen=True)
 class PictureHeader:
     """kind: "png", "jpeg" or "exr". width, height: of an EXR whose pixels are a part of its picture, of the larger.
-    channels: of an EXR, their number, else 0. length: of an EXR, bytes of its header, else 0.
+    channels: of an EXR, their number, else 0. length: of an EXR, bytes of its header, else 0. data_window,
+    display_window: of an EXR, left, top, right and bottom pixel of what it holds and of the format it is made for.
     """
 
     kind: str
@@ -30,6 +31,8 @@ class PictureHeader:
     height: int
     channels: int = 0
     length: int = 0
+    data_window: tuple[int, ...] = ()
+    display_window: tuple[int, ...] = ()
 
 
 def read_header(stream: BinaryIO) -> PictureHeader | None:
@@ -81,7 +84,7 @@ def _exr_header(data: bytes) -> PictureHeader:
         attributes[name] = data[begin:at]
     windows = [struct.unpack("<4i", attributes.get(name, b"")) for name in (b"dataWindow", b"displayWindow")]
     width, height = (max(window[i + 2] - window[i] + 1 for window in windows) for i in range(2))
-    return PictureHeader("exr", width, height, _channel_count(attributes.get(b"channels", b"")), at + 1)
+    return PictureHeader("exr", width, height, _channel_count(attributes.get(b"channels", b"")), at + 1, *windows)
 
 
 def _channel_count(channels: bytes) -> int:

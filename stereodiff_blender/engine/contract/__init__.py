@@ -18,11 +18,12 @@ motion_mask       (T,H,W) uint8, 1 where the thing itself moves
 stereo_ / refined_  prefixes: after stage 1 / after stage 2
 
 Scale is relative: depth and camera positions share one gauge, in which the median depth of the first
-frame's static points is of order 1, unless a scale was set in Blender.
+frame's static points is of order 1, unless a scale was set in Blender or cameras were given: then it is theirs.
 """
 
 from __future__ import annotations
 
+from .cameras import GivenCamera, GivenCameras, read_cameras, read_colmap_cameras, write_cameras
 from .errors import (
     ERROR_CODES,
     WARNING_CODES,
@@ -44,7 +45,17 @@ from .health import (
     redacted,
     text_lines,
 )
-from .job import ENGINE_VERSION, MATTE_KINDS, MAX_FRAME, MIN_FRAMES, SCHEMA_VERSION, ClipSource, Job, Matte
+from .job import (
+    CAMERA_SOURCES,
+    ENGINE_VERSION,
+    MATTE_KINDS,
+    MAX_FRAME,
+    MIN_FRAMES,
+    SCHEMA_VERSION,
+    ClipSource,
+    Job,
+    Matte,
+)
 from .matte_shapes import MatteDrawing, MatteLayer, MatteShapes, read_shapes, write_shapes
 from .redaction import redact
 from .result import (
@@ -80,6 +91,7 @@ from .settings import (
 
 __all__ = [
     "CAMERA_KINDS",
+    "CAMERA_SOURCES",
     "DIFFUSION_PRESETS",
     "ENGINE_VERSION",
     "ERROR_CODES",
@@ -121,6 +133,8 @@ __all__ = [
     "Event",
     "Finding",
     "FrameResult",
+    "GivenCamera",
+    "GivenCameras",
     "Health",
     "Job",
     "JobFolder",
@@ -139,12 +153,15 @@ __all__ = [
     "WeightsUsed",
     "__all__",
     "as_matte_error",
+    "read_cameras",
+    "read_colmap_cameras",
     "read_shapes",
     "redact",
     "redacted",
     "shortened",
     "text_lines",
     "valid_shots",
+    "write_cameras",
     "write_refusal",
     "write_shapes",
 ]

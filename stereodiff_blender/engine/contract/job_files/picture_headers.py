@@ -9,6 +9,8 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
+__all__ = ["PictureHeader", "read_header"]
+
 MAX_PIXELS = 2 ** 28
 """16384 x 16384, as the engine has it for what it reads."""
 _READ_BYTES = (1024, 15_000, 1_000_000)
@@ -36,7 +38,23 @@ class PictureHeader:
 
 
 def read_header(stream: BinaryIO) -> PictureHeader | None:
-    """Of a file at its beginning; None if it is of none of these kinds. Raises ValueError for a damaged header."""
+    """What a picture's header says.
+
+    Parameters
+    ----------
+    stream : BinaryIO
+        At the file's beginning.
+
+    Returns
+    -------
+    PictureHeader or None
+        None if it is of none of these kinds.
+
+    Raises
+    ------
+    ValueError
+        The header is damaged.
+    """
     data = stream.read(_READ_BYTES[0])
     readers = {_PNG: _png_header, _JPEG: _jpeg_header, _EXR: _exr_header}
     reader = next((reader for sign, reader in readers.items() if data.startswith(sign)), None)

@@ -97,10 +97,13 @@ def test_cameras_that_fit_roughly_are_doubted(frames):
     assert "cameras_doubtful" in report.warnings
 
 
-def test_a_path_too_short_to_measure_by_is_a_turn():
+@pytest.mark.parametrize("places", [
+    camera_path(COUNT, travel=1e-3)[:, :3, 3], np.random.default_rng(3).normal(0.0, 1e-6, (COUNT, 3))])
+def test_a_path_too_short_to_measure_by_is_a_turn(places):
+    """A little travel; and what single precision makes of none."""
     rotations = turned(np.linspace(0, 1, COUNT)[:, None] * (1.0, 6.0, 0.0))
-    poses = camera_path(COUNT, travel=1e-3)
-    poses[:, :3, :3] = rotations
+    poses = camera_path(COUNT)
+    poses[:, :3, :3], poses[:, :3, 3] = rotations, places
     solution, report = use(render_wall(rotations), KnownCameras(poses, LENS, ALL))
     assert solution.kind == "rotation" and not solution.camera_to_world[:, :3, 3].any()
     assert "travels too little" in report.warnings["rotation_only"]

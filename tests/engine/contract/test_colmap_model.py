@@ -175,3 +175,19 @@ def test_points_that_a_picture_sees_may_be_any_number(model):
     lines[5] = ""
     (folder / "images.txt").write_text("\n".join(lines))
     assert len(read_colmap_cameras(folder, MOVIE, range(1, 10)).cameras) == 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("binary", [False, True])
+def test_what_colmap_itself_writes_is_read(model, tmp_path, binary):
+    """Its own library reads a model of ours, and writes it anew."""
+    import pycolmap
+    folder = model(names_of("walk_", 1), binary=not binary)
+    own = pycolmap.Reconstruction(str(folder))
+    (tmp_path / "own").mkdir()
+    (own.write_binary if binary else own.write_text)(str(tmp_path / "own"))
+    given = read_colmap_cameras(tmp_path / "own", MOVIE, range(1, 10))
+    assert frames_of(given) == list(range(1, 10)) and (given.width, given.height) == SIZE
+    for camera in given.cameras:
+        assert (camera.fx, camera.fy, camera.cx, camera.cy) == pytest.approx(LENS)
+        assert np.abs(np.array(camera.camera_to_world) - POSES[camera.frame - 1]).max() < 1e-9

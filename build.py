@@ -40,7 +40,7 @@ TEST_WORKER = TESTS / "requirements-worker.txt"
 DEFAULT_OUTPUTS = {"demo": Path("demo_out"), "package": Path("dist"), "bench": Path("bench_out")}
 """Where a command writes unless told otherwise, below the folder it is called in. Never tracked."""
 
-PYTHON_OF_BLENDER = {"4.2": (3, 11), "4.5": (3, 11), "5.0": (3, 11), "5.2": (3, 13)}
+PYTHON_OF_BLENDER = {"4.2": (3, 11), "4.5": (3, 11), "5.0": (3, 11), "5.2": (3, 13), "5.3": (3, 13)}
 BLENDER_OF_PYTHON = {(3, 11): "5.0", (3, 13): "5.2"}
 
 PACKAGE = "stereodiff_blender"
@@ -381,7 +381,7 @@ def parser() -> argparse.ArgumentParser:
                   "Options that are not listed here go to pytest:  build.py test --blender 4.2 -k camera -x")
     command.add_argument("--blender", action="append", choices=[*PYTHON_OF_BLENDER, "all"],
                          help="this version (may be repeated); default: all versions of the Python at hand "
-                              "(3.11: 4.2, 4.5, 5.0; 3.13: 5.2)")
+                              "(3.11: 4.2, 4.5, 5.0; 3.13: 5.2, 5.3)")
     command.add_argument("--quick", action="store_true", help="under three minutes: without the tests marked slow, and "
                          "on one Blender unless others are named")
     command.add_argument("--at-once", type=int, metavar="N", default=parts.cores(), help="parts side by side; 1 shows "

@@ -35,7 +35,8 @@ def test_the_environment_without_a_number_keeps_its_blender(tmp_path, monkeypatc
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "pyvenv.cfg").write_text("version = 3.13.0\n")
     folders = {blender: build.blender_folder(blender).name for blender in build.PYTHON_OF_BLENDER}
-    assert folders == {"4.2": ".venv-4.2", "4.5": ".venv-4.5", "5.0": ".venv-5.0", "5.2": ".venv"}
+    assert folders == {"4.2": ".venv-4.2", "4.5": ".venv-4.5", "5.0": ".venv-5.0", "5.2": ".venv",
+                       "5.3": ".venv-5.3"}
 
 
 def test_every_blender_has_its_requirements():

@@ -6,7 +6,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["TRUSTED", "CameraSolution", "StereoResult"]
+__all__ = ["TRUSTED", "CameraSolution", "KnownCameras", "StereoResult"]
+
+
+@dataclass(frozen=True)
+class KnownCameras:
+    """Cameras of T frames that need not be solved, in a world of their own.
+
+    camera_to_world: (T,4,4) float64, rigid. intrinsics: (T,4) float64 fx, fy, cx, cy, raster pixels. known: (T,) bool;
+    where False, both are the identity and 1, and the camera is to be interpolated.
+    """
+
+    camera_to_world: np.ndarray
+    intrinsics: np.ndarray
+    known: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -21,6 +34,7 @@ class CameraSolution:
     observations: per frame, indices into points (n,) and pixels (n,2) where each is seen.
     is_focal_unreliable: the shot itself speaks against the lens found for it, so camera and depth may be wrong
         throughout, however well they fit.
+    unit: how long 1 of these cameras, points and their depth is in the world of given cameras; 1 where there are none.
     """
 
     kind: str
@@ -32,6 +46,7 @@ class CameraSolution:
     point_parallax_deg: np.ndarray
     observations: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     is_focal_unreliable: bool = False
+    unit: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..engine.contract import (
+    GivenCameras,
     Job,
     JobFolder,
     MatteShapes,
@@ -26,6 +27,7 @@ from ..engine.contract import (
     UnsafeFileError,
     WarningList,
     redact,
+    write_cameras,
     write_refusal,
     write_shapes,
 )
@@ -74,7 +76,8 @@ def new_job_id(clip_name: str, now: datetime) -> str:
     return f"{stem}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
-def create_job(job: Job, jobs_folder: str | os.PathLike, shapes: MatteShapes | None = None) -> Path:
+def create_job(job: Job, jobs_folder: str | os.PathLike, shapes: MatteShapes | None = None,
+               cameras: GivenCameras | None = None) -> Path:
     """Make the folder of a checked job and write its job.json.
 
     Parameters
@@ -85,6 +88,8 @@ def create_job(job: Job, jobs_folder: str | os.PathLike, shapes: MatteShapes | N
         Made if it is missing; may begin with "~". The job's folder is made in it, named by the job's id.
     shapes : MatteShapes or None
         Of the job's matte, if that has any.
+    cameras : GivenCameras or None
+        Of the job, if it gives any.
 
     Returns
     -------
@@ -94,17 +99,22 @@ def create_job(job: Job, jobs_folder: str | os.PathLike, shapes: MatteShapes | N
     Raises
     ------
     StereoDiffError
-        What Job.validate raises, "matte_invalid", "output_not_writable", "output_in_use" or "disk_full".
+        What Job.validate raises, "matte_invalid", "cameras_invalid", "output_not_writable", "output_in_use" or
+        "disk_full".
     """
     job.validate()
     if shapes is not None:
         shapes.validate()
+    if cameras is not None:
+        cameras.validate()
     folder = Path(jobs_folder).expanduser().absolute() / job.id
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
         if shapes is not None:
             write_shapes(JobFolder(folder).matte_file, shapes)
+        if cameras is not None:
+            write_cameras(JobFolder(folder).cameras_file, cameras)
         JobFolder(folder).write_job(job)
     except OSError as error:
         raise _output_error(error, folder) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 import bpy
 
 from ..engine.contract import Result
-from .camera import fit_scene, import_camera
+from .camera import fit_scene, import_camera, place_root
 from .compositing import add_depth_pass, refresh_depth_group, refresh_plate
 from .data import claim_collection, claim_object, import_depth_images, import_plate, note_folder, remove_depth
 from .mesh import import_mesh, measurement_materials, plate_material
@@ -68,6 +68,7 @@ def import_result(scene: bpy.types.Scene, folder: Path, *, clip: bpy.types.Movie
     shot, clip = read_imported_result(folder, clip, result)
     collection = claim_collection(scene, shot)
     root = _claim_root(collection, shot)
+    place_root(root, shot)
     camera = import_camera(collection, root, shot, clip)
     images = import_depth_images(shot)
     mesh = None

@@ -59,6 +59,14 @@ MATTE_ITEMS = (
     ("MASK", "Mask", "A mask drawn over this clip; its outlines count, feather does not"),
     ("CLIP", "Footage", "An image sequence or movie, white where things move, in step with the clip on the timeline"),
 )
+CAMERAS_ITEMS = (
+    ("SOLVE", "Solve", "Find the camera of every frame from the clip"),
+    ("COLMAP", "COLMAP Model", "Measure depth with the cameras of a COLMAP model of this clip, in its world and units. "
+                               "Its pictures are told by the numbers in their names"),
+    ("CLIP", "Clip's Solve", "Measure depth with the cameras that Blender's own tracker has solved for this clip"),
+    ("SCENE", "Scene Camera", "Measure depth with a camera of this scene as it is animated, in the scene's world and "
+                              "units"),
+)
 STATE_ITEMS = tuple((state, state.capitalize(), "") for state in
                     ("waiting", "running", "finished", "failed", "cancelled", "interrupted"))
 
@@ -132,6 +140,19 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
     use_known_focal: bpy.props.BoolProperty(
         name="Known Lens",
         description="Take focal length and sensor width from the clip's camera settings instead of finding them",
+    )
+    cameras: bpy.props.EnumProperty(
+        name="Cameras", description="Where the camera of every frame comes from", items=CAMERAS_ITEMS,
+    )
+    cameras_folder: bpy.props.StringProperty(
+        name="Model", description="Folder with COLMAP's cameras.bin and images.bin, or .txt; often sparse/0. Without "
+                                  "lens distortion: let COLMAP's image_undistorter undistort first",
+        subtype="DIR_PATH",
+    )
+    cameras_object: bpy.props.PointerProperty(
+        name="Camera", description="Camera whose animation is used; none: the scene's own. Its lens counts for a "
+                                   "picture of the clip's shape",
+        type=bpy.types.Object,
     )
     matte: bpy.props.EnumProperty(
         name="Matte", description="What moves by itself: left out when the camera is solved, and given the depth of a "

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from mutations import damaged, damaged_json
 
-from stereodiff_blender.engine.contract import ClipSource, JobFolder, StereoDiffError, messages
+from stereodiff_blender.engine.contract import ClipSource, JobFolder, StereoDiffError, messages, read_colmap_cameras
 from stereodiff_blender.engine.contract import matte_shapes as shapes
+from stereodiff_blender.engine.contract.cameras import given
 from stereodiff_blender.engine.contract.guarded_files import GuardedFile, GuardedFolder
 from stereodiff_blender.engine.media import exr
 from stereodiff_blender.engine.media.frames import plan_raster, probe_clip, read_frames
@@ -68,6 +69,10 @@ def _still(path: Path) -> object:
     return list(read_frames(source, range(1, 2), plan_raster(probe_clip(source), 128)))
 
 
+def _colmap(path: Path) -> object:
+    return read_colmap_cameras(path.parent, ClipSource("movie", "/walk.mp4"), range(1, 5))
+
+
 def _card(path: Path) -> object:
     return cards.read_card(path.stem, path.parent)
 
@@ -81,6 +86,10 @@ TARGETS = {
     "result": Target("result.json", damaged_json, _result),
     "events": Target("events.jsonl", damaged, _events),
     "matte": Target("matte.json", damaged_json, shapes.read_shapes),
+    "cameras": Target("cameras.json", damaged_json, given.read_cameras),
+    "colmap_text": Target("text/images.txt", damaged, _colmap),
+    "colmap_lenses": Target("binary/cameras.bin", damaged, _colmap),
+    "colmap": Target("binary/images.bin", damaged, _colmap),
     "card": Target("monst3r.toml", damaged, _card),
     "exr": Target("depth/0001.exr", damaged, exr.read_exr, (ValueError, OSError)),
     "exr_header": Target("depth/0001.exr", damaged, exr.read_pixel_aspect, (ValueError, OSError)),

@@ -21,10 +21,21 @@ import av
 import cv2
 import numpy as np
 import pytest
+from colmap_folders import write_model
 from job_folder import Example, write_job_folder
 from tiny_jobs import render_boards
 
-from stereodiff_blender.engine.contract import Event, JobFolder, MatteDrawing, MatteLayer, MatteShapes, write_shapes
+from stereodiff_blender.engine.contract import (
+    ClipSource,
+    Event,
+    JobFolder,
+    MatteDrawing,
+    MatteLayer,
+    MatteShapes,
+    read_colmap_cameras,
+    write_cameras,
+    write_shapes,
+)
 from stereodiff_blender.engine.contract.guarded_files import GuardedFile, GuardedFolder
 from stereodiff_blender.engine.media import exr
 from stereodiff_blender.engine.storage import journal as keeping
@@ -34,7 +45,8 @@ SEED = os.environ.get("STEREODIFF_FUZZ_SEED", "20261123")
 FUZZ_ROUNDS = int(os.environ.get("STEREODIFF_FUZZ_ROUNDS", "1"))
 START_S, HANG_S = 60.0, 30.0
 HERE = Path(__file__).parent
-CASES = {"job": 300, "result": 300, "events": 200, "matte": 150, "card": 150, "exr": 250, "exr_header": 100,
+CASES = {"job": 300, "result": 300, "events": 200, "matte": 150, "cameras": 150, "colmap_text": 150,
+         "colmap_lenses": 80, "colmap": 150, "card": 150, "exr": 250, "exr_header": 100,
          "exr_clip": 60, "png": 100, "jpg": 80, "mp4": 120, "mov": 60, "mkv": 60, "avi": 60, "kept": 100}
 READ_BY_THE_WORKER_ALONE = {"mp4", "mov", "mkv", "avi", "png", "jpg", "exr_clip"}
 """A codec's own crash ends the worker, which Blender survives. It is counted here, and no failure."""
@@ -62,7 +74,17 @@ def samples(tmp_path_factory) -> Path:
     keeping.save_arrays(GuardedFile(GuardedFolder(folder), "kept.npz"),
                         {"a": np.arange(60.0).reshape(3, 20), "b": np.zeros(5, np.uint8)})
     write_shapes(folder / "matte.json", an_outline())
+    write_known_cameras(folder)
     return folder
+
+
+def write_known_cameras(folder: Path) -> None:
+    poses, lens = np.tile(np.eye(4), (4, 1, 1)), (60.0, 60.0, 32.0, 18.0)
+    for form in ("text", "binary"):
+        write_model(folder / form, [f"walk_{number}.png" for number in range(1, 5)], poses, size=(64, 36),
+                    parameters=lens, binary=form == "binary")
+    write_cameras(folder / "cameras.json", read_colmap_cameras(folder / "text", ClipSource("movie", "/walk.mp4"),
+                                                               range(1, 5)))
 
 
 def write_movie(path: Path, pictures, codec: str) -> None:

@@ -86,6 +86,8 @@ def add_solve(parser: argparse.ArgumentParser, command: Callable[[argparse.Names
     parser.add_argument("--matte", metavar="PATH", help="footage that shows white what moves by itself; its first "
                        "picture belongs to the clip's first")
     parser.add_argument("--invert-matte", action="store_true", help="black is what moves; needs --matte")
+    parser.add_argument("--cameras", type=Path, metavar="FOLDER", help="depth from cameras that are known: the folder "
+                        "of a COLMAP model of this clip, .bin or .txt; nothing is solved")
     parser.add_argument("--exposure-ev", type=float, default=0.0, metavar="EV", help="stops added to scene-linear EXR")
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep what the solve needs meanwhile, and for "
                         "going on, in a folder of its own below this one, such as on a fast disk (OUT/cache)")

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from ..contract import (
     ClipSource,
+    GivenCameras,
     Job,
     JobFolder,
     Matte,
@@ -20,6 +21,9 @@ from ..contract import (
     Result,
     StereoDiffError,
     as_matte_error,
+    read_cameras,
+    read_colmap_cameras,
+    write_cameras,
     write_refusal,
 )
 from ..contract.guarded_files import TEMPORARY
@@ -87,7 +91,8 @@ def _solve_clip(options: argparse.Namespace, clip: str, folder: JobFolder) -> No
     job = _job_from(options, clip, folder.path.name)
     accept_or_refuse(cards_of(job.settings), options.accept_licence)
     worker.examine(job)  # before an earlier result is cleared
-    if _is_solved_already(folder, job, options.overwrite):
+    cameras = read_colmap_cameras(options.cameras.absolute(), job.clip, job.frame_numbers) if options.cameras else None
+    if _is_solved_already(folder, job, cameras, options.overwrite):
         sys.stdout.write("\n".join([f"{folder.path} holds this very solve already, finished: nothing to do.",
                                     *_where_lines(folder, folder.read_result())]) + "\n")
         return
@@ -110,7 +115,10 @@ def _job_from(options: argparse.Namespace, clip_path: str, job_id: str) -> Job:
     settings = engine_settings(options, focal_mm=options.focal_mm, sensor_mm=options.sensor_mm,
                                exposure_ev=options.exposure_ev)
     first, last = _clip_frames(clip, options.frames) or (1, probe_clip(clip, settings.max_pixels).frame_count)
-    return Job(job_id, clip, first, last, settings, _matte_from(options), models_folder(options))
+    if options.cameras and options.focal_mm is not None:
+        raise StereoDiffError("settings_invalid", "The model of --cameras has a lens of its own: leave --focal-mm out.")
+    return Job(job_id, clip, first, last, settings, _matte_from(options), models_folder(options),
+               "colmap" if options.cameras else "")
 
 
 def _clip_frames(clip: ClipSource, numbers: tuple[int, int] | None) -> tuple[int, int] | None:
@@ -135,7 +143,7 @@ def _matte_from(options: argparse.Namespace) -> Matte | None:
         raise as_matte_error(error) from error
 
 
-def _is_solved_already(folder: JobFolder, job: Job, overwrite: bool) -> bool:
+def _is_solved_already(folder: JobFolder, job: Job, cameras: GivenCameras | None, overwrite: bool) -> bool:
     """Make the folder ready for this job; it may hold its beginning, or with overwrite, another job.
 
     Only what a job writes is ever cleared, and only in a folder that is a job's. What other settings have in common
@@ -145,12 +153,12 @@ def _is_solved_already(folder: JobFolder, job: Job, overwrite: bool) -> bool:
     try:
         if _is_empty(folder):
             path.mkdir(parents=True, exist_ok=True)
-            _begin(folder, job)
+            _begin(folder, job, cameras)
             return False
     except OSError as error:
         raise write_refusal(error, path) from error
     earlier = _job_there(folder)
-    if not overwrite and earlier == job:
+    if not overwrite and earlier == job and _cameras_there(folder) == cameras:
         return folder.files.is_file(folder.result_file.name)
     if not overwrite:
         raise StereoDiffError("output_in_use", f"{path} holds a solve of other settings or another clip; --overwrite "
@@ -160,20 +168,25 @@ def _is_solved_already(folder: JobFolder, job: Job, overwrite: bool) -> bool:
             _clear(folder)
         except OSError as error:
             raise write_refusal(error, path) from error
-        _write_job(folder, job)
+        _write_job(folder, job, cameras)
     return False
 
 
 def _is_empty(folder: JobFolder) -> bool:
     """Also while another process writes the job.json that it begins with."""
     path = folder.path
-    return not path.exists() or {item.name for item in path.iterdir()} <= {folder.job_file.name + TEMPORARY}
+    begun = {folder.job_file.name + TEMPORARY, folder.cameras_file.name + TEMPORARY}
+    return not path.exists() or {item.name for item in path.iterdir()} <= begun
 
 
-def _begin(folder: JobFolder, job: Job) -> None:
+def _cameras_there(folder: JobFolder) -> GivenCameras | None:
+    return read_cameras(folder.cameras_file) if folder.files.is_file(folder.cameras_file.name) else None
+
+
+def _begin(folder: JobFolder, job: Job, cameras: GivenCameras | None) -> None:
     """Two processes that begin in one folder write the same job.json, and one of them finds its own gone."""
     try:
-        folder.write_job(job)
+        _write(folder, job, cameras)
     except (FileNotFoundError, FileExistsError) as error:
         raise StereoDiffError("job_locked", f"Another process begins in {folder.path}.") from error
 
@@ -193,15 +206,23 @@ def _clear(folder: JobFolder) -> None:
     cache = find_cache(folder)
     if cache is not None:
         discard_foreign(cache)
-    for file in (folder.events_file, folder.log_file, folder.cancelled_file, folder.matte_file):
+    for file in (folder.events_file, folder.log_file, folder.cancelled_file, folder.matte_file,
+                 folder.cameras_file):
         folder.files.unlink(file.name)
 
 
-def _write_job(folder: JobFolder, job: Job) -> None:
+def _write_job(folder: JobFolder, job: Job, cameras: GivenCameras | None) -> None:
     try:
-        folder.write_job(job)
+        _write(folder, job, cameras)
     except OSError as error:
         raise write_refusal(error, folder.path) from error
+
+
+def _write(folder: JobFolder, job: Job, cameras: GivenCameras | None) -> None:
+    """The job last: it is there when all of it is."""
+    if cameras is not None:
+        write_cameras(folder.cameras_file, cameras)
+    folder.write_job(job)
 
 
 def quality_lines(result: Result) -> list[str]:

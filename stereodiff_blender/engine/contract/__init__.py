@@ -19,11 +19,12 @@ motion_mask       (T,H,W) uint8, 1 where the thing itself moves
 stereo_ / refined_  prefixes: after stage 1 / after stage 2
 
 Scale is relative: depth and camera positions share one gauge, in which the median depth of the first
-frame's static points is of order 1, unless a scale was set in Blender.
+frame's static points is of order 1, unless a scale was set in Blender or cameras were given: then it is theirs.
 """
 
 from __future__ import annotations
 
+from .cameras import GivenCamera, GivenCameras, read_cameras, read_colmap_cameras, write_cameras
 from .errors import (
     ERROR_CODES,
     WARNING_CODES,
@@ -46,6 +47,7 @@ from .health import (
     text_lines,
 )
 from .job import (
+    CAMERA_SOURCES,
     ENGINE_VERSION,
     MATTE_KINDS,
     MAX_FRAME,
@@ -90,6 +92,7 @@ from .settings import (
 
 __all__ = [
     "CAMERA_KINDS",
+    "CAMERA_SOURCES",
     "DIFFUSION_PRESETS",
     "ENGINE_VERSION",
     "ERROR_CODES",
@@ -131,6 +134,8 @@ __all__ = [
     "Event",
     "Finding",
     "FrameResult",
+    "GivenCamera",
+    "GivenCameras",
     "Health",
     "Job",
     "JobFolder",
@@ -149,12 +154,15 @@ __all__ = [
     "WeightsUsed",
     "__all__",
     "as_matte_error",
+    "read_cameras",
+    "read_colmap_cameras",
     "read_shapes",
     "redact",
     "redacted",
     "shortened",
     "text_lines",
     "valid_shots",
+    "write_cameras",
     "write_refusal",
     "write_shapes",
 ]

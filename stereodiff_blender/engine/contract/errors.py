@@ -21,6 +21,8 @@ ERROR_CODES = frozenset({
     "download_failed", "torch_missing", "device_unavailable", "camera_unsolved", "result_invalid",
     "worker_died", "cancelled", "internal_error", "job_locked", "clip_changed",
     "cut_in_range",
+    "cameras_missing", "cameras_invalid", "cameras_incomplete", "cameras_wrong_size", "cameras_distorted",
+    "cameras_do_not_fit",
     "matte_missing", "matte_unreadable", "matte_incomplete", "matte_wrong_size", "matte_full", "matte_invalid",
     "weights_missing", "weights_damaged", "weights_wrong_model", "weights_refused", "weights_not_writable",
     "licence_not_accepted", "model_card_invalid", "model_record_invalid", "model_folder_outside",
@@ -34,7 +36,7 @@ ERROR_CODES = frozenset({
 WARNING_CODES = frozenset({
     "rotation_only", "static_camera", "low_coverage", "low_texture", "weak_focal", "focal_assumed",
     "large_motion", "little_parallax", "frames_unsolved", "high_residual",
-    "matte_empty", "refinement_apart",
+    "matte_empty", "refinement_apart", "cameras_doubtful",
     "repeated_frames", "black_bars", "burnt_in_text", "flash_frames", "flickering_light",
 })
 

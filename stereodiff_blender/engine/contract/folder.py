@@ -31,12 +31,12 @@ class JobFolder:
     """
 
     OWN_NAMES = frozenset({
-        "job.json", "matte.json", "events.jsonl", "worker.log", "cancelled", "lock", "heartbeat", "cache", "cache.json",
-        "result.json", "points.ply", "preview.png", "preview.mp4", "flicker.png", "camera.png", "depth", "confidence",
-        "motion_mask",
+        "job.json", "matte.json", "cameras.json", "events.jsonl", "worker.log", "cancelled", "lock", "heartbeat",
+        "cache", "cache.json", "result.json", "points.ply", "preview.png", "preview.mp4", "flicker.png", "camera.png",
+        "depth", "confidence", "motion_mask",
     })
     """What a job makes in its folder, besides temporary files."""
-    ONLY_READ = frozenset({"job.json", "matte.json", "cache", "cache.json", "result.json"})
+    ONLY_READ = frozenset({"job.json", "matte.json", "cameras.json", "cache", "cache.json", "result.json"})
     """Of these, what is never written in its place, so that it may have further names (hard links)."""
 
     def __init__(self, path: str | os.PathLike):
@@ -44,6 +44,7 @@ class JobFolder:
         self.files = GuardedFolder(self.path)
         self.job_file = self.path / "job.json"
         self.matte_file = self.path / "matte.json"
+        self.cameras_file = self.path / "cameras.json"
         self.events_file = self.path / "events.jsonl"
         self.log_file = self.path / "worker.log"
         self.cancelled_file = self.path / "cancelled"
@@ -84,7 +85,10 @@ class JobFolder:
         return job
 
     def write_job(self, job: Job) -> None:
-        self.files.replace(self.job_file.name, as_json(to_dict(job)))
+        data = to_dict(job)
+        if not job.cameras:
+            del data["cameras"]  # so that earlier versions read it, too
+        self.files.replace(self.job_file.name, as_json(data))
 
     def read_result(self) -> Result:
         """The result, validated against this folder. Raises StereoDiffError "result_invalid" or "job_..."."""
@@ -99,6 +103,8 @@ class JobFolder:
         data = to_dict(result)
         if result.stereo_from is None:
             del data["stereo_from"]  # so that earlier versions read it, too
+        if result.placement is None:
+            del data["placement"]
         self.files.replace(self.result_file.name, as_json(data))
 
     def _read(self, cls, name: str, max_bytes: int, *, missing: str, invalid: str):

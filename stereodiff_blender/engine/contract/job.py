@@ -12,6 +12,7 @@ SCHEMA_VERSION = 1
 ENGINE_VERSION = "0.1.0"
 
 MATTE_KINDS = ("pictures", "shapes")
+CAMERA_SOURCES = ("colmap", "clip", "scene")
 MIN_FRAMES = 2
 MAX_FRAME = 10_000_000
 """Four and a half days at 24 frames a second; what a damaged or hostile file claims beyond is not counted out."""
@@ -97,6 +98,7 @@ class Job:
     """One request: this footage, these frames (first and last included), these settings, and perhaps a matte.
 
     models_folder: where the weights of learned engines are, one folder for each; needed only by those.
+    cameras: where the cameras in the job folder's cameras.json come from, one of CAMERA_SOURCES; "": they are solved.
     """
 
     id: str
@@ -106,6 +108,7 @@ class Job:
     settings: Settings = field(default_factory=Settings)
     matte: Matte | None = None
     models_folder: str = ""
+    cameras: str = ""
     engine_version: str = ENGINE_VERSION
     schema_version: int = SCHEMA_VERSION
 
@@ -139,3 +142,15 @@ class Job:
             raise StereoDiffError("clip_too_short", f"a solve needs at least {MIN_FRAMES} frames, got one")
         if self.matte is not None:
             self.matte.validate()
+        if self.cameras:
+            self._check_cameras()
+
+    def _check_cameras(self) -> None:
+        """Given cameras are used as they are."""
+        if self.cameras not in CAMERA_SOURCES:
+            raise StereoDiffError("job_invalid", f"cameras must be one of {', '.join(CAMERA_SOURCES)}, got "
+                                                 f"{self.cameras!r}")
+        if self.settings.stereo != "geometric":
+            raise StereoDiffError("settings_invalid", "Only Geometric measures depth with given cameras.")
+        if self.settings.refine_cameras:
+            raise StereoDiffError("settings_invalid", "Refine Cameras would change the given cameras.")

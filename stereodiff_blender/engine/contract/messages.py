@@ -120,6 +120,28 @@ ERRORS = {
     "cut_in_range": Explanation(
         "There is a cut in the frame range.",
         "Choose one of the shots as the frame range, and solve each by itself."),
+    "cameras_missing": Explanation(
+        "The cameras that were to be used are not there.",
+        "Choose the folder of the COLMAP model (it holds cameras.bin and images.bin, or .txt; often sparse/0), the "
+        "clip's own solve or a camera again, or set Cameras to Solve."),
+    "cameras_invalid": Explanation(
+        "The cameras that were to be used make no sense.",
+        "Correct what is named, or export the cameras again from the program that they are from."),
+    "cameras_incomplete": Explanation(
+        "Frames that are to be solved have no camera.",
+        "Choose a frame range that has cameras from its first to its last frame, or register the missing pictures in "
+        "the program that the cameras are from. Gaps of a few frames are interpolated."),
+    "cameras_wrong_size": Explanation(
+        "The cameras are of pictures of other proportions than the clip's.",
+        "Use cameras that were solved on this clip, uncropped; half size or double size is fine."),
+    "cameras_distorted": Explanation(
+        "The cameras have lens distortion, which is not modeled.",
+        "Undistort first: COLMAP's image_undistorter writes pictures and a model without distortion. Then choose both, "
+        "the undistorted pictures as the clip and their model."),
+    "cameras_do_not_fit": Explanation(
+        "The cameras contradict the footage.",
+        "Check that they are of this clip, that frame and camera belong together, and that the lens is right; or set "
+        "Cameras to Solve."),
     "matte_missing": Explanation(
         "The matte is not there.",
         "Choose the mask or the footage again, or set Matte to None."),
@@ -296,6 +318,10 @@ WARNINGS = {
     "refinement_apart": Explanation(
         "The refined depth does not agree with the solve.",
         "Choose Guided, or a lower noise level; if any clip fails so, download the weights again."),
+    "cameras_doubtful": Explanation(
+        "The given cameras fit the footage only roughly.",
+        "Check that frame and camera belong together, that the lens is right and undistorted, and that a matte covers "
+        "what moves by itself."),
     "matte_empty": Explanation(
         "The matte marks nothing in the frames that were solved.",
         "Look whether the right mask or footage is chosen, and whether it needs Invert."),

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from .cameras.given import GivenCamera, Row
 from .errors import StereoDiffError
 from .guarded_files import GuardedFolder
 from .job import ENGINE_VERSION, MOST_EXACT, SCHEMA_VERSION, ClipSource, can_be_path
@@ -118,6 +119,8 @@ class Result:
     depth_range: nearest and farthest trusted depth over the clip; None without depth.
     refinement: of the diffusion network; None if it did not run. plot: what stage 2 did to the flicker, as a picture;
         camera_plot: how well the camera fits in each frame.
+    placement: with given cameras, where the first of them stands in their own world: its camera_to_world there, four
+        rows of four, OpenCV camera axes. Depth, points and cameras have that world's units.
     stereo_from: the id of an earlier job whose stage 1 was taken over, None if this job computed its own.
     """
 
@@ -144,6 +147,7 @@ class Result:
     plot: str | None = None
     camera_plot: str | None = None
     stereo_from: str | None = None
+    placement: tuple[Row, Row, Row, Row] | None = None
     timings_s: dict[str, float] = field(default_factory=dict)
     engine_version: str = ENGINE_VERSION
     schema_version: int = SCHEMA_VERSION
@@ -180,6 +184,8 @@ class Result:
         for frame in taking_turns(self.frames):
             _check_camera(frame)
         _check_extent(self)
+        if self.placement is not None:
+            _check_placement(self.placement)
         if not _is_identity(self.frames[0].camera_to_world):
             raise _invalid_result("the first camera is not at the origin")
         _check_files(job_folder.files, self._files())
@@ -227,6 +233,13 @@ def _check_camera(frame: FrameResult) -> None:
         raise _invalid_result(f"frame {frame.frame}: the camera's rotation is a reflection")
     if not (frame.fx > 0 and frame.fy > 0):
         raise _invalid_result(f"frame {frame.frame}: the focal length is not positive")
+
+
+def _check_placement(placement: tuple[Row, Row, Row, Row]) -> None:
+    try:
+        GivenCamera(1, 1.0, 1.0, 0.0, 0.0, placement).validate()
+    except StereoDiffError as error:
+        raise _invalid_result(f"the placement is none: {error.message}") from error
 
 
 def _is_identity(matrix) -> bool:

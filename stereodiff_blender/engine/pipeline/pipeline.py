@@ -13,12 +13,12 @@ import numpy as np
 from ..contract import Quality, Refinement, Settings, StereoDiffError
 from ..footage import PreparedFootage, inspect_footage, prepare_footage, refuse_cuts, warn_of_faults
 from ..quality.assess import assess
-from ..solution import CameraSolution, StereoResult
+from ..solution import CameraSolution, KnownCameras, StereoResult
 from ..storage import RunContext, Scratch
 from .networks import Networks
 from .refine_steps import average_over_time, diffuse, fit_to_stereo
 from .stages import Stages
-from .stereo_steps import match_clip, measure_clip, refine_clip_boundaries, solve_clip
+from .stereo_steps import match_clip, measure_clip, refine_clip_boundaries, solve_clip, take_cameras
 
 NO_NETWORKS = Networks()
 
@@ -47,8 +47,8 @@ class Estimate:
 
 
 def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray | None = None,
-                   pixel_aspect: float = 1.0, focal_px: float | None = None, networks: Networks = NO_NETWORKS,
-                   context: RunContext) -> Estimate:
+                   pixel_aspect: float = 1.0, focal_px: float | None = None, known: KnownCameras | None = None,
+                   networks: Networks = NO_NETWORKS, context: RunContext) -> Estimate:
     """Cameras and depth of one clip.
 
     Parameters
@@ -63,6 +63,8 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
         Of the raster: width / height of one of its pixels.
     focal_px : float or None
         Known focal length in pixels of the raster; None where the lens is not known.
+    known : KnownCameras or None
+        Cameras to measure with in place of a solve, which then needs no lens; only of the stereo engine "geometric".
     networks : Networks
         The learned ones that the settings ask for.
     context : RunContext
@@ -76,7 +78,7 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     Raises
     ------
     StereoDiffError
-        Among others "torch_missing", "device_unavailable", "cut_in_range" and "camera_unsolved".
+        Among others "torch_missing", "device_unavailable", "cut_in_range", "camera_unsolved" and "cameras_do_not_fit".
     ValueError
         If frames have another shape or type, or are fewer than two.
     """
@@ -95,8 +97,10 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     if settings.stereo == "monst3r":
         clip = stages.run("measured", match_clip, prepared, measurable, networks.matcher, settings, focal_px)
     else:
-        solved = stages.run("cameras", solve_clip, prepared, settings, pixel_aspect,
-                            focal_px)  # camera_to_world (T,4,4)
+        if known is not None:
+            solved = stages.run("cameras", take_cameras, prepared, known)  # camera_to_world (T,4,4)
+        else:
+            solved = stages.run("cameras", solve_clip, prepared, settings, pixel_aspect, focal_px)
         if solved.cameras.kind != "moving":
             return Estimate(solved.cameras, assess(solved.cameras, context.first_frame))
         clip = stages.run("measured", measure_clip, prepared, measurable, solved.cameras, settings,

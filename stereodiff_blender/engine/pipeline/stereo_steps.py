@@ -13,10 +13,10 @@ import numpy as np
 from ..contract import Settings, StereoDiffError
 from ..footage import PreparedFootage
 from ..imaging import OpticalFlow, flows_in
-from ..solution import CameraSolution, StereoResult
+from ..solution import CameraSolution, KnownCameras, StereoResult
 from ..stereo.boundaries import agree_on_boundaries, refine_boundaries
 from ..stereo.mvs import estimate_depth_maps, select_sources
-from ..stereo.sfm import refine_cameras, solve_cameras
+from ..stereo.sfm import refine_cameras, solve_cameras, use_cameras
 from ..storage import RunContext
 from .stages import MeasuredClip, SolvedClip
 
@@ -31,6 +31,12 @@ def solve_clip(prepared: PreparedFootage, settings: Settings, pixel_aspect: floa
     """The cameras of all T frames, by tracked points."""
     cameras = solve_cameras(prepared.frames, masks=prepared.masks, focal_px=focal_px, pixel_aspect=pixel_aspect,
                             seed=settings.seed, context=context)
+    return SolvedClip(prepared.with_equal_repeats(cameras))
+
+
+def take_cameras(prepared: PreparedFootage, known: KnownCameras, *, context: RunContext) -> SolvedClip:
+    """The cameras of all T frames as they are given, with tracked points under them."""
+    cameras = use_cameras(prepared.frames, known, masks=prepared.masks, context=context)
     return SolvedClip(prepared.with_equal_repeats(cameras))
 
 

@@ -32,10 +32,10 @@ def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoR
                          weights: tuple[WeightsUsed, ...], scratch: Scratch, report: Report) -> None:
     """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, with these numbers.
 
-    stereo: of T frames, one for each number, with the depth to use. weights: that the result was made with; every file
-    names them and their licenses. scratch: knows which frames an earlier run has written of the very same depth.
-    report: told the progress in frames; its stage is the caller's. Raises StereoDiffError "disk_full" or
-    "output_not_writable".
+    stereo: of T frames, one for each number, with the depth to use, which is written in its cameras' unit. weights:
+    that the result was made with; every file names them and their licenses. scratch: knows which frames an earlier run
+    has written of the very same depth. report: told the progress in frames; its stage is the caller's. Raises
+    StereoDiffError "disk_full" or "output_not_writable".
     """
     arrays = {"depth": stereo.depth, "confidence": stereo.confidence, "motion_mask": stereo.motion_mask}
     for product in arrays:
@@ -44,9 +44,11 @@ def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoR
     attributes = weights_attributes(weights)
     journal = scratch.journal(JOURNAL, lambda index: [_bytes_of(_product(folder, product, file_numbers[index]))
                                                     for product in arrays])
+    units = {"depth": np.float32(stereo.cameras.unit)}
     for index in range(journal.done, len(file_numbers)):
         for product, array in arrays.items():
-            exr.write_gray(_product(folder, product, file_numbers[index]), array[index],
+            picture = array[index] * units[product] if product in units else array[index]
+            exr.write_gray(_product(folder, product, file_numbers[index]), picture,
                            {"comments": _MEANINGS[product], **attributes})
         journal.note(index)
         report.progress(index + 1)

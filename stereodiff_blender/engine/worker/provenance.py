@@ -33,7 +33,8 @@ INPUT_CODE = ("contract/settings.py", "contract/matte_shapes.py", "contract/numb
 Of the contract, what computes. Its words, its files and its version have no part in any array.
 """
 STEREO_CODE = ("pipeline/pipeline.py", "pipeline/stages.py", "pipeline/stereo_steps.py", "footage", "imaging",
-               "geometry.py", "solution.py", "stereo/sfm", "stereo/mvs", "stereo/dynamic", "stereo/boundaries",
+               "geometry.py", "solution.py", "contract/cameras/given.py", "worker/known_cameras.py", "stereo/sfm",
+               "stereo/mvs", "stereo/dynamic", "stereo/boundaries",
                "torch_support")
 MONST3R_CODE = ("pipeline/networks.py", "stereo/monst3r")
 REFINE_CODE = ("pipeline/networks.py", "pipeline/refine_steps.py", "diffusion", "worker/products.py")
@@ -44,7 +45,7 @@ OF_THE_DOOR = ("max_megapixels",)
 
 
 def input_key(job: Job, folder: JobFolder, raster: Raster) -> str:
-    """Of the pictures and mattes that the solve looks at."""
+    """Of the pictures, mattes and given cameras that the solve looks at."""
     matte = None
     if job.matte is not None:
         own, of_matte = job.matte.footage, job.matte.footage_frames(job.frame_numbers)
@@ -52,7 +53,17 @@ def input_key(job: Job, folder: JobFolder, raster: Raster) -> str:
         shapes = _sample(folder.matte_file) if folder.matte_file.is_file() else ""
         matte = [to_dict(job.matte) | {"footage": footage}, shapes]
     clip, numbers = list(_identities(job.clip, job.frame_numbers)), str(job.frame_numbers)
-    return _hash("input", _code(INPUT_CODE), clip, numbers, to_dict(raster), job.settings.exposure_ev, matte)
+    parts = [clip, numbers, to_dict(raster), job.settings.exposure_ev, matte]
+    return _hash("input", _code(INPUT_CODE), *parts, *([_given_cameras(folder)] if job.cameras else []))
+
+
+def _given_cameras(folder: JobFolder) -> str:
+    """Of cameras.json, all of it; of one that is not there: nothing, as reading it will tell."""
+    try:
+        data = folder.files.read_bytes(folder.cameras_file.name)
+    except OSError:
+        data = b""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
 
 
 def stereo_key(job: Job, of_input: str) -> str:

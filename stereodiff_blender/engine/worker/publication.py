@@ -39,7 +39,7 @@ def publish(request: Request, frames: np.ndarray, estimate: Estimate, weights: t
     else:
         report.progress(len(numbers))
     if len(estimate.cameras.points):
-        products.write_points(folder.file(folder.points_file), estimate.cameras.points,
+        products.write_points(folder.file(folder.points_file), estimate.cameras.points * estimate.cameras.unit,
                               point_colors(frames, estimate.cameras))
     middle = len(numbers) // 2
     products.write_preview_image(folder.file(folder.preview_image), frames[middle],
@@ -95,8 +95,7 @@ def _result(request: Request, estimate: Estimate, weights: tuple[WeightsUsed, ..
         fps=info.fps, stereo=job.settings.stereo, refine=job.settings.refine, camera_kind=estimate.cameras.kind,
         frames=tuple(_frame_result(job, folder, index, estimate) for index in range(len(job.frame_numbers))),
         quality=estimate.quality,
-        depth_range=(None if estimate.stereo is None
-                     else products.depth_range(estimate.depth, estimate.stereo.confidence)),
+        depth_range=_depth_range(estimate),
         warnings=report.warnings, points=_relative_if_there(folder, folder.points_file),
         preview_image=_relative_if_there(folder, folder.preview_image),
         preview_movie=_relative_if_there(folder, folder.preview_movie),
@@ -105,9 +104,17 @@ def _result(request: Request, estimate: Estimate, weights: tuple[WeightsUsed, ..
         weights=weights, timings_s=report.timings_s(), engine_version=ENGINE_VERSION)
 
 
+def _depth_range(estimate: Estimate) -> tuple[float, float] | None:
+    if estimate.stereo is None:
+        return None
+    near, far = products.depth_range(estimate.depth, estimate.stereo.confidence)
+    return near * estimate.cameras.unit, far * estimate.cameras.unit
+
+
 def _frame_result(job: Job, folder: JobFolder, index: int, estimate: Estimate) -> FrameResult:
     fx, fy, cx, cy = (float(value) for value in estimate.cameras.intrinsics[index])
-    camera = estimate.cameras.camera_to_world[index]
+    camera = estimate.cameras.camera_to_world[index].copy()
+    camera[:3, 3] *= estimate.cameras.unit
     reprojection = float(estimate.cameras.reprojection_px[index])
     files = dict.fromkeys(DEPTH_PRODUCTS)
     if estimate.depth is not None:

@@ -26,6 +26,7 @@ from ..media.mattes import examine_matte
 from ..pipeline import estimate_depth, load_networks, refuse_missing, refuse_unavailable
 from ..storage import RunContext
 from .event_report import EventReport
+from .known_cameras import placement_of, read_known_cameras
 from .provenance import refuse_changed_footage
 from .publication import discard_products, publish
 from .reading import Request, known_focal_px, read_masks, read_plates
@@ -160,12 +161,15 @@ def _solve(request: Request, workspace: Workspace, report: EventReport) -> Resul
     context = RunContext(workspace.stereo, report, job.first_frame, workspace.refine, job.plate_numbers[0])
     with workspace.input.relieved():
         # Before the frames, so that a matte that cannot be used is found out at once.
+        known = read_known_cameras(job, request.folder, raster)
         masks = read_masks(request, workspace.input, report)  # (T,H,W) uint8, or None
         frames = read_plates(request, workspace.input, report)  # (T,H,W,3) uint8
         refuse_changed_footage(job, request.folder, raster, workspace.input_key)
         estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,
-                                  focal_px=known_focal_px(job.settings, raster), networks=networks, context=context)
-        return publish(request, frames, estimate, networks.used, workspace.refine, report)
+                                  focal_px=known_focal_px(job.settings, raster),
+                                  known=known, networks=networks, context=context)
+        result = publish(request, frames, estimate, networks.used, workspace.refine, report)
+        return result if known is None else replace(result, placement=placement_of(known))
 
 
 def examine(job: Job) -> tuple[ClipInfo, Raster]:

@@ -10,13 +10,27 @@ from ..result import ImportedResult
 SHARES_SHADER_NODES = (5, 0, 0)  # from here on also the tree is a node group of its own
 SCALES_TO_NEAREST = (4, 5, 0)
 PASS_THROUGH = {"CompositorNodeRLayers", "CompositorNodeComposite", "CompositorNodeViewer", "NodeReroute",
-                "NodeGroupOutput"}
+                "NodeGroupInput", "NodeGroupOutput"}
 ROOM = 500.0
 
 
 def existing_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
-    """The scene's compositor, if it has one."""
+    """The scene's compositor, if it has one; of several effects the last that is on, which gives the picture."""
+    if has_effects(scene):
+        on = [effect.node_group for effect in scene.compositor_effects if effect.enable_for_render]
+        return next((tree for tree in reversed(on) if tree is not None), None)
     return scene.compositing_node_group if bpy.app.version >= SHARES_SHADER_NODES else scene.node_tree
+
+
+def has_effects(scene: bpy.types.Scene) -> bool:
+    """Whether this Blender's scenes have a list of compositor trees, each an effect on what the one before gives."""
+    return hasattr(scene, "compositor_effects")
+
+
+def scene_trees(scene: bpy.types.Scene) -> list[bpy.types.NodeTree]:
+    """Every tree of the scene's compositor, those that are off included."""
+    trees = [effect.node_group for effect in scene.compositor_effects] if has_effects(scene) else [existing_tree(scene)]
+    return [tree for tree in trees if tree is not None]
 
 
 def compositor_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree:
@@ -25,6 +39,8 @@ def compositor_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree:
         return existing_tree(scene)
     if bpy.app.version < SHARES_SHADER_NODES:
         scene.use_nodes = True
+    elif has_effects(scene):
+        scene.compositor_effects.new(name="Compositor").node_group = _new_effect_tree()
     else:
         scene.compositing_node_group = _new_tree()
     return existing_tree(scene)
@@ -62,12 +78,16 @@ def is_bare(tree: bpy.types.NodeTree) -> bool:
     return all(node.bl_idname in PASS_THROUGH for node in tree.nodes)
 
 
-def drop_tree(scene: bpy.types.Scene) -> None:
-    """Go back to no compositor; where the tree cannot go it is switched off."""
+def drop_tree(scene: bpy.types.Scene, tree: bpy.types.NodeTree) -> None:
+    """Go back to no compositor; where the tree cannot go it is switched off, other effects stay."""
     if bpy.app.version < SHARES_SHADER_NODES:
         scene.use_nodes = False
         return
-    tree, scene.compositing_node_group = scene.compositing_node_group, None
+    if has_effects(scene):
+        for effect in [effect for effect in scene.compositor_effects if effect.node_group == tree]:
+            scene.compositor_effects.remove(effect)
+    else:
+        scene.compositing_node_group = None
     if tree.users == 0:
         bpy.data.node_groups.remove(tree)
 
@@ -118,6 +138,16 @@ def _new_tree() -> bpy.types.NodeTree:
     tree = bpy.data.node_groups.new("Compositor", "CompositorNodeTree")
     render = add_node(tree, "CompositorNodeRLayers", (-300, 0))
     tree.links.new(render.outputs["Image"], output_node(tree).inputs[0])
+    return tree
+
+
+def _new_effect_tree() -> bpy.types.NodeTree:
+    """Passes on what the effects before it give, which a switched-off one may do again one day."""
+    tree = bpy.data.node_groups.new("Compositor", "CompositorNodeTree")
+    tree.interface.new_socket("Image", in_out="INPUT", socket_type="NodeSocketColor")
+    entry = add_node(tree, "NodeGroupInput", (-300, 0))
+    add_node(tree, "CompositorNodeRLayers", (-300, -200))  # for its passes
+    tree.links.new(entry.outputs[0], output_node(tree).inputs[0])
     return tree
 
 

@@ -6,7 +6,7 @@ import bpy
 
 from ..data import find, find_node, tag
 from ..result import ImportedResult
-from .compositor import all_trees, compositor_tree, existing_tree, free_corner, output_node, switch_on
+from .compositor import all_trees, compositor_tree, free_corner, output_node, scene_trees, switch_on
 from .depth_group import CG_Z, FOCUS, NAME, claim_depth_group, default_values
 
 GIVEN = "stereodiff_given"
@@ -35,9 +35,9 @@ def add_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.typ
     bpy.types.Node
         The group node. Sockets: see depth_group.py.
     """
-    tree = compositor_tree(scene)
     group = claim_depth_group(shot, depth, root)
-    node = find_node(tree, shot, "depth pass") or _add_node(tree, shot, group, root)
+    there = (find_node(each, shot, "depth pass") for each in scene_trees(scene))
+    node = next(filter(None, there), None) or _add_node(compositor_tree(scene), shot, group, root)
     node.node_tree = group
     _give_values(node, shot)
     return node
@@ -71,7 +71,7 @@ def add_depth_pass(scene: bpy.types.Scene, imported, *, connect: bool = False) -
     node = add_depth_group(scene, imported.shot, imported.images["depth"], imported.root)
     if connect:
         switch_on(scene)
-        tree = existing_tree(scene)
+        tree = node.id_data
         tree.links.new(node.outputs["Normalized"], output_node(tree).inputs[0])
     return node.outputs["Normalized"]
 

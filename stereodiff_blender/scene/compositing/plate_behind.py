@@ -12,7 +12,6 @@ from .compositor import (
     all_trees,
     compositor_tree,
     drop_tree,
-    existing_tree,
     free_corner,
     has_tree_on,
     is_bare,
@@ -20,6 +19,7 @@ from .compositor import (
     output_node,
     over_inputs,
     picture_of,
+    scene_trees,
     switch_on,
 )
 
@@ -49,9 +49,9 @@ def put_plate_behind(scene: bpy.types.Scene, found: SceneImport) -> None:
 
 def remove_plate(scene: bpy.types.Scene, found: SceneImport) -> None:
     """What went through the plate's nodes goes straight on, wherever the artist has led it."""
-    if not uses_plate(scene, found):
+    tree = _tree_with_plate(scene, found)
+    if tree is None:
         return
-    tree = existing_tree(scene)
     own = parts(tree.nodes, found.footage)
     if "plate over" in own:
         _bridge(tree, own["plate over"])
@@ -61,12 +61,11 @@ def remove_plate(scene: bpy.types.Scene, found: SceneImport) -> None:
         before = scene.pop(WAS_OFF)
         scene.render.use_compositing = bool(before["use_compositing"])
         if is_bare(tree) and not before["has_tree_on"]:
-            drop_tree(scene)
+            drop_tree(scene, tree)
 
 
 def uses_plate(scene: bpy.types.Scene, found: SceneImport) -> bool:
-    tree = existing_tree(scene)
-    return tree is not None and bool(set(PLATE_PARTS) & set(parts(tree.nodes, found.footage)))
+    return _tree_with_plate(scene, found) is not None
 
 
 def refresh_plate(shot: ImportedResult, clip: bpy.types.MovieClip) -> None:
@@ -81,6 +80,10 @@ def refresh_plate(shot: ImportedResult, clip: bpy.types.MovieClip) -> None:
     """
     for node in (node for tree in all_trees() for node in tree.nodes if part_of(node, shot) == "plate clip"):
         node.clip = clip
+
+
+def _tree_with_plate(scene: bpy.types.Scene, found: SceneImport) -> bpy.types.NodeTree | None:
+    return next((tree for tree in scene_trees(scene) if set(PLATE_PARTS) & set(parts(tree.nodes, found.footage))), None)
 
 
 def _bridge(tree: bpy.types.NodeTree, over: bpy.types.Node) -> None:

@@ -19,6 +19,7 @@ from ..placing.orientation import transformed, world_from_result
 from ..result import ImportedResult, camera_math, read_points
 from .camera_text import write_chan, write_tum
 from .colmap import write_colmap
+from .picture_format import in_format
 
 __all__ = ["ENDINGS", "export_camera"]
 
@@ -58,7 +59,7 @@ def export_camera(context: bpy.types.Context, found: SceneImport, kind: str, pat
     samples = sample_camera(scene, found.camera, shot)
     path = path if kind == "COLMAP" else path.with_suffix(ENDINGS[kind])
     if kind == "CHAN":
-        write_chan(path, samples)
+        write_chan(path, in_format(samples, shot))
     elif kind == "TUM":
         write_tum(path, samples, shot, scene.render.fps / scene.render.fps_base)
     elif kind == "COLMAP":

@@ -10,16 +10,19 @@ import numpy as np
 
 from ..data import add_node, ensure_input, feed, set_input
 from ..result import ImportedResult
+from .stored_colors import scene_linear
 
 COLOR = "colour"
 FRAME = "Frame"
+GIVES_STORED_BYTES = (5, 3, 0)  # from here on nodes get the values of 8-bit pictures as the file has them
 
 
 class PlateColors:
     """Reads the plate of any clip frame, on the result's raster. Made by reading_plate()."""
 
-    def __init__(self, scene: bpy.types.Scene, pixels: bpy.types.Object, shot: ImportedResult):
-        self._scene, self._pixels, self._shot = scene, pixels, shot
+    def __init__(self, scene: bpy.types.Scene, pixels: bpy.types.Object, shot: ImportedResult,
+                 plate: bpy.types.Image):
+        self._scene, self._pixels, self._shot, self._plate = scene, pixels, shot, plate
 
     def of_frame(self, clip_frame: int) -> np.ndarray:
         """(H,W,3) float32, scene-linear, row 0 at the top."""
@@ -32,7 +35,10 @@ class PlateColors:
         colors = np.empty((len(attribute), 4), np.float32)
         attribute.foreach_get("color", colors.ravel())
         width, height = self._shot.raster_size
-        return colors.reshape(height, width, 4)[..., :3]
+        colors = colors.reshape(height, width, 4)[..., :3]
+        if bpy.app.version < GIVES_STORED_BYTES or self._plate.is_float:  # known once a frame of it was read
+            return colors
+        return scene_linear(colors, self._plate.colorspace_settings)
 
 
 @contextmanager
@@ -45,7 +51,7 @@ def reading_plate(shot: ImportedResult, plate: bpy.types.Image) -> Iterator[Plat
     scene.collection.objects.link(pixels)
     pixels.modifiers.new("Plate", "NODES").node_group = tree
     try:
-        yield PlateColors(scene, pixels, shot)
+        yield PlateColors(scene, pixels, shot, plate)
     finally:
         bpy.data.scenes.remove(scene)
         bpy.data.objects.remove(pixels)

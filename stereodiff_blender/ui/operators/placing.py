@@ -12,7 +12,7 @@ from mathutils import Vector
 from ...engine.contract import StereoDiffError
 from ...scene.camera import camera
 from ...scene.data import SceneImport, chosen_import
-from ...scene.export import clip_tracks, export
+from ...scene.export import clip_tracks, export, picture_format
 from ...scene.placing import floor, orientation, picking
 from .base import OnImport
 
@@ -272,6 +272,7 @@ class STEREODIFF_OT_write_tracks(OnSolve, bpy.types.Operator):
 
 
 LANDSCAPE_ONLY = {"FBX", "ALEMBIC"}
+IN_FORMAT = "Its field of view is that of the format, {} x {}; Blender's camera has the plate's, with its overscan"
 FOR_BLENDER = "Other programs read it right; Blender takes a portrait camera's lens wrong from it, and right from USD"
 
 
@@ -306,6 +307,9 @@ class STEREODIFF_OT_export_camera(OnSolve, bpy.types.Operator):
             raise StereoDiffError("output_not_writable", "No file was chosen.")
         path = Path(bpy.path.abspath(self.filepath)).absolute()
         written = f"{export.export_camera(context, found, self.kind, path)} was written."
+        shown = picture_format.format_of(found.read_imported_result()) if self.kind == "CHAN" else None
+        if shown is not None:
+            return f"{written} {IN_FORMAT.format(*shown.size)}"
         if self.kind in LANDSCAPE_ONLY and found.clip is not None and found.clip.size[1] > found.clip.size[0]:
             return f"{written} {FOR_BLENDER}"
         return written

@@ -7,11 +7,21 @@ from pathlib import Path
 
 import bpy
 
-from ...engine.contract import Job, JobFolder, StereoDiffError, shortened, user_folders
+from ...engine.contract import (
+    ClipSource,
+    GivenCameras,
+    Job,
+    JobFolder,
+    StereoDiffError,
+    read_colmap_cameras,
+    shortened,
+    user_folders,
+)
 from ...engine.contract.errors import Problem
 from ...engine.contract.job_files.result_checks import read_checked
 from ...engine.contract.job_files.worker_log import read_log_end
 from ...engine.weights.licences import cards_of, refuse_unaccepted
+from ...footage import cameras
 from ...footage import clip as clips
 from ...footage import matte as mattes
 from ...health import preflight
@@ -68,11 +78,28 @@ def submit_job(scene: bpy.types.Scene, clip: bpy.types.MovieClip, python: Path, 
     source = clips.clip_source(clip, sequence_fps=scene.render.fps / scene.render.fps_base)
     first_frame, last_frame = properties.frame_range(scene, clip, is_chosen=is_chosen)
     matte, shapes = mattes.chosen_matte(scene, clip, first_frame, last_frame) if is_chosen else (None, None)
+    kind, given = _chosen_cameras(scene, clip, source, range(first_frame, last_frame + 1)) if is_chosen else ("", None)
     job_id = jobs.new_job_id(clip.name, datetime.now())
     job = Job(job_id, source, first_frame, last_frame, properties.settings_from(scene, clip), matte,
-              str(preferences.models_folder()))
-    folder = jobs.create_job(job, preferences.jobs_folder(), shapes)
+              str(preferences.models_folder()), kind)
+    folder = jobs.create_job(job, preferences.jobs_folder(), shapes, given)
     return session.current().jobs.submit(scene, clip, folder, launch_with(python))
+
+
+def _chosen_cameras(scene: bpy.types.Scene, clip: bpy.types.MovieClip, source: ClipSource,
+                    frames: range) -> tuple[str, GivenCameras | None]:
+    """The kind of a job's cameras, and the cameras. Raises StereoDiffError "cameras_..."."""
+    group = scene.stereodiff
+    if group.cameras == "CLIP":
+        return "clip", cameras.clip_cameras(clip, frames)
+    if group.cameras == "SCENE":
+        return "scene", cameras.scene_cameras(scene, group.cameras_object, clip, frames)
+    if group.cameras == "COLMAP":
+        if not group.cameras_folder:
+            raise StereoDiffError("cameras_missing", "No folder of a COLMAP model is chosen.")
+        folder = Path(bpy.path.abspath(group.cameras_folder))
+        return "colmap", read_beside(lambda: read_colmap_cameras(folder, source, frames))
+    return "", None
 
 
 def launch_with(python: Path) -> session.Launch:

@@ -229,6 +229,21 @@ def draw_matte(layout, group) -> None:
         row.prop(group, "matte_invert")
 
 
+def draw_cameras(column, group) -> None:
+    """Where the cameras come from; and the lens, if it is known, of those that are solved."""
+    column.prop(group, "cameras")
+    if group.cameras == "COLMAP":
+        column.prop(group, "cameras_folder")
+    elif group.cameras == "SCENE":
+        column.prop(group, "cameras_object")
+    elif group.cameras == "SOLVE":
+        column.prop(group, "use_known_focal")
+        if group.use_known_focal and group.clip is not None:
+            lens = column.column(align=True)
+            lens.prop(group.clip.tracking.camera, "focal_length", text="Focal Length")
+            lens.prop(group.clip.tracking.camera, "sensor_width", text="Sensor Width")
+
+
 def draw_licence(layout, engine: str) -> None:
     """Said at the moment of choice: the learned engines' weights are not for paid work."""
     if engine in LEARNED_ENGINES:
@@ -267,11 +282,7 @@ class SolvePanel:
             frames.prop(group, "last_frame", text="Last")
             draw_clip_range(frames, group)
         column.prop(group, "quality")
-        column.prop(group, "use_known_focal")
-        if group.use_known_focal and group.clip is not None:
-            lens = column.column(align=True)
-            lens.prop(group.clip.tracking.camera, "focal_length", text="Focal Length")
-            lens.prop(group.clip.tracking.camera, "sensor_width", text="Sensor Width")
+        draw_cameras(column, group)
         draw_matte(layout, group)
         draw_engine(layout, context, status)
         draw_health(layout, context, status)

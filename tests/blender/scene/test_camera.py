@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 import pytest
 from bpy_extras.object_utils import world_to_camera_view
+from compositors import empty_tree
 from job_folder import Example, camera_to_world, intrinsics, plate_file, trace_depth, write_job_folder, write_png
 from mathutils import Matrix, Vector
 from scene_checks import projected, read_linear, render, show_frame
@@ -323,18 +324,10 @@ def test_the_clip_shows_the_picture_of_the_frame_whose_camera_plays(scene_module
 
 def show_clip_in_compositor(scene: bpy.types.Scene, clip: bpy.types.MovieClip) -> None:
     """Nothing but the clip, as it plays on the timeline."""
-    if bpy.app.version >= (5, 0, 0):
-        tree = scene.compositing_node_group = bpy.data.node_groups.new("Clip", "CompositorNodeTree")
-        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
-        output = tree.nodes.new("NodeGroupOutput")
-    else:
-        scene.use_nodes = True
-        tree = scene.node_tree
-        tree.nodes.clear()
-        output = tree.nodes.new("CompositorNodeComposite")
+    tree, picture = empty_tree(scene)
     node = tree.nodes.new("CompositorNodeMovieClip")
     node.clip = clip
-    tree.links.new(node.outputs["Image"], output.inputs[0])
+    tree.links.new(node.outputs["Image"], picture)
     for layer in scene.view_layers:
         layer.use = False
 

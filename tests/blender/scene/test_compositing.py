@@ -8,6 +8,7 @@ from dataclasses import replace
 import bpy
 import numpy as np
 import pytest
+from compositors import tree_of
 from job_folder import Example, depth_of, write_job_folder
 from scene_checks import orphans, prepare_render, read_linear, render
 
@@ -33,8 +34,7 @@ def import_here(scene_module, tmp_path):
 
 
 def compositor() -> bpy.types.NodeTree:
-    scene = bpy.context.scene
-    return scene.compositing_node_group if SINCE_5 else scene.node_tree
+    return tree_of(bpy.context.scene)
 
 
 def wiring(tree) -> set[tuple[str, str, str, str]]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import bpy
 import numpy as np
 import pytest
+from compositors import empty_tree
 from job_folder import Example, depth_of, intrinsics, plate_file, write_gray, write_job_folder
 from scene_checks import evaluated_mesh, read_linear, render, set_input, show_frame
 
@@ -217,17 +218,10 @@ def test_through_the_camera_the_mesh_shows_the_plate(scene_module, tmp_path):
 
 def add_movie_clip_picture(scene, clip) -> None:
     """The compositor shows the clip as Blender itself plays it."""
-    if bpy.app.version >= (5, 0, 0):
-        tree = scene.compositing_node_group = bpy.data.node_groups.new("plate", "CompositorNodeTree")
-        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
-        output = tree.nodes.new("NodeGroupOutput")
-    else:
-        scene.use_nodes = True
-        tree = scene.node_tree
-        output = next(node for node in tree.nodes if node.bl_idname == "CompositorNodeComposite")
+    tree, picture = empty_tree(scene)
     footage = tree.nodes.new("CompositorNodeMovieClip")
     footage.clip = clip
-    tree.links.new(footage.outputs["Image"], output.inputs[0])
+    tree.links.new(footage.outputs["Image"], picture)
 
 
 @pytest.mark.slow

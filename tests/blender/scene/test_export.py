@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import bpy
 import numpy as np
+import OpenEXR
 import pytest
 from job_folder import Example, camera_to_world, intrinsics, write_job_folder
 from mathutils import Matrix, Quaternion
@@ -182,6 +183,34 @@ def test_chan_reads_back_as_poses_and_field_of_view(bring_in, tmp_path):
         x, y, z = (np.array(Matrix.Rotation(angle, 3, axis)) for angle, axis in angles)
         assert np.abs(y @ x @ z - Y_UP @ pose[:3, :3] @ looks_along_z).max() < 1e-5
         assert row[7] == pytest.approx(np.degrees(2 * np.arctan(72 / 2 / lens[1])), abs=1e-4)
+
+
+@pytest.mark.parametrize(("low", "format_size", "is_told"), [
+    ((-14, -9), (100, 54), True), ((0, 0), (128, 72), False), ((10, 4), (160, 90), True)])
+def test_chan_of_an_overscan_plate_is_for_its_format(addon, contract, bring_in, tmp_path, low, format_size, is_told):
+    """Blender shows 128 x 72 pixels of each picture; a compositing program places them in the display window."""
+    bring_in(replace(EXAMPLE, first_frame=1, frame_count=2))
+    header = {"type": OpenEXR.scanlineimage,
+              "dataWindow": (np.array(low, np.int32), np.add(low, (127, 71)).astype(np.int32)),
+              "displayWindow": (np.zeros(2, np.int32), np.subtract(format_size, 1).astype(np.int32))}
+    for number in (11, 12):
+        channels = {"RGB": np.full((72, 128, 3), 0.5, np.float16)}
+        OpenEXR.File(header, channels).write(str(tmp_path / f"over.{number}.exr"))
+    folder = contract.JobFolder(tmp_path / "job")
+    source = contract.ClipSource("sequence", str(tmp_path / "over.11.exr"), 11, 128, 72, 1.0, 24.0)
+    folder.write_result(replace(folder.read_result(), clip=source))
+    importlib.import_module(f"{addon.__name__}.scene").import_result(bpy.context.scene, tmp_path / "job")
+    operator = importlib.import_module(f"{addon.__name__}.ui.operators.placing").STEREODIFF_OT_export_camera
+    chosen = importlib.import_module(f"{addon.__name__}.ui.operators.base").chosen_import(bpy.context)
+    told = operator.act(SimpleNamespace(kind="CHAN", filepath=str(tmp_path / "camera")), bpy.context, chosen)
+    lens = clip_intrinsics(replace(EXAMPLE, first_frame=1, frame_count=2))[0]
+    expected = np.degrees(2 * np.arctan(format_size[1] / 2 / lens[1]))
+    assert float(rows(tmp_path / "camera.chan")[0][7]) == pytest.approx(expected, abs=1e-4)
+    said = f"Picture: {format_size[0]} x {format_size[1]} pixels"
+    comment = next(line for line in (tmp_path / "camera.chan").read_text().splitlines() if said in line)
+    axis = np.array(comment.rpartition(" at ")[2].split(",")[0].split(), float)
+    assert axis == pytest.approx(lens[2:] + low, abs=1e-3)
+    assert (f"{format_size[0]} x {format_size[1]}" in told) == is_told
 
 
 def test_text_is_exact_for_other_than_square_pixels(bring_in, tmp_path):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import bpy
 import numpy as np
 import pytest
+from compositors import empty_tree, tree_of
 from job_folder import Example, plate_file, write_job_folder
 from scene_checks import prepare_render, read_linear
 
@@ -135,8 +136,7 @@ def test_plate_shows_through_where_there_is_no_cg(import_here, tmp_path):
 # --- Switching it on and off -----------------------------------------------------------------------------------------
 
 def compositor() -> bpy.types.NodeTree | None:
-    scene = bpy.context.scene
-    return scene.compositing_node_group if SINCE_5 else scene.node_tree
+    return tree_of(bpy.context.scene)
 
 
 def output(tree) -> bpy.types.Node:
@@ -161,18 +161,10 @@ def state(imported) -> tuple:
 
 def build_comp() -> None:
     """A comp of the artist's: the render through a blur."""
-    scene = bpy.context.scene
-    if SINCE_5:
-        tree = scene.compositing_node_group = bpy.data.node_groups.new("mine", "CompositorNodeTree")
-        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
-        tree.nodes.new("NodeGroupOutput")
-    else:
-        scene.use_nodes = True
-        tree = scene.node_tree
-    layers = next((node for node in tree.nodes if node.bl_idname == "CompositorNodeRLayers"), None)
+    tree, picture = empty_tree(bpy.context.scene)
     blur = tree.nodes.new("CompositorNodeBlur")
-    tree.links.new((layers or tree.nodes.new("CompositorNodeRLayers")).outputs["Image"], blur.inputs["Image"])
-    tree.links.new(blur.outputs["Image"], output(tree).inputs[0])
+    tree.links.new(tree.nodes.new("CompositorNodeRLayers").outputs["Image"], blur.inputs["Image"])
+    tree.links.new(blur.outputs["Image"], picture)
 
 
 @pytest.mark.parametrize("off", [{}, {"state": "OFF"}])

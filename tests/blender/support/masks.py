@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+from compositors import empty_tree
 
 Point = tuple[float, float]
 CIRCLE = 0.5522847498
@@ -83,16 +84,11 @@ def rendered(mask: bpy.types.Mask, width: int, height: int, folder: Path) -> np.
 
 def _compose(scene: bpy.types.Scene, mask: bpy.types.Mask) -> None:
     """The mask, without feather, straight to the output; at render size."""
+    tree, picture = empty_tree(scene)
+    node = tree.nodes.new("CompositorNodeMask")
     if bpy.app.version < (5, 0):
-        scene.use_nodes = True
-        tree = scene.node_tree
-        tree.nodes.clear()
-        end, node = tree.nodes.new("CompositorNodeComposite"), tree.nodes.new("CompositorNodeMask")
         node.use_feather = False
     else:
-        tree = scene.compositing_node_group = bpy.data.node_groups.new("Compositing", "CompositorNodeTree")
-        tree.interface.new_socket(name="Image", in_out="OUTPUT", socket_type="NodeSocketColor")
-        end, node = tree.nodes.new("NodeGroupOutput"), tree.nodes.new("CompositorNodeMask")
         node.inputs["Feather"].default_value = False
     node.mask = mask
-    tree.links.new(node.outputs[0], end.inputs[0])
+    tree.links.new(node.outputs[0], picture)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+from compositors import empty_tree
 
 BITS = 7
 
@@ -26,19 +27,10 @@ def shown_by_blender(path: Path, folder: Path, *, frame_offset: int = 0) -> list
 
 
 def _show_in_compositor(scene: bpy.types.Scene, clip: bpy.types.MovieClip) -> None:
-    if bpy.app.version >= (5, 0, 0):
-        tree = bpy.data.node_groups.new("shown", "CompositorNodeTree")
-        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
-        scene.compositing_node_group = tree
-        output = tree.nodes.new("NodeGroupOutput")
-    else:
-        scene.use_nodes = True
-        tree = scene.node_tree
-        tree.nodes.clear()
-        output = tree.nodes.new("CompositorNodeComposite")
+    tree, picture = empty_tree(scene)
     node = tree.nodes.new("CompositorNodeMovieClip")
     node.clip = clip
-    tree.links.new(node.outputs["Image"], output.inputs[0])
+    tree.links.new(node.outputs["Image"], picture)
 
 
 def _index_in(scene: bpy.types.Scene, frame: int, file: Path) -> int:

@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 
 import bpy
+import numpy as np
 import pytest
+from colmap_folders import write_model
 from job_folder import Example, write_job_folder, write_sequence
 from masks import add_polygon, square
 
@@ -104,6 +106,54 @@ def test_solve_with_a_matte_that_cannot_serve_leaves_nothing(chosen, settings, t
     fails("cannot serve as a matte.*no closed, filled spline")
     settings.matte, settings.matte_clip = "CLIP", chosen
     fails("is the clip itself")
+    assert len(settings.jobs) == 0 and not (tmp_path / "jobs").exists()
+
+
+def camera_in_scene() -> bpy.types.Object:
+    camera = bpy.data.objects.new("film", bpy.data.cameras.new("film"))
+    bpy.context.scene.collection.objects.link(camera)
+    for frame in (1, 6):
+        camera.location.x = 0.1 * frame
+        camera.keyframe_insert("location", frame=frame)
+    return camera
+
+
+def test_solve_with_a_camera_of_the_scene_writes_its_cameras(chosen, settings, worker_like, contract):
+    worker_like("finish")
+    settings.cameras, settings.cameras_object = "SCENE", camera_in_scene()
+    bpy.ops.stereodiff.solve(wait=False)
+    folder = contract.JobFolder(settings.jobs[0].folder)
+    assert folder.read_job().cameras == "scene"
+    given = contract.read_cameras(folder.cameras_file)
+    assert [camera.frame for camera in given.cameras] == [1, 2, 3, 4, 5, 6]
+    assert given.cameras[5].camera_to_world[0][3] == pytest.approx(0.6)
+    assert (given.width, given.height) == tuple(chosen.size)
+
+
+def test_solve_with_a_colmap_model_writes_its_cameras(chosen, settings, worker_like, contract, tmp_path):
+    worker_like("finish")
+    names = [f"plate_{number:04d}.png" for number in range(1, 7)]
+    write_model(tmp_path / "sparse", names, np.tile(np.eye(4), (6, 1, 1)), size=(96, 72),
+                parameters=(90.0, 90.0, 48.0, 36.0), binary=True)
+    settings.cameras, settings.cameras_folder = "COLMAP", str(tmp_path / "sparse")
+    settings.use_clip_range, settings.first_frame, settings.last_frame = False, 2, 5
+    bpy.ops.stereodiff.solve(wait=False)
+    folder = contract.JobFolder(settings.jobs[0].folder)
+    assert folder.read_job().cameras == "colmap"
+    assert [camera.frame for camera in contract.read_cameras(folder.cameras_file).cameras] == [2, 3, 4, 5]
+
+
+def test_solve_with_cameras_that_cannot_serve_leaves_nothing(chosen, settings, tmp_path):
+    settings.cameras = "COLMAP"
+    fails("are not there.*No folder of a COLMAP model.*set Cameras to Solve")
+    settings.cameras_folder = str(tmp_path)
+    fails("are not there.*cameras.bin")
+    settings.cameras = "CLIP"
+    fails("was not solved in the clip editor")
+    settings.cameras = "SCENE"
+    fails("has no camera")
+    settings.cameras_object, settings.refine_cameras = camera_in_scene(), True
+    fails("Refine Cameras would change")
     assert len(settings.jobs) == 0 and not (tmp_path / "jobs").exists()
 
 

@@ -16,7 +16,7 @@ from stereodiff_blender.engine.contract import JobFolder, StereoDiffError
 from stereodiff_blender.engine.media import exr
 from stereodiff_blender.engine.media.movies import PictureConverter
 from stereodiff_blender.engine.report import Report
-from stereodiff_blender.engine.solution import StereoResult
+from stereodiff_blender.engine.solution import CameraSolution, StereoResult
 from stereodiff_blender.engine.storage.scratch import Scratch
 from stereodiff_blender.engine.worker import products
 from stereodiff_blender.engine.worker.preview import depth_colors, disparity_limits
@@ -41,16 +41,23 @@ def depth() -> np.ndarray:
 
 # --- Depth, confidence, motion ---------------------------------------------------------------------------------
 
-def test_depth_products_are_numbered_by_clip_frame_and_exact(depth, tmp_path):
+def cameras(unit: float = 1.0) -> CameraSolution:
+    poses, nothing = np.tile(np.eye(4), (COUNT, 1, 1)), np.zeros(COUNT)
+    return CameraSolution("moving", poses, np.ones((COUNT, 4)), nothing == 0, nothing, np.zeros((0, 3)), np.zeros(0),
+                          unit=unit)
+
+
+@pytest.mark.parametrize("unit", [1.0, 250.0])
+def test_depth_products_are_numbered_by_clip_frame_and_exact(depth, tmp_path, unit):
     confidence = np.random.default_rng(1).random(depth.shape, dtype=np.float32)
     mask = (confidence > 0.9).astype(np.uint8)
     stored = np.lib.format.open_memmap(tmp_path / "depth.npy", mode="w+", dtype=np.float32, shape=depth.shape)
     stored[:] = depth
     folder, report = JobFolder(tmp_path), RecordingReport()
-    stereo = StereoResult(None, stored, confidence, mask)  # cameras take no part
+    stereo = StereoResult(cameras(unit), stored, confidence, mask)
     products.write_depth_products(folder, range(9998, 10003), stereo, (), Scratch(), report)
     assert [done for _, done in report.steps] == [1, 2, 3, 4, 5]
-    for product, arrays in (("depth", depth), ("confidence", confidence), ("motion_mask", mask)):
+    for product, arrays in (("depth", depth * np.float32(unit)), ("confidence", confidence), ("motion_mask", mask)):
         names = sorted(path.name for path in (folder.path / product).iterdir())
         assert names == ["10000.exr", "10001.exr", "10002.exr", "9998.exr", "9999.exr"]
         for index, frame in enumerate(range(9998, 10003)):
@@ -60,8 +67,8 @@ def test_depth_products_are_numbered_by_clip_frame_and_exact(depth, tmp_path):
 def test_a_job_folder_that_is_no_folder(depth, tmp_path):
     (tmp_path / "job").write_text("in the way")
     with pytest.raises(StereoDiffError) as caught:
-        products.write_depth_products(JobFolder(tmp_path / "job"), range(1, 6), StereoResult(None, depth, depth, depth),
-                                      (), Scratch(), Report())
+        products.write_depth_products(JobFolder(tmp_path / "job"), range(1, 6),
+                                      StereoResult(cameras(), depth, depth, depth), (), Scratch(), Report())
     assert caught.value.code == "output_not_writable"
 
 

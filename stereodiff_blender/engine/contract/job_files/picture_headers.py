@@ -9,6 +9,8 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
+__all__ = ["PictureHeader", "read_header"]
+
 MAX_PIXELS = 2 ** 28
 """16384 x 16384, as the engine has it for what it reads."""
 _READ_BYTES = (1024, 15_000, 1_000_000)
@@ -22,7 +24,8 @@ _EXR_PLAIN = 0x02 | 0x400
 @dataclass(frozen=True)
 class PictureHeader:
     """kind: "png", "jpeg" or "exr". width, height: of an EXR whose pixels are a part of its picture, of the larger.
-    channels: of an EXR, their number, else 0. length: of an EXR, bytes of its header, else 0.
+    channels: of an EXR, their number, else 0. length: of an EXR, bytes of its header, else 0. data_window,
+    display_window: of an EXR, left, top, right and bottom pixel of what it holds and of the format it is made for.
     """
 
     kind: str
@@ -30,10 +33,28 @@ class PictureHeader:
     height: int
     channels: int = 0
     length: int = 0
+    data_window: tuple[int, ...] = ()
+    display_window: tuple[int, ...] = ()
 
 
 def read_header(stream: BinaryIO) -> PictureHeader | None:
-    """Of a file at its beginning; None if it is of none of these kinds. Raises ValueError for a damaged header."""
+    """What a picture's header says.
+
+    Parameters
+    ----------
+    stream : BinaryIO
+        At the file's beginning.
+
+    Returns
+    -------
+    PictureHeader or None
+        None if it is of none of these kinds.
+
+    Raises
+    ------
+    ValueError
+        The header is damaged.
+    """
     data = stream.read(_READ_BYTES[0])
     readers = {_PNG: _png_header, _JPEG: _jpeg_header, _EXR: _exr_header}
     reader = next((reader for sign, reader in readers.items() if data.startswith(sign)), None)
@@ -81,7 +102,7 @@ def _exr_header(data: bytes) -> PictureHeader:
         attributes[name] = data[begin:at]
     windows = [struct.unpack("<4i", attributes.get(name, b"")) for name in (b"dataWindow", b"displayWindow")]
     width, height = (max(window[i + 2] - window[i] + 1 for window in windows) for i in range(2))
-    return PictureHeader("exr", width, height, _channel_count(attributes.get(b"channels", b"")), at + 1)
+    return PictureHeader("exr", width, height, _channel_count(attributes.get(b"channels", b"")), at + 1, *windows)
 
 
 def _channel_count(channels: bytes) -> int:

@@ -85,7 +85,7 @@ def solve_cameras(frames, *, focal_px: float | None = None, pixel_aspect: float 
     """
     _check(frames, focal_px, pixel_aspect, masks)
     min_length = min(MIN_TRACK_LENGTH, len(frames))
-    followed = _followed(frames, masks, context.scratch, context.report)
+    followed = follow_tracks(frames, masks, context.scratch, context.report)
     tracks = thin_tracks(followed, per_frame=TRACKS_PER_FRAME, min_length=min_length)
     linked = longest_linked_run(tracks)
     _check_tracks(tracks, linked, context.told_from)
@@ -95,7 +95,7 @@ def solve_cameras(frames, *, focal_px: float | None = None, pixel_aspect: float 
                               seed % MAX_SEED, context.told_from, context.report))
 
 
-def _followed(frames, masks, scratch: Scratch, report: Report) -> Tracks:
+def follow_tracks(frames, masks, scratch: Scratch, report: Report) -> Tracks:
     """The tracks of this clip; those that an earlier run has followed, if there was one."""
     kept = scratch.load("tracks")
     if kept is not None:
@@ -299,7 +299,7 @@ def _rotation_solution(inputs: _SolveInput, keyframe_fit: RotationFit) -> Camera
     if inputs.focal is None and not measured:
         warn_assumed_focal(inputs.report)
     warn_unsolved(inputs.report, solved, inputs.first_frame)
-    mean = _mean_by_frame(frame, fit.residual_px[close], solved)
+    mean = mean_by_frame(frame, fit.residual_px[close], solved)
     return _without_points(inputs, "rotation", rebase(poses), fit.focal, solved, mean)
 
 
@@ -307,7 +307,7 @@ def _moving_solution(inputs: _SolveInput, fitted: CameraFit, focal_spread: float
     parallax = float(np.median(fitted.point_parallax_deg))
     is_focal_unreliable = _warn_about(inputs, fitted, focal_spread, parallax)
     poses, points = _in_gauge(fitted)
-    mean = _mean_by_frame(fitted.frame, fitted.residual_px, fitted.solved)
+    mean = mean_by_frame(fitted.frame, fitted.residual_px, fitted.solved)
     raster = fitted.pixels / (inputs.pixel_aspect, 1.0) + 0.5 * np.array(inputs.tracks.size)
     bounds = np.searchsorted(fitted.frame, np.arange(len(poses) + 1))
     observations = [(fitted.point[a:b], raster[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
@@ -356,7 +356,7 @@ def _intrinsics(inputs: _SolveInput, focal: float) -> np.ndarray:
     return np.tile([focal / inputs.pixel_aspect, focal, 0.5 * width, 0.5 * height], (inputs.tracks.frame_count, 1))
 
 
-def _mean_by_frame(frame: np.ndarray, residual_px: np.ndarray, solved: np.ndarray) -> np.ndarray:
+def mean_by_frame(frame: np.ndarray, residual_px: np.ndarray, solved: np.ndarray) -> np.ndarray:
     """Mean residual of each frame, (T,); nan where a frame is not solved."""
     count = np.bincount(frame, minlength=len(solved))
     total = np.bincount(frame, residual_px, len(solved))

@@ -51,15 +51,33 @@ def warn_unsolved(report: Report, solved: np.ndarray, first_frame: int) -> None:
         report.warn("frames_unsolved", f"{named.capitalize()} could not be solved; {whose} interpolated.")
 
 
+def warn_not_given(report: Report, known: np.ndarray, first_frame: int) -> None:
+    """known: (T,) bool, of given cameras."""
+    missing = np.flatnonzero(~known) + first_frame
+    if len(missing):
+        report.warn("frames_unsolved", f"No camera was given of {frame_ranges(missing)}; it is interpolated.")
+
+
 def warn_moving_camera(report: Report, *, tracks_per_frame: float, parallax_deg: float, residual_px: float) -> None:
     """tracks_per_frame: median number of static tracks in a frame; parallax_deg: median over the points."""
+    warn_used_cameras(report, tracks_per_frame=tracks_per_frame, parallax_deg=parallax_deg)
+    if residual_px > HIGH_RESIDUAL_PX:
+        report.warn("high_residual", f"The solved camera misses the tracked points by {residual_px:.1f} pixels: check "
+                                     "for lens distortion, rolling shutter or a zoom.")
+
+
+def warn_used_cameras(report: Report, *, tracks_per_frame: float, parallax_deg: float) -> None:
+    """What there is to know of a traveling camera however well it fits; as warn_moving_camera."""
     _warn_low_texture(report, tracks_per_frame)
     if parallax_deg < LITTLE_PARALLAX_DEG:
         report.warn("little_parallax", f"The view of a point changes by only {parallax_deg:.1f} degrees: far depth is "
                                        "uncertain. A longer camera move measures better.")
-    if residual_px > HIGH_RESIDUAL_PX:
-        report.warn("high_residual", f"The solved camera misses the tracked points by {residual_px:.1f} pixels: check "
-                                     "for lens distortion, rolling shutter or a zoom.")
+
+
+def warn_doubtful_cameras(report: Report, *, explained_share: float, residual_px: float) -> None:
+    """Of given cameras: share of the tracked observations that they explain, and the mean miss of those."""
+    report.warn("cameras_doubtful", f"The given cameras explain {100 * explained_share:.0f} % of the tracked points, "
+                                    f"and miss those by {residual_px:.1f} pixels.")
 
 
 def _warn_low_texture(report: Report, tracks_per_frame: float) -> None:

@@ -1,0 +1,27 @@
+"""The cameras that a job gives, as the engine takes them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..contract import Job, JobFolder, read_cameras
+from ..media.frames import Raster
+from ..solution import KnownCameras
+
+
+def read_known_cameras(job: Job, folder: JobFolder, raster: Raster) -> KnownCameras | None:
+    """The cameras of the job's frames in pixels of the raster; None to solve. Raises StereoDiffError "cameras_..."."""
+    if not job.cameras:
+        return None
+    given = read_cameras(folder.cameras_file)
+    given.refuse_other_picture(raster.clip_width, raster.clip_height)
+    frames = given.of_frames(job.frame_numbers)
+    scale = np.tile([raster.width / given.width, raster.height / given.height], 2)
+    lens = np.array([np.ones(4) if one is None else scale * (one.fx, one.fy, one.cx, one.cy) for one in frames])
+    poses = np.array([np.eye(4) if one is None else one.camera_to_world for one in frames], np.float64)
+    return KnownCameras(poses, lens, np.array([one is not None for one in frames]))
+
+
+def placement_of(known: KnownCameras) -> tuple[tuple[float, ...], ...]:
+    """Where the first of them stands in their world, as contract.Result has it."""
+    return tuple(map(tuple, known.camera_to_world[0].tolist()))

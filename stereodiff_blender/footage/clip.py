@@ -6,7 +6,9 @@ Start Frame of the scene. The clip's Frame Offset skips pictures at the head of 
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
@@ -53,7 +55,8 @@ def clip_source(clip: bpy.types.MovieClip, *, sequence_fps: float = 0.0) -> Clip
     -------
     ClipSource
         Absolute path, number of the picture that clip frame 1 shows, size in pixels as Blender shows it, pixel aspect
-        (0, ask the file, while the clip is displayed 1:1), and rate (0, ask the file, of a movie).
+        (0, ask the file, while the clip is displayed 1:1), rate (0, ask the file, of a movie), and color space with
+        the OpenColorIO configuration that this Blender knows it by.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def clip_source(clip: bpy.types.MovieClip, *, sequence_fps: float = 0.0) -> Clip
     path = _path(clip)
     source = _sequence(clip, path, sequence_fps) if clip.source == "SEQUENCE" else _movie(clip, path)
     _check_file(Path(source.path))
-    return source
+    return replace(source, color_space=clip.colorspace_settings.name, ocio_config=_ocio_config())
 
 
 def open_clip(source: ClipSource) -> bpy.types.MovieClip | None:
@@ -123,6 +126,15 @@ def _pixel_aspect(clip: bpy.types.MovieClip) -> float:
     """Blender shows every clip 1:1 until told otherwise, so 1:1 says nothing about the file: 0, ask the file."""
     x, y = clip.display_aspect
     return 0.0 if x == y else x / y
+
+
+def _ocio_config() -> str:
+    """Blender's own, unless the environment names another, which Blender then uses."""
+    named = os.environ.get("OCIO", "")
+    if named:
+        return named if named.startswith("ocio://") else os.path.abspath(named)
+    folder = bpy.utils.system_resource("DATAFILES", path="colormanagement")
+    return str(Path(folder, "config.ocio")) if folder else ""
 
 
 def _check_file(path: Path) -> None:

@@ -18,7 +18,7 @@ from ..engine.contract.user_folders import user_folder
 
 __all__ = ["environment_folder", "environment_python", "find_python", "verify"]
 
-MODULES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "matplotlib")
+MODULES = ("numpy", "cv2", "imageio", "av", "OpenEXR", "OpenImageIO", "PyOpenColorIO", "matplotlib")
 MARKER = "complete"
 VERIFY_TIMEOUT_S = 120
 

@@ -169,7 +169,8 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
         name="Invert", description="Black, or the outside of the mask, is what moves",
     )
     exposure_ev: bpy.props.FloatProperty(
-        name="Exposure", description="Stops added to scene-linear footage (EXR) before it is looked at",
+        name="Exposure", description="Stops added to scene-linear footage (EXR) before it is looked at. 0: as it is, "
+                                     "or chosen where it is far too dark or too bright to see anything",
         default=0.0, min=-20.0, max=20.0, soft_min=-6.0, soft_max=6.0,
     )
     max_megapixels: bpy.props.IntProperty(

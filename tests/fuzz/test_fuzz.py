@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from colmap_folders import write_model
 from job_folder import Example, write_job_folder
+from stills_of_every_kind import by_oiio, cineon
 from tiny_jobs import render_boards
 
 from stereodiff_blender.engine.contract import (
@@ -47,8 +48,9 @@ START_S, HANG_S = 60.0, 30.0
 HERE = Path(__file__).parent
 CASES = {"job": 300, "result": 300, "events": 200, "matte": 150, "cameras": 150, "colmap_text": 150,
          "colmap_lenses": 80, "colmap": 150, "card": 150, "exr": 250, "exr_header": 100,
-         "exr_clip": 60, "png": 100, "jpg": 80, "mp4": 120, "mov": 60, "mkv": 60, "avi": 60, "kept": 100}
-READ_BY_THE_WORKER_ALONE = {"mp4", "mov", "mkv", "avi", "png", "jpg", "exr_clip"}
+         "exr_clip": 60, "png": 100, "jpg": 80, "tif": 60, "dpx": 40, "cin": 40, "webp": 40, "tga": 40,
+         "mp4": 120, "mov": 60, "mkv": 60, "avi": 60, "kept": 100}
+READ_BY_THE_WORKER_ALONE = {"mp4", "mov", "mkv", "avi", "png", "jpg", "tif", "dpx", "cin", "webp", "tga", "exr_clip"}
 """A codec's own crash ends the worker, which Blender survives. It is counted here, and no failure."""
 SAID = re.compile(r"(begin|ok|refused|WRONG) (\d+).*")
 CODECS = {"mp4": "libx264", "mov": "mpeg4", "mkv": "libx264", "avi": "mjpeg"}
@@ -69,6 +71,9 @@ def samples(tmp_path_factory) -> Path:
         write_movie(folder / f"clip.{suffix}", pictures, codec)
     cv2.imwrite(str(folder / "png_0001.png"), pictures[0])
     cv2.imwrite(str(folder / "jpg_0001.jpg"), pictures[0])
+    for kind, depth in (("tif", "uint16"), ("dpx", "uint16"), ("webp", "uint8"), ("tga", "uint8")):
+        by_oiio(folder / f"{kind}_0001.{kind}", pictures[0] / 255.0, depth)
+    cineon(folder / "cin_0001.cin", pictures[0] / 255.0)
     exr.write_exr(folder / "exr_0001.exr", {name: pictures[0][..., k] / 255.0 for k, name in enumerate("RGB")})
     shutil.copy(CARDS_FOLDER / "monst3r.toml", folder)
     keeping.save_arrays(GuardedFile(GuardedFolder(folder), "kept.npz"),

@@ -56,6 +56,14 @@ def dpx(width: int, height: int, *, order: str = ">") -> bytes:
     return bytes(head)
 
 
+def cin(width: int, height: int) -> bytes:
+    head = bytearray(2048)
+    head[:4] = b"\x80\x2a\x5f\xd7"
+    head[193], head[198] = 3, 10
+    head[200:208] = struct.pack(">II", width, height)
+    return bytes(head)
+
+
 def tga(width: int, height: int, pixels: bytes = b"") -> bytes:
     """24 bits, top line first."""
     return struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, width, height, 24, 0x20) + pixels

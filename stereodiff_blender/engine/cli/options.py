@@ -88,7 +88,12 @@ def add_solve(parser: argparse.ArgumentParser, command: Callable[[argparse.Names
     parser.add_argument("--invert-matte", action="store_true", help="black is what moves; needs --matte")
     parser.add_argument("--cameras", type=Path, metavar="FOLDER", help="depth from cameras that are known: the folder "
                         "of a COLMAP model of this clip, .bin or .txt; nothing is solved")
-    parser.add_argument("--exposure-ev", type=float, default=0.0, metavar="EV", help="stops added to scene-linear EXR")
+    parser.add_argument("--exposure-ev", type=float, default=0.0, metavar="EV", help="stops added to scene-linear "
+                        "footage such as EXR (0: chosen where it is far too dark or bright)")
+    parser.add_argument("--color-space", default="", metavar="NAME", help="of the stored values, as Blender names it, "
+                        "such as ACEScg (as Blender takes it for this kind of file)")
+    parser.add_argument("--ocio", type=Path, metavar="FILE", help="OpenColorIO configuration that knows the color "
+                        "space (the one of the environment variable OCIO, else OpenColorIO's own)")
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep what the solve needs meanwhile, and for "
                         "going on, in a folder of its own below this one, such as on a fast disk (OUT/cache)")
     parser.add_argument("--overwrite", action="store_true", help="clear OUT first if it is an earlier job folder")

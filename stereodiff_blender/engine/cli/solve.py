@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -111,7 +112,8 @@ def _open_log(folder: JobFolder) -> TextIO:
 
 
 def _job_from(options: argparse.Namespace, clip_path: str, job_id: str) -> Job:
-    clip = replace(source_from_path(clip_path), fps=options.fps)
+    clip = replace(source_from_path(clip_path), fps=options.fps, color_space=options.color_space,
+                   ocio_config=_ocio_config(options))
     settings = engine_settings(options, focal_mm=options.focal_mm, sensor_mm=options.sensor_mm,
                                exposure_ev=options.exposure_ev)
     first, last = _clip_frames(clip, options.frames) or (1, probe_clip(clip, settings.max_pixels).frame_count)
@@ -130,6 +132,14 @@ def _clip_frames(clip: ClipSource, numbers: tuple[int, int] | None) -> tuple[int
         raise StereoDiffError("frame_range_invalid", f"Frames {numbers[0]} to {numbers[1]} were asked for, but "
                                                      f"{Path(clip.path).name} begins at {clip.number_of(1)}.")
     return first, last
+
+
+def _ocio_config(options: argparse.Namespace) -> str:
+    """Only where a color space is named; without one Blender's own are meant, which need none."""
+    if not options.color_space:
+        return ""
+    named = options.ocio or os.environ.get("OCIO", "")
+    return str(named) if not named or str(named).startswith("ocio://") else os.path.abspath(named)
 
 
 def _matte_from(options: argparse.Namespace) -> Matte | None:

@@ -14,7 +14,7 @@ __all__ = ["Problem", "StereoDiffError", "problem_from"]
 
 ERROR_CODES = frozenset({
     "clip_missing", "clip_unreadable", "clip_empty", "clip_truncated", "clip_too_short", "clip_too_small",
-    "picture_too_large",
+    "picture_too_large", "clip_window_moves", "color_space_unknown", "color_config_unreadable",
     "clip_frozen", "sequence_gap", "sequence_misnamed",
     "frame_range_invalid", "settings_invalid", "job_invalid", "job_missing",
     "output_not_writable", "output_in_use", "disk_full", "out_of_memory", "runtime_missing", "runtime_broken",
@@ -37,7 +37,7 @@ WARNING_CODES = frozenset({
     "rotation_only", "static_camera", "low_coverage", "low_texture", "weak_focal", "focal_assumed",
     "large_motion", "little_parallax", "frames_unsolved", "high_residual",
     "matte_empty", "refinement_apart", "cameras_doubtful",
-    "repeated_frames", "black_bars", "burnt_in_text", "flash_frames", "flickering_light",
+    "repeated_frames", "black_bars", "burnt_in_text", "flash_frames", "flickering_light", "exposure_chosen",
 })
 
 

@@ -30,6 +30,8 @@ class ClipSource:
     width, height: stored pixels as displayed (after rotation metadata); 0 = not known, ask the file.
     pixel_aspect: width / height of one stored pixel; 0 = not known, ask the file.
     fps: frames per second; 0 = not known, ask the file.
+    color_space: of the stored values, as Blender names it; "" = as Blender takes it for this kind of file.
+    ocio_config: path of the OpenColorIO configuration that knows the color space; "" = OpenColorIO's own.
     """
 
     kind: str
@@ -39,6 +41,8 @@ class ClipSource:
     height: int = 0
     pixel_aspect: float = 0.0
     fps: float = 0.0
+    color_space: str = ""
+    ocio_config: str = ""
 
     def number_of(self, frame: int) -> int:
         """The plate's own number of a clip frame: the file's of a sequence, and of a movie the frame."""

@@ -43,9 +43,21 @@ ERRORS = {
         "A picture has more pixels than are read.",
         "Scale the footage down, or if the computer has memory enough, raise Largest Picture under Advanced "
         "(--max-megapixels on the command line)."),
+    "clip_window_moves": Explanation(
+        "The EXR's data window moves from frame to frame, and Blender shows nothing but the data window.",
+        "Write the plate with the full format as its bounding box, or solve it on the command line, which lays the "
+        "data window into the format."),
+    "color_space_unknown": Explanation(
+        "The clip's color space is not known.",
+        "Choose one that is in the list of the clip's Color Space (--color-space on the command line, with --ocio for "
+        "a configuration of your own)."),
+    "color_config_unreadable": Explanation(
+        "The OpenColorIO configuration cannot be used.",
+        "Correct the OCIO environment variable or remove it, or name a working configuration with --ocio."),
     "clip_frozen": Explanation(
         "All frames show the same picture.",
-        "Choose a frame range in which the shot plays; a still has no depth to measure."),
+        "Choose a frame range in which the shot plays; a still has no depth to measure. If the plate is linear (EXR) "
+        "and too dark or too bright to see anything, set Exposure."),
     "sequence_gap": Explanation(
         "A picture of the image sequence is missing.",
         "Render or copy the missing file, or choose a frame range without the gap."),
@@ -280,7 +292,8 @@ WARNINGS = {
         "Trust depth where the confidence picture is bright; more texture or a slower move helps."),
     "low_texture": Explanation(
         "There is little texture to follow.",
-        "Check camera and depth by eye; footage with sharper detail gives a surer solve."),
+        "Check camera and depth by eye; footage with sharper detail gives a surer solve. Of a linear plate (EXR) that "
+        "is too dark or too bright, Exposure brings it out."),
     "weak_focal": Explanation(
         "The shot says little about the focal length.",
         "Enter the lens in millimeters and the sensor width if you know them."),
@@ -322,6 +335,10 @@ WARNINGS = {
         "The given cameras fit the footage only roughly.",
         "Check that frame and camera belong together, that the lens is right and undistorted, and that a matte covers "
         "what moves by itself."),
+    "exposure_chosen": Explanation(
+        "The plate's light is far from what a screen shows, so it was brightened or darkened for the solve.",
+        "Nothing needs to be done: the footage and its colors in the scene stay as they are. Set Exposure yourself if "
+        "you want another."),
     "matte_empty": Explanation(
         "The matte marks nothing in the frames that were solved.",
         "Look whether the right mask or footage is chosen, and whether it needs Invert."),

@@ -27,7 +27,7 @@ _BIG_TIFF_TYPES = _TIFF_TYPES | {16: "Q"}
 
 
 def stated_size(data: bytes, rest: BinaryIO | None = None) -> Size | None:
-    """Of a PNG, JPEG, TIFF, BMP, WebP or DPX file; None if it is none of these or breaks off before it says so.
+    """Of a PNG, JPEG, TIFF, BMP, WebP, DPX or Cineon file; None if it is none of these or breaks off before it says so.
 
     Parameters
     ----------
@@ -147,6 +147,11 @@ def _dpx(data: bytes) -> Size | None:
     return struct.unpack_from((">" if data.startswith(b"SDPX") else "<") + "II", data, 772)
 
 
+def _cineon(data: bytes) -> Size | None:
+    """Of the first channel, as decoders take it."""
+    return struct.unpack_from((">" if data.startswith(b"\x80") else "<") + "II", data, 200)
+
+
 def _tiff(data: bytes) -> Size | None:
     """Of the first picture; that of a tile if it claims to be larger than the picture."""
     sides = [0, 0, 0, 0]
@@ -203,4 +208,5 @@ def _with_directory(data: bytes, rest: BinaryIO) -> bytes:
 _READERS = (
     (b"\x89PNG\r\n\x1a\n", _png), (b"\xff\xd8", _jpeg), (b"II*\0", _tiff), (b"MM\0*", _tiff), (b"II+\0", _tiff),
     (b"MM\0+", _tiff), (b"BM", _bmp), (b"RIFF", _webp), (b"SDPX", _dpx), (b"XPDS", _dpx),
+    (b"\x80\x2a\x5f\xd7", _cineon), (b"\xd7\x5f\x2a\x80", _cineon),
 )

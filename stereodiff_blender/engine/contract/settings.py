@@ -67,7 +67,8 @@ class Settings:
     max_side_px: longest side of the working raster; 0 = MAX_SIDE_PX of the quality preset. A smaller
         clip is enlarged up to it by MAX_ENLARGEMENT at most: matched between its pixels, borders come out sharper.
     focal_mm, sensor_mm: the known lens and sensor width; both or neither.
-    exposure_ev: stops added to scene-linear footage (EXR) before it is exposed to display.
+    exposure_ev: stops added to scene-linear footage (EXR) before it is exposed to display; 0 = none, or chosen where
+        the footage is far too dark or bright.
     max_megapixels: million pixels; a larger picture of the clip or of its matte is refused before it is decoded.
     diffusion: how DepthCrafter refines.
     refine_cameras: after stage 1, adjust cameras, lens and depth to points tracked in the still parts.

@@ -42,6 +42,8 @@ PACKAGES = (
     Package("imageio", "imageio", ("imageio",)),
     Package("PyAV", "av", ("av",)),
     Package("OpenEXR", "OpenEXR", ("OpenEXR",)),
+    Package("OpenImageIO", "OpenImageIO", ("openimageio",)),
+    Package("OpenColorIO", "PyOpenColorIO", ("opencolorio",)),
     Package("Matplotlib", "matplotlib", ("matplotlib",)),
     Package("Pillow", "PIL", ("pillow",)),
     Package("PyTorch", "torch", ("torch",), "the High preset, MonST3R and DepthCrafter"),

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import os
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from ..storage import Target, write_bytes
 
 __all__ = ["GRAY_CHANNEL", "read_exr", "write_gray"]
 
+MAGIC = b"\x76\x2f\x31\x01"
 GRAY_CHANNEL = "V"
 MAX_PIXELS = 2**28  # 16384 x 16384; a header that claims more is damaged or hostile
 _MAX_LINES_PER_CHUNK = 256
@@ -123,14 +123,6 @@ def pixel_aspect_of(data: bytes, path: str | os.PathLike) -> float:
     """The same, of a file's bytes."""
     aspect = float(_headers(data, path)[0].get("pixelAspectRatio", 1.0))
     return aspect if np.isfinite(aspect) and aspect > 0 else 1.0
-
-
-def fps_of(data: bytes, path: str | os.PathLike) -> float:
-    """Frames per second, as the header's framesPerSecond has it, whatever that is; 0 where it does not say.
-
-    Raises ValueError."""
-    fps = _headers(data, path)[0].get("framesPerSecond", 0)
-    return float(fps) if isinstance(fps, Fraction) else 0.0
 
 
 def _headers(data: bytes, path) -> list[dict]:

@@ -32,6 +32,15 @@ def read_file(path: Path, most_bytes: Callable[[BinaryIO], int]) -> bytes:
     most_bytes: given the file at its beginning, says how many bytes it may have; a longer one may be all holes.
     Raises StereoDiffError "clip_missing", "clip_empty" (no bytes), "picture_too_large" or "clip_unreadable".
     """
+    return _read(path, most_bytes, None)
+
+
+def read_head(path: Path, most_bytes: Callable[[BinaryIO], int], count: int) -> bytes:
+    """The first bytes, at most count of them, of a file that could be read whole. The rest as read_file."""
+    return _read(path, most_bytes, count)
+
+
+def _read(path: Path, most_bytes: Callable[[BinaryIO], int], count: int | None) -> bytes:
     refuse_irregular(path)
     try:
         with open(os.open(path, _READ), "rb") as stream:
@@ -42,7 +51,7 @@ def read_file(path: Path, most_bytes: Callable[[BinaryIO], int]) -> bytes:
                 raise StereoDiffError("picture_too_large", f"{path} has {status.st_size / 1e6:.0f} MB; a picture of "
                                                            f"its size has {most / 1e6:.0f} MB at the most.")
             stream.seek(0)
-            data = stream.read(status.st_size)
+            data = stream.read(status.st_size if count is None else count)
     except (FileNotFoundError, ValueError) as error:
         raise StereoDiffError("clip_missing", f"{path} does not exist.") from error
     except OSError as error:

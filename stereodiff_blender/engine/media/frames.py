@@ -7,7 +7,7 @@ number in the clip and is the picture that Blender shows there, never one blende
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,11 @@ from ..contract import MAX_PIXELS, MIN_SIDE_PX, ClipSource, StereoDiffError
 from ..contract.numbered_files import refuse_misnamed
 from ..report import Report
 from . import movies, stills
+from .color import FootageColor
+from .exr_windows import Framing
 from .footage_file import refuse_irregular
 from .sequences import Family, family_of, source_from_path
+from .still_files import Window
 
 __all__ = [
     "ClipInfo", "Raster", "check_files", "check_not_frozen", "footage_files", "plan_raster", "probe_clip",
@@ -129,11 +132,36 @@ def _probe_movie(source: ClipSource, max_pixels: int) -> ClipInfo:
 
 
 def _probe_sequence(source: ClipSource, max_pixels: int) -> ClipInfo:
-    family = _family(source)
-    height, width = stills.read_still(Path(source.path), max_pixels=max_pixels).shape[:2]
+    family, color, framing = _family(source), color_of(source), _framing(source, max_pixels)
+    picture = stills.read_still(Path(source.path), max_pixels=max_pixels, color=color, framing=framing)
+    height, width = picture.shape[:2]
     aspect = stills.still_pixel_aspect(Path(source.path), max_pixels=max_pixels)
     fps = stills.still_fps(Path(source.path), max_pixels=max_pixels)
     return ClipInfo(width, height, aspect, fps, source.frame_of(family.numbers()[-1]))
+
+
+def color_of(source: ClipSource) -> FootageColor:
+    """How the footage's values become pictures."""
+    return FootageColor(source.color_space, source.ocio_config)
+
+
+def _framing(source: ClipSource, max_pixels: int) -> Framing | None:
+    """None where there are no EXRs. Whoever knows the footage's size is Blender, which shows data windows."""
+    windows = stills.still_windows(Path(source.path), max_pixels=max_pixels)
+    if windows is None:
+        return None
+    if source.width:
+        return Framing(*windows, in_display=False)
+    return Framing.like_compositing(*windows, _later_windows(source, max_pixels))
+
+
+def _later_windows(source: ClipSource, max_pixels: int) -> Iterator[tuple[Window, Window] | None]:
+    """Of all pictures after the first; a file that cannot be read is told of where its picture is needed."""
+    family = _family(source)
+    for number in family.numbers():
+        if number > source.first_number:
+            with suppress(StereoDiffError):
+                yield stills.still_windows(family.path(number), max_pixels=max_pixels)
 
 
 def _family(source: ClipSource) -> Family:
@@ -214,7 +242,7 @@ def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exp
     raster : Raster
         That the pictures are brought to.
     exposure_ev : float
-        Stops added to scene-linear stills.
+        Stops added to light: to stills of floats, and to whatever is in another color space than sRGB.
     max_pixels : int
         Of a picture; a larger one is not decoded.
     report : Report or None
@@ -230,24 +258,25 @@ def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exp
     StereoDiffError
         On the frame concerned: "frame_range_invalid" if the range is empty, does not ascend from 1 on, or starts
         outside the clip, "clip_truncated" if the clip ends or breaks off before the range does, "sequence_gap",
-        "clip_unreadable" (also if a picture has another size than the clip), "picture_too_large", "clip_missing",
-        "clip_empty", "job_invalid".
+        "clip_unreadable" (also if a picture has another size than the clip), "clip_window_moves", "picture_too_large",
+        "clip_missing", "clip_empty", "color_space_unknown", "color_config_unreadable", "job_invalid".
     """
     if not frame_numbers or frame_numbers[0] < 1 or frame_numbers.step < 1:
         raise StereoDiffError("frame_range_invalid", f"{frame_numbers} is no ascending range of frames from 1 on.")
     if source.kind == "sequence":
         pictures = _sequence_pictures(source, frame_numbers, exposure_ev, max_pixels)
     else:
-        pictures = _movie_pictures(source, frame_numbers, raster, max_pixels, report or Report())
+        pictures = _movie_pictures(source, frame_numbers, raster, exposure_ev, max_pixels, report or Report())
     with closing(pictures):
         for frame, picture in zip(frame_numbers, pictures, strict=True):
             yield _to_raster(picture, raster, source.number_of(frame))
 
 
-def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster, max_pixels: int,
-                    report: Report) -> Iterator[np.ndarray]:
+def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster, exposure_ev: float,
+                    max_pixels: int, report: Report) -> Iterator[np.ndarray]:
     """A picture that is shown at several frames is converted once."""
-    convert, decoded, picture = movies.PictureConverter((raster.clip_width, raster.clip_height)), None, None
+    decoded, picture = None, None
+    convert = movies.PictureConverter((raster.clip_width, raster.clip_height), color_of(source), exposure_ev)
     held = 0
     with closing(movies.show(source.path, frame_numbers, offset=source.first_number, max_pixels=max_pixels)) as shown:
         try:
@@ -268,12 +297,13 @@ def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster, ma
 
 def _sequence_pictures(source: ClipSource, frame_numbers: range, exposure_ev: float,
                        max_pixels: int) -> Iterator[np.ndarray]:
-    family = _family(source)
+    family, color = _family(source), color_of(source)
+    framing = _framing(source, max_pixels) if Path(source.path).exists() else None
     for frame in frame_numbers:
         path = family.path(source.number_of(frame))
         if not path.exists():
             raise _still_missing(source, frame_numbers, frame, path)
-        yield stills.read_still(path, exposure_ev=exposure_ev, max_pixels=max_pixels)
+        yield stills.read_still(path, exposure_ev=exposure_ev, max_pixels=max_pixels, color=color, framing=framing)
 
 
 def _still_missing(source: ClipSource, frame_numbers: range, frame: int, path: Path) -> StereoDiffError:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from ..contract import (
     MAX_PIXELS,
+    ClipSource,
     Job,
     JobFolder,
     Matte,
@@ -19,6 +21,7 @@ from ..contract import (
     read_shapes,
 )
 from ..report import Report
+from .color import NO_COLOR, SRGB
 from .frames import ClipInfo, Raster, check_files, probe_clip, read_frames
 
 __all__ = ["examine_matte", "read_matte"]
@@ -164,10 +167,15 @@ def _from_footage(matte: Matte, frames: range, raster: Raster, max_pixels: int) 
     info = _probe(matte, max_pixels)
     own = Raster(raster.width, raster.height, info.width, info.height, info.pixel_aspect)
     try:
-        for picture in read_frames(matte.footage, matte.footage_frames(frames), own, max_pixels=max_pixels):
+        for picture in read_frames(_as_values(matte.footage), matte.footage_frames(frames), own, max_pixels=max_pixels):
             yield picture.astype(np.float32) @ np.array(LUMINANCE, np.float32) >= MID_GRAY
     except StereoDiffError as error:
         raise as_matte_error(error) from error
+
+
+def _as_values(footage: ClipSource) -> ClipSource:
+    """Numbers that are no color are taken as they are stored: half of them is the middle."""
+    return replace(footage, color_space=SRGB) if footage.color_space == NO_COLOR else footage
 
 
 def _from_shapes(folder: JobFolder, frames: range, raster: Raster) -> Iterator[np.ndarray]:

@@ -25,6 +25,7 @@ from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 from ..contract import MAX_PIXELS, StereoDiffError
 from ..contract.picture_size import refuse_too_large
+from .color import FootageColor
 from .footage_file import refuse_irregular
 from .movie_clock import MovieClock
 
@@ -37,6 +38,8 @@ _HD_HEIGHT = 720
 PADDING_PIXELS = 1_000_000
 _CONVERSION = (Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
                | Interpolation.FULL_CHR_H_INT)
+BYTES, WORDS = ("rgb24", "rgba"), ("rgb48le", "rgba64le")
+"""ffmpeg's names of pixels of 8 and of 16 bits, without and with alpha."""
 
 
 @dataclass(frozen=True)
@@ -52,30 +55,33 @@ class MovieInfo:
 
 
 class PictureConverter:
-    """Decoded pictures to RGB. One per file: it keeps swscale's state. shown_size: see quarter_turns."""
+    """Decoded pictures to RGB. One per file: it keeps swscale's state. shown_size: see quarter_turns. color: what the
+    codes stand for; exposure_ev: stops added where that is not sRGB."""
 
-    def __init__(self, shown_size: tuple[int, int] = (0, 0)):
+    def __init__(self, shown_size: tuple[int, int] = (0, 0), color: FootageColor | None = None,
+                 exposure_ev: float = 0.0):
         self._shown_size = shown_size
+        self._color = color or FootageColor()
+        self._exposure_ev = exposure_ev
         self._reformatter = VideoReformatter()
 
     def __call__(self, picture: av.VideoFrame) -> np.ndarray:
-        """Returns (H,W,3) uint8 full-range RGB, as displayed.
+        """Returns (H,W,3) uint8 full-range sRGB, as displayed. Alpha is flattened over black. Raises StereoDiffError as
+        FootageColor.display."""
+        formats = WORDS if self._color.takes_light() else BYTES
+        return self._color.display(*self.straight(picture, formats), exposure_ev=self._exposure_ev)
+
+    def straight(self, picture: av.VideoFrame, formats: tuple[str, str]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns (H,W,3) full-range RGB, as displayed, and (H,W) alpha if there is any. formats: without and with it.
 
         Colors follow the file's tags; untagged video counts as BT.709 from 720 lines on, else as BT.601, as players
-        do. Alpha is flattened over black. Only quarter turns are applied, mirroring is not, as in Blender.
+        do. Only quarter turns are applied, mirroring is not, as in Blender.
         """
         has_alpha = any(component.is_alpha for component in picture.format.components)
-        converted = self._reformatter.reformat(picture, format="rgba" if has_alpha else "rgb24", threads=1,
+        converted = self._reformatter.reformat(picture, format=formats[has_alpha], threads=1,
                                                src_colorspace=_guessed_colorspace(picture), interpolation=_CONVERSION)
         pixels = np.rot90(converted.to_ndarray(), quarter_turns(picture, self._shown_size))
-        if has_alpha:
-            return over_black(pixels[..., :3], pixels[..., 3])
-        return np.ascontiguousarray(pixels)
-
-
-def over_black(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """color: (H,W,3) uint8 with straight alpha (H,W) uint8. Returns (H,W,3) uint8."""
-    return ((color.astype(np.uint16) * alpha[..., None].astype(np.uint16) + 127) // 255).astype(np.uint8)
+        return pixels[..., :3], pixels[..., 3] if has_alpha else None
 
 
 def quarter_turns(picture: av.VideoFrame, shown_size: tuple[int, int] = (0, 0)) -> int:

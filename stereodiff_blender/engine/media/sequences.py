@@ -14,7 +14,7 @@ from ..contract import ClipSource, StereoDiffError
 from ..contract.numbered_files import NumberedName, numbered_name, refuse_misnamed
 from .footage_file import refuse_irregular
 
-STILL_SUFFIXES = frozenset({".bmp", ".dpx", ".exr", ".jpeg", ".jpg", ".png", ".tga", ".tif", ".tiff", ".webp"})
+STILL_SUFFIXES = frozenset({".bmp", ".cin", ".dpx", ".exr", ".jpeg", ".jpg", ".png", ".tga", ".tif", ".tiff", ".webp"})
 _PLACEHOLDER = re.compile(r"^(?P<prefix>.*?)(?:(?P<hashes>#+)|%(?:0(?P<digits>\d))?d)(?P<suffix>[^#%]*)$", re.DOTALL)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..contract import ClipSource, Job, JobFolder, StereoDiffError
 from ..contract.strict_json import to_dict
+from ..media.color import needs_config
 from ..media.frames import Raster, footage_files
 from ..pipeline import DEPTHCRAFTER, MONST3R
 from ..weights.cards import ENGINE_CARDS, read_card
@@ -49,11 +50,11 @@ def input_key(job: Job, folder: JobFolder, raster: Raster) -> str:
     matte = None
     if job.matte is not None:
         own, of_matte = job.matte.footage, job.matte.footage_frames(job.frame_numbers)
-        footage = [] if own is None else [str(of_matte), *_identities(own, of_matte)]
+        footage = [] if own is None else [str(of_matte), *_color_identity(own), *_identities(own, of_matte)]
         shapes = _sample(folder.matte_file) if folder.matte_file.is_file() else ""
         matte = [to_dict(job.matte) | {"footage": footage}, shapes]
     clip, numbers = list(_identities(job.clip, job.frame_numbers)), str(job.frame_numbers)
-    parts = [clip, numbers, to_dict(raster), job.settings.exposure_ev, matte]
+    parts = [clip, numbers, to_dict(raster), job.settings.exposure_ev, _color_identity(job.clip), matte]
     return _hash("input", _code(INPUT_CODE), *parts, *([_given_cameras(folder)] if job.cameras else []))
 
 
@@ -113,6 +114,12 @@ def _identities(source: ClipSource, frame_numbers: range) -> Iterator[list]:
     """Of the files of some footage. Their folder is left out, so that footage may move."""
     for path in footage_files(source, frame_numbers):
         yield _identity(path)
+
+
+def _color_identity(source: ClipSource) -> list:
+    """Of the color space, and of the configuration that says what it is; another version of Blender has its own."""
+    config = source.ocio_config
+    return [source.color_space, *(_identity(Path(config)) if config and needs_config(source.color_space) else [])]
 
 
 def _identity(path: Path) -> list:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..contract import ENGINE_VERSION, ClipSource, FrameResult, Job, JobFolder, Result, WeightsUsed
 from ..contract.guarded_files import TEMPORARY
+from ..media.color import expose, light_from_srgb
 from ..media.frames import ClipInfo
 from ..pipeline import Estimate
 from ..quality.spectrum import mean_disparities
@@ -40,7 +41,7 @@ def publish(request: Request, frames: np.ndarray, estimate: Estimate, weights: t
         report.progress(len(numbers))
     if len(estimate.cameras.points):
         products.write_points(folder.file(folder.points_file), estimate.cameras.points * estimate.cameras.unit,
-                              point_colors(frames, estimate.cameras))
+                              as_filmed(point_colors(frames, estimate.cameras), request.exposure_ev))
     middle = len(numbers) // 2
     products.write_preview_image(folder.file(folder.preview_image), frames[middle],
                                  None if depth is None else depth[middle])
@@ -87,6 +88,13 @@ def point_colors(frames: np.ndarray, cameras: CameraSolution) -> np.ndarray:
     return colors
 
 
+def as_filmed(colors: np.ndarray, exposure_ev: float) -> np.ndarray:
+    """(N,3) uint8 sRGB without the stops that were added for the solve: as Blender shows the plate."""
+    if not exposure_ev:
+        return colors
+    return expose(light_from_srgb(colors / np.float32(255.0)), -exposure_ev)
+
+
 def _result(request: Request, estimate: Estimate, weights: tuple[WeightsUsed, ...], report: EventReport) -> Result:
     job, folder, info, raster = request.job, request.folder, request.info, request.raster
     return Result(
@@ -126,7 +134,7 @@ def _frame_result(job: Job, folder: JobFolder, index: int, estimate: Estimate) -
 
 
 def _clip_as_read(clip: ClipSource, info: ClipInfo) -> ClipSource:
-    return ClipSource(clip.kind, clip.path, clip.first_number, info.width, info.height, info.pixel_aspect, info.fps)
+    return replace(clip, width=info.width, height=info.height, pixel_aspect=info.pixel_aspect, fps=info.fps)
 
 
 def _relative_if_there(folder: JobFolder, path: Path) -> str | None:

@@ -29,7 +29,7 @@ from .event_report import EventReport
 from .known_cameras import placement_of, read_known_cameras
 from .provenance import refuse_changed_footage
 from .publication import discard_products, publish
-from .reading import Request, known_focal_px, read_masks, read_plates
+from .reading import Request, exposed, known_focal_px, read_masks, read_plates
 from .workspace import Workspace
 
 __all__ = ["discard_products", "examine", "run"]
@@ -163,6 +163,7 @@ def _solve(request: Request, workspace: Workspace, report: EventReport) -> Resul
         # Before the frames, so that a matte that cannot be used is found out at once.
         known = read_known_cameras(job, request.folder, raster)
         masks = read_masks(request, workspace.input, report)  # (T,H,W) uint8, or None
+        request = exposed(request, report)
         frames = read_plates(request, workspace.input, report)  # (T,H,W,3) uint8
         refuse_changed_footage(job, request.folder, raster, workspace.input_key)
         estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,

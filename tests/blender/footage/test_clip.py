@@ -58,6 +58,16 @@ def test_pixel_aspect_set_by_the_artist(clips, sequence):
     assert clips.clip_source(sequence).pixel_aspect == 1.5
 
 
+def test_color_space_and_who_knows_it(clips, sequence, tmp_path, monkeypatch):
+    source = clips.clip_source(sequence)
+    assert source.color_space == "sRGB" and Path(source.ocio_config).name == "config.ocio"
+    assert Path(source.ocio_config).is_file()
+    sequence.colorspace_settings.name = "ACEScg"
+    assert clips.clip_source(sequence).color_space == "ACEScg"
+    monkeypatch.setenv("OCIO", str(tmp_path / "show.ocio"))
+    assert clips.clip_source(sequence).ocio_config == str(tmp_path / "show.ocio")
+
+
 def test_relative_path(clips, sequence, tmp_path):
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"), check_existing=False)
     sequence.filepath = bpy.path.relpath(sequence.filepath)

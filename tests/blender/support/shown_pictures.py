@@ -16,7 +16,7 @@ def shown_by_blender(path: Path, folder: Path, *, frame_offset: int = 0) -> list
     clip = bpy.data.movieclips.load(str(path))
     clip.frame_offset = frame_offset
     scene = bpy.context.scene  # of another, Blender renders the same frame again and again
-    _show_in_compositor(scene, clip)
+    show_in_compositor(scene, clip)
     scene.render.resolution_x, scene.render.resolution_y = clip.size
     scene.render.resolution_percentage = 100
     scene.render.image_settings.file_format = "PNG"
@@ -26,7 +26,7 @@ def shown_by_blender(path: Path, folder: Path, *, frame_offset: int = 0) -> list
     return [_index_in(scene, frame, folder / "shown.png") for frame in range(1, clip.frame_duration + 1)]
 
 
-def _show_in_compositor(scene: bpy.types.Scene, clip: bpy.types.MovieClip) -> None:
+def show_in_compositor(scene: bpy.types.Scene, clip: bpy.types.MovieClip) -> None:
     tree, picture = empty_tree(scene)
     node = tree.nodes.new("CompositorNodeMovieClip")
     node.clip = clip

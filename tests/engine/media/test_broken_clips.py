@@ -25,6 +25,7 @@ from clips import (
     write_movie,
     write_stills,
 )
+from stills_of_every_kind import by_oiio, cineon
 
 from stereodiff_blender.engine.contract import ClipSource, Job, StereoDiffError
 from stereodiff_blender.engine.media.frames import Raster, probe_clip, read_frames, source_from_path
@@ -208,12 +209,16 @@ def test_two_files_that_claim_millions_of_frames_are_refused_before_any_work(tmp
     assert error.code == "sequence_gap" and "Frame 3" in error.message
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".exr", ".dpx"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".exr", ".dpx", ".cin", ".tga", ".bmp", ".webp"])
 def test_a_truncated_still_names_the_file(suffix, tmp_path):
     for number in (1, 2):
         path = tmp_path / f"shot_{number}{suffix}"
         if suffix == ".dpx":
             write_dpx(path, picture(number))
+        elif suffix == ".cin":
+            cineon(path, picture(number) / 255.0)
+        elif suffix == ".tga":
+            by_oiio(path, picture(number) / 255.0, "uint8")
         elif suffix == ".exr":
             write_linear_exr(path, picture(number))
         else:

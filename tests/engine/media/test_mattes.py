@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -205,8 +206,25 @@ def test_other_formats(tmp_path):
         folder.mkdir()
         for index in (0, 1):
             write(folder / f"m.{index}{suffix}", np.where(moving_box(index) > 0, 150, 100).astype(np.uint8))
-        marks, _ = marks_of(tmp_path, Matte("pictures", source_from_path(folder)), 1, 2)
+        footage = replace(source_from_path(folder), color_space="sRGB" if suffix == ".dpx" else "")
+        marks, _ = marks_of(tmp_path, Matte("pictures", footage), 1, 2)
         assert np.array_equal(marks[1], marked(1)), suffix
+
+
+@pytest.mark.parametrize("suffix", [".png", ".exr"])
+def test_numbers_that_are_no_color_count_from_their_middle_on(suffix, tmp_path):
+    """In Blender a matte's footage is often Non-Color."""
+    folder = tmp_path / "m"
+    folder.mkdir()
+    for index in (0, 1):
+        values = np.where(moving_box(index) > 0, 0.55, 0.45)
+        if suffix == ".exr":
+            write_linear_exr(folder / f"m.{index}.exr", values.astype(np.float32))
+        else:
+            write_encoded(folder / f"m.{index}.png", np.rint(values * 255).astype(np.uint8))
+    footage = replace(source_from_path(folder), color_space="Non-Color")
+    marks, _ = marks_of(tmp_path, Matte("pictures", footage), 1, 2)
+    assert np.array_equal(marks[1], marked(1))
 
 
 def test_colors_count_by_their_luminance(tmp_path):

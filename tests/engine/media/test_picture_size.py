@@ -26,11 +26,12 @@ from clips import (
     write_linear_exr,
     write_movie,
 )
-from picture_headers import big_tiff, bmp, dpx, jpeg, png, tga, tiff, webp
+from picture_headers import big_tiff, bmp, cin, dpx, jpeg, png, tga, tiff, webp
 
 from stereodiff_blender.engine.contract import MAX_MEGAPIXELS, MAX_PIXELS, Job, Matte, Settings
 from stereodiff_blender.engine.contract.job_files.result_checks import check_plate
 from stereodiff_blender.engine.contract.picture_size import stated_size, stated_tga_size
+from stereodiff_blender.engine.media.color import FootageColor
 from stereodiff_blender.engine.media.frames import ClipInfo, Raster, probe_clip, read_frames, source_from_path
 from stereodiff_blender.engine.media.mattes import examine_matte
 from stereodiff_blender.engine.media.movies import probe_movie
@@ -44,6 +45,7 @@ HUGE = {
     "tif, twice": tiff(64, 64, more=((256, 60000), (257, 60000))),
     "bmp": bmp(60000, -60000), "webp": webp(60000, 60000), "dpx": dpx(60000, 60000),
     "dpx, little-endian": dpx(60000, 60000, order="<"), "tga": tga(60000, 60000),
+    "cin": cin(60000, 60000),
     "tif that is a png": png(60000, 60000), "exr": None,
 }
 
@@ -92,7 +94,7 @@ def test_a_tiff_that_names_its_width_in_an_odd_form_as_well_is_not_decoded(kind,
 
 
 SMALL = {"png": png(8, 8), "jpg": jpeg(8, 8), "tif": tiff(8, 8), "bmp": bmp(8, 8), "webp": webp(8, 8),
-         "dpx": dpx(8, 8), "tga": tga(8, 8), "exr": None}
+         "dpx": dpx(8, 8), "tga": tga(8, 8), "cin": cin(8, 8), "exr": None}
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="holes take room on this system")
@@ -137,7 +139,8 @@ def test_every_still_is_read_up_to_the_limit_and_not_beyond(suffix, tmp_path):
         write_linear_exr(path, picture(5))
     else:
         write_encoded(path, picture(5)[..., ::-1])
-    assert index_of(read_still(path, max_pixels=WIDTH * HEIGHT)) == 5
+    color = FootageColor("sRGB" if suffix == ".dpx" else "")
+    assert index_of(read_still(path, max_pixels=WIDTH * HEIGHT, color=color)) == 5
     assert error_of(read_still, path, max_pixels=WIDTH * HEIGHT - 1).code == "picture_too_large"
     assert still_pixel_aspect(path, max_pixels=WIDTH * HEIGHT) == 1.0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import OpenEXR
@@ -23,6 +25,9 @@ from clips import (
 from stereodiff_blender.engine.contract import ClipSource
 from stereodiff_blender.engine.media.frames import ClipInfo, probe_clip, source_from_path
 
+DISPLAY = {".dpx": "sRGB"}
+"""Color space in which these hold what is displayed; to Blender they are linear unless told."""
+
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".dpx", ".exr"])
 def test_sequences_of_every_format(suffix, tmp_path):
@@ -34,7 +39,7 @@ def test_sequences_of_every_format(suffix, tmp_path):
             write_linear_exr(path, picture(number))
         else:
             write_encoded(path, picture(number)[..., ::-1])
-    source = source_from_path(tmp_path / f"shot_0007{suffix}")
+    source = replace(source_from_path(tmp_path / f"shot_0007{suffix}"), color_space=DISPLAY.get(suffix, ""))
     assert probe_clip(source) == ClipInfo(WIDTH, HEIGHT, 1.0, 0.0, 6)
     for number, frame in zip(range(9, 13), read(source, 3, 6), strict=True):
         difference = np.abs(frame.astype(int) - picture(number))
@@ -71,8 +76,14 @@ def test_exr_layers_gray_and_pixel_aspect(tmp_path):
 def test_deep_and_float_files(tmp_path):
     source = source_from_path(write_stills(tmp_path / "deep", range(3, 5), sixteen_bit=True))
     assert np.array_equal(read(source, 2, 2)[0], picture(4))
+
+
+def test_a_float_tiff_is_srgb_unless_told_as_in_blender(tmp_path):
     write_encoded(tmp_path / "float_1.tif", np.full((96, 96, 3), (0.0, 0.18, 1.0), np.float32))
-    assert read(source_from_path(tmp_path / "float_1.tif"), 1, 1)[0][0, 0].tolist() == [255, 118, 0]
+    source = source_from_path(tmp_path / "float_1.tif")
+    assert read(source, 1, 1)[0][0, 0].tolist() == [255, 46, 0]
+    assert read(replace(source, color_space="Linear Rec.709"), 1, 1)[0][0, 0].tolist() == [255, 118, 0]
+    assert read(source, 1, 1, exposure_ev=1.0)[0][0, 0].tolist() == [255, 66, 0], "floats are exposed in every space"
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

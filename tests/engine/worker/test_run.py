@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from clips import movie_source, write_linear_exr, write_movie, write_stills
+from recording_report import RecordingReport
 
-from stereodiff_blender.engine.contract import JobFolder, Settings, StereoDiffError
+from stereodiff_blender.engine.contract import Job, JobFolder, Settings, StereoDiffError
 from stereodiff_blender.engine.contract.failures import error_from_exception
-from stereodiff_blender.engine.media.frames import Raster
+from stereodiff_blender.engine.media.color import expose
+from stereodiff_blender.engine.media.frames import ClipInfo, Raster, source_from_path
 from stereodiff_blender.engine.solution import CameraSolution
 from stereodiff_blender.engine.storage.scratch import DiskScratch
 from stereodiff_blender.engine.worker.event_report import EventReport
-from stereodiff_blender.engine.worker.publication import point_colors
-from stereodiff_blender.engine.worker.reading import known_focal_px
+from stereodiff_blender.engine.worker.publication import as_filmed, point_colors
+from stereodiff_blender.engine.worker.reading import Request, exposed, known_focal_px
 from stereodiff_blender.engine.worker.run import plan_of
 
 # --- Errors ----------------------------------------------------------------------------------------------------
@@ -136,3 +141,46 @@ def test_scratch_takes_its_room_at_once(tmp_path):
     array = DiskScratch(tmp_path / "scratch").allocate("depth", (50, 100, 100), np.float32)
     assert not array.any()
     assert os.stat(tmp_path / "scratch" / "depth.npy").st_blocks * 512 >= array.nbytes
+
+
+def test_points_have_the_colors_of_the_plate_whatever_it_was_solved_at():
+    light = np.linspace(0.001, 0.06, 60).reshape(20, 3)
+    plate, brighter = expose(light), expose(light, 4.0)
+    assert np.array_equal(as_filmed(plate, 0.0), plate)
+    assert np.abs(as_filmed(brighter, 4.0).astype(int) - plate).max() <= 2 < np.abs(brighter.astype(int) - plate).max()
+
+
+# --- Exposure --------------------------------------------------------------------------------------------------
+
+def request(folder: Path, light: float, **settings) -> Request:
+    for number in (1, 2):
+        write_linear_exr(folder / f"p_{number}.exr", np.full((96, 96, 3), light, np.float32))
+    job = Job("job", source_from_path(folder / "p_1.exr"), 1, 2, Settings(**settings))
+    return Request(job, JobFolder(folder), ClipInfo(96, 96, 1.0, 0.0, 2), Raster(96, 96, 96, 96, 1.0))
+
+
+@pytest.mark.parametrize(("light", "stops"), [(0.18, 0.0), (0.18 / 1024, 12.0), (180.0, -10.0)])
+def test_an_exposure_that_is_chosen_is_told(light, stops, tmp_path):
+    report = RecordingReport()
+    assert exposed(request(tmp_path, light), report).exposure_ev == stops
+    told = report.warnings.get("exposure_chosen", "")
+    assert (f"Exposure {stops:+.0f}" in told) == bool(stops)
+
+
+def test_an_exposure_that_is_given_is_taken(tmp_path):
+    report = RecordingReport()
+    assert exposed(request(tmp_path, 1e-4, exposure_ev=-2.5), report).exposure_ev == -2.5
+    assert not report.warnings
+
+
+def test_no_exposure_is_added_to_what_is_displayed_already(tmp_path):
+    """Nor would its points lose one again."""
+    write_stills(tmp_path, (1, 2), name="p_{}.png")
+    job = Job("job", source_from_path(tmp_path / "p_1.png"), 1, 2, Settings(exposure_ev=3.0))
+    asked = Request(job, JobFolder(tmp_path), ClipInfo(160, 96, 1.0, 0.0, 2), Raster(160, 96, 160, 96, 1.0))
+    assert exposed(asked, RecordingReport()).exposure_ev == 0.0
+    light = replace(job, clip=replace(job.clip, color_space="ACEScg"))
+    assert exposed(replace(asked, job=light), RecordingReport()).exposure_ev == 3.0
+    for space, stops in (("", 0.0), ("ACEScg", 3.0)):
+        clip = replace(movie_source(write_movie(tmp_path / "a.mp4", 3)), color_space=space)
+        assert exposed(replace(asked, job=replace(job, clip=clip)), RecordingReport()).exposure_ev == stops

@@ -24,7 +24,7 @@ def folder(tmp_path) -> JobFolder:
 def test_a_folder_in_which_another_is_just_beginning_counts_as_empty(folder, job):
     folder.path.mkdir()
     (folder.path / (folder.job_file.name + TEMPORARY)).touch()
-    assert not _is_solved_already(folder, job, overwrite=False)
+    assert not _is_solved_already(folder, job, None, overwrite=False)
     assert folder.read_job() == job
 
 
@@ -34,4 +34,4 @@ def test_whoever_finds_its_job_file_moved_away_is_told_that_another_begins(folde
 
     monkeypatch.setattr(os, "fsync", moved_by_another)
     with pytest.raises(StereoDiffError, match="Another process begins", check=lambda error: error.code == "job_locked"):
-        _is_solved_already(folder, job, overwrite=False)
+        _is_solved_already(folder, job, None, overwrite=False)

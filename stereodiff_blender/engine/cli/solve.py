@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ..contract import Job, JobFolder, Matte, Quality, Result, StereoDiffError, as_matte_error, write_refusal
+from ..contract.footage_fingerprint import fingerprint, is_other_footage
 from ..contract.guarded_files import TEMPORARY
 from ..contract.job_files.caches import find_cache, make_cache
 from ..contract.job_files.lock import locked
@@ -100,6 +101,7 @@ def _job_from(options: argparse.Namespace, clip_path: str, job_id: str) -> Job:
     settings = engine_settings(options, focal_mm=options.focal_mm, sensor_mm=options.sensor_mm,
                                exposure_ev=options.exposure_ev)
     first, last = options.frames or (1, probe_clip(clip, settings.max_pixels).frame_count)
+    clip = replace(clip, fingerprint=fingerprint(clip, range(first, last + 1)))
     return Job(job_id, clip, first, last, settings, _matte_from(options),
                models_folder(options))
 
@@ -119,7 +121,8 @@ def _is_solved_already(folder: JobFolder, job: Job, overwrite: bool) -> bool:
     """Make the folder ready for this job; it may hold its beginning, or with overwrite, another job.
 
     Only what a job writes is ever cleared, and only in a folder that is a job's. What other settings have in common
-    with these is used again. Raises StereoDiffError "output_in_use", "output_not_writable" or "disk_full".
+    with these is used again. Raises StereoDiffError "output_in_use", "footage_changed", "output_not_writable" or
+    "disk_full".
     """
     path = folder.path
     try:
@@ -130,8 +133,8 @@ def _is_solved_already(folder: JobFolder, job: Job, overwrite: bool) -> bool:
     except OSError as error:
         raise write_refusal(error, path) from error
     earlier = _job_there(folder)
-    if not overwrite and earlier == job:
-        return folder.files.is_file(folder.result_file.name)
+    if not overwrite and _with_footage_of(earlier, job) == job:
+        return _is_finished(folder, job)
     if not overwrite:
         raise StereoDiffError("output_in_use", f"{path} holds a solve of other settings or another clip; --overwrite "
                                                "replaces it.")
@@ -142,6 +145,21 @@ def _is_solved_already(folder: JobFolder, job: Job, overwrite: bool) -> bool:
             raise write_refusal(error, path) from error
         _write_job(folder, job)
     return False
+
+
+def _with_footage_of(earlier: Job, job: Job) -> Job:
+    """Whatever the same path held then: an unfinished solve begins anew with what it holds now."""
+    return replace(earlier, clip=replace(earlier.clip, fingerprint=job.clip.fingerprint))
+
+
+def _is_finished(folder: JobFolder, job: Job) -> bool:
+    """Raises StereoDiffError "footage_changed" if it is, with other footage under the same path."""
+    if not folder.files.is_file(folder.result_file.name):
+        return False
+    if is_other_footage(folder.read_result().clip.fingerprint, job.clip.fingerprint):
+        raise StereoDiffError("footage_changed", f"{job.clip.path} holds other pictures than when {folder.path} was "
+                                                 "solved.")
+    return True
 
 
 def _is_empty(folder: JobFolder) -> bool:

@@ -27,6 +27,7 @@ class ClipSource:
     width, height: stored pixels as displayed (after rotation metadata); 0 = not known, ask the file.
     pixel_aspect: width / height of one stored pixel; 0 = not known, ask the file.
     fps: frames per second; 0 = not known, ask the file.
+    fingerprint: of what the files hold, over the frames of the job (footage_fingerprint.py); empty = not known.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class ClipSource:
     height: int = 0
     pixel_aspect: float = 0.0
     fps: float = 0.0
+    fingerprint: str = ""
 
 
 def can_be_path(path: str) -> bool:

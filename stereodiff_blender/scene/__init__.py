@@ -50,7 +50,7 @@ class Imported:
 
 def import_result(scene: bpy.types.Scene, folder: Path, *, clip: bpy.types.MovieClip | None = None,
                   step: int | None = None, result: Result | None = None, replace_better: bool = False,
-                  import_anyway: bool = False, match: bool = False) -> Imported:
+                  import_anyway: bool = False, match: str = "UNTOUCHED") -> Imported:
     """Bring a finished job into a scene, in place of an earlier import that shares frames of the same footage.
 
     A scene that nobody has set up takes over the clip's size, pixel aspect and rate and the solved frame range, and
@@ -72,8 +72,8 @@ def import_result(scene: bpy.types.Scene, folder: Path, *, clip: bpy.types.Movie
         The folder's, if it was read and checked already, beside Blender; None reads it.
     replace_better, import_anyway : bool
         To be done in spite of "better_import" and of "footage_changed".
-    match : bool
-        Set the scene to the clip, whoever has set it up.
+    match : str
+        Which scene is set to the clip: "UNTOUCHED", "NEW" (any, if the shot was not imported before) or "ALWAYS".
 
     Returns
     -------
@@ -90,12 +90,12 @@ def import_result(scene: bpy.types.Scene, folder: Path, *, clip: bpy.types.Movie
     for objection in _objections(shot, clip, earlier):
         if objection.code not in ("better_import",) * replace_better + ("footage_changed",) * import_anyway:
             raise objection
-    match = match or is_untouched(scene)
-    if match:
+    must_match = is_untouched(scene) or match == "ALWAYS" or (match == "NEW" and earlier is None)
+    if must_match:
         set_picture(scene.render, shot)  # a new camera is fitted to its shape
     shot = with_key(scene, shot, earlier)
     imported = _bring_in(scene, shot, clip, step)
-    if match:
+    if must_match:
         match_scene(scene, shot, imported.camera)
         reframe(scene)
     imported.note = differences(scene, shot, imported.camera)

@@ -35,6 +35,11 @@ class SceneImport:
     clip: bpy.types.MovieClip | None
 
     @property
+    def job_id(self) -> str:
+        """Of the job whose result it is."""
+        return self.collection[TAG]["job"]
+
+    @property
     def scene_frames(self) -> range:
         """Scene frames that were solved."""
         first, last = self.collection[TAG]["scene_frames"]

@@ -383,7 +383,7 @@ def test_depth_that_went_leaves_nothing_unused(import_here):
 
 def test_two_clips_have_a_node_each(scene_module, tmp_path):
     for name, scale in (("one", 1.0), ("two", 5.0)):
-        example = replace(HALF, depth_scale=scale)
+        example = replace(HALF, depth_scale=scale, job_id=name, knows_footage=False)  # their pictures are the same
         write_job_folder(tmp_path / name, example, clip_folder=tmp_path / f"{name}_clip")
         imported = scene_module.import_result(bpy.context.scene, tmp_path / name)
         bpy.context.view_layer.objects.active = imported.mesh

@@ -9,7 +9,7 @@ import bpy
 
 from ..engine.contract import Result, StereoDiffError
 from .camera import differences, import_camera, is_untouched, match_scene, reframe, set_picture
-from .compositing import add_depth_pass, refresh_depth_group, refresh_plate
+from .compositing import add_depth_pass, reframe_depth, reframe_plate, refresh_depth_group, refresh_plate
 from .data import (
     EarlierImport,
     SceneImport,
@@ -18,6 +18,7 @@ from .data import (
     find_earlier,
     import_depth_images,
     import_plate,
+    imports_in,
     is_better,
     note_import,
     remove_depth,
@@ -97,7 +98,7 @@ def import_result(scene: bpy.types.Scene, folder: Path, *, clip: bpy.types.Movie
     imported = _bring_in(scene, shot, clip, step)
     if must_match:
         match_scene(scene, shot, imported.camera)
-        reframe(scene)
+        _reframe(scene)
     imported.note = differences(scene, shot, imported.camera)
     return imported
 
@@ -116,8 +117,8 @@ def _bring_in(scene: bpy.types.Scene, shot: ImportedResult, clip: bpy.types.Movi
     note_import(collection, shot)
     refresh_points(scene, shot)
     imported = Imported(collection, root, camera, mesh, images, shot.result, shot)
-    refresh_depth_group(imported)
-    refresh_plate(shot, clip)
+    refresh_depth_group(scene, imported)
+    refresh_plate(scene, shot, clip)
     return imported
 
 
@@ -174,7 +175,15 @@ def set_scene_to_clip(scene: bpy.types.Scene, found: SceneImport) -> None:
     if found.camera is None:
         raise StereoDiffError("import_missing", f"The camera of {found.name} was deleted.")
     match_scene(scene, found.read_imported_result(), found.camera)
-    reframe(scene)
+    _reframe(scene)
+
+
+def _reframe(scene: bpy.types.Scene) -> None:
+    """Lay the pictures of every import anew, after the shape of the render has changed."""
+    for found in imports_in(scene):
+        reframe(scene, found)
+        reframe_plate(scene, found)
+        reframe_depth(scene, found)
 
 
 def _claim_root(collection: bpy.types.Collection, shot: ImportedResult) -> bpy.types.Object:

@@ -1,10 +1,10 @@
 """The solved camera, its samples by frame, and what of the scene is set to the clip."""
 
-from .camera import import_camera, quaternions, reframe, render_shape, scale_reach
+from .camera import import_camera, quaternions, reframe, scale_reach
 from .samples import CameraSamples, sample_camera, stage
 from .timeline import differences, is_untouched, match_scene, set_picture
 
 __all__ = [
     "CameraSamples", "differences", "import_camera", "is_untouched", "match_scene", "quaternions", "reframe",
-    "render_shape", "sample_camera", "scale_reach", "set_picture", "stage",
+    "sample_camera", "scale_reach", "set_picture", "stage",
 ]

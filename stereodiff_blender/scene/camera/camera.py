@@ -6,7 +6,16 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from ..data import TAG, animate, claim, claim_object, clear_curves, imports_in
+from ..data import (
+    SceneImport,
+    animate,
+    claim,
+    claim_object,
+    clear_curves,
+    fit_inside,
+    frame_picture,
+    render_shape,
+)
 from ..result import ImportedResult, camera_math
 
 __all__ = ["set_lens", "show_clip"]
@@ -54,8 +63,7 @@ def import_camera(scene: bpy.types.Scene, collection: bpy.types.Collection, root
 
 def _new_camera(name: str, scene: bpy.types.Scene, shot: ImportedResult) -> bpy.types.Camera:
     data = bpy.data.cameras.new(name)
-    is_narrower = shot.clip_shape < render_shape(scene) * (1.0 - camera_math.SAME_SHAPE)
-    data.sensor_fit = "VERTICAL" if is_narrower else "HORIZONTAL"
+    data.sensor_fit = fit_inside(scene, shot.clip_shape)
     return data
 
 
@@ -134,12 +142,6 @@ def scale_reach(data: bpy.types.Camera, factor: float) -> None:
     data.display_size *= factor
 
 
-def render_shape(scene: bpy.types.Scene) -> float:
-    """Width / height of the render as it is looked at."""
-    render = scene.render
-    return (render.resolution_x * render.pixel_aspect_x) / (render.resolution_y * render.pixel_aspect_y)
-
-
 def show_clip(scene: bpy.types.Scene, data: bpy.types.Camera, shot: ImportedResult, clip: bpy.types.MovieClip) -> None:
     """The clip behind a solved camera, laid so that mesh and plate coincide whatever the shape of the render.
 
@@ -159,33 +161,29 @@ def show_clip(scene: bpy.types.Scene, data: bpy.types.Camera, shot: ImportedResu
     background.source = "MOVIE_CLIP"
     background.clip = clip
     _tell_pixel_aspect(scene, shot, clip)
-    background.frame_method = _framing(scene, data, shot.clip_shape, clip)
+    shown_shape = _shown_shape(clip, shot.clip_shape)
+    background.frame_method = frame_picture(scene, data, shot.clip_shape, shown_shape).method
     background.display_depth = "BACK"
     background.alpha = 1.0
     data.show_background_images = True
 
 
-def reframe(scene: bpy.types.Scene) -> None:
-    """Lay every import's clip anew, after the shape of the render has changed.
+def reframe(scene: bpy.types.Scene, found: SceneImport) -> None:
+    """Lay an import's clip anew behind its camera, after the shape of the render has changed.
 
     Parameters
     ----------
     scene : bpy.types.Scene
-        Its render says the shape; cameras that were deleted, or show no clip, are passed over.
+        Its render says the shape.
+    found : SceneImport
+        The import; nothing is done if its camera was deleted or shows no clip.
     """
-    for found in imports_in(scene):
-        if found.camera is None or found.clip is None:
-            continue
-        background = next(b for b in found.camera.data.background_images if b.clip == found.clip)
-        shape = found.collection[TAG].get("clip_shape", _shown_shape(found.clip, 1.0))
-        background.frame_method = _framing(scene, found.camera.data, shape, found.clip)
-
-
-def _framing(scene: bpy.types.Scene, data: bpy.types.Camera, clip_shape: float, clip: bpy.types.MovieClip) -> str:
-    render = scene.render
-    is_across = camera_math.is_fitted_across(data.sensor_fit, (render.resolution_x, render.resolution_y),
-                                             render.pixel_aspect_x / render.pixel_aspect_y)
-    return camera_math.picture_framing(is_across, clip_shape, _shown_shape(clip, clip_shape), render_shape(scene))
+    if found.camera is None or found.clip is None:
+        return
+    background = next(b for b in found.camera.data.background_images if b.clip == found.clip)
+    shown_shape = _shown_shape(found.clip, 1.0)
+    framing = frame_picture(scene, found.camera.data, found.clip_shape or shown_shape, shown_shape)
+    background.frame_method = framing.method
 
 
 def _shown_shape(clip: bpy.types.MovieClip, otherwise: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..data import find, find_node, tag
+from ..data import SceneImport, find, find_node, parts, tag
 from ..result import ImportedResult
 from .compositor import all_trees, compositor_tree, existing_tree, free_corner, output_node, switch_on
 from .depth_group import CG_Z, FOCUS, NAME, claim_depth_group, default_values
@@ -36,7 +36,7 @@ def add_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.typ
         The group node. Sockets: see depth_group.py.
     """
     tree = compositor_tree(scene)
-    group = claim_depth_group(shot, depth, root)
+    group = claim_depth_group(scene, shot, depth, root)
     node = find_node(tree, shot, "depth pass") or _add_node(tree, shot, group, root)
     node.node_tree = group
     _give_values(node, shot)
@@ -76,20 +76,42 @@ def add_depth_pass(scene: bpy.types.Scene, imported, *, connect: bool = False) -
     return node.outputs["Normalized"]
 
 
-def refresh_depth_group(imported) -> None:
+def reframe_depth(scene: bpy.types.Scene, found: SceneImport) -> None:
+    """Lay an import's depth anew into the render, after that has changed its shape.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Whose render is meant.
+    found : SceneImport
+        The import; nothing is done if it has no group.
+
+    Raises
+    ------
+    StereoDiffError
+        As read_imported_result() does.
+    """
+    group = parts(bpy.data.node_groups, found.footage).get("depth group")
+    if group is not None and "depth" in found.images and found.root is not None:
+        claim_depth_group(scene, found.read_imported_result(), found.images["depth"], found.root)
+
+
+def refresh_depth_group(scene: bpy.types.Scene, imported) -> None:
     """After another import: bring the group of the same footage up to date wherever it is used, if there is one.
 
     Near, Far and Focus stay where the artist has set them.
 
     Parameters
     ----------
+    scene : bpy.types.Scene
+        Holds the import.
     imported : Imported
         The new import, as import_result() makes it; without depth nothing is done.
     """
     group = find(bpy.data.node_groups, imported.shot, "depth group")
     if group is None or "depth" not in imported.images:
         return
-    claim_depth_group(imported.shot, imported.images["depth"], imported.root)
+    claim_depth_group(scene, imported.shot, imported.images["depth"], imported.root)
     for node in (node for tree in all_trees() for node in tree.nodes if getattr(node, "node_tree", None) == group):
         _give_values(node, imported.shot)
 

@@ -40,6 +40,11 @@ class SceneImport:
         return self.collection[TAG]["job"]
 
     @property
+    def clip_shape(self) -> float:
+        """Width / height of the clip as it was solved and is looked at; 0 if an earlier version imported it."""
+        return float(self.collection[TAG].get("clip_shape", 0.0))
+
+    @property
     def scene_frames(self) -> range:
         """Scene frames that were solved."""
         first, last = self.collection[TAG]["scene_frames"]

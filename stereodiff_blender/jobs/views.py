@@ -55,8 +55,8 @@ class JobView:
     """One job for drawing.
 
     import_problem: the solve is fine, bringing it into the scene was not. size: on disk, None until measured.
-    is_queued: it waits for its turn in this Blender, so it can be moved. import_note: what of the scene stayed as it was
-    when the job was imported; empty if nothing did.
+    is_queued: it waits for its turn in this Blender, so it can be moved. import_note: what of the scene is
+    not as the clip was when the job was imported; empty if all is.
     """
 
     job_id: str

@@ -28,7 +28,7 @@ from .mesh import import_mesh, measurement_materials, plate_material
 from .points import refresh_points
 from .result import ImportedResult, other_footage, read_imported_result
 
-__all__ = ["Imported", "add_depth_pass", "import_objections", "import_result", "set_scene_to_clip"]
+__all__ = ["Imported", "add_depth_pass", "import_objections", "import_result", "reframe_pictures", "set_scene_to_clip"]
 
 
 @dataclass
@@ -98,7 +98,7 @@ def import_result(scene: bpy.types.Scene, folder: Path, *, clip: bpy.types.Movie
     imported = _bring_in(scene, shot, clip, step)
     if must_match:
         match_scene(scene, shot, imported.camera)
-        _reframe(scene)
+        reframe_pictures(scene)
     imported.note = differences(scene, shot, imported.camera)
     return imported
 
@@ -175,11 +175,17 @@ def set_scene_to_clip(scene: bpy.types.Scene, found: SceneImport) -> None:
     if found.camera is None:
         raise StereoDiffError("import_missing", f"The camera of {found.name} was deleted.")
     match_scene(scene, found.read_imported_result(), found.camera)
-    _reframe(scene)
+    reframe_pictures(scene)
 
 
-def _reframe(scene: bpy.types.Scene) -> None:
-    """Lay the pictures of every import anew, after the shape of the render has changed."""
+def reframe_pictures(scene: bpy.types.Scene) -> None:
+    """Lay plate and depth of every import anew, behind its camera and in the compositor.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        The shape of whose render, or a Sensor Fit in which, has changed.
+    """
     for found in imports_in(scene):
         reframe(scene, found)
         reframe_plate(scene, found)

@@ -13,6 +13,7 @@ ENGINE_VERSION = "0.1.0"
 
 MATTE_KINDS = ("pictures", "shapes")
 MIN_FRAMES = 2
+MAX_FINGERPRINT = 200
 MAX_FRAME = 10_000_000
 """Four and a half days at 24 frames a second; what a damaged or hostile file claims beyond is not counted out."""
 
@@ -46,6 +47,11 @@ def can_be_path(path: str) -> bool:
         return b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
         return False
+
+
+def can_be_fingerprint(text: str) -> bool:
+    """Of this version or another, or empty; Blender keeps it with every datablock of an import."""
+    return len(text) <= MAX_FINGERPRINT and text.isascii() and (text.isprintable() or not text)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from .errors import StereoDiffError
 from .guarded_files import GuardedFolder
-from .job import ENGINE_VERSION, SCHEMA_VERSION, ClipSource, can_be_path
+from .job import ENGINE_VERSION, SCHEMA_VERSION, ClipSource, can_be_fingerprint, can_be_path
 from .job_files.turns import taking_turns
 
 CAMERA_KINDS = ("moving", "rotation", "static")
@@ -161,6 +161,8 @@ class Result:
             raise _invalid_result("the raster or clip size is not positive")
         if not can_be_path(self.clip.path):
             raise _invalid_result("the clip's path is none that a file could have")
+        if not can_be_fingerprint(self.clip.fingerprint):
+            raise _invalid_result("the clip's fingerprint is none")
         if self.camera_kind not in CAMERA_KINDS:
             raise _invalid_result(f"unknown camera kind {self.camera_kind!r}")
         for frame in taking_turns(self.frames):

@@ -18,7 +18,7 @@ from ..data import (
 )
 from ..result import ImportedResult, camera_math
 
-__all__ = ["set_lens", "show_clip"]
+__all__ = ["set_lens"]
 
 FARTHEST_OVER_DEPTH = 4.0
 DISPLAY_SIZE_OVER_DEPTH = 0.2

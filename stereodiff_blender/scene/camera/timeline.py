@@ -20,7 +20,7 @@ RATE_TOLERANCE = 5e-4
 
 
 def is_untouched(scene: bpy.types.Scene) -> bool:
-    """Whether nobody has set the scene up: no import, no keys, and picture and time as Blender's own start file has them.
+    """Whether nobody has set the scene up: no import, no keys, picture and time as in Blender's own start file.
 
     Parameters
     ----------
@@ -85,7 +85,15 @@ def differences(scene: bpy.types.Scene, shot: ImportedResult, camera: bpy.types.
 
 
 def set_picture(render: bpy.types.RenderSettings, shot: ImportedResult) -> None:
-    """Size and pixel aspect of the clip, as the camera's lens was made for."""
+    """Size and pixel aspect of the clip, as the camera's lens was made for.
+
+    Parameters
+    ----------
+    render : bpy.types.RenderSettings
+        What is set.
+    shot : ImportedResult
+        Says both.
+    """
     render.resolution_x, render.resolution_y = shot.clip_size
     render.pixel_aspect_x, render.pixel_aspect_y = max(shot.pixel_aspect, 1.0), max(1.0 / shot.pixel_aspect, 1.0)
 

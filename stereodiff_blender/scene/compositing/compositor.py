@@ -206,7 +206,7 @@ def _look_up(tree: bpy.types.NodeTree, location: tuple[float, float], picture: b
         ramp = add_node(tree, "CompositorNodeTexture", (left - 360, top - 160 - 200 * row), part.title(),
                         texture=_claim_ramp(shot, part, axis))
         part = LOOK_UP_PARTS[row]
-        placed = add_math(tree, (left - 270, top - 160 - 200 * row), "MULTIPLY_ADD", ramp.outputs["Value"], label="Place")
+        placed = add_math(tree, (left - 270, top - 160 - 200 * row), "MULTIPLY_ADD", ramp.outputs["Value"])
         tag(placed.node, shot, part)
         give_place(placed.node, framing.extent[row])
         tree.links.new(placed, place.inputs[row])

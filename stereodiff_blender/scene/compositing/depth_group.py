@@ -51,14 +51,13 @@ def default_values(shot: ImportedResult) -> dict[str, float]:
 
 def claim_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.types.Image, root: bpy.types.Object
                       ) -> bpy.types.NodeTree:
-    """Make the footage's group or bring it up to date: its picture, its place and timing, and the root it takes the scale
-    from."""
+    """Make the footage's group or bring it up to date: picture, place, timing, and the root it takes the scale from."""
     group = claim(bpy.data.node_groups, shot, "depth group", _new_group)
     camera = parts(scene.objects, shot.key).get("camera")
     framing = frame_pixels(scene, camera.data if camera is not None else None, shot.clip_shape, shot.raster_size)
     if any(find_node(group, shot, part) is None for part in ("depth picture", "depth scale")):
         _build(group, shot, framing)
-    _reframe(group, shot, framing)
+    reframe_group(group, shot.key, framing)
     picture = find_node(group, shot, "depth picture")
     picture.image = depth
     play_product(picture, shot)
@@ -69,16 +68,16 @@ def claim_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.t
     return group
 
 
-def _reframe(group: bpy.types.NodeTree, shot: ImportedResult, framing: Framing) -> None:
+def reframe_group(group: bpy.types.NodeTree, key: str, framing: Framing) -> None:
     """In a group that an earlier version made with 4.2, there is nothing that could be set: it stays stretched."""
     if bpy.app.version >= SCALES_TO_NEAREST:
         for node in (node for node in group.nodes if node.bl_idname == "CompositorNodeScale"):
             give_framing(node, framing)
         return
+    own = parts(group.nodes, key)
     for part, often in zip(LOOK_UP_PARTS, framing.extent, strict=True):
-        node = find_node(group, shot, part)
-        if node is not None:
-            give_place(node, often)
+        if part in own:
+            give_place(own[part], often)
 
 
 def _new_group(name: str) -> bpy.types.NodeTree:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import bpy
 
-from ..data import SceneImport, find, find_node, parts, tag
+from ..data import SceneImport, find, find_node, frame_pixels, parts, render_shape, tag
 from ..result import ImportedResult
 from .compositor import all_trees, compositor_tree, existing_tree, free_corner, output_node, switch_on
-from .depth_group import CG_Z, FOCUS, NAME, claim_depth_group, default_values
+from .depth_group import CG_Z, FOCUS, NAME, claim_depth_group, default_values, reframe_group
 
 GIVEN = "stereodiff_given"
 WIDTH = 180.0
@@ -85,15 +85,13 @@ def reframe_depth(scene: bpy.types.Scene, found: SceneImport) -> None:
         Whose render is meant.
     found : SceneImport
         The import; nothing is done if it has no group.
-
-    Raises
-    ------
-    StereoDiffError
-        As read_imported_result() does.
     """
-    group = parts(bpy.data.node_groups, found.footage).get("depth group")
-    if group is not None and "depth" in found.images and found.root is not None:
-        claim_depth_group(scene, found.read_imported_result(), found.images["depth"], found.root)
+    group, depth = parts(bpy.data.node_groups, found.footage).get("depth group"), found.images.get("depth")
+    if group is None or depth is None:
+        return
+    camera = found.camera.data if found.camera is not None else None
+    shape = found.clip_shape or render_shape(scene)  # an earlier version's lies over all of the render
+    reframe_group(group, found.footage, frame_pixels(scene, camera, shape, (depth.size[0], depth.size[1])))
 
 
 def refresh_depth_group(scene: bpy.types.Scene, imported) -> None:

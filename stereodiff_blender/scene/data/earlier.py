@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import bpy
 
-from ...engine.contract import QUALITIES
-from ...engine.contract.footage_fingerprint import is_other_footage
+from ...engine.contract import QUALITIES, ClipSource
+from ...engine.contract.footage_fingerprint import fingerprint, is_other_footage
 from ..result import ImportedResult
 from .ownership import TAG
 
@@ -83,7 +83,7 @@ def is_better(earlier: EarlierImport, shot: ImportedResult) -> bool:
         True if it holds all of the new frames and more, or the same frames on a finer raster or by a better preset, and
         is not of footage that was replaced since.
     """
-    if earlier.job == shot.result.job_id or is_other_footage(earlier.fingerprint, shot.result.clip.fingerprint):
+    if earlier.job == shot.result.job_id or _was_replaced(earlier, shot):
         return False
     if earlier.pictures != shot.pictures:
         return _shared(earlier.pictures, shot.pictures) == len(shot.pictures)
@@ -172,6 +172,12 @@ def _pictures(mark, shot: ImportedResult) -> range:
 
 def _shared(one: range, other: range) -> int:
     return max(0, min(one.stop, other.stop) - max(one.start, other.start))
+
+
+def _was_replaced(earlier: EarlierImport, shot: ImportedResult) -> bool:
+    """Whether the pictures that an import was solved from are others now."""
+    source = ClipSource(shot.result.clip.kind, str(shot.plate))
+    return is_other_footage(earlier.fingerprint, fingerprint(source, earlier.pictures))
 
 
 def _rank(quality: str) -> int:

@@ -1,8 +1,9 @@
 """Which datablocks an import made, so that the next import of the same shot brings them up to date.
 
 Every datablock carries a custom property "stereodiff": the key of its import under "footage", the job, its part, and
-which footage and pictures that was solved from (earlier.py). The next import with that key claims them again instead of making others beside them: names stay, nothing is left over, and whatever an
-artist has hung on them (parents, constraints, compositor nodes, the root's transform) holds.
+which footage and pictures that was solved from (earlier.py). The next import with that key claims them again instead of
+making others beside them: names stay, nothing is left over, and whatever an artist has hung on them (parents,
+constraints, compositor nodes, the root's transform) holds.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 __all__ = [
-    "FLIP_CAMERA_AXES", "camera_rays", "fps_and_base", "intrinsics_from_projection", "lens_from_intrinsics",
-    "matrix_world_from_camera_to_world", "picture_framing", "points_in_blender_world", "sensor_size", "step_for_density",
+    "FLIP_CAMERA_AXES", "SAME_SHAPE", "camera_rays", "fps_and_base", "intrinsics_from_projection",
+    "lens_from_intrinsics", "matrix_world_from_camera_to_world", "picture_framing", "points_in_blender_world",
+    "sensor_size", "step_for_density",
 ]
 
 FLIP_CAMERA_AXES = np.diag([1.0, -1.0, -1.0, 1.0])

@@ -1,4 +1,4 @@
-"""The footage of a result: which open clip shows it, where its pictures lie, and whether they are those that were solved.
+"""The footage of a result: which open clip shows it, where it lies, and whether it is what was solved.
 
 What a result knows of its footage by content counts more than a path: a copy under another name is taken, and what
 lies under the old name now is not, if it is something else. Results of earlier versions know a path alone.
@@ -17,7 +17,7 @@ from ...engine.contract.numbered_files import file_further_on
 
 
 @dataclass(frozen=True)
-class Plate:
+class FoundFootage:
     """clip: that shows it, None if none is open. path: the movie, or the picture that clip frame 1 shows. number: of
     that picture."""
 
@@ -26,7 +26,7 @@ class Plate:
     number: int
 
 
-def find_plate(result: Result, clip: bpy.types.MovieClip | None) -> Plate:
+def find_plate(result: Result, clip: bpy.types.MovieClip | None) -> FoundFootage:
     """Look where the solve saw it, then among the open clips.
 
     clip: the one that is to be shown, None to look for one. Raises StereoDiffError "clip_missing".
@@ -35,17 +35,31 @@ def find_plate(result: Result, clip: bpy.types.MovieClip | None) -> Plate:
     is_solved = is_there and not _is_other(result, result.clip)
     clip = clip or _find_clip(result, must_look=not is_solved)
     if is_solved:
-        return Plate(clip, Path(result.clip.path), result.clip.first_number)
+        return FoundFootage(clip, Path(result.clip.path), result.clip.first_number)
     if clip is not None and (found := first_picture(clip))[0].is_file():
-        return Plate(clip, *found)
+        return FoundFootage(clip, *found)
     if is_there:
-        return Plate(clip, Path(result.clip.path), result.clip.first_number)
+        return FoundFootage(clip, Path(result.clip.path), result.clip.first_number)
     raise StereoDiffError("clip_missing", f"{result.clip.path} is not there, and no open clip shows it")
 
 
 def other_footage(result: Result, clip: bpy.types.MovieClip, plate: Path) -> Path | None:
-    """A file that would be shown though it is not of the footage that was solved; None if all is as it was, or nobody
-    knows."""
+    """A file that would be shown though it is not of the footage that was solved.
+
+    Parameters
+    ----------
+    result : Result
+        Says what its footage held.
+    clip : bpy.types.MovieClip
+        To be shown behind the camera.
+    plate : Path
+        To be shown on the mesh.
+
+    Returns
+    -------
+    Path or None
+        None if all is as it was, or nobody knows.
+    """
     for source in (ClipSource(result.clip.kind, str(plate)), source_of(clip)):
         if _is_other(result, source):
             return Path(source.path)

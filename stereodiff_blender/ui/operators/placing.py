@@ -10,7 +10,7 @@ from bpy_extras.view3d_utils import region_2d_to_origin_3d, region_2d_to_vector_
 from mathutils import Vector
 
 from ...engine.contract import StereoDiffError
-from ...scene import set_scene_to_clip
+from ...scene import reframe_pictures, set_scene_to_clip
 from ...scene.camera import camera
 from ...scene.data import SceneImport, chosen_import, imports_in
 from ...scene.export import clip_tracks, export
@@ -252,8 +252,7 @@ class STEREODIFF_OT_set_sensor_fit(OnSolve, bpy.types.Operator):
         shot = found.read_imported_result()
         found.camera.data.sensor_fit = self.fit
         camera.set_lens(found.camera.data, shot)
-        if found.clip is not None:
-            camera.show_clip(context.scene, found.camera.data, shot, found.clip)
+        reframe_pictures(context.scene)
 
 
 class STEREODIFF_OT_set_scene_to_clip(OnImport, bpy.types.Operator):
@@ -262,8 +261,8 @@ class STEREODIFF_OT_set_scene_to_clip(OnImport, bpy.types.Operator):
     bl_idname = "stereodiff.set_scene_to_clip"
     bl_label = "Set Scene to Clip"
 
-    job_id: bpy.props.StringProperty(name="Job", description="Whose import is meant. Empty: the active object's, or the "
-                                                             "scene camera's", options={"SKIP_SAVE", "HIDDEN"})
+    job_id: bpy.props.StringProperty(name="Job", options={"SKIP_SAVE", "HIDDEN"},
+                                     description="Empty: the import of the active object, else of the scene's camera")
 
     def act(self, context, found):
         found = next((other for other in imports_in(context.scene) if other.job_id == self.job_id), found)

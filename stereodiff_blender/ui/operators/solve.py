@@ -82,8 +82,8 @@ def submit_job(scene: bpy.types.Scene, clip: bpy.types.MovieClip, python: Path, 
     known = read_beside(lambda: fingerprint(source, range(first_frame, last_frame + 1)))
     matte, shapes = mattes.chosen_matte(scene, clip, first_frame, last_frame) if is_chosen else (None, None)
     job_id = jobs.new_job_id(clip.name, datetime.now())
-    job = Job(job_id, replace(source, fingerprint=known), first_frame, last_frame, properties.settings_from(scene, clip), matte,
-              str(preferences.models_folder()))
+    job = Job(job_id, replace(source, fingerprint=known), first_frame, last_frame,
+              properties.settings_from(scene, clip), matte, str(preferences.models_folder()))
     folder = jobs.create_job(job, preferences.jobs_folder(), shapes)
     return session.current().jobs.submit(scene, clip, folder, launch_with(python))
 
@@ -162,8 +162,8 @@ class STEREODIFF_OT_import_result(bpy.types.Operator):
     )
     match_scene: bpy.props.BoolProperty(
         name="Match Scene to Clip", options={"SKIP_SAVE"},
-        description="Give this scene the clip's size, rate and frames, and look through the camera. A scene that nobody "
-                    "has set up yet is matched in any case",
+        description="Give this scene the clip's size, rate and frames, and look through the camera. A scene that "
+                    "nobody has set up yet is matched in any case",
     )
 
     def invoke(self, context, event):
@@ -181,7 +181,7 @@ class STEREODIFF_OT_import_result(bpy.types.Operator):
         self.replace_better, self.import_anyway = "better_import" in codes, "footage_changed" in codes
         return context.window_manager.invoke_confirm(
             self, event, title="Import All the Same?", confirm_text="Import", icon="WARNING",
-            message=" ".join(f"{messages.explain(o.code).sentence} {o.message}" for o in objections))
+            message="\n".join(f"{messages.explain(o.code).sentence} {o.message}" for o in objections))
 
     def execute(self, context):
         if not self.directory:

@@ -120,7 +120,7 @@ def test_the_plate_in_the_compositor_lies_on_the_rendered_mesh(import_into, tmp_
     shown = [picture.max(axis=-1) > 1e-3 for picture in (mesh, plate)]
     assert (shown[0] != shown[1]).mean() < 0.04, "the same part of the picture is covered"
     covered = shown[0] & shown[1]
-    assert covered.mean() > 0.3 and np.abs(mesh - plate)[covered].mean() < 0.04
+    assert covered.mean() > 0.3 and np.abs(mesh - plate)[covered].mean() < 0.06  # 4.2 crops half a pixel apart
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from pathlib import Path
 import bpy
 
 from ..engine.contract import MAX_FRAME, ClipSource, StereoDiffError
+from ..engine.contract.footage_fingerprint import fingerprint
 from ..engine.contract.numbered_files import MOST_COUNTED, file_further_on, numbers_beside, refuse_misnamed
 
 __all__ = ["check_range", "chosen_clip", "clip_frame_of_number", "clip_source", "footage_range", "number_of_clip_frame",
@@ -74,15 +75,18 @@ def clip_source(clip: bpy.types.MovieClip, *, sequence_fps: float = 0.0) -> Clip
     return replace(source, color_space=clip.colorspace_settings.name, ocio_config=_ocio_config())
 
 
-def open_clip(source: ClipSource) -> bpy.types.MovieClip | None:
+def open_clip(source: ClipSource, frame_numbers: range) -> bpy.types.MovieClip | None:
     """The open clip that shows this footage from the same picture on, None if there is none.
 
-    Where the footage is not at its place, as on another computer, the name of its file and its size tell.
+    What it holds tells, wherever it lies and whatever it is called. Jobs of earlier versions do not know that: for
+    them, the path tells, or where the footage is not at its place, the name of its file and its size.
 
     Parameters
     ----------
     source : ClipSource
         The footage, as a job has it. A width or height of 0 is not known, and fits any.
+    frame_numbers : range
+        Clip frames of the job.
 
     Returns
     -------
@@ -90,11 +94,16 @@ def open_clip(source: ClipSource) -> bpy.types.MovieClip | None:
         The first that fits of those in the .blend.
     """
     shown = [(clip, own) for clip in bpy.data.movieclips if (own := _source_if_there(clip)) is not None
-             and (own.kind, own.first_number) == (source.kind, source.first_number)]
-    same = [clip for clip, own in shown if own.path == source.path]
+             and own.kind == source.kind and (own.kind == "sequence" or own.first_number == source.first_number)]
+    same = [clip for clip, own in shown if (own.path, own.first_number) == (source.path, source.first_number)]
+    if source.fingerprint:
+        by_path_first = sorted(shown, key=lambda found: found[0] not in same)
+        holding = (clip for clip, own in by_path_first if fingerprint(own, frame_numbers) == source.fingerprint)
+        return next(holding, same[0] if same else None)
     if not same:
         alike = [clip for clip, own in shown if Path(own.path).name == re.split(r"[\\/]", source.path)[-1]
-                 and source.width in (0, own.width) and source.height in (0, own.height)]
+                 and own.first_number == source.first_number and source.width in (0, own.width)
+                 and source.height in (0, own.height)]
         same = alike if alike and not Path(source.path).is_file() else []
     return same[0] if same else None
 

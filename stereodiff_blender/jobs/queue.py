@@ -55,6 +55,7 @@ class Entry:
     status: JobStatus = JobStatus("waiting")
     outcome: Outcome | None = None
     import_problem: Problem | None = None
+    import_note: str = ""
     relaunch: Launch | None = None
     device: str | None = None
     sought: FollowedJob | None = None
@@ -76,9 +77,10 @@ class Entry:
         """The very same as before while nothing has changed: it is asked for, and compared, all the time."""
         old, is_queued = self._view, self.is_queued
         if not (old is not None and old.status is self.status and old.outcome is self.outcome and old.size is size
-                and old.import_problem is self.import_problem and old.is_queued == is_queued):
+                and old.import_problem is self.import_problem and old.import_note is self.import_note
+                and old.is_queued == is_queued):
             old = self._view = JobView(self.job_id, self.clip_name, self.status, self.outcome, self.import_problem,
-                                       size, is_queued)
+                                       size, is_queued, self.import_note)
         return old
 
 

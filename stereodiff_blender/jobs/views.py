@@ -55,7 +55,8 @@ class JobView:
     """One job for drawing.
 
     import_problem: the solve is fine, bringing it into the scene was not. size: on disk, None until measured.
-    is_queued: it waits for its turn in this Blender, so it can be moved.
+    is_queued: it waits for its turn in this Blender, so it can be moved. import_note: what of the scene is
+    not as the clip was when the job was imported; empty if all is.
     """
 
     job_id: str
@@ -65,3 +66,4 @@ class JobView:
     import_problem: Problem | None = None
     size: Size | None = None
     is_queued: bool = False
+    import_note: str = ""

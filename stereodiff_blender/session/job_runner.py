@@ -31,6 +31,8 @@ from .status import Status
 from .steps import keep_going
 from .windows import push_undo
 
+QUESTIONS = ("better_import", "footage_changed")
+"""What an artist is asked before a job is imported; a job that ends by itself waits with its import for the answer."""
 logger = logging.getLogger(__name__)
 
 
@@ -58,13 +60,15 @@ class JobRunner:
         self._wake()
         return entry.job_id
 
-    def adopt(self, scene: bpy.types.Scene, job_id: str, folder: Path, clip_name: str, result: Result) -> None:
+    def adopt(self, scene: bpy.types.Scene, job_id: str, folder: Path, clip_name: str, result: Result,
+              note: str = "") -> None:
         """Know a job that ended elsewhere, and list it, so that its quality can be read.
 
-        folder: where it is now; the file may still name the place that it was moved from.
+        folder: where it is now; the file may still name the place that it was moved from. note: of its import.
         """
         if not self.is_active(job_id):
-            self.queue.add(Entry(job_id, folder, clip_name, scene.session_uid, status=JobStatus("finished")))
+            self.queue.add(Entry(job_id, folder, clip_name, scene.session_uid, status=JobStatus("finished"),
+                                 import_note=note))
             job_list.write_folder(job_id, folder)
         if job_list.find_item(job_id) is None:
             list_entry(scene, self.queue[job_id], None)
@@ -126,6 +130,11 @@ class JobRunner:
         self.queue.remove(job_id)
         self._sizes.forget(job_id)
         self.outcomes.thumbnails.forget(job_id)
+
+    def clear_note(self, job_id: str) -> None:
+        """No longer say what of the scene is not as a job's clip is."""
+        if job_id in self.queue:
+            self.queue[job_id].import_note = ""
 
     def measure(self, job_id: str) -> None:
         """Find out again, beside Blender, how big a job is on disk."""
@@ -268,9 +277,12 @@ class JobRunner:
             return
         item = job_list.find_item(entry.job_id)
         try:
-            import_result(scene, entry.folder, clip=item.clip if item else None, result=result)
+            imported = import_result(scene, entry.folder, clip=item.clip if item else None, result=result,
+                                     match="NEW" if scene.stereodiff.match_scene else "UNTOUCHED")
         except Exception as error:  # The solve is safe on disk; what kept it out of the scene is told beside it.
-            logger.exception("Job %s cannot be imported", entry.job_id)
+            if getattr(error, "code", None) not in QUESTIONS:
+                logger.exception("Job %s cannot be imported", entry.job_id)
             entry.import_problem = problem_from(error)
         else:
+            entry.import_note = imported.note
             push_undo(f"StereoDiff: Import {entry.clip_name}")

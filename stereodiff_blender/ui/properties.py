@@ -182,6 +182,11 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
         name="Import When Finished", description="Bring camera, mesh and depth into this scene as soon as all is done",
         default=True,
     )
+    match_scene: bpy.props.BoolProperty(
+        name="Match Scene to Clip",
+        description="When a shot is imported for the first time: give this scene the clip's size, rate and frames, and "
+                    "look through the camera. A scene that nobody has set up yet is matched in any case",
+    )
     jobs: bpy.props.CollectionProperty(type=STEREODIFF_PG_job)
     active_job_index: bpy.props.IntProperty(name="Active Job")
 

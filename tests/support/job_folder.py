@@ -22,6 +22,7 @@ from stereodiff_blender.engine.contract import (
     Result,
     Settings,
 )
+from stereodiff_blender.engine.contract.footage_fingerprint import fingerprint
 
 WALL_NORMAL, WALL_OFFSET = np.array([0.25, -0.1, 1.0]), 5.0
 BOX_LOW, BOX_HIGH = np.array([-0.9, -0.5, 2.6]), np.array([0.3, 0.6, 3.4])
@@ -33,7 +34,8 @@ class Example:
 
     first_frame: of the solve, in clip frames; the footage is longer by lead frames at its end and starts at file
     first_number. files_by_clip_frame: as earlier versions numbered the files they wrote. zoom: focal length of the last
-    frame over that of the first.
+    frame over that of the first. knows_footage: False for a job of an earlier version, which knows the path of its
+    footage alone.
     """
 
     raster: tuple[int, int] = (64, 36)
@@ -51,6 +53,8 @@ class Example:
     invalid_corner: bool = True
     job_id: str = "example"
     depth_scale: float = 1.0
+    quality: str = "standard"
+    knows_footage: bool = True
 
 
 EXAMPLE = Example()
@@ -65,8 +69,9 @@ def write_job_folder(folder: Path, example: Example = EXAMPLE, clip_folder: Path
     _write_footage(footage, example)
     clip = ClipSource("sequence", str(plate_file(footage, example, 1).absolute()), example.first_number, *example.clip,
                       example.pixel_aspect, 24.0)
-    job_folder.write_job(Job(example.job_id, clip, example.first_frame, example.first_frame + example.frame_count - 1,
-                             Settings()))
+    solved = range(example.first_frame, example.first_frame + example.frame_count)
+    clip = replace(clip, fingerprint=fingerprint(clip, solved) if example.knows_footage else "")
+    job_folder.write_job(Job(example.job_id, clip, solved[0], solved[-1], Settings(quality=example.quality)))
     frames = tuple(_write_frame(job_folder, example, index) for index in range(example.frame_count))
     result = _result(example, clip, frames)
     job_folder.write_result(result)

@@ -27,6 +27,7 @@ from ..contract import (
     write_cameras,
     write_refusal,
 )
+from ..contract.footage_fingerprint import fingerprint, is_other_footage
 from ..contract.guarded_files import TEMPORARY
 from ..contract.job_files.caches import find_cache, make_cache
 from ..contract.job_files.lock import locked
@@ -119,6 +120,7 @@ def _job_from(options: argparse.Namespace, clip_path: str, job_id: str) -> Job:
     first, last = _clip_frames(clip, options.frames) or (1, probe_clip(clip, settings.max_pixels).frame_count)
     if options.cameras and options.focal_mm is not None:
         raise StereoDiffError("settings_invalid", "The model of --cameras has a lens of its own: leave --focal-mm out.")
+    clip = replace(clip, fingerprint=fingerprint(clip, range(first, last + 1)))
     return Job(job_id, clip, first, last, settings, _matte_from(options), models_folder(options),
                "colmap" if options.cameras else "")
 
@@ -157,7 +159,8 @@ def _is_solved_already(folder: JobFolder, job: Job, cameras: GivenCameras | None
     """Make the folder ready for this job; it may hold its beginning, or with overwrite, another job.
 
     Only what a job writes is ever cleared, and only in a folder that is a job's. What other settings have in common
-    with these is used again. Raises StereoDiffError "output_in_use", "output_not_writable" or "disk_full".
+    with these is used again. Raises StereoDiffError "output_in_use", "footage_changed", "output_not_writable" or
+    "disk_full".
     """
     path = folder.path
     try:
@@ -168,8 +171,8 @@ def _is_solved_already(folder: JobFolder, job: Job, cameras: GivenCameras | None
     except OSError as error:
         raise write_refusal(error, path) from error
     earlier = _job_there(folder)
-    if not overwrite and earlier == job and _cameras_there(folder) == cameras:
-        return folder.files.is_file(folder.result_file.name)
+    if not overwrite and _with_footage_of(earlier, job) == job and _cameras_there(folder) == cameras:
+        return _is_finished(folder, job)
     if not overwrite:
         raise StereoDiffError("output_in_use", f"{path} holds a solve of other settings or another clip; --overwrite "
                                                "replaces it.")
@@ -180,6 +183,21 @@ def _is_solved_already(folder: JobFolder, job: Job, cameras: GivenCameras | None
             raise write_refusal(error, path) from error
         _write_job(folder, job, cameras)
     return False
+
+
+def _with_footage_of(earlier: Job, job: Job) -> Job:
+    """Whatever the same path held then: an unfinished solve begins anew with what it holds now."""
+    return replace(earlier, clip=replace(earlier.clip, fingerprint=job.clip.fingerprint))
+
+
+def _is_finished(folder: JobFolder, job: Job) -> bool:
+    """Raises StereoDiffError "footage_changed" if it is, with other footage under the same path."""
+    if not folder.files.is_file(folder.result_file.name):
+        return False
+    if is_other_footage(folder.read_result().clip.fingerprint, job.clip.fingerprint):
+        raise StereoDiffError("footage_changed", f"{job.clip.path} holds other pictures than when {folder.path} was "
+                                                 "solved.")
+    return True
 
 
 def _is_empty(folder: JobFolder) -> bool:

@@ -19,7 +19,7 @@ ERROR_CODES = frozenset({
     "frame_range_invalid", "settings_invalid", "job_invalid", "job_missing",
     "output_not_writable", "output_in_use", "disk_full", "out_of_memory", "runtime_missing", "runtime_broken",
     "download_failed", "torch_missing", "device_unavailable", "camera_unsolved", "result_invalid",
-    "worker_died", "cancelled", "internal_error", "job_locked", "clip_changed",
+    "worker_died", "cancelled", "internal_error", "job_locked", "clip_changed", "footage_changed",
     "cut_in_range",
     "cameras_missing", "cameras_invalid", "cameras_incomplete", "cameras_wrong_size", "cameras_distorted",
     "cameras_do_not_fit",
@@ -29,8 +29,8 @@ ERROR_CODES = frozenset({
     "download_offline", "download_denied", "download_not_found", "download_interrupted", "download_wrong_file",
     "download_running", "download_address_invalid", "models_disk_full", "models_folder_not_writable",
     "network_not_finite", "pointmaps_unsure",
-    "import_missing", "points_missing", "points_unusable", "floor_not_found", "depth_missing", "root_animated",
-    "tracks_unsolved", "exporter_missing",
+    "import_missing", "better_import", "points_missing", "points_unusable", "floor_not_found", "depth_missing",
+    "root_animated", "tracks_unsolved", "exporter_missing",
     "dataset_missing", "dataset_invalid", "job_interrupted", "disk_silent", "job_folder_unsafe", "job_folder_mixed",
 })
 WARNING_CODES = frozenset({

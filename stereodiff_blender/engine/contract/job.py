@@ -14,6 +14,7 @@ ENGINE_VERSION = "0.1.0"
 MATTE_KINDS = ("pictures", "shapes")
 CAMERA_SOURCES = ("colmap", "clip", "scene")
 MIN_FRAMES = 2
+MAX_FINGERPRINT = 200
 MAX_FRAME = 10_000_000
 """Four and a half days at 24 frames a second; what a damaged or hostile file claims beyond is not counted out."""
 
@@ -32,6 +33,7 @@ class ClipSource:
     fps: frames per second; 0 = not known, ask the file.
     color_space: of the stored values, as Blender names it; "" = as Blender takes it for this kind of file.
     ocio_config: path of the OpenColorIO configuration that knows the color space; "" = OpenColorIO's own.
+    fingerprint: of what the files hold, over the frames of the job (footage_fingerprint.py); empty = not known.
     """
 
     kind: str
@@ -43,6 +45,7 @@ class ClipSource:
     fps: float = 0.0
     color_space: str = ""
     ocio_config: str = ""
+    fingerprint: str = ""
 
     def number_of(self, frame: int) -> int:
         """The plate's own number of a clip frame: the file's of a sequence, and of a movie the frame."""
@@ -63,6 +66,11 @@ def can_be_path(path: str) -> bool:
         return b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
         return False
+
+
+def can_be_fingerprint(text: str) -> bool:
+    """Of this version or another, or empty; Blender keeps it with every datablock of an import."""
+    return len(text) <= MAX_FINGERPRINT and text.isascii() and (text.isprintable() or not text)
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,10 @@ ERRORS = {
     "clip_changed": Explanation(
         "The footage changed while it was read.",
         "Let whatever writes the clip finish, then press Resume: the solve begins anew with the footage as it is."),
+    "footage_changed": Explanation(
+        "The footage is not the one that was solved.",
+        "Solve it again, into another folder or with --overwrite; or tick Import Anyway if you know that the result "
+        "fits."),
     "output_not_writable": Explanation(
         "The folder for the results cannot be written to.",
         "Choose another jobs folder in the preferences, or give yourself the right to write there."),
@@ -240,6 +244,9 @@ ERRORS = {
     "import_missing": Explanation(
         "This scene holds no imported result.",
         "Import a finished job first, and keep its root, camera and mesh."),
+    "better_import": Explanation(
+        "A better import of this shot is in the scene and stays there.",
+        "Click Import on this job to take its result all the same; scripts set replace_better."),
     "points_missing": Explanation(
         "There are not enough points to go by.",
         "Pick as many points on the mesh as are asked for, or select that many objects, vertices or tracks."),

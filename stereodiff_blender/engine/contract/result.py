@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from .cameras.given import GivenCamera, Row
 from .errors import StereoDiffError
 from .guarded_files import GuardedFolder
-from .job import ENGINE_VERSION, MOST_EXACT, SCHEMA_VERSION, ClipSource, can_be_path
+from .job import ENGINE_VERSION, MOST_EXACT, SCHEMA_VERSION, ClipSource, can_be_fingerprint, can_be_path
 from .job_files.turns import taking_turns
 from .numbered_files import numbered_name
 
@@ -177,8 +177,7 @@ class Result:
             raise _invalid_result(f"the frames are not exactly those asked for ({asked[0]} to {asked[-1]})")
         if min(self.width, self.height, self.clip_width, self.clip_height) < 1 or self.clip_pixel_aspect <= 0:
             raise _invalid_result("the raster or clip size is not positive")
-        if not can_be_path(self.clip.path):
-            raise _invalid_result("the clip's path is none that a file could have")
+        _check_clip(self.clip)
         if self.camera_kind not in CAMERA_KINDS:
             raise _invalid_result(f"unknown camera kind {self.camera_kind!r}")
         for frame in taking_turns(self.frames):
@@ -202,6 +201,13 @@ class Result:
 
 def _invalid_result(message: str) -> StereoDiffError:
     return StereoDiffError("result_invalid", message)
+
+
+def _check_clip(clip: ClipSource) -> None:
+    if not can_be_path(clip.path):
+        raise _invalid_result("the clip's path is none that a file could have")
+    if not can_be_fingerprint(clip.fingerprint):
+        raise _invalid_result("the clip's fingerprint is none")
 
 
 def _check_extent(result: Result) -> None:

@@ -17,6 +17,7 @@ from typing import TextIO
 
 from ..contract import MIN_FRAMES, Event, Job, JobFolder, Result, Settings, StereoDiffError
 from ..contract.failures import error_from_exception
+from ..contract.footage_fingerprint import fingerprint, is_other_footage
 from ..contract.guarded_files import GuardedFolder
 from ..contract.job_files.caches import RESERVED, find_cache, make_cache
 from ..contract.job_files.lock import beating, locked
@@ -130,10 +131,14 @@ def _begin(job: Job, folder: JobFolder, report: EventReport, is_locked: bool) ->
 
 def _run(job: Job, folder: JobFolder, cache: GuardedFolder, report: EventReport, log: TextIO) -> Result:
     info, raster = examine(job)
+    found = fingerprint(job.clip, job.frame_numbers)
+    if is_other_footage(job.clip.fingerprint, found):
+        report.note("The footage is not what it was when this job was made. It is solved as it is now.")
     workspace = Workspace.from_job(job, folder, cache, raster)
     if workspace.stereo_from is not None:
         log.write(f"Stage 1 was taken over from the job {workspace.stereo_from}.\n")
-    result = replace(_solve(Request(job, folder, info, raster), workspace, report), stereo_from=workspace.stereo_from)
+    result = _solve(Request(job, folder, info, raster), workspace, report)
+    result = replace(result, clip=replace(result.clip, fingerprint=found), stereo_from=workspace.stereo_from)
     folder.write_result(result)
     workspace.finish()
     cache.unlink(RESERVED)

@@ -1,9 +1,11 @@
-"""The solved camera, its samples by frame, and the scene's frame range."""
+"""The solved camera, its samples by frame, and what of the scene is set to the clip."""
 
-from .camera import import_camera, quaternions, scale_reach
+from .camera import import_camera, quaternions, reframe, scale_reach
 from .placement import place_root
 from .samples import CameraSamples, sample_camera, stage
-from .timeline import fit_scene
+from .timeline import differences, is_untouched, match_scene, set_picture
 
-__all__ = ["CameraSamples", "fit_scene", "import_camera", "place_root", "quaternions", "sample_camera", "scale_reach",
-           "stage"]
+__all__ = [
+    "CameraSamples", "differences", "import_camera", "is_untouched", "match_scene", "place_root", "quaternions",
+    "reframe", "sample_camera", "scale_reach", "set_picture", "stage",
+]

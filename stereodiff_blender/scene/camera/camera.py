@@ -6,7 +6,16 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from ..data import animate, claim, claim_object, clear_curves
+from ..data import (
+    SceneImport,
+    animate,
+    claim,
+    claim_object,
+    clear_curves,
+    fit_inside,
+    frame_picture,
+    render_shape,
+)
 from ..result import ImportedResult, camera_math
 
 __all__ = ["set_lens"]
@@ -15,15 +24,17 @@ FARTHEST_OVER_DEPTH = 4.0
 DISPLAY_SIZE_OVER_DEPTH = 0.2
 
 
-def import_camera(collection: bpy.types.Collection, root: bpy.types.Object, shot: ImportedResult,
-                  clip: bpy.types.MovieClip) -> bpy.types.Object:
+def import_camera(scene: bpy.types.Scene, collection: bpy.types.Collection, root: bpy.types.Object,
+                  shot: ImportedResult, clip: bpy.types.MovieClip) -> bpy.types.Object:
     """Make or update the camera under root: one key per solved frame, lens and principal point exact.
 
-    A camera that only turned gets keys of rotation alone: a nodal pan. An artist's choice of Sensor Fit is kept. What
-    never changes gets no keys, see animate().
+    A camera that only turned gets keys of rotation alone: a nodal pan. An artist's choice of Sensor Fit is kept; a new
+    camera is fitted so that all of the clip lies inside the render. What never changes gets no keys, see animate().
 
     Parameters
     ----------
+    scene : bpy.types.Scene
+        Its render says which shape the clip is framed in.
     collection : bpy.types.Collection
         The footage's; a new camera is linked to it.
     root : bpy.types.Object
@@ -38,7 +49,7 @@ def import_camera(collection: bpy.types.Collection, root: bpy.types.Object, shot
     bpy.types.Object
         The camera, in the root's space: z up, at its first solved frame at the origin, looking along +y.
     """
-    data = claim(bpy.data.cameras, shot, "camera lens", _new_camera)
+    data = claim(bpy.data.cameras, shot, "camera lens", lambda name: _new_camera(name, scene, shot))
     camera = claim_object(collection, shot, "camera", data)
     clear_curves(camera, "location", "rotation_quaternion")
     camera.parent = root
@@ -46,13 +57,13 @@ def import_camera(collection: bpy.types.Collection, root: bpy.types.Object, shot
     _set_pose(camera, shot)
     set_lens(data, shot)
     _set_reach(data, shot, root)
-    _show_clip(data, clip)
+    show_clip(scene, data, shot, clip)
     return camera
 
 
-def _new_camera(name: str) -> bpy.types.Camera:
+def _new_camera(name: str, scene: bpy.types.Scene, shot: ImportedResult) -> bpy.types.Camera:
     data = bpy.data.cameras.new(name)
-    data.sensor_fit = "HORIZONTAL"
+    data.sensor_fit = fit_inside(scene, shot.clip_shape)
     return data
 
 
@@ -131,12 +142,59 @@ def scale_reach(data: bpy.types.Camera, factor: float) -> None:
     data.display_size *= factor
 
 
-def _show_clip(data: bpy.types.Camera, clip: bpy.types.MovieClip) -> None:
+def show_clip(scene: bpy.types.Scene, data: bpy.types.Camera, shot: ImportedResult, clip: bpy.types.MovieClip) -> None:
+    """The clip behind a solved camera, laid so that mesh and plate coincide whatever the shape of the render.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Its render says the shape.
+    data : bpy.types.Camera
+        With the solved lens. Its first background that is a clip is taken, else one is made.
+    shot : ImportedResult
+        Size and pixel aspect of the clip.
+    clip : bpy.types.MovieClip
+        The footage. If the shape of its pixels matters and Blender takes them for squares, its Display Aspect is set.
+    """
     background = next((b for b in data.background_images if b.source == "MOVIE_CLIP"), None) \
         or data.background_images.new()
     background.source = "MOVIE_CLIP"
     background.clip = clip
-    background.frame_method = "STRETCH"
+    _tell_pixel_aspect(scene, shot, clip)
+    shown_shape = _shown_shape(clip, shot.clip_shape)
+    background.frame_method = frame_picture(scene, data, shot.clip_shape, shown_shape).method
     background.display_depth = "BACK"
     background.alpha = 1.0
     data.show_background_images = True
+
+
+def reframe(scene: bpy.types.Scene, found: SceneImport) -> None:
+    """Lay an import's clip anew behind its camera, after the shape of the render has changed.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Its render says the shape.
+    found : SceneImport
+        The import; nothing is done if its camera was deleted or shows no clip.
+    """
+    if found.camera is None or found.clip is None:
+        return
+    background = next(b for b in found.camera.data.background_images if b.clip == found.clip)
+    shown_shape = _shown_shape(found.clip, 1.0)
+    framing = frame_picture(scene, found.camera.data, found.clip_shape or shown_shape, shown_shape)
+    background.frame_method = framing.method
+
+
+def _shown_shape(clip: bpy.types.MovieClip, otherwise: float) -> float:
+    """Of the clip as Blender takes it, or otherwise, if it cannot be read."""
+    (width, height), (x, y) = clip.size, clip.display_aspect
+    return width * x / (height * y) if width and height else otherwise
+
+
+def _tell_pixel_aspect(scene: bpy.types.Scene, shot: ImportedResult, clip: bpy.types.MovieClip) -> None:
+    """Blender reads no pixel aspect from a file: where the clip cannot be stretched over the render, it has to know."""
+    x, y = clip.display_aspect
+    is_apart = abs(render_shape(scene) / shot.clip_shape - 1.0) > camera_math.SAME_SHAPE
+    if x == y and clip.library is None and is_apart and shot.result.clip_pixel_aspect != 1.0:
+        clip.display_aspect = (shot.result.clip_pixel_aspect, 1.0)

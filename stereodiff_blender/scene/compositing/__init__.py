@@ -1,11 +1,11 @@
 """The compositor: depth as a node, hold-out, the plate behind."""
 
 from .compositor import is_on
-from .depth_node import add_depth_group, add_depth_pass, refresh_depth_group
+from .depth_node import add_depth_group, add_depth_pass, reframe_depth, refresh_depth_group
 from .hold_out import has_hold_out, remove_hold_out, set_up_hold_out
-from .plate_behind import refresh_plate
+from .plate_behind import reframe_plate, refresh_plate
 
 __all__ = [
-    "add_depth_group", "add_depth_pass", "has_hold_out", "is_on", "refresh_depth_group", "refresh_plate",
-    "remove_hold_out", "set_up_hold_out",
+    "add_depth_group", "add_depth_pass", "has_hold_out", "is_on", "reframe_depth", "reframe_plate",
+    "refresh_depth_group", "refresh_plate", "remove_hold_out", "set_up_hold_out",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..data import add_node, claim, feed
+from ..data import Framing, add_node, claim, feed, tag
 from ..result import ImportedResult
 
 SHARES_SHADER_NODES = (5, 0, 0)  # from here on also the tree is a node group of its own
@@ -12,6 +12,8 @@ SCALES_TO_NEAREST = (4, 5, 0)
 PASS_THROUGH = {"CompositorNodeRLayers", "CompositorNodeComposite", "CompositorNodeViewer", "NodeReroute",
                 "NodeGroupInput", "NodeGroupOutput"}
 ROOM = 500.0
+LOOK_UP_PARTS = ("depth place across", "depth place up")
+"""In 4.2, the nodes that say where in the picture a pixel of the render looks."""
 
 
 def existing_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
@@ -187,26 +189,35 @@ def over_inputs(node: bpy.types.Node) -> tuple[bpy.types.NodeSocket, bpy.types.N
     return node.inputs[first], node.inputs[first + 1]
 
 
-def add_stretch(tree: bpy.types.NodeTree, location: tuple[float, float],
-                picture: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
-    """The picture at the render's size, smoothly."""
+def add_fitted(tree: bpy.types.NodeTree, location: tuple[float, float], picture: bpy.types.NodeSocket,
+               framing: Framing) -> bpy.types.NodeSocket:
+    """The picture laid into the render, smoothly; see give_framing()."""
     node = add_node(tree, "CompositorNodeScale", location, "Fit to Render")
     if bpy.app.version >= SHARES_SHADER_NODES:
-        node.inputs["Type"].default_value, node.inputs["Frame Type"].default_value = "Render Size", "Stretch"
-        for axis in "XY":  # else a size of other parity leaves the outermost pixels empty
-            node.inputs[f"Extension {axis}"].default_value = "Extend"
+        node.inputs["Type"].default_value = "Render Size"
     else:
-        node.space, node.frame_method = "RENDER_SIZE", "STRETCH"
+        node.space = "RENDER_SIZE"
+    give_framing(node, framing)
     tree.links.new(picture, node.inputs["Image"])
     return node.outputs[0]
 
 
-def add_stretch_to_nearest(tree: bpy.types.NodeTree, location: tuple[float, float], picture: bpy.types.NodeSocket,
-                           shot: ImportedResult) -> bpy.types.NodeSocket:
-    """The picture at the render's size, every value one of its own: numbers such as depth must not be mixed."""
+def give_framing(node: bpy.types.Node, framing: Framing) -> None:
+    """How a Scale node of add_fitted() lays its picture into the render; what it leaves free is empty."""
+    if bpy.app.version < SHARES_SHADER_NODES:
+        node.frame_method = framing.method
+        return
+    node.inputs["Frame Type"].default_value = framing.method.capitalize()
+    for axis, often in zip("XY", framing.extent, strict=True):  # else another parity leaves the outermost pixels empty
+        node.inputs[f"Extension {axis}"].default_value = "Extend" if often <= 1.0 else "Clip"
+
+
+def add_fitted_to_nearest(tree: bpy.types.NodeTree, location: tuple[float, float], picture: bpy.types.NodeSocket,
+                          shot: ImportedResult, framing: Framing) -> bpy.types.NodeSocket:
+    """As add_fitted, every value one of the picture's own: numbers such as depth must not be mixed."""
     if bpy.app.version < SCALES_TO_NEAREST:
-        return _look_up(tree, location, picture, shot)
-    fitted = add_stretch(tree, location, picture)
+        return _look_up(tree, location, picture, shot, framing)
+    fitted = add_fitted(tree, location, picture, framing)
     if bpy.app.version >= SHARES_SHADER_NODES:
         fitted.node.inputs["Interpolation"].default_value = "Nearest"
     else:
@@ -215,7 +226,7 @@ def add_stretch_to_nearest(tree: bpy.types.NodeTree, location: tuple[float, floa
 
 
 def _look_up(tree: bpy.types.NodeTree, location: tuple[float, float], picture: bpy.types.NodeSocket,
-             shot: ImportedResult) -> bpy.types.NodeSocket:
+             shot: ImportedResult, framing: Framing) -> bpy.types.NodeSocket:
     """4.2 scales by mixing, but can look every pixel up by its place, which two ramps over the render give."""
     left, top = location
     node = add_node(tree, "CompositorNodeMapUV", location, "Fit to Render", filter_type="NEAREST")
@@ -224,9 +235,18 @@ def _look_up(tree: bpy.types.NodeTree, location: tuple[float, float], picture: b
     for row, (part, axis) in enumerate((("raster across", "HORIZONTAL"), ("raster up", "VERTICAL"))):
         ramp = add_node(tree, "CompositorNodeTexture", (left - 360, top - 160 - 200 * row), part.title(),
                         texture=_claim_ramp(shot, part, axis))
-        tree.links.new(ramp.outputs["Value"], place.inputs[row])
+        part = LOOK_UP_PARTS[row]
+        placed = add_math(tree, (left - 270, top - 160 - 200 * row), "MULTIPLY_ADD", ramp.outputs["Value"])
+        tag(placed.node, shot, part)
+        give_place(placed.node, framing.extent[row])
+        tree.links.new(placed, place.inputs[row])
     feed(tree, node, picture, place.outputs[0])
     return node.outputs[0]
+
+
+def give_place(node: bpy.types.Node, often: float) -> None:
+    """Where in the picture a place of the render lies, along one side; both 0..1. often: as of Framing.extent."""
+    node.inputs[1].default_value, node.inputs[2].default_value = often, 0.5 - 0.5 * often
 
 
 def _claim_ramp(shot: ImportedResult, part: str, axis: str) -> bpy.types.Texture:

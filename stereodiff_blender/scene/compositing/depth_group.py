@@ -9,9 +9,17 @@ from __future__ import annotations
 
 import bpy
 
-from ..data import add_node, claim, find_node, play_product, tag
+from ..data import Framing, add_node, claim, find_node, frame_pixels, parts, play_product, tag
 from ..result import ImportedResult
-from .compositor import add_math, add_stretch_to_nearest, add_value
+from .compositor import (
+    LOOK_UP_PARTS,
+    SCALES_TO_NEAREST,
+    add_fitted_to_nearest,
+    add_math,
+    add_value,
+    give_framing,
+    give_place,
+)
 
 NAME = "StereoDiff Depth"
 NEAR, FAR, FOCUS, CG_Z = "Near", "Far", "Focus", "CG Z"
@@ -41,11 +49,15 @@ def default_values(shot: ImportedResult) -> dict[str, float]:
     return {NEAR: near, FAR: far, FOCUS: 2.0 / (1.0 / near + 1.0 / far)}
 
 
-def claim_depth_group(shot: ImportedResult, depth: bpy.types.Image, root: bpy.types.Object) -> bpy.types.NodeTree:
-    """Make the footage's group or bring it up to date: its picture, its timing and the root it takes the scale from."""
+def claim_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.types.Image, root: bpy.types.Object
+                      ) -> bpy.types.NodeTree:
+    """Make the footage's group or bring it up to date: picture, place, timing, and the root it takes the scale from."""
     group = claim(bpy.data.node_groups, shot, "depth group", _new_group)
+    camera = parts(scene.objects, shot.key).get("camera")
+    framing = frame_pixels(scene, camera.data if camera is not None else None, shot.clip_shape, shot.raster_size)
     if any(find_node(group, shot, part) is None for part in ("depth picture", "depth scale")):
-        _build(group, shot)
+        _build(group, shot, framing)
+    reframe_group(group, shot.key, framing)
     picture = find_node(group, shot, "depth picture")
     picture.image = depth
     play_product(picture, shot)
@@ -54,6 +66,18 @@ def claim_depth_group(shot: ImportedResult, depth: bpy.types.Image, root: bpy.ty
         if item.name in default_values(shot) and item.in_out == "INPUT":
             item.default_value = default_values(shot)[item.name]
     return group
+
+
+def reframe_group(group: bpy.types.NodeTree, key: str, framing: Framing) -> None:
+    """In a group that an earlier version made with 4.2, there is nothing that could be set: it stays stretched."""
+    if bpy.app.version >= SCALES_TO_NEAREST:
+        for node in (node for node in group.nodes if node.bl_idname == "CompositorNodeScale"):
+            give_framing(node, framing)
+        return
+    own = parts(group.nodes, key)
+    for part, often in zip(LOOK_UP_PARTS, framing.extent, strict=True):
+        if part in own:
+            give_place(own[part], often)
 
 
 def _new_group(name: str) -> bpy.types.NodeTree:
@@ -78,11 +102,11 @@ def _follow_scale(socket: bpy.types.NodeSocket, root: bpy.types.Object) -> None:
     target.id, target.transform_type, target.transform_space = root, "SCALE_AVG", "WORLD_SPACE"
 
 
-def _build(group: bpy.types.NodeTree, shot: ImportedResult) -> None:
+def _build(group: bpy.types.NodeTree, shot: ImportedResult, framing: Framing) -> None:
     group.nodes.clear()
     entry = add_node(group, "NodeGroupInput", (-900, -300))
     leave = add_node(group, "NodeGroupOutput", (900, 0))
-    z = _read_depth(group, shot)
+    z = _read_depth(group, shot, framing)
     scale = add_value(group, (-100, 300), "Scale of Root", 1.0)
     tag(scale, shot, "depth scale")
     valid = add_math(group, (-100, 100), "GREATER_THAN", z, 0.0, label="Valid")
@@ -94,11 +118,11 @@ def _build(group: bpy.types.NodeTree, shot: ImportedResult) -> None:
         group.links.new(socket, leave.inputs[name])
 
 
-def _read_depth(group: bpy.types.NodeTree, shot: ImportedResult) -> bpy.types.NodeSocket:
+def _read_depth(group: bpy.types.NodeTree, shot: ImportedResult, framing: Framing) -> bpy.types.NodeSocket:
     """The red channel alone, because turning a color into a number rounds."""
     picture = add_node(group, "CompositorNodeImage", (-900, 300), "z-depth")
     tag(picture, shot, "depth picture")
-    fitted = add_stretch_to_nearest(group, (-500, 300), picture.outputs["Image"], shot)
+    fitted = add_fitted_to_nearest(group, (-500, 300), picture.outputs["Image"], shot, framing)
     channels = add_node(group, "CompositorNodeSeparateColor", (-300, 300))
     group.links.new(fitted, channels.inputs[0])
     return channels.outputs["Red"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import bpy
 
-from ..data import find, find_node, tag
+from ..data import SceneImport, find, find_node, frame_pixels, parts, render_shape, tag
 from ..result import ImportedResult
 from .compositor import all_trees, compositor_tree, free_corner, output_node, scene_trees, switch_on
-from .depth_group import CG_Z, FOCUS, NAME, claim_depth_group, default_values
+from .depth_group import CG_Z, FOCUS, NAME, claim_depth_group, default_values, reframe_group
 
 GIVEN = "stereodiff_given"
 WIDTH = 180.0
@@ -35,7 +35,7 @@ def add_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.typ
     bpy.types.Node
         The group node. Sockets: see depth_group.py.
     """
-    group = claim_depth_group(shot, depth, root)
+    group = claim_depth_group(scene, shot, depth, root)
     there = (find_node(each, shot, "depth pass") for each in scene_trees(scene))
     node = next(filter(None, there), None) or _add_node(compositor_tree(scene), shot, group, root)
     node.node_tree = group
@@ -76,20 +76,40 @@ def add_depth_pass(scene: bpy.types.Scene, imported, *, connect: bool = False) -
     return node.outputs["Normalized"]
 
 
-def refresh_depth_group(imported) -> None:
+def reframe_depth(scene: bpy.types.Scene, found: SceneImport) -> None:
+    """Lay an import's depth anew into the render, after that has changed its shape.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Whose render is meant.
+    found : SceneImport
+        The import; nothing is done if it has no group.
+    """
+    group, depth = parts(bpy.data.node_groups, found.footage).get("depth group"), found.images.get("depth")
+    if group is None or depth is None:
+        return
+    camera = found.camera.data if found.camera is not None else None
+    shape = found.clip_shape or render_shape(scene)  # an earlier version's lies over all of the render
+    reframe_group(group, found.footage, frame_pixels(scene, camera, shape, (depth.size[0], depth.size[1])))
+
+
+def refresh_depth_group(scene: bpy.types.Scene, imported) -> None:
     """After another import: bring the group of the same footage up to date wherever it is used, if there is one.
 
     Near, Far and Focus stay where the artist has set them.
 
     Parameters
     ----------
+    scene : bpy.types.Scene
+        Holds the import.
     imported : Imported
         The new import, as import_result() makes it; without depth nothing is done.
     """
     group = find(bpy.data.node_groups, imported.shot, "depth group")
     if group is None or "depth" not in imported.images:
         return
-    claim_depth_group(imported.shot, imported.images["depth"], imported.root)
+    claim_depth_group(scene, imported.shot, imported.images["depth"], imported.root)
     for node in (node for tree in all_trees() for node in tree.nodes if getattr(node, "node_tree", None) == group):
         _give_values(node, imported.shot)
 

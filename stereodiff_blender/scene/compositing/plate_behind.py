@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import bpy
 
-from ..data import TAG, SceneImport, add_node, part_of, parts
+from ..data import TAG, Framing, SceneImport, add_node, frame_pixels, imports_in, part_of, parts, render_shape
 from ..result import ImportedResult
 from .compositor import (
+    add_fitted,
     add_over,
-    add_stretch,
     all_trees,
     compositor_tree,
     drop_tree,
     free_corner,
+    give_framing,
     has_tree_on,
     is_bare,
     is_on,
@@ -38,7 +39,7 @@ def put_plate_behind(scene: bpy.types.Scene, found: SceneImport) -> None:
     left, top = free_corner(tree)
     frame = add_node(tree, "NodeFrame", (left, top), f"StereoDiff Plate: {found.name}")
     clip = add_node(tree, "CompositorNodeMovieClip", (left, top), "Plate", clip=found.clip)
-    fitted = add_stretch(tree, (left + 260, top), clip.outputs["Image"])
+    fitted = add_fitted(tree, (left + 260, top), clip.outputs["Image"], _framing(scene, found))
     over = add_over(tree, (left + 460, top), fitted, render)
     tree.links.new(over.outputs[0], output_node(tree).inputs[0])
     for part, node in zip(PLATE_PARTS, (frame, clip, fitted.node, over), strict=True):
@@ -68,11 +69,36 @@ def uses_plate(scene: bpy.types.Scene, found: SceneImport) -> bool:
     return _tree_with_plate(scene, found) is not None
 
 
-def refresh_plate(shot: ImportedResult, clip: bpy.types.MovieClip) -> None:
-    """After another import: show the clip that it found.
+def reframe_plate(scene: bpy.types.Scene, found: SceneImport) -> None:
+    """Lay the plate anew, after the shape of the render has changed.
 
     Parameters
     ----------
+    scene : bpy.types.Scene
+        Whose compositor and render are meant.
+    found : SceneImport
+        The import; nothing is done if its plate is not in the compositor, or its camera shows no clip any more.
+    """
+    tree = _tree_with_plate(scene, found)
+    fit = parts(tree.nodes, found.footage).get("plate fit") if tree is not None else None
+    if fit is not None and found.clip is not None:
+        give_framing(fit, _framing(scene, found))
+
+
+def _framing(scene: bpy.types.Scene, found: SceneImport) -> Framing:
+    width, height = found.clip.size
+    camera = found.camera.data if found.camera is not None else None
+    shape = found.clip_shape or render_shape(scene)  # an earlier version's lies over all of the render
+    return frame_pixels(scene, camera, shape, (width, height))
+
+
+def refresh_plate(scene: bpy.types.Scene, shot: ImportedResult, clip: bpy.types.MovieClip) -> None:
+    """After another import: show the clip that it found, laid as the camera needs it.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Holds the import.
     shot : ImportedResult
         Says the footage whose nodes are meant, in every compositor tree of the file.
     clip : bpy.types.MovieClip
@@ -80,6 +106,8 @@ def refresh_plate(shot: ImportedResult, clip: bpy.types.MovieClip) -> None:
     """
     for node in (node for tree in all_trees() for node in tree.nodes if part_of(node, shot) == "plate clip"):
         node.clip = clip
+    for found in (found for found in imports_in(scene) if found.footage == shot.key):
+        reframe_plate(scene, found)
 
 
 def _tree_with_plate(scene: bpy.types.Scene, found: SceneImport) -> bpy.types.NodeTree | None:

@@ -5,7 +5,7 @@ Nothing is remembered here: everything is found by its tag (ownership.py), so it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bpy
@@ -19,7 +19,7 @@ from .ownership import TAG
 class SceneImport:
     """One footage's import. Valid until the next undo, redo or file load, as all references into Blender.
 
-    footage: the key all its tags share. name: of the footage, for people. folder: of the job it came from.
+    footage: the key all its tags share. name: of the shot, for people. folder: of the job it came from.
     root and camera: None only if the artist deleted them; mesh: also when the shot has no depth.
     images: by product ("depth", "confidence", "motion_mask") and "plate". clip: the footage behind the camera.
     """
@@ -35,6 +35,16 @@ class SceneImport:
     clip: bpy.types.MovieClip | None
 
     @property
+    def job_id(self) -> str:
+        """Of the job whose result it is."""
+        return self.collection[TAG]["job"]
+
+    @property
+    def clip_shape(self) -> float:
+        """Width / height of the clip as it was solved and is looked at; 0 if an earlier version imported it."""
+        return float(self.collection[TAG].get("clip_shape", 0.0))
+
+    @property
     def scene_frames(self) -> range:
         """Scene frames that were solved."""
         first, last = self.collection[TAG]["scene_frames"]
@@ -46,7 +56,8 @@ class SceneImport:
 
     def read_imported_result(self) -> ImportedResult:
         """The result behind it, read from its job folder. Raises StereoDiffError as shot.read_imported_result does."""
-        return read_imported_result(self.folder, self.clip)[0]
+        shot = read_imported_result(self.folder, self.clip)[0]
+        return replace(shot, key=self.footage, name=self.collection[TAG].get("name", shot.name))
 
 
 def parts(blocks, footage: str) -> dict:
@@ -66,19 +77,6 @@ def parts(blocks, footage: str) -> dict:
     """
     marks = ((block, block.get(TAG)) for block in blocks)
     return {mark["part"]: block for block, mark in marks if mark is not None and mark["footage"] == footage}
-
-
-def note_folder(collection: bpy.types.Collection, shot: ImportedResult) -> None:
-    """Keep in a footage's collection where its job is.
-
-    Parameters
-    ----------
-    collection : bpy.types.Collection
-        The footage's, as claim_collection() gives it.
-    shot : ImportedResult
-        Says the job folder.
-    """
-    collection[TAG]["folder"] = str(shot.folder)
 
 
 def import_collections(scene: bpy.types.Scene) -> list[bpy.types.Collection]:

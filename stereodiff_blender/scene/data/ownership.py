@@ -1,8 +1,9 @@
-"""Which datablocks an import made, so that the next import of the same footage brings them up to date.
+"""Which datablocks an import made, so that the next import of the same shot brings them up to date.
 
-Every datablock carries a custom property "stereodiff" that names its footage, its job and its part. The next import of
-that footage claims them again instead of making others beside them: names stay, nothing is left over, and whatever an
-artist has hung on them (parents, constraints, compositor nodes, the root's transform) holds.
+Every datablock carries a custom property "stereodiff": the key of its import under "footage", the job, its part, and
+which footage and pictures that was solved from (earlier.py). The next import with that key claims them again instead of
+making others beside them: names stay, nothing is left over, and whatever an artist has hung on them (parents,
+constraints, compositor nodes, the root's transform) holds.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def tag(block, shot: ImportedResult, part: str) -> None:
     part : str
         Such as "camera" or "depth mesh".
     """
-    block[TAG] = {"footage": shot.key, "job": shot.result.job_id, "part": part}
+    block[TAG] = {"footage": shot.key, "job": shot.result.job_id, "part": part, "path": shot.footage,
+                  "fingerprint": shot.result.clip.fingerprint, "pictures": [shot.pictures[0], shot.pictures[-1]]}
 
 
 def part_of(block, shot: ImportedResult) -> str | None:

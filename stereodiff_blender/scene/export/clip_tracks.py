@@ -2,7 +2,7 @@
 
 Blender lets nobody write bundles. So the points are projected through the solved cameras into markers, and Blender's
 own solver, given the solved lens, finds the bundles again. All of it stays in a tracking object of its own: the tracks
-and the solve of an artist are not touched, and writing again replaces that object.
+and the solve of an artist are not touched, and writing again replaces that object. Two shots of one clip have one each.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def write_tracks(context: bpy.types.Context, shot: ImportedResult, clip: bpy.typ
     chosen = choose_points(pixels, seen, shot.clip_size, count)
     if len(chosen) < FEWEST_TRACKS:
         raise StereoDiffError("depth_missing", f"Only {len(chosen)} points are seen long enough.")
-    remove_tracks(clip)
+    remove_tracks(clip, shot)
     ours = clip.tracking.objects.new(TRACKING_OBJECT)
     for point in chosen:
         _write_track(ours, f"Point {point}", shot, pixels[:, point], seen[:, point])
@@ -88,18 +88,22 @@ def write_tracks(context: bpy.types.Context, shot: ImportedResult, clip: bpy.typ
     clip.tracking.objects.active = ours
     keeps_lens = clip.tracking.objects[0].reconstruction.is_valid
     _solve(context, clip, shot, keeps_lens)
-    return _judge(clip, keeps_lens)
+    return _judge(clip, shot, keeps_lens)
 
 
-def remove_tracks(clip: bpy.types.MovieClip) -> None:
-    """Take away what write_tracks() wrote."""
-    ours = find_tracks(clip)
-    if ours is not None:
+def remove_tracks(clip: bpy.types.MovieClip, shot: ImportedResult) -> None:
+    """Take away what write_tracks() wrote for these frames; another shot of the clip keeps its own."""
+    for ours in list(_written(clip, shot)):
         clip.tracking.objects.remove(ours)
 
 
-def find_tracks(clip: bpy.types.MovieClip) -> bpy.types.MovieTrackingObject | None:
-    return next((o for o in clip.tracking.objects if o.name == TRACKING_OBJECT and not o.is_camera), None)
+def _written(clip: bpy.types.MovieClip, shot: ImportedResult) -> Iterator[bpy.types.MovieTrackingObject]:
+    frames = range(shot.first_frame, shot.first_frame + shot.frame_count)
+    for thing in clip.tracking.objects:
+        if not thing.is_camera and thing.name.startswith(TRACKING_OBJECT):
+            marked = [marker.frame in frames for track in thing.tracks for marker in track.markers if not marker.mute]
+            if any(marked) or not marked:
+                yield thing
 
 
 def choose_points(pixels, seen, size, count: int) -> np.ndarray:
@@ -165,7 +169,7 @@ def _solve(context: bpy.types.Context, clip: bpy.types.MovieClip, shot: Imported
             with _clip_editor(context, clip):
                 bpy.ops.clip.solve_camera()
         except RuntimeError as error:  # how Blender hands on what an operator reports as an error
-            remove_tracks(clip)
+            remove_tracks(clip, shot)
             raise StereoDiffError("tracks_unsolved", str(error).strip()) from error
 
 
@@ -178,11 +182,11 @@ def _set_lens(camera: bpy.types.MovieTrackingCamera, shot: ImportedResult) -> No
     camera.principal_point_pixels = (cx, shot.clip_size[1] - cy)
 
 
-def _judge(clip: bpy.types.MovieClip, keeps_lens: bool) -> WrittenTracks:
-    ours = find_tracks(clip)
+def _judge(clip: bpy.types.MovieClip, shot: ImportedResult, keeps_lens: bool) -> WrittenTracks:
+    ours = clip.tracking.objects.active
     bundles = sum(track.has_bundle for track in ours.tracks)
     if not ours.reconstruction.is_valid or bundles < FEWEST_TRACKS:
-        remove_tracks(clip)
+        remove_tracks(clip, shot)
         raise StereoDiffError("tracks_unsolved", f"It solved {bundles} of them.")
     return WrittenTracks(len(ours.tracks), bundles, len(ours.reconstruction.cameras), not keeps_lens)
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 __all__ = [
-    "FLIP_CAMERA_AXES", "WORLD_TO_Z_UP", "camera_rays", "fps_and_base", "intrinsics_from_projection",
-    "lens_from_intrinsics", "matrix_world_from_camera_to_world", "points_in_blender_world", "sensor_size",
-    "step_for_density",
+    "FLIP_CAMERA_AXES", "SAME_SHAPE", "WORLD_TO_Z_UP", "camera_rays", "fps_and_base", "intrinsics_from_projection",
+    "lens_from_intrinsics", "matrix_world_from_camera_to_world", "picture_framing", "points_in_blender_world",
+    "sensor_size", "step_for_density",
 ]
 
 FLIP_CAMERA_AXES = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -22,6 +22,8 @@ WORLD_TO_Z_UP = np.array([[1.0, 0.0, 0.0, 0.0],
                           [0.0, -1.0, 0.0, 0.0],
                           [0.0, 0.0, 0.0, 1.0]])
 LARGEST_MISS_PX = 0.02
+SAME_SHAPE = 1e-5
+"""Relative; two shapes that differ by less differ by no pixel."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,35 @@ def render_pixel_aspect(intrinsics, size, clip_pixel_aspect: float) -> float:
 def is_fitted_across(sensor_fit: str, size, pixel_aspect: float) -> bool:
     """Whether Blender fits the sensor to the picture's width; else to its height. sensor_fit: Blender's own word."""
     return sensor_fit == "HORIZONTAL" or (sensor_fit == "AUTO" and size[0] * pixel_aspect >= size[1])
+
+
+def picture_framing(is_across: bool, clip_shape: float, shown_shape: float, render_shape: float) -> str:
+    """How Blender has to lay a clip's picture into the render's, so that it covers what the solved camera sees.
+
+    The lens spans the clip's width or height over the render's; the rest follows from the shapes, each a picture's
+    width / height as it is looked at.
+
+    Parameters
+    ----------
+    is_across : bool
+        Whether the sensor is fitted to the width, see is_fitted_across().
+    clip_shape : float
+        Of the clip as it was solved.
+    shown_shape : float
+        Of the clip as Blender takes it; another one if it does not know the shape of its pixels.
+    render_shape : float
+        Of the render.
+
+    Returns
+    -------
+    str
+        "FIT", "CROP" or "STRETCH", as Blender calls them; where none of them is exact, the nearest.
+    """
+    if abs(shown_shape / clip_shape - 1.0) > SAME_SHAPE and abs(render_shape / clip_shape - 1.0) <= SAME_SHAPE:
+        return "STRETCH"
+    is_wider = shown_shape >= render_shape * (1.0 - SAME_SHAPE)
+    is_narrower = shown_shape <= render_shape * (1.0 + SAME_SHAPE)
+    return "FIT" if (is_wider if is_across else is_narrower) else "CROP"
 
 
 def sensor_size(sensor_fit: str, size, pixel_aspect: float, sensor_mm: float) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bpy
@@ -10,8 +10,9 @@ import numpy as np
 
 from ...engine.contract import JobFolder, Result, StereoDiffError
 from ...engine.contract.job_files.result_checks import check_plate, check_product
-from ...engine.contract.numbered_files import file_further_on, refuse_misnamed
+from ...engine.contract.numbered_files import refuse_misnamed
 from . import camera_math
+from .plate import find_plate, load_clip
 
 DEFAULT_SENSOR_MM = 36.0
 
@@ -20,10 +21,12 @@ DEFAULT_SENSOR_MM = 36.0
 class ImportedResult:
     """What every product of an import needs to know.
 
-    name: for people, of the footage. key: which footage this is; an import of the same key replaces the one before.
+    name: for people, of the footage. key: of the import, which all its tags share: the footage's path, unless another
+    import in the file has that already.
     start: scene frame at which the clip shows its frame 1.
     sensor_mm: width of the sensor, the known one or Blender's usual 36 mm.
     plate: the footage on disk: the movie, or the picture that clip frame 1 shows. plate_number: of that picture.
+    quality: the preset that the job was solved with.
     """
 
     result: Result
@@ -34,6 +37,18 @@ class ImportedResult:
     sensor_mm: float
     plate: Path
     plate_number: int
+    quality: str = "standard"
+
+    @property
+    def footage(self) -> str:
+        """The same text for the same path, however it is written."""
+        return Path(self.result.clip.path).resolve().as_posix()
+
+    @property
+    def pictures(self) -> range:
+        """Clip frames that were solved, counted from the movie's own first picture."""
+        skipped = self.result.clip.first_number if self.result.clip.kind == "movie" else 0
+        return range(self.first_frame + skipped, self.first_frame + skipped + self.frame_count)
 
     @property
     def first_frame(self) -> int:
@@ -80,6 +95,11 @@ class ImportedResult:
         return camera_math.scale_intrinsics(self.raster_intrinsics, self.raster_size, self.clip_size)
 
     @property
+    def clip_shape(self) -> float:
+        """Width / height of the picture as it is looked at."""
+        return self.clip_size[0] * self.pixel_aspect / self.clip_size[1]
+
+    @property
     def pixel_aspect(self) -> float:
         """Width / height of a pixel of the render; the middle frame's lens speaks for a moving one."""
         middle = self.clip_intrinsics[self.frame_count // 2]
@@ -116,18 +136,17 @@ def read_imported_result(folder: Path, clip: bpy.types.MovieClip | None, result:
     """
     job_folder = JobFolder(folder)
     result = job_folder.read_result() if result is None else result
-    sensor_mm = job_folder.read_job().settings.sensor_mm or DEFAULT_SENSOR_MM
+    settings = job_folder.read_job().settings
     _check_raster(job_folder.path, result)
-    clip = clip or _find_clip(result)
-    plate, number = _plate(result, clip)
+    plate = find_plate(result, clip)
     if result.clip.kind == "sequence":
-        refuse_misnamed(plate, number + result.frames[-1].frame - 1)
-    _check_plate(plate)
-    clip = clip or _load_clip(result)
+        refuse_misnamed(plate.path, plate.number + result.frames[-1].frame - 1)
+    _check_plate(plate.path)
+    clip = plate.clip or load_clip(result)
     name = clip.name.removesuffix(Path(result.clip.path).suffix)
-    shot = ImportedResult(result, job_folder.path.absolute(), name, _footage(result.clip.path),
-                          clip.frame_start, sensor_mm, plate, number)
-    return shot, clip
+    shot = ImportedResult(result, job_folder.path.absolute(), name, "", clip.frame_start,
+                          settings.sensor_mm or DEFAULT_SENSOR_MM, plate.path, plate.number, settings.quality)
+    return replace(shot, key=shot.footage), clip
 
 
 def _check_raster(folder: Path, result: Result) -> None:
@@ -148,37 +167,6 @@ def _picture_size(path: Path) -> tuple[int, int]:
     return size
 
 
-def _footage(path: str) -> str:
-    """The same text for the same footage, however its path is written."""
-    return Path(path).resolve().as_posix()
-
-
-def _find_clip(result: Result) -> bpy.types.MovieClip | None:
-    return next((clip for clip in bpy.data.movieclips if _shows(clip, result)), None)
-
-
-def _shows(clip: bpy.types.MovieClip, result: Result) -> bool:
-    """The same footage, from the same picture on."""
-    path, wanted = _first_picture(clip)[0].resolve(), Path(result.clip.path).resolve()
-    return path == wanted and (result.clip.kind == "sequence" or clip.frame_offset == result.clip.first_number)
-
-
-def _first_picture(clip: bpy.types.MovieClip) -> tuple[Path, int]:
-    """What the clip shows at its frame 1: the movie and the number of the picture in it, or the still and its own."""
-    path = Path(bpy.path.abspath(clip.filepath, library=clip.library)).absolute()
-    first = file_further_on(path, clip.frame_offset) if clip.source == "SEQUENCE" else None
-    return first or (path, clip.frame_offset)
-
-
-def _plate(result: Result, clip: bpy.types.MovieClip | None) -> tuple[Path, int]:
-    """The solved footage, or, if it was moved, what the clip points at; and the number of its first picture."""
-    if Path(result.clip.path).is_file():
-        return Path(result.clip.path), result.clip.first_number
-    if clip is not None and (found := _first_picture(clip))[0].is_file():
-        return found
-    raise StereoDiffError("clip_missing", f"{result.clip.path} is not there, and no open clip shows it")
-
-
 def _check_plate(path: Path) -> None:
     check_plate(path)
     try:
@@ -187,11 +175,3 @@ def _check_plate(path: Path) -> None:
         raise StereoDiffError("clip_unreadable", f"Blender cannot read {path}: {error}") from error
     if width == 0:
         raise StereoDiffError("clip_unreadable", f"Blender finds no picture in {path}")
-
-
-def _load_clip(result: Result) -> bpy.types.MovieClip:
-    clip = bpy.data.movieclips.load(result.clip.path, check_existing=False)
-    if result.clip.kind == "movie":
-        clip.frame_offset = result.clip.first_number
-    return clip
-

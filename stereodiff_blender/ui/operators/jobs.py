@@ -153,7 +153,8 @@ class STEREODIFF_OT_find_jobs(bpy.types.Operator):
         listed = job_list.items_by_job()
         unknown = [found for found in there if found.job.id not in listed]
         for found in unknown:
-            session.current().jobs.list_found(context.scene, found, clips.open_clip(found.job.clip))
+            clip = clips.open_clip(found.job.clip, found.job.frame_numbers)
+            session.current().jobs.list_found(context.scene, found, clip)
         if bpy.app.background:  # nobody ticks afterwards
             session.current().jobs.settle()
         self.report({"INFO"}, f"{len(unknown)} jobs were found." if unknown else f"{folder} holds no other jobs.")

@@ -10,10 +10,12 @@ from bpy_extras.view3d_utils import region_2d_to_origin_3d, region_2d_to_vector_
 from mathutils import Vector
 
 from ...engine.contract import StereoDiffError
+from ...scene import reframe_pictures, set_scene_to_clip
 from ...scene.camera import camera
-from ...scene.data import SceneImport, chosen_import
+from ...scene.data import SceneImport, chosen_import, imports_in
 from ...scene.export import clip_tracks, export, picture_format
 from ...scene.placing import floor, orientation, picking
+from ...session import session
 from .base import OnImport
 
 __all__ = ["register", "unregister"]
@@ -250,6 +252,22 @@ class STEREODIFF_OT_set_sensor_fit(OnSolve, bpy.types.Operator):
         shot = found.read_imported_result()
         found.camera.data.sensor_fit = self.fit
         camera.set_lens(found.camera.data, shot)
+        reframe_pictures(context.scene)
+
+
+class STEREODIFF_OT_set_scene_to_clip(OnImport, bpy.types.Operator):
+    """Give this scene the size, rate and frames of the shot's clip, and look through its camera"""
+
+    bl_idname = "stereodiff.set_scene_to_clip"
+    bl_label = "Set Scene to Clip"
+
+    job_id: bpy.props.StringProperty(name="Job", options={"SKIP_SAVE", "HIDDEN"},
+                                     description="Empty: the import of the active object, else of the scene's camera")
+
+    def act(self, context, found):
+        found = next((other for other in imports_in(context.scene) if other.job_id == self.job_id), found)
+        set_scene_to_clip(context.scene, found)
+        session.current().jobs.clear_note(found.job_id)
 
 
 class STEREODIFF_OT_write_tracks(OnSolve, bpy.types.Operator):
@@ -317,7 +335,8 @@ class STEREODIFF_OT_export_camera(OnSolve, bpy.types.Operator):
 
 CLASSES = (
     STEREODIFF_OT_orient_floor, STEREODIFF_OT_set_axis, STEREODIFF_OT_set_origin, STEREODIFF_OT_set_scale,
-    STEREODIFF_OT_pick_points, STEREODIFF_OT_set_sensor_fit, STEREODIFF_OT_write_tracks, STEREODIFF_OT_export_camera,
+    STEREODIFF_OT_pick_points, STEREODIFF_OT_set_sensor_fit, STEREODIFF_OT_set_scene_to_clip,
+    STEREODIFF_OT_write_tracks, STEREODIFF_OT_export_camera,
 )
 
 

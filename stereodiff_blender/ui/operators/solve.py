@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,12 +13,15 @@ from ...engine.contract import (
     GivenCameras,
     Job,
     JobFolder,
+    Result,
     StereoDiffError,
+    messages,
     read_colmap_cameras,
     shortened,
     user_folders,
 )
 from ...engine.contract.errors import Problem
+from ...engine.contract.footage_fingerprint import fingerprint
 from ...engine.contract.job_files.result_checks import read_checked
 from ...engine.contract.job_files.worker_log import read_log_end
 from ...engine.weights.licences import cards_of, refuse_unaccepted
@@ -28,10 +32,20 @@ from ...health import preflight
 from ...jobs import disk as job_files
 from ...jobs import worker_process as jobs
 from ...jobs.reader_thread import read_beside
-from ...scene import import_result
+from ...scene import import_objections, import_result
 from ...session import job_list, session
 from .. import preferences, properties
-from .base import WAIT_DESCRIPTION, OnActiveJobs, OnJobList, OnListedJob, fail, must_wait, show_text, written_text
+from .base import (
+    WAIT_DESCRIPTION,
+    OnActiveJobs,
+    OnJobList,
+    OnListedJob,
+    fail,
+    in_words,
+    must_wait,
+    show_text,
+    written_text,
+)
 
 __all__ = ["register", "unregister"]
 
@@ -77,11 +91,12 @@ def submit_job(scene: bpy.types.Scene, clip: bpy.types.MovieClip, python: Path, 
     _refuse_unready(scene)
     source = clips.clip_source(clip, sequence_fps=scene.render.fps / scene.render.fps_base)
     first_frame, last_frame = properties.frame_range(scene, clip, is_chosen=is_chosen)
+    known = read_beside(lambda: fingerprint(source, range(first_frame, last_frame + 1)))
     matte, shapes = mattes.chosen_matte(scene, clip, first_frame, last_frame) if is_chosen else (None, None)
     kind, given = _chosen_cameras(scene, clip, source, range(first_frame, last_frame + 1)) if is_chosen else ("", None)
     job_id = jobs.new_job_id(clip.name, datetime.now())
-    job = Job(job_id, source, first_frame, last_frame, properties.settings_from(scene, clip), matte,
-              str(preferences.models_folder()), kind)
+    job = Job(job_id, replace(source, fingerprint=known), first_frame, last_frame,
+              properties.settings_from(scene, clip), matte, str(preferences.models_folder()), kind)
     folder = jobs.create_job(job, preferences.jobs_folder(), shapes, given)
     return session.current().jobs.submit(scene, clip, folder, launch_with(python))
 
@@ -122,8 +137,13 @@ def _report_end(operator: bpy.types.Operator, view: session.JobView) -> set[str]
     status = view.status
     if status.state != "finished":
         return fail(operator, Problem(status.code or "internal_error", status.message or ""))
+    if view.import_problem is not None and view.import_problem.code == "better_import":
+        operator.report({"WARNING"}, in_words(view.import_problem.code, view.import_problem.message))
+        return {"FINISHED"}
     if view.import_problem is not None:
         return fail(operator, view.import_problem)
+    if view.import_note:
+        operator.report({"INFO"}, view.import_note)
     operator.report({"INFO"}, f"{view.clip_name} is solved.")
     return {"FINISHED"}
 
@@ -152,7 +172,8 @@ class STEREODIFF_OT_cancel(OnActiveJobs, bpy.types.Operator):
 # --- Results ---------------------------------------------------------------------------------------------------
 
 class STEREODIFF_OT_import_result(bpy.types.Operator):
-    """Bring camera, displaced mesh and depth of a finished job into this scene; an earlier import is replaced"""
+    """Bring camera, displaced mesh and depth of a finished job into this scene, in place of an earlier import of the
+    same frames"""
 
     bl_idname = "stereodiff.import_result"
     bl_label = "Import Result"
@@ -160,27 +181,74 @@ class STEREODIFF_OT_import_result(bpy.types.Operator):
 
     directory: bpy.props.StringProperty(name="Job Folder", description="The folder that holds result.json",
                                         subtype="DIR_PATH", options={"SKIP_SAVE"})
+    replace_better: bpy.props.BoolProperty(
+        name="Replace Better Import", options={"SKIP_SAVE"},
+        description="Also in place of an import that holds more frames, or the same ones finer",
+    )
+    import_anyway: bpy.props.BoolProperty(
+        name="Import Anyway", options={"SKIP_SAVE"},
+        description="Also if the footage has been replaced since it was solved",
+    )
+    match_scene: bpy.props.BoolProperty(
+        name="Match Scene to Clip", options={"SKIP_SAVE"},
+        description="Give this scene the clip's size, rate and frames, and look through the camera. A scene that "
+                    "nobody has set up yet is matched in any case",
+    )
 
     def invoke(self, context, event):
-        if self.directory:
+        if not self.directory:
+            context.window_manager.fileselect_add(self)
+            return {"RUNNING_MODAL"}
+        try:
+            found = _found(self.directory)
+            objections = import_objections(context.scene, found.folder, clip=found.clip, result=found.result)
+        except StereoDiffError as error:
+            return fail(self, error)
+        if not objections:
             return self.execute(context)
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
+        codes = [objection.code for objection in objections]
+        self.replace_better, self.import_anyway = "better_import" in codes, "footage_changed" in codes
+        return context.window_manager.invoke_confirm(
+            self, event, title="Import All the Same?", confirm_text="Import", icon="WARNING",
+            message="\n".join(f"{messages.explain(o.code).sentence} {o.message}" for o in objections))
 
     def execute(self, context):
         if not self.directory:
             self.report({"ERROR"}, "Choose the folder of a finished job.")
             return {"CANCELLED"}
-        folder = Path(bpy.path.abspath(self.directory)).resolve()
         try:
-            job, result = read_beside(lambda: (JobFolder(folder).read_job(), read_checked(JobFolder(folder))))
-            item = job_list.find_item(job.id)
-            clip = (item.clip if item else None) or clips.open_clip(job.clip)
-            imported = import_result(context.scene, folder, clip=clip, result=result)
+            found = _found(self.directory)
+            imported = import_result(context.scene, found.folder, clip=found.clip, result=found.result,
+                                     replace_better=self.replace_better, import_anyway=self.import_anyway,
+                                     match=self._match(context.scene))
         except StereoDiffError as error:
             return fail(self, error)
-        session.current().jobs.adopt(context.scene, job.id, folder, imported.shot.name, result)
+        session.current().jobs.adopt(context.scene, found.job_id, found.folder, imported.shot.name, found.result,
+                                     imported.note)
+        if imported.note:
+            self.report({"INFO"}, f"{imported.note} Set Scene to Clip changes that.")
         return {"FINISHED"}
+
+    def _match(self, scene: bpy.types.Scene) -> str:
+        return "ALWAYS" if self.match_scene else "NEW" if scene.stereodiff.match_scene else "UNTOUCHED"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A finished job in a folder. clip: its footage, if that is open."""
+
+    folder: Path
+    job_id: str
+    clip: bpy.types.MovieClip | None
+    result: Result
+
+
+def _found(directory: str) -> _Found:
+    folder = Path(bpy.path.abspath(directory)).resolve()
+    job, result = read_beside(lambda: (JobFolder(folder).read_job(), read_checked(JobFolder(folder))))
+    item = job_list.find_item(job.id)
+    clip = (item.clip if item else None) or clips.open_clip(result.clip, job.frame_numbers)
+    return _Found(folder, job.id, clip, result)
 
 
 class STEREODIFF_OT_use_shot(bpy.types.Operator):

@@ -56,6 +56,10 @@ def draw_job(layout, context, item, view: session.JobView | None) -> None:
         layout.operator("stereodiff.resume", icon="PLAY").job_id = item.job_id
     if view.import_problem is not None:
         draw_problem(layout.box(), context, view.import_problem.code, view.import_problem.message)
+    if view.import_note:
+        box = layout.box()
+        draw_text(box, context, view.import_note, "INFO")
+        box.operator("stereodiff.set_scene_to_clip").job_id = item.job_id
     if view.outcome is not None:
         if view.outcome.icon_id:
             layout.template_icon(icon_value=view.outcome.icon_id, scale=PREVIEW_SCALE)

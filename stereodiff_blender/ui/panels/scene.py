@@ -62,6 +62,7 @@ def draw_finish(layout, context) -> None:
     _draw_place(column, context, "stereodiff.set_scale", "Scale", "SCALE")
     column = layout.column(align=True)
     column.label(text="Camera")
+    column.operator("stereodiff.set_scene_to_clip")
     column.operator_menu_enum("stereodiff.set_sensor_fit", "fit", text="Sensor Fit")
     column.operator("stereodiff.write_tracks", icon="TRACKER")
     column.operator_menu_enum("stereodiff.export_camera", "kind", text="Export Camera")

@@ -320,6 +320,7 @@ class AdvancedPanel:
         layout.prop(group, "exposure_ev")
         layout.prop(group, "max_megapixels")
         layout.prop(group, "import_when_finished", text="Import at End")
+        layout.prop(group, "match_scene", text="Match Scene")
 
 
 class STEREODIFF_PT_solve_view3d(SolvePanel, bpy.types.Panel):

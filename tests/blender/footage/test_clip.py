@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
 import pytest
 from job_folder import write_sequence
+
+from stereodiff_blender.engine.contract import ClipSource
+from stereodiff_blender.engine.contract.footage_fingerprint import fingerprint
 
 
 @pytest.fixture
@@ -180,3 +184,53 @@ def test_editor_clip_is_taken_when_none_is_chosen(clips, sequence, settings):
         assert clips.chosen_clip(bpy.context) == sequence
         other = settings.clip = sequence.copy()
         assert clips.chosen_clip(bpy.context) == other
+
+
+# --- Which open clip shows a job's footage -------------------------------------------------------------------------
+
+FRAMES = range(2, 6)
+
+
+def known(clip: bpy.types.MovieClip, clips) -> ClipSource:
+    """As a job knows it."""
+    source = ClipSource(**vars(clips.clip_source(clip)))
+    return replace(source, fingerprint=fingerprint(source, FRAMES))
+
+
+def test_a_moved_and_renumbered_copy_is_recognized(clips, sequence, tmp_path):
+    source = known(sequence, clips)
+    bpy.data.movieclips.remove(sequence)
+    (tmp_path / "copy").mkdir()
+    for path in (tmp_path / "footage").iterdir():
+        path.rename(tmp_path / "copy" / f"v2.{int(path.stem[-4:]) + 1000}.png")
+    copy = bpy.data.movieclips.load(str(tmp_path / "copy" / "v2.1001.png"))
+    assert clips.open_clip(source, FRAMES) == copy
+
+
+def test_another_plate_of_the_same_name_and_size_is_not_taken(clips, sequence, tmp_path):
+    source = known(sequence, clips)
+    shutil.move(tmp_path / "footage", tmp_path / "gone")
+    shutil.copytree(tmp_path / "gone", tmp_path / "other")
+    for path in (tmp_path / "other").iterdir():
+        path.write_bytes(path.read_bytes() + b"another")
+    bpy.data.movieclips.load(str(tmp_path / "other" / "plate_0001.png"))
+    assert clips.open_clip(source, FRAMES) is None
+    assert clips.open_clip(replace(source, fingerprint=""), FRAMES) is not None, "an earlier version knows no better"
+
+
+def test_what_holds_the_footage_is_preferred_to_what_has_its_path(clips, sequence, tmp_path):
+    source = known(sequence, clips)
+    shutil.copytree(tmp_path / "footage", tmp_path / "kept")
+    for path in (tmp_path / "footage").iterdir():
+        path.write_bytes(path.read_bytes() + b"replaced")
+    assert clips.open_clip(source, FRAMES) == sequence, "it is the clip of that job, whatever it shows now"
+    kept = bpy.data.movieclips.load(str(tmp_path / "kept" / "plate_0001.png"))
+    assert clips.open_clip(source, FRAMES) == kept
+
+
+def test_a_solve_notes_what_the_footage_holds(clips, sequence, settings, worker_like, contract):
+    worker_like("finish")
+    settings.clip, settings.use_clip_range, settings.first_frame, settings.last_frame = sequence, False, 2, 5
+    bpy.ops.stereodiff.solve(wait=False)
+    job = contract.JobFolder(settings.jobs[0].folder).read_job()
+    assert job.clip.fingerprint == known(sequence, clips).fingerprint != ""

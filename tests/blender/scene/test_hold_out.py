@@ -261,8 +261,9 @@ def test_it_goes_also_after_depth_went(import_here):
 
 def test_two_clips_share_the_film(scene_module, tmp_path):
     meshes = []
-    for name in ("one", "two"):
-        write_job_folder(tmp_path / name, EXAMPLE, clip_folder=tmp_path / f"{name}_clip")
+    for name, zoom in (("one", 1.25), ("two", 1.5)):
+        example = replace(EXAMPLE, job_id=name, zoom=zoom)
+        write_job_folder(tmp_path / name, example, clip_folder=tmp_path / f"{name}_clip")
         meshes.append(scene_module.import_result(bpy.context.scene, tmp_path / name).mesh)
     bpy.context.scene.render.engine = "CYCLES"
     for mesh in (*meshes, meshes[0]):

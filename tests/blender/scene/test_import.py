@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from job_folder import Example, write_gray, write_job_folder
 from mathutils import Matrix
-from scene_checks import datablocks, evaluated_mesh, orphans, show_frame
+from scene_checks import datablocks, evaluated_mesh, key_frames, orphans, show_frame
 
 SMALL = Example(raster=(32, 18), clip=(64, 36), focal=30.0)
 LONGER = replace(SMALL, frame_count=8, job_id="longer", zoom=1.0)
@@ -70,7 +70,7 @@ def test_another_result_of_the_footage_takes_the_place(import_here):
     after = datablocks()
     assert len(after.pop("actions")) < len(before.pop("actions"))  # its lens does not move
     assert after == before and orphans() == []
-    assert bpy.context.scene.frame_end == 8
+    assert bpy.context.scene.frame_end == 6, "what the scene has is the artist's"
     assert Path(bpy.path.abspath(imported.images["depth"].filepath)).parent.parent.name == "again"
     show_frame(8)
     assert imported.camera.location.length == pytest.approx(np.linalg.norm([0.09, 0.03, 0.06]) * 7, rel=1e-5)
@@ -112,12 +112,16 @@ def test_what_the_artist_deleted_comes_back(import_here):
     assert second.mesh.parent == second.camera and second.camera.parent == second.root
 
 
-def test_another_scene_gets_the_same_import(import_here, scene_module):
-    first = import_here()
+def test_another_scene_gets_an_import_of_its_own(import_here, scene_module):
+    first, before = import_here(), datablocks()
+    keys = len(key_frames(first.camera))
     other = bpy.data.scenes.new("other")
     second = scene_module.import_result(other, first.shot.folder)
-    assert second.collection == first.collection and second.camera == first.camera == other.camera
-    assert set(other.objects) == set(bpy.context.scene.objects)
+    assert {second.collection, second.root, second.camera, second.mesh}.isdisjoint(bpy.context.scene.objects)
+    assert set(other.objects) == {second.root, second.camera, second.mesh} and other.camera == second.camera
+    assert len(key_frames(first.camera)) == keys and first.camera.data != second.camera.data
+    again = scene_module.import_result(other, first.shot.folder)
+    assert again.camera == second.camera and len(datablocks()["objects"]) == 2 * len(before["objects"])
 
 
 @pytest.mark.slow
@@ -127,7 +131,7 @@ def test_two_clips_live_side_by_side(import_here):
         assert {len(imported.collection.objects)} == {3}
     assert one.collection != other.collection
     assert one.images["depth"] != other.images["depth"]
-    assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == (1, 8)
+    assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == (1, 6)
     again = import_here()
     assert again.mesh == one.mesh and other.mesh.name in bpy.data.objects
 
@@ -150,7 +154,7 @@ def test_nothing_of_the_users_is_touched(import_here):
     after = datablocks()
     assert all(set(names) <= set(after[kind]) for kind, names in before.items())
     assert cube.matrix_world == place and cube.users_collection[0].name == "Collection"
-    assert bpy.context.scene.camera != bpy.data.objects["Camera"]
+    assert bpy.context.scene.camera != bpy.data.objects["Camera"], "a start file is nobody's setting-up"
 
 
 def test_open_clip_is_used_again(import_here, scene_module, tmp_path):

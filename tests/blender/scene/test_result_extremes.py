@@ -102,6 +102,15 @@ def test_cameras_far_away(bring, job, value):
     assert bring(json.dumps(result)) in ("imported", "result_invalid")
 
 
+@pytest.mark.parametrize(("text", "outcome"), [
+    ("x" * 100_000, "result_invalid"), ("1-\ud800", "result_invalid"), ("1-\0", "result_invalid"),
+    ("1-other", "footage_changed"), ("9-of a later version", "imported"), ("", "imported")])
+def test_footage_known_by_whatever_text(bring, job, text, outcome):
+    result = result_of(job)
+    result["clip"]["fingerprint"] = text
+    assert bring(json.dumps(result)) == outcome
+
+
 def test_long_words_and_many_warnings(bring, job):
     warnings = [{"code": "weak_focal", "message": "x" * 100_000}] * 20
     result = result_of(job) | {"warnings": warnings, "engine_version": "y" * 100_000, "job_id": "z" * 100_000}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import bpy
 import pytest
-from job_folder import write_job_folder
+from job_folder import Example, write_job_folder
+from scene_checks import key_frames
 
 
 @pytest.fixture
@@ -69,6 +70,29 @@ def test_no_import_when_not_wanted(session, solve, settings, worker_like):
     assert item.state == "finished" and view_of(session, item).outcome is not None
     assert len(bpy.data.objects) == 0
 
+
+def test_a_better_import_stays_and_the_job_says_so(session, solve, worker_like, tmp_path):
+    example = Example(frame_count=8, job_id="better", knows_footage=False)
+    write_job_folder(tmp_path / "better", example, clip_folder=tmp_path / "footage")
+    assert bpy.ops.stereodiff.import_result(directory=str(tmp_path / "better")) == {"FINISHED"}
+    keys = key_frames(bpy.context.scene.camera)
+    worker_like("finish")
+    item = solve()
+    tick_until(session, lambda: is_over(session, item))
+    assert (item.state, view_of(session, item).import_problem.code) == ("finished", "better_import")
+    assert key_frames(bpy.context.scene.camera) == keys == list(range(1, 9))
+    folder = item.folder
+    assert bpy.ops.stereodiff.import_result(directory=folder, replace_better=True) == {"FINISHED"}
+    assert key_frames(bpy.context.scene.camera) == list(range(1, 7))
+
+
+def test_a_job_that_leaves_the_scene_as_it_is_says_so(session, solve, worker_like):
+    worker_like("finish")
+    bpy.context.scene.render.fps = 25
+    item = solve()
+    tick_until(session, lambda: is_over(session, item))
+    assert view_of(session, item).import_note.startswith("The scene stays as it is")
+    assert bpy.context.scene.render.fps == 25 and bpy.context.scene.camera is None
 
 def test_import_goes_to_the_scene_that_asked(session, solve, worker_like):
     worker_like("hang")

@@ -21,6 +21,17 @@ def orphans() -> list[str]:
     return [block.name for kind in BLOCKS for block in getattr(bpy.data, kind) if block.users == 0]
 
 
+def key_frames(block: bpy.types.ID) -> list[int]:
+    """Every frame at which a datablock has a key."""
+    animation = block.animation_data
+    action = animation.action if animation is not None else None
+    if action is None:
+        return []
+    curves = action.fcurves if not hasattr(action, "layers") or not action.layers else \
+        action.layers[0].strips[0].channelbag(animation.action_slot).fcurves
+    return sorted({int(key.co[0]) for curve in curves for key in curve.keyframe_points})
+
+
 def show_frame(frame: int) -> bpy.types.Depsgraph:
     bpy.context.scene.frame_set(frame)
     return bpy.context.evaluated_depsgraph_get()

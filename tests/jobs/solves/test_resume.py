@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from tiny_jobs import (
 )
 
 from stereodiff_blender.engine.contract import ClipSource, Job, JobFolder, Settings
+from stereodiff_blender.engine.contract.footage_fingerprint import fingerprint
 from stereodiff_blender.engine.worker.run import discard_products, plan_of
 from stereodiff_blender.jobs import worker_process as jobs
 
@@ -59,7 +61,9 @@ def make(tmp_path, tiny_clip) -> Callable[..., Path]:
     """make(parent, clip=...) -> folder of a job that was not started. Jobs of other parents share nothing."""
 
     def new(parent: str, clip: Path | None = None, name: str = "job", **settings) -> Path:
-        job = Job(name, ClipSource("movie", str(clip or tiny_clip)), 1, FRAMES, Settings(**settings))
+        source = ClipSource("movie", str(clip or tiny_clip))
+        source = replace(source, fingerprint=fingerprint(source, range(1, FRAMES + 1)))
+        job = Job(name, source, 1, FRAMES, Settings(**settings))
         return jobs.create_job(job, tmp_path / parent)
 
     return new
@@ -224,6 +228,25 @@ def test_a_clip_that_was_changed_is_solved_anew(make, run, tiny_clip, tmp_path):
     fresh = make("fresh", clip, **DRAFT)
     finish(run(fresh), fresh)
     assert contents(folder) == contents(fresh)
+    assert [event.message for event in events_after(folder, 0) if event.kind == "note"] == [
+        "The footage is not what it was when this job was made. It is solved as it is now."]
+    known = [JobFolder(path).read_job().clip.fingerprint for path in (folder, fresh)]
+    assert JobFolder(folder).read_result().clip.fingerprint == known[1] != known[0]
+
+
+@pytest.mark.slow
+def test_stage_1_of_other_footage_under_the_same_path_is_not_taken_over(make, run, tiny_clip, tmp_path):
+    """Of the same size and time, too."""
+    clip = Path(shutil.copy2(tiny_clip, tmp_path / "tiny.mp4"))
+    first, before = make("jobs", clip, name="first", **DRAFT), clip.stat()
+    finish(run(first), first)
+    write_movie(clip, render_boards(2 * FRAMES)[FRAMES:])
+    os.truncate(clip, max(clip.stat().st_size, before.st_size))  # what follows the last box is passed over
+    os.utime(clip, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = make("jobs", clip, name="second", **DRAFT, refine="none")
+    finish(run(second), second)
+    assert JobFolder(second).read_result().stereo_from is None
+    assert not [event for event in events_after(second, 0) if event.kind == "note"]
 
 
 @pytest.mark.slow

@@ -159,7 +159,8 @@ def test_undo_brings_the_root_back_and_redo_forth(imported):
 # --- Which import --------------------------------------------------------------------------------------------------
 
 def test_the_active_objects_import_is_moved_and_no_other(parts, imported, tmp_path):
-    write_job_folder(tmp_path / "second", replace(EXAMPLE, job_id="second"), clip_folder=tmp_path / "elsewhere")
+    example = replace(EXAMPLE, job_id="second", zoom=1.5)
+    write_job_folder(tmp_path / "second", example, clip_folder=tmp_path / "elsewhere")
     second = parts["scene"].import_result(bpy.context.scene, tmp_path / "second")
     assert [i.root for i in parts["imports"].imports_in(bpy.context.scene)] == [imported.root, second.root]
     for chosen, other in ((imported, second), (second, imported)):

@@ -159,18 +159,21 @@ def footage_range(clip: bpy.types.MovieClip) -> tuple[int, int]:
     Parameters
     ----------
     clip : bpy.types.MovieClip
-        Its Frame Offset shortens what it shows. A sequence ends with its last file, where Blender lets the clip end at
-        the first gap, so that a gap is found rather than taken for the end.
+        Its Frame Offset shortens what it shows. Where Blender lets a sequence end at a gap, it ends with its last file
+        here, so that the gap is found rather than taken for the end.
 
     Returns
     -------
     tuple of int
         First, always 1, and last clip frame, both included.
     """
-    if clip.source == "SEQUENCE" and clip.frame_duration > 0:
-        first = _first_still(clip)
-        return 1, max((number - first[1] + 1 for number in numbers_beside(first[0])), default=0) if first else 1
-    return 1, clip.frame_duration - max(0, clip.frame_offset)
+    shown = clip.frame_duration - max(0, clip.frame_offset)
+    first = _first_still(clip) if clip.source == "SEQUENCE" and shown > 0 else None
+    if first is None:
+        return 1, shown
+    there = numbers_beside(first[0])
+    has_grown = first[1] + shown in there  # since the clip was opened; Blender shows the new files when it is reloaded
+    return 1, shown if has_grown else max(there, default=0) - first[1] + 1
 
 
 def check_range(clip: bpy.types.MovieClip, first_frame: int, last_frame: int) -> None:

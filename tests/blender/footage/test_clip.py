@@ -146,6 +146,15 @@ def test_a_gap_is_refused_as_on_the_command_line(clips, tmp_path, missing, named
     clips.check_range(clip, 7, 8)
 
 
+def test_a_sequence_that_grows_is_as_long_as_blender_shows_it(clips, tmp_path):
+    clip = bpy.data.movieclips.load(str(write_sequence(tmp_path, first=1001, count=4)))
+    assert clip.frame_duration == 4
+    write_sequence(tmp_path, first=1001, count=6)
+    assert clips.footage_range(clip) == (1, 4)
+    clip = bpy.data.movieclips.load(str(tmp_path / "plate_1001.png"))
+    assert clips.footage_range(clip) == (1, 6)
+
+
 def test_footage_numbers(clips, movie, tmp_path):
     clip = bpy.data.movieclips.load(str(write_sequence(tmp_path, first=1001)))
     clip.frame_offset = 2

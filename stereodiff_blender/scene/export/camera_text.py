@@ -17,11 +17,11 @@ from ..result import ImportedResult
 Y_UP_FROM_Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 
 
-def write_chan(path: Path, samples: CameraSamples) -> None:
+def write_chan(path: Path, samples: CameraSamples, numbers: np.ndarray) -> None:
     """Nuke's .chan: frame, position, Euler angles in degrees (order ZXY) and vertical field of view in degrees.
 
-    World: y up, z towards the viewer at Blender's -y; the camera looks along its own -z with y up. Raises
-    StereoDiffError "output_not_writable" or "disk_full".
+    numbers: (T,) of the frames, as the comp has the plate. World: y up, z towards the viewer at Blender's -y; the
+    camera looks along its own -z with y up. Raises StereoDiffError "output_not_writable" or "disk_full".
     """
     width, height = samples.size
     _, fy, cx, cy = samples.intrinsics.T
@@ -31,10 +31,10 @@ def write_chan(path: Path, samples: CameraSamples) -> None:
              f"# Picture: {width} x {height} pixels. A .chan holds no lens shift: at the first frame the optical axis "
              f"meets the picture at {cx[0]:.9g} {cy[0]:.9g}, in pixels from its left and top edge"]
     before = None
-    for row, frame in enumerate(samples.frames):
+    for row, number in enumerate(numbers):
         before = _euler(Y_UP_FROM_Z_UP @ samples.matrices[row, :3, :3], before)
         place = Y_UP_FROM_Z_UP @ samples.matrices[row, :3, 3]
-        lines.append(_row(int(frame), *place, *np.degrees(before), np.degrees(2 * np.arctan(height / 2 / fy[row]))))
+        lines.append(_row(int(number), *place, *np.degrees(before), np.degrees(2 * np.arctan(height / 2 / fy[row]))))
     _write(path, lines)
 
 

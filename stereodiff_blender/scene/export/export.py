@@ -59,7 +59,7 @@ def export_camera(context: bpy.types.Context, found: SceneImport, kind: str, pat
     samples = sample_camera(scene, found.camera, shot)
     path = path if kind == "COLMAP" else path.with_suffix(ENDINGS[kind])
     if kind == "CHAN":
-        write_chan(path, in_format(samples, shot))
+        write_chan(path, in_format(samples, shot), _plate_numbers(shot))
     elif kind == "TUM":
         write_tum(path, samples, shot, scene.render.fps / scene.render.fps_base)
     elif kind == "COLMAP":
@@ -80,6 +80,13 @@ def has_exporter(kind: str) -> bool:
 def _check_exporter(kind: str) -> None:
     if not has_exporter(kind):
         raise StereoDiffError("exporter_missing", f"There is no bpy.ops.{'.'.join(_EXPORTERS[kind])}.")
+
+
+def _plate_numbers(shot: ImportedResult) -> np.ndarray:
+    """A comp plays a sequence at its files' numbers, and a movie where the scene has it."""
+    if shot.result.clip.kind == "movie":
+        return shot.scene_frames
+    return shot.scene_frames - shot.start + shot.plate_number
 
 
 def _world_points(found: SceneImport, shot: ImportedResult) -> tuple[np.ndarray, np.ndarray]:

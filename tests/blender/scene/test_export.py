@@ -171,11 +171,12 @@ def test_colmap_names_the_pictures_of_a_movie_by_clip_frame(addon, bring_in):
     assert names(movie) == [f"shot_{frame:04d}.png" for frame in range(3, 9)]
 
 
-def test_chan_reads_back_as_poses_and_field_of_view(bring_in, tmp_path):
-    bring_in()
+@pytest.mark.parametrize("first_number", [1, 1001])
+def test_chan_reads_back_as_poses_and_field_of_view(bring_in, tmp_path, first_number):
+    bring_in(replace(EXAMPLE, first_number=first_number))
     export("CHAN", tmp_path / "camera.chan")
     table = np.array(rows(tmp_path / "camera.chan"), float)
-    assert table[:, 0].tolist() == [3, 4, 5, 6, 7, 8]
+    assert table[:, 0].tolist() == [first_number + 2 + index for index in range(6)], "as the plate is numbered"
     looks_along_z = np.diag([1.0, -1.0, -1.0])
     for row, pose, lens in zip(table, expected_poses(EXAMPLE), clip_intrinsics(EXAMPLE), strict=True):
         assert np.abs(row[1:4] - Y_UP @ pose[:3, 3]).max() < 1e-5
@@ -229,7 +230,7 @@ def test_angles_of_a_long_pan_do_not_jump(bring_in, tmp_path, addon):
     write_chan = importlib.import_module(f"{addon.__name__}.scene.export.camera_text").write_chan
     turns = [Matrix.Rotation(np.radians(20.0 * i), 4, "Z") @ Matrix.Rotation(np.radians(85), 4, "X") for i in range(40)]
     write_chan(tmp_path / "pan.chan", samples(np.arange(40), np.array([np.array(t) for t in turns]),
-                                              np.tile([60.0, 60.0, 64.0, 36.0], (40, 1)), (128, 72)))
+                                              np.tile([60.0, 60.0, 64.0, 36.0], (40, 1)), (128, 72)), np.arange(40))
     angles = np.array(rows(tmp_path / "pan.chan"), float)[:, 4:7]
     assert np.abs(np.diff(angles, axis=0)).max() < 25.0
 

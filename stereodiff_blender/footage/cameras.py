@@ -148,6 +148,6 @@ def _given(frame: int, lens: tuple[float, ...], matrix: np.ndarray) -> GivenCame
 
 def _checked(clip: bpy.types.MovieClip, given: list[GivenCamera], frames: range) -> GivenCameras:
     cameras = GivenCameras(*clip.size, tuple(given))
-    cameras.of_frames(frames)
+    cameras.of_frames(frames, clips.number_of_clip_frame(clip, 0))
     cameras.validate()
     return cameras

@@ -15,7 +15,7 @@ def read_known_cameras(job: Job, folder: JobFolder, raster: Raster) -> KnownCame
         return None
     given = read_cameras(folder.cameras_file)
     given.refuse_other_picture(raster.clip_width, raster.clip_height)
-    frames = given.of_frames(job.frame_numbers)
+    frames = given.of_frames(job.frame_numbers, job.clip.number_of(0))
     scale = np.tile([raster.width / given.width, raster.height / given.height], 2)
     lens = np.array([np.ones(4) if one is None else scale * (one.fx, one.fy, one.cx, one.cy) for one in frames])
     poses = np.array([np.eye(4) if one is None else one.camera_to_world for one in frames], np.float64)

@@ -103,7 +103,7 @@ def read_colmap_cameras(folder: Path, clip: ClipSource, frames: range) -> GivenC
         raise invalid_cameras(f"the model in {folder} has no picture")
     given = _given(lenses, pictures, frames_of_pictures([picture.name for picture in pictures], clip, frames), frames)
     given.validate()
-    given.of_frames(frames)
+    given.of_frames(frames, clip.number_of(0))
     return given
 
 

@@ -75,13 +75,15 @@ class GivenCameras:
         for camera in self.cameras:
             camera.validate()
 
-    def of_frames(self, frames: range) -> list[GivenCamera | None]:
+    def of_frames(self, frames: range, told_later: int = 0) -> list[GivenCamera | None]:
         """The camera of every frame; None where it can be interpolated between two that are near.
 
         Parameters
         ----------
         frames : range
             Clip frames that are solved.
+        told_later : int
+            What is added to a clip frame where people read it: the plate's own numbers.
 
         Returns
         -------
@@ -96,10 +98,11 @@ class GivenCameras:
         by_frame = {camera.frame: camera for camera in self.cameras}
         missing = [frame for frame in frames if frame not in by_frame]
         ends = [frame for frame in (frames[0], frames[-1]) if frame not in by_frame]
-        runs = _runs(missing)
+        runs = [(first + told_later, last + told_later) for first, last in _runs(missing)]
         if ends or any(last - first >= MAX_GAP for first, last in runs):
-            raise StereoDiffError("cameras_incomplete", f"Frames {frames[0]} to {frames[-1]} are solved, and "
-                                                        f"{_in_words(runs)} without a camera.")
+            first, last = frames[0] + told_later, frames[-1] + told_later
+            raise StereoDiffError("cameras_incomplete", f"Frames {first} to {last} are solved, and {_in_words(runs)} "
+                                                        "without a camera.")
         return [by_frame.get(frame) for frame in frames]
 
     def refuse_other_picture(self, width: float, height: float) -> None:

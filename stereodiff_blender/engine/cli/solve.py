@@ -98,7 +98,8 @@ def _open_log(folder: JobFolder) -> TextIO:
 def _job_from(options: argparse.Namespace, clip_path: str, job_id: str) -> Job:
     clip = replace(source_from_path(clip_path), fps=options.fps)
     settings = engine_settings(options, focal_mm=options.focal_mm, sensor_mm=options.sensor_mm,
-                               exposure_ev=options.exposure_ev)
+                               exposure_ev=options.exposure_ev,
+                               principal_point_px=tuple(options.principal_point) if options.principal_point else None)
     first, last = options.frames or (1, probe_clip(clip, settings.max_pixels).frame_count)
     return Job(job_id, clip, first, last, settings, _matte_from(options),
                models_folder(options))

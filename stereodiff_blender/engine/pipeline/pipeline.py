@@ -18,7 +18,7 @@ from ..storage import RunContext, Scratch
 from .networks import Networks
 from .refine_steps import average_over_time, diffuse, fit_to_stereo
 from .stages import Stages
-from .stereo_steps import match_clip, measure_clip, refine_clip_boundaries, solve_clip
+from .stereo_steps import match_clip, measure_clip, refine_clip_boundaries, solve_clip, warn_of_distortion
 
 NO_NETWORKS = Networks()
 
@@ -47,7 +47,8 @@ class Estimate:
 
 
 def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray | None = None,
-                   pixel_aspect: float = 1.0, focal_px: float | None = None, networks: Networks = NO_NETWORKS,
+                   pixel_aspect: float = 1.0, focal_px: float | None = None,
+                   principal_point: tuple[float, float] | None = None, networks: Networks = NO_NETWORKS,
                    context: RunContext) -> Estimate:
     """Cameras and depth of one clip.
 
@@ -63,6 +64,8 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
         Of the raster: width / height of one of its pixels.
     focal_px : float or None
         Known focal length in pixels of the raster; None where the lens is not known.
+    principal_point : tuple of float or None
+        (x, y) of the known lens in pixels of the raster; None: its center. Stage 1 by pointmaps takes the center.
     networks : Networks
         The learned ones that the settings ask for.
     context : RunContext
@@ -87,6 +90,7 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     footage = inspect_footage(frames)
     refuse_cuts(footage, context.first_frame)
     warn_of_faults(footage, context.first_frame, context.report)
+    warn_of_distortion(settings, context.report)
     prepared = prepare_footage(frames, masks, footage, stage_2.scratch)  # frames (T,H,W,3)
     measurable = prepared.measurable_frames(stage_2.scratch)  # (D,h,w,3): the D measurable frames, inside the bars
 
@@ -95,8 +99,8 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     if settings.stereo == "monst3r":
         clip = stages.run("measured", match_clip, prepared, measurable, networks.matcher, settings, focal_px)
     else:
-        solved = stages.run("cameras", solve_clip, prepared, settings, pixel_aspect,
-                            focal_px)  # camera_to_world (T,4,4)
+        solved = stages.run("cameras", solve_clip, prepared, settings, pixel_aspect, focal_px,
+                            principal_point)  # camera_to_world (T,4,4)
         if solved.cameras.kind != "moving":
             return Estimate(solved.cameras, assess(solved.cameras, context.first_frame))
         clip = stages.run("measured", measure_clip, prepared, measurable, solved.cameras, settings,

@@ -13,6 +13,7 @@ import numpy as np
 from ..contract import Settings, StereoDiffError
 from ..footage import PreparedFootage
 from ..imaging import OpticalFlow, flows_in
+from ..report import Report
 from ..solution import CameraSolution, StereoResult
 from ..stereo.boundaries import agree_on_boundaries, refine_boundaries
 from ..stereo.mvs import estimate_depth_maps, select_sources
@@ -26,12 +27,21 @@ if TYPE_CHECKING:
 FLOW_MEMORY_MB = 600.0
 
 
-def solve_clip(prepared: PreparedFootage, settings: Settings, pixel_aspect: float, focal_px: float | None, *,
-               context: RunContext) -> SolvedClip:
+def solve_clip(prepared: PreparedFootage, settings: Settings, pixel_aspect: float, focal_px: float | None,
+               principal_point: tuple[float, float] | None, *, context: RunContext) -> SolvedClip:
     """The cameras of all T frames, by tracked points."""
-    cameras = solve_cameras(prepared.frames, masks=prepared.masks, focal_px=focal_px, pixel_aspect=pixel_aspect,
+    cameras = solve_cameras(prepared.frames, masks=prepared.masks, focal_px=focal_px,
+                            principal_point=principal_point, pixel_aspect=pixel_aspect, sensor_mm=settings.sensor_mm,
                             seed=settings.seed, context=context)
     return SolvedClip(prepared.with_equal_repeats(cameras))
+
+
+def warn_of_distortion(settings: Settings, report: Report) -> None:
+    """Say that lens distortion which is set for the clip is not taken out."""
+    if settings.distortion is not None and any(settings.distortion):
+        named = ", ".join(f"K{number} {value:.3g}" for number, value in enumerate(settings.distortion, 1) if value)
+        report.warn("lens_distortion_ignored", f"This clip has lens distortion set ({named}); the solve takes its "
+                                               "pictures as a pinhole camera's.")
 
 
 def measure_clip(prepared: PreparedFootage, measurable: np.ndarray, cameras: CameraSolution, settings: Settings,

@@ -60,6 +60,14 @@ def read_plates(request: Request, scratch: Scratch, report: Report) -> np.ndarra
     return frames
 
 
+def known_principal_point(settings: Settings, raster: Raster) -> tuple[float, float] | None:
+    """Where the axis of the known lens meets the picture, (x, y) in pixels of the raster, if the settings name it."""
+    if settings.principal_point_px is None:
+        return None
+    x, y = settings.principal_point_px
+    return x * raster.width / raster.clip_width, y * raster.height / raster.clip_height
+
+
 def known_focal_px(settings: Settings, raster: Raster) -> float | None:
     """The lens in pixels of the raster, if the settings name it."""
     if settings.focal_mm is None:

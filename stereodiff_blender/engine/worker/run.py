@@ -28,7 +28,7 @@ from ..storage import RunContext
 from .event_report import EventReport
 from .provenance import refuse_changed_footage
 from .publication import discard_products, publish
-from .reading import Request, known_focal_px, read_masks, read_plates
+from .reading import Request, known_focal_px, known_principal_point, read_masks, read_plates
 from .workspace import Workspace
 
 __all__ = ["discard_products", "examine", "run"]
@@ -164,7 +164,9 @@ def _solve(request: Request, workspace: Workspace, report: EventReport) -> Resul
         frames = read_plates(request, workspace.input, report)  # (T,H,W,3) uint8
         refuse_changed_footage(job, request.folder, raster, workspace.input_key)
         estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,
-                                  focal_px=known_focal_px(job.settings, raster), networks=networks, context=context)
+                                  focal_px=known_focal_px(job.settings, raster),
+                                  principal_point=known_principal_point(job.settings, raster), networks=networks,
+                                  context=context)
         return publish(request, frames, estimate, networks.used, workspace.refine, report)
 
 

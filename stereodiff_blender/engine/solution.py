@@ -10,6 +10,14 @@ __all__ = ["TRUSTED", "CameraSolution", "KnownCameras", "StereoResult"]
 
 
 @dataclass(frozen=True)
+class KnownLens:
+    """focal_px: fx in pixels of the raster. principal_point: (x, y) there where the axis meets it; None: its center."""
+
+    focal_px: float
+    principal_point: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
 class KnownCameras:
     """Cameras of T frames that need not be solved, in a world of their own.
 

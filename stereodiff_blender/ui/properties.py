@@ -202,6 +202,7 @@ def settings_from(scene: bpy.types.Scene, clip: bpy.types.MovieClip | None = Non
     group = scene.stereodiff
     clip = clip or group.clip
     focal_mm, sensor_mm = _known_lens(clip) if group.use_known_focal and clip else (None, None)
+    is_known = focal_mm is not None and clip is not None
     return Settings(
         stereo=group.stereo, refine=group.refine, quality=group.quality, max_side_px=group.max_side_px,
         focal_mm=focal_mm, sensor_mm=sensor_mm, exposure_ev=group.exposure_ev, device=preferences.current().device,
@@ -209,12 +210,36 @@ def settings_from(scene: bpy.types.Scene, clip: bpy.types.MovieClip | None = Non
         diffusion=DiffusionSettings(group.diffusion_preset, group.noise_schedule, round(group.noise_level, 5),
                                     group.noise_ensemble, round(group.keep_static, 4)),
         max_megapixels=group.max_megapixels,
+        principal_point_px=_principal_point(clip) if is_known else None,
+        distortion=_distortion(clip) if is_known else None,
     )
 
 
 def _known_lens(clip: bpy.types.MovieClip) -> tuple[float, float]:
     camera = clip.tracking.camera
     return camera.focal_length, camera.sensor_width
+
+
+_DISTORTION = {"POLYNOMIAL": ("k1", "k2", "k3"), "DIVISION": ("division_k1", "division_k2"),
+               "NUKE": ("nuke_k1", "nuke_k2"), "BROWN": ("brown_k1", "brown_k2", "brown_k3")}
+CENTERED_PX = 0.01
+
+
+def _principal_point(clip: bpy.types.MovieClip) -> tuple[float, float] | None:
+    """In pixels from the top left corner; None where it is the picture's center. Blender counts from below."""
+    x, y = clip.tracking.camera.principal_point_pixels
+    width, height = clip.size
+    if max(abs(x - 0.5 * width), abs(y - 0.5 * height)) < CENTERED_PX:
+        return None
+    return x, height - y
+
+
+def _distortion(clip: bpy.types.MovieClip) -> tuple[float, float, float] | None:
+    """K1, K2 and K3 of the clip's distortion model, 0 where it has none; None without distortion."""
+    camera = clip.tracking.camera
+    values = [getattr(camera, name) for name in _DISTORTION.get(camera.distortion_model, ())]
+    first, second, third = (*values, 0.0, 0.0, 0.0)[:3]
+    return (first, second, third) if any(values) else None
 
 
 def frame_range(scene: bpy.types.Scene, clip: bpy.types.MovieClip, *, is_chosen: bool = True) -> tuple[int, int]:

@@ -83,6 +83,8 @@ def add_solve(parser: argparse.ArgumentParser, command: Callable[[argparse.Names
                         help="frames per second, such as 25 or 24000/1001; a picture sequence seldom says its own")
     parser.add_argument("--focal-mm", type=float, metavar="F", help="known focal length; needs --sensor-mm")
     parser.add_argument("--sensor-mm", type=float, metavar="S", help="width of the sensor; needs --focal-mm")
+    parser.add_argument("--principal-point", type=float, nargs=2, metavar=("X", "Y"), help="where the axis of the "
+                        "known lens meets the picture, in the clip's pixels from the top left corner (the center)")
     parser.add_argument("--matte", metavar="PATH", help="footage that shows white what moves by itself; its first "
                        "picture belongs to the clip's first")
     parser.add_argument("--invert-matte", action="store_true", help="black is what moves; needs --matte")
@@ -119,7 +121,7 @@ def _frame_range(text: str) -> tuple[int, int]:
 
 
 def engine_settings(options: argparse.Namespace, *, focal_mm: float | None = None, sensor_mm: float | None = None,
-                    exposure_ev: float = 0.0) -> Settings:
+                    exposure_ev: float = 0.0, principal_point_px: tuple[float, float] | None = None) -> Settings:
     """The settings that the engine's options stand for, checked.
 
     Parameters
@@ -130,6 +132,8 @@ def engine_settings(options: argparse.Namespace, *, focal_mm: float | None = Non
         Known focal length and width of the sensor, in mm; both, or neither where the lens is not known.
     exposure_ev : float
         Stops added to scene-linear EXR.
+    principal_point_px : tuple of float or None
+        Of the known lens, in pixels of the clip; None: the center.
 
     Returns
     -------
@@ -144,7 +148,8 @@ def engine_settings(options: argparse.Namespace, *, focal_mm: float | None = Non
     settings = Settings(options.stereo, options.refine, options.quality, options.max_side, focal_mm, sensor_mm,
                         exposure_ev, options.device, options.seed, options.refine_cameras,
                         DiffusionSettings(options.diffusion, options.schedule, options.noise_level, options.ensemble,
-                                          options.keep_static, options.compile), options.max_megapixels)
+                                          options.keep_static, options.compile), options.max_megapixels,
+                        principal_point_px)
     settings.validate()
     return settings
 

@@ -116,7 +116,8 @@ def _job_from(options: argparse.Namespace, clip_path: str, job_id: str) -> Job:
     clip = replace(source_from_path(clip_path), fps=options.fps, color_space=options.color_space,
                    ocio_config=_ocio_config(options))
     settings = engine_settings(options, focal_mm=options.focal_mm, sensor_mm=options.sensor_mm,
-                               exposure_ev=options.exposure_ev)
+                               exposure_ev=options.exposure_ev,
+                               principal_point_px=tuple(options.principal_point) if options.principal_point else None)
     first, last = _clip_frames(clip, options.frames) or (1, probe_clip(clip, settings.max_pixels).frame_count)
     if options.cameras and options.focal_mm is not None:
         raise StereoDiffError("settings_invalid", "The model of --cameras has a lens of its own: leave --focal-mm out.")

@@ -290,7 +290,8 @@ ERRORS = {
 WARNINGS = {
     "rotation_only": Explanation(
         "No sideways move of the camera was measured: its rotation was solved, but no depth.",
-        "Solve more frames, or move the camera sideways while filming; a turn on the spot shows no parallax."),
+        "Solve more frames, or move the camera sideways while filming; a turn on the spot shows no parallax. If the "
+        "camera did travel, enter the lens: that tells a travel from a turn."),
     "static_camera": Explanation(
         "The camera does not move, so depth cannot be measured.",
         "Film with a camera that travels, even a little."),
@@ -302,14 +303,38 @@ WARNINGS = {
         "Check camera and depth by eye; footage with sharper detail gives a surer solve. Of a linear plate (EXR) that "
         "is too dark or too bright, Exposure brings it out."),
     "weak_focal": Explanation(
-        "The shot says little about the focal length.",
-        "Enter the lens in millimeters and the sensor width if you know them."),
+        "The shot says little about the focal length, or contradicts itself about it.",
+        "Enter the lens in millimeters and the sensor width if you know them. If the lens is known, look for what a "
+        "plain lens does not do: strong distortion of a wide or action camera, a zoom, a picture that was stabilized "
+        "or reframed, much that moves."),
+    "lens_doubtful": Explanation(
+        "The lens that was given does not fit the shot.",
+        "Check the focal length and, above all, the sensor width: a phone's 4 mm lens belongs to a sensor of some 6 "
+        "mm. Or turn off Known Lens, and the shot itself tells the lens."),
+    "lens_distortion_ignored": Explanation(
+        "The clip has lens distortion set, but the solve takes the lens as free of it.",
+        "Undistort the footage first (Movie Distortion node), and solve the undistorted plate."),
+    "rotation_doubtful": Explanation(
+        "A camera that only turns does not explain all frames.",
+        "Solve the frames that are named, and the others, each by themselves: the camera may travel in some of them."),
+    "turns_in_part": Explanation(
+        "In a part of the shot the camera stops and only turns.",
+        "Check camera and depth in the frames that are named: what comes into view there was never seen from two "
+        "places."),
+    "object_track": Explanation(
+        "What was solved may be an object that turns before a camera that stands still.",
+        "If so, the camera of the result circles the object: use it as the object's track, and do not trust depth of "
+        "the background."),
+    "interlaced": Explanation(
+        "The footage is interlaced: each picture holds two moments.",
+        "Deinterlace the footage and solve that; camera and depth of what moves fast are less exact."),
     "focal_assumed": Explanation(
         "The focal length could not be found and was assumed.",
         "Enter the lens in millimeters and the sensor width."),
     "large_motion": Explanation(
         "A large part of the picture moves by itself.",
-        "Check depth on the moving things by eye; there it is plausible rather than measured."),
+        "Check depth on the moving things by eye; there it is plausible rather than measured. A matte of them makes "
+        "the camera surer."),
     "little_parallax": Explanation(
         "The camera travels only a little, so far depth is uncertain.",
         "Use a longer frame range or a longer camera move."),
@@ -318,7 +343,9 @@ WARNINGS = {
         "Look at the frames that are named, or leave them out of the range."),
     "high_residual": Explanation(
         "The solved camera fits the footage only roughly.",
-        "Check that objects stick to the picture; entering the lens or a shorter range may help."),
+        "Check that objects stick to the picture; entering the lens or a shorter range may help. Strong lens "
+        "distortion of a wide or action camera, a zoom, rolling shutter, or a stabilized or reframed picture cause "
+        "this."),
     "repeated_frames": Explanation(
         "Some frames repeat the picture before them.",
         "Nothing needs to be done: they share its camera and depth. Smooth motion needs the footage at its own rate."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from .errors import StereoDiffError
@@ -19,6 +20,7 @@ PAPER_NOISE_LEVEL = 2.26912
 MAX_ENSEMBLE = 16
 MAX_MEGAPIXELS, MOST_MEGAPIXELS = 135, 1000
 """Million pixels of a picture of the footage: the limit unless it is set, up to 16384 x 8192, and the highest limit."""
+MOST_PRINCIPAL_PX = 1e6
 MAX_PIXELS = MAX_MEGAPIXELS * 1_000_000
 
 
@@ -67,6 +69,10 @@ class Settings:
     max_side_px: longest side of the working raster; 0 = MAX_SIDE_PX of the quality preset. A smaller
         clip is enlarged up to it by MAX_ENLARGEMENT at most: matched between its pixels, borders come out sharper.
     focal_mm, sensor_mm: the known lens and sensor width; both or neither.
+    principal_point_px: (x, y) where the known lens's axis meets the picture, in pixels of the clip from its top left
+        corner; None: the picture's center. Only with a known lens.
+    distortion: coefficients (K1, K2, K3) of the known lens that are set for the clip. They are not applied; a solve
+        says so.
     exposure_ev: stops added to scene-linear footage (EXR) before it is exposed to display; 0 = none, or chosen where
         the footage is far too dark or bright.
     max_megapixels: million pixels; a larger picture of the clip or of its matte is refused before it is decoded.
@@ -88,6 +94,8 @@ class Settings:
     refine_cameras: bool = False
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
     max_megapixels: int = MAX_MEGAPIXELS
+    principal_point_px: tuple[float, float] | None = None
+    distortion: tuple[float, float, float] | None = None
 
     def validate(self) -> None:
         """Raises StereoDiffError "settings_invalid" naming the first field that is out of range."""
@@ -101,6 +109,7 @@ class Settings:
             raise _invalid_setting("focal_mm and sensor_mm are given together or not at all")
         if self.focal_mm is not None and self.sensor_mm is not None:
             _check_lens(self.focal_mm, self.sensor_mm)
+        self._check_axis_and_distortion()
         if not -20 <= self.exposure_ev <= 20:
             raise _invalid_setting(f"exposure_ev must be -20 to 20, got {self.exposure_ev}")
         if not 1 <= self.max_megapixels <= MOST_MEGAPIXELS:
@@ -109,6 +118,17 @@ class Settings:
         if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
             raise _invalid_setting(f"device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
         self.diffusion.validate()
+
+    def _check_axis_and_distortion(self) -> None:
+        for name, count in (("principal_point_px", 2), ("distortion", 3)):
+            values = getattr(self, name)
+            if values is None:
+                continue
+            if self.focal_mm is None:
+                raise _invalid_setting(f"{name} is given with focal_mm and sensor_mm only")
+            sane = all(math.isfinite(value) and abs(value) < MOST_PRINCIPAL_PX for value in values)
+            if len(values) != count or not sane:
+                raise _invalid_setting(f"{name} must be {count} finite numbers, got {values}")
 
     @property
     def working_side_px(self) -> int:

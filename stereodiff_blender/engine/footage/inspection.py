@@ -53,6 +53,7 @@ MIN_DRAWN_PX = 25
 PLATE_LEVELS = 30
 MIN_PLATE, MAX_PLATE = 0.2, 0.06
 MAX_OVERLAY = 0.15
+MAX_LETTERING_HEIGHT = 1.0 / 3
 BOX_MARGIN_PX = 4
 
 FLASH_GAIN = 0.3
@@ -285,7 +286,10 @@ def find_overlays(evidence: Evidence, picture: Box) -> tuple[Box, ...]:
     part = inside & (evidence.steadiness > PART_STEADINESS)
     constant = cv2.subtract(evidence.brightest, evidence.darkest) < PLATE_LEVELS
     mask = np.zeros(drawn.shape, np.uint8)
-    for box in _groups(drawn):
+    groups = _groups(drawn)
+    if any(bottom - top > MAX_LETTERING_HEIGHT * drawn.shape[0] for top, bottom, _, _ in groups):
+        return ()  # a part of the scene that stands still behind what moves; lettering cannot be told from it
+    for box in groups:
         top, bottom, left, right = _with_plate(_along_the_line(box, part), constant)
         mask[max(top - BOX_MARGIN_PX, 0):bottom + BOX_MARGIN_PX, max(left - BOX_MARGIN_PX, 0):right + BOX_MARGIN_PX] = 1
     regions = find_regions(mask)

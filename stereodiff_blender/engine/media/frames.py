@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 FROZEN_LEVELS = 2
+MOSTLY_INTERLACED = 0.5
 
 
 @dataclass(frozen=True)
@@ -277,7 +278,7 @@ def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster, ex
     """A picture that is shown at several frames is converted once."""
     decoded, picture = None, None
     convert = movies.PictureConverter((raster.clip_width, raster.clip_height), color_of(source), exposure_ev)
-    held = 0
+    held = interlaced = 0
     with closing(movies.show(source.path, frame_numbers, offset=source.first_number, max_pixels=max_pixels)) as shown:
         try:
             for frame, found in zip(frame_numbers, shown, strict=True):
@@ -287,9 +288,13 @@ def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster, ex
                     decoded, picture = found, convert(found)
                 else:
                     held += 1
+                interlaced += bool(found.interlaced_frame)
                 yield picture
         except movies.EndOfMovieError as end:
             raise _ended(source, frame_numbers, max(end.last_frame, 0)) from None
+    if interlaced > MOSTLY_INTERLACED * len(frame_numbers):
+        report.warn("interlaced", f"{interlaced} of {len(frame_numbers)} pictures are interlaced: their odd and even "
+                                  "lines show different moments.")
     if held:
         report.note(f"The movie's pictures do not come one a frame: at {held} of {len(frame_numbers)} frames the one "
                     "before is still shown. Frames go by time, as Blender shows them.")

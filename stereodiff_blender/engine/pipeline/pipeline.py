@@ -13,12 +13,19 @@ import numpy as np
 from ..contract import Quality, Refinement, Settings, StereoDiffError
 from ..footage import PreparedFootage, inspect_footage, prepare_footage, refuse_cuts, warn_of_faults
 from ..quality.assess import assess
-from ..solution import CameraSolution, KnownCameras, StereoResult
+from ..solution import CameraSolution, KnownCameras, KnownLens, StereoResult
 from ..storage import RunContext, Scratch
 from .networks import Networks
 from .refine_steps import average_over_time, diffuse, fit_to_stereo
 from .stages import Stages
-from .stereo_steps import match_clip, measure_clip, refine_clip_boundaries, solve_clip, take_cameras
+from .stereo_steps import (
+    match_clip,
+    measure_clip,
+    refine_clip_boundaries,
+    solve_clip,
+    take_cameras,
+    warn_of_distortion,
+)
 
 NO_NETWORKS = Networks()
 
@@ -47,7 +54,7 @@ class Estimate:
 
 
 def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray | None = None,
-                   pixel_aspect: float = 1.0, focal_px: float | None = None, known: KnownCameras | None = None,
+                   pixel_aspect: float = 1.0, lens: KnownLens | None = None, known: KnownCameras | None = None,
                    networks: Networks = NO_NETWORKS, context: RunContext) -> Estimate:
     """Cameras and depth of one clip.
 
@@ -61,8 +68,8 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
         (T,H,W) uint8, 1 where the artist says that something moves; what is found to move is added. None: no matte.
     pixel_aspect : float
         Of the raster: width / height of one of its pixels.
-    focal_px : float or None
-        Known focal length in pixels of the raster; None where the lens is not known.
+    lens : KnownLens or None
+        None where it is not known. Stage 1 by pointmaps takes the center for its principal point.
     known : KnownCameras or None
         Cameras to measure with in place of a solve, which then needs no lens; only of the stereo engine "geometric".
     networks : Networks
@@ -89,22 +96,23 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     footage = inspect_footage(frames)
     refuse_cuts(footage, context.first_frame, context.told_from)
     warn_of_faults(footage, context.told_from, context.report)
+    warn_of_distortion(settings, context.report)
     prepared = prepare_footage(frames, masks, footage, stage_2.scratch)  # frames (T,H,W,3)
     measurable = prepared.measurable_frames(stage_2.scratch)  # (D,h,w,3): the D measurable frames, inside the bars
 
     # 1. Where the camera was, 2. and how far away everything is; the network of pointmaps tells both at once.
     stages = Stages(context)
     if settings.stereo == "monst3r":
-        clip = stages.run("measured", match_clip, prepared, measurable, networks.matcher, settings, focal_px)
+        clip = stages.run("measured", match_clip, prepared, measurable, networks.matcher, settings, lens)
     else:
         if known is not None:
             solved = stages.run("cameras", take_cameras, prepared, known)  # camera_to_world (T,4,4)
         else:
-            solved = stages.run("cameras", solve_clip, prepared, settings, pixel_aspect, focal_px)
+            solved = stages.run("cameras", solve_clip, prepared, settings, pixel_aspect, lens)
         if solved.cameras.kind != "moving":
             return Estimate(solved.cameras, assess(solved.cameras, context.first_frame))
         clip = stages.run("measured", measure_clip, prepared, measurable, solved.cameras, settings,
-                          focal_px is not None)
+                          lens is not None)
 
     # 3. Which side of its border each pixel belongs to; finer still, where time allows.
     clip = stages.run("settled", refine_clip_boundaries, measurable, clip, settings)

@@ -13,7 +13,8 @@ import numpy as np
 from ..contract import Settings, StereoDiffError
 from ..footage import PreparedFootage
 from ..imaging import OpticalFlow, flows_in
-from ..solution import CameraSolution, KnownCameras, StereoResult
+from ..report import Report
+from ..solution import CameraSolution, KnownCameras, KnownLens, StereoResult
 from ..stereo.boundaries import agree_on_boundaries, refine_boundaries
 from ..stereo.mvs import estimate_depth_maps, select_sources
 from ..stereo.sfm import refine_cameras, solve_cameras, use_cameras
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
 FLOW_MEMORY_MB = 600.0
 
 
-def solve_clip(prepared: PreparedFootage, settings: Settings, pixel_aspect: float, focal_px: float | None, *,
+def solve_clip(prepared: PreparedFootage, settings: Settings, pixel_aspect: float, lens: KnownLens | None, *,
                context: RunContext) -> SolvedClip:
     """The cameras of all T frames, by tracked points."""
-    cameras = solve_cameras(prepared.frames, masks=prepared.masks, focal_px=focal_px, pixel_aspect=pixel_aspect,
+    focal_px, principal_point = (None, None) if lens is None else (lens.focal_px, lens.principal_point)
+    cameras = solve_cameras(prepared.frames, masks=prepared.masks, focal_px=focal_px,
+                            principal_point=principal_point, pixel_aspect=pixel_aspect, sensor_mm=settings.sensor_mm,
                             seed=settings.seed, context=context)
     return SolvedClip(prepared.with_equal_repeats(cameras))
 
@@ -38,6 +41,14 @@ def take_cameras(prepared: PreparedFootage, known: KnownCameras, *, context: Run
     """The cameras of all T frames as they are given, with tracked points under them."""
     cameras = use_cameras(prepared.frames, known, masks=prepared.masks, context=context)
     return SolvedClip(prepared.with_equal_repeats(cameras))
+
+
+def warn_of_distortion(settings: Settings, report: Report) -> None:
+    """Say that lens distortion which is set for the clip is not taken out."""
+    if settings.distortion is not None and any(settings.distortion):
+        named = ", ".join(f"K{number} {value:.3g}" for number, value in enumerate(settings.distortion, 1) if value)
+        report.warn("lens_distortion_ignored", f"This clip has lens distortion set ({named}); the solve takes its "
+                                               "pictures as a pinhole camera's.")
 
 
 def measure_clip(prepared: PreparedFootage, measurable: np.ndarray, cameras: CameraSolution, settings: Settings,
@@ -52,14 +63,13 @@ def measure_clip(prepared: PreparedFootage, measurable: np.ndarray, cameras: Cam
 
 
 def match_clip(prepared: PreparedFootage, measurable: np.ndarray, network: TwoViewNetwork, settings: Settings,
-               focal_px: float | None,
-               *, context: RunContext) -> MeasuredClip:
+               lens: KnownLens | None, *, context: RunContext) -> MeasuredClip:
     """Cameras, and depth (D,h,w) of the scene's frames, by the network. Loaded only here: it brings torch with it."""
     from ..stereo.monst3r.clip import match_clip as match
-    stereo = match(measurable, network, masks=prepared.measurable_matte(context.of_stage_2.scratch), focal_px=focal_px,
-                   context=context)
+    stereo = match(measurable, network, masks=prepared.measurable_matte(context.of_stage_2.scratch),
+                   focal_px=None if lens is None else lens.focal_px, context=context)
     clip = MeasuredClip(prepared.clip_cameras(stereo.cameras), stereo)
-    return _finished(prepared, measurable, clip, settings, focal_px is not None, context)
+    return _finished(prepared, measurable, clip, settings, lens is not None, context)
 
 
 def _finished(prepared: PreparedFootage, measurable: np.ndarray, clip: MeasuredClip, settings: Settings,

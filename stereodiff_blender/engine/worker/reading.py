@@ -14,6 +14,7 @@ from ..media.exposure import choose_exposure, takes_exposure
 from ..media.frames import ClipInfo, Raster, check_not_frozen, read_frames
 from ..media.mattes import read_matte
 from ..report import Report
+from ..solution import KnownLens
 from ..storage import Scratch
 
 
@@ -79,8 +80,12 @@ def read_plates(request: Request, scratch: Scratch, report: Report) -> np.ndarra
     return frames
 
 
-def known_focal_px(settings: Settings, raster: Raster) -> float | None:
-    """The lens in pixels of the raster, if the settings name it."""
+def known_lens(settings: Settings, raster: Raster) -> KnownLens | None:
+    """In pixels of the raster, if the settings name it."""
     if settings.focal_mm is None:
         return None
-    return settings.focal_mm / settings.sensor_mm * raster.width
+    focal_px = settings.focal_mm / settings.sensor_mm * raster.width
+    if settings.principal_point_px is None:
+        return KnownLens(focal_px)
+    x, y = settings.principal_point_px
+    return KnownLens(focal_px, (x * raster.width / raster.clip_width, y * raster.height / raster.clip_height))

@@ -30,7 +30,7 @@ from .event_report import EventReport
 from .known_cameras import placement_of, read_known_cameras
 from .provenance import refuse_changed_footage
 from .publication import discard_products, publish
-from .reading import Request, exposed, known_focal_px, read_masks, read_plates
+from .reading import Request, exposed, known_lens, read_masks, read_plates
 from .workspace import Workspace
 
 __all__ = ["discard_products", "examine", "run"]
@@ -172,8 +172,8 @@ def _solve(request: Request, workspace: Workspace, report: EventReport) -> Resul
         frames = read_plates(request, workspace.input, report)  # (T,H,W,3) uint8
         refuse_changed_footage(job, request.folder, raster, workspace.input_key)
         estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,
-                                  focal_px=known_focal_px(job.settings, raster),
-                                  known=known, networks=networks, context=context)
+                                  lens=known_lens(job.settings, raster), known=known, networks=networks,
+                                  context=context)
         result = publish(request, frames, estimate, networks.used, workspace.refine, report)
         return result if known is None else replace(result, placement=placement_of(known))
 

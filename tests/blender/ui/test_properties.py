@@ -54,6 +54,22 @@ def test_numbers_of_the_diffusion_are_handed_on(addon, settings):
     assert (asked.noise_level, asked.ensemble, asked.keep_static) == (0.7, 3, 0.25)
 
 
+def test_principal_point_and_distortion_come_from_the_clip_with_its_lens(addon, settings, sequence):
+    settings.clip, settings.use_known_focal = sequence, True
+    camera, (width, height) = sequence.tracking.camera, sequence.size
+    assert scene_settings(addon).principal_point_px is None and scene_settings(addon).distortion is None
+    camera.principal_point_pixels = (0.75 * width, 0.75 * height)
+    camera.distortion_model, camera.k1 = "POLYNOMIAL", -0.125
+    asked = scene_settings(addon)
+    assert asked.principal_point_px == pytest.approx((0.75 * width, 0.25 * height))
+    assert asked.distortion == (-0.125, 0.0, 0.0)
+    asked.validate()
+    camera.distortion_model = "DIVISION"
+    assert scene_settings(addon).distortion is None
+    settings.use_known_focal = False
+    assert scene_settings(addon).principal_point_px is None
+
+
 def test_known_lens_comes_from_the_clip(addon, settings, sequence):
     settings.clip = sequence
     sequence.tracking.camera.sensor_width = 24.0

@@ -93,7 +93,9 @@ def test_an_error_needs_a_known_code():
     ({"focal_mm": 35.0}, "together"), ({"sensor_mm": 36.0}, "together"),
     ({"focal_mm": 0.0, "sensor_mm": 36.0}, "lens"), ({"focal_mm": 35.0, "sensor_mm": -36.0}, "lens"),
     ({"exposure_ev": 21.0}, "exposure_ev"), ({"max_megapixels": 0}, "max_megapixels"),
-    ({"max_megapixels": 1001}, "max_megapixels"),
+    ({"max_megapixels": 1001}, "max_megapixels"), ({"principal_point_px": (960.0, 540.0)}, "principal_point_px"),
+    ({"focal_mm": 35.0, "sensor_mm": 36.0, "principal_point_px": (960.0, float("nan"))}, "principal_point_px"),
+    ({"focal_mm": 35.0, "sensor_mm": 36.0, "distortion": (0.1,)}, "distortion"),
     ({"device": "gpu"}, "device"), ({"device": "cuda:x"}, "device"), ({"device": "cpu:1"}, "device"),
 ])
 def test_settings_out_of_range_are_named(change, word):

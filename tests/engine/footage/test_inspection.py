@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from camera_scenes import texture
 from clips import movie_source, native_raster, write_movie
 from recording_report import RecordingReport
 from tiny_jobs import render_boards
@@ -236,6 +237,17 @@ def test_lettering_is_boxed(courtyard, compressed, write):
     assert (mask & drawn).sum() > 0.95 * drawn.sum()
     _, _, across, down = cv2.boundingRect(drawn.astype(np.uint8))
     assert mask.sum() < (across + 20) * (down + 20)
+
+
+def test_a_wall_behind_what_moves_is_no_lettering():
+    """A locked camera; a board that covers two thirds of the picture moves on and leaves the wall's right part free."""
+    wall, board = texture(5)[:180, :320], texture(6)[:180, :228]
+    frames = np.repeat(wall[None], 14, axis=0)
+    for index, frame in enumerate(frames):
+        shift = 7 * index - 55
+        left, right = max(shift, 0), min(shift + 228, 320)
+        frame[:, left:right] = board[:, left - shift:right - shift]
+    assert inspect_footage(with_grain(frames, 1)).overlays == ()
 
 
 def test_lettering_on_a_still_picture_cannot_be_told_from_the_scene(courtyard):

@@ -12,6 +12,7 @@ from stereodiff_blender.engine.contract import Settings, StereoDiffError
 from stereodiff_blender.engine.footage.inspection import inspect_footage
 from stereodiff_blender.engine.footage.plate import prepare_footage
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
+from stereodiff_blender.engine.solution import KnownLens
 from stereodiff_blender.engine.storage import RunContext, Scratch
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,7 @@ COUNT = 10
 def solve(frames: np.ndarray, masks: np.ndarray | None = None) -> tuple[Estimate, list[str]]:
     report = RecordingReport()
     given = frames.copy()
-    estimate = estimate_depth(frames, Settings(), masks=masks, focal_px=FOCAL_PX, context=RunContext(report=report))
+    estimate = estimate_depth(frames, Settings(), masks=masks, lens=KnownLens(FOCAL_PX), context=RunContext(report=report))
     np.testing.assert_array_equal(frames, given)
     return estimate, list(report.warnings)
 

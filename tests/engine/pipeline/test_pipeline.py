@@ -13,7 +13,7 @@ from tiny_jobs import FOCAL_PX, HEIGHT, WIDTH, render_boards
 from stereodiff_blender.engine.contract import STAGE_LABELS, Settings, StereoDiffError
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth, refuse_unavailable
 from stereodiff_blender.engine.pipeline.refine_steps import fit_to_stereo
-from stereodiff_blender.engine.solution import StereoResult
+from stereodiff_blender.engine.solution import KnownLens, StereoResult
 from stereodiff_blender.engine.storage import RunContext, Scratch
 from stereodiff_blender.engine.worker.run import PLANS, plan_of
 
@@ -27,7 +27,7 @@ def frames() -> np.ndarray:
 
 def solve(frames: np.ndarray, **settings) -> tuple[Estimate, RecordingReport]:
     report = RecordingReport()
-    estimate = estimate_depth(frames, Settings(**settings), focal_px=FOCAL_PX, context=RunContext(report=report))
+    estimate = estimate_depth(frames, Settings(**settings), lens=KnownLens(FOCAL_PX), context=RunContext(report=report))
     return estimate, report
 
 

@@ -21,7 +21,7 @@ from stereodiff_blender.engine.solution import CameraSolution
 from stereodiff_blender.engine.storage.scratch import DiskScratch
 from stereodiff_blender.engine.worker.event_report import EventReport
 from stereodiff_blender.engine.worker.publication import as_filmed, point_colors
-from stereodiff_blender.engine.worker.reading import Request, exposed, known_focal_px
+from stereodiff_blender.engine.worker.reading import Request, exposed, known_lens
 from stereodiff_blender.engine.worker.run import plan_of
 
 # --- Errors ----------------------------------------------------------------------------------------------------
@@ -122,8 +122,8 @@ def test_the_plan_leaves_out_what_is_not_asked_for():
 
 def test_known_lens_in_pixels_of_the_raster():
     raster = Raster(640, 360, 1920, 1080, 1.0)
-    assert known_focal_px(Settings(), raster) is None
-    assert known_focal_px(Settings(focal_mm=35.0, sensor_mm=36.0), raster) == pytest.approx(35 / 36 * 640)
+    assert known_lens(Settings(), raster) is None
+    assert known_lens(Settings(focal_mm=35.0, sensor_mm=36.0), raster).focal_px == pytest.approx(35 / 36 * 640)
 
 
 def test_points_take_the_color_of_their_first_sight():

@@ -13,6 +13,7 @@ from .bundle_adjustment import BundleState, Observations, bundle_adjust
 from .registration import ADJUSTMENT_ROUNDS, CameraFit
 
 MAX_FRAMES = 20
+MIN_HALF_FRAMES, MAX_HALF_FRAMES = 8, 12
 REGION_SHARE = 1 / 3
 ITERATIONS = 25
 ADJUSTMENT_TOLERANCE = 1e-4
@@ -24,7 +25,7 @@ def focal_jackknife_ratio(fitted: CameraFit) -> float:
 
     1 where too little remains to try.
     """
-    frames = _spread(np.flatnonzero(fitted.solved))
+    frames = spread_frames(np.flatnonzero(fitted.solved))
     x, y = _mean_pixels(fitted)
     regions = [x < np.quantile(x, REGION_SHARE), x > np.quantile(x, 1 - REGION_SHARE),
                y < np.quantile(y, REGION_SHARE), y > np.quantile(y, 1 - REGION_SHARE)]
@@ -32,9 +33,22 @@ def focal_jackknife_ratio(fitted: CameraFit) -> float:
     return max(found) / min(found) if found else 1.0
 
 
-def _spread(frames: np.ndarray) -> np.ndarray:
-    """At most MAX_FRAMES of the frames, evenly."""
-    return frames[np.unique(np.rint(np.linspace(0, len(frames) - 1, MAX_FRAMES)).astype(int))]
+def focal_halves_ratio(fitted: CameraFit) -> float:
+    """Longest over shortest focal length of the first and the second half of the frames, each by itself.
+
+    A picture that was stabilized or reframed lets the lens's axis wander, which bends the focal length by how it
+    wanders; so does a zoom. 1 where too little remains to try.
+    """
+    nothing = np.zeros(len(fitted.points), bool)
+    halves = [half for half in np.array_split(np.flatnonzero(fitted.solved), 2) if len(half) >= MIN_HALF_FRAMES]
+    found = [focal for half in halves
+             if (focal := _focal_without(fitted, spread_frames(half, MAX_HALF_FRAMES), nothing)) is not None]
+    return max(found) / min(found) if len(found) == 2 else 1.0
+
+
+def spread_frames(frames: np.ndarray, most: int = MAX_FRAMES) -> np.ndarray:
+    """At most so many of the frames, evenly."""
+    return frames[np.unique(np.rint(np.linspace(0, len(frames) - 1, most)).astype(int))]
 
 
 def _mean_pixels(fitted: CameraFit) -> tuple[np.ndarray, np.ndarray]:

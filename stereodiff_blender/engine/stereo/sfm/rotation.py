@@ -6,7 +6,7 @@ signs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ ROTATION_SHARE = 0.9
 FOCAL_GUESS_SHARE = 1.1
 FOCAL_STARTS = (0.75, 1.8)
 FOCAL_PRIOR_PX2 = 0.02
+ANY_LENS_ITERATIONS, ANY_LENS_TOLERANCE = 100, 1e-5
 ALIGN_ROUNDS = 10
 ALIGN_LOSS_PX = 1.5
 
@@ -51,14 +52,15 @@ def is_static(tracks: Tracks, frames: np.ndarray) -> bool:
 class RotationFit:
     """A camera that only turns, fitted to frames (C,).
 
-    rotations (C,3,3): world to camera. residual_px: (N,) of the observations `observations`.
-    focal_rel_std: relative, optimistic.
+    rotations (C,3,3): world to camera. residual_px: (N,) of the observations `observations`, whose points are numbered
+    anew; points (P,): the tracks' own numbers. focal_rel_std: relative, optimistic.
     """
 
     rotations: np.ndarray
     focal: float
     residual_px: np.ndarray
     observations: Observations
+    points: np.ndarray
     cost_px2: float
     focal_rel_std: float
 
@@ -67,18 +69,40 @@ class RotationFit:
         """Whether nearly all observations lie where pure rotation puts them."""
         return bool(np.median(self.residual_px) < ROTATION_MEDIAN_PX and self.share_within(1.0) > ROTATION_SHARE)
 
+    @property
+    def misfit_px(self) -> np.ndarray:
+        """(C,) median residual of each frame; nan where nothing is seen."""
+        order = np.argsort(self.observations.camera, kind="stable")
+        ends = np.cumsum(np.bincount(self.observations.camera, minlength=len(self.rotations)))[:-1]
+        return np.array([np.median(frame) if len(frame) else np.nan
+                         for frame in np.split(self.residual_px[order], ends)])
+
     def share_within(self, gate_px: float) -> float:
         return float(np.mean(self.residual_px < gate_px))
 
 
 def fit_rotations(tracks: Tracks, frames: np.ndarray, focal: float | None) -> RotationFit | None:
     """Rotations and focal length (None: unknown) that explain the tracks best; None if the frames share too few."""
-    observations = _observations(tracks, frames)
-    if len(observations.point) < MIN_COMMON:
+    observed = _observations(tracks, frames)
+    if len(observed[0].point) < MIN_COMMON:
         return None
     starts = [focal] if focal else [share * max(tracks.size) for share in FOCAL_STARTS]
-    fits = [_fit_from(tracks, frames, observations, start, free_focal=focal is None) for start in starts]
+    fits = [_fit_from(tracks, frames, observed, start, free_focal=focal is None) for start in starts]
     return min(fits, key=lambda fit: fit.cost_px2)
+
+
+def fit_any_lens(start: RotationFit) -> RotationFit:
+    """The turn with the lens that fits it best, however unlikely, from where a likely one led."""
+    free = BundleOptions(focal=True, positions=False)
+    observed = start.observations
+    rays = np.einsum("nji,nj->ni", start.rotations[observed.camera], _rays(observed.pixels, start.focal))
+    points = scatter_add(observed.point, rays, len(start.points))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    state = BundleState(start.rotations, np.zeros((len(start.rotations), 3)), points, start.focal)
+    state, cost = bundle_adjust(state, observed, free=free, iterations=ANY_LENS_ITERATIONS,
+                                tolerance=ANY_LENS_TOLERANCE)
+    return replace(start, rotations=state.rotations, focal=state.focal, residual_px=state.residual_px(observed),
+                   cost_px2=cost)
 
 
 def fit_rotations_from(tracks: Tracks, frames: np.ndarray, focal: float, *, free_focal: bool) -> RotationFit:
@@ -86,8 +110,9 @@ def fit_rotations_from(tracks: Tracks, frames: np.ndarray, focal: float, *, free
     return _fit_from(tracks, frames, _observations(tracks, frames), focal, free_focal=free_focal)
 
 
-def _fit_from(tracks: Tracks, frames: np.ndarray, observations: Observations, focal: float, *,
+def _fit_from(tracks: Tracks, frames: np.ndarray, observed: tuple[Observations, np.ndarray], focal: float, *,
               free_focal: bool) -> RotationFit:
+    observations, names = observed
     rotations = [np.eye(3)]
     for index_i, index_j in zip(frames[:-1], frames[1:], strict=True):
         _, pixels_i, pixels_j = tracks.common(index_i, index_j)
@@ -101,17 +126,18 @@ def _fit_from(tracks: Tracks, frames: np.ndarray, observations: Observations, fo
     prior = (guess_focal(tracks), FOCAL_PRIOR_PX2) if free_focal else None
     state, cost = bundle_adjust(start, observations, free=free, iterations=30, tolerance=1e-4, focal_prior=prior)
     rel_std = focal_rel_std(state, observations, free=free) if free_focal else 0.0
-    return RotationFit(state.rotations, state.focal, state.residual_px(observations), observations, cost, rel_std)
+    return RotationFit(state.rotations, state.focal, state.residual_px(observations), observations, names, cost,
+                       rel_std)
 
 
-def _observations(tracks: Tracks, frames: np.ndarray) -> Observations:
-    """Observations, in the frames (C,), of tracks that two or more of them see."""
+def _observations(tracks: Tracks, frames: np.ndarray) -> tuple[Observations, np.ndarray]:
+    """Observations, in the frames (C,), of tracks that two or more of them see; and those tracks' numbers, (P,)."""
     position = np.full(tracks.frame_count, -1)
     position[frames] = np.arange(len(frames))
     inside = position[tracks.frame] >= 0
     inside &= (np.bincount(tracks.point[inside], minlength=tracks.points) >= 2)[tracks.point]
-    _, point = np.unique(tracks.point[inside], return_inverse=True)
-    return Observations(position[tracks.frame[inside]], point.reshape(-1), tracks.pixels[inside])
+    names, point = np.unique(tracks.point[inside], return_inverse=True)
+    return Observations(position[tracks.frame[inside]], point.reshape(-1), tracks.pixels[inside]), names
 
 
 def _rays(pixels: np.ndarray, focal: float) -> np.ndarray:

@@ -9,6 +9,8 @@ from ...report import Report
 MAX_FOCAL_REL_STD = 0.03
 FOCAL_SPREAD = 1.25
 MAX_FOCAL_JACKKNIFE_RATIO, FOCAL_CONTRADICTION = 1.08, 1.25
+MAX_FOCAL_HALVES_RATIO = 1.15
+"""1.29 of a crop that wanders by 14 pixels; up to 1.06 of clips with a lens that is well told."""
 LONG_LENS = 2.5
 SHORT_LENS = 0.35
 LOW_TEXTURE_TRACKS = 320
@@ -27,6 +29,51 @@ def frame_ranges(frames: np.ndarray) -> str:
 def warn_static(report: Report) -> None:
     report.warn("static_camera", "The camera does not move: there is no parallax to measure depth from. Use a moving "
                                  "camera, or an engine that estimates depth from single pictures.")
+
+
+def warn_covered_background(report: Report, moving_share: float) -> None:
+    """moving_share: of the tracks, before a background that stands still."""
+    report.warn("large_motion", f"{100 * moving_share:.0f} % of what was followed moves by itself; the rest of the "
+                                "picture does not move at all, so the camera was taken to stand still. Give a matte of "
+                                "what moves if that is wrong.")
+
+
+def warn_narrow_view(report: Report, width_share: float) -> None:
+    """width_share: focal length over width, as a turn on the spot tells it."""
+    report.warn("weak_focal", f"The turn tells a lens of {36 * width_share:.0f} mm on a 36 mm sensor, which few shots "
+                              "are made with; a camera that travels straight over flat ground, or along a wall, looks "
+                              "like this. Enter focal length and sensor size if you know them: that tells a turn from "
+                              "a travel.")
+
+
+def warn_doubtful_lens(report: Report, *, given_share: float, fitting_share: float, sensor_mm: float) -> None:
+    """Focal lengths over the picture's width: the one given, and the one that fits far better."""
+    report.warn("lens_doubtful", f"A lens of {fitting_share * sensor_mm:.3g} mm on a sensor {sensor_mm:.3g} mm wide "
+                                 f"fits the shot far better than the {given_share * sensor_mm:.3g} mm that were given; "
+                                 f"look at the sensor's width, too: {given_share * sensor_mm:.3g} mm would fit one "
+                                 f"{given_share * sensor_mm / fitting_share:.3g} mm wide. If the lens is right, the "
+                                 "picture may be stabilized, reframed, or strongly distorted.")
+
+
+def warn_doubtful_rotation(report: Report, off: np.ndarray, misfit_px: np.ndarray, first_frame: int) -> None:
+    """off: indices of the frames that a turn does not explain. misfit_px: typical distance of tracks, by frame."""
+    if len(off):
+        report.warn("rotation_doubtful", f"A turn on the spot does not explain {frame_ranges(off + first_frame)}: "
+                                         f"points are off by up to {np.nanmax(misfit_px):.1f} pixels there. Solve "
+                                         "those frames and the others each by themselves.")
+
+
+def warn_turning_frames(report: Report, turning: np.ndarray, first_frame: int) -> None:
+    """turning: (T,) bool, frames of a traveling camera that only turn."""
+    frames = np.flatnonzero(turning) + first_frame
+    if len(frames):
+        report.warn("turns_in_part", f"In {frame_ranges(frames)} the camera only turns: its rotation is solved, and it "
+                                     "was left in its place. Depth of what no other frame shows is not measured there.")
+
+
+def warn_object_track(report: Report) -> None:
+    report.warn("object_track", "Only something in the middle of the picture was followed, and the camera circles it: "
+                                "if that thing turns before a camera that stands still, this is its object track.")
 
 
 def warn_rotation(report: Report, *, is_certain: bool, tracks_per_frame: float) -> None:
@@ -87,23 +134,29 @@ def _warn_low_texture(report: Report, tracks_per_frame: float) -> None:
 
 
 def warn_weak_focal(report: Report, *, focal_spread: float, rel_std: float, jackknife_ratio: float,
-                    width_share: float) -> bool:
+                    halves_ratio: float = 1.0, width_share: float) -> bool:
     """Whether the shot speaks against the lens found for it, not only for too little of it; warns of either.
 
     focal_spread: longest over shortest focal length that explains the shot about as well. rel_std: of it.
-    jackknife_ratio: longest over shortest that parts of the picture tell. width_share: focal length over width.
+    jackknife_ratio: longest over shortest that parts of the picture tell; halves_ratio: that halves of the shot tell.
+    width_share: focal length over width.
     """
     is_odd = not SHORT_LENS < width_share < LONG_LENS
     is_disputed = jackknife_ratio > MAX_FOCAL_JACKKNIFE_RATIO
     if is_odd:
         reason = (f"The shot tells a lens of {36 * width_share:.0f} mm on a 36 mm sensor, which few shots are made "
-                  "with; a zoom during the shot looks like this.")
+                  "with; a zoom during the shot, or a picture that was stabilized or reframed, looks like this.")
     elif is_disputed:
-        reason = ("Parts of the picture tell different focal lengths, so camera and depth may be wrong: much may be "
-                  "moving, or the lens zooms. Give a matte of what moves.")
+        reason = ("Parts of the picture tell different focal lengths, so camera and depth may be wrong: the lens may "
+                  "distort strongly, as those of wide and action cameras do (undistort the footage), much may be "
+                  "moving (give a matte of it), the lens may zoom, or the picture be stabilized or reframed.")
+    elif halves_ratio > MAX_FOCAL_HALVES_RATIO:
+        reason = ("Beginning and end of the shot tell different focal lengths, so camera and depth may be wrong: the "
+                  "picture may be stabilized or reframed (solve it as it was filmed), the lens may zoom or distort "
+                  "strongly, or much may be moving.")
     elif focal_spread > FOCAL_SPREAD or rel_std > MAX_FOCAL_REL_STD:
         reason = "The shot tells the focal length only roughly."
     else:
         return False
     report.warn("weak_focal", f"{reason} Enter focal length and sensor size if you know them.")
-    return is_odd or jackknife_ratio > FOCAL_CONTRADICTION
+    return is_odd or max(jackknife_ratio, halves_ratio) > FOCAL_CONTRADICTION

@@ -15,6 +15,7 @@ from tiny_monst3r import write_tiny_monst3r  # noqa: E402
 from stereodiff_blender.engine.contract import Settings, StereoDiffError  # noqa: E402
 from stereodiff_blender.engine.pipeline.networks import Networks, load_networks, refuse_missing  # noqa: E402
 from stereodiff_blender.engine.pipeline.pipeline import estimate_depth  # noqa: E402
+from stereodiff_blender.engine.solution import KnownLens
 from stereodiff_blender.engine.stereo.monst3r.clip import match_clip  # noqa: E402
 from stereodiff_blender.engine.storage import RunContext  # noqa: E402
 
@@ -62,7 +63,7 @@ def test_a_matte_moves(frames, networks):
 
 @pytest.mark.slow
 def test_the_whole_method(frames, networks):
-    estimate = estimate_depth(frames, replace(MONST3R, refine="guided"), focal_px=150.0, networks=networks,
+    estimate = estimate_depth(frames, replace(MONST3R, refine="guided"), lens=KnownLens(150.0), networks=networks,
                               context=RunContext())
     assert estimate.cameras.kind == "moving" and len(estimate.cameras.observations) == 4
     assert estimate.depth.shape == frames.shape[:3] and np.isfinite(estimate.depth).all()
@@ -72,7 +73,7 @@ def test_the_whole_method(frames, networks):
 @pytest.mark.slow
 def test_a_repeated_frame_has_its_twins_camera_and_depth(frames, networks):
     twice = frames[[0, 1, 1, 2, 3]]
-    estimate = estimate_depth(twice, MONST3R, focal_px=150.0, networks=networks, context=RunContext())
+    estimate = estimate_depth(twice, MONST3R, lens=KnownLens(150.0), networks=networks, context=RunContext())
     assert len(estimate.cameras.camera_to_world) == len(estimate.depth) == 5
     np.testing.assert_array_equal(estimate.cameras.camera_to_world[1], estimate.cameras.camera_to_world[2])
     np.testing.assert_array_equal(estimate.depth[1], estimate.depth[2])

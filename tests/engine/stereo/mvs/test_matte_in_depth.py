@@ -11,7 +11,7 @@ from recording_report import RecordingReport
 
 from stereodiff_blender.engine.contract import Settings
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
-from stereodiff_blender.engine.solution import TRUSTED, StereoResult
+from stereodiff_blender.engine.solution import TRUSTED, KnownLens, StereoResult
 from stereodiff_blender.engine.stereo.dynamic.matte import motion_beyond, with_gaps_bridged, without_matte
 from stereodiff_blender.engine.stereo.mvs.depth import estimate_depth_maps
 from stereodiff_blender.engine.storage import RunContext
@@ -91,7 +91,7 @@ def test_two_shapes_with_a_gap_are_one_thing(shot):
 
 @pytest.fixture(scope="module")
 def estimate(shot) -> Estimate:
-    return estimate_depth(shot.frames, Settings(), masks=shot.motion_mask, focal_px=FOCAL_PX,
+    return estimate_depth(shot.frames, Settings(), masks=shot.motion_mask, lens=KnownLens(FOCAL_PX),
                           context=RunContext(report=RecordingReport()))
 
 

@@ -1,0 +1,126 @@
+"""Which kind of camera a shot was filmed with, where more than one explains it.
+
+A camera that travels has a depth for every point and a place for every frame to fit noise with, or something that
+moves by itself: that it explains more is no proof. But what it gains by that is little for points that many frames
+see; where it gains several times over, it does travel. A turn with a lens of its own choosing is no proof either: a
+very long one makes of any turn a shift of the picture, as a flight straight over flat land does.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .bundle_adjustment import BundleState, Observations
+from .focal_stability import spread_frames
+from .rotation import RotationFit, fit_any_lens, fit_rotations, fit_rotations_from
+from .shot import TrackedShot
+from .traveling import Travel, explained_share
+
+DOUBTFUL_ROTATION_SHARE = 0.6
+RIVAL_ROTATION_SHARE = 0.75
+NOISE_GATE = 2.5
+NOISE_GATE_PX = 0.25
+ROTATION_GATE_PX = 2.0
+ROTATION_FRAME_PX = 0.7
+"""Typical misfit of a frame from which a turn does not explain it."""
+ROTATION_FOCAL_REL_STD = 0.02
+TRAVEL_RATIO, NARROW_TRAVEL_RATIO = 3.0, 1.6
+"""How many times better a traveling camera fits that is one; the second where the turn asks for an unlikely lens, and
+may have any: flights over flat land have 2.1 to 4.3 then, turns of a long lens 1.05."""
+LEAST_NOISE_PX = 0.02
+MANY_VIEWS = 4
+MIN_FRAMES, MOST_FRAMES = 4, 20
+GOING_SHARE = 0.1
+"""Of the longer steps of a path, below which the camera stands."""
+NARROW_VIEW_DEG = 18.0
+"""Across the picture; few shots are filmed with a longer lens (114 mm on 36 mm)."""
+
+
+def is_turn(shot: TrackedShot, rotation: RotationFit, whole: RotationFit) -> bool:
+    """Whether the camera turns on the spot, without a look at any other explanation.
+
+    rotation: fitted to the keyframes. whole: to all frames; a few may be off, not a walk before the turn.
+    """
+    off = np.count_nonzero(whole.misfit_px > ROTATION_FRAME_PX)
+    return rotation.is_certain and bool(off < MIN_FRAMES) and not has_narrow_view(shot, rotation)
+
+
+def turn_of_all_frames(shot: TrackedShot, rotation: RotationFit) -> RotationFit:
+    """The turn that was found on keyframes, fitted to every frame; with its lens only if it tells one."""
+    measured = tells_lens(shot, rotation)
+    start = rotation.focal if measured else shot.guessed_focal
+    return fit_rotations_from(shot.square, shot.frames, start, free_focal=measured)
+
+
+def tells_lens(shot: TrackedShot, rotation: RotationFit) -> bool:
+    return shot.focal is None and rotation.focal_rel_std < ROTATION_FOCAL_REL_STD
+
+
+def has_narrow_view(shot: TrackedShot, rotation: RotationFit) -> bool:
+    """Whether the lens that the turn chose by itself is longer than most."""
+    view_deg = 2.0 * np.degrees(np.arctan2(0.5 * shot.square.size[0], rotation.focal))
+    return shot.focal is None and bool(view_deg < NARROW_VIEW_DEG)
+
+
+def may_be_turn(rotation: RotationFit) -> bool:
+    """Whether a turn is the likely answer where no traveling camera explains the shot: with much moving in front, a
+    turning camera is no clear case."""
+    return rotation.is_certain or rotation.share_within(ROTATION_GATE_PX) > DOUBTFUL_ROTATION_SHARE
+
+
+def is_turn_rather(shot: TrackedShot, rotation: RotationFit, travel: Travel) -> bool:
+    """Whether a camera that only turns is the better answer than the traveling one that was found."""
+    if not (rotation.is_certain or _explains_as_much(shot, rotation, travel)):
+        return False
+    return not _gains_much(shot, travel, is_narrow=has_narrow_view(shot, rotation))
+
+
+def _gains_much(shot: TrackedShot, travel: Travel, *, is_narrow: bool) -> bool:
+    """Whether, in the frames in which it goes on, the travel fits several times better than any turn.
+
+    is_narrow: even one with a very long lens, to which a turn comes only by many steps.
+    """
+    frames = _spread(np.flatnonzero(_goes_on(travel)))
+    turn = fit_rotations(shot.square, frames, shot.focal) if len(frames) >= MIN_FRAMES else None
+    if turn is None:
+        return False
+    turn = fit_any_lens(turn) if is_narrow else turn
+    observed = turn.observations
+    of_travel = _residual_of_travel(travel, Observations(frames[observed.camera], turn.points[observed.point],
+                                                         observed.pixels))
+    views = np.bincount(observed.point)[observed.point]
+    many = views >= min(MANY_VIEWS, np.median(views))
+    noise_px = max(float(np.median(of_travel[many])), LEAST_NOISE_PX)
+    ratio = NARROW_TRAVEL_RATIO if is_narrow else TRAVEL_RATIO
+    return bool(np.median(turn.residual_px[many]) > ratio * noise_px)
+
+
+def _goes_on(travel: Travel) -> np.ndarray:
+    """(T,) bool: measured frames whose place differs from that of the measured frame before or after."""
+    frames = np.flatnonzero(travel.traveling)
+    centers = -np.einsum("nji,nj->ni", travel.fitted.rotations[frames], travel.fitted.translations[frames])
+    steps = np.linalg.norm(np.diff(centers, axis=0), axis=1)
+    moves = steps > GOING_SHARE * np.quantile(steps, 0.9) if len(steps) else np.zeros(0, bool)
+    goes_on = np.zeros(len(travel.traveling), bool)
+    goes_on[frames[np.r_[moves, False] | np.r_[False, moves]]] = True
+    return goes_on
+
+
+def _spread(frames: np.ndarray) -> np.ndarray:
+    """At most MOST_FRAMES of them, evenly."""
+    return spread_frames(frames, MOST_FRAMES) if len(frames) else frames
+
+
+def _residual_of_travel(travel: Travel, observations: Observations) -> np.ndarray:
+    found = travel.reconstruction
+    state = BundleState(found.rotations, found.translations, found.points, found.focal)
+    return state.residual_px(observations)
+
+
+def _explains_as_much(shot: TrackedShot, rotation: RotationFit, travel: Travel) -> bool:
+    """Both are judged by the share of tracks they explain to within the noise, as the residuals of the traveling camera
+    tell it; that one has to explain clearly more. How little it travels is no argument against it, if it does."""
+    residual_px = travel.fitted.residual_px
+    gate_px = max(NOISE_GATE_PX, NOISE_GATE * float(np.median(residual_px)))
+    explained = float(np.mean(residual_px < gate_px)) * explained_share(shot, travel)
+    return rotation.share_within(gate_px) > RIVAL_ROTATION_SHARE * explained

@@ -1,0 +1,75 @@
+"""A shot as every step of the solve needs it: its tracks, its frames, what is known of the lens, and who is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...contract import StereoDiffError
+from ...report import Report
+from .rotation import guess_focal
+from .tracks import Tracks
+
+MIN_SOLVED_SHARE = 0.5
+MIN_FRAMES_FOR_FOCAL = 4
+
+
+@dataclass(frozen=True)
+class TrackedShot:
+    """tracks: thinned, raster pixels; square: the same with square pixels from the principal point.
+
+    frames: those that tracks link. focal: in rows, or None where unknown. principal_point: (x, y), raster pixels.
+    sensor_mm: width, for what is said about lenses.
+    """
+
+    tracks: Tracks
+    square: Tracks
+    frames: np.ndarray
+    focal: float | None
+    principal_point: tuple[float, float]
+    pixel_aspect: float
+    sensor_mm: float
+    seed: int
+    first_frame: int
+    report: Report
+
+    @property
+    def linked(self) -> np.ndarray:
+        """(T,) bool, true at frames."""
+        return np.isin(np.arange(self.tracks.frame_count), self.frames)
+
+    @property
+    def guessed_focal(self) -> float:
+        return self.focal or guess_focal(self.square)
+
+    def raster_pixels(self, square_pixels: np.ndarray) -> np.ndarray:
+        """Square pixels (N,2) from the principal point as pixels of the raster."""
+        return square_pixels / (self.pixel_aspect, 1.0) + self.principal_point
+
+    def intrinsics(self, focal: float) -> np.ndarray:
+        """(T,4) of every frame."""
+        return np.tile([focal / self.pixel_aspect, focal, *self.principal_point], (self.tracks.frame_count, 1))
+
+
+def square_tracks(tracks: Tracks, principal_point: tuple[float, float], pixel_aspect: float) -> Tracks:
+    """The tracks in square pixels counted from the principal point, which is in raster pixels."""
+    width, height = tracks.size
+    pixels = (tracks.pixels - principal_point) * (pixel_aspect, 1.0)
+    return replace(tracks, pixels=pixels, size=(width * pixel_aspect, height))
+
+
+class Steps:
+    """Progress of the solve in equal steps."""
+
+    def __init__(self, report: Report, total: int):
+        self.report, self.done = report, 0
+        report.stage("solve", total)
+
+    def step(self) -> None:
+        self.done += 1
+        self.report.progress(self.done)
+
+
+def unsolved(reason: str) -> StereoDiffError:
+    return StereoDiffError("camera_unsolved", f"The camera could not be solved: {reason}.")

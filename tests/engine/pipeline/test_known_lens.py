@@ -1,0 +1,29 @@
+"""What is known of a lens besides its focal length: its axis is used, its distortion is not, and that is said."""
+
+from __future__ import annotations
+
+import pytest
+from recording_report import RecordingReport
+
+from stereodiff_blender.engine.contract import Settings
+from stereodiff_blender.engine.media.frames import Raster
+from stereodiff_blender.engine.pipeline.stereo_steps import warn_of_distortion
+from stereodiff_blender.engine.worker.reading import known_lens
+
+KNOWN = {"focal_mm": 35.0, "sensor_mm": 36.0}
+
+
+@pytest.mark.parametrize(("distortion", "words"), [
+    ((-0.12, 0.0, 0.0), "K1 -0.12"), ((0.0, 0.03, 0.0), "K2 0.03"), ((0.0, 0.0, 0.0), None), (None, None),
+])
+def test_distortion_that_is_set_is_said_to_be_ignored(distortion, words):
+    report = RecordingReport()
+    warn_of_distortion(Settings(**KNOWN, distortion=distortion), report)
+    assert set(report.warnings) == ({"lens_distortion_ignored"} if words else set())
+    assert words is None or words in report.warnings["lens_distortion_ignored"]
+
+
+def test_the_principal_point_is_scaled_to_the_raster():
+    raster = Raster(480, 270, 1920, 1080, 1.0)
+    assert known_lens(Settings(**KNOWN, principal_point_px=(1200.0, 500.0)), raster).principal_point == (300.0, 125.0)
+    assert known_lens(Settings(**KNOWN), raster).principal_point is None

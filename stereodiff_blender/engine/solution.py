@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["TRUSTED", "CameraSolution", "KnownCameras", "StereoResult"]
+__all__ = ["TRUSTED", "CameraSolution", "KnownCameras", "KnownLens", "StereoResult"]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..contract import Job, JobFolder, read_cameras
 from ..media.frames import Raster
-from ..solution import KnownCameras
+from ..solution import KnownCameras, KnownLens
 
 
 def read_known_cameras(job: Job, folder: JobFolder, raster: Raster) -> KnownCameras | None:
@@ -25,3 +25,14 @@ def read_known_cameras(job: Job, folder: JobFolder, raster: Raster) -> KnownCame
 def placement_of(known: KnownCameras) -> tuple[tuple[float, ...], ...]:
     """Where the first of them stands in their world, as contract.Result has it."""
     return tuple(map(tuple, known.camera_to_world[0].tolist()))
+
+
+def known_lens(settings: Settings, raster: Raster) -> KnownLens | None:
+    """In pixels of the raster, if the settings name it."""
+    if settings.focal_mm is None:
+        return None
+    focal_px = settings.focal_mm / settings.sensor_mm * raster.width
+    if settings.principal_point_px is None:
+        return KnownLens(focal_px)
+    x, y = settings.principal_point_px
+    return KnownLens(focal_px, (x * raster.width / raster.clip_width, y * raster.height / raster.clip_height))

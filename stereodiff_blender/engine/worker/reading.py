@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..contract import Job, JobFolder, Settings
+from ..contract import Job, JobFolder
 from ..media.exposure import choose_exposure, takes_exposure
 from ..media.frames import ClipInfo, Raster, check_not_frozen, read_frames
 from ..media.mattes import read_matte
 from ..report import Report
-from ..solution import KnownLens
 from ..storage import Scratch
 
 
@@ -78,14 +77,3 @@ def read_plates(request: Request, scratch: Scratch, report: Report) -> np.ndarra
     for index in range(len(frames)):
         journal.note(index)
     return frames
-
-
-def known_lens(settings: Settings, raster: Raster) -> KnownLens | None:
-    """In pixels of the raster, if the settings name it."""
-    if settings.focal_mm is None:
-        return None
-    focal_px = settings.focal_mm / settings.sensor_mm * raster.width
-    if settings.principal_point_px is None:
-        return KnownLens(focal_px)
-    x, y = settings.principal_point_px
-    return KnownLens(focal_px, (x * raster.width / raster.clip_width, y * raster.height / raster.clip_height))

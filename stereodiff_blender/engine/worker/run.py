@@ -27,10 +27,10 @@ from ..media.mattes import examine_matte
 from ..pipeline import estimate_depth, load_networks, refuse_missing, refuse_unavailable
 from ..storage import RunContext
 from .event_report import EventReport
-from .known_cameras import placement_of, read_known_cameras
+from .known_cameras import known_lens, placement_of, read_known_cameras
 from .provenance import refuse_changed_footage
 from .publication import discard_products, publish
-from .reading import Request, exposed, known_lens, read_masks, read_plates
+from .reading import Request, exposed, read_masks, read_plates
 from .workspace import Workspace
 
 __all__ = ["discard_products", "examine", "run"]

@@ -23,7 +23,8 @@ COUNT = 10
 def solve(frames: np.ndarray, masks: np.ndarray | None = None) -> tuple[Estimate, list[str]]:
     report = RecordingReport()
     given = frames.copy()
-    estimate = estimate_depth(frames, Settings(), masks=masks, lens=KnownLens(FOCAL_PX), context=RunContext(report=report))
+    estimate = estimate_depth(frames, Settings(), masks=masks, lens=KnownLens(FOCAL_PX),
+                              context=RunContext(report=report))
     np.testing.assert_array_equal(frames, given)
     return estimate, list(report.warnings)
 

@@ -8,7 +8,7 @@ from recording_report import RecordingReport
 from stereodiff_blender.engine.contract import Settings
 from stereodiff_blender.engine.media.frames import Raster
 from stereodiff_blender.engine.pipeline.stereo_steps import warn_of_distortion
-from stereodiff_blender.engine.worker.reading import known_lens
+from stereodiff_blender.engine.worker.known_cameras import known_lens
 
 KNOWN = {"focal_mm": 35.0, "sensor_mm": 36.0}
 

@@ -20,8 +20,9 @@ from stereodiff_blender.engine.media.frames import ClipInfo, Raster, source_from
 from stereodiff_blender.engine.solution import CameraSolution
 from stereodiff_blender.engine.storage.scratch import DiskScratch
 from stereodiff_blender.engine.worker.event_report import EventReport
+from stereodiff_blender.engine.worker.known_cameras import known_lens
 from stereodiff_blender.engine.worker.publication import as_filmed, point_colors
-from stereodiff_blender.engine.worker.reading import Request, exposed, known_lens
+from stereodiff_blender.engine.worker.reading import Request, exposed
 from stereodiff_blender.engine.worker.run import plan_of
 
 # --- Errors ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from tiny_monst3r import write_tiny_monst3r  # noqa: E402
 from stereodiff_blender.engine.contract import Settings, StereoDiffError  # noqa: E402
 from stereodiff_blender.engine.pipeline.networks import Networks, load_networks, refuse_missing  # noqa: E402
 from stereodiff_blender.engine.pipeline.pipeline import estimate_depth  # noqa: E402
-from stereodiff_blender.engine.solution import KnownLens
+from stereodiff_blender.engine.solution import KnownLens  # noqa: E402
 from stereodiff_blender.engine.stereo.monst3r.clip import match_clip  # noqa: E402
 from stereodiff_blender.engine.storage import RunContext  # noqa: E402
 

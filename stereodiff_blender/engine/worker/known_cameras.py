@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..contract import Job, JobFolder, read_cameras
+from ..contract import Job, JobFolder, Settings, read_cameras
 from ..media.frames import Raster
 from ..solution import KnownCameras, KnownLens
 

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from .cameras.given import GivenCamera, Row
 from .errors import StereoDiffError
 from .guarded_files import GuardedFolder
-from .job import ENGINE_VERSION, MOST_EXACT, SCHEMA_VERSION, ClipSource, can_be_fingerprint, can_be_path
+from .job import ENGINE_VERSION, MAX_FRAME, MOST_EXACT, SCHEMA_VERSION, ClipSource, can_be_fingerprint, can_be_path
 from .job_files.turns import taking_turns
 from .numbered_files import numbered_name
 
@@ -206,6 +206,8 @@ def _invalid_result(message: str) -> StereoDiffError:
 def _check_clip(clip: ClipSource) -> None:
     if not can_be_path(clip.path):
         raise _invalid_result("the clip's path is none that a file could have")
+    if clip.kind == "movie" and not 0 <= clip.first_number <= MAX_FRAME:
+        raise _invalid_result(f"a movie has no picture {clip.first_number}")
     if not can_be_fingerprint(clip.fingerprint):
         raise _invalid_result("the clip's fingerprint is none")
 

@@ -106,12 +106,13 @@ def with_key(scene: bpy.types.Scene, shot: ImportedResult, earlier: EarlierImpor
     Returns
     -------
     ImportedResult
-        With the key and name of what it replaces; else with a key that nobody uses, and a name that says its frames if
-        there are others of the footage.
+        With the key and name of what it replaces; else with a key that nobody uses, and a name that says its frames, by
+        the footage's own numbers, if there are others of it.
     """
     if earlier is not None:
         return replace(shot, key=_own_key(scene, shot, earlier), name=earlier.name)
-    frames = f"{shot.first_frame}-{shot.first_frame + shot.frame_count - 1}"
+    first = shot.result.clip.number_of(shot.first_frame)
+    frames = f"{first}-{first + shot.frame_count - 1}"
     has_others = any(True for _ in of_footage(scene, shot))
     return replace(shot, key=_free_key(shot), name=f"{shot.name} {frames}" if has_others else shot.name)
 

@@ -197,19 +197,37 @@ def add_fitted(tree: bpy.types.NodeTree, location: tuple[float, float], picture:
         node.inputs["Type"].default_value = "Render Size"
     else:
         node.space = "RENDER_SIZE"
-    give_framing(node, framing)
+    if bpy.app.version < SCALES_TO_NEAREST:
+        left, top = location
+        crop = add_node(tree, "CompositorNodeCrop", (left - 20, top - 200), "Crop to Render", relative=True,
+                        use_crop_size=True)
+        tree.links.new(picture, crop.inputs["Image"])
+        picture = crop.outputs["Image"]
     tree.links.new(picture, node.inputs["Image"])
+    give_framing(node, framing)
     return node.outputs[0]
 
 
 def give_framing(node: bpy.types.Node, framing: Framing) -> None:
     """How a Scale node of add_fitted() lays its picture into the render; what it leaves free is empty."""
+    crop = crop_before(node)
+    if crop is not None:
+        across, up = (0.5 * min(often, 1.0) for often in framing.extent)
+        crop.rel_min_x, crop.rel_max_x = 0.5 - across, 0.5 + across
+        crop.rel_min_y, crop.rel_max_y = 0.5 + up, 0.5 - up  # Blender calls the upper one the least
     if bpy.app.version < SHARES_SHADER_NODES:
-        node.frame_method = framing.method
+        node.frame_method = "STRETCH" if framing.method == "CROP" and crop is not None else framing.method
         return
     node.inputs["Frame Type"].default_value = framing.method.capitalize()
     for axis, often in zip("XY", framing.extent, strict=True):  # else another parity leaves the outermost pixels empty
         node.inputs[f"Extension {axis}"].default_value = "Extend" if often <= 1.0 else "Clip"
+
+
+def crop_before(node: bpy.types.Node) -> bpy.types.Node | None:
+    """4.2's Scale node never writes one line of pixels at the edge where it crops, so that a node before it does."""
+    links = node.inputs["Image"].links
+    before = links[0].from_node if links else None
+    return before if before is not None and before.bl_idname == "CompositorNodeCrop" else None
 
 
 def add_fitted_to_nearest(tree: bpy.types.NodeTree, location: tuple[float, float], picture: bpy.types.NodeSocket,

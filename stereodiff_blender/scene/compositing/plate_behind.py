@@ -11,6 +11,7 @@ from .compositor import (
     add_over,
     all_trees,
     compositor_tree,
+    crop_before,
     drop_tree,
     free_corner,
     give_framing,
@@ -24,7 +25,7 @@ from .compositor import (
     switch_on,
 )
 
-PLATE_PARTS = ("plate frame", "plate clip", "plate fit", "plate over")
+PLATE_PARTS = ("plate frame", "plate clip", "plate fit", "plate over", "plate crop")
 WAS_OFF = "stereodiff_compositor_was_off"
 
 
@@ -42,7 +43,9 @@ def put_plate_behind(scene: bpy.types.Scene, found: SceneImport) -> None:
     fitted = add_fitted(tree, (left + 260, top), clip.outputs["Image"], _framing(scene, found))
     over = add_over(tree, (left + 460, top), fitted, render)
     tree.links.new(over.outputs[0], output_node(tree).inputs[0])
-    for part, node in zip(PLATE_PARTS, (frame, clip, fitted.node, over), strict=True):
+    for part, node in zip(PLATE_PARTS, (frame, clip, fitted.node, over, crop_before(fitted.node)), strict=True):
+        if node is None:
+            continue
         node[TAG] = {"footage": found.footage, "job": found.collection[TAG]["job"], "part": part}
         if node != frame:
             node.parent = frame

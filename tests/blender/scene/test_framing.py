@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 import pytest
 from bpy_extras.object_utils import world_to_camera_view
+from compositors import tree_of
 from job_folder import Example, write_job_folder
 from scene_checks import render
 
@@ -102,6 +103,11 @@ def test_the_pixels_of_a_clip_in_a_scene_of_its_own_size_are_not_touched(import_
     assert np.allclose(mesh_corners(imported), background_corners(imported), atol=2e-4)
 
 
+def scale_nodes() -> list[bpy.types.Node]:
+    tree = tree_of(bpy.context.scene)
+    return [node for node in tree.nodes if node.bl_idname == "CompositorNodeScale"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fit", ["as imported", "HORIZONTAL", "VERTICAL"])
 @pytest.mark.parametrize("size", SHAPES.values(), ids=SHAPES)
@@ -117,6 +123,8 @@ def test_the_plate_in_the_compositor_lies_on_the_rendered_mesh(import_into, tmp_
     bpy.ops.stereodiff.set_up_hold_out()
     imported.mesh.hide_render = True
     plate = render(bpy.context.scene, tmp_path / "plate.exr", 2)
+    assert [node for node in scale_nodes() if bpy.app.version < (4, 5, 0) and node.frame_method == "CROP"] == [], (
+        "there, it leaves a line of pixels as memory happens to be")
     shown = [picture.max(axis=-1) > 1e-3 for picture in (mesh, plate)]
     assert (shown[0] != shown[1]).mean() < 0.04, "the same part of the picture is covered"
     covered = shown[0] & shown[1]

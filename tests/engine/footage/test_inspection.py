@@ -142,10 +142,10 @@ def test_a_whip_pan_is_no_cut(courtyard):
 def test_cuts_are_refused_with_the_shots_as_clip_frames(courtyard, boards):
     footage = inspect_footage(np.concatenate([courtyard[:23], boards[:13]]))
     with pytest.raises(StereoDiffError) as caught:
-        refuse_cuts(footage, first_frame=101)
+        refuse_cuts(footage, first_frame=101, told_from=1001)
     assert caught.value.code == "cut_in_range" and caught.value.shots == ((101, 123), (124, 136))
-    assert "frames 101-123, 124-136" in caught.value.message
-    refuse_cuts(inspect_footage(courtyard), first_frame=1)
+    assert "frames 1001-1023, 1024-1036" in caught.value.message
+    refuse_cuts(inspect_footage(courtyard), first_frame=1, told_from=1)
 
 
 # --- Repeated frames -------------------------------------------------------------------------------------------

@@ -259,6 +259,8 @@ def quality_lines(result: Result) -> list[str]:
     lines = [f"camera {result.camera_kind}, {len(result.frames)} frames of {result.width}x{result.height}"]
     for entry in fields(Quality):
         value = getattr(result.quality, entry.name)
+        if entry.name == "unsolved_frames":
+            value = tuple(result.clip.number_of(frame) for frame in value)
         if value is not None and value != ():
             lines.append(f"  {entry.name:<22} {_short(value)}")
     if result.stereo_from is not None:

@@ -18,7 +18,7 @@ from ..engine.contract.footage_fingerprint import fingerprint
 from ..engine.contract.numbered_files import MOST_COUNTED, file_further_on, numbers_beside, refuse_misnamed
 
 __all__ = ["check_range", "chosen_clip", "clip_frame_of_number", "clip_source", "footage_range", "number_of_clip_frame",
-           "open_clip"]
+           "open_clip", "shown_range"]
 
 
 def chosen_clip(context: bpy.types.Context) -> bpy.types.MovieClip | None:
@@ -153,6 +153,22 @@ def _check_file(path: Path) -> None:
         raise StereoDiffError("clip_empty", f"{path} has no content.")
 
 
+def shown_range(clip: bpy.types.MovieClip) -> tuple[int, int]:
+    """First and last clip frame that Blender shows; cheap enough for drawing, as no file is looked at.
+
+    Parameters
+    ----------
+    clip : bpy.types.MovieClip
+        Its Frame Offset shortens what it shows.
+
+    Returns
+    -------
+    tuple of int
+        First, always 1, and last clip frame, both included; last < first if Blender finds no picture.
+    """
+    return 1, clip.frame_duration - max(0, clip.frame_offset)
+
+
 def footage_range(clip: bpy.types.MovieClip) -> tuple[int, int]:
     """First and last clip frame that have a picture; last < first if the footage cannot be read.
 
@@ -167,7 +183,7 @@ def footage_range(clip: bpy.types.MovieClip) -> tuple[int, int]:
     tuple of int
         First, always 1, and last clip frame, both included.
     """
-    shown = clip.frame_duration - max(0, clip.frame_offset)
+    _, shown = shown_range(clip)
     first = _first_still(clip) if clip.source == "SEQUENCE" and shown > 0 else None
     if first is None:
         return 1, shown
@@ -250,6 +266,7 @@ def clip_frame_of_number(clip: bpy.types.MovieClip, number: int) -> int:
 
 
 def _numbers_before(clip: bpy.types.MovieClip) -> int:
+    """0 also where the numbers are beyond what a field of Blender's can hold; such a sequence is refused."""
     first = _first_still(clip) if clip.source == "SEQUENCE" else None
     return first[1] - 1 if first is not None and first[1] < MOST_COUNTED - MAX_FRAME else 0
 
@@ -266,8 +283,3 @@ def _path(clip: bpy.types.MovieClip) -> Path:
 def scene_frame_from_clip_frame(clip: bpy.types.MovieClip, frame: int) -> int:
     """The frame of the timeline at which the clip shows its frame."""
     return frame + clip.frame_start - 1
-
-
-def clip_frame_from_scene_frame(clip: bpy.types.MovieClip, scene_frame: int) -> int:
-    """The clip frame that is shown at a frame of the timeline."""
-    return scene_frame - clip.frame_start + 1

@@ -207,7 +207,7 @@ def draw_clip_range(layout, group) -> None:
     """A way to the clip's own numbers, where those that are set are not among them."""
     if group.clip is None:
         return
-    first, last = (clips.number_of_clip_frame(group.clip, frame) for frame in (1, group.clip.frame_duration))
+    first, last = (clips.number_of_clip_frame(group.clip, frame) for frame in clips.shown_range(group.clip))
     if not first <= group.first_frame <= group.last_frame <= last:
         layout.operator("stereodiff.use_clip_frames", text=f"Frames {first}-{last}", icon="SEQUENCE")
 

@@ -171,7 +171,9 @@ def _system_folders() -> list[str]:
 # --- Start -----------------------------------------------------------------------------------------------------
 
 class Program(subprocess.Popen):
-    """A program that was started here."""
+    """A program that was started here. heads_group: whether it has a group of its own, which is ended as a whole."""
+
+    heads_group = True
 
 
 AnyProgram = TypeVar("AnyProgram", bound=Program)
@@ -215,9 +217,12 @@ def start(command: Sequence[str | os.PathLike], *, environment: dict[str, str] |
     """
     words = [os.fspath(word) for word in command]
     try:
-        return kind(words, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, cwd=folder or _own_folder(words[0]),
-                    env=python_environment() if environment is None else environment,
-                    **(_own_group() if own_group else {}), **_inheriting(inherited))
+        program = kind(words, stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
+                       cwd=folder or _own_folder(words[0]),
+                       env=python_environment() if environment is None else environment,
+                       **(_own_group() if own_group else {}), **_inheriting(inherited))
+        program.heads_group = own_group
+        return program
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise StereoDiffError("runtime_broken", f"{words[0]} does not start: {reason}.") from error
@@ -296,13 +301,17 @@ def end_process_tree(pid: int, *, force: bool) -> None:
 def end(program: Program) -> None:
     """End a program and all it started: it is asked, and a second later made to. Waits for it.
 
-    What a program that has ended by itself left behind in its group is ended, too, where the system can tell.
+    What a program that has ended by itself left behind in its group is ended, too, where the system can tell. One
+    without a group of its own ends alone.
     """
     if program.poll() is None:
-        end_process_tree(program.pid, force=False)
+        if program.heads_group:
+            end_process_tree(program.pid, force=False)
+        else:
+            program.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             program.wait(PATIENCE_S)
-    if program.poll() is None or sys.platform != "win32":
+    if program.heads_group and (program.poll() is None or sys.platform != "win32"):
         end_process_tree(program.pid, force=True)
     if program.poll() is None:
         program.kill()
@@ -356,10 +365,10 @@ class Ended:
 
 
 def run(command: Sequence[str | os.PathLike], timeout_s: float, *, environment: dict[str, str] | None = None,
-        most_bytes: int = MOST_ANSWER_BYTES) -> Ended:
+        most_bytes: int = MOST_ANSWER_BYTES, own_group: bool = True) -> Ended:
     """Run a program that has something to say and ends.
 
-    At its limits of time and bytes it is ended. However it ends, all it started ends with it.
+    At its limits of time and bytes it is ended. However it ends, all it started ends with it, if it has a group.
 
     Parameters
     ----------
@@ -371,6 +380,9 @@ def run(command: Sequence[str | os.PathLike], timeout_s: float, *, environment: 
         As start has it.
     most_bytes : int
         Bytes that are read of its output and of its errors, each.
+    own_group : bool
+        As start has it. A program that is itself started, and may be ended at any moment, asks without: whoever ends
+        its group then ends the one that it asks, too, even before this function has heard of it.
 
     Returns
     -------
@@ -382,7 +394,7 @@ def run(command: Sequence[str | os.PathLike], timeout_s: float, *, environment: 
     StereoDiffError
         "runtime_broken": it does not start.
     """
-    program = start(command, environment=environment, errors=subprocess.PIPE)
+    program = start(command, environment=environment, errors=subprocess.PIPE, own_group=own_group)
     heard = [_Heard(program, _piped(stream), most_bytes) for stream in (program.stdout, program.stderr)]
     stopped = ""
     try:
@@ -447,8 +459,14 @@ class _Heard:
                 self._said += chunk[:room]
                 if len(chunk) > room:
                     self.is_too_much = True
-                    end_process_tree(self._program.pid, force=True)
+                    self._end()
                     return
+
+    def _end(self) -> None:
+        if self._program.heads_group:
+            end_process_tree(self._program.pid, force=True)
+        else:
+            self._program.kill()
 
 
 # --- Work that is listened to ----------------------------------------------------------------------------------

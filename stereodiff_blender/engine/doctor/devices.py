@@ -41,7 +41,7 @@ def ask_driver(timeout_s: float = DRIVER_TIMEOUT_S) -> Driver:
     if program is None:
         return Driver(is_there=False)
     try:
-        ended = run([program, *DRIVER_QUERY], timeout_s)
+        ended = run([program, *DRIVER_QUERY], timeout_s, own_group=False)
     except StereoDiffError as error:
         return Driver(True, problem=anonymous(error.message.rstrip(".")))
     return _driver_from(ended)

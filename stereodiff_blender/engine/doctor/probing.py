@@ -47,7 +47,7 @@ def ask_probe(steps: Sequence[str], timeout_s: float = STEP_TIMEOUT_S) -> dict[s
 def _run_probe(steps: Sequence[str], timeout_s: float) -> tuple[dict[str, Answer], Ended]:
     command = engine_command(sys.executable, *steps, module=f"{__package__}.probe")
     try:
-        ended = run(command, timeout_s, environment=python_environment(EXTENSION_ROOT))
+        ended = run(command, timeout_s, environment=python_environment(EXTENSION_ROOT), own_group=False)
     except StereoDiffError as error:
         ended = Ended("", error.message, 1)
     return _answers(ended), ended

@@ -9,7 +9,7 @@ from ...geometry import camera_matrix
 from .bundle_adjustment import BundleOptions, BundleState, Observations, bundle_adjust
 from .tracks import Tracks
 from .triangulation import parallax_deg, triangulate_points
-from .two_view import InitialPair, PairCandidate, best_pair
+from .two_view import InitialPair, PairCandidate, rival_pairs
 
 GATE_PX = 2.0
 MIN_PARALLAX_DEG = 1.0
@@ -22,6 +22,8 @@ RESECTION_ROUNDS = 300
 BATCH_SHARE = 0.5
 FOCAL_FROM_CAMERAS = 3
 MISSED_COST_PX2 = 1.5
+MIN_REACH = 0.5
+"""Share of the keyframes that a pair is to reach, or the next one is tried."""
 
 
 class Reconstruction:
@@ -47,15 +49,25 @@ class Reconstruction:
         return self.refine(iterations=15, min_parallax_deg=0.3)
 
     def register_frames(self, wanted: np.ndarray) -> None:
-        """Add the wanted frames, (K,), as far as known points reach; most visible first, then adjust."""
-        while (batch := self._next_frames(wanted)).size:
+        """Add the wanted frames, (K,), as far as known points reach; most visible first, then adjust.
+
+        One that cannot be added is passed over until others have been.
+        """
+        failed = np.zeros(len(wanted), bool)
+        while (batch := self._next_frames(wanted, failed)).size:
             added = [index for index in batch if self.resect(index)]
-            if not added or not self.refine(iterations=8):
-                self.registered[added] = False
+            if added and self.refine(iterations=8):
+                failed[:] = False
+                continue
+            self.registered[added] = False
+            failed |= np.isin(wanted, batch)
+            if added and not self.refine(iterations=8):
                 break
 
-    def _next_frames(self, wanted: np.ndarray) -> np.ndarray:
-        """Unregistered neighbors of registered frames: the one that sees most, and all that see enough."""
+    def _next_frames(self, wanted: np.ndarray, failed: np.ndarray) -> np.ndarray:
+        """Unregistered neighbors of registered frames: the one that sees most, and all that see enough; failed (K,)
+        are out of the question, and what lies beyond them is their neighbors' neighbor."""
+        wanted = wanted[~failed]
         open_ = ~self.registered[wanted]
         beside = np.zeros(len(wanted), bool)
         beside[1:] |= ~open_[:-1]
@@ -172,12 +184,23 @@ class Reconstruction:
 
 def reconstruct(tracks: Tracks, candidates: list[PairCandidate], keyframes: np.ndarray, focal: float, *,
                 free_focal: bool, seed: int) -> Reconstruction | None:
-    """Cameras of the keyframes, from the best of the candidate pairs outward; None if no pair carries."""
-    pair = best_pair(candidates, focal, seed)
-    if pair is None:
-        return None
-    reconstruction = Reconstruction(tracks, focal, free_focal=free_focal, seed=seed)
+    """Cameras of the keyframes, from one of the candidate pairs outward; None if no pair carries.
+
+    The best pair need not be one that grows: of two frames far apart, little may be seen by the others. So the next
+    best are tried, while fewer than half of the keyframes are reached.
+    """
+    best = None
+    for pair in rival_pairs(candidates, focal, seed):
+        grown = _grown(Reconstruction(tracks, focal, free_focal=free_focal, seed=seed), pair, keyframes)
+        if grown is not None and (best is None or grown.registered.sum() > best.registered.sum()):
+            best = grown
+        if best is not None and best.registered[keyframes].mean() >= MIN_REACH:
+            break
+    return best if best is not None and best.refine(iterations=60, tolerance=3e-5) else None
+
+
+def _grown(reconstruction: Reconstruction, pair: InitialPair, keyframes: np.ndarray) -> Reconstruction | None:
     if not reconstruction.initialize(pair):
         return None
     reconstruction.register_frames(keyframes)
-    return reconstruction if reconstruction.refine(iterations=60, tolerance=3e-5) else None
+    return reconstruction

@@ -47,17 +47,32 @@ class CameraFit:
 def register_all_frames(reconstruction: Reconstruction, progress) -> CameraFit:
     """Resect the frames between, adjust everything in rounds of tightening gates, fill in what has no camera.
 
+    Frames that saw too little of it then get a second chance: more points are known by now, and better.
+
     progress: called after every round.
     """
-    for index in np.flatnonzero(~reconstruction.registered):
-        reconstruction.resect(int(index))
+    _resect(reconstruction, ~reconstruction.registered)
+    open_ = ~reconstruction.registered
+    solved, frames, observations, fits = _adjusted(reconstruction, progress)
+    if _resect(reconstruction, open_):
+        solved, frames, observations, fits = _adjusted(reconstruction, progress=lambda: None)
+    return _camera_fit(reconstruction, frames, observations.select(fits & solved[frames][observations.camera]), solved)
+
+
+def _resect(reconstruction: Reconstruction, chosen: np.ndarray) -> bool:
+    """Whether one of the frames chosen, (T,) bool, got a camera."""
+    return any([reconstruction.resect(int(index)) for index in np.flatnonzero(chosen)])
+
+
+def _adjusted(reconstruction: Reconstruction, progress) -> tuple[np.ndarray, np.ndarray, Observations, np.ndarray]:
+    """Frames (T,) solved; and as _adjust_all has it, without those that are not plausible."""
     frames, observations, fits = _adjust_all(reconstruction, progress)
     solved = _plausible_frames(reconstruction, observations.camera[fits], frames)
     if not solved[frames].all():
         reconstruction.registered &= solved
         frames, observations, fits = _adjust_all(reconstruction, progress=lambda: None)
         solved &= _plausible_frames(reconstruction, observations.camera[fits], frames)
-    return _camera_fit(reconstruction, frames, observations.select(fits & solved[frames][observations.camera]), solved)
+    return solved, frames, observations, fits
 
 
 def _adjust_all(reconstruction: Reconstruction, progress) -> tuple[np.ndarray, Observations, np.ndarray]:

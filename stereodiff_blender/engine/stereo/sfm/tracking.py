@@ -9,15 +9,13 @@ import numpy as np
 
 from ...report import Report
 from .patch_alignment import Templates, align_patches, take_templates
+from .point_flow import PointFlow, flow_by_features, flow_of_points
 from .tracks import Tracks
 
 CORNERS_PER_FRAME = 1200
 CORNER_WINDOW_PX = 5
 CORNER_STRENGTH = 0.003
 BORDER_PX = 8
-FLOW_WINDOW_PX = 15
-FLOW_LEVELS = 3
-ROUND_TRIP_PX = 0.6
 EDGE_PX = 4
 ALIGNED_PX = 1.0
 TEMPLATE_CORRELATION = 0.75
@@ -28,8 +26,8 @@ MASK_MARGIN_PX = 4
 BLIND_SHARE = 0.1
 BLIND_TRACKS = 50
 MAX_BLIND = 6
-EXPOSURE_JUMP = 0.08
-MIN_CONTRAST = 2.0
+MOST_LOST, MOST_SEARCHES = 2, 24
+"""Views whose tracks are looked for after they were lost, and frames in which that is tried."""
 
 _STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)
 
@@ -81,54 +79,87 @@ def _newborn(gray: np.ndarray, pixels: np.ndarray, first_name: int) -> _Living:
                    np.tile(np.eye(2, dtype=np.float32), (count, 1, 1)), np.zeros(count, np.int64))
 
 
+@dataclass(frozen=True)
+class _View:
+    """A picture (H,W) uint8 and the tracks that were seen in it."""
+
+    gray: np.ndarray
+    living: _Living
+
+
 class _Tracker:
-    """The living tracks, the frame they were last seen in, and all observations so far."""
+    """The frame that was seen last with its tracks, those that were lost all at once, and all observations so far."""
 
     def __init__(self, width: int, height: int):
         self.width, self.height = width, height
         self.cell_px = max(8, round(np.sqrt(width * height / CORNERS_PER_FRAME)))
         self.spacing_px = max(4, int(0.6 * self.cell_px))
-        self.gray = np.zeros((height, width), np.uint8)
-        self.living = _newborn(self.gray.astype(np.float32), np.zeros((0, 2), np.float32), 0)
-        self.born, self.blind_frames = 0, 0
+        black = np.zeros((height, width), np.uint8)
+        self.last = _View(black, _newborn(black.astype(np.float32), np.zeros((0, 2), np.float32), 0))
+        self.lost: list[_View] = []
+        self.born, self.blind_frames, self.searches = 0, 0, 0
         self.observed: list[tuple[np.ndarray, np.ndarray]] = []
 
     def advance(self, gray: np.ndarray, mask: np.ndarray | None) -> None:
         """Take the next frame: follow, judge, merge, replenish, record.
 
         A frame in which nearly everything is lost at once (a flash, a black or torn frame, a mask that covers it)
-        records nothing; the tracks wait for the picture to come back, and give up after MAX_BLIND frames.
+        records nothing; the tracks wait for the picture to come back, and give up after MAX_BLIND frames. Then new
+        ones begin, and the old ones are looked for a while longer, by features that look alike.
         """
-        followed = self._followed(gray) if len(self.living) else self.living
-        if mask is not None:
-            followed = followed.select(_outside(followed.pixels, mask))
-        if self._is_blind(followed):
+        living = self.last.living
+        followed = self._seen_again(self.last, gray, mask, flow_of_points)
+        if self._loses(followed):
+            followed = self._seen_again(self.last, gray, mask, flow_by_features)
+        followed = self._with_lost(followed, gray, mask)
+        if self._loses(followed) and self.blind_frames < MAX_BLIND:
             self.blind_frames += 1
-            self.observed.append((self.living.names[:0], self.living.pixels[:0]))
+            self.observed.append((living.names[:0], living.pixels[:0]))
             return
+        if self._loses(followed):
+            self.lost, self.searches = [*self.lost, self.last][-MOST_LOST:], 0
         corners = _new_corners(gray, followed.pixels, self.cell_px, self.spacing_px)
-        living = followed.joined(_newborn(gray.astype(np.float32), corners, self.born))
+        joined = followed.joined(_newborn(gray.astype(np.float32), corners, self.born))
         self.born += len(corners)
-        self.living = living if mask is None else living.select(_outside(living.pixels, mask))
-        self.gray, self.blind_frames = gray, 0
-        self.observed.append((self.living.names, self.living.pixels))
+        self.last = _View(gray, joined if mask is None else joined.select(_outside(joined.pixels, mask)))
+        self.blind_frames = 0
+        self.observed.append((self.last.living.names, self.last.living.pixels))
 
-    def _is_blind(self, followed: _Living) -> bool:
-        lost = len(followed) < BLIND_SHARE * len(self.living)
-        return lost and len(self.living) >= BLIND_TRACKS and self.blind_frames < MAX_BLIND
+    def _loses(self, followed: _Living) -> bool:
+        """Whether nearly all are gone, of many."""
+        living = self.last.living
+        return len(living) >= BLIND_TRACKS and len(followed) < BLIND_SHARE * len(living)
 
-    def _followed(self, gray: np.ndarray) -> _Living:
-        """The living tracks that are found again in the new frame: by flow, then exactly by their template."""
-        flowed, returns = _flow_there_and_back(self.gray, _exposed_like(gray, self.gray), self.living.pixels)
+    def _with_lost(self, followed: _Living, gray: np.ndarray, mask: np.ndarray | None) -> _Living:
+        """The tracks that are followed, and with them those lost earlier that are in the picture again."""
+        if not self.lost:
+            return followed
+        self.searches += 1
+        for view in self.lost:
+            found = self._seen_again(view, gray, mask, flow_by_features)
+            if len(found) >= BLIND_TRACKS:
+                self.lost = [other for other in self.lost if other is not view]
+                followed = followed.joined(found)
+                followed = followed.select(_oldest_per_cell(followed.pixels, followed.ages))
+        if self.searches >= MOST_SEARCHES:
+            self.lost = []
+        return followed
+
+    def _seen_again(self, view: _View, gray: np.ndarray, mask: np.ndarray | None, flow: PointFlow) -> _Living:
+        """The tracks of an earlier view that are found in the new frame: by flow, then exactly by their template."""
+        if not len(view.living):
+            return view.living
+        flowed, returns = flow(view.gray, gray, view.living.pixels)
         returns &= self._inside(flowed)
-        tracks, flowed = self.living.select(returns), flowed[returns]
+        tracks, flowed = view.living.select(returns), flowed[returns]
         levels = gray.astype(np.float32)
         aligned, warps, correlation = align_patches(levels, tracks.templates, flowed, tracks.warps)
         chosen = np.abs(aligned - flowed).max(axis=1, initial=0.0) < ALIGNED_PX
         chosen &= (correlation > TEMPLATE_CORRELATION) & self._inside(aligned)
         tracks = _Living(tracks.names, aligned, tracks.templates, warps, tracks.ages + 1).select(chosen)
         tracks = _with_new_templates(tracks, levels, correlation[chosen])
-        return tracks.select(_oldest_per_cell(tracks.pixels, tracks.ages))
+        tracks = tracks.select(_oldest_per_cell(tracks.pixels, tracks.ages))
+        return tracks if mask is None else tracks.select(_outside(tracks.pixels, mask))
 
     def _inside(self, pixels: np.ndarray) -> np.ndarray:
         most = self.width - EDGE_PX - 1, self.height - EDGE_PX - 1
@@ -149,38 +180,6 @@ def _with_new_templates(tracks: _Living, gray: np.ndarray, correlation: np.ndarr
     templates = tracks.templates.replaced(due, take_templates(gray, tracks.pixels[due]))
     warps = np.where(due[:, None, None], np.eye(2, dtype=np.float32), tracks.warps)
     return replace(tracks, templates=templates, warps=warps)
-
-
-def _flow_there_and_back(gray_i: np.ndarray, gray_j: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (n,2) in j, and (n,) whether the way back ends where it began."""
-    start = np.ascontiguousarray(pixels, np.float32).reshape(-1, 1, 2)
-    there, found = _flow(gray_i, gray_j, start)
-    back, found_back = _flow(gray_j, gray_i, there)
-    miss = np.abs(back - start).max(axis=(1, 2))
-    returns = (found.ravel() == 1) & (found_back.ravel() == 1) & (miss < ROUND_TRIP_PX)
-    return there.reshape(-1, 2), returns & np.isfinite(there).all(axis=(1, 2))
-
-
-def _flow(gray_i: np.ndarray, gray_j: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (n,1,2) in j, and (n,1) 1 where they were found; start: (n,1,2) float32."""
-    there, found, _ = cv2.calcOpticalFlowPyrLK(
-        # OpenCV's stub has no None, by which the function itself means: without a guess.
-        gray_i, gray_j, start, None,  # pyright: ignore[reportArgumentType, reportCallIssue]
-        winSize=(FLOW_WINDOW_PX, FLOW_WINDOW_PX), maxLevel=FLOW_LEVELS, criteria=_STOP, minEigThreshold=1e-4)
-    return there, found
-
-
-def _exposed_like(gray: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The frame with the reference's mean and contrast, if light or exposure jumped between them: flow compares
-    brightness itself."""
-    mean, contrast = (float(value[0, 0]) for value in cv2.meanStdDev(gray))
-    wanted_mean, wanted_contrast = (float(value[0, 0]) for value in cv2.meanStdDev(reference))
-    if abs(mean - wanted_mean) < EXPOSURE_JUMP * wanted_mean or contrast < MIN_CONTRAST:
-        return gray
-    gain = wanted_contrast / contrast
-    alike = gray.astype(np.float32) * gain + (wanted_mean - gain * mean)
-    # OpenCV's stub has no numbers, though the function takes one for the second array.
-    return cv2.convertScaleAbs(cv2.max(alike, 0.0))  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def _oldest_per_cell(pixels: np.ndarray, ages: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from .tracks import Tracks
 
 MAX_STEP = 8
 MAX_PAIRS = 14
+MOST_RIVALS = 4
 MIN_COMMON = 40
 MIN_IN_FRONT = 25
 MIN_SHIFT_SHARE = 0.01
@@ -73,10 +74,18 @@ def _candidate(frame_i, frame_j, pixels_i: np.ndarray, pixels_j: np.ndarray, see
     return PairCandidate(int(frame_i), int(frame_j), pixels_i, pixels_j, share)
 
 
-def best_pair(candidates: list[PairCandidate], focal: float, seed: int) -> InitialPair | None:
-    """The pair whose essential matrix, for this focal length, has most inliers and parallax; None if none will do."""
+def rival_pairs(candidates: list[PairCandidate], focal: float, seed: int) -> list[InitialPair]:
+    """The pairs whose essential matrices, for this focal length, have most inliers and parallax, best first.
+
+    Only few, and no two with a frame in common: those would fare alike.
+    """
     pairs = [pair for c in candidates if (pair := _relative_camera(c, focal, seed)) is not None]
-    return max(pairs, key=lambda p: p.score, default=None)
+    rivals: list[InitialPair] = []
+    for pair in sorted(pairs, key=lambda p: -p.score):
+        taken = {frame for rival in rivals for frame in (rival.frame_i, rival.frame_j)}
+        if not taken & {pair.frame_i, pair.frame_j}:
+            rivals.append(pair)
+    return rivals[:MOST_RIVALS]
 
 
 def _relative_camera(candidate: PairCandidate, focal: float, seed: int) -> InitialPair | None:

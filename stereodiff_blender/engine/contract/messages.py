@@ -317,6 +317,10 @@ WARNINGS = {
     "rotation_doubtful": Explanation(
         "A camera that only turns does not explain all frames.",
         "Solve the frames that are named, and the others, each by themselves: the camera may travel in some of them."),
+    "travel_doubtful": Explanation(
+        "The camera may only turn, though a path was solved.",
+        "If it stood on a tripod, do not use depth and path: give a matte of what moves, or focal length and sensor "
+        "size, and solve again."),
     "turns_in_part": Explanation(
         "In a part of the shot the camera stops and only turns.",
         "Check camera and depth in the frames that are named: what comes into view there was never seen from two "

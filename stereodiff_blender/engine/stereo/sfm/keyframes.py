@@ -16,12 +16,12 @@ SEED_KEYFRAMES = 12
 MIN_LINK_SHARE = 0.35
 
 
-def choose_keyframes(tracks: Tracks, frames: np.ndarray) -> np.ndarray:
+def choose_keyframes(tracks: Tracks, frames: np.ndarray, surviving_share: float = SURVIVING_SHARE) -> np.ndarray:
     """Keyframes (K,) among the frames, in order, first and last included: a new one where the picture has moved by
-    SHIFT_SHARE of its width or most tracks of the last one are gone."""
+    SHIFT_SHARE of its width or fewer than surviving_share of the last one's tracks are left."""
     chosen = [frames[0]]
     for index in frames[1:]:
-        if _has_moved_on(tracks, chosen[-1], index):
+        if _has_moved_on(tracks, chosen[-1], index, surviving_share):
             chosen.append(index)
     if chosen[-1] != frames[-1]:
         chosen.append(frames[-1])
@@ -30,9 +30,9 @@ def choose_keyframes(tracks: Tracks, frames: np.ndarray) -> np.ndarray:
     return _evenly(np.array(chosen), max(MAX_KEYFRAMES, len(frames) // 6))
 
 
-def _has_moved_on(tracks: Tracks, keyframe: int, index: int) -> bool:
+def _has_moved_on(tracks: Tracks, keyframe: int, index: int, surviving_share: float) -> bool:
     _, pixels_i, pixels_j = tracks.common(keyframe, index)
-    if len(pixels_i) < max(MIN_COMMON, SURVIVING_SHARE * len(tracks.observed(keyframe)[0])):
+    if len(pixels_i) < max(MIN_COMMON, surviving_share * len(tracks.observed(keyframe)[0])):
         return True
     shift = np.median(np.linalg.norm(pixels_j - pixels_i, axis=1))
     return shift > SHIFT_SHARE * max(tracks.size)

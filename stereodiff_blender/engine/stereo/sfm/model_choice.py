@@ -8,6 +8,8 @@ very long one makes of any turn a shift of the picture, as a flight straight ove
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from .bundle_adjustment import BundleState, Observations
@@ -27,6 +29,9 @@ ROTATION_FOCAL_REL_STD = 0.02
 TRAVEL_RATIO, NARROW_TRAVEL_RATIO = 3.0, 1.6
 """How many times better a traveling camera fits that is one; the second where the turn asks for an unlikely lens, and
 may have any: flights over flat land have 2.1 to 4.3 then, turns of a long lens 1.05."""
+DOUBTFUL_TRAVEL_RATIO, LEAST_SMOOTHNESS = 1.3, 0.4
+"""The same where the turn is not certain, and how smooth the path is to be then. Turns on a tripod behind people who
+walk have up to 1.04 and .64, walks of 0.3 to 0.6 m behind them 1.14 to 3.6 and .83 or more."""
 LEAST_NOISE_PX = 0.02
 MANY_VIEWS = 4
 MIN_FRAMES, MOST_FRAMES = 4, 20
@@ -68,38 +73,77 @@ def may_be_turn(rotation: RotationFit) -> bool:
     return rotation.is_certain or rotation.share_within(ROTATION_GATE_PX) > DOUBTFUL_ROTATION_SHARE
 
 
-def is_turn_rather(shot: TrackedShot, rotation: RotationFit, travel: Travel) -> bool:
-    """Whether a camera that only turns is the better answer than the traveling one that was found."""
+@dataclass(frozen=True)
+class Contest:
+    """A turn on the spot against the travel that was found for the same shot.
+
+    is_open: the turn explains nearly as much. is_turn_certain, is_narrow: of the turn, and of its lens. gain: how many
+    times better the travel fits points that many frames see. smoothness: mean cosine between successive steps of the
+    path, which noise makes small.
+    """
+
+    is_open: bool
+    is_turn_certain: bool = False
+    is_narrow: bool = False
+    gain: float = np.inf
+    smoothness: float = 1.0
+
+    @property
+    def is_turn(self) -> bool:
+        """Whether the turn is the better answer."""
+        if not self.is_open:
+            return False
+        if self.is_narrow or self.is_turn_certain:
+            return self.gain <= (NARROW_TRAVEL_RATIO if self.is_narrow else TRAVEL_RATIO)
+        return self.gain <= DOUBTFUL_TRAVEL_RATIO or self.smoothness < LEAST_SMOOTHNESS
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the travel is the answer, but not by much."""
+        return self.is_open and not self.is_turn and self.gain <= TRAVEL_RATIO
+
+
+def contest(shot: TrackedShot, rotation: RotationFit, travel: Travel) -> Contest:
+    """The turn that was fitted to the keyframes against the traveling camera."""
     if not (rotation.is_certain or _explains_as_much(shot, rotation, travel)):
-        return False
-    return not _gains_much(shot, travel, is_narrow=has_narrow_view(shot, rotation))
+        return Contest(is_open=False)
+    is_narrow = has_narrow_view(shot, rotation)
+    return Contest(True, rotation.is_certain, is_narrow, _gain(shot, travel, is_narrow=is_narrow), _smoothness(travel))
 
 
-def _gains_much(shot: TrackedShot, travel: Travel, *, is_narrow: bool) -> bool:
-    """Whether, in the frames in which it goes on, the travel fits several times better than any turn.
+def _gain(shot: TrackedShot, travel: Travel, *, is_narrow: bool) -> float:
+    """How many times better the travel fits than any turn, in the frames in which it goes on; 0 if it goes nowhere.
 
     is_narrow: even one with a very long lens, to which a turn comes only by many steps.
     """
     frames = _spread(np.flatnonzero(_goes_on(travel)))
     turn = fit_rotations(shot.square, frames, shot.focal) if len(frames) >= MIN_FRAMES else None
     if turn is None:
-        return False
+        return 0.0
     turn = fit_any_lens(turn) if is_narrow else turn
     observed = turn.observations
     of_travel = _residual_of_travel(travel, Observations(frames[observed.camera], turn.points[observed.point],
                                                          observed.pixels))
     views = np.bincount(observed.point)[observed.point]
     many = views >= min(MANY_VIEWS, np.median(views))
-    noise_px = max(float(np.median(of_travel[many])), LEAST_NOISE_PX)
-    ratio = NARROW_TRAVEL_RATIO if is_narrow else TRAVEL_RATIO
-    return bool(np.median(turn.residual_px[many]) > ratio * noise_px)
+    return float(np.median(turn.residual_px[many])) / max(float(np.median(of_travel[many])), LEAST_NOISE_PX)
+
+
+def _smoothness(travel: Travel) -> float:
+    frames = np.flatnonzero(travel.traveling)
+    steps = np.diff(_centers(travel, frames), axis=0)
+    steps /= np.maximum(np.linalg.norm(steps, axis=1, keepdims=True), 1e-12)
+    return float(np.mean((steps[1:] * steps[:-1]).sum(1))) if len(steps) > 1 else 0.0
+
+
+def _centers(travel: Travel, frames: np.ndarray) -> np.ndarray:
+    return -np.einsum("nji,nj->ni", travel.fitted.rotations[frames], travel.fitted.translations[frames])
 
 
 def _goes_on(travel: Travel) -> np.ndarray:
     """(T,) bool: measured frames whose place differs from that of the measured frame before or after."""
     frames = np.flatnonzero(travel.traveling)
-    centers = -np.einsum("nji,nj->ni", travel.fitted.rotations[frames], travel.fitted.translations[frames])
-    steps = np.linalg.norm(np.diff(centers, axis=0), axis=1)
+    steps = np.linalg.norm(np.diff(_centers(travel, frames), axis=0), axis=1)
     moves = steps > GOING_SHARE * np.quantile(steps, 0.9) if len(steps) else np.zeros(0, bool)
     goes_on = np.zeros(len(travel.traveling), bool)
     goes_on[frames[np.r_[moves, False] | np.r_[False, moves]]] = True

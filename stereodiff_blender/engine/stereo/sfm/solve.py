@@ -14,7 +14,7 @@ from ...solution import CameraSolution
 from ...storage import RunContext, Scratch
 from .keyframes import choose_keyframes
 from .lens_check import lens_that_fits
-from .model_choice import is_turn, is_turn_rather, may_be_turn, turn_of_all_frames
+from .model_choice import contest, is_turn, may_be_turn, turn_of_all_frames
 from .object_track import is_object_track
 from .registration import ADJUSTMENT_ROUNDS
 from .rotation import fit_rotations, is_static
@@ -24,7 +24,7 @@ from .still_background import find_still_background
 from .tracking import track_features
 from .tracks import Tracks, longest_linked_run, thin_tracks
 from .traveling import find_travel, focal_seeds, with_ordinary_lens
-from .warnings import warn_object_track
+from .warnings import warn_doubtful_travel, warn_object_track
 
 TRACKS_PER_FRAME = 1000
 MIN_TRACKS = 40
@@ -75,9 +75,9 @@ def solve_cameras(frames, *, focal_px: float | None = None, principal_point: tup
 
     Notes
     -----
-    Warns "static_camera", "large_motion", "rotation_only", "rotation_doubtful", "turns_in_part", "object_track",
-    "focal_assumed", "lens_doubtful", "frames_unsolved", "little_parallax", "high_residual", "low_texture" and
-    "weak_focal".
+    Warns "static_camera", "large_motion", "rotation_only", "rotation_doubtful", "travel_doubtful", "turns_in_part",
+    "object_track", "focal_assumed", "lens_doubtful", "frames_unsolved", "little_parallax", "high_residual",
+    "low_texture" and "weak_focal".
     """
     _check(frames, focal_px, pixel_aspect, masks)
     min_length = min(MIN_TRACK_LENGTH, len(frames))
@@ -147,8 +147,12 @@ def _solve(shot: TrackedShot, followed: Tracks) -> CameraSolution:
         if rotation is not None and may_be_turn(rotation):
             return rotation_solution(shot, rotation, turn_of_all_frames(shot, rotation))
         raise
-    if rotation is not None and is_turn_rather(shot, rotation, travel):
-        return rotation_solution(shot, rotation, turn_of_all_frames(shot, rotation))
+    if rotation is not None:
+        rivals = contest(shot, rotation, travel)
+        if rivals.is_turn:
+            return rotation_solution(shot, rotation, turn_of_all_frames(shot, rotation))
+        if rivals.is_doubtful:
+            warn_doubtful_travel(shot.report)
     if rotation is not None and rotation.is_certain:
         travel = with_ordinary_lens(shot, keyframes, travel)
     if is_object_track(followed, travel.fitted):

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .keyframes import choose_seed_keyframes
+from ...contract import StereoDiffError
+from .keyframes import choose_keyframes, choose_seed_keyframes
 from .reconstruction import Reconstruction, reconstruct
 from .registration import CameraFit, register_all_frames
 from .shot import MIN_FRAMES_FOR_FOCAL, MIN_SOLVED_SHARE, TrackedShot, unsolved
@@ -16,6 +17,8 @@ from .two_view import pair_candidates
 
 FOCAL_SEEDS = (0.5, 0.75, 1.1, 1.8)
 MIN_EXPLAINED_SHARE = 0.25
+CLOSE_SURVIVING_SHARE, MORE_KEYFRAMES = 0.75, 1.3
+"""Tracks left at the next keyframe where they are to be closer, and how many more of them make a difference."""
 SEED_RIVAL = 2.0
 OTHER_LENS = 1.03
 """Ratio from which the lens of a turn is another than that of the travel."""
@@ -58,8 +61,21 @@ def focal_seeds(shot: TrackedShot) -> list[float]:
 def find_travel(shot: TrackedShot, keyframes: np.ndarray, step: Callable[[], None]) -> Travel:
     """The traveling camera that explains most; step is called after each of len(focal_seeds) + 1 + rounds steps.
 
+    Where tracks are short, keyframes that are as far apart as usual share points by twos, and what two cameras see
+    links no third: then closer ones are tried.
+
     Raises StereoDiffError "camera_unsolved" if none explains enough.
     """
+    try:
+        return _find_travel(shot, keyframes, step)
+    except StereoDiffError:
+        closer = choose_keyframes(shot.square, shot.frames, CLOSE_SURVIVING_SHARE)
+        if len(closer) < MORE_KEYFRAMES * len(keyframes):
+            raise
+        return _find_travel(shot, closer, lambda: None)
+
+
+def _find_travel(shot: TrackedShot, keyframes: np.ndarray, step: Callable[[], None]) -> Travel:
     travel, reach = _from_seeds(shot, keyframes, focal_seeds(shot), step)
     if not travel.fitted.solved[shot.frames].all():
         travel = _with_turning_frames(shot, keyframes, travel)

@@ -63,6 +63,12 @@ def warn_doubtful_rotation(report: Report, off: np.ndarray, misfit_px: np.ndarra
                                          "those frames and the others each by themselves.")
 
 
+def warn_doubtful_travel(report: Report) -> None:
+    report.warn("travel_doubtful", "A turn on the spot explains the shot nearly as well as the travel that was solved: "
+                                   "if the camera stood on a tripod, depth and path mean nothing. Give a matte of what "
+                                   "moves, or the lens, to tell them apart.")
+
+
 def warn_turning_frames(report: Report, turning: np.ndarray, first_frame: int) -> None:
     """turning: (T,) bool, frames of a traveling camera that only turn."""
     frames = np.flatnonzero(turning) + first_frame

@@ -7,6 +7,7 @@ import pytest
 from track_scenes import FOCAL_PX, HEIGHT, WIDTH, filmed, joined, path, room, solved
 
 from stereodiff_blender.engine.geometry import align_similarity, rotation_angle_deg
+from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
 
 COUNT = 14
 
@@ -175,3 +176,46 @@ def test_a_walk_around_a_thing_in_a_room_is_not():
                                 axis=1), index * (0.0, -3.0, 0.0))
     solution, warnings = solved(filmed(np.r_[turntable()[0] - (0.0, 0.0, 4.2), room()], orbit))
     assert solution.kind == "moving" and "object_track" not in warnings
+
+
+def lasting(tracks: Tracks, most: int, seed: int) -> Tracks:
+    """Every track lost by chance after 2 to most frames."""
+    generator = np.random.default_rng(seed)
+    first = generator.integers(1 - most, tracks.frame_count, tracks.points)[tracks.point]
+    length = generator.integers(2, most + 1, tracks.points)[tracks.point]
+    return tracks.select((tracks.frame >= first) & (tracks.frame < first + length))
+
+
+def behind_walkers(travel: float, length: int = 14, count: int = 40) -> Tracks:
+    """Short tracks of a background three to six units away, and more of two people who walk across before it, filmed
+    from the hand by a camera that turns, and travels so far."""
+    share, generator = np.linspace(0, 1, count), np.random.default_rng(0)
+    places = travel * np.stack([share, 0.1 * np.sin(6 * share), 0.3 * share], axis=1)
+    turns = np.stack([2 * np.sin(5 * share), 8 * share + 3 * np.sin(4 * share), 0 * share], axis=1)
+    camera = path(places, turns + np.cumsum(generator.normal(0, 0.15, (count, 3)), axis=0))
+    background = generator.uniform((-4, -2, 3), (5, 2, 6.5), (4000, 3))
+    people, which = generator.uniform((-1.2, -1, 1.5), (1.2, 1, 2.2), (6000, 3)), generator.integers(0, 2, 6000)
+    way = (1.6 * share - 0.8)[:, None, None] * np.array([[1.0, 0, 0], [-1.0, 0, 0.4]])[which]
+    walk = people + np.array([[-0.8, 0, 0], [0.9, 0, 0.3]])[which] + way
+    walk = walk + 0.06 * np.sin(20 * share)[:, None, None] * np.array([0.0, 1.0, 0.0])
+    return joined(lasting(filmed(background, camera, noise_px=0.2), length, 1),
+                  lasting(filmed(walk, camera, noise_px=0.4, seed=1), 4, 2))
+
+
+@pytest.mark.parametrize("travel", [0.3, 0.6])
+def test_a_walk_behind_people_travels_though_most_points_have_two_views(travel):
+    """A free ray swallows what two views of a point do not share, so a turn explains nearly as much."""
+    solution, warnings = solved(behind_walkers(travel))
+    assert solution.kind == "moving" and solution.solved.all()
+    assert "rotation_only" not in warnings
+    if travel < 0.5:  # Further, the travel gains so much that nothing is in doubt.
+        assert "tripod" in warnings["travel_doubtful"]
+    true = np.linspace(0, 1, 40)[:, None] * (1.0, 0.0, 0.3)
+    steps = solution.camera_to_world[-1, :3, 3]
+    assert steps @ true[-1] / np.linalg.norm(steps) / np.linalg.norm(true[-1]) > 0.9
+
+
+@pytest.mark.parametrize("length", [8, 14, 30])
+def test_a_tripod_behind_people_only_turns(length):
+    solution, warnings = solved(behind_walkers(0.0, length))
+    assert solution.kind == "rotation" and "travel_doubtful" not in warnings

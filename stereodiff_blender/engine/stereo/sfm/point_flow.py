@@ -87,14 +87,14 @@ def _homography(pixels_i: np.ndarray, pixels_j: np.ndarray) -> np.ndarray | None
 def _alike_features(gray_i: np.ndarray, gray_j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (n,2) in each of features that are each other's likeness and nothing else's."""
     nothing = np.zeros((0, 2), np.float32)
-    sift = cv2.SIFT_create(MOST_FEATURES)
+    sift = cv2.SIFT.create(MOST_FEATURES)
     (places_i, looks_i), (places_j, looks_j) = (sift.detectAndCompute(gray, None) for gray in (gray_i, gray_j))
     if looks_i is None or looks_j is None or min(len(places_i), len(places_j)) < LEAST_GUIDES:
         return nothing, nothing
     nearest = cv2.BFMatcher().knnMatch(looks_i, looks_j, k=2)
     pairs = [(best.queryIdx, best.trainIdx) for best, second in nearest if best.distance < DISTINCT * second.distance]
-    return (np.float32([places_i[i].pt for i, _ in pairs]).reshape(-1, 2),
-            np.float32([places_j[j].pt for _, j in pairs]).reshape(-1, 2))
+    return (np.array([places_i[i].pt for i, _ in pairs], np.float32).reshape(-1, 2),
+            np.array([places_j[j].pt for _, j in pairs], np.float32).reshape(-1, 2))
 
 
 def _there_and_back(gray_i, gray_j, pixels: np.ndarray, levels: int,

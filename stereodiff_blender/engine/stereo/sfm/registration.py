@@ -61,7 +61,7 @@ def register_all_frames(reconstruction: Reconstruction, progress) -> CameraFit:
 
 def _resect(reconstruction: Reconstruction, chosen: np.ndarray) -> bool:
     """Whether one of the frames chosen, (T,) bool, got a camera."""
-    return any([reconstruction.resect(int(index)) for index in np.flatnonzero(chosen)])
+    return sum(reconstruction.resect(int(index)) for index in np.flatnonzero(chosen)) > 0
 
 
 def _adjusted(reconstruction: Reconstruction, progress) -> tuple[np.ndarray, np.ndarray, Observations, np.ndarray]:

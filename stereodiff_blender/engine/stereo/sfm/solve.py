@@ -17,13 +17,13 @@ from .lens_check import lens_that_fits
 from .model_choice import contest, is_turn, may_be_turn, turn_of_all_frames
 from .object_track import is_object_track
 from .registration import ADJUSTMENT_ROUNDS
-from .rotation import fit_rotations, is_static
+from .rotation import RotationFit, fit_rotations, is_static
 from .shot import MIN_SOLVED_SHARE, Steps, TrackedShot, square_tracks, unsolved
 from .solutions import moving_solution, rotation_solution, static_solution
 from .still_background import find_still_background
 from .tracking import track_features
 from .tracks import Tracks, longest_linked_run, thin_tracks
-from .traveling import find_travel, focal_seeds, with_ordinary_lens
+from .traveling import Travel, find_travel, focal_seeds, with_ordinary_lens
 from .warnings import warn_doubtful_travel, warn_object_track
 
 TRACKS_PER_FRAME = 1000
@@ -141,20 +141,31 @@ def _solve(shot: TrackedShot, followed: Tracks) -> CameraSolution:
         whole = turn_of_all_frames(shot, rotation)
         if is_turn(shot, rotation, whole):
             return rotation_solution(shot, rotation, whole)
+    travel = _travel_or_turn(shot, keyframes, rotation, steps)
+    if isinstance(travel, RotationFit):
+        return rotation_solution(shot, travel, turn_of_all_frames(shot, travel))
+    if is_object_track(followed, travel.fitted):
+        warn_object_track(shot.report)
+    return moving_solution(shot, travel, lens_that_fits(shot, keyframes, travel.fitted))
+
+
+def _travel_or_turn(shot: TrackedShot, keyframes: np.ndarray, rotation: RotationFit | None,
+                    steps: Steps) -> Travel | RotationFit:
+    """The traveling camera; or the turn, as it was fitted to the keyframes, where that is the better answer.
+
+    Raises StereoDiffError "camera_unsolved" where neither is one.
+    """
     try:
         travel = find_travel(shot, keyframes, steps.step)
     except StereoDiffError:
         if rotation is not None and may_be_turn(rotation):
-            return rotation_solution(shot, rotation, turn_of_all_frames(shot, rotation))
+            return rotation
         raise
-    if rotation is not None:
-        rivals = contest(shot, rotation, travel)
-        if rivals.is_turn:
-            return rotation_solution(shot, rotation, turn_of_all_frames(shot, rotation))
-        if rivals.is_doubtful:
-            warn_doubtful_travel(shot.report)
-    if rotation is not None and rotation.is_certain:
-        travel = with_ordinary_lens(shot, keyframes, travel)
-    if is_object_track(followed, travel.fitted):
-        warn_object_track(shot.report)
-    return moving_solution(shot, travel, lens_that_fits(shot, keyframes, travel.fitted))
+    if rotation is None:
+        return travel
+    rivals = contest(shot, rotation, travel)
+    if rivals.is_turn:
+        return rotation
+    if rivals.is_doubtful:
+        warn_doubtful_travel(shot.report)
+    return with_ordinary_lens(shot, keyframes, travel) if rotation.is_certain else travel

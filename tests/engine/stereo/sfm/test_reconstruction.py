@@ -15,7 +15,7 @@ from stereodiff_blender.engine.stereo.sfm.two_view import pair_candidates, rival
 COUNT = 12
 
 
-def scene(count: int, seed: int) -> np.ndarray:
+def world(count: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).uniform((-4, -2.5, 4), (5, 2.5, 10), (count, 3))
 
 
@@ -40,8 +40,8 @@ def lasting(tracks: Tracks, frames: int) -> Tracks:
 
 def a_pair_from_which_nothing_grows() -> Tracks:
     """Two frames far apart share many points that no other frame sees; all others see theirs for four frames."""
-    apart = seen_only_in(filmed(scene(600, 1), walk()), [0, COUNT - 1])
-    return square(joined(apart, lasting(filmed(scene(900, 2), walk(), seed=1), 4)))
+    apart = seen_only_in(filmed(world(600, 1), walk()), [0, COUNT - 1])
+    return square(joined(apart, lasting(filmed(world(900, 2), walk(), seed=1), 4)))
 
 
 def test_the_next_pair_is_tried_where_nothing_grows_from_the_best():
@@ -61,7 +61,7 @@ def test_the_next_pair_is_tried_where_nothing_grows_from_the_best():
 
 
 def test_rival_pairs_share_no_frame():
-    tracks = square(filmed(scene(500, 3), walk()))
+    tracks = square(filmed(world(500, 3), walk()))
     rivals = rival_pairs(pair_candidates(tracks, np.arange(COUNT), 0), FOCAL_PX, 0)
     frames = [frame for pair in rivals for frame in (pair.frame_i, pair.frame_j)]
     assert len(rivals) > 1 and len(set(frames)) == len(frames)
@@ -78,7 +78,7 @@ def with_noise_in(tracks: Tracks, frame: int) -> Tracks:
 
 
 def test_one_frame_that_cannot_be_added_does_not_end_the_growth():
-    tracks = square(with_noise_in(lasting(filmed(scene(1500, 4), walk()), 5), 8))
+    tracks = square(with_noise_in(lasting(filmed(world(1500, 4), walk()), 5), 8))
     keyframes = np.arange(COUNT)
     found = reconstruct(tracks, pair_candidates(tracks, keyframes, 0), keyframes, FOCAL_PX, free_focal=False, seed=0)
     assert found is not None
@@ -88,8 +88,8 @@ def test_one_frame_that_cannot_be_added_does_not_end_the_growth():
 @pytest.mark.slow
 def test_a_frame_that_saw_too_little_at_first_gets_a_second_chance():
     """The last frame sees only what two frames saw that are no keyframes."""
-    late = seen_only_in(filmed(scene(500, 5), walk(), seed=2), [7, 9, COUNT - 1])
-    early = filmed(scene(500, 6), walk(), seed=3)
+    late = seen_only_in(filmed(world(500, 5), walk(), seed=2), [7, 9, COUNT - 1])
+    early = filmed(world(500, 6), walk(), seed=3)
     tracks = square(joined(early.select(early.frame < COUNT - 1), late))
     keyframes = np.array([0, 2, 4, 6, 8])
     found = reconstruct(tracks, pair_candidates(tracks, keyframes, 0), keyframes, FOCAL_PX, free_focal=False, seed=0)

@@ -65,6 +65,25 @@ def shortened(text: str, most: int = MAX_MESSAGE) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def ended(text: str) -> str:
+    """The text with a full stop: what was quoted last, from outside, may have none, or one of its own.
+
+    Parameters
+    ----------
+    text : str
+        One or several sentences, or nothing.
+
+    Returns
+    -------
+    str
+        Nothing where there was nothing.
+    """
+    text = text.rstrip()
+    if not text or text.endswith(("!", "?", "…")):
+        return text
+    return text.rstrip(".") + "."
+
+
 class StereoDiffError(Exception):
     """An error the artist can act on.
 
@@ -78,7 +97,7 @@ class StereoDiffError(Exception):
         if code not in ERROR_CODES:
             raise ValueError(f"unknown error code {code!r}")
         self.code = code
-        self.message = shortened(redact(message))
+        self.message = shortened(ended(redact(message)))
         super().__init__(self.message)
         self.shots = shots
 
@@ -116,7 +135,7 @@ def write_refusal(error: OSError, path: object) -> StereoDiffError:
     if isinstance(error, UnsafeFileError):
         return StereoDiffError("job_folder_unsafe", f"{error.filename} {error.strerror}; it was left alone.")
     if error.errno in _FULL_DISK:
-        return StereoDiffError("disk_full", f"No space left for {path}.")
+        return StereoDiffError("disk_full", f"There is no space left for {path}.")
     return StereoDiffError("output_not_writable", f"{path} cannot be written: {error.strerror or error}.")
 
 
@@ -142,7 +161,8 @@ def as_matte_error(error: StereoDiffError) -> StereoDiffError:
     """
     if not error.code.startswith(("clip_", "sequence_", "frame_range_")):
         return error
-    return StereoDiffError(_OF_A_MATTE.get(error.code, "matte_unreadable"), f"The matte: {error.message}")
+    code = _OF_A_MATTE.get(error.code, "matte_unreadable")
+    return StereoDiffError(code, f"The matte cannot be used: {error.message}")
 
 
 @dataclass(frozen=True)

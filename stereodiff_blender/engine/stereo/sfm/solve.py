@@ -109,11 +109,11 @@ def _check(frames, focal_px, pixel_aspect, masks) -> None:
     if masks is not None and masks.shape != frames.shape[:3]:
         raise ValueError(f"masks must be {frames.shape[:3]}, got {masks.shape}")
     if len(frames) < 2:
-        raise StereoDiffError("clip_too_short", "a camera solve needs at least two frames")
+        raise StereoDiffError("clip_too_short", "A camera solve needs at least two frames.")
     if focal_px is not None and not (np.isfinite(focal_px) and focal_px > 0):
-        raise StereoDiffError("settings_invalid", f"the focal length must be positive, got {focal_px}")
+        raise StereoDiffError("settings_invalid", f"The focal length must be positive, got {focal_px}.")
     if not (np.isfinite(pixel_aspect) and 0.1 < pixel_aspect < 10):
-        raise StereoDiffError("settings_invalid", f"the pixel aspect must be between 0.1 and 10, got {pixel_aspect}")
+        raise StereoDiffError("settings_invalid", f"The pixel aspect must be between 0.1 and 10, got {pixel_aspect}.")
 
 
 def _check_tracks(tracks: Tracks, linked: np.ndarray, first_frame: int) -> None:

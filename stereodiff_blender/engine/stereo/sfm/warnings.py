@@ -129,8 +129,8 @@ def warn_doubtful_cameras(report: Report, *, explained_share: float, residual_px
 
 def _warn_low_texture(report: Report, tracks_per_frame: float) -> None:
     if tracks_per_frame < LOW_TEXTURE_TRACKS:
-        report.warn("low_texture", f"Little texture to track: only about {tracks_per_frame:.0f} points hold in a "
-                                   "frame. The result is less certain.")
+        report.warn("low_texture", f"There is little texture to track: only about {tracks_per_frame:.0f} points "
+                                   "hold in a frame. The result is less certain.")
 
 
 def warn_weak_focal(report: Report, *, focal_spread: float, rel_std: float, jackknife_ratio: float,

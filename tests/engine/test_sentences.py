@@ -15,6 +15,7 @@ from stereodiff_blender.engine.footage import warn_of_faults
 from stereodiff_blender.engine.footage.inspection import Footage
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.stereo.sfm import warnings
+from stereodiff_blender.engine.stereo.sfm.scale_drift import ScaleDrift
 
 DANGLING = re.compile(r"(It|They|He|She|Its|Their|Them|One (?!of))\b|(This|That|These|Those) "
                       r"(is|are|was|were|has|have|had|cannot|can|could|does|do|did)\b")
@@ -117,6 +118,7 @@ def said_about_cameras() -> list[tuple[str, str]]:
     warnings.warn_unsolved(report, np.zeros(3, bool), 1)
     warnings.warn_not_given(report, nothing, 1)
     warnings.warn_moving_camera(report, tracks_per_frame=1.0, parallax_deg=1.0, residual_px=9.0)
+    warnings.warn_scale_drift(report, ScaleDrift(1.0, 0, 1, 1), 1)
     warnings.warn_doubtful_cameras(report, explained_share=1.0, residual_px=1.0)
     for odd in ({"width_share": 9.0}, {"jackknife_ratio": 9.0}, {"halves_ratio": 9.0}, {"focal_spread": 9.0}):
         warnings.warn_weak_focal(report, **{"focal_spread": 1.0, "rel_std": 0.0, "jackknife_ratio": 1.0,
@@ -132,4 +134,4 @@ def test_a_warning_is_a_sentence_however_short(code, text):
 def test_every_warning_of_footage_and_cameras_was_said():
     told = {code for code, _ in said_about_footage() + said_about_cameras()}
     assert {"repeated_frames", "black_bars", "burnt_in_text", "flash_frames", "flickering_light", "frames_unsolved",
-            "weak_focal", "rotation_only", "rotation_doubtful", "turns_in_part", "low_texture"} <= told
+            "weak_focal", "rotation_only", "rotation_doubtful", "turns_in_part", "low_texture", "scale_drift"} <= told

@@ -292,6 +292,11 @@ WARNINGS = {
         "Check that objects stick to the picture; entering the lens or a shorter range may help. Strong lens "
         "distortion of a wide or action camera, a zoom, rolling shutter, or a stabilized or reframed picture cause "
         "this."),
+    "scale_drift": Explanation(
+        "The scale may slide along the shot.",
+        "Check that what you place keeps its size against the footage from beginning to end. Where the camera turns on "
+        "the spot, let it walk on while it turns; or solve what lies before and after the frames that are named each "
+        "by itself, and set the scale of each."),
     "repeated_frames": Explanation(
         "Some frames repeat the picture before them.",
         "Nothing needs to be done: they share its camera and depth. Smooth motion needs the footage at its own rate."),

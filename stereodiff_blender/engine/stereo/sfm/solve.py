@@ -76,8 +76,8 @@ def solve_cameras(frames, *, focal_px: float | None = None, principal_point: tup
     Notes
     -----
     Warns "static_camera", "large_motion", "rotation_only", "rotation_doubtful", "turns_in_part", "object_track",
-    "focal_assumed", "lens_doubtful", "frames_unsolved", "little_parallax", "high_residual", "low_texture" and
-    "weak_focal".
+    "focal_assumed", "lens_doubtful", "frames_unsolved", "little_parallax", "high_residual", "scale_drift",
+    "low_texture" and "weak_focal".
     """
     _check(frames, focal_px, pixel_aspect, masks)
     min_length = min(MIN_TRACK_LENGTH, len(frames))

@@ -346,6 +346,9 @@ def rooms(_options: argparse.Namespace) -> int:
 
 def bench(options: argparse.Namespace) -> int:
     worker = worker_environment(TEST_WORKER)
+    if options.peers is not None:
+        command = [worker, TESTS / "bench" / "bench_peers.py", options.out.resolve(), *options.peers]
+        return programs.run_here(command, environment=environ_for_worker(TESTS / "bench"), folder=Path.cwd())
     command = [worker, TESTS / "bench" / "bench_suite.py", options.out.resolve(), "--worker", worker, "--blender",
                blender_environment(default_blender()), "--clip", SAMPLE / "clip.mp4", "--device", options.device]
     command += ["--parts", *options.parts] if options.parts else []
@@ -422,6 +425,9 @@ def parser() -> argparse.ArgumentParser:
                          "of an hour")
     command.add_argument("--against", type=Path, metavar="FILE", help="an earlier bench.json to compare with")
     command.add_argument("--device", default="cpu", help="for the networks: cpu or cuda (cpu)")
+    command.add_argument("--peers", type=Path, nargs="*", metavar="FOLDER", help="nothing of that, but the cameras of "
+                         "COLMAP's two mappers beside ours, against truth, on the same frames: of the sample clip, or "
+                         "of these folders of a clip with truth (gt.npz, or poses.txt and intrinsics.txt)")
     command.set_defaults(run=bench)
     return top
 

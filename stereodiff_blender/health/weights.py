@@ -90,7 +90,7 @@ class WeightsManager:
         """Start the engine's weights command for a model. Raises StereoDiffError "download_running" or
         "runtime_broken"."""
         if self.is_at_work(model):
-            raise StereoDiffError("download_running", "Its files are being worked on in this Blender.")
+            raise StereoDiffError("download_running", "The model's files are being worked on in this Blender.")
         command = programs.engine_command(python, "weights", verb, model, *options, "--models", models_folder,
                                           "--json-events")
         self._tasks[model] = WeightsTask(verb, command, programs.python_environment(extension_root))

@@ -165,7 +165,7 @@ class Queue:
         """None where the device was not free."""
         launch = entry.launch
         if launch is None:
-            raise StereoDiffError("job_interrupted", "It was not started from this list.")
+            raise StereoDiffError("job_interrupted", "The job was not started from this list.")
         if entry.device is None:
             if _LOOKED in taken:
                 return None

@@ -293,7 +293,8 @@ def _finish(plan: Installer) -> Path:
     plan.on_progress(InstallProgress("verify"))
     faults = find_faults(plan.folder, plan.lock)
     if faults:
-        raise StereoDiffError("runtime_broken", f"{faults[0].package} {faults[0].what}; {len(faults)} packages in all.")
+        raise StereoDiffError("runtime_broken", f"{faults[0].package} {faults[0].what}; {len(faults)} packages have "
+                                                "faults in all.")
     (plan.folder / runtime.MARKER).write_text(runtime.fingerprint(plan.lock) + "\n", encoding="ascii")
     shutil.rmtree(plan.store, ignore_errors=True)
     return runtime.environment_python(plan.folder)

@@ -8,8 +8,15 @@ import sys
 from pathlib import Path
 
 import bench_compare
+import bench_peers
 import bench_suite
+import cv2
+import numpy as np
 import pytest
+from camera_scenes import FOCAL_PX, HEIGHT, WIDTH, camera_path, render_boards
+from truth import Truth
+
+from stereodiff_blender.engine.contract import StereoDiffError
 
 
 def report(machine: str = "a", **costs) -> dict:
@@ -59,3 +66,51 @@ def test_registration_is_measured(tmp_path):
     assert done.returncode == 0, done.stderr
     runs = json.loads((tmp_path / "r.json").read_text())["runs"]
     assert [run["frames"] for run in runs] == [6, 9] and all(run["peak_memory_mb"] > 20 for run in runs)
+
+
+# --- Beside COLMAP -----------------------------------------------------------------------------------------------
+
+def straight(count: int) -> np.ndarray:
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, 0, 3], poses[:, 1, 3] = np.arange(count), np.sin(np.arange(count))
+    return poses
+
+
+def test_errors_are_of_the_frames_that_were_registered():
+    true = Truth(straight(8), np.tile([50.0, 50.0, 32.0, 24.0], (8, 1)), (64, 48), None, None)
+    index = np.array([0, 1, 2, 5, 6])
+    poses = true.camera_to_world[index].copy()
+    poses[:, :3, 3] *= 3.0  # a solve has no unit
+    cameras = bench_peers.Cameras(index, poses, np.full(5, 55 / 64))
+    row = bench_peers.scored("clip", "ours", 8, cameras, true, (1.0, 2.0))
+    assert (row.solved, row.frames) == (5, 8) and row.path_percent < 1e-6 and row.turn_deg < 1e-6
+    assert row.lens_percent == pytest.approx(10.0)
+    poses[2, 1, 3] += 1.0
+    assert bench_peers.scored("clip", "ours", 8, bench_peers.Cameras(index, poses, np.full(5, 1.0)), true,
+                              (1.0, 2.0)).path_percent > 1.0
+    none = bench_peers.Cameras(index[:2], poses[:2], np.ones(2))
+    assert bench_peers.scored("clip", "COLMAP", 8, none, true, (1.0, 2.0)).said == "nothing solved"
+
+
+@pytest.mark.slow
+def test_colmap_and_ours_on_the_same_tiny_clip(tmp_path):
+    folder = tmp_path / "boards"
+    (folder / "frames").mkdir(parents=True)
+    poses = camera_path(8, travel=1.5)
+    for index, picture in enumerate(render_boards(poses)):
+        cv2.imwrite(str(folder / "frames" / f"{index + 1:04}.png"), picture[:, :, ::-1])
+    np.savez(folder / "gt.npz", camera_to_world=poses, size=(WIDTH, HEIGHT), depth=np.ones((8, 1, 1)),
+             dynamic=np.zeros((8, 1, 1), bool), K=np.array([[FOCAL_PX, 0, 160], [0, FOCAL_PX, 90], [0, 0, 1.0]]))
+    command = [sys.executable, Path(bench_peers.__file__), tmp_path / "out", folder]
+    environ = {"PYTHONPATH": str(Path(bench_peers.__file__).parents[2]), "PATH": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "out" / "peers.json").read_text())
+    assert [row["solver"] for row in rows] == ["ours", "COLMAP", "COLMAP global"]
+    assert all(row["solved"] >= 6 and row["path_percent"] < 5.0 for row in rows[:2]), rows
+    assert done.stdout.count("| boards |") == 3 and not (tmp_path / "out" / "colmap").exists()
+
+
+def test_a_folder_without_a_clip_is_refused(tmp_path):
+    with pytest.raises(StereoDiffError, match="no clip"):
+        bench_peers.read_pictures(tmp_path, 320)

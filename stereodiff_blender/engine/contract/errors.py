@@ -35,7 +35,7 @@ ERROR_CODES = frozenset({
 })
 WARNING_CODES = frozenset({
     "rotation_only", "static_camera", "low_coverage", "low_texture", "weak_focal", "focal_assumed",
-    "large_motion", "little_parallax", "frames_unsolved", "high_residual",
+    "large_motion", "little_parallax", "frames_unsolved", "high_residual", "scale_drift",
     "rotation_doubtful", "travel_doubtful", "turns_in_part", "lens_doubtful", "lens_distortion_ignored",
     "object_track", "interlaced",
     "matte_empty", "refinement_apart", "cameras_doubtful",
@@ -66,6 +66,25 @@ def shortened(text: str, most: int = MAX_MESSAGE) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def ended(text: str) -> str:
+    """The text with a full stop: what was quoted last, from outside, may have none, or one of its own.
+
+    Parameters
+    ----------
+    text : str
+        One or several sentences, or nothing.
+
+    Returns
+    -------
+    str
+        Nothing where there was nothing.
+    """
+    text = text.rstrip()
+    if not text or text.endswith(("!", "?", "…")):
+        return text
+    return text.rstrip(".") + "."
+
+
 class StereoDiffError(Exception):
     """An error the artist can act on.
 
@@ -79,7 +98,7 @@ class StereoDiffError(Exception):
         if code not in ERROR_CODES:
             raise ValueError(f"unknown error code {code!r}")
         self.code = code
-        self.message = shortened(redact(message))
+        self.message = shortened(ended(redact(message)))
         super().__init__(self.message)
         self.shots = shots
 
@@ -117,7 +136,7 @@ def write_refusal(error: OSError, path: object) -> StereoDiffError:
     if isinstance(error, UnsafeFileError):
         return StereoDiffError("job_folder_unsafe", f"{error.filename} {error.strerror}; it was left alone.")
     if error.errno in _FULL_DISK:
-        return StereoDiffError("disk_full", f"No space left for {path}.")
+        return StereoDiffError("disk_full", f"There is no space left for {path}.")
     return StereoDiffError("output_not_writable", f"{path} cannot be written: {error.strerror or error}.")
 
 
@@ -143,7 +162,8 @@ def as_matte_error(error: StereoDiffError) -> StereoDiffError:
     """
     if not error.code.startswith(("clip_", "sequence_", "frame_range_")):
         return error
-    return StereoDiffError(_OF_A_MATTE.get(error.code, "matte_unreadable"), f"The matte: {error.message}")
+    code = _OF_A_MATTE.get(error.code, "matte_unreadable")
+    return StereoDiffError(code, f"The matte cannot be used: {error.message}")
 
 
 @dataclass(frozen=True)

@@ -112,10 +112,10 @@ class JobFolder:
             data = read_json(self.files.read_text(name, max_bytes))
             if isinstance(data, dict) and data.get("schema_version") != SCHEMA_VERSION:
                 raise StereoDiffError(invalid, f"{name} has schema {data.get('schema_version')}, this version reads "
-                                               f"{SCHEMA_VERSION}")
+                                               f"{SCHEMA_VERSION}.")
             return from_dict(cls, data)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise StereoDiffError(missing, f"{self.path / name} does not exist") from error
+            raise StereoDiffError(missing, f"{self.path / name} does not exist.") from error
         except (OSError, ValueError, RecursionError) as error:
             raise StereoDiffError(invalid, f"{name} cannot be used: {_reason(error)}") from error
 

@@ -92,12 +92,12 @@ class Matte:
     def validate(self) -> None:
         """Raises StereoDiffError "job_invalid"."""
         if self.kind not in MATTE_KINDS:
-            raise StereoDiffError("job_invalid", f"matte kind must be one of {', '.join(MATTE_KINDS)}, got "
-                                                 f"{self.kind!r}")
+            raise StereoDiffError("job_invalid", f"The matte's kind must be one of {', '.join(MATTE_KINDS)}, got "
+                                                 f"{self.kind!r}.")
         if self.footage is not None and not can_be_path(self.footage.path):
-            raise StereoDiffError("job_invalid", "the matte's path is none that a file could have")
+            raise StereoDiffError("job_invalid", "The matte's path is none that a file could have.")
         if (self.kind == "pictures") != (self.footage is not None):
-            raise StereoDiffError("job_invalid", "a matte of pictures has footage, and one of shapes has none")
+            raise StereoDiffError("job_invalid", "A matte of pictures has footage, and one of shapes has none.")
 
     def footage_frames(self, clip_frames: range) -> range:
         """The footage's own frames that belong to these frames of the clip."""
@@ -144,14 +144,14 @@ class Job:
         """Raises StereoDiffError: "settings_invalid", "frame_range_invalid", "clip_too_short" or "job_invalid"."""
         self.settings.validate()
         if self.clip.kind not in ("movie", "sequence"):
-            raise StereoDiffError("job_invalid", f"clip kind must be movie or sequence, got {self.clip.kind!r}")
+            raise StereoDiffError("job_invalid", f"The clip's kind must be movie or sequence, got {self.clip.kind!r}.")
         if not can_be_path(self.clip.path):
-            raise StereoDiffError("job_invalid", "the clip's path is none that a file could have")
+            raise StereoDiffError("job_invalid", "The clip's path is none that a file could have.")
         if self.first_frame < 1 or self.last_frame < self.first_frame or self.last_frame > MAX_FRAME:
             raise StereoDiffError("frame_range_invalid",
-                                  f"frames {self.first_frame} to {self.last_frame} are no range from 1 to {MAX_FRAME}")
+                                  f"Frames {self.first_frame} to {self.last_frame} are no range from 1 to {MAX_FRAME}.")
         if len(self.frame_numbers) < MIN_FRAMES:
-            raise StereoDiffError("clip_too_short", f"a solve needs at least {MIN_FRAMES} frames, got one")
+            raise StereoDiffError("clip_too_short", f"A solve needs at least {MIN_FRAMES} frames, got one.")
         if self.matte is not None:
             self.matte.validate()
         if self.cameras:
@@ -160,8 +160,8 @@ class Job:
     def _check_cameras(self) -> None:
         """Given cameras are used as they are."""
         if self.cameras not in CAMERA_SOURCES:
-            raise StereoDiffError("job_invalid", f"cameras must be one of {', '.join(CAMERA_SOURCES)}, got "
-                                                 f"{self.cameras!r}")
+            raise StereoDiffError("job_invalid", f"The cameras must be one of {', '.join(CAMERA_SOURCES)}, got "
+                                                 f"{self.cameras!r}.")
         if self.settings.stereo != "geometric":
             raise StereoDiffError("settings_invalid", "Only Geometric measures depth with given cameras.")
         if self.settings.refine_cameras:

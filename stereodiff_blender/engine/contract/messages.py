@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .weights_messages import WEIGHTS_ERRORS
+
 __all__ = ["explain"]
 
 
@@ -119,7 +121,10 @@ ERRORS = {
         "Choose Auto or CPU as device, or update the graphics driver."),
     "camera_unsolved": Explanation(
         "The camera's movement could not be found.",
-        "Choose frames with more visible texture and less motion blur, or enter the lens and its sensor width."),
+        "Go by the reason. Where points are lost (a cut, a whip pan, blur, darkness), solve the frames before and "
+        "after each by themselves. Where hardly any are found, choose frames with more texture. Where no two frames "
+        "show parallax, choose a longer range, or enter the lens and its sensor width. Where much moves, give a matte "
+        "of it."),
     "result_invalid": Explanation(
         "The result is incomplete or was changed.",
         "Solve again; do not move or rename files inside a job folder."),
@@ -176,65 +181,6 @@ ERRORS = {
     "matte_invalid": Explanation(
         "What is chosen cannot serve as a matte.",
         "Correct what is named, or render the mask to an image sequence and choose that."),
-    "weights_missing": Explanation(
-        "The model's weights are not there.",
-        "Put the model's published files into the folder that is named, or get them in the preferences, by Download or "
-        "Use Folder."),
-    "weights_damaged": Explanation(
-        "The file with the model's weights is damaged or was not downloaded completely.",
-        "Download the model again in the preferences, or delete the file and get it again from the model's page."),
-    "weights_wrong_model": Explanation(
-        "The file holds the weights of another model.",
-        "Download the files that the model's page names, and keep those of each model in a folder of their own."),
-    "weights_refused": Explanation(
-        "The file holds more than weights, so it was not opened.",
-        "Do not use it: such a file can run programs. Download the weights from the model's own page."),
-    "weights_not_writable": Explanation(
-        "The weights have to be converted once, but their folder cannot be written to.",
-        "Give yourself the right to write there, or put model.safetensors there instead of the .pth file."),
-    "licence_not_accepted": Explanation(
-        "The license of these weights has not been accepted.",
-        "Read it in the preferences beside the model and accept it there, or choose engines that need no weights; on "
-        "the command line add --accept-licence."),
-    "model_card_invalid": Explanation(
-        "The extension has no usable description of this model.",
-        "Check the model's name; if it is one of the extension's, install the extension again."),
-    "model_record_invalid": Explanation(
-        "What is known of the model's files cannot be read.",
-        "Delete the file that is named, then verify the model in the preferences."),
-    "model_folder_outside": Explanation(
-        "The model's folder leads out of the models folder, so nothing in it was deleted.",
-        "Delete the files there yourself if nobody needs them."),
-    "download_offline": Explanation(
-        "The server for the weights cannot be reached.",
-        "Check the connection, the proxy and, if one is set, the mirror in HF_ENDPOINT; or choose Use Folder for files "
-        "that came another way."),
-    "download_address_invalid": Explanation(
-        "The address of the server, or of a proxy on the way to it, cannot be used.",
-        "Look at HF_ENDPOINT and at the proxies that are set (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY): each has to begin "
-        "with http:// or https:// and to name a host; if none is set, whoever runs the network sends you astray."),
-    "download_denied": Explanation(
-        "The server does not give these weights to everybody.",
-        "Open the model's page, sign in and accept its terms there, make an access token, set it as HF_TOKEN for "
-        "Blender, and download again."),
-    "download_not_found": Explanation(
-        "The server does not have the file.",
-        "Look for a newer version of this extension, or get the files from the model's page and choose Use Folder."),
-    "download_interrupted": Explanation(
-        "The download broke off.",
-        "Download again: it goes on where it stopped."),
-    "download_wrong_file": Explanation(
-        "What arrived is not the file that was promised, so it was thrown away.",
-        "Download again; if it happens twice, ask whoever runs the mirror or the proxy, and do not use files from it."),
-    "download_running": Explanation(
-        "This model is being downloaded already.",
-        "Wait until that has ended, or cancel it in the Blender that does it."),
-    "models_disk_full": Explanation(
-        "There is not enough room for the weights.",
-        "Free some space, or choose a models folder on another disk in the preferences, and download again."),
-    "models_folder_not_writable": Explanation(
-        "The models folder cannot be written to.",
-        "Choose another models folder in the preferences, or give yourself the right to write there."),
     "network_not_finite": Explanation(
         "The network gave no numbers for some frames.",
         "Download the weights again, as they may be damaged; if that does not help, choose CPU as device."),
@@ -285,7 +231,7 @@ ERRORS = {
     "job_interrupted": Explanation(
         "The solve was interrupted: its engine is gone, or was never started.",
         "Press Resume to go on where it stopped."),
-}
+} | {code: Explanation(*words) for code, words in WEIGHTS_ERRORS.items()}
 
 WARNINGS = {
     "rotation_only": Explanation(
@@ -350,6 +296,11 @@ WARNINGS = {
         "Check that objects stick to the picture; entering the lens or a shorter range may help. Strong lens "
         "distortion of a wide or action camera, a zoom, rolling shutter, or a stabilized or reframed picture cause "
         "this."),
+    "scale_drift": Explanation(
+        "The scale may slide along the shot.",
+        "Check that what you place keeps its size against the footage from beginning to end. Where the camera turns on "
+        "the spot, let it walk on while it turns; or solve what lies before and after the frames that are named each "
+        "by itself, and set the scale of each."),
     "repeated_frames": Explanation(
         "Some frames repeat the picture before them.",
         "Nothing needs to be done: they share its camera and depth. Smooth motion needs the footage at its own rate."),

@@ -174,24 +174,24 @@ class Result:
         job_folder = JobFolder(folder)
         asked = job_folder.read_job().frame_numbers
         if len(self.frames) != len(asked) or any(f.frame != n for f, n in zip(self.frames, asked, strict=True)):
-            raise _invalid_result(f"the frames are not exactly those asked for ({asked[0]} to {asked[-1]})")
+            raise _invalid_result(f"The frames are not exactly those asked for ({asked[0]} to {asked[-1]}).")
         if min(self.width, self.height, self.clip_width, self.clip_height) < 1 or self.clip_pixel_aspect <= 0:
-            raise _invalid_result("the raster or clip size is not positive")
+            raise _invalid_result("The raster or clip size is not positive.")
         _check_clip(self.clip)
         if self.camera_kind not in CAMERA_KINDS:
-            raise _invalid_result(f"unknown camera kind {self.camera_kind!r}")
+            raise _invalid_result(f"The camera kind {self.camera_kind!r} is unknown.")
         for frame in taking_turns(self.frames):
             _check_camera(frame)
         _check_extent(self)
         if self.placement is not None:
             _check_placement(self.placement)
         if not _is_identity(self.frames[0].camera_to_world):
-            raise _invalid_result("the first camera is not at the origin")
+            raise _invalid_result("The first camera is not at the origin.")
         _check_files(job_folder.files, self._files())
         if self.depth_range is not None and not 0 < self.depth_range[0] <= self.depth_range[1]:
-            raise _invalid_result(f"the depth range {self.depth_range} is not positive and ordered")
+            raise _invalid_result(f"The depth range {self.depth_range} is not positive and ordered.")
         if (self.depth_range is None) != all(f.depth is None for f in self.frames):
-            raise _invalid_result("depth files and depth range must come together")
+            raise _invalid_result("Depth files and depth range must come together.")
 
     def _files(self) -> list[str]:
         per_frame = [path for f in self.frames for path in (f.depth, f.confidence, f.motion_mask)]
@@ -205,49 +205,49 @@ def _invalid_result(message: str) -> StereoDiffError:
 
 def _check_clip(clip: ClipSource) -> None:
     if not can_be_path(clip.path):
-        raise _invalid_result("the clip's path is none that a file could have")
+        raise _invalid_result("The clip's path is none that a file could have.")
     if clip.kind == "movie" and not 0 <= clip.first_number <= MAX_FRAME:
-        raise _invalid_result(f"a movie has no picture {clip.first_number}")
+        raise _invalid_result(f"A movie has no picture {clip.first_number}.")
     if not can_be_fingerprint(clip.fingerprint):
-        raise _invalid_result("the clip's fingerprint is none")
+        raise _invalid_result("The clip's fingerprint is none.")
 
 
 def _check_extent(result: Result) -> None:
     """No solve has such numbers, and Blender's integers and single precision cannot hold them."""
     sides = (result.width, result.height, result.clip_width, result.clip_height)
     if max(sides) > MAX_CLIP_SIDE_PX or result.fps > MAX_FPS or not 1e-3 <= result.clip_pixel_aspect <= 1e3:
-        raise _invalid_result("the raster, the clip's size, its pixels' shape or its frame rate is beyond all measure")
+        raise _invalid_result("The raster, the clip's size, its pixels' shape or its frame rate is beyond measure.")
     if result.depth_range is not None and not 1 / MAX_EXTENT < min(result.depth_range) <= MAX_EXTENT > max(
             result.depth_range):
-        raise _invalid_result(f"the depth range {result.depth_range} is beyond all measure")
+        raise _invalid_result(f"The depth range {result.depth_range} is beyond all measure.")
     for frame in result.frames:
         x, y, z = (row[3] for row in frame.camera_to_world[:3])
         if max(abs(x), abs(y), abs(z), frame.fx, frame.fy, abs(frame.cx), abs(frame.cy)) > MAX_EXTENT:
-            raise _invalid_result(f"frame {frame.frame}: the camera or its lens is beyond all measure")
+            raise _invalid_result(f"Frame {frame.frame}: the camera or its lens is beyond all measure.")
         if min(frame.fx, frame.fy) < 1 / MAX_EXTENT:
-            raise _invalid_result(f"frame {frame.frame}: the focal length is not positive")
+            raise _invalid_result(f"Frame {frame.frame}: the focal length is not positive.")
 
 
 def _check_camera(frame: FrameResult) -> None:
     matrix = frame.camera_to_world
     if len(matrix) != 4 or tuple(matrix[3]) != (0.0, 0.0, 0.0, 1.0):
-        raise _invalid_result(f"frame {frame.frame}: the last row of camera_to_world is not 0 0 0 1")
+        raise _invalid_result(f"Frame {frame.frame}: the last row of camera_to_world is not 0 0 0 1.")
     (a, b, c), (d, e, f), (g, h, i) = (row[:3] for row in matrix[:3])
     products = (a * a + d * d + g * g - 1, b * b + e * e + h * h - 1, c * c + f * f + i * i - 1,
                 a * b + d * e + g * h, a * c + d * f + g * i, b * c + e * f + h * i)
     if not all(abs(product) <= 1e-5 for product in products):  # of its columns; what overflows is refused, too
-        raise _invalid_result(f"frame {frame.frame}: the camera's rotation is not rigid")
+        raise _invalid_result(f"Frame {frame.frame}: the camera's rotation is not rigid.")
     if a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g) < 0:
-        raise _invalid_result(f"frame {frame.frame}: the camera's rotation is a reflection")
+        raise _invalid_result(f"Frame {frame.frame}: the camera's rotation is a reflection.")
     if not (frame.fx > 0 and frame.fy > 0):
-        raise _invalid_result(f"frame {frame.frame}: the focal length is not positive")
+        raise _invalid_result(f"Frame {frame.frame}: the focal length is not positive.")
 
 
 def _check_placement(placement: tuple[Row, Row, Row, Row]) -> None:
     try:
         GivenCamera(1, 1.0, 1.0, 0.0, 0.0, placement).validate()
     except StereoDiffError as error:
-        raise _invalid_result(f"the placement is none: {error.message}") from error
+        raise _invalid_result(f"The placement is none: {error.message}") from error
 
 
 def _is_identity(matrix) -> bool:
@@ -262,17 +262,17 @@ def _check_files(folder: GuardedFolder, relatives: list[str]) -> None:
         if parent not in sizes:
             sizes[parent] = _sizes_in(folder.inside(parent) if parent else folder)
         if sizes[parent].get(name, 0) == 0:
-            raise _invalid_result(f"{relative} is missing, empty or a link")
+            raise _invalid_result(f"{relative} is missing, empty or a link.")
 
 
 def _check_name(relative: str) -> None:
     is_odd = len(relative) > MAX_NAME or any(sign in relative for sign in "\\:\0")
     if is_odd or not {"", ".", ".."}.isdisjoint(relative.split("/")):
-        raise _invalid_result(f"{relative[:80]!r} is not a path inside the job folder")
+        raise _invalid_result(f"{relative[:80]!r} is not a path inside the job folder.")
 
 
 def _sizes_in(folder: GuardedFolder) -> dict[str, int]:
     try:
         return folder.file_sizes()
     except OSError as error:  # a name that is too long, for one
-        raise _invalid_result(f"{folder.path} cannot be looked at: {error.strerror}") from error
+        raise _invalid_result(f"{folder.path} cannot be looked at: {error.strerror}.") from error

@@ -51,15 +51,15 @@ class DiffusionSettings:
         """Raises StereoDiffError "settings_invalid" naming the first field that is out of range."""
         for name, allowed in (("preset", DIFFUSION_PRESETS), ("schedule", NOISE_SCHEDULES)):
             if getattr(self, name) not in allowed:
-                raise _invalid_setting(f"diffusion {name} must be one of {', '.join(allowed)}, got "
-                                       f"{getattr(self, name)!r}")
+                raise _invalid_setting(f"The diffusion {name} must be one of {', '.join(allowed)}, got "
+                                       f"{getattr(self, name)!r}.")
         if not NOISE_LEVELS[0] <= self.noise_level <= NOISE_LEVELS[1]:
-            raise _invalid_setting(f"noise_level must be {NOISE_LEVELS[0]} to {NOISE_LEVELS[1]}, got "
-                                   f"{self.noise_level}")
+            raise _invalid_setting(f"The noise_level must be {NOISE_LEVELS[0]} to {NOISE_LEVELS[1]}, got "
+                                   f"{self.noise_level}.")
         if not 1 <= self.ensemble <= MAX_ENSEMBLE:
-            raise _invalid_setting(f"ensemble must be 1 to {MAX_ENSEMBLE}, got {self.ensemble}")
+            raise _invalid_setting(f"The ensemble must be 1 to {MAX_ENSEMBLE}, got {self.ensemble}.")
         if not 0.0 <= self.keep_static <= 1.0:
-            raise _invalid_setting(f"keep_static must be 0 to 1, got {self.keep_static}")
+            raise _invalid_setting(f"The share keep_static must be 0 to 1, got {self.keep_static}.")
 
 
 @dataclass(frozen=True)
@@ -102,21 +102,22 @@ class Settings:
         choices = (("stereo", STEREO_ENGINES), ("refine", REFINE_ENGINES), ("quality", QUALITIES))
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
-                raise _invalid_setting(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+                raise _invalid_setting(f"The {name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")
         if self.max_side_px != 0 and not MIN_SIDE_PX <= self.max_side_px <= 4096:
-            raise _invalid_setting(f"max_side_px must be 0 or {MIN_SIDE_PX} to 4096, got {self.max_side_px}")
+            raise _invalid_setting(f"The side max_side_px must be 0 or {MIN_SIDE_PX} to 4096, got {self.max_side_px}.")
         if (self.focal_mm is None) != (self.sensor_mm is None):
-            raise _invalid_setting("focal_mm and sensor_mm are given together or not at all")
+            raise _invalid_setting("The focal_mm and sensor_mm are given together or not at all.")
         if self.focal_mm is not None and self.sensor_mm is not None:
             _check_lens(self.focal_mm, self.sensor_mm)
         self._check_axis_and_distortion()
         if not -20 <= self.exposure_ev <= 20:
-            raise _invalid_setting(f"exposure_ev must be -20 to 20, got {self.exposure_ev}")
+            raise _invalid_setting(f"The exposure_ev must be -20 to 20, got {self.exposure_ev}.")
         if not 1 <= self.max_megapixels <= MOST_MEGAPIXELS:
-            raise _invalid_setting(f"max_megapixels must be 1 to {MOST_MEGAPIXELS}, got {self.max_megapixels}")
+            raise _invalid_setting(f"The max_megapixels must be 1 to {MOST_MEGAPIXELS}, got "
+                                   f"{self.max_megapixels}.")
         kind, _, number = self.device.partition(":")
         if kind not in ("auto", "cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
-            raise _invalid_setting(f"device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}")
+            raise _invalid_setting(f"The device must be auto, cpu, cuda, cuda:N or mps, got {self.device!r}.")
         self.diffusion.validate()
 
     def _check_axis_and_distortion(self) -> None:
@@ -125,10 +126,10 @@ class Settings:
             if values is None:
                 continue
             if self.focal_mm is None:
-                raise _invalid_setting(f"{name} is given with focal_mm and sensor_mm only")
+                raise _invalid_setting(f"The {name} is given with focal_mm and sensor_mm only.")
             sane = all(math.isfinite(value) and abs(value) < MOST_PRINCIPAL_PX for value in values)
             if len(values) != count or not sane:
-                raise _invalid_setting(f"{name} must be {count} finite numbers, got {values}")
+                raise _invalid_setting(f"The {name} must be {count} finite numbers, got {values}.")
 
     @property
     def working_side_px(self) -> int:
@@ -148,7 +149,7 @@ class Settings:
 
 def _check_lens(focal_mm: float, sensor_mm: float) -> None:
     if not (0.1 < focal_mm < 10000 and 0.1 < sensor_mm < 1000):
-        raise _invalid_setting(f"no lens has focal_mm {focal_mm} on sensor_mm {sensor_mm}")
+        raise _invalid_setting(f"No lens has focal_mm {focal_mm} on sensor_mm {sensor_mm}.")
 
 
 def _invalid_setting(message: str) -> StereoDiffError:

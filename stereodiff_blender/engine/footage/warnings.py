@@ -55,9 +55,9 @@ def warn_of_faults(footage: Footage, told_from: int, report: Report) -> None:
         report.warn("repeated_frames", f"{_frames(footage.repeats, told_from)} the picture before; "
                                        f"{count - len(footage.repeats)} of {count} frames are distinct.")
     if footage.has_bars:
-        report.warn("black_bars", f"There are bars of {_bar_text(footage)}.")
+        report.warn("black_bars", f"The picture has black bars of {_bar_text(footage)}.")
     if footage.overlays:
-        report.warn("burnt_in_text", f"It is seen at the {_places(footage)}.")
+        report.warn("burnt_in_text", f"Something is written on the picture, at the {_places(footage)}.")
     if len(footage.flashes):
         report.warn("flash_frames", f"The light is another at frame{_plural(footage.flashes)} "
                                     f"{_ranges(_runs(footage.flashes, told_from))}.")

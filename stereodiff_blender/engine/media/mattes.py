@@ -151,7 +151,7 @@ def read_matte(job: Job, folder: JobFolder, raster: Raster, marks: np.ndarray, r
 def _judge(shares: list[float], report: Report) -> None:
     typical = float(np.median(shares))
     if typical > FULL_SHARE:
-        raise StereoDiffError("matte_full", f"It marks {100 * typical:.0f} % of the picture as moving.")
+        raise StereoDiffError("matte_full", f"The matte marks {100 * typical:.0f} % of the picture as moving.")
     if not any(shares):
         report.warn("matte_empty", "The matte marks nothing in these frames.")
 

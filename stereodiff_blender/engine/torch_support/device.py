@@ -33,5 +33,5 @@ def torch_device(name: str) -> torch.device:
     if kind == "cuda" and not (torch.cuda.is_available() and int(number or 0) < torch.cuda.device_count()):
         raise StereoDiffError("device_unavailable", f"{name} was asked for, but PyTorch does not see it here.")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise StereoDiffError("device_unavailable", "mps was asked for, but PyTorch does not see it here.")
+        raise StereoDiffError("device_unavailable", "The device mps was asked for, but PyTorch does not see it here.")
     return torch.device(name)

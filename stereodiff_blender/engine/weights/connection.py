@@ -80,7 +80,8 @@ def _refuse_packed(response: httpx2.Response) -> None:
     """Nobody asked for that, and a small packed file may be one of any size."""
     encoding = response.headers.get("Content-Encoding", "identity")
     if response.request.method == "GET" and encoding.lower() != "identity":
-        raise StereoDiffError("download_wrong_file", f"{host_of(str(response.url))} sends it packed ({encoding[:20]}).")
+        raise StereoDiffError("download_wrong_file", f"The file comes packed from {host_of(str(response.url))} "
+                                                     f"({encoding[:20]}).")
 
 
 def _without_keys(record: logging.LogRecord) -> bool:

@@ -106,7 +106,7 @@ def refuse_unaccepted(user_folder: Path, cards: Iterable[ModelCard]) -> None:
     """
     asked = [f"{card.name}: {card.licence}" for card in cards if acceptance(user_folder, card) is None]
     if asked:
-        raise StereoDiffError("licence_not_accepted", f"{'; '.join(asked)}.")
+        raise StereoDiffError("licence_not_accepted", f"These licenses are to be accepted: {'; '.join(asked)}.")
 
 
 def cards_of(settings: Settings, folder: Path = CARDS_FOLDER) -> tuple[ModelCard, ...]:

@@ -232,7 +232,7 @@ class _CountedFile(io.BufferedWriter):
     def write(self, data) -> int:
         """Raises StereoDiffError "download_wrong_file" or "models_disk_full" before anything of it is written."""
         if self.tell() + len(data) > self._limit:
-            raise StereoDiffError("download_wrong_file", f"There is no end to it after {self._limit} bytes.")
+            raise StereoDiffError("download_wrong_file", f"The file has no end after {self._limit} bytes.")
         if shutil.disk_usage(self._folder).free < len(data) + SPARE_BYTES:
             raise StereoDiffError("models_disk_full", f"The disk of {self._folder} has only what has to stay free.")
         count = super().write(data)
@@ -317,9 +317,10 @@ def _in_our_words(card: ModelCard, folder: Path) -> Iterator[None]:
 def _answer_error(error: HfHubHTTPError, card: ModelCard) -> StereoDiffError:
     status = error.response.status_code
     if status in _DENIED:
-        return StereoDiffError("download_denied", f"{card.source} (the answer was {status}).")
+        return StereoDiffError("download_denied", f"The answer of {card.source} was {status}.")
     if status in _NOT_THERE:
-        return StereoDiffError("download_not_found", f"{error.response.request.url} (the answer was {status}).")
+        return StereoDiffError("download_not_found",
+                               f"The answer of {error.response.request.url} was {status}.")
     if status in _BUSY or status >= 500:
         return StereoDiffError("download_interrupted", f"The server is busy or down (its answer was {status}).")
     return StereoDiffError("download_not_found", f"The server's answer was {status}.")

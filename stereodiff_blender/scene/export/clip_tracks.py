@@ -187,7 +187,7 @@ def _judge(clip: bpy.types.MovieClip, shot: ImportedResult, keeps_lens: bool) ->
     bundles = sum(track.has_bundle for track in ours.tracks)
     if not ours.reconstruction.is_valid or bundles < FEWEST_TRACKS:
         remove_tracks(clip, shot)
-        raise StereoDiffError("tracks_unsolved", f"It solved {bundles} of them.")
+        raise StereoDiffError("tracks_unsolved", f"Blender solved {bundles} of the tracks.")
     return WrittenTracks(len(ours.tracks), bundles, len(ours.reconstruction.cameras), not keeps_lens)
 
 

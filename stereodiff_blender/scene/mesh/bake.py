@@ -88,7 +88,7 @@ def check_built_with(file_format: str, app) -> None:
     """Raises StereoDiffError "exporter_missing" if a Blender lacks the library. app: its bpy.app."""
     library, name = {"ALEMBIC": (app.alembic, "Alembic"), "USD": (app.usd, "USD")}[file_format]
     if not library.supported:
-        raise StereoDiffError("exporter_missing", f"It was built without {name}.")
+        raise StereoDiffError("exporter_missing", f"This Blender was built without {name}.")
 
 
 def _write_alembic(path: Path, frames: range) -> None:

@@ -48,7 +48,7 @@ def floor_change(points, camera) -> np.ndarray:
     middle = points.mean(axis=0)
     _, spread, directions = np.linalg.svd(points - middle, full_matrices=False)
     if spread[1] <= LEAST_SPREAD * spread[0]:
-        raise StereoDiffError("points_unusable", "They lie on one line.")
+        raise StereoDiffError("points_unusable", "The points lie on one line.")
     return level_change(directions[2], middle, camera)
 
 
@@ -107,7 +107,7 @@ def axis_change(start, end, axis: str) -> np.ndarray:
     way = _place(end) - _place(start)
     flat = np.hypot(*way[:2])
     if flat <= LEAST_SPREAD * np.linalg.norm(way) or flat == 0:
-        raise StereoDiffError("points_unusable", "One stands above the other, or they are the same.")
+        raise StereoDiffError("points_unusable", "One of the points stands above the other, or they are the same.")
     (x, y), (to_x, to_y) = way[:2] / flat, AXES[axis]
     cosine, sine = x * to_x + y * to_y, x * to_y - y * to_x
     turn = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
@@ -237,7 +237,7 @@ def _is_driven(root: bpy.types.Object) -> bool:
 def _enough(points, count: int) -> np.ndarray:
     points = np.asarray(points, dtype=np.float64).reshape(-1, 3)
     if len(points) < count:
-        raise StereoDiffError("points_missing", f"{count} are needed, {len(points)} are there.")
+        raise StereoDiffError("points_missing", f"{count} points are needed, {len(points)} are there.")
     return points
 
 

@@ -106,7 +106,7 @@ def marked_points(scene: bpy.types.Scene, found: SceneImport, role: str) -> list
     there = parts(scene.objects, found.footage)
     missing = [name for name in MARKS[role] if name.lower() not in there]
     if missing:
-        raise StereoDiffError("points_missing", f"No marker {', '.join(missing)} of {found.name}.")
+        raise StereoDiffError("points_missing", f"There is no marker {', '.join(missing)} of {found.name}.")
     return [np.array(there[name.lower()].matrix_world.translation) for name in MARKS[role]]
 
 

@@ -67,5 +67,5 @@ def read_points(shot: ImportedResult) -> tuple[np.ndarray, np.ndarray]:
         "depth_missing": the result has none. "result_invalid": their file is damaged.
     """
     if shot.result.points is None:
-        raise StereoDiffError("depth_missing", "It has no points.")
+        raise StereoDiffError("depth_missing", "The result has no points.")
     return read_ply(shot.folder / shot.result.points)

@@ -40,7 +40,7 @@ def find_plate(result: Result, clip: bpy.types.MovieClip | None) -> FoundFootage
         return FoundFootage(clip, *found)
     if is_there:
         return FoundFootage(clip, Path(result.clip.path), result.clip.first_number)
-    raise StereoDiffError("clip_missing", f"{result.clip.path} is not there, and no open clip shows it")
+    raise StereoDiffError("clip_missing", f"{result.clip.path} is not there, and no open clip shows it.")
 
 
 def other_footage(result: Result, clip: bpy.types.MovieClip, plate: Path) -> Path | None:

@@ -157,7 +157,7 @@ def _check_raster(folder: Path, result: Result) -> None:
             continue
         check_product(JobFolder(folder).files, path, result)  # first, because Blender makes room for any size
         if _picture_size(folder / path) != (result.width, result.height):
-            raise StereoDiffError("result_invalid", f"{path} is no picture of {result.width} x {result.height} pixels")
+            raise StereoDiffError("result_invalid", f"{path} is no picture of {result.width} x {result.height} pixels.")
 
 
 def _picture_size(path: Path) -> tuple[int, int]:
@@ -174,4 +174,4 @@ def _check_plate(path: Path) -> None:
     except RuntimeError as error:
         raise StereoDiffError("clip_unreadable", f"Blender cannot read {path}: {error}") from error
     if width == 0:
-        raise StereoDiffError("clip_unreadable", f"Blender finds no picture in {path}")
+        raise StereoDiffError("clip_unreadable", f"Blender finds no picture in {path}.")

@@ -65,7 +65,7 @@ class FromPoints(OnSolve):
         needed = len(picking.MARKS[self.role])
         points = self._gathered(context, found, needed)
         if len(points) < needed or (len(points) > needed and self.role != "FLOOR"):
-            raise StereoDiffError("points_missing", f"{needed} are needed, {len(points)} are there.")
+            raise StereoDiffError("points_missing", f"{needed} points are needed, {len(points)} are there.")
         return points
 
     def _gathered(self, context: bpy.types.Context, found: SceneImport, needed: int) -> list[np.ndarray]:

@@ -163,7 +163,7 @@ def test_a_clips_fault_is_the_mattes_where_it_is_the_matte():
         told = as_matte_error(StereoDiffError(code, "Frame 3."))
         is_footage = code.startswith(("clip_", "sequence_", "frame_range_"))
         assert told.code.startswith("matte_") == (is_footage or code.startswith("matte_")), code
-    assert as_matte_error(StereoDiffError("clip_truncated", "Frame 3.")).message == "The matte: Frame 3."
+    assert as_matte_error(StereoDiffError("clip_truncated", "Frame 3.")).message == "The matte cannot be used: Frame 3."
 
 
 def test_a_folder_without_a_job(tmp_path):

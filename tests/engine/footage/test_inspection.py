@@ -300,8 +300,8 @@ def test_every_fault_is_named():
     warn_of_faults(footage, 31, report)
     assert report.warnings == {
         "repeated_frames": "Frames 33-34, 37 repeat the picture before; 9 of 12 frames are distinct.",
-        "black_bars": "There are bars of 10 % at the top, 12 % at the bottom.",
-        "burnt_in_text": "It is seen at the top left, bottom center.",
+        "black_bars": "The picture has black bars of 10 % at the top, 12 % at the bottom.",
+        "burnt_in_text": "Something is written on the picture, at the top left, bottom center.",
         "flash_frames": "The light is another at frame 39.",
         "flickering_light": "Brightness swings by about 10 %.",
     }

@@ -318,7 +318,7 @@ def test_footage_that_is_none(boxes, tmp_path):
 def test_a_gap_and_a_changed_size(boxes, tmp_path):
     write_encoded(tmp_path / "m" / "matte_0006.png", cv2.resize(moving_box(5), (80, 48)))
     error = error_of(marks_of, tmp_path, Matte("pictures", boxes))
-    assert error.code == "matte_unreadable" and error.message.startswith("The matte: ")
+    assert error.code == "matte_unreadable" and error.message.startswith("The matte cannot be used: ")
     (tmp_path / "m" / "matte_0004.png").unlink()
     assert error_of(marks_of, tmp_path, Matte("pictures", boxes)).code == "matte_incomplete"
 

@@ -108,7 +108,7 @@ def check_product(folder: GuardedFolder, name: str, result: Result) -> PictureHe
     wanted = ("exr", 1, result.width, result.height)
     if header is None or (header.kind, header.channels, header.width, header.height) != wanted:
         raise StereoDiffError("result_invalid", f"{name} in {folder.path.name} is no picture of {result.width} x "
-                                                f"{result.height} pixels")
+                                                f"{result.height} pixels.")
     return header
 
 
@@ -134,7 +134,7 @@ def check_plate(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise StereoDiffError("clip_unreadable", f"{path} was not read: {error}") from error
     if width * height > MAX_PIXELS:
-        raise StereoDiffError("clip_unreadable", f"{path} claims {width} x {height} pixels")
+        raise StereoDiffError("clip_unreadable", f"{path} claims {width} x {height} pixels.")
 
 
 def check_shown(folder: GuardedFolder, name: str) -> PictureHeader:
@@ -159,7 +159,7 @@ def check_shown(folder: GuardedFolder, name: str) -> PictureHeader:
     """
     header = _header(folder, name, MAX_SHOWN_BYTES)
     if header is None or header.kind != "png" or header.width * header.height > MAX_SHOWN_PIXELS:
-        raise StereoDiffError("result_invalid", f"{name} is no picture that could be shown")
+        raise StereoDiffError("result_invalid", f"{name} is no picture that could be shown.")
     return header
 
 

@@ -34,4 +34,5 @@ def _decoded(networks: DepthCrafterNetworks, latents: np.ndarray, begin: int, en
     try:
         return networks.decode(part).numpy()
     except StereoDiffError as error:
-        raise StereoDiffError(error.code, f"Frames {begin + 1} to {end} of the range: {error.message}") from error
+        named = f"Frames {begin + 1} to {end} of the range"
+        raise StereoDiffError(error.code, f"{named}: {error.message}") from error

@@ -168,7 +168,8 @@ def _rope_base(stated: Mapping[str, object]) -> float:
     text = stated.get("pos_embed", "RoPE100")
     found = re.fullmatch(r"RoPE(\d{1,9}(?:\.\d{1,9})?)", text) if isinstance(text, str) else None
     if not found:
-        raise StereoDiffError("weights_wrong_model", f"Unknown position code {text!r} in the weights' {CONFIG_NAME}.")
+        raise StereoDiffError("weights_wrong_model", f"The weights' {CONFIG_NAME} has the unknown position code "
+                                                     f"{text!r}.")
     return float(found[1])
 
 

@@ -65,7 +65,7 @@ def _check(frames, masks, focal_px) -> None:
     if masks is not None and masks.shape != frames.shape[:3]:
         raise ValueError(f"masks must be {frames.shape[:3]}, got {masks.shape}")
     if focal_px is not None and not (np.isfinite(focal_px) and focal_px > 0):
-        raise StereoDiffError("settings_invalid", f"the focal length must be positive, got {focal_px}")
+        raise StereoDiffError("settings_invalid", f"The focal length must be positive, got {focal_px}.")
 
 
 # --- Cameras and gauge --------------------------------------------------------------------------------------------

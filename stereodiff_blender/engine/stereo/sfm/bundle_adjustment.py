@@ -144,9 +144,34 @@ def focal_rel_std(initial: BundleState, observations: Observations, *, free: Bun
         variance = float(np.linalg.solve(matrix[np.ix_(unknowns, unknowns)], pick) @ pick)
     except np.linalg.LinAlgError:
         return float("inf")
-    # Points seen few times swallow the noise of their observations, so small residuals do not prove exact ones.
-    noise = max(float(np.median((fit.residuals**2).sum(1))) / (2.0 * np.log(2.0)), SUREST_PX**2)
-    return float(np.sqrt(variance * noise) / initial.focal) if variance > 0 else float("inf")
+    return float(np.sqrt(variance * _noise_px2(fit)) / initial.focal) if variance > 0 else float("inf")
+
+
+def center_deviations(initial: BundleState, observations: Observations, directions: np.ndarray, *,
+                      free: BundleOptions = BundleOptions(), loss_px: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """How uncertain sums over the camera centers are, of an adjusted state, in two ways.
+
+    directions: (K,C,3), the sums' factors, in the axes of the world; sums that the gauge moves tell nothing. Returns
+    how far each sum would move without each observation, to first order (K,N; the infinitesimal jackknife, Jaeckel
+    1972), and the sums' covariance (K,K) from the curvature of the cost, as if errors were independent and unbiased.
+    """
+    problem = _Problem(observations, len(initial.rotations), len(initial.points), free, loss_px, None)
+    state = BundleState(initial.rotations, initial.translations, initial.points[problem.point_order], initial.focal)
+    fit = problem.fit(state)
+    matrix, _, (factors, _, _) = problem.reduced(problem.normal_equations(state, fit), damping=1e-9)
+    turned = np.einsum("nij,knj->kni", state.rotations, directions)
+    by_pose = np.concatenate([np.cross(state.translations, turned), -turned], axis=2).reshape(len(directions), -1)
+    sums = np.column_stack([by_pose, np.zeros(len(directions))])
+    moves = problem.solved(matrix, sums)
+    influences = np.empty((len(directions), len(problem.order)))
+    influences[:, problem.order] = [problem.pull(state, fit, factors, move) for move in moves]
+    return influences, (sums @ moves.T) * _noise_px2(fit)
+
+
+def _noise_px2(fit: _Fit) -> float:
+    """Variance of an observation. Points seen few times swallow the noise of theirs, so small residuals do not prove
+    exact ones."""
+    return max(float(np.median((fit.residuals**2).sum(1))) / (2.0 * np.log(2.0)), SUREST_PX**2)
 
 
 @dataclass(frozen=True)
@@ -201,7 +226,7 @@ class _Problem:
         self.point_order = np.lexsort((last, first))
         rank = np.empty(self.points, np.int64)
         rank[self.point_order] = np.arange(self.points)
-        order = np.lexsort((observations.camera, rank[observations.point]))
+        self.order = order = np.lexsort((observations.camera, rank[observations.point]))
         self.observations = Observations(observations.camera[order], rank[observations.point[order]],
                                          observations.pixels[order])
         self.point_starts = np.searchsorted(self.observations.point, np.arange(self.points))
@@ -279,6 +304,24 @@ class _Problem:
         for start in range(0, self.points, CHUNK_POINTS):
             self._eliminate(start, coupling, columns, matrix, gradient)
         return matrix, gradient, (factors, columns, coupling)
+
+    def solved(self, matrix: np.ndarray, sides: np.ndarray) -> np.ndarray:
+        """(K,6C+1) solutions of the reduced system; zero for what is held. The scale, which nothing holds, stays."""
+        system = matrix[np.ix_(self.unknowns, self.unknowns)]
+        np.einsum("ii->i", system)[:] *= 1.0 + 1e-9
+        solutions = np.zeros_like(sides)
+        solutions[:, self.unknowns] = np.linalg.solve(system, sides[:, self.unknowns].T).T
+        return solutions
+
+    def pull(self, state: BundleState, fit: _Fit, factors: np.ndarray, move: np.ndarray) -> np.ndarray:
+        """(N,) share of each observation in the pull along a move of poses and focal, the points following it."""
+        pose, point, focal = self._derivatives(state, fit)
+        shift = np.einsum("nai,ni->na", pose, move[:-1].reshape(-1, 6)[self.observations.camera])
+        shift += focal[:, :, 0] * move[-1]
+        back = np.add.reduceat(np.einsum("nai,na,n->ni", point, shift, fit.weights), self.point_starts)
+        following = -np.einsum("nji,njk,nk->ni", factors, factors, back)
+        shift += np.einsum("nai,ni->na", point, following[self.observations.point])
+        return (shift * fit.residuals).sum(1) * fit.weights
 
     def _add_frames(self, normal: _Normal, matrix: np.ndarray, gradient: np.ndarray) -> None:
         poses = np.arange(6 * self.cameras).reshape(-1, 6)

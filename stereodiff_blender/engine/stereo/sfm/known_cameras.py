@@ -146,7 +146,7 @@ def _of_static_points(observations: Observations, residual: np.ndarray, min_view
 def _refuse_contradiction(fits: np.ndarray) -> None:
     if fits.mean() < MIN_EXPLAINED_SHARE:
         raise StereoDiffError("cameras_do_not_fit", f"Only {100 * fits.mean():.0f} % of the tracked points agree with "
-                                                    "them.")
+                                                    "the given cameras.")
 
 
 def _warn(fits: np.ndarray, residual: np.ndarray, angle: np.ndarray, observations: Observations,

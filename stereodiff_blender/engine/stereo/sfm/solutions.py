@@ -10,6 +10,7 @@ from .focal_stability import focal_halves_ratio, focal_jackknife_ratio
 from .model_choice import ROTATION_FRAME_PX, ROTATION_GATE_PX, has_narrow_view, tells_lens
 from .registration import CameraFit
 from .rotation import RotationFit
+from .scale_drift import measure_scale_drift
 from .shot import MIN_FRAMES_FOR_FOCAL, MIN_SOLVED_SHARE, TrackedShot, unsolved
 from .still_background import StillBackground
 from .tracks import MIN_COMMON_TRACKS
@@ -22,6 +23,7 @@ from .warnings import (
     warn_moving_camera,
     warn_narrow_view,
     warn_rotation,
+    warn_scale_drift,
     warn_static,
     warn_turning_frames,
     warn_unsolved,
@@ -94,6 +96,8 @@ def _warn_about(shot: TrackedShot, travel: Travel) -> bool:
     warn_moving_camera(shot.report, tracks_per_frame=float(np.median(per_frame)),
                        parallax_deg=float(np.median(fitted.point_parallax_deg)),
                        residual_px=float(np.mean(fitted.residual_px)))
+    warn_scale_drift(shot.report, measure_scale_drift(fitted, free_focal=travel.reconstruction.free_focal),
+                     shot.first_frame)
     warn_turning_frames(shot.report, travel.turning, shot.first_frame)
     warn_unsolved(shot.report, fitted.solved, shot.first_frame)
     if shot.focal is not None or travel.is_lens_from_turn:

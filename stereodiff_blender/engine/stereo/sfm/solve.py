@@ -1,7 +1,8 @@
 """The automatic camera solve: from frames to the camera of every frame, the lens, and points of the scene.
 
 Steps: follow features; recognize a camera that stands still or only turns; otherwise try a few focal lengths, each
-with a solve on a few keyframes, and go on from the one that explains most; add the other keyframes, then all frames.
+with a solve on a few keyframes, and go on from the one that explains most; add the other keyframes, then all frames;
+close the loop where a place is seen again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ...solution import CameraSolution
 from ...storage import RunContext, Scratch
 from .keyframes import choose_keyframes
 from .lens_check import lens_that_fits
+from .loops import close_loops
 from .model_choice import contest, is_turn, may_be_turn, turn_of_all_frames
 from .object_track import is_object_track
 from .registration import ADJUSTMENT_ROUNDS
@@ -77,7 +79,7 @@ def solve_cameras(frames, *, focal_px: float | None = None, principal_point: tup
     -----
     Warns "static_camera", "large_motion", "rotation_only", "rotation_doubtful", "travel_doubtful", "turns_in_part",
     "object_track", "focal_assumed", "lens_doubtful", "frames_unsolved", "little_parallax", "high_residual",
-    "low_texture" and "weak_focal".
+    "scale_drift", "low_texture" and "weak_focal".
     """
     _check(frames, focal_px, pixel_aspect, masks)
     min_length = min(MIN_TRACK_LENGTH, len(frames))
@@ -90,7 +92,7 @@ def solve_cameras(frames, *, focal_px: float | None = None, principal_point: tup
     axis = principal_point or (0.5 * tracks.size[0], 0.5 * tracks.size[1])
     shot = TrackedShot(tracks, square_tracks(tracks, axis, pixel_aspect), np.flatnonzero(linked), focal, axis,
                        pixel_aspect, sensor_mm or USUAL_SENSOR_MM, seed % MAX_SEED, context.told_from, context.report)
-    return _solve(shot, followed)
+    return _solve(shot, followed, frames)
 
 
 def follow_tracks(frames, masks, scratch: Scratch, report: Report) -> Tracks:
@@ -109,11 +111,11 @@ def _check(frames, focal_px, pixel_aspect, masks) -> None:
     if masks is not None and masks.shape != frames.shape[:3]:
         raise ValueError(f"masks must be {frames.shape[:3]}, got {masks.shape}")
     if len(frames) < 2:
-        raise StereoDiffError("clip_too_short", "a camera solve needs at least two frames")
+        raise StereoDiffError("clip_too_short", "A camera solve needs at least two frames.")
     if focal_px is not None and not (np.isfinite(focal_px) and focal_px > 0):
-        raise StereoDiffError("settings_invalid", f"the focal length must be positive, got {focal_px}")
+        raise StereoDiffError("settings_invalid", f"The focal length must be positive, got {focal_px}.")
     if not (np.isfinite(pixel_aspect) and 0.1 < pixel_aspect < 10):
-        raise StereoDiffError("settings_invalid", f"the pixel aspect must be between 0.1 and 10, got {pixel_aspect}")
+        raise StereoDiffError("settings_invalid", f"The pixel aspect must be between 0.1 and 10, got {pixel_aspect}.")
 
 
 def _check_tracks(tracks: Tracks, linked: np.ndarray, first_frame: int) -> None:
@@ -126,7 +128,7 @@ def _check_tracks(tracks: Tracks, linked: np.ndarray, first_frame: int) -> None:
                         f"{run[0]} to {run[-1]} (is there a cut, or much blur or darkness?)")
 
 
-def _solve(shot: TrackedShot, followed: Tracks) -> CameraSolution:
+def _solve(shot: TrackedShot, followed: Tracks, frames: np.ndarray) -> CameraSolution:
     """followed: the tracks before they were thinned."""
     if is_static(shot.tracks, shot.frames):
         return static_solution(shot)
@@ -144,6 +146,7 @@ def _solve(shot: TrackedShot, followed: Tracks) -> CameraSolution:
     travel = _travel_or_turn(shot, keyframes, rotation, steps)
     if isinstance(travel, RotationFit):
         return rotation_solution(shot, travel, turn_of_all_frames(shot, travel))
+    travel = close_loops(shot, travel, frames)
     if is_object_track(followed, travel.fitted):
         warn_object_track(shot.report)
     return moving_solution(shot, travel, lens_that_fits(shot, keyframes, travel.fitted))

@@ -87,7 +87,7 @@ def test_another_import_keeps_the_markers(parts, imported, tmp_path):
 
 
 def test_without_markers_it_says_so(imported):
-    with pytest.raises(RuntimeError, match="No marker Floor A, Floor B, Floor C"):
+    with pytest.raises(RuntimeError, match="no marker Floor A, Floor B, Floor C"):
         bpy.ops.stereodiff.orient_floor(source="MARKERS")
 
 
@@ -136,7 +136,7 @@ def test_clicks_that_give_no_plane_are_said_to_and_leave_the_root(imported, clic
     before = [list(row) for row in imported.root.matrix_basis]
     for _ in range(3):
         operator.modal(bpy.context, click(region.width / 2, region.height / 2))
-    assert len(operator.said) == 1 and "They lie on one line" in operator.said[0]
+    assert len(operator.said) == 1 and "The points lie on one line" in operator.said[0]
     assert [list(row) for row in imported.root.matrix_basis] == before
 
 
@@ -192,7 +192,7 @@ def test_selected_vertices_of_a_mesh_are_points(imported):
 
 def test_too_few_selected_points_are_refused(imported):
     select_only([imported.camera], imported.camera)
-    with pytest.raises(RuntimeError, match="3 are needed, 1 are there"):
+    with pytest.raises(RuntimeError, match="3 points are needed, 1 are there"):
         bpy.ops.stereodiff.orient_floor(source="SELECTED")
 
 

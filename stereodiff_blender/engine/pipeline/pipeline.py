@@ -143,7 +143,8 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
 def _with_all_frames(trust: Quality, of_clip: Quality, measured_share: float) -> Quality:
     """What is told of the measured frames, and of the clip's what cameras alone tell; of the others nothing is trusted.
     """
-    return replace(trust, coverage=measured_share * (trust.coverage or 0.0), solved_share=of_clip.solved_share, unsolved_frames=of_clip.unsolved_frames,
+    return replace(trust, coverage=measured_share * (trust.coverage or 0.0), solved_share=of_clip.solved_share,
+                   unsolved_frames=of_clip.unsolved_frames,
                    reprojection_mean_px=of_clip.reprojection_mean_px,
                    reprojection_worst_px=of_clip.reprojection_worst_px)
 

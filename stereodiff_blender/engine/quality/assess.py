@@ -61,8 +61,8 @@ def assess(cameras: CameraSolution, first_frame: int, stereo: StereoResult | Non
 
 
 def _trusted_share(cameras: CameraSolution, confidence: np.ndarray) -> float:
-    """Depth that agrees between views through a wrong lens is wrong all the same, and so is that of a frame whose camera
-    was not found."""
+    """Depth that agrees between views through a wrong lens is wrong all the same, and so is that of a frame whose
+    camera was not found."""
     if cameras.is_focal_unreliable or not cameras.solved.any():
         return 0.0
     solved = (frame for frame, is_solved in zip(confidence, cameras.solved, strict=True) if is_solved)

@@ -141,7 +141,7 @@ class PreparedFootage:
         top, bottom, left, right = self.footage.picture
         for index in np.flatnonzero(self.measured_in != self.footage.shown_in):
             beside = self.measured_in[index]
-            warped = _warped_from(depth[beside], warp_between(cameras, index, beside))
+            warped = _warped_from(depth[beside], warp_between(cameras, int(index), int(beside)))
             depth[index, top:bottom, left:right] = warped[top:bottom, left:right]
             confidence[index] = np.minimum(confidence[index], WARPED_CONFIDENCE)
 

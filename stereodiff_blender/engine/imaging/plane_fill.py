@@ -15,7 +15,7 @@ from .edge_aware import MIN_CONFIDENCE, pull_push, smoothed
 
 REDUCTION = 4
 """Times that the picture is reduced: what is filled is smooth."""
-STRENGTH, EDGE_LEVELS, ROUNDS = 6000.0, 4.0, 3
+STRENGTH, EDGE_LEVELS, SMOOTHING_ROUNDS = 6000.0, 4.0, 3
 LEAST_LINK = 1e-7
 """Of fast_global_smoother's, that reaches so much less far, would carry a good part over any edge."""
 MIN_SPREAD_PX = 12.0
@@ -71,7 +71,7 @@ def _fitted(picture: np.ndarray, value: np.ndarray, weight: np.ndarray) -> np.nd
     weight = np.maximum(weight, MIN_CONFIDENCE)
     products = (x, y, value, x * x, x * y, y * y, x * value, y * value)
     total, *sums = smoothed([weight, *(weight * product for product in products)], picture, strength=STRENGTH,
-                            edge_levels=EDGE_LEVELS, rounds=ROUNDS, least_link=LEAST_LINK)
+                            edge_levels=EDGE_LEVELS, rounds=SMOOTHING_ROUNDS, least_link=LEAST_LINK)
     mean_x, mean_y, mean, xx, xy, yy, xv, yv = (each / total for each in sums)
     least = np.float32((MIN_SPREAD_PX / REDUCTION) ** 2) / unit**2
     xx, yy, xy = xx - mean_x * mean_x + least, yy - mean_y * mean_y + least, xy - mean_x * mean_y

@@ -299,12 +299,12 @@ def _add_occlusion_conflicts(cameras, raw: _RawDepth) -> None:
 
 def _judge_far(frames, cameras, raw: _RawDepth, ground: GroundPlane | None, limits: DepthLimits) -> float:
     """Take back from the sky what travels along with the camera; the share of the clip that looks like sky indeed."""
-    shares = []
+    shares, (height, width) = [], frames.shape[1:3]
     for index, frame in enumerate(frames):
-        below = np.zeros(frame.shape[:2], bool)
+        below = np.zeros((height, width), bool)
         if ground is not None:
             view = ground.seen_by(cameras.camera_to_world[index], cameras.intrinsics[index])
-            below = view.disparity_of(below.shape) > BELOW_HORIZON * limits.disparity[0]
+            below = view.disparity_of((height, width)) > BELOW_HORIZON * limits.disparity[0]
         far = judge_far(frame, texture_of(frame), raw.status[index] == SKY, raw.found[index] == HIDES, below)
         raw.status[index][far.doubtful] = UNTRUSTED
         raw.mask[index] |= far.traveling

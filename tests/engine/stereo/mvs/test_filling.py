@@ -57,5 +57,5 @@ def test_what_was_measured_well_stays():
     frame = texture(8)[:HEIGHT, :WIDTH]
     true = (0.3 + 0.1 * np.sin(COLUMNS / 9.0)).astype(np.float32)
     result = filled(frame, true, np.ones((HEIGHT, WIDTH), bool), 0.0)
-    even = (slice(8, -8), slice(8, -8))
-    assert np.abs(result.disparity / true - 1)[even].mean() < 0.02 and result.support[even].min() > 0.05
+    inner = (slice(8, -8), slice(8, -8))
+    assert np.abs(result.disparity / true - 1)[inner].mean() < 0.02 and result.support[inner].min() > 0.05

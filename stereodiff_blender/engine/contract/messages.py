@@ -290,7 +290,8 @@ WARNINGS = {
         "Use a longer frame range or a longer camera move."),
     "frames_unsolved": Explanation(
         "Some frames could not be solved; their camera is interpolated.",
-        "Look at the frames that are named, or leave them out of the range."),
+        "Look at the frames that are named, or leave them out of the range. No depth is measured in them: they are "
+        "given that of the nearest solved frame, with confidence 0."),
     "high_residual": Explanation(
         "The solved camera fits the footage only roughly.",
         "Check that objects stick to the picture; entering the lens or a shorter range may help. Strong lens "

@@ -97,11 +97,6 @@ class Footage:
         return measured_in
 
     @property
-    def measurable(self) -> np.ndarray:
-        """(D,) int: indices of the frames that repeat no other and are no flash."""
-        return np.unique(self.measured_in)
-
-    @property
     def has_bars(self) -> bool:
         return self.picture != (0, self.size[0], 0, self.size[1])
 

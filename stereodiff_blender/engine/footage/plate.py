@@ -20,6 +20,8 @@ from .inspection import Footage
 PAINT_RADIUS_PX = 3
 WARP_ROUNDS = 4
 WARPED_CONFIDENCE = 0.4
+MIN_MEASURABLE = 2
+"""Frames that depth can be measured from at all."""
 BESIDE_PX = 12
 """How far around lettering the depth that fills it is taken from."""
 
@@ -30,12 +32,35 @@ class PreparedFootage:
 
     frames: (T,H,W,3) uint8, for the cameras; of the whole raster, so that its center stays the lens's.
     masks: (T,H,W) bool-like or None, true where nothing may be tracked.
+    measured_in: (T,) int, the frame whose depth each frame is to show: its own, a repeated picture's twin's, or that of
+    the frame beside one that cannot be measured.
     """
 
     footage: Footage
     frames: np.ndarray
     masks: np.ndarray | None
+    measured_in: np.ndarray
     _matte: np.ndarray | None
+
+    @property
+    def measurable(self) -> np.ndarray:
+        """(D,) int: indices of the frames that are measured."""
+        return np.unique(self.measured_in)
+
+    @property
+    def measured_share(self) -> float:
+        """Of all frames, those whose own picture is measured, 0..1."""
+        return float((self.measured_in == self.footage.shown_in).mean())
+
+    def measured_where_solved(self, solved: np.ndarray) -> PreparedFootage:
+        """The same, without measuring what has no camera of its own: such a frame shows what the nearest solved one
+        does. All stay where hardly a frame would be left. solved: (T,) bool.
+        """
+        chosen = self.measurable[solved[self.measurable]]
+        if len(chosen) < MIN_MEASURABLE:
+            return self
+        nearest = chosen[np.abs(self.measured_in[:, None] - chosen).argmin(axis=1)]
+        return replace(self, measured_in=nearest)
 
     def measurable_frames(self, scratch: Scratch) -> np.ndarray:
         """(D,h,w,3) uint8: the measurable frames inside the bars, for depth."""
@@ -50,22 +75,22 @@ class PreparedFootage:
         if not self._is_a_part:
             return array
         top, bottom, left, right = footage.picture
-        measurable = scratch.allocate(name, (len(footage.measurable), bottom - top, right - left, *array.shape[3:]),
+        measurable = scratch.allocate(name, (len(self.measurable), bottom - top, right - left, *array.shape[3:]),
                                       array.dtype)
-        for place, index in enumerate(footage.measurable):
+        for place, index in enumerate(self.measurable):
             measurable[place] = array[index, top:bottom, left:right]
         return measurable
 
     @property
     def _is_a_part(self) -> bool:
         """Whether the scene is less than the raster in all frames."""
-        return self.footage.has_bars or len(self.footage.measurable) < len(self.footage.shown_in)
+        return self.footage.has_bars or len(self.measurable) < len(self.footage.shown_in)
 
     def measurable_cameras(self, cameras: CameraSolution) -> CameraSolution:
         """The cameras of the scene's frames, in its pixels."""
         footage = self.footage
         top, _, left, _ = footage.picture
-        chosen = footage.measurable
+        chosen = self.measurable
         observations = [(cameras.observations[k][0], cameras.observations[k][1] - (left, top)) for k in chosen]
         return replace(cameras, camera_to_world=cameras.camera_to_world[chosen],
                        intrinsics=cameras.intrinsics[chosen] - (0.0, 0.0, left, top), solved=cameras.solved[chosen],
@@ -81,12 +106,12 @@ class PreparedFootage:
     def clip_cameras(self, measurable: CameraSolution) -> CameraSolution:
         """The cameras of all frames, from those of the scene's, in the raster's pixels.
 
-        A repeated picture has its twin's; a flash's is interpolated, and counts as not solved.
+        A repeated picture has its twin's; that of what was not measured is interpolated, and counts as not solved.
         """
         footage = self.footage
         top, _, left, _ = footage.picture
-        own, is_shown = footage.shown_in, np.isin(footage.shown_in, footage.measurable)
-        place = np.clip(np.searchsorted(footage.measurable, own), 0, len(footage.measurable) - 1)
+        own, is_shown = footage.shown_in, np.isin(footage.shown_in, self.measurable)
+        place = np.clip(np.searchsorted(self.measurable, own), 0, len(self.measurable) - 1)
         poses = measurable.camera_to_world[place].copy()
         poses[:, :3, :3], poses[:, :3, 3] = fill_unsolved(poses[:, :3, :3], poses[:, :3, 3], is_shown)
         nothing = (np.empty(0, np.int64), np.empty((0, 2)))
@@ -106,16 +131,17 @@ class PreparedFootage:
             return measurable
         top, bottom, left, right = footage.picture
         whole = scratch.allocate(name, (len(footage.shown_in), *footage.size), measurable.dtype)
-        for index, place in enumerate(np.searchsorted(footage.measurable, footage.measured_in)):
+        for index, place in enumerate(np.searchsorted(self.measurable, self.measured_in)):
             whole[index, top:bottom, left:right] = measurable[place]
         return whole
 
-    def fill_flashes(self, depth: np.ndarray, confidence: np.ndarray, cameras: CameraSolution) -> None:
-        """A flash is given the depth of the frame before it, as seen by its own camera. In place, (T,H,W)."""
+    def carry_depth(self, depth: np.ndarray, confidence: np.ndarray, cameras: CameraSolution) -> None:
+        """A frame that was not measured, a flash or one without a camera, is given the depth of the frame beside it, as
+        seen from where it is itself. In place, (T,H,W)."""
         top, bottom, left, right = self.footage.picture
-        for index in self.footage.flashes:
-            before = self.footage.measured_in[index]
-            warped = _warped_from(depth[before], warp_between(cameras, index, before))
+        for index in np.flatnonzero(self.measured_in != self.footage.shown_in):
+            beside = self.measured_in[index]
+            warped = _warped_from(depth[beside], warp_between(cameras, int(index), int(beside)))
             depth[index, top:bottom, left:right] = warped[top:bottom, left:right]
             confidence[index] = np.minimum(confidence[index], WARPED_CONFIDENCE)
 
@@ -153,7 +179,7 @@ def prepare_footage(frames: np.ndarray, masks: np.ndarray | None, footage: Foota
     """
     return PreparedFootage(footage, _steady_and_unwritten(frames, footage, scratch), _not_to_track(masks, footage,
                                                                                                    scratch),
-                           masks)
+                           footage.measured_in, masks)
 
 
 def _steady_and_unwritten(frames: np.ndarray, footage: Footage, scratch: Scratch) -> np.ndarray:

@@ -5,6 +5,7 @@ from .flow import OpticalFlow, flows_in, sample
 from .frame_window import FrameWindow, frames_around
 from .matching_cost import cost_features, mean_of_better_half, photometric_cost
 from .medians import lower_median
+from .plane_fill import fill_along_planes
 from .regions import Regions, find_regions, without_holes, without_specks
 from .warp import (
     BEHIND_CAMERA,
@@ -26,6 +27,7 @@ __all__ = [
     "boundary_confidence",
     "cost_features",
     "fast_global_smoother",
+    "fill_along_planes",
     "find_regions",
     "flows_in",
     "frames_around",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 MIN_LINK_WEIGHT = 1e-4
 """Weight of a link across the strongest edge: everything stays connected, so that every pixel gets a value."""
+MIN_CONFIDENCE = np.float32(1e-7)
 
 
 def pull_push(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -57,7 +60,8 @@ class _Level:
 
 
 def fast_global_smoother(guide: np.ndarray, values: np.ndarray, confidence: np.ndarray, *, strength: float,
-                         edge_levels: float, rounds: int) -> tuple[np.ndarray, np.ndarray]:
+                         edge_levels: float, rounds: int,
+                         least_link: float = MIN_LINK_WEIGHT) -> tuple[np.ndarray, np.ndarray]:
     """Confidence-weighted smoothing that stops at the guide's edges, by separable weighted least squares.
 
     Alternating tridiagonal solves along rows and columns, each round four times weaker than the one before.
@@ -76,6 +80,8 @@ def fast_global_smoother(guide: np.ndarray, values: np.ndarray, confidence: np.n
         Color difference, in gray levels, that cuts a link to 1/e.
     rounds : int
         Of a solve along rows and one along columns.
+    least_link : float
+        Weight of a link across the strongest edge.
 
     Returns
     -------
@@ -88,25 +94,33 @@ def fast_global_smoother(guide: np.ndarray, values: np.ndarray, confidence: np.n
     ----------
     Min et al. 2014, "Fast global image smoothing based on weighted least squares".
     """
-    links_x, links_y = _links(guide, 1, edge_levels), _links(guide, 0, edge_levels)
     # A floor far below any real confidence: pixels no evidence reaches still get their neighbors' value.
-    confidence = np.maximum(confidence, np.float32(1e-7))
-    sums = np.stack([values * confidence, confidence], axis=1).astype(np.float32)      # (H,2,W)
+    confidence = np.maximum(confidence, MIN_CONFIDENCE)
+    total, confidence = smoothed([values * confidence, confidence], guide, strength=strength, edge_levels=edge_levels,
+                                 rounds=rounds, least_link=least_link)
+    return total / np.maximum(confidence, np.float32(1e-12)), confidence
+
+
+def smoothed(channels: Sequence[np.ndarray], guide: np.ndarray, *, strength: float, edge_levels: float,
+             rounds: int, least_link: float) -> list[np.ndarray]:
+    """Several (H,W) float32 smoothed alike, without confidence; the rest as of fast_global_smoother."""
+    links_x, links_y = (_links(guide, axis, edge_levels, least_link) for axis in (1, 0))
+    sums = np.stack(channels, axis=1).astype(np.float32)                               # (H,k,W)
     for k in range(rounds):
         weight = strength * 1.5 * 4.0 ** (rounds - 1 - k) / (4.0**rounds - 1.0)
-        across = np.ascontiguousarray(sums.transpose(2, 1, 0))                         # (W,2,H)
+        across = np.ascontiguousarray(sums.transpose(2, 1, 0))                         # (W,k,H)
         _solve_lines(links_x, across, weight)
         sums = np.ascontiguousarray(across.transpose(2, 1, 0))
         _solve_lines(links_y, sums, weight)
-    return sums[:, 0] / np.maximum(sums[:, 1], np.float32(1e-12)), np.ascontiguousarray(sums[:, 1])
+    return [np.ascontiguousarray(sums[:, k]) for k in range(len(channels))]
 
 
-def _links(guide: np.ndarray, axis: int, edge_levels: float) -> np.ndarray:
+def _links(guide: np.ndarray, axis: int, edge_levels: float, least_link: float) -> np.ndarray:
     """Link weights between neighbors along an axis; that axis first: (L-1, n) float32."""
     color = guide.astype(np.float32)
     difference = np.diff(color, axis=axis)
     distance = np.sqrt(np.einsum("ijk,ijk->ij", difference, difference))
-    weight = np.exp(distance * np.float32(-1.0 / edge_levels)) + np.float32(MIN_LINK_WEIGHT)
+    weight = np.exp(distance * np.float32(-1.0 / edge_levels)) + np.float32(least_link)
     return np.ascontiguousarray(weight.T if axis == 1 else weight)
 
 

@@ -98,11 +98,11 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     warn_of_faults(footage, context.told_from, context.report)
     warn_of_distortion(settings, context.report)
     prepared = prepare_footage(frames, masks, footage, stage_2.scratch)  # frames (T,H,W,3)
-    measurable = prepared.measurable_frames(stage_2.scratch)  # (D,h,w,3): the D measurable frames, inside the bars
 
     # 1. Where the camera was, 2. and how far away everything is; the network of pointmaps tells both at once.
     stages = Stages(context)
     if settings.stereo == "monst3r":
+        measurable = prepared.measurable_frames(stage_2.scratch)  # (D,h,w,3): what is no flash, inside the bars
         clip = stages.run("measured", match_clip, prepared, measurable, networks.matcher, settings, lens)
     else:
         if known is not None:
@@ -111,6 +111,8 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
             solved = stages.run("cameras", solve_clip, prepared, settings, pixel_aspect, lens)
         if solved.cameras.kind != "moving":
             return Estimate(solved.cameras, assess(solved.cameras, context.first_frame))
+        prepared = prepared.measured_where_solved(solved.to_measure)
+        measurable = prepared.measurable_frames(stage_2.scratch)  # (D,h,w,3): those with a camera, inside the bars
         clip = stages.run("measured", measure_clip, prepared, measurable, solved.cameras, settings,
                           lens is not None)
 
@@ -131,16 +133,18 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     # 6. How far all this can be trusted.
     trust = assess(stereo.cameras, context.first_frame, stereo, refined_depth, gauge_residual)
     trust = replace(trust, reprojection_before_px=clip.reprojection_before_px)
-    trust = _with_all_frames(trust, assess(clip.cameras, context.first_frame))
+    trust = _with_all_frames(trust, assess(clip.cameras, context.first_frame), prepared.measured_share)
 
     # 7. What was found out about the scene's frames, as all frames of the clip show it.
     shown, shown_refined = _shown(prepared, clip.cameras, stereo, refined_depth, stage_2.scratch)  # depth (T,H,W)
     return Estimate(clip.cameras, trust, shown, shown_refined, refinement)
 
 
-def _with_all_frames(trust: Quality, of_clip: Quality) -> Quality:
-    """What is told of the scene's frames, and of the clip's what cameras alone tell."""
-    return replace(trust, solved_share=of_clip.solved_share, unsolved_frames=of_clip.unsolved_frames,
+def _with_all_frames(trust: Quality, of_clip: Quality, measured_share: float) -> Quality:
+    """What is told of the measured frames, and of the clip's what cameras alone tell; of the others nothing is trusted.
+    """
+    return replace(trust, coverage=measured_share * (trust.coverage or 0.0), solved_share=of_clip.solved_share,
+                   unsolved_frames=of_clip.unsolved_frames,
                    reprojection_mean_px=of_clip.reprojection_mean_px,
                    reprojection_worst_px=of_clip.reprojection_worst_px)
 
@@ -155,8 +159,20 @@ def _shown(prepared: PreparedFootage, cameras: CameraSolution, stereo: StereoRes
     depth, refined_depth, confidence, motion_mask = shown.values()
     for one in (depth, refined_depth):
         if one is not None:
-            prepared.fill_flashes(one, confidence, cameras)
-    return StereoResult(cameras, depth, confidence, motion_mask), refined_depth
+            prepared.carry_depth(one, confidence, cameras)
+    trusted, still_or_not = (_where_solved(array, f"solved_{name}", cameras, scratch)
+                             for name, array in (("confidence", confidence), ("motion_mask", motion_mask)))
+    return StereoResult(cameras, depth, trusted, still_or_not), refined_depth
+
+
+def _where_solved(array: np.ndarray, name: str, cameras: CameraSolution, scratch: Scratch) -> np.ndarray:
+    """An array (T,H,W) with 0 in the frames that have no camera of their own: nothing was measured there."""
+    if cameras.solved.all():
+        return array
+    known = scratch.allocate(name, array.shape, array.dtype)
+    for index in np.flatnonzero(cameras.solved):
+        known[index] = array[index]
+    return known
 
 
 def refuse_unavailable(settings: Settings) -> None:

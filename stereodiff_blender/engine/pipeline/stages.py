@@ -23,13 +23,27 @@ class SolvedClip:
 
     cameras: CameraSolution
 
+    @property
+    def to_measure(self) -> np.ndarray:
+        """(T,) bool: frames with a camera of their own, which depth can be measured in."""
+        return self.cameras.solved
+
 
 @dataclass(frozen=True)
 class MeasuredClip(SolvedClip):
-    """A clip whose camera moves. stereo: of its D measured frames. reprojection_before_px: as of contract.Quality."""
+    """A clip whose camera moves.
+
+    stereo: of its D measured frames. reprojection_before_px: as of contract.Quality. measured: (T,) bool, to_measure
+    as it was before the cameras were refined; None: as it is.
+    """
 
     stereo: StereoResult
     reprojection_before_px: float | None = None
+    measured: np.ndarray | None = None
+
+    @property
+    def to_measure(self) -> np.ndarray:
+        return self.cameras.solved if self.measured is None else self.measured
 
 
 Clip = TypeVar("Clip", bound=SolvedClip)
@@ -149,7 +163,7 @@ def _as_arrays(clip: SolvedClip) -> dict[str, np.ndarray]:
     if isinstance(clip, MeasuredClip):
         before = np.nan if clip.reprojection_before_px is None else clip.reprojection_before_px
         arrays |= {**_packed("scene_", clip.stereo.cameras), "shape": np.array(clip.stereo.depth.shape, np.int64),
-                   "before_px": np.array(before)}
+                   "before_px": np.array(before), "to_measure": np.asarray(clip.to_measure, bool)}
     return arrays
 
 
@@ -163,7 +177,7 @@ def _clip_from(name: str, stored: dict[str, np.ndarray], scratch: Scratch) -> So
         return None
     before = float(stored["before_px"])
     return MeasuredClip(cameras, StereoResult(_unpacked("scene_", stored), **frames),
-                        None if np.isnan(before) else before)
+                        None if np.isnan(before) else before, stored["to_measure"])
 
 
 def _packed(prefix: str, cameras: CameraSolution) -> dict[str, np.ndarray]:

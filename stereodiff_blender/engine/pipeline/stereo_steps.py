@@ -59,7 +59,8 @@ def measure_clip(prepared: PreparedFootage, measurable: np.ndarray, cameras: Cam
     stereo = estimate_depth_maps(measurable, prepared.measurable_cameras(cameras),
                                  masks=prepared.measurable_matte(context.of_stage_2.scratch),
                                  flow=flow, context=context)
-    return _finished(prepared, measurable, MeasuredClip(cameras, stereo), settings, is_focal_known, context)
+    clip = MeasuredClip(cameras, stereo, measured=cameras.solved)
+    return _finished(prepared, measurable, clip, settings, is_focal_known, context)
 
 
 def match_clip(prepared: PreparedFootage, measurable: np.ndarray, network: TwoViewNetwork, settings: Settings,
@@ -81,8 +82,8 @@ def _finished(prepared: PreparedFootage, measurable: np.ndarray, clip: MeasuredC
                                     report=context.report)
         if refinement.is_refined:
             before_px = refinement.reprojection_before_px
-            clip = MeasuredClip(prepared.clip_cameras(refinement.stereo.cameras), refinement.stereo,
-                                before_px if np.isfinite(before_px) else None)
+            clip = replace(clip, cameras=prepared.clip_cameras(refinement.stereo.cameras), stereo=refinement.stereo,
+                           reprojection_before_px=before_px if np.isfinite(before_px) else None)
     prepared.fill_overlays(clip.stereo.depth, clip.stereo.confidence, clip.stereo.motion_mask)
     return clip
 

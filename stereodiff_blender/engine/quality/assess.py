@@ -5,6 +5,7 @@ Pure functions on arrays; (T,H,W) arrays may be memory-mapped and are read frame
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -60,12 +61,16 @@ def assess(cameras: CameraSolution, first_frame: int, stereo: StereoResult | Non
 
 
 def _trusted_share(cameras: CameraSolution, confidence: np.ndarray) -> float:
-    """Depth that agrees between views through a wrong lens is wrong all the same."""
-    return 0.0 if cameras.is_focal_unreliable else coverage(confidence)
+    """Depth that agrees between views through a wrong lens is wrong all the same, and so is that of a frame whose
+    camera was not found."""
+    if cameras.is_focal_unreliable or not cameras.solved.any():
+        return 0.0
+    solved = (frame for frame, is_solved in zip(confidence, cameras.solved, strict=True) if is_solved)
+    return float(cameras.solved.mean()) * coverage(solved)
 
 
-def coverage(confidence: np.ndarray) -> float:
-    """Share of all pixels of (T,H,W) confidence that are trusted, 0..1."""
+def coverage(confidence: Iterable[np.ndarray]) -> float:
+    """Share of all pixels of confidence, frames (H,W), that are trusted, 0..1."""
     return float(np.mean([np.mean(frame > TRUSTED) for frame in confidence]))
 
 

@@ -12,7 +12,7 @@ from stereodiff_blender.engine.contract import Settings, StereoDiffError
 from stereodiff_blender.engine.footage.inspection import inspect_footage
 from stereodiff_blender.engine.footage.plate import prepare_footage
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
-from stereodiff_blender.engine.solution import KnownLens
+from stereodiff_blender.engine.solution import TRUSTED, KnownCameras, KnownLens
 from stereodiff_blender.engine.storage import RunContext, Scratch
 
 pytestmark = pytest.mark.slow
@@ -132,6 +132,36 @@ def test_a_flash_gets_the_depth_of_the_frame_before_seen_from_its_own_camera(boa
     assert estimate.stereo.confidence[5].max() <= 0.4
     not_carried = relative_difference(estimate.depth[4], estimate.depth[5])
     assert (not_carried > 0.05).mean() > 0.005
+
+
+def known_but(lost: tuple[int, ...], poses: np.ndarray) -> KnownCameras:
+    known = ~np.isin(np.arange(len(poses)), lost)
+    return KnownCameras(np.where(known[:, None, None], poses, np.eye(4)),
+                        np.where(known[:, None], (FOCAL_PX, FOCAL_PX, WIDTH / 2, HEIGHT / 2), 1.0), known)
+
+
+def test_a_frame_without_a_camera_shows_depth_that_is_carried_and_trusts_none_of_it(boards, clean):
+    """Frames 4 to 6 have a camera of no use: what they would measure with it, and what others with them, is wrong."""
+    estimate = estimate_depth(boards, Settings(), known=known_but((4, 5, 6), clean[0].cameras.camera_to_world),
+                              context=RunContext())
+    lost = ~estimate.cameras.solved
+    assert np.flatnonzero(lost).tolist() == [4, 5, 6]
+    assert not estimate.stereo.confidence[lost].any() and not estimate.stereo.motion_mask[lost].any()
+    for depth in (estimate.depth, estimate.stereo.depth):
+        assert (depth > 0).all()
+    ratio = estimate.depth / clean[0].depth
+    error = relative_difference(ratio, np.median(ratio))
+    assert np.median(error[lost]) < 0.03 and np.median(error[~lost]) < 0.01
+    trusted = (estimate.stereo.confidence[~lost] > TRUSTED).mean()
+    assert trusted > 0.5 and estimate.quality.coverage == pytest.approx(0.7 * trusted)
+    assert estimate.quality.unsolved_frames == (5, 6, 7)
+
+
+def test_where_hardly_a_camera_is_known_all_frames_are_measured_and_the_others_not_trusted(boards):
+    prepared = prepare_footage(boards, None, inspect_footage(boards), Scratch())
+    assert prepared.measured_where_solved(np.arange(COUNT) == 3) is prepared
+    two = prepared.measured_where_solved(np.isin(np.arange(COUNT), (2, 6)))
+    assert two.measured_in.tolist() == [2, 2, 2, 2, 2, 6, 6, 6, 6, 6] and two.measured_share == 0.2
 
 
 def test_even_light_is_restored(boards):

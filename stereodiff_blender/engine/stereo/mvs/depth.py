@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import OpticalFlow, boundary_confidence, fast_global_smoother, flows_in, warp_between
+from ...imaging import OpticalFlow, flows_in, warp_between
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
 from ...storage import ProgressJournal, RunContext
 from ..dynamic import (
     DynamicObjects,
+    GroundPlane,
     coarse_flow,
     coarse_shape,
     doubtful_beside,
@@ -26,7 +27,10 @@ from ..dynamic import (
     motion_beyond,
     without_matte,
 )
-from .consistency import cells_as_pixels, find_occlusion_conflicts, grid_shape, median_background, project_surfaces
+from .consistency import find_occlusion_conflicts, grid_shape, median_background, project_surfaces
+from .coverage import warn_of_coverage
+from .far import judge_far
+from .filling import fill_static
 from .filtering import filter_depth, texture_of
 from .motion import find_moving, neighbors_of, vote
 from .sky import SkyCandidate, find_plain_sky, is_sky
@@ -36,20 +40,23 @@ from .triangulation import Triangulation, triangulate
 FLOW_MEGABYTES = 400.0
 """Memory for flow fields when the caller brings none."""
 CONSISTENT_PX, CONSISTENT_SHARE = 1.0, 0.02
-PRECISION = 0.02
-"""Relative standard deviation of disparity that halves a measurement's confidence."""
+MIN_CERTAINTY, MIN_TRUSTED_TEXTURE = 0.01, 0.35
+"""Of a measurement, and gray levels per pixel around it, from which on it is trusted. Below, matches agree with one
+another, but as often as not on a depth that is wrong: beside a border, seen too narrowly, or led by what is around.
+"""
 MOVING_CONFIDENCE = 0.1
 FILLED_CONFIDENCE = 0.4
-BORROWED_CERTAINTY, SMOOTH_SHARE = 0.6, 0.08
-"""Of background that other frames measured, where it is even: relative change between cells that is still a slope."""
 BEHIND_CONFIDENCE = 0.3
 """Of still pixels that were taken for a moving thing at first: filled, but the pictures agree."""
 PLAIN_SKY_SUPPORT = 0.5
 """Evidence for plain sky: a sign or two, no measurement."""
-LOW_COVERAGE = 0.6
-LARGE_MOTION = 0.22
-"""Marked share of the picture; where a quarter moves, so much at least is marked."""
 UNTRUSTED, TRUSTED_STATIC, SKY, PLAIN_SKY = 0, 1, 2, 3
+HIDES = 2
+"""In found: seems to lie beyond the limits, but hides what is nearer."""
+FAR_SIGMA = 0.4
+"""Standard deviation, as a share of the least disparity, of what lies beyond the limits."""
+BELOW_HORIZON = 2.0
+"""Disparity of the ground, as a share of the least that is taken for real, from which on no sky can be seen."""
 POINT_STEP_PX, POINT_FRAMES, POINT_PRECISION = 12, 16, 0.03
 """Which measured points the ground is looked for in."""
 LATENESS = 2
@@ -104,15 +111,16 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
         _set_sky_to_far(raw, limits)
     _add_occlusion_conflicts(cameras, raw)
     ground = find_ground(*_static_points(cameras, raw), cameras)
+    open_share = _judge_far(frames, cameras, raw, ground, limits)
     objects = DynamicObjects(frames, cameras, raw.mask, raw.flow_back, ground, scratch, masks)
     report.stage("motion", count)
     depth = scratch.allocate("stereo_depth", (count, height, width), np.float32)
     confidence = scratch.allocate("stereo_confidence", (count, height, width), np.float32)
-    _fill_frames(frames, raw, objects, depth, confidence, report)
+    _fill_frames(frames, raw, limits, objects, depth, confidence, report)
     draw_outlines(frames, cameras, depth, objects.tracks, sources, masks)
     objects.place_on_ground(depth, limits.disparity)
     _finish_mask(raw, objects.tracks, confidence)
-    _warn(raw, report, has_matte=masks is not None)
+    warn_of_coverage(raw.mask, confidence, open_share, report, has_matte=masks is not None)
     return StereoResult(cameras, depth, confidence, raw.mask)
 
 
@@ -279,10 +287,29 @@ def _add_occlusion_conflicts(cameras, raw: _RawDepth) -> None:
 
     for index in range(len(raw.mask)):
         projected = project_surfaces(index, measured, raw.mask.shape[1:], len(raw.mask), cameras)
-        raw.found[index] = find_occlusion_conflicts(*measured(index, slice(None))[:2], projected)
+        disparity, sigma, _ = measured(index, slice(None))
+        raw.found[index] = find_occlusion_conflicts(disparity, sigma, projected)
+        is_far = raw.status[index] == SKY
+        hides = find_occlusion_conflicts(disparity, np.where(is_far, FAR_SIGMA * disparity, sigma), projected)
+        raw.found[index][is_far & hides] = HIDES
         raw.background[index] = median_background(projected)
     for mask, conflicts in zip(raw.mask, raw.found, strict=True):
-        mask |= conflicts
+        mask |= conflicts == 1
+
+
+def _judge_far(frames, cameras, raw: _RawDepth, ground: GroundPlane | None, limits: DepthLimits) -> float:
+    """Take back from the sky what travels along with the camera; the share of the clip that looks like sky indeed."""
+    shares, (height, width) = [], frames.shape[1:3]
+    for index, frame in enumerate(frames):
+        below = np.zeros((height, width), bool)
+        if ground is not None:
+            view = ground.seen_by(cameras.camera_to_world[index], cameras.intrinsics[index])
+            below = view.disparity_of((height, width)) > BELOW_HORIZON * limits.disparity[0]
+        far = judge_far(frame, texture_of(frame), raw.status[index] == SKY, raw.found[index] == HIDES, below)
+        raw.status[index][far.doubtful] = UNTRUSTED
+        raw.mask[index] |= far.traveling
+        shares.append(((raw.status[index] == PLAIN_SKY) | far.sky).mean())
+    return float(np.mean(shares))
 
 
 def _static_points(cameras, raw: _RawDepth) -> tuple[np.ndarray, np.ndarray]:
@@ -306,18 +333,23 @@ def _static_points(cameras, raw: _RawDepth) -> tuple[np.ndarray, np.ndarray]:
 
 # --- Second pass: fill, and measure where objects stand ----------------------------------------------------------
 
-def _fill_frames(frames, raw: _RawDepth, objects: DynamicObjects, depth, confidence, report) -> None:
+def _fill_frames(frames, raw: _RawDepth, limits: DepthLimits, objects: DynamicObjects, depth, confidence,
+                 report) -> None:
     """Write static depth and confidence, and show them to the objects."""
     for index in range(len(frames)):
         known = _known_static(raw, index)
-        disparity, certainty, support = _fill(frames[index], raw, index, known)
+        filled = fill_static(frames[index], raw.disparity[index], raw.uncertainty[index].astype(np.float32), known,
+                             raw.background[index], limits)
+        disparity, support = filled.disparity, filled.support
+        _draw_plain_sky(disparity, support, raw, index)
         trusted = known & (raw.status[index] == TRUSTED_STATIC)
         _keep_above_ground(disparity, raw, index, trusted, objects.ground_in(index))
         moving = objects.observe(index, disparity, trusted)
         raw.status[index][(raw.mask[index] > 0) & ~moving] = UNTRUSTED
         raw.found[index] = moving
         depth[index] = 1.0 / disparity
-        confidence[index] = _confidence(trusted, moving, certainty, support)
+        vouched = trusted & (filled.certainty > MIN_CERTAINTY) & (texture_of(frames[index]) > MIN_TRUSTED_TEXTURE)
+        confidence[index] = _confidence(vouched, moving, filled.certainty, support)
         report.progress(index + 1)
 
 
@@ -328,32 +360,11 @@ def _known_static(raw: _RawDepth, index: int) -> np.ndarray:
     return ((status == TRUSTED_STATIC) | (status == SKY)) & ~near_motion
 
 
-def _fill(frame, raw: _RawDepth, index: int, known) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Disparity for all pixels, the certainty of the measured ones, and the evidence that reached each pixel."""
-    measured = raw.disparity[index]
-    uncertainty = raw.uncertainty[index].astype(np.float32)
-    certainty = np.where(known, 1.0 / (1.0 + (uncertainty / PRECISION) ** 2), 0).astype(np.float32)
-    certainty *= boundary_confidence(measured, known, radius=4, tolerance=0.08)
-    values, weights = _with_background(raw.background[index], measured, certainty, known)
-    smooth, support = fast_global_smoother(frame, values, weights, strength=120.0, edge_levels=8.0, rounds=3)
-    share = np.minimum(1.5 * certainty, 1.0)
-    disparity = share * measured + (1.0 - share) * smooth
-    # Only now: the outline of plain sky is sharp, and must not draw what stands before it into the distance.
+def _draw_plain_sky(disparity, support, raw: _RawDepth, index: int) -> None:
+    """In place. Only now: its outline is sharp, and must not draw what stands before it into the distance."""
     plain_sky = raw.status[index] == PLAIN_SKY
-    disparity[plain_sky] = measured[plain_sky]
+    disparity[plain_sky] = raw.disparity[index][plain_sky]
     support[plain_sky] = PLAIN_SKY_SUPPORT
-    return disparity, certainty, support
-
-
-def _with_background(background, measured, certainty, known) -> tuple[np.ndarray, np.ndarray]:
-    """What is measured and its certainty, and where nothing is known, the background (h,w) that other frames saw.
-
-    Not where that background is uneven: at its cells' size, near things would be fat.
-    """
-    textureless = boundary_confidence(background, background > 0, radius=1, tolerance=SMOOTH_SHARE) * (background > 0)
-    behind, weight = (cells_as_pixels(cells, known.shape) for cells in (background, BORROWED_CERTAINTY * textureless))
-    borrowed = ~known & (behind > 0)
-    return np.where(borrowed, behind, measured), np.where(borrowed, weight, certainty)
 
 
 def _keep_above_ground(disparity, raw: _RawDepth, index: int, trusted, ground) -> None:
@@ -371,24 +382,10 @@ def _confidence(trusted, moving, certainty, support) -> np.ndarray:
     return confidence
 
 
-# --- Last: the mask, and warnings ---------------------------------------------------------------------------------
+# --- Last: the mask -----------------------------------------------------------------------------------------------
 
 def _finish_mask(raw: _RawDepth, tracks, confidence) -> None:
     """The mask inside the outlines as they were drawn, and the confidence of what they gave back to the still scene."""
     for mask, inside, found, sure in zip(raw.mask, tracks, raw.found, confidence, strict=True):
         mask[:] = inside > 0
         sure[(found > 0) & (mask == 0)] = BEHIND_CONFIDENCE
-
-
-def _warn(raw: _RawDepth, report: Report, *, has_matte: bool = False) -> None:
-    """Shares are of what is not plain sky: under an open sky, half a picture measured can be all that there is."""
-    frames = range(len(raw.mask))
-    below = max(1.0 - np.mean([(raw.status[k] == PLAIN_SKY).mean() for k in frames]), 1e-6)
-    coverage = float(np.mean([_known_static(raw, k).mean() for k in frames]) / below)
-    moving = float(np.mean([raw.mask[k].mean() for k in frames]) / below)
-    if coverage < LOW_COVERAGE:
-        report.warn("low_coverage", f"Only {100 * coverage:.0f} % of the picture could be measured, the sky aside; the "
-                                    "rest is interpolated.")
-    if moving > LARGE_MOTION:
-        advice = "" if has_matte else "; a matte would help"
-        report.warn("large_motion", f"{100 * moving:.0f} % of the picture moves by itself{advice}.")

@@ -22,7 +22,7 @@ class DepthFilter:
     """(H,W) bool each, disjoint.
 
     trusted: measured, agreeing and within the depth limits. sky: beyond the far limit and connected to the top
-    border. floating: beyond the far limit elsewhere, which the static world does not do.
+    border, where some of it surely is. floating: surely beyond it elsewhere, which the static world does not do.
     """
 
     trusted: np.ndarray
@@ -41,8 +41,8 @@ def filter_depth(measured: Triangulation, limits: DepthLimits, source_count: int
     beyond = measured.disparity < lowest
     sure = beyond & (measured.agreeing >= MIN_AGREEING_SOURCES) & (measured.sigma < lowest)
     open_above, elsewhere = _split_by_top_border(sure)
-    sky = beyond & (measured.view_count >= 1) & (texture > MIN_FAR_TEXTURE) & ~elsewhere
-    return DepthFilter(trusted, sky | open_above, elsewhere)
+    unsure = beyond & (measured.view_count >= 1) & (texture > MIN_FAR_TEXTURE) & ~elsewhere
+    return DepthFilter(trusted, _reaching(open_above, unsure | open_above), elsewhere)
 
 
 def texture_of(frame: np.ndarray) -> np.ndarray:
@@ -63,6 +63,12 @@ def texture_of(frame: np.ndarray) -> np.ndarray:
     y = cv2.Sobel(gray, cv2.CV_32F, 0, 1, ksize=3, scale=0.125)
     # Running sums round: where nothing changes, the mean can come out a little below zero.
     return np.sqrt(np.maximum(cv2.blur(x * x + y * y, (9, 9)), 0))
+
+
+def _reaching(sure: np.ndarray, possible: np.ndarray) -> np.ndarray:
+    """The connected parts of a mask that hold something sure: a speck in a plain wall is no window to the sky."""
+    regions = find_regions(possible)
+    return regions.pixels_of(regions.counts(sure) > 0)
 
 
 def _split_by_top_border(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

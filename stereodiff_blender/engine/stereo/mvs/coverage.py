@@ -7,7 +7,7 @@ import numpy as np
 from ...report import Report
 from ...solution import TRUSTED
 
-LOW_COVERAGE = 0.55
+LOW_COVERAGE = 0.6
 LARGE_MOTION = 0.22
 """Marked share of the picture; where a quarter moves, so much at least is marked."""
 

@@ -27,8 +27,9 @@ from ..dynamic import (
     without_matte,
 )
 from .consistency import cells_as_pixels, find_occlusion_conflicts, grid_shape, median_background, project_surfaces
+from .explanation import FrameFeatures, StaticScene
 from .filtering import filter_depth, texture_of
-from .motion import find_moving, neighbors_of, vote
+from .motion import Neighbor, find_moving, neighbors_of, vote
 from .sky import SkyCandidate, find_plain_sky, is_sky
 from .sources import DepthLimits, ExpectantFlow, depth_limits, near_sources, point_depths, select_sources
 from .triangulation import Triangulation, triangulate
@@ -197,11 +198,11 @@ def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw
     count = len(frames)
     candidates = [find_plain_sky(frames[index], texture_of(frames[index]), point_depths(cameras, index)[0])[1]
                   for index in range(journal.done)]
+    features = FrameFeatures(frames)
     for index in range(journal.done, count + LATENESS):
         if index < count:
             measured = _triangulate_frame(index, sources[index], cameras, masks, flow, limits, frames.shape[1:3])
-            candidates.append(_assess_frame(index, frames[index], measured, len(sources[index]), cameras, flow, limits,
-                                            raw))
+            candidates.append(_assess_frame(index, views, measured, features, flow, limits, raw))
             if masks is not None:
                 _apply_matte(index, masks[index], raw)
         if index >= LATENESS:
@@ -226,15 +227,16 @@ def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Tr
     return triangulate(flows, consistent, warps, limits.disparity, near_sources(cameras, index, sources, *size))
 
 
-def _assess_frame(index, frame, measured, source_count, cameras, flow, limits: DepthLimits,
+def _assess_frame(index, views: _Views, measured, features: FrameFeatures, flow, limits: DepthLimits,
                   raw: _RawDepth) -> SkyCandidate:
     """Note what one frame's triangulation is worth and where it hints at motion; returns what may be plain sky."""
+    frame, cameras, sources = views.frames[index], views.cameras, views.sources[index]
     texture = texture_of(frame)
-    filtered = filter_depth(measured, limits, source_count, texture)
-    near = neighbors_of(index, len(raw.mask))
-    moving = find_moving(frame, measured, filtered, texture, limits, [flow.between(index, j) for j in near],
-                         [flow.consistency(index, j) for j in near],
-                         [warp_between(cameras, index, j) for j in near])
+    filtered = filter_depth(measured, limits, len(sources), texture)
+    neighbors = [Neighbor(flow.between(index, j), flow.consistency(index, j), warp_between(cameras, index, j))
+                 for j in neighbors_of(index, len(raw.mask))]
+    scene = StaticScene.around(index, sources, cameras, features, limits)
+    moving = find_moving(frame, measured, filtered, texture, limits, neighbors, scene)
     disparity = np.clip(measured.disparity, *limits.disparity)
     raw.disparity[index] = disparity
     raw.uncertainty[index] = np.minimum(measured.sigma / disparity, 1e4)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from camera_scenes import texture
 from known_depth import HEIGHT, WIDTH, boards_shot
 
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
+from stereodiff_blender.engine.imaging.matching_cost import cost_features
 from stereodiff_blender.engine.imaging.warp import PlaneParallax
 from stereodiff_blender.engine.stereo.mvs.depth import estimate_depth_maps
+from stereodiff_blender.engine.stereo.mvs.explanation import StaticScene
 from stereodiff_blender.engine.stereo.mvs.filtering import filter_depth
-from stereodiff_blender.engine.stereo.mvs.motion import find_moving, neighbors_of, vote
+from stereodiff_blender.engine.stereo.mvs.motion import Neighbor, find_moving, neighbors_of, vote
 from stereodiff_blender.engine.stereo.mvs.sources import DepthLimits
 from stereodiff_blender.engine.stereo.mvs.triangulation import Triangulation
 from stereodiff_blender.engine.storage import RunContext
@@ -52,9 +55,9 @@ LIMITS = DepthLimits(2.0, 5.0, 10.0)
 WALL_SLIDE = (4.0, 0.0)
 
 
-def judged(texture=5.0, near_flow=(), **square):
+def judged(texture=5.0, near_flow=(), scene=None, **square):
     """find_moving where only a square differs from a well measured wall; near_flow: (H,W,2) to each neighbor, between
-    which and this frame the wall slides by WALL_SLIDE."""
+    which and this frame the wall slides by WALL_SLIDE; scene: what else may explain the square."""
     values = {"disparity": 0.2, "sigma": 0.001, "residual": 0.1, "agreeing": 4, "view_count": 4}
     kinds = {"agreeing": np.uint8, "view_count": np.uint8}
     arrays = {name: np.full((HEIGHT, WIDTH), value, kinds.get(name, np.float32)) for name, value in values.items()}
@@ -65,9 +68,8 @@ def judged(texture=5.0, near_flow=(), **square):
     frame = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     frame[SQUARE_AREA] = 160
     slide = PlaneParallax(np.eye(3), np.array([WALL_SLIDE[0] / 0.2, 0.0, 0.0]))
-    sure = [np.zeros((HEIGHT, WIDTH), np.float32)] * len(near_flow)
-    return find_moving(frame, measured, filter_depth(measured, LIMITS, 4, detail), detail, LIMITS, near_flow, sure,
-                       [slide] * len(near_flow))
+    neighbors = [Neighbor(flow, np.zeros((HEIGHT, WIDTH), np.float32), slide) for flow in near_flow]
+    return find_moving(frame, measured, filter_depth(measured, LIMITS, 4, detail), detail, LIMITS, neighbors, scene)
 
 
 @pytest.mark.parametrize("square", [
@@ -105,6 +107,39 @@ def test_regions_that_near_frames_cannot_judge_stay():
     field = np.full((HEIGHT, WIDTH, 2), WALL_SLIDE, np.float32)
     assert judged(residual=3.0, agreeing=0, near_flow=[])[SQUARE_AREA].mean() > 0.9
     assert not judged(residual=3.0, agreeing=0, near_flow=[field]).any()
+
+
+def scene_with(place_in_others):
+    """A picture in which the wall slides by WALL_SLIDE to both sides, its square to place_in_others; None: with it."""
+    wall = texture(5, 256)[:HEIGHT, :WIDTH + 20]
+    patch = texture(6, 96)[:40, :60]
+    features = []
+    for shift in (0, WALL_SLIDE[0], -WALL_SLIDE[0]):
+        picture = np.roll(wall, int(shift), axis=1)[:, :WIDTH].copy()
+        x, y = (60, 30) if shift == 0 or place_in_others is None else place_in_others
+        x += int(shift) if place_in_others is None else 0
+        picture[y:y + 40, x:x + 60] = patch
+        features.append(cost_features(picture))
+    slides = [PlaneParallax(np.eye(3), np.array([sign * WALL_SLIDE[0] / 0.2, 0.0, 0.0])) for sign in (1, -1)]
+    return StaticScene(0, list(zip((1, 2), slides, strict=True)), features, LIMITS)
+
+
+@pytest.mark.parametrize("place_in_others, moves", [(None, False), ((60, 45), True), ((64, 20), True)],
+                         ids=["with the wall", "down", "up"])
+def test_what_matches_call_moving_is_still_if_one_depth_explains_it(place_in_others, moves):
+    found = judged(residual=3.0, agreeing=0, scene=scene_with(place_in_others))
+    assert found[SQUARE_AREA].mean() > 0.9 if moves else not found.any()
+
+
+def test_even_parts_of_a_moving_thing_stay_with_the_rest_of_it():
+    scene = scene_with((60, 45))
+    for number, (color, gradient) in enumerate(scene.features):
+        part = slice(32, 68) if number == 0 else slice(47, 83)
+        color[part, 75:105], gradient[part, 75:105] = 30.0, 0.0
+    asked = np.zeros((HEIGHT, WIDTH), bool)
+    asked[52:64, 85:95] = True
+    assert scene.static_cost(asked, np.full((HEIGHT, WIDTH), 0.2, np.float32))[asked].max() < 0.1
+    assert judged(residual=3.0, agreeing=0, scene=scene)[SQUARE_AREA].mean() > 0.97
 
 
 def test_neighbors_exist():

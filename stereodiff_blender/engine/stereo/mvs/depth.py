@@ -26,10 +26,12 @@ from ..dynamic import (
     motion_beyond,
     without_matte,
 )
+from .borrowing import MIN_LENDERS, borrow_disparity, lenders_of
 from .consistency import cells_as_pixels, find_occlusion_conflicts, grid_shape, median_background, project_surfaces
 from .explanation import FrameFeatures, StaticScene
 from .filtering import filter_depth, texture_of
 from .motion import Neighbor, find_moving, neighbors_of, vote
+from .sharpness import relative_sharpness
 from .sky import SkyCandidate, find_plain_sky, is_sky
 from .sources import DepthLimits, ExpectantFlow, depth_limits, near_sources, point_depths, select_sources
 from .triangulation import Triangulation, triangulate
@@ -39,6 +41,8 @@ FLOW_MEGABYTES = 400.0
 CONSISTENT_PX, CONSISTENT_SHARE = 1.0, 0.02
 PRECISION = 0.02
 """Relative standard deviation of disparity that halves a measurement's confidence."""
+BORROWED_PRECISION = 0.01
+"""Relative standard deviation of what a blurred frame borrows from sharp ones."""
 MOVING_CONFIDENCE = 0.1
 FILLED_CONFIDENCE = 0.4
 BORROWED_CERTAINTY, SMOOTH_SHARE = 0.6, 0.08
@@ -96,13 +100,15 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
                               limits, (height, width))
     kept = _RawDepth.allocate(scratch.open_array, "survey", (count, height, width))
     report.stage("depth", count)
-    sources = select_sources(cameras, height, width)
-    candidates = _fill_raw_depth(_Views(frames, cameras, sources, masks), expectant, limits, kept,
+    sharpness = relative_sharpness(frames)
+    sources = select_sources(cameras, height, width, sharpness)
+    candidates = _fill_raw_depth(_Views(frames, cameras, sources, masks, sharpness), expectant, limits, kept,
                                  scratch.journal("survey", kept.written_by), report)
     # From here on the raw depth is written over; what is kept for a later run is not.
     raw = kept.copy(_RawDepth.allocate(scratch.allocate, "stereo", (count, height, width)))
     if is_sky(candidates):
         _set_sky_to_far(raw, limits)
+    _borrow_for_blurred(cameras, sharpness, raw)
     _add_occlusion_conflicts(cameras, raw)
     ground = find_ground(*_static_points(cameras, raw), cameras)
     objects = DynamicObjects(frames, cameras, raw.mask, raw.flow_back, ground, scratch, masks)
@@ -183,12 +189,14 @@ def _check(frames, cameras, masks) -> None:
 
 @dataclass(frozen=True)
 class _Views:
-    """The frames, where each was seen from, and which others it is compared with; masks: the artist's."""
+    """The frames, where each was seen from, and which others it is compared with; masks: the artist's; sharpness: as of
+    relative_sharpness."""
 
     frames: np.ndarray
     cameras: CameraSolution
     sources: list[tuple[int, ...]]
     masks: np.ndarray | None
+    sharpness: np.ndarray
 
 
 def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw: _RawDepth,
@@ -206,7 +214,7 @@ def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw
             if masks is not None:
                 _apply_matte(index, masks[index], raw)
         if index >= LATENESS:
-            _vote_on_motion(index - LATENESS, masks, flow, raw)
+            _vote_on_motion(index - LATENESS, masks, views.sharpness, flow, raw)
             flow.forget_before(index - LATENESS + 1)
         if index < count:
             journal.note(index)
@@ -253,9 +261,9 @@ def _apply_matte(index, matte, raw: _RawDepth) -> None:
     raw.found[index] = motion_beyond(found, matte)
 
 
-def _vote_on_motion(index, masks, flow, raw: _RawDepth) -> None:
+def _vote_on_motion(index, masks, sharpness, flow, raw: _RawDepth) -> None:
     """Vote on one frame's mask, and keep the flow that links its objects to those of the frame before."""
-    mask = vote(index, raw.found, flow)
+    mask = vote(index, raw.found, flow, sharpness)
     if masks is not None:
         mask |= np.asarray(masks[index], bool)
     raw.mask[index] = mask
@@ -268,6 +276,23 @@ def _set_sky_to_far(raw: _RawDepth, limits: DepthLimits) -> None:
     for textureless, disparity, status in zip(raw.textureless, raw.disparity, raw.status, strict=True):
         disparity[textureless > 0] = limits.disparity[0]
         status[textureless > 0] = PLAIN_SKY
+
+
+def _borrow_for_blurred(cameras, sharpness, raw: _RawDepth) -> None:
+    """Let sharp frames say how far away what stands still is in the blurred ones between them."""
+    def measured(index: int) -> tuple[np.ndarray, np.ndarray]:
+        return raw.disparity[index], (raw.status[index] == TRUSTED_STATIC) & (raw.mask[index] == 0)
+
+    for index in range(len(raw.mask)):
+        lenders = lenders_of(index, sharpness)
+        if len(lenders) < MIN_LENDERS:
+            continue
+        disparity, seen = borrow_disparity(index, lenders, measured, cameras)
+        agreed = (disparity > 0) & (raw.status[index] < SKY)
+        raw.status[index][seen & ~agreed & (raw.status[index] == TRUSTED_STATIC)] = UNTRUSTED
+        raw.disparity[index][agreed] = disparity[agreed]
+        raw.uncertainty[index][agreed] = BORROWED_PRECISION
+        raw.status[index][agreed] = TRUSTED_STATIC
 
 
 def _add_occlusion_conflicts(cameras, raw: _RawDepth) -> None:

@@ -49,6 +49,8 @@ MIN_UNEXPLAINED = 0.4
 """Share of a region's pixels that speak of motion which nothing static may explain, for all of the region to move."""
 VOTE_THRESHOLD = 0.42
 OWN_VOTE = 1.5
+SHARPNESS_RAMP, LEAST_WORTH = (0.65, 0.9), 0.05
+"""Sharpness from which on a frame's word counts more than the least, and in full."""
 UNKNOWN_PX = 1e6
 
 
@@ -139,7 +141,7 @@ def _mostly_unexplained(mask: np.ndarray, asked: np.ndarray, unexplained: np.nda
     return regions.pixels_of(share > MIN_UNEXPLAINED)
 
 
-def vote(index: int, found: np.ndarray, flow: OpticalFlow) -> np.ndarray:
+def vote(index: int, found: np.ndarray, flow: OpticalFlow, sharpness: np.ndarray | None = None) -> np.ndarray:
     """One frame's mask after its neighbors in time have voted along the flow.
 
     Parameters
@@ -150,20 +152,33 @@ def vote(index: int, found: np.ndarray, flow: OpticalFlow) -> np.ndarray:
         (T,H,W) masks of single frames, 0 or 1, of which index - 2 to index + 2 are read.
     flow : OpticalFlow
         Between the frames; asked for its fields to the neighbors.
+    sharpness : ndarray or None
+        (T,) as of relative_sharpness: what was found in a blurred frame counts less. None: all count alike.
 
     Returns
     -------
     ndarray
         (H,W) bool.
     """
-    votes = OWN_VOTE * found[index].astype(np.float32)
-    total = np.full_like(votes, OWN_VOTE)
-    for j in neighbors_of(index, len(found)):
+    near = neighbors_of(index, len(found))
+    own_worth, *worth = _worth(sharpness, [index, *near])
+    votes = OWN_VOTE * own_worth * found[index].astype(np.float32)
+    total = np.full_like(votes, OWN_VOTE * own_worth)
+    for j, word in zip(near, worth, strict=True):
         seen = sample(found[j].astype(np.float32), flow.between(index, j), outside=-1.0)
         inside = seen >= 0
-        votes += np.where(inside, seen, 0)
-        total += inside
-    return without_specks(votes > VOTE_THRESHOLD * total, MIN_AREA)
+        votes += word * np.where(inside, seen, 0)
+        total += word * inside
+    # What only a blurred frame shows is not known to move.
+    return without_specks(votes > VOTE_THRESHOLD * np.maximum(total, 1.0), MIN_AREA)
+
+
+def _worth(sharpness: np.ndarray | None, voters: list[int]) -> np.ndarray:
+    """What each voter's word counts beside the sharpest one's, (n,) float32 in (0,1]."""
+    if sharpness is None:
+        return np.ones(len(voters), np.float32)
+    worth = np.maximum(_ramp(sharpness[voters].astype(np.float32), *SHARPNESS_RAMP), np.float32(LEAST_WORTH))
+    return worth / worth.max()
 
 
 def _evidence(measured, filtered, limits, departure) -> tuple[np.ndarray, np.ndarray]:

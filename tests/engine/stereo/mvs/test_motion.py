@@ -168,6 +168,35 @@ def test_neighbors_in_time_vote(still, present, stays):
     assert np.array_equal(voted, masks_where([2])[2] > 0) if stays else not voted.any()
 
 
+def sharp_but(*blurred):
+    sharpness = np.ones(5)
+    sharpness[list(blurred)] = 0.6
+    return sharpness
+
+
+def test_a_blurred_frame_has_less_to_say(still):
+    # Two frames of five are too few; and so they are where the third is the blurred one itself.
+    assert vote(2, masks_where((1, 2, 3)), still).any()
+    assert not vote(2, masks_where((1, 2)), still, sharp_but(2)).any()
+    assert vote(2, masks_where((1, 2)), still, sharp_but(0, 3, 4)).any()
+    assert vote(2, masks_where((0, 1, 3, 4)), still, sharp_but(2)).any()
+
+
+def test_among_blurred_frames_the_vote_is_as_among_sharp_ones(still):
+    for present in ((2,), (1, 2), (0, 1, 3, 4)):
+        among_sharp, among_blurred = (vote(2, masks_where(present), still, sharp_but(*blurred))
+                                      for blurred in ((), range(5)))
+        assert np.array_equal(among_sharp, among_blurred)
+
+
+def test_what_a_blurred_frame_alone_can_show_does_not_move():
+    # The picture slides away so fast that no neighbor shows the square.
+    picture = boards_shot(1).frames[0]
+    frames = np.stack([np.roll(picture, 60 * index, axis=1) for index in range(5)])
+    flow = OpticalFlow(frames, capacity=32)
+    assert not vote(2, masks_where((2,)), flow, sharp_but(2)).any()
+
+
 def test_specks_do_not_move(still):
     found = np.zeros((5, HEIGHT, WIDTH), np.uint8)
     found[:, 50:54, 80:84] = 1

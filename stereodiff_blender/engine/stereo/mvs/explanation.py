@@ -27,6 +27,8 @@ SOFTENING_PX = 1.0
 HYPOTHESES = 28
 DEPTH_MARGIN = 1.5
 """Depths are tried as far beyond the solved points' nearest and farthest."""
+LEAST_SHARE = 0.5
+"""Of the disparity around a pixel, that it is tried at: what travels along with the camera looks far beyond it all."""
 MIN_VIEWS = 2
 """Frames that have to show the place, or a depth explains nothing; fewer where there are no more."""
 KEPT_FRAMES = 12
@@ -92,8 +94,10 @@ class StaticScene:
         looks = _Looks(self, cells)
         # What no other frame shows is no more odd than what all of them show alike.
         best = looks.is_seen(surrounding[grid][cells]).astype(np.float32)
-        for disparity in (surrounding[grid][cells], *np.geomspace(*self._tried, HYPOTHESES)):
-            np.minimum(best, looks.cost(disparity), out=best)
+        around = surrounding[grid][cells]
+        for disparity in (around, *np.geomspace(*self._tried, HYPOTHESES)):
+            allowed = disparity > LEAST_SHARE * around
+            np.minimum(best, np.where(allowed, looks.cost(disparity), np.float32(1.0)), out=best)
         picture = cv2.resize(looks.picture(best), asked.shape[::-1], interpolation=cv2.INTER_NEAREST)
         return np.where(asked, picture, np.float32(0))
 

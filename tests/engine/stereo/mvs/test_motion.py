@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from camera_scenes import texture
@@ -129,6 +131,15 @@ def scene_with(place_in_others):
 def test_what_matches_call_moving_is_still_if_one_depth_explains_it(place_in_others, moves):
     found = judged(residual=3.0, agreeing=0, scene=scene_with(place_in_others))
     assert found[SQUARE_AREA].mean() > 0.9 if moves else not found.any()
+
+
+def test_what_keeps_pace_with_the_camera_is_not_explained_by_being_far_beyond_what_is_around():
+    scene = replace(scene_with((60, 30)), limits=DepthLimits(2.0, 5.0, 1000.0))
+    asked = np.zeros((HEIGHT, WIDTH), bool)
+    asked[40:60, 75:105] = True
+    surroundings = (np.full((HEIGHT, WIDTH), around, np.float32) for around in (0.2, 0.001))
+    before_a_wall, in_the_distance = (np.median(scene.static_cost(asked, each)[asked]) for each in surroundings)
+    assert before_a_wall > 0.7 and in_the_distance < 0.2
 
 
 def test_even_parts_of_a_moving_thing_stay_with_the_rest_of_it():

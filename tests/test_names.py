@@ -22,7 +22,7 @@ RETIRED = {
     "likeness": "matching_cost, photometric_cost", "unlikeness": "photometric_cost", "features_of": "cost_features",
     "offer": "hypothesis", "opinion": "prior", "ballot": "votes", "Ballot": "Votes", "witness": "source view",
     "is_witness": "is_sampled", "favour": "preference",
-    "measure_depth": "estimate_depth_maps", "_Survey": "_RawDepth", "survey": "raw", "_heed_matte": "_apply_matte",
+    "measure_depth": "estimate_depth_maps", "_Survey": "RawDepth", "survey": "raw", "_heed_matte": "_apply_matte",
     "_expose": "_add_occlusion_conflicts", "_settle_sky": "_set_sky_to_far", "Assessment": "DepthFilter",
     "carry_surfaces": "project_surfaces", "find_impossible": "find_occlusion_conflicts",
     "background_of": "median_background",

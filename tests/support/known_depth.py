@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from camera_scenes import BOARDS, camera_path, render_boards
 
@@ -79,3 +80,14 @@ def epipolar_normal(cameras: CameraSolution, i: int, j: int) -> np.ndarray:
     """Unit vector (2,) across the epipolar lines of two cameras that look the same way, side by side."""
     shift = camera_matrix(cameras.intrinsics[j]) @ (cameras.camera_to_world[i] - cameras.camera_to_world[j])[:3, 3]
     return np.array([-shift[1], shift[0]]) / np.hypot(*shift[:2])
+
+
+def blurred(frames: np.ndarray, lengths_px: dict[int, int], angle_deg: float = 20.0) -> np.ndarray:
+    """A copy of frames, of which some are blurred by a motion of the camera: frame index to the odd length of it."""
+    result = frames.copy()
+    for index, length in lengths_px.items():
+        reach = length // 2 * np.array([np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))])
+        start, end = (np.rint(length // 2 + sign * reach).astype(int).tolist() for sign in (-1, 1))
+        path = cv2.line(np.zeros((length, length), np.float32), start, end, (1.0,))
+        result[index] = cv2.filter2D(frames[index], -1, path / path.sum())
+    return result

@@ -76,7 +76,7 @@ def find_frame_motion(index: int, frame: np.ndarray, depth: np.ndarray, cameras:
     measured = Triangulation(disparity, np.full_like(disparity, 0.02) * disparity, residual, observations, observations)
     nothing = np.zeros(depth.shape, bool)
     moves = find_moving(frame, measured, DepthFilter(observations > 0, nothing, nothing), texture_of(frame), limits,
-                        (), (), ())
+                        ())
     return FrameMotion(moves, _reprojection_px(disparity, flows, [fine & ~moves for fine in consistent], solved))
 
 

@@ -6,7 +6,6 @@ one stands the moving things on the ground. Only arrays from the job's scratch h
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -20,19 +19,22 @@ from ..dynamic import (
     DynamicObjects,
     GroundPlane,
     coarse_flow,
-    coarse_shape,
     doubtful_beside,
     draw_outlines,
     find_ground,
     motion_beyond,
     without_matte,
 )
-from .consistency import find_occlusion_conflicts, grid_shape, median_background, project_surfaces
+from .borrowing import MIN_LENDERS, borrow_disparity, lenders_of
+from .consistency import find_occlusion_conflicts, median_background, project_surfaces
 from .coverage import warn_of_coverage
+from .explanation import FrameFeatures, StaticScene
 from .far import judge_far
 from .filling import fill_static
 from .filtering import filter_depth, texture_of
-from .motion import find_moving, neighbors_of, vote
+from .motion import Neighbor, find_moving, neighbors_of, vote
+from .raw_depth import LATENESS, PLAIN_SKY, SKY, TRUSTED_STATIC, UNTRUSTED, RawDepth
+from .sharpness import relative_sharpness
 from .sky import SkyCandidate, find_plain_sky, is_sky
 from .sources import DepthLimits, ExpectantFlow, depth_limits, near_sources, point_depths, select_sources
 from .triangulation import Triangulation, triangulate
@@ -44,13 +46,14 @@ MIN_CERTAINTY, MIN_TRUSTED_TEXTURE = 0.01, 0.35
 """Of a measurement, and gray levels per pixel around it, from which on it is trusted. Below, matches agree with one
 another, but as often as not on a depth that is wrong: beside a border, seen too narrowly, or led by what is around.
 """
+BORROWED_PRECISION = 0.01
+"""Relative standard deviation of what a blurred frame borrows from sharp ones."""
 MOVING_CONFIDENCE = 0.1
 FILLED_CONFIDENCE = 0.4
 BEHIND_CONFIDENCE = 0.3
 """Of still pixels that were taken for a moving thing at first: filled, but the pictures agree."""
 PLAIN_SKY_SUPPORT = 0.5
 """Evidence for plain sky: a sign or two, no measurement."""
-UNTRUSTED, TRUSTED_STATIC, SKY, PLAIN_SKY = 0, 1, 2, 3
 HIDES = 2
 """In found: seems to lie beyond the limits, but hides what is nearer."""
 FAR_SIGMA = 0.4
@@ -59,8 +62,6 @@ BELOW_HORIZON = 2.0
 """Disparity of the ground, as a share of the least that is taken for real, from which on no sky can be seen."""
 POINT_STEP_PX, POINT_FRAMES, POINT_PRECISION = 12, 16, 0.03
 """Which measured points the ground is looked for in."""
-LATENESS = 2
-"""Frames that a vote lags behind, so that all its voters are known."""
 
 
 def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: np.ndarray | None = None,
@@ -100,15 +101,17 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
     limits = depth_limits(cameras)
     expectant = ExpectantFlow(flow or OpticalFlow(frames, capacity=flows_in(FLOW_MEGABYTES, height, width)), cameras,
                               limits, (height, width))
-    kept = _RawDepth.allocate(scratch.open_array, "survey", (count, height, width))
+    kept = RawDepth.allocate(scratch.open_array, "survey", (count, height, width))
     report.stage("depth", count)
-    sources = select_sources(cameras, height, width)
-    candidates = _fill_raw_depth(_Views(frames, cameras, sources, masks), expectant, limits, kept,
+    sharpness = relative_sharpness(frames)
+    sources = select_sources(cameras, height, width, sharpness)
+    candidates = _fill_raw_depth(_Views(frames, cameras, sources, masks, sharpness), expectant, limits, kept,
                                  scratch.journal("survey", kept.written_by), report)
     # From here on the raw depth is written over; what is kept for a later run is not.
-    raw = kept.copy(_RawDepth.allocate(scratch.allocate, "stereo", (count, height, width)))
+    raw = kept.copy(RawDepth.allocate(scratch.allocate, "stereo", (count, height, width)))
     if is_sky(candidates):
         _set_sky_to_far(raw, limits)
+    _borrow_for_blurred(cameras, sharpness, raw)
     _add_occlusion_conflicts(cameras, raw)
     ground = find_ground(*_static_points(cameras, raw), cameras)
     open_share = _judge_far(frames, cameras, raw, ground, limits)
@@ -122,57 +125,6 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
     _finish_mask(raw, objects.tracks, confidence)
     warn_of_coverage(raw.mask, confidence, open_share, report, has_matte=masks is not None)
     return StereoResult(cameras, depth, confidence, raw.mask)
-
-
-@dataclass(frozen=True)
-class _RawDepth:
-    """What the first pass leaves for the later ones, (T,H,W) each.
-
-    disparity: float32, within the limits. uncertainty: float16 sigma / disparity. status: uint8 UNTRUSTED,
-    TRUSTED_STATIC, SKY (seen to lie beyond the limits) or PLAIN_SKY (too even to be matched). textureless: uint8
-    what may be plain sky. found: uint8 motion of single frames; after the second pass, what was taken for moving
-    before its outlines were drawn. mask: uint8 motion after the vote; in the end, what moves. background: float32
-    (T,h,w) disparity that other frames measured, as of median_background. flow_back: float16 (T,h,w,2) flow to the
-    frame before, as of coarse_flow.
-    """
-
-    disparity: np.ndarray
-    uncertainty: np.ndarray
-    status: np.ndarray
-    textureless: np.ndarray
-    found: np.ndarray
-    mask: np.ndarray
-    background: np.ndarray
-    flow_back: np.ndarray
-
-    @classmethod
-    def allocate(cls, allocate: Callable[..., np.ndarray], prefix: str, shape: tuple[int, int, int]) -> _RawDepth:
-        kinds = {"disparity": np.float32, "uncertainty": np.float16, "status": np.uint8, "textureless": np.uint8,
-                 "found": np.uint8, "mask": np.uint8}
-        arrays = {name: allocate(f"{prefix}_{name}", shape, kind) for name, kind in kinds.items()}
-        flow_back = allocate(f"{prefix}_flow_back", (shape[0], *coarse_shape(*shape[1:]), 2), np.float16)
-        background = allocate(f"{prefix}_background", (shape[0], *grid_shape(*shape[1:])), np.float32)
-        return cls(**arrays, background=background, flow_back=flow_back)
-
-    @property
-    def _of_first_pass(self) -> tuple[np.ndarray, ...]:
-        return self.disparity, self.uncertainty, self.status, self.textureless, self.found
-
-    def written_by(self, index: int) -> list[np.ndarray]:
-        """What the first pass has written when it is done with one frame, and had not when it was done with the last.
-        """
-        late = index - LATENESS
-        voted = [] if late < 0 else [array[late] for array in (self.mask, self.flow_back)]
-        return [array[index] for array in self._of_first_pass] + voted
-
-    def copy(self, target: _RawDepth) -> _RawDepth:
-        """The first pass's arrays in target, which is returned."""
-        pairs = zip((*self._of_first_pass, self.mask, self.flow_back),
-                    (*target._of_first_pass, target.mask, target.flow_back), strict=True)
-        for own, other in pairs:
-            for index in range(len(own)):
-                other[index] = own[index]
-        return target
 
 
 def _check(frames, cameras, masks) -> None:
@@ -190,30 +142,32 @@ def _check(frames, cameras, masks) -> None:
 
 @dataclass(frozen=True)
 class _Views:
-    """The frames, where each was seen from, and which others it is compared with; masks: the artist's."""
+    """The frames, where each was seen from, and which others it is compared with; masks: the artist's; sharpness: as of
+    relative_sharpness."""
 
     frames: np.ndarray
     cameras: CameraSolution
     sources: list[tuple[int, ...]]
     masks: np.ndarray | None
+    sharpness: np.ndarray
 
 
-def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw: _RawDepth,
+def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw: RawDepth,
                     journal: ProgressJournal, report: Report) -> list[SkyCandidate]:
     """Fill the raw depth from the first frame on that an earlier run has not left; what may be plain sky, by frame."""
     frames, cameras, sources, masks = views.frames, views.cameras, views.sources, views.masks
     count = len(frames)
     candidates = [find_plain_sky(frames[index], texture_of(frames[index]), point_depths(cameras, index)[0])[1]
                   for index in range(journal.done)]
+    features = FrameFeatures(frames)
     for index in range(journal.done, count + LATENESS):
         if index < count:
             measured = _triangulate_frame(index, sources[index], cameras, masks, flow, limits, frames.shape[1:3])
-            candidates.append(_assess_frame(index, frames[index], measured, len(sources[index]), cameras, flow, limits,
-                                            raw))
+            candidates.append(_assess_frame(index, views, measured, features, flow, limits, raw))
             if masks is not None:
                 _apply_matte(index, masks[index], raw)
         if index >= LATENESS:
-            _vote_on_motion(index - LATENESS, masks, flow, raw)
+            _vote_on_motion(index - LATENESS, masks, views.sharpness, flow, raw)
             flow.forget_before(index - LATENESS + 1)
         if index < count:
             journal.note(index)
@@ -234,15 +188,16 @@ def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Tr
     return triangulate(flows, consistent, warps, limits.disparity, near_sources(cameras, index, sources, *size))
 
 
-def _assess_frame(index, frame, measured, source_count, cameras, flow, limits: DepthLimits,
-                  raw: _RawDepth) -> SkyCandidate:
+def _assess_frame(index, views: _Views, measured, features: FrameFeatures, flow, limits: DepthLimits,
+                  raw: RawDepth) -> SkyCandidate:
     """Note what one frame's triangulation is worth and where it hints at motion; returns what may be plain sky."""
+    frame, cameras, sources = views.frames[index], views.cameras, views.sources[index]
     texture = texture_of(frame)
-    filtered = filter_depth(measured, limits, source_count, texture)
-    near = neighbors_of(index, len(raw.mask))
-    moving = find_moving(frame, measured, filtered, texture, limits, [flow.between(index, j) for j in near],
-                         [flow.consistency(index, j) for j in near],
-                         [warp_between(cameras, index, j) for j in near])
+    filtered = filter_depth(measured, limits, len(sources), texture)
+    neighbors = [Neighbor(flow.between(index, j), flow.consistency(index, j), warp_between(cameras, index, j))
+                 for j in neighbors_of(index, len(raw.mask))]
+    scene = StaticScene.around(index, sources, cameras, features, limits)
+    moving = find_moving(frame, measured, filtered, texture, limits, neighbors, scene)
     disparity = np.clip(measured.disparity, *limits.disparity)
     raw.disparity[index] = disparity
     raw.uncertainty[index] = np.minimum(measured.sigma / disparity, 1e4)
@@ -252,16 +207,16 @@ def _assess_frame(index, frame, measured, source_count, cameras, flow, limits: D
     return candidate
 
 
-def _apply_matte(index, matte, raw: _RawDepth) -> None:
+def _apply_matte(index, matte, raw: RawDepth) -> None:
     """Take back what was noted of one frame where the artist knows better."""
     found = raw.found[index] > 0
     raw.status[index][doubtful_beside(found, matte)] = UNTRUSTED
     raw.found[index] = motion_beyond(found, matte)
 
 
-def _vote_on_motion(index, masks, flow, raw: _RawDepth) -> None:
+def _vote_on_motion(index, masks, sharpness, flow, raw: RawDepth) -> None:
     """Vote on one frame's mask, and keep the flow that links its objects to those of the frame before."""
-    mask = vote(index, raw.found, flow)
+    mask = vote(index, raw.found, flow, sharpness)
     if masks is not None:
         mask |= np.asarray(masks[index], bool)
     raw.mask[index] = mask
@@ -269,14 +224,31 @@ def _vote_on_motion(index, masks, flow, raw: _RawDepth) -> None:
         raw.flow_back[index] = coarse_flow(flow.between(index, index - 1))
 
 
-def _set_sky_to_far(raw: _RawDepth, limits: DepthLimits) -> None:
+def _set_sky_to_far(raw: RawDepth, limits: DepthLimits) -> None:
     """Send what may be plain sky as far away as anything can be, whatever its flow seemed to say."""
     for textureless, disparity, status in zip(raw.textureless, raw.disparity, raw.status, strict=True):
         disparity[textureless > 0] = limits.disparity[0]
         status[textureless > 0] = PLAIN_SKY
 
 
-def _add_occlusion_conflicts(cameras, raw: _RawDepth) -> None:
+def _borrow_for_blurred(cameras, sharpness, raw: RawDepth) -> None:
+    """Let sharp frames say how far away what stands still is in the blurred ones between them."""
+    def measured(index: int) -> tuple[np.ndarray, np.ndarray]:
+        return raw.disparity[index], (raw.status[index] == TRUSTED_STATIC) & (raw.mask[index] == 0)
+
+    for index in range(len(raw.mask)):
+        lenders = lenders_of(index, sharpness)
+        if len(lenders) < MIN_LENDERS:
+            continue
+        disparity, seen = borrow_disparity(index, lenders, measured, cameras)
+        agreed = (disparity > 0) & (raw.status[index] < SKY)
+        raw.status[index][seen & ~agreed & (raw.status[index] == TRUSTED_STATIC)] = UNTRUSTED
+        raw.disparity[index][agreed] = disparity[agreed]
+        raw.uncertainty[index][agreed] = BORROWED_PRECISION
+        raw.status[index][agreed] = TRUSTED_STATIC
+
+
+def _add_occlusion_conflicts(cameras, raw: RawDepth) -> None:
     """Add to the masks what hides things that are nearer than it seems to be, and note the background of each frame
     as the others have it."""
     def measured(index: int, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -297,7 +269,7 @@ def _add_occlusion_conflicts(cameras, raw: _RawDepth) -> None:
         mask |= conflicts == 1
 
 
-def _judge_far(frames, cameras, raw: _RawDepth, ground: GroundPlane | None, limits: DepthLimits) -> float:
+def _judge_far(frames, cameras, raw: RawDepth, ground: GroundPlane | None, limits: DepthLimits) -> float:
     """Take back from the sky what travels along with the camera; the share of the clip that looks like sky indeed."""
     shares, (height, width) = [], frames.shape[1:3]
     for index, frame in enumerate(frames):
@@ -312,7 +284,7 @@ def _judge_far(frames, cameras, raw: _RawDepth, ground: GroundPlane | None, limi
     return float(np.mean(shares))
 
 
-def _static_points(cameras, raw: _RawDepth) -> tuple[np.ndarray, np.ndarray]:
+def _static_points(cameras, raw: RawDepth) -> tuple[np.ndarray, np.ndarray]:
     """Measured points (N,3), world axes, from a grid of pixels of some frames, and the cameras (N,3) that saw them."""
     points, origins = [], []
     count, height, width = raw.mask.shape
@@ -333,7 +305,7 @@ def _static_points(cameras, raw: _RawDepth) -> tuple[np.ndarray, np.ndarray]:
 
 # --- Second pass: fill, and measure where objects stand ----------------------------------------------------------
 
-def _fill_frames(frames, raw: _RawDepth, limits: DepthLimits, objects: DynamicObjects, depth, confidence,
+def _fill_frames(frames, raw: RawDepth, limits: DepthLimits, objects: DynamicObjects, depth, confidence,
                  report) -> None:
     """Write static depth and confidence, and show them to the objects."""
     for index in range(len(frames)):
@@ -353,21 +325,21 @@ def _fill_frames(frames, raw: _RawDepth, limits: DepthLimits, objects: DynamicOb
         report.progress(index + 1)
 
 
-def _known_static(raw: _RawDepth, index: int) -> np.ndarray:
+def _known_static(raw: RawDepth, index: int) -> np.ndarray:
     """Measured pixels to be believed and clear of moving objects, whose outline flow blurs by a few pixels."""
     near_motion = cv2.dilate(raw.mask[index], np.ones((5, 5), np.uint8)) > 0
     status = raw.status[index]
     return ((status == TRUSTED_STATIC) | (status == SKY)) & ~near_motion
 
 
-def _draw_plain_sky(disparity, support, raw: _RawDepth, index: int) -> None:
+def _draw_plain_sky(disparity, support, raw: RawDepth, index: int) -> None:
     """In place. Only now: its outline is sharp, and must not draw what stands before it into the distance."""
     plain_sky = raw.status[index] == PLAIN_SKY
     disparity[plain_sky] = raw.disparity[index][plain_sky]
     support[plain_sky] = PLAIN_SKY_SUPPORT
 
 
-def _keep_above_ground(disparity, raw: _RawDepth, index: int, trusted, ground) -> None:
+def _keep_above_ground(disparity, raw: RawDepth, index: int, trusted, ground) -> None:
     """In place, the sky aside."""
     if ground is not None:
         uncertainty = np.where(trusted, raw.uncertainty[index].astype(np.float32), np.inf)
@@ -384,7 +356,7 @@ def _confidence(trusted, moving, certainty, support) -> np.ndarray:
 
 # --- Last: the mask -----------------------------------------------------------------------------------------------
 
-def _finish_mask(raw: _RawDepth, tracks, confidence) -> None:
+def _finish_mask(raw: RawDepth, tracks, confidence) -> None:
     """The mask inside the outlines as they were drawn, and the confidence of what they gave back to the still scene."""
     for mask, inside, found, sure in zip(raw.mask, tracks, raw.found, confidence, strict=True):
         mask[:] = inside > 0

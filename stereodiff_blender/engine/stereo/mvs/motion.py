@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from ...imaging import (
     without_holes,
     without_specks,
 )
+from .explanation import StaticScene
 from .filtering import DepthFilter
 from .sources import DepthLimits
 from .triangulation import Triangulation
@@ -27,6 +29,10 @@ NEIGHBORS = (-2, -1, 1, 2)
 RESIDUAL_RAMP_PX = (0.6, 1.4)
 DEPARTURE_RAMP_PX = (0.5, 1.1)
 TEXTURE_RAMP = (0.9, 1.9)
+MIN_EVIDENCE = 0.1
+"""Evidence from the matches from which on it is worth asking whether something static explains a pixel."""
+STATIC_COST_RAMP = (0.4, 0.7)
+"""Photometric cost at the best static depth: what stands still is mostly below 0.3, what moves above 0.75."""
 MIN_TEXTURE = 0.3
 SURROUNDING_RANGE = (0.6, 1.7)
 """Factors on the surrounding disparity within which an unmeasured static pixel may lie."""
@@ -39,8 +45,12 @@ MIN_AREA = 0.002
 MAX_HOLE = 0.003
 """Share of the picture up to which a hole in a thing is filled: likelier than a gap it is a patch whose matches lie,
 and what was measured in it would be taken for the background that the thing stands before."""
+MIN_UNEXPLAINED = 0.4
+"""Share of a region's pixels that speak of motion which nothing static may explain, for all of the region to move."""
 VOTE_THRESHOLD = 0.42
 OWN_VOTE = 1.5
+SHARPNESS_RAMP, LEAST_WORTH = (0.65, 0.9), 0.05
+"""Sharpness from which on a frame's word counts more than the least, and in full."""
 UNKNOWN_PX = 1e6
 
 
@@ -62,9 +72,17 @@ def neighbors_of(index: int, count: int) -> list[int]:
     return [index + offset for offset in NEIGHBORS if 0 <= index + offset < count]
 
 
+@dataclass(frozen=True)
+class Neighbor:
+    """A frame just before or after: flow to it (H,W,2), forward-backward error (H,W), both in pixels, and the warp."""
+
+    flow: np.ndarray
+    error: np.ndarray
+    warp: PlaneParallax
+
+
 def find_moving(frame: np.ndarray, measured: Triangulation, filtered: DepthFilter, texture: np.ndarray,
-                limits: DepthLimits, flows: Sequence[np.ndarray], errors: Sequence[np.ndarray],
-                warps: Sequence[PlaneParallax]) -> np.ndarray:
+                limits: DepthLimits, neighbors: Sequence[Neighbor], scene: StaticScene | None = None) -> np.ndarray:
     """Mask of what moves in one frame.
 
     Parameters
@@ -79,32 +97,51 @@ def find_moving(frame: np.ndarray, measured: Triangulation, filtered: DepthFilte
         (H,W) as of texture_of.
     limits : DepthLimits
         Of the whole clip.
-    flows : Sequence of ndarray
-        (H,W,2) flow in pixels to each neighboring frame; may be empty: then no region is acquitted by it.
-    errors : Sequence of ndarray
-        (H,W) forward-backward error in pixels of each flow.
-    warps : Sequence of PlaneParallax
-        The warp by depth to each neighboring frame.
+    neighbors : Sequence of Neighbor
+        Frames just before and after; may be empty: then no region is acquitted by them.
+    scene : StaticScene or None
+        The frame and others that show the same, where something static may explain what the matches do not. None: the
+        matches alone decide.
 
     Returns
     -------
     ndarray
         (H,W) bool.
     """
-    departure = _departure(measured, filtered, limits, flows, errors, warps)
+    surrounding = _surrounding_disparity(measured, filtered, limits)
+    departure = _departure(surrounding, neighbors)
     evidence, weight = _evidence(measured, filtered, limits, departure)
     gate = _ramp(texture, *TEXTURE_RAMP)
     # Without texture the flow is interpolated, and its errors look like motion.
     evidence[gate < MIN_TEXTURE] = 0.0
     weight = np.maximum(weight * np.maximum(gate, 0.05), 0.02)
-    belief = _smooth_at_half_size(frame, evidence, weight)
-    mask = (belief > 0.5) | ((evidence > 0.8) & (belief > 0.3))
-    mask &= _near_seeds((evidence > 0.6) & (weight > 0.3))
-    mask = _clean(mask, beyond=(measured.disparity < limits.disparity[0]) | (measured.view_count == 0))
+    beyond = (measured.disparity < limits.disparity[0]) | (measured.view_count == 0)
+    mask = _regions_of(frame, evidence, weight, beyond)
+    if scene is not None and mask.any():
+        asked = mask & (evidence > MIN_EVIDENCE)
+        unexplained = _ramp(scene.static_cost(asked, surrounding), *STATIC_COST_RAMP)
+        core = _regions_of(frame, evidence * unexplained, weight, beyond)
+        mask = core | _mostly_unexplained(mask, asked, unexplained)
     return _without_still(mask, departure)
 
 
-def vote(index: int, found: np.ndarray, flow: OpticalFlow) -> np.ndarray:
+def _regions_of(frame, evidence, weight, beyond) -> np.ndarray:
+    """Mask (H,W) bool that evidence (H,W) in [0,1] makes, worth as much as weight says."""
+    belief = _smooth_at_half_size(frame, evidence, weight)
+    mask = (belief > 0.5) | ((evidence > 0.8) & (belief > 0.3))
+    mask &= _near_seeds((evidence > 0.6) & (weight > 0.3))
+    return _clean(mask, beyond)
+
+
+def _mostly_unexplained(mask: np.ndarray, asked: np.ndarray, unexplained: np.ndarray) -> np.ndarray:
+    """The regions of a mask that are not mostly explained by something static: a thing's even parts prove nothing, and
+    stay with the rest of it."""
+    regions = find_regions(mask)
+    share = regions.counts(asked & (unexplained > 0.5)) / np.maximum(regions.counts(asked), 1)
+    return regions.pixels_of(share > MIN_UNEXPLAINED)
+
+
+def vote(index: int, found: np.ndarray, flow: OpticalFlow, sharpness: np.ndarray | None = None) -> np.ndarray:
     """One frame's mask after its neighbors in time have voted along the flow.
 
     Parameters
@@ -115,20 +152,33 @@ def vote(index: int, found: np.ndarray, flow: OpticalFlow) -> np.ndarray:
         (T,H,W) masks of single frames, 0 or 1, of which index - 2 to index + 2 are read.
     flow : OpticalFlow
         Between the frames; asked for its fields to the neighbors.
+    sharpness : ndarray or None
+        (T,) as of relative_sharpness: what was found in a blurred frame counts less. None: all count alike.
 
     Returns
     -------
     ndarray
         (H,W) bool.
     """
-    votes = OWN_VOTE * found[index].astype(np.float32)
-    total = np.full_like(votes, OWN_VOTE)
-    for j in neighbors_of(index, len(found)):
+    near = neighbors_of(index, len(found))
+    own_worth, *worth = _worth(sharpness, [index, *near])
+    votes = OWN_VOTE * own_worth * found[index].astype(np.float32)
+    total = np.full_like(votes, OWN_VOTE * own_worth)
+    for j, word in zip(near, worth, strict=True):
         seen = sample(found[j].astype(np.float32), flow.between(index, j), outside=-1.0)
         inside = seen >= 0
-        votes += np.where(inside, seen, 0)
-        total += inside
-    return without_specks(votes > VOTE_THRESHOLD * total, MIN_AREA)
+        votes += word * np.where(inside, seen, 0)
+        total += word * inside
+    # What only a blurred frame shows is not known to move.
+    return without_specks(votes > VOTE_THRESHOLD * np.maximum(total, 1.0), MIN_AREA)
+
+
+def _worth(sharpness: np.ndarray | None, voters: list[int]) -> np.ndarray:
+    """What each voter's word counts beside the sharpest one's, (n,) float32 in (0,1]."""
+    if sharpness is None:
+        return np.ones(len(voters), np.float32)
+    worth = np.maximum(_ramp(sharpness[voters].astype(np.float32), *SHARPNESS_RAMP), np.float32(LEAST_WORTH))
+    return worth / worth.max()
 
 
 def _evidence(measured, filtered, limits, departure) -> tuple[np.ndarray, np.ndarray]:
@@ -143,19 +193,19 @@ def _evidence(measured, filtered, limits, departure) -> tuple[np.ndarray, np.nda
     return evidence, (seen | judged).astype(np.float32)
 
 
-def _departure(measured, filtered, limits, flows, errors, warps) -> np.ndarray:
+def _departure(surrounding, neighbors) -> np.ndarray:
     """Median distance of the observed flows from those that the surrounding static depth allows, pixels.
 
     Over the neighbors to which the flow is consistent; UNKNOWN_PX where it is to none.
     """
-    if not flows:
-        return np.full(filtered.trusted.shape, UNKNOWN_PX, np.float32)
-    surrounding = _surrounding_disparity(measured, filtered, limits)
-    distances = np.empty((len(flows), *surrounding.shape), np.float32)
+    if not neighbors:
+        return np.full(surrounding.shape, UNKNOWN_PX, np.float32)
+    distances = np.empty((len(neighbors), *surrounding.shape), np.float32)
     count = np.zeros(surrounding.shape, np.uint8)
-    for k, (flow, error, warp) in enumerate(zip(flows, errors, warps, strict=True)):
-        consistent = error < 0.8 + 0.05 * cv2.magnitude(flow[..., 0], flow[..., 1])
-        nearer, farther = (induced_flow(surrounding * np.float32(s), warp) for s in SURROUNDING_RANGE)
+    for k, neighbor in enumerate(neighbors):
+        flow = neighbor.flow
+        consistent = neighbor.error < 0.8 + 0.05 * cv2.magnitude(flow[..., 0], flow[..., 1])
+        nearer, farther = (induced_flow(surrounding * np.float32(s), neighbor.warp) for s in SURROUNDING_RANGE)
         distances[k] = np.where(consistent, _distance_to_segment(flow, nearer, farther), np.float32(UNKNOWN_PX))
         count += consistent
     return lower_median(distances, count)

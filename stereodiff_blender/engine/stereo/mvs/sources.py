@@ -10,12 +10,16 @@ import numpy as np
 from ...geometry import invert_rigid
 from ...imaging import FrameWindow, OpticalFlow, PlaneParallax, induced_flow, pull_push, warp_between, warp_pixels
 from ...solution import CameraSolution
+from .sharpness import BLURRED
 
 PARALLAX_TARGETS = (3.0 / 480, 7.0 / 480, 15.0 / 480, 28.0 / 480)
 """Wanted median parallax of the sources, as shares of the picture's width: short ones for few occlusions, long
 ones for precision."""
 NEAR_PARALLAX = 20.0 / 480
 """Parallax up to which a source judges whether something moves: beyond, outlines have grown too far out of shape."""
+BLUR_HANDICAP = 6.0
+"""How much a frame without any sharpness left lags behind a sharp one, in natural logarithms of the parallax's ratio to
+the target: at two thirds of BLURRED's sharpness, a sharp frame may be off by a factor of seven."""
 MAX_FLOW = 0.3
 MIN_VISIBLE = 0.45
 MAX_OFFSET = 40
@@ -109,12 +113,13 @@ def _expected_flow(disparity, warp) -> np.ndarray:
     return np.clip(induced_flow(disparity, warp), -reach, reach)
 
 
-def select_sources(cameras: CameraSolution, height: int, width: int) -> list[tuple[int, ...]]:
+def select_sources(cameras: CameraSolution, height: int, width: int,
+                   sharpness: np.ndarray | None = None) -> list[tuple[int, ...]]:
     """Source frames of each of the T frames.
 
     Every frame picks later frames whose rotation-compensated parallax is nearest the targets; a frame's sources are
     those it picked and those that picked it, so that each pair's two flows serve both frames. A frame that would be
-    left without earlier sources picks some itself.
+    left without earlier sources picks some itself. Blurred frames are passed over where a sharp one will do.
 
     Parameters
     ----------
@@ -122,6 +127,8 @@ def select_sources(cameras: CameraSolution, height: int, width: int) -> list[tup
         Of the T frames, with the points that each one sees.
     height, width : int
         Of the raster, in pixels.
+    sharpness : ndarray or None
+        (T,) as of relative_sharpness. None: all are taken for sharp.
 
     Returns
     -------
@@ -129,14 +136,16 @@ def select_sources(cameras: CameraSolution, height: int, width: int) -> list[tup
         T times indices, ascending; never empty for T >= 2.
     """
     count = len(cameras.camera_to_world)
+    sharpness = np.ones(count) if sharpness is None else sharpness
     chosen = [set() for _ in range(count)]
     for i in range(count):
-        for j in _pick(cameras, i, 1, height, width):
+        for j in _pick(cameras, i, 1, height, width, sharpness):
             chosen[i].add(j)
-            chosen[j].add(i)
+            if sharpness[i] >= BLURRED:
+                chosen[j].add(i)
     for i in range(1, count):
         if min(chosen[i], default=i) >= i:
-            chosen[i].update(_pick(cameras, i, -1, height, width))
+            chosen[i].update(_pick(cameras, i, -1, height, width, sharpness))
     for i, sources in enumerate(chosen):
         if not sources:
             sources.update(j for j in (i - 1, i + 1) if 0 <= j < count)
@@ -152,8 +161,8 @@ def near_sources(cameras: CameraSolution, index: int, sources: Sequence[int], he
     return [parallax < NEAR_PARALLAX * width for parallax, _, _ in shifts]
 
 
-def _pick(cameras: CameraSolution, index: int, step: int, height: int, width: int) -> set[int]:
-    """Frames in one direction of time whose parallax is nearest each target."""
+def _pick(cameras: CameraSolution, index: int, step: int, height: int, width: int, sharpness: np.ndarray) -> set[int]:
+    """Frames in one direction of time whose parallax is nearest each target, sharp ones before blurred ones."""
     pixels, depth = _probes(cameras, index)
     if len(depth) < MIN_POINTS:
         return set()
@@ -166,7 +175,8 @@ def _pick(cameras: CameraSolution, index: int, step: int, height: int, width: in
         parallaxes.append(np.log(max(parallax / width, 1e-9)))
     if not candidates:
         return set()
-    return {candidates[int(np.argmin(np.abs(np.array(parallaxes) - np.log(t))))] for t in PARALLAX_TARGETS}
+    handicap = BLUR_HANDICAP * (1.0 - np.minimum(sharpness[candidates] / BLURRED, 1.0))
+    return {candidates[int(np.argmin(np.abs(np.array(parallaxes) - np.log(t)) + handicap))] for t in PARALLAX_TARGETS}
 
 
 def _probes(cameras: CameraSolution, index: int) -> tuple[np.ndarray, np.ndarray]:

@@ -153,7 +153,7 @@ def test_masks_of_the_artist_are_honored(shot, result):
 
 def test_what_outlines_give_back_is_known_by_what_moved_not_by_its_confidence():
     """A filled pixel may have the very confidence of a moving one; it was never taken for moving."""
-    raw = dense._RawDepth.allocate(Scratch().allocate, "survey", (1, 1, 4))
+    raw = dense.RawDepth.allocate(Scratch().allocate, "survey", (1, 1, 4))
     raw.found[0, 0] = 0, 0, 1, 1
     confidence = np.array([[[0.9, MOVING_CONFIDENCE, MOVING_CONFIDENCE, MOVING_CONFIDENCE]]], np.float32)
     dense._finish_mask(raw, np.array([[[0, 0, 0, 7]]], np.uint16), confidence)

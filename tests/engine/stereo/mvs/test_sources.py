@@ -88,6 +88,30 @@ def test_without_points_neighbors_are_matched(count):
     assert select_sources(cameras, HEIGHT, WIDTH) == {2: [(1,), (0,)], 3: [(1,), (0, 2), (1,)]}[count]
 
 
+def sharp_but(count, *blurred):
+    sharpness = np.ones(count)
+    sharpness[list(blurred)] = 0.6
+    return sharpness
+
+
+def test_blurred_frames_are_passed_over_and_have_sharp_sources():
+    cameras = wall_cameras(25, 0.6)
+    unmoved = select_sources(cameras, HEIGHT, WIDTH)
+    sources = select_sources(cameras, HEIGHT, WIDTH, sharp_but(25, 12, 13))
+    assert any({12, 13} & set(chosen) for chosen in unmoved)
+    assert not any({12, 13} & set(chosen) for chosen in sources)
+    assert all(len(sources[k]) >= 3 and min(sources[k]) < k < max(sources[k]) for k in (12, 13))
+    assert select_sources(cameras, HEIGHT, WIDTH, np.ones(25)) == unmoved
+
+
+def test_blurred_frames_are_matched_with_where_there_are_no_others():
+    # In each direction a frame sees the same as its three neighbors, no more.
+    cameras = wall_cameras(9, 0.3, turn_deg=5.0)
+    sources = select_sources(cameras, HEIGHT, WIDTH, sharp_but(9, *range(9)))
+    assert all(sources)
+    assert {1, 2, 3} & set(select_sources(cameras, HEIGHT, WIDTH, sharp_but(9, 1, 2, 3))[0])
+
+
 def test_depth_limits_are_percentiles_of_the_points():
     shot = boards_shot(3)
     limits = depth_limits(shot.cameras)

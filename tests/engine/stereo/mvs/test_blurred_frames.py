@@ -53,7 +53,7 @@ def test_blurred_frames_have_the_depth_of_those_around(shot, result):
     trusted = result.confidence > TRUSTED
     for index in BLURRED:
         assert (relative_error(shot, result)[index][trusted[index]] > 0.1).mean() < 0.14
-        assert trusted[index].mean() > 0.85
+        assert trusted[index].mean() > 0.8, "even surfaces are not vouched for in any frame"
 
 
 def test_sharp_frames_are_as_if_there_were_no_blurred_ones(shot, result):

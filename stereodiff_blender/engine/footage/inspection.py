@@ -59,7 +59,8 @@ BOX_MARGIN_PX = 4
 FLASH_GAIN = 0.3
 LONGEST_FLASH = 5
 MAX_FLASH_SHARE = 0.25
-FLICKER_REACH = 4.0
+FLICKER_REACH = 2.0
+"""Frames: lamps swing within 2 to 6 of them; what takes longer is an exposure that adapts."""
 STRONG_FLICKER = 0.04
 """Share of brightness, RMS: automatic exposure of real cameras stays below 0.02."""
 

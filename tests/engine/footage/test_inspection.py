@@ -270,6 +270,14 @@ def test_flicker_is_measured_and_drift_is_not(courtyard):
 
 
 @pytest.mark.slow
+def test_an_exposure_that_adapts_is_no_flicker(courtyard):
+    """A camera that turns from a window to a wall, and back: a third of a second up, and down again; twice."""
+    level = np.interp(np.arange(48), [0, 6, 14, 16, 24, 30, 38, 40, 48], [0.0, 0.0, 0.5, 0.5, 0.0, 0.0, 0.5, 0.5, 0.0])
+    adapting = np.clip(courtyard * 0.5 * np.exp(level)[:, None, None, None], 0, 255).astype(np.uint8)
+    assert not inspect_footage(adapting).flickers
+
+
+@pytest.mark.slow
 def test_strong_flicker_is_not_a_row_of_flashes(courtyard):
     gain = 1 + 0.3 * np.sin(2 * np.pi * np.arange(48) / 2.7)
     footage = inspect_footage(np.clip(courtyard * 0.7 * gain[:, None, None, None], 0, 255).astype(np.uint8))

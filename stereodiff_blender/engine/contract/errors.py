@@ -98,7 +98,8 @@ class StereoDiffError(Exception):
         if code not in ERROR_CODES:
             raise ValueError(f"unknown error code {code!r}")
         self.code = code
-        self.message = shortened(ended(redact(message)))
+        # Shortened first: what is no character is a question mark from then on, which ends a sentence.
+        self.message = shortened(ended(shortened(redact(message))))
         super().__init__(self.message)
         self.shots = shots
 

@@ -29,9 +29,9 @@ ROTATION_FOCAL_REL_STD = 0.02
 TRAVEL_RATIO, NARROW_TRAVEL_RATIO = 3.0, 1.6
 """How many times better a traveling camera fits that is one; the second where the turn asks for an unlikely lens, and
 may have any: flights over flat land have 2.1 to 4.3 then, turns of a long lens 1.05."""
-DOUBTFUL_TRAVEL_RATIO, LEAST_SMOOTHNESS = 1.3, 0.4
-"""The same where the turn is not certain, and how smooth the path is to be then. Turns on a tripod behind people who
-walk have up to 1.04 and .64, walks of 0.3 to 0.6 m behind them 1.14 to 3.6 and .83 or more."""
+DOUBTFUL_TRAVEL_RATIO, LEAST_SMOOTHNESS = 1.5, 0.5
+"""The same where the turn is not certain, and how smooth the path is to be then. Turns on a tripod behind people have
+up to 1.40 (with .45) and .64 (with 1.04), walks of 0.3 to 0.6 m behind them 1.14 to 3.6 and .83 or more."""
 LEAST_NOISE_PX = 0.02
 MANY_VIEWS = 4
 MIN_FRAMES, MOST_FRAMES = 4, 20

@@ -305,10 +305,7 @@ def end(program: Program) -> None:
     without a group of its own ends alone.
     """
     if program.poll() is None:
-        if program.heads_group:
-            end_process_tree(program.pid, force=False)
-        else:
-            program.terminate()
+        _send_end(program, force=False)
         with contextlib.suppress(subprocess.TimeoutExpired):
             program.wait(PATIENCE_S)
     if program.heads_group and (program.poll() is None or sys.platform != "win32"):
@@ -316,6 +313,15 @@ def end(program: Program) -> None:
     if program.poll() is None:
         program.kill()
         program.wait()
+
+
+def _send_end(program: Program, *, force: bool) -> None:
+    if program.heads_group:
+        end_process_tree(program.pid, force=force)
+    elif force:
+        program.kill()
+    else:
+        program.terminate()
 
 
 def describe_exit(status: int | None) -> str:
@@ -459,14 +465,8 @@ class _Heard:
                 self._said += chunk[:room]
                 if len(chunk) > room:
                     self.is_too_much = True
-                    self._end()
+                    _send_end(self._program, force=True)
                     return
-
-    def _end(self) -> None:
-        if self._program.heads_group:
-            end_process_tree(self._program.pid, force=True)
-        else:
-            self._program.kill()
 
 
 # --- Work that is listened to ----------------------------------------------------------------------------------

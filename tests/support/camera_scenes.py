@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stereodiff_blender.engine.geometry import exp_so3
+from stereodiff_blender.engine.geometry import align_similarity, exp_so3
 from stereodiff_blender.engine.stereo.sfm.bundle_adjustment import BundleState, Observations
 
 WIDTH, HEIGHT, FOCAL_PX = 320, 180, 300.0
@@ -42,6 +42,13 @@ def camera_path(count: int, *, travel: float = 1.0, turn_deg: float = 3.0) -> np
 
 def turned(angles_deg: np.ndarray) -> np.ndarray:
     return exp_so3(np.radians(np.asarray(angles_deg, float)))
+
+
+def path_error(found: np.ndarray, true: np.ndarray) -> float:
+    """Root mean square distance of places (T,3) after similarity alignment, as a share of the true path's length."""
+    scale, rotation, shift = align_similarity(found, true)
+    off = np.linalg.norm(scale * found @ rotation.T + shift - true, axis=1)
+    return float(np.sqrt((off**2).mean()) / np.linalg.norm(np.diff(true, axis=0), axis=1).sum())
 
 
 def _paint(image: np.ndarray, picture: np.ndarray, homography: np.ndarray) -> None:

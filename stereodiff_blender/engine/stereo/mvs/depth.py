@@ -33,7 +33,7 @@ from .far import judge_far
 from .filling import fill_static
 from .filtering import filter_depth, texture_of
 from .motion import Neighbor, find_moving, neighbors_of, vote
-from .raw_depth import LATENESS, PLAIN_SKY, SKY, TRUSTED_STATIC, UNTRUSTED, RawDepth
+from .raw_depth import HIDES, LATENESS, PLAIN_SKY, SKY, TRUSTED_STATIC, UNTRUSTED, RawDepth
 from .sharpness import relative_sharpness
 from .sky import SkyCandidate, find_plain_sky, is_sky
 from .sources import DepthLimits, ExpectantFlow, depth_limits, near_sources, point_depths, select_sources
@@ -54,8 +54,6 @@ BEHIND_CONFIDENCE = 0.3
 """Of still pixels that were taken for a moving thing at first: filled, but the pictures agree."""
 PLAIN_SKY_SUPPORT = 0.5
 """Evidence for plain sky: a sign or two, no measurement."""
-HIDES = 2
-"""In found: seems to lie beyond the limits, but hides what is nearer."""
 FAR_SIGMA = 0.4
 """Standard deviation, as a share of the least disparity, of what lies beyond the limits."""
 BELOW_HORIZON = 2.0

@@ -11,6 +11,8 @@ from ..dynamic import coarse_shape
 from .consistency import grid_shape
 
 UNTRUSTED, TRUSTED_STATIC, SKY, PLAIN_SKY = 0, 1, 2, 3
+HIDES = 2
+"""In found: seems to lie beyond the limits, but hides what is nearer."""
 LATENESS = 2
 """Frames that a vote lags behind, so that all its voters are known."""
 
@@ -21,10 +23,10 @@ class RawDepth:
 
     disparity: float32, within the limits. uncertainty: float16 sigma / disparity. status: uint8 UNTRUSTED,
     TRUSTED_STATIC, SKY (seen to lie beyond the limits) or PLAIN_SKY (too even to be matched). textureless: uint8
-    what may be plain sky. found: uint8 motion of single frames; after the second pass, what was taken for moving
-    before its outlines were drawn. mask: uint8 motion after the vote; in the end, what moves. background: float32
-    (T,h,w) disparity that other frames measured, as of median_background. flow_back: float16 (T,h,w,2) flow to the
-    frame before, as of coarse_flow.
+    what may be plain sky. found: uint8 motion of single frames; then what hides nearer things, HIDES where it seems
+    to be sky; after the second pass, what was taken for moving before its outlines were drawn. mask: uint8 motion after
+    the vote; in the end, what moves. background: float32 (T,h,w) disparity that other frames measured, as of
+    median_background. flow_back: float16 (T,h,w,2) flow to the frame before, as of coarse_flow.
     """
 
     disparity: np.ndarray

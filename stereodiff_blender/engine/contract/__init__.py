@@ -57,6 +57,7 @@ from .job import (
     Job,
     Matte,
 )
+from .lens import LENS_MODELS, Distortion, LensResult, distortion_fault
 from .matte_shapes import MatteDrawing, MatteLayer, MatteShapes, read_shapes, write_shapes
 from .redaction import redact
 from .result import (
@@ -98,6 +99,7 @@ __all__ = [
     "ERROR_CODES",
     "EVENT_KINDS",
     "FAULT",
+    "LENS_MODELS",
     "MATTE_KINDS",
     "MAX_CLIP_SIDE_PX",
     "MAX_ENSEMBLE",
@@ -131,6 +133,7 @@ __all__ = [
     "Capabilities",
     "ClipSource",
     "DiffusionSettings",
+    "Distortion",
     "Event",
     "Finding",
     "FrameResult",
@@ -139,6 +142,7 @@ __all__ = [
     "Health",
     "Job",
     "JobFolder",
+    "LensResult",
     "Matte",
     "MatteDrawing",
     "MatteLayer",
@@ -154,6 +158,7 @@ __all__ = [
     "WeightsUsed",
     "__all__",
     "as_matte_error",
+    "distortion_fault",
     "read_cameras",
     "read_colmap_cameras",
     "read_shapes",

@@ -11,6 +11,7 @@ from .errors import StereoDiffError
 from .guarded_files import GuardedFolder
 from .job import ENGINE_VERSION, MAX_FRAME, MOST_EXACT, SCHEMA_VERSION, ClipSource, can_be_fingerprint, can_be_path
 from .job_files.turns import taking_turns
+from .lens import LensResult
 from .numbered_files import numbered_name
 
 CAMERA_KINDS = ("moving", "rotation", "static")
@@ -121,6 +122,7 @@ class Result:
         camera_plot: how well the camera fits in each frame.
     placement: with given cameras, where the first of them stands in their own world: its camera_to_world there, four
         rows of four, OpenCV camera axes. Depth, points and cameras have that world's units.
+    lens: what it does beside the frames' focal lengths; of results of earlier versions, a pinhole.
     stereo_from: the id of an earlier job whose stage 1 was taken over, None if this job computed its own.
     """
 
@@ -148,6 +150,7 @@ class Result:
     camera_plot: str | None = None
     stereo_from: str | None = None
     placement: tuple[Row, Row, Row, Row] | None = None
+    lens: LensResult = field(default_factory=LensResult)
     timings_s: dict[str, float] = field(default_factory=dict)
     engine_version: str = ENGINE_VERSION
     schema_version: int = SCHEMA_VERSION
@@ -183,6 +186,8 @@ class Result:
         for frame in taking_turns(self.frames):
             _check_camera(frame)
         _check_extent(self)
+        for frame in taking_turns(self.frames if self.lens.distortion is not None else self.frames[:1]):
+            self.lens.validate(self.width, self.height, (frame.fx, frame.fy, frame.cx, frame.cy))
         if self.placement is not None:
             _check_placement(self.placement)
         if not _is_identity(self.frames[0].camera_to_world):

@@ -1,0 +1,94 @@
+"""What a solved lens does beside the pinhole's focal length and principal point, and the one check of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .errors import StereoDiffError
+
+LENS_MODELS = ("pinhole", "radial", "brown")
+MOST_COEFFICIENT = 100.0
+_FOLD_STEPS, _FOLD_REACH = 2000, 10.0
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """How far a lens bends the picture, in the meaning that OpenCV and COLMAP give to these coefficients.
+
+    With x = (X - cx) / fx and y = (Y - cy) / fy of an ideal (pinhole) pixel, and r^2 = x^2 + y^2, the plate shows it at
+    x_d = x (1 + k1 r^2 + k2 r^4 + k3 r^6) + 2 p1 x y + p2 (r^2 + 2 x^2) and
+    y_d = y (1 + k1 r^2 + k2 r^4 + k3 r^6) + p1 (r^2 + 2 y^2) + 2 p2 x y (Brown 1966, "Decentering distortion of
+    lenses"). y points down. A negative k1 is a barrel.
+    """
+
+    k1: float = 0.0
+    k2: float = 0.0
+    k3: float = 0.0
+    p1: float = 0.0
+    p2: float = 0.0
+
+    @property
+    def is_radial(self) -> bool:
+        return self.p1 == self.p2 == 0.0
+
+    def radius(self, ideal: float) -> float:
+        """Radius on the plate of an ideal radius, both over the focal length."""
+        squared = ideal * ideal
+        return ideal * (1.0 + squared * (self.k1 + squared * (self.k2 + squared * self.k3)))
+
+    def fold_radius(self) -> float:
+        """Radius on the plate, over the focal length, at which the picture folds back upon itself; infinite if never.
+
+        Of the radial part; beyond it nothing on the plate comes from anywhere.
+        """
+        for step in range(1, _FOLD_STEPS + 1):
+            ideal = _FOLD_REACH * step / _FOLD_STEPS
+            squared = ideal * ideal
+            if 1.0 + squared * (3.0 * self.k1 + squared * (5.0 * self.k2 + squared * 7.0 * self.k3)) <= 0.0:
+                return self.radius(ideal - _FOLD_REACH / _FOLD_STEPS)
+        return math.inf
+
+
+@dataclass(frozen=True)
+class LensResult:
+    """The lens of a solved clip, beyond the focal lengths and principal points of its frames.
+
+    model: "pinhole", "radial" (k1, k2) or "brown" (with k3, p1, p2; only of lenses that were given).
+    distortion: None of a pinhole. Depth, confidence and masks lie on the plate as it was shot, so each of their pixels
+        sees along the ray of its undistorted place; cameras are the ideal ones.
+    is_given: the artist or a file gave it; it was not solved.
+    k1_std, k2_std: standard deviations where it was solved.
+    """
+
+    model: str = "pinhole"
+    distortion: Distortion | None = None
+    is_given: bool = False
+    k1_std: float | None = None
+    k2_std: float | None = None
+
+    def validate(self, width: int, height: int, intrinsics: tuple[float, float, float, float]) -> None:
+        """Raises StereoDiffError "result_invalid" for a lens that none can be, or that folds the picture over.
+
+        width, height, intrinsics (fx, fy, cx, cy): of one raster.
+        """
+        if self.model not in LENS_MODELS or (self.model == "pinhole") != (self.distortion is None):
+            raise StereoDiffError("result_invalid", f"The lens model {self.model!r} does not go with its distortion.")
+        if self.distortion is not None:
+            fault = distortion_fault(self.distortion, width, height, intrinsics)
+            if fault:
+                raise StereoDiffError("result_invalid", fault)
+
+
+def distortion_fault(distortion: Distortion, width: float, height: float,
+                     intrinsics: tuple[float, float, float, float]) -> str:
+    """Why a picture of this size cannot have been shot through such a lens, as a sentence; "" if it can."""
+    values = (distortion.k1, distortion.k2, distortion.k3, distortion.p1, distortion.p2)
+    if not all(math.isfinite(value) and abs(value) < MOST_COEFFICIENT for value in values):
+        return f"The lens distortion {values} is beyond measure."
+    fx, fy, cx, cy = intrinsics
+    corner = math.hypot(max(cx, width - cx) / fx, max(cy, height - cy) / fy)
+    if corner >= distortion.fold_radius():
+        return (f"A lens with K1 {distortion.k1:.3g} and K2 {distortion.k2:.3g} would fold the picture's corners over "
+                "at this focal length.")
+    return ""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .contract import LensResult
+
 __all__ = ["TRUSTED", "CameraSolution", "KnownCameras", "KnownLens", "StereoResult"]
 
 
@@ -42,6 +44,7 @@ class CameraSolution:
     observations: per frame, indices into points (n,) and pixels (n,2) where each is seen.
     is_focal_unreliable: the shot itself speaks against the lens found for it, so camera and depth may be wrong
         throughout, however well they fit.
+    lens: what it does beside intrinsics, which are those of the pinhole that it amounts to; pixels are as filmed.
     unit: how long 1 of these cameras, points and their depth is in the world of given cameras; 1 where there are none.
     """
 
@@ -55,6 +58,7 @@ class CameraSolution:
     observations: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     is_focal_unreliable: bool = False
     unit: float = 1.0
+    lens: LensResult = field(default_factory=LensResult)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import numpy as np
 
 from .bundle_adjustment import BundleOptions, Observations
 from .reconstruction import Reconstruction
-from .triangulation import triangulate_points
 
 MOST_TOGETHER = 200
 """Frames up to which all are adjusted together."""
@@ -33,9 +32,10 @@ def adjust_on_anchors(reconstruction: Reconstruction, frames: np.ndarray, observ
 
     Of a clip of more than MOST_TOGETHER frames, points that fewer than two anchors see are triangulated anew.
     """
+    free = BundleOptions(focal=free_focal, radial=reconstruction.radial)
     rule = {"loss_px": loss_px, "iterations": iterations, "tolerance": tolerance}
     if len(frames) <= MOST_TOGETHER:
-        reconstruction.bundle_adjust(frames, observations, free=BundleOptions(focal=free_focal), **rule)
+        reconstruction.bundle_adjust(frames, observations, free=free, **rule)
         return
     anchors = choose_anchors(observations, len(frames))
     held = observed_twice(observations, anchors)
@@ -43,7 +43,7 @@ def adjust_on_anchors(reconstruction: Reconstruction, frames: np.ndarray, observ
     rows = held[observations.point] & anchors[observations.camera]
     among_anchors = Observations(position[observations.camera[rows]], observations.point[rows],
                                  observations.pixels[rows])
-    reconstruction.bundle_adjust(frames[anchors], among_anchors, free=BundleOptions(focal=free_focal), **rule)
+    reconstruction.bundle_adjust(frames[anchors], among_anchors, free=free, **rule)
     _fit_between(reconstruction, frames, observations.select(held[observations.point]), anchors, loss_px)
     _triangulate(reconstruction, frames, observations.select(~held[observations.point]))
 
@@ -85,7 +85,6 @@ def _fit_between(reconstruction: Reconstruction, frames, observations: Observati
 
 
 def _triangulate(reconstruction: Reconstruction, frames, observations: Observations) -> None:
-    points = triangulate_points(reconstruction.rotations[frames], reconstruction.translations[frames],
-                                reconstruction.focal, observations, reconstruction.tracks.points)
+    points = reconstruction.triangulated(frames, observations)
     new = np.unique(observations.point)
     reconstruction.points[new] = points[new]

@@ -1,15 +1,16 @@
-"""Bundle adjustment: cameras, points and focal length that together explain the observations best. NumPy only.
+"""Bundle adjustment: cameras, points and lens that together explain the observations best. NumPy only.
 
 Levenberg-Marquardt on the normal equations reduced to the cameras (Schur complement); Cauchy loss by iterative
 reweighting. Points are sorted by the first camera that sees them and eliminated in chunks: tracks in a clip span few
 frames, so each chunk is one small dense product on a short range of cameras.
 
-Here pixels are square and counted from the principal point; poses are world to camera, x_camera = R x + t.
+Here pixels are square and counted from the principal point; poses are world to camera, x_camera = R x + t. The lens is
+one for all cameras: its focal length, and how far it bends the picture (contract.Distortion: k1 and k2).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,12 +38,26 @@ class Observations:
 
 @dataclass(frozen=True)
 class BundleState:
-    """The unknowns. rotations (C,3,3), translations (C,3), points (P,3), focal in pixels, shared by all cameras."""
+    """The unknowns. rotations (C,3,3), translations (C,3), points (P,3); focal in pixels, k1 and k2, shared by all
+    cameras."""
 
     rotations: np.ndarray
     translations: np.ndarray
     points: np.ndarray
     focal: float
+    k1: float = 0.0
+    k2: float = 0.0
+
+    @property
+    def is_pinhole(self) -> bool:
+        return self.k1 == self.k2 == 0.0
+
+    def projected(self, places: np.ndarray) -> np.ndarray:
+        """Pixels (N,2) of ideal places (N,2), x / z and y / z."""
+        if self.is_pinhole:
+            return self.focal * places
+        squared = (places**2).sum(1, keepdims=True)
+        return self.focal * places * (1.0 + squared * (self.k1 + squared * self.k2))
 
     def in_camera(self, observations: Observations) -> np.ndarray:
         """The observed points in the axes of the observing cameras, (N,3)."""
@@ -53,7 +68,7 @@ class BundleState:
         """Distance from observation to projection, (N,); infinite behind the camera or where a point is nan."""
         in_camera = self.in_camera(observations)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            error = self.focal * in_camera[:, :2] / in_camera[:, 2:] - observations.pixels
+            error = self.projected(in_camera[:, :2] / in_camera[:, 2:]) - observations.pixels
             distance = np.hypot(error[:, 0], error[:, 1])
         return np.where((in_camera[:, 2] > MIN_DEPTH) & np.isfinite(distance), distance, np.inf)
 
@@ -62,9 +77,10 @@ class BundleState:
 class BundleOptions:
     """What may move. fixed_cameras hold pose; free_positions False holds every translation (with zeros that is a
     camera on a tripod, whose points are mere directions). points False, which needs focal False, holds every point:
-    each camera is then on its own, and time and memory are linear in cameras."""
+    each camera is then on its own, and time and memory are linear in cameras. radial: how many of k1, k2 are free."""
 
     focal: bool = True
+    radial: int = 0
     positions: bool = True
     points: bool = True
     fixed_cameras: tuple[int, ...] = (0,)
@@ -101,17 +117,16 @@ def bundle_adjust(initial: BundleState, observations: Observations, *, free: Bun
     Raises
     ------
     ValueError
-        If the focal length is free, but not the points.
+        If the lens is free, but not the points.
 
     References
     ----------
     Triggs et al. 2000, "Bundle adjustment - a modern synthesis".
     """
-    if free.focal and not free.points:
-        raise ValueError("the focal length can only be free together with the points")
-    problem = _Problem(observations, len(initial.rotations), len(initial.points), free, loss_px, focal_prior)
-    state = BundleState(initial.rotations, initial.translations, initial.points[problem.point_order],
-                        float(initial.focal))
+    if (free.focal or free.radial) and not free.points:
+        raise ValueError("the lens can only be free together with the points")
+    problem = _Problem(observations, initial, free, loss_px, focal_prior)
+    state = replace(initial, points=initial.points[problem.point_order], focal=float(initial.focal))
     fit = problem.fit(state)
     damping = 1e-3
     for _ in range(iterations):
@@ -125,26 +140,36 @@ def bundle_adjust(initial: BundleState, observations: Observations, *, free: Bun
             break
     points = np.empty_like(state.points)
     points[problem.point_order] = state.points
-    return BundleState(nearest_rotation(state.rotations), state.translations, points, state.focal), fit.cost
+    return replace(state, rotations=nearest_rotation(state.rotations), points=points), fit.cost
 
 
 def focal_rel_std(initial: BundleState, observations: Observations, *, free: BundleOptions = BundleOptions(),
                   loss_px: float = 1.0) -> float:
-    """Relative standard deviation of the focal length, from the curvature of the cost at the state.
+    """Relative standard deviation of the focal length; as lens_std."""
+    return float(lens_std(initial, observations, free=free, loss_px=loss_px)[0] / initial.focal)
 
-    It supposes independent, unbiased errors and is therefore too small; infinite where the curvature vanishes.
+
+def lens_std(initial: BundleState, observations: Observations, *, free: BundleOptions = BundleOptions(),
+             loss_px: float = 1.0) -> np.ndarray:
+    """(S,) standard deviations of focal, and of k1 and k2 unless all is a pinhole's; 0 of what is held.
+
+    From the curvature of the cost at the state.
+
+    They suppose independent, unbiased errors and are therefore too small; infinite where the curvature vanishes.
     """
-    problem = _Problem(observations, len(initial.rotations), len(initial.points), free, loss_px, None)
-    state = BundleState(initial.rotations, initial.translations, initial.points[problem.point_order], initial.focal)
+    problem = _Problem(observations, initial, free, loss_px, None)
+    state = replace(initial, points=initial.points[problem.point_order])
     fit = problem.fit(state)
     matrix, _ = problem.reduced(problem.normal_equations(state, fit), damping=1e-9)[:2]
     unknowns = problem.unknowns
-    pick = (unknowns == problem.focal_column).astype(float)
+    shared = problem.first_shared + np.arange(problem.shared)
+    picks = (unknowns[:, None] == shared).astype(float)
     try:
-        variance = float(np.linalg.solve(matrix[np.ix_(unknowns, unknowns)], pick) @ pick)
+        variances = np.einsum("us,us->s", np.linalg.solve(matrix[np.ix_(unknowns, unknowns)], picks), picks)
     except np.linalg.LinAlgError:
-        return float("inf")
-    return float(np.sqrt(variance * _noise_px2(fit)) / initial.focal) if variance > 0 else float("inf")
+        return np.full(problem.shared, np.inf)
+    deviations = np.sqrt(np.maximum(variances, 0.0) * _noise_px2(fit))
+    return np.where(np.isin(shared, unknowns) & (variances <= 0.0), np.inf, deviations)
 
 
 def center_deviations(initial: BundleState, observations: Observations, directions: np.ndarray, *,
@@ -155,13 +180,13 @@ def center_deviations(initial: BundleState, observations: Observations, directio
     how far each sum would move without each observation, to first order (K,N; the infinitesimal jackknife, Jaeckel
     1972), and the sums' covariance (K,K) from the curvature of the cost, as if errors were independent and unbiased.
     """
-    problem = _Problem(observations, len(initial.rotations), len(initial.points), free, loss_px, None)
-    state = BundleState(initial.rotations, initial.translations, initial.points[problem.point_order], initial.focal)
+    problem = _Problem(observations, initial, free, loss_px, None)
+    state = replace(initial, points=initial.points[problem.point_order])
     fit = problem.fit(state)
     matrix, _, (factors, _, _) = problem.reduced(problem.normal_equations(state, fit), damping=1e-9)
     turned = np.einsum("nij,knj->kni", state.rotations, directions)
     by_pose = np.concatenate([np.cross(state.translations, turned), -turned], axis=2).reshape(len(directions), -1)
-    sums = np.column_stack([by_pose, np.zeros(len(directions))])
+    sums = np.column_stack([by_pose, np.zeros((len(directions), problem.shared))])
     moves = problem.solved(matrix, sums)
     influences = np.empty((len(directions), len(problem.order)))
     influences[:, problem.order] = [problem.pull(state, fit, factors, move) for move in moves]
@@ -188,8 +213,8 @@ class _Fit:
 class _Normal:
     """Normal equations in blocks.
 
-    frames (C,8,8): products of the columns pose (6), focal, residual, summed over each camera's observations.
-    points (P,3,5): products of a point's columns with point (3), focal, residual, summed over its observations.
+    frames (C,7+S,7+S): products of the columns pose (6), lens (S), residual, summed over each camera's observations.
+    points (P,3,4+S): products of a point's columns with point (3), lens, residual, summed over its observations.
     coupling (N,6,3): pose times point columns of each observation.
     prior: curvature and gradient that the focal prior adds.
     """
@@ -200,21 +225,38 @@ class _Normal:
     prior: tuple[float, float]
 
 
+def _lens_derivatives(state: BundleState, place: np.ndarray, shared: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of the pixels of ideal places (N,2), by these (N,2,2) and by the lens: focal, or focal, k1, k2 (N,2,S)."""
+    if shared == 1:
+        return np.broadcast_to(state.focal * np.eye(2), (len(place), 2, 2)), place[:, :, None]
+    x, y = place.T
+    squared = x * x + y * y
+    scale = 1.0 + squared * (state.k1 + squared * state.k2)
+    bend = 2.0 * (state.k1 + 2.0 * squared * state.k2)
+    by_place = np.empty((len(place), 2, 2))
+    by_place[:, 0, 0], by_place[:, 1, 1] = scale + bend * x * x, scale + bend * y * y
+    by_place[:, 0, 1] = by_place[:, 1, 0] = bend * x * y
+    bent = state.focal * squared
+    return state.focal * by_place, np.stack([scale, bent, bent * squared], axis=1)[:, None, :] * place[:, :, None]
+
+
 class _Problem:
     """The fixed parts of one adjustment: observations in elimination order, and who may move."""
 
-    def __init__(self, observations: Observations, cameras: int, points: int, free: BundleOptions, loss_px: float,
+    def __init__(self, observations: Observations, initial: BundleState, free: BundleOptions, loss_px: float,
                  focal_prior):
-        self.cameras, self.points = cameras, points
+        cameras = len(initial.rotations)
+        self.cameras, self.points = cameras, len(initial.points)
+        self.shared = 1 if initial.is_pinhole and not free.radial else 3
         self.loss_px, self.focal_prior = loss_px, focal_prior
         self._sort(observations)
-        self.focal_column = 6 * cameras
-        movable = np.ones(6 * cameras + 1, bool)
-        poses = movable[:-1].reshape(cameras, 6)
+        self.first_shared = 6 * cameras
+        movable = np.ones(6 * cameras + self.shared, bool)
+        poses = movable[:self.first_shared].reshape(cameras, 6)
         poses[list(free.fixed_cameras)] = False
         if not free.positions:
             poses[:, 3:] = False
-        movable[-1] = free.focal
+        movable[self.first_shared:] = [free.focal, free.radial > 0, free.radial > 1][:self.shared]
         self.unknowns = np.flatnonzero(movable)
         self.points_move = free.points
 
@@ -237,7 +279,7 @@ class _Problem:
         in_camera = state.in_camera(self.observations)
         behind = in_camera[:, 2] <= MIN_DEPTH
         depth = np.where(behind, 1.0, in_camera[:, 2])
-        residuals = state.focal * in_camera[:, :2] / depth[:, None] - self.observations.pixels
+        residuals = state.projected(in_camera[:, :2] / depth[:, None]) - self.observations.pixels
         residuals[behind] = BEHIND_CAMERA_PX
         squared = (residuals**2).sum(1) / self.loss_px**2
         cost = float(self.loss_px**2 * np.log1p(squared).sum())
@@ -258,29 +300,31 @@ class _Problem:
         return None
 
     def normal_equations(self, state: BundleState, fit: _Fit) -> _Normal:
-        pose, point, focal = self._derivatives(state, fit)
+        pose, point, lens = self._derivatives(state, fit)
         root = np.sqrt(fit.weights)[:, None, None]
-        pose, point, focal, residual = pose * root, point * root, focal * root, fit.residuals[:, :, None] * root
-        rows = np.concatenate([pose, focal, residual], axis=2)[self.by_camera]
-        frames = np.zeros((self.cameras, 8, 8))
+        pose, point, lens, residual = pose * root, point * root, lens * root, fit.residuals[:, :, None] * root
+        rows = np.concatenate([pose, lens, residual], axis=2)[self.by_camera]
+        columns = rows.shape[2]
+        frames = np.zeros((self.cameras, columns, columns))
         for camera in range(self.cameras):
-            block = rows[self.camera_ends[camera]:self.camera_ends[camera + 1]].reshape(-1, 8)
+            block = rows[self.camera_ends[camera]:self.camera_ends[camera + 1]].reshape(-1, columns)
             frames[camera] = block.T @ block
-        products = np.einsum("nai,naj->nij", point, np.concatenate([point, focal, residual], axis=2))
+        products = np.einsum("nai,naj->nij", point, np.concatenate([point, lens, residual], axis=2))
         return _Normal(frames, np.add.reduceat(products, self.point_starts), np.einsum("nai,naj->nij", pose, point),
                        self._prior_terms(state.focal))
 
     def _derivatives(self, state: BundleState, fit: _Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of the projection by pose (N,2,6; left rotation, translation), point (N,2,3) and focal (N,2,1)."""
+        """Of the projection by pose (N,2,6; left rotation, translation), point (N,2,3) and lens (N,2,S)."""
         depth = np.maximum(fit.in_camera[:, 2], MIN_DEPTH)
-        direction = fit.in_camera[:, :2] / depth[:, None]
-        by_camera_point = np.zeros((len(depth), 2, 3))
-        by_camera_point[:, 0, 0] = by_camera_point[:, 1, 1] = state.focal / depth
-        by_camera_point[:, :, 2] = -direction * (state.focal / depth)[:, None]
+        place = fit.in_camera[:, :2] / depth[:, None]
+        by_place, by_lens = _lens_derivatives(state, place, self.shared)
+        by_camera_point = np.empty((len(depth), 2, 3))
+        by_camera_point[:, :, :2] = by_place / depth[:, None, None]
+        by_camera_point[:, :, 2] = -np.einsum("nai,ni->na", by_camera_point[:, :, :2], place)
         turned = fit.in_camera - state.translations[self.observations.camera]
         by_rotation = np.cross(turned[:, None, :], by_camera_point)
         by_point = np.einsum("nai,nij->naj", by_camera_point, state.rotations[self.observations.camera])
-        return np.concatenate([by_rotation, by_camera_point], axis=2), by_point, direction[:, :, None]
+        return np.concatenate([by_rotation, by_camera_point], axis=2), by_point, by_lens
 
     def _prior_terms(self, focal: float) -> tuple[float, float]:
         if self.focal_prior is None:
@@ -289,9 +333,9 @@ class _Problem:
         return weight / focal**2, weight * np.log(focal / prior) / focal
 
     def reduced(self, normal: _Normal, damping: float):
-        """The system of cameras and focal after the points are eliminated: matrix, gradient, and the whitened
-        point blocks (inverse factors (P,3,3), point columns (P,3,2), coupling (N,6,3)) for substituting back."""
-        size = 6 * self.cameras + 1
+        """The system of cameras and lens after the points are eliminated: matrix, gradient, and the whitened point
+        blocks (inverse factors (P,3,3), point columns (P,3,S+1), coupling (N,6,3)) for substituting back."""
+        size = self.first_shared + self.shared
         matrix, gradient = np.zeros((size, size)), np.zeros(size)
         self._add_frames(normal, matrix, gradient)
         diagonal = np.einsum("nii->ni", normal.points[:, :, :3])
@@ -306,7 +350,7 @@ class _Problem:
         return matrix, gradient, (factors, columns, coupling)
 
     def solved(self, matrix: np.ndarray, sides: np.ndarray) -> np.ndarray:
-        """(K,6C+1) solutions of the reduced system; zero for what is held. The scale, which nothing holds, stays."""
+        """(K,6C+S) solutions of the reduced system; zero for what is held. The scale, which nothing holds, stays."""
         system = matrix[np.ix_(self.unknowns, self.unknowns)]
         np.einsum("ii->i", system)[:] *= 1.0 + 1e-9
         solutions = np.zeros_like(sides)
@@ -314,47 +358,51 @@ class _Problem:
         return solutions
 
     def pull(self, state: BundleState, fit: _Fit, factors: np.ndarray, move: np.ndarray) -> np.ndarray:
-        """(N,) share of each observation in the pull along a move of poses and focal, the points following it."""
-        pose, point, focal = self._derivatives(state, fit)
-        shift = np.einsum("nai,ni->na", pose, move[:-1].reshape(-1, 6)[self.observations.camera])
-        shift += focal[:, :, 0] * move[-1]
+        """(N,) share of each observation in the pull along a move of poses and lens, the points following it."""
+        pose, point, lens = self._derivatives(state, fit)
+        shift = np.einsum("nai,ni->na", pose, move[:self.first_shared].reshape(-1, 6)[self.observations.camera])
+        shift += lens @ move[self.first_shared:]
         back = np.add.reduceat(np.einsum("nai,na,n->ni", point, shift, fit.weights), self.point_starts)
         following = -np.einsum("nji,njk,nk->ni", factors, factors, back)
         shift += np.einsum("nai,ni->na", point, following[self.observations.point])
         return (shift * fit.residuals).sum(1) * fit.weights
 
     def _add_frames(self, normal: _Normal, matrix: np.ndarray, gradient: np.ndarray) -> None:
-        poses = np.arange(6 * self.cameras).reshape(-1, 6)
+        first, lens = self.first_shared, slice(6, 6 + self.shared)
+        poses = np.arange(first).reshape(-1, 6)
         matrix[poses[:, :, None], poses[:, None, :]] = normal.frames[:, :6, :6]
-        matrix[:-1, -1] = matrix[-1, :-1] = normal.frames[:, :6, 6].ravel()
-        matrix[-1, -1] = normal.frames[:, 6, 6].sum() + normal.prior[0]
-        gradient[:-1] = normal.frames[:, :6, 7].ravel()
-        gradient[-1] = normal.frames[:, 6, 7].sum() + normal.prior[1]
+        matrix[:first, first:] = normal.frames[:, :6, lens].reshape(first, self.shared)
+        matrix[first:, :first] = matrix[:first, first:].T
+        matrix[first:, first:] = normal.frames[:, lens, lens].sum(0)
+        gradient[:first] = normal.frames[:, :6, -1].ravel()
+        gradient[first:] = normal.frames[:, lens, -1].sum(0)
+        matrix[first, first] += normal.prior[0]
+        gradient[first] += normal.prior[1]
 
     def _eliminate(self, start: int, coupling, columns, matrix, gradient) -> None:
-        """Subtract a chunk of points from the system: one product of [poses; focal; gradient] with itself."""
+        """Subtract a chunk of points from the system: one product of [poses; lens; gradient] with itself."""
         stop = min(start + CHUNK_POINTS, self.points)
         first = self.point_starts[start]
         last = self.point_starts[stop] if stop < self.points else len(self.observations.point)
         camera, point = self.observations.camera[first:last], self.observations.point[first:last] - start
         low, high = camera.min(), camera.max() + 1
-        poses = np.zeros((high - low, 6, stop - start, 3))
-        poses[camera - low, :, point] = coupling[first:last]
-        tail = columns[start:stop].transpose(2, 0, 1).reshape(2, -1)
-        rows = np.concatenate([poses.reshape(6 * (high - low), -1), tail])
+        coupled = np.zeros((high - low, 6, stop - start, 3))
+        coupled[camera - low, :, point] = coupling[first:last]
+        tail = columns[start:stop].transpose(2, 0, 1).reshape(self.shared + 1, -1)
+        rows = np.concatenate([coupled.reshape(6 * (high - low), -1), tail])
         product = rows @ rows.T
-        here = slice(6 * low, 6 * high)
-        matrix[here, here] -= product[:-2, :-2]
-        matrix[here, -1] -= product[:-2, -2]
-        matrix[-1, here] -= product[:-2, -2]
-        matrix[-1, -1] -= product[-2, -2]
-        gradient[here] -= product[:-2, -1]
-        gradient[-1] -= product[-2, -1]
+        poses, lens, end = slice(6 * low, 6 * high), slice(self.first_shared, None), 6 * (high - low)
+        matrix[poses, poses] -= product[:end, :end]
+        matrix[poses, lens] -= product[:end, end:-1]
+        matrix[lens, poses] -= product[end:-1, :end]
+        matrix[lens, lens] -= product[end:-1, end:-1]
+        gradient[poses] -= product[:end, -1]
+        gradient[lens] -= product[end:-1, -1]
 
     def _step(self, state: BundleState, normal: _Normal, damping: float) -> BundleState | None:
         matrix, gradient, (factors, columns, coupling) = self.reduced(normal, damping)
-        undamped = np.concatenate([np.einsum("nii->ni", normal.frames[:, :6, :6]).ravel(),
-                                   [normal.frames[:, 6, 6].sum()]])
+        diagonal = np.einsum("nii->ni", normal.frames)
+        undamped = np.concatenate([diagonal[:, :6].ravel(), diagonal[:, 6:6 + self.shared].sum(0)])
         system = matrix[np.ix_(self.unknowns, self.unknowns)]
         np.einsum("ii->i", system)[:] += damping * undamped[self.unknowns] + 1e-9
         change = np.zeros(len(gradient))
@@ -362,26 +410,26 @@ class _Problem:
             change[self.unknowns] = -np.linalg.solve(system, gradient[self.unknowns])
         except np.linalg.LinAlgError:
             return None
-        pose_change, focal = change[:-1].reshape(-1, 6), state.focal + change[-1]
+        pose_change, lens_change = change[:self.first_shared].reshape(-1, 6), change[self.first_shared:]
+        focal, k1, k2 = np.array([state.focal, state.k1, state.k2]) + np.pad(lens_change, (0, 3 - self.shared))
         if not np.isfinite(change).all() or focal <= 0:
             return None
         pulled = np.einsum("nij,ni->nj", coupling, pose_change[self.observations.camera])
-        whitened = np.add.reduceat(pulled, self.point_starts) + columns[:, :, 0] * change[-1] + columns[:, :, 1]
+        whitened = np.add.reduceat(pulled, self.point_starts) + columns[:, :, :-1] @ lens_change + columns[:, :, -1]
         points = state.points - np.einsum("nij,ni->nj", factors, whitened)
         return BundleState(exp_so3(pose_change[:, :3]) @ state.rotations, state.translations + pose_change[:, 3:],
-                           points,
-                           focal)
+                           points, float(focal), float(k1), float(k2))
 
     def _step_of_poses(self, state: BundleState, normal: _Normal, damping: float) -> BundleState | None:
-        """Every camera by its own six equations, points and focal as they are."""
+        """Every camera by its own six equations, points and lens as they are."""
         moves = np.zeros(6 * self.cameras)
         moves[self.unknowns] = 1.0
         moves = moves.reshape(-1, 6)
         systems = normal.frames[:, :6, :6] * moves[:, :, None] * moves[:, None, :]
         diagonal = np.einsum("nii->ni", systems)
         diagonal += damping * diagonal + 1e-9
-        change = -np.linalg.solve(systems, (normal.frames[:, :6, 7] * moves)[:, :, None])[:, :, 0]
+        change = -np.linalg.solve(systems, (normal.frames[:, :6, -1] * moves)[:, :, None])[:, :, 0]
         if not np.isfinite(change).all():
             return None
-        return BundleState(exp_so3(change[:, :3]) @ state.rotations, state.translations + change[:, 3:], state.points,
-                           state.focal)
+        return replace(state, rotations=exp_so3(change[:, :3]) @ state.rotations,
+                       translations=state.translations + change[:, 3:])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
+from ...contract import Distortion
 from ...geometry import camera_matrix
+from ...lens import undistorted
 from .bundle_adjustment import BundleOptions, BundleState, Observations, bundle_adjust
 from .tracks import Tracks
 from .triangulation import parallax_deg, triangulate_points
@@ -29,17 +33,31 @@ MIN_REACH = 0.5
 class Reconstruction:
     """Cameras and points so far. Frames not in `registered` have no camera; points that are nan are not known.
 
-    tracks: pixels counted from the principal point, square. rotations (T,3,3), translations (T,3): world to camera.
+    tracks: pixels counted from the principal point, square, as they were filmed. rotations (T,3,3), translations (T,3):
+    world to camera. k1, k2: how far the lens bends the picture; radial: how many of them are free.
     """
 
     def __init__(self, tracks: Tracks, focal: float, *, free_focal: bool, seed: int):
         self.tracks, self.focal, self.free_focal, self.seed = tracks, focal, free_focal, seed
+        self.k1, self.k2, self.radial = 0.0, 0.0, 0
         self.rotations = np.tile(np.eye(3), (tracks.frame_count, 1, 1))
         self.translations = np.zeros((tracks.frame_count, 3))
         self.registered = np.zeros(tracks.frame_count, bool)
         self.points = np.full((tracks.points, 3), np.nan)
         self.anchor = 0
         self.cost_px2, self.observation_count = np.inf, 0
+
+    def ideal(self, pixels: np.ndarray) -> np.ndarray:
+        """Where a pinhole would have shown what the lens shows at these pixels, (N,2)."""
+        if not self.radial:
+            return pixels
+        return self.focal * undistorted(pixels / self.focal, Distortion(self.k1, self.k2))
+
+    def triangulated(self, frames: np.ndarray, observations: Observations) -> np.ndarray:
+        """Points (P,3) from their observations, whose cameras count in frames; nan for those seen fewer than twice."""
+        seen = Observations(observations.camera, observations.point, self.ideal(observations.pixels))
+        return triangulate_points(self.rotations[frames], self.translations[frames], self.focal, seen,
+                                  self.tracks.points)
 
     def initialize(self, pair: InitialPair) -> bool:
         """Place the first two cameras; False if their points do not hold."""
@@ -91,7 +109,7 @@ class Reconstruction:
         known = np.isfinite(self.points[points, 0])
         if known.sum() < MIN_VISIBLE:
             return False
-        world, pixels = self.points[points[known]], pixels[known]
+        world, pixels = self.points[points[known]], self.ideal(pixels[known])
         matrix = camera_matrix((self.focal, self.focal, 0.0, 0.0))
         cv2.setRNGSeed(self.seed)
         found, turn, shift, inliers = cv2.solvePnPRansac(
@@ -110,9 +128,8 @@ class Reconstruction:
     def refine(self, *, iterations: int, tolerance: float = 1e-3, min_parallax_deg: float = MIN_PARALLAX_DEG) -> bool:
         """Triangulate everything anew, adjust in two rounds, forget points that do not fit; False if too few do."""
         frames, observations = self.observations(self.registered)
-        self.points = triangulate_points(self.rotations[frames], self.translations[frames], self.focal, observations,
-                                         self.tracks.points)
-        free = BundleOptions(focal=self.free_focal and len(frames) > FOCAL_FROM_CAMERAS,
+        self.points = self.triangulated(frames, observations)
+        free = BundleOptions(focal=self.free_focal and len(frames) > FOCAL_FROM_CAMERAS, radial=self.radial,
                              fixed_cameras=(int(np.searchsorted(frames, self.anchor)),))
         for gate in (3.0 * GATE_PX, 1.5 * GATE_PX):
             fits = self.inliers(frames, observations, gate_px=gate, min_parallax_deg=min_parallax_deg)
@@ -132,7 +149,7 @@ class Reconstruction:
         return frames, Observations(position, self.tracks.point[rows], self.tracks.pixels[rows])
 
     def state(self, frames: np.ndarray) -> BundleState:
-        return BundleState(self.rotations[frames], self.translations[frames], self.points, self.focal)
+        return BundleState(self.rotations[frames], self.translations[frames], self.points, self.focal, self.k1, self.k2)
 
     def inliers(self, frames, observations: Observations, *, gate_px: float, min_parallax_deg: float,
                 min_views: int = 2,
@@ -152,11 +169,11 @@ class Reconstruction:
         if not len(observations.point):
             return
         used, point = np.unique(observations.point, return_inverse=True)
-        state = BundleState(self.rotations[frames], self.translations[frames], self.points[used], self.focal)
+        state = replace(self.state(frames), points=self.points[used])
         state, cost = bundle_adjust(state, Observations(observations.camera, point.reshape(-1), observations.pixels),
                                     **options)
         self.rotations[frames], self.translations[frames] = state.rotations, state.translations
-        self.points[used], self.focal = state.points, state.focal
+        self.points[used], self.focal, self.k1, self.k2 = state.points, state.focal, state.k1, state.k2
         self.cost_px2, self.observation_count = cost / len(observations.point), len(observations.point)
 
     def _normalize_scale(self, frames: np.ndarray) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...contract import Distortion
 from ...geometry import interpolate_rotations, rotation_angle_deg
 from .anchors import MOST_TOGETHER, adjust_on_anchors, choose_anchors, observed_twice
-from .bundle_adjustment import BundleState, Observations, focal_rel_std
+from .bundle_adjustment import BundleOptions, BundleState, Observations, lens_std
 from .reconstruction import Reconstruction
-from .triangulation import parallax_deg, triangulate_points
+from .triangulation import parallax_deg
 
 # Gate in px, width of the loss in px, iterations, tolerance.
 ADJUSTMENT_ROUNDS = ((4.0, 1.0, 8, 1e-3), (2.0, 1.0, 12, 1e-3), (1.5, 0.3, 60, 2e-5))
@@ -27,8 +28,9 @@ class CameraFit:
     """Cameras of all frames and what they rest on.
 
     rotations (T,3,3), translations (T,3): world to camera. solved (T,) bool: False where interpolated.
-    frame, point (N,) int and pixels (N,2): the observations that fit. residual_px (N,). points (P,3), nan where
-    unknown; point_parallax_deg (P,).
+    frame, point (N,) int and pixels (N,2): the observations that fit, where a pinhole would have shown them.
+    residual_px (N,). points (P,3), nan where unknown; point_parallax_deg (P,). distortion: of the lens; None of a
+    pinhole. radial_std (2,): standard deviations of its k1 and k2.
     """
 
     rotations: np.ndarray
@@ -42,6 +44,8 @@ class CameraFit:
     residual_px: np.ndarray
     points: np.ndarray
     point_parallax_deg: np.ndarray
+    distortion: Distortion | None = None
+    radial_std: tuple[float, float] = (0.0, 0.0)
 
 
 def register_all_frames(reconstruction: Reconstruction, progress) -> CameraFit:
@@ -78,8 +82,7 @@ def _adjusted(reconstruction: Reconstruction, progress) -> tuple[np.ndarray, np.
 def _adjust_all(reconstruction: Reconstruction, progress) -> tuple[np.ndarray, Observations, np.ndarray]:
     """Frames (C,), their observations (N,) and which of them (N,) fit after the last round."""
     frames, observations = reconstruction.observations(reconstruction.registered)
-    reconstruction.points = triangulate_points(reconstruction.rotations[frames], reconstruction.translations[frames],
-                                               reconstruction.focal, observations, reconstruction.tracks.points)
+    reconstruction.points = reconstruction.triangulated(frames, observations)
     rules = {"min_parallax_deg": MIN_PARALLAX_DEG, "min_views": min(MIN_VIEWS, len(frames)), "min_share": MIN_SHARE}
     for gate, loss, iterations, tolerance in ADJUSTMENT_ROUNDS:
         fits = reconstruction.inliers(frames, observations, gate_px=gate, **rules)
@@ -119,19 +122,27 @@ def _camera_fit(reconstruction: Reconstruction, frames, observations: Observatio
     used, point = np.unique(observations.point, return_inverse=True)
     state = reconstruction.state(frames)
     residual = state.residual_px(observations)
-    rel_std = _focal_rel_std(state, observations) if reconstruction.free_focal and len(used) else 0.0
-    return CameraFit(rotations, translations, solved, reconstruction.focal, rel_std, frames[observations.camera],
-                     point.reshape(-1), observations.pixels, residual, reconstruction.points[used], parallax[used])
+    free = BundleOptions(focal=reconstruction.free_focal, radial=reconstruction.radial)
+    stds = np.zeros(3)
+    if (free.focal or free.radial) and len(used):
+        found = _lens_std(state, observations, free)
+        stds[:len(found)] = found
+    distortion = Distortion(reconstruction.k1, reconstruction.k2) if reconstruction.radial else None
+    ideal = reconstruction.ideal(observations.pixels)
+    return CameraFit(rotations, translations, solved, reconstruction.focal, float(stds[0] / reconstruction.focal),
+                     frames[observations.camera], point.reshape(-1), ideal, residual, reconstruction.points[used],
+                     parallax[used], distortion, (float(stds[1]), float(stds[2])))
 
 
-def _focal_rel_std(state: BundleState, observations: Observations) -> float:
-    """Relative, of the fitted state; from the anchors of a clip too long to be adjusted as a whole."""
+def _lens_std(state: BundleState, observations: Observations, free: BundleOptions) -> np.ndarray:
+    """As lens_std, of the fitted state; from the anchors of a clip too long to be adjusted as a whole."""
     cameras = np.ones(len(state.rotations), bool)
     if len(cameras) > MOST_TOGETHER:
         cameras = choose_anchors(observations, len(cameras))
     observations = observations.select(cameras[observations.camera] & observed_twice(observations,
                                                                                      cameras)[observations.point])
     used, point = np.unique(observations.point, return_inverse=True)
-    part = BundleState(state.rotations[cameras], state.translations[cameras], state.points[used], state.focal)
+    part = replace(state, rotations=state.rotations[cameras], translations=state.translations[cameras],
+                   points=state.points[used])
     compact = Observations((np.cumsum(cameras) - 1)[observations.camera], point.reshape(-1), observations.pixels)
-    return focal_rel_std(part, compact, loss_px=ADJUSTMENT_ROUNDS[-1][1])
+    return lens_std(part, compact, free=free, loss_px=ADJUSTMENT_ROUNDS[-1][1])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...contract import LensResult
 from ...geometry import fill_unsolved, invert_rigid, rebase, rescale_gauge
+from ...lens import distorted
 from ...solution import CameraSolution
 from .focal_stability import focal_halves_ratio, focal_jackknife_ratio
 from .model_choice import ROTATION_FRAME_PX, ROTATION_GATE_PX, has_narrow_view, tells_lens
@@ -82,11 +84,25 @@ def moving_solution(shot: TrackedShot, travel: Travel, fitting_focal: float | No
                            fitting_share=fitting_focal / shot.square.size[0], sensor_mm=shot.sensor_mm)
     poses, points = _in_gauge(fitted)
     mean = mean_by_frame(fitted.frame, fitted.residual_px, fitted.solved)
-    raster = shot.raster_pixels(fitted.pixels)
+    raster = shot.raster_pixels(_filmed(fitted))
     bounds = np.searchsorted(fitted.frame, np.arange(len(poses) + 1))
     observations = [(fitted.point[a:b], raster[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
     return CameraSolution("moving", poses, shot.intrinsics(fitted.focal), fitted.solved, mean, points,
-                          fitted.point_parallax_deg, observations, is_focal_unreliable or fitting_focal is not None)
+                          fitted.point_parallax_deg, observations, is_focal_unreliable or fitting_focal is not None,
+                          lens=_lens(fitted))
+
+
+def _filmed(fitted: CameraFit) -> np.ndarray:
+    """(N,2) square pixels at which the lens has shown what was observed."""
+    if fitted.distortion is None:
+        return fitted.pixels
+    return fitted.focal * distorted(fitted.pixels / fitted.focal, fitted.distortion)
+
+
+def _lens(fitted: CameraFit) -> LensResult:
+    if fitted.distortion is None:
+        return LensResult()
+    return LensResult("radial", fitted.distortion, k1_std=fitted.radial_std[0], k2_std=fitted.radial_std[1])
 
 
 def _warn_about(shot: TrackedShot, travel: Travel) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...contract import StereoDiffError
 from .keyframes import choose_keyframes, choose_seed_keyframes
+from .lens_choice import choose_lens
 from .reconstruction import Reconstruction, reconstruct
 from .registration import CameraFit, register_all_frames
 from .shot import MIN_FRAMES_FOR_FOCAL, MIN_SOLVED_SHARE, TrackedShot, unsolved
@@ -112,6 +113,8 @@ def _from_seeds(shot: TrackedShot, keyframes: np.ndarray, seeds: list[float],
     if best is None:
         given = "" if shot.focal is None else " if the focal length given is right"
         raise unsolved(f"no two frames show the same points from clearly different places{given}")
+    best.register_frames(keyframes)
+    choose_lens(best)
     best.register_frames(keyframes)
     step()
     reach = float(best.registered[keyframes].mean())

@@ -11,8 +11,19 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from ..contract import LensResult
 from ..geometry import fill_unsolved, rebase
-from ..imaging import BEHIND_CAMERA, PlaneParallax, pixel_axes, pull_push, sample, warp_between
+from ..imaging import (
+    BEHIND_CAMERA,
+    PlaneParallax,
+    Rectification,
+    pixel_axes,
+    pull_push,
+    rectification,
+    sample,
+    warp_between,
+)
+from ..lens import undistorted
 from ..solution import TRUSTED, CameraSolution
 from ..storage import Scratch
 from .inspection import Footage
@@ -34,6 +45,9 @@ class PreparedFootage:
     masks: (T,H,W) bool-like or None, true where nothing may be tracked.
     measured_in: (T,) int, the frame whose depth each frame is to show: its own, a repeated picture's twin's, or that of
     the frame beside one that cannot be measured.
+
+    What is measured is measured in pictures without the lens's distortion, if it has any, and is shown on the plate as
+    it was shot.
     """
 
     footage: Footage
@@ -41,6 +55,7 @@ class PreparedFootage:
     masks: np.ndarray | None
     measured_in: np.ndarray
     _matte: np.ndarray | None
+    _rectification: Rectification | None = None
 
     @property
     def measurable(self) -> np.ndarray:
@@ -62,6 +77,15 @@ class PreparedFootage:
         nearest = chosen[np.abs(self.measured_in[:, None] - chosen).argmin(axis=1)]
         return replace(self, measured_in=nearest)
 
+    def rectified(self, cameras: CameraSolution) -> PreparedFootage:
+        """The same, to be measured without the distortion of these cameras' lens."""
+        if cameras.lens.distortion is None:
+            return self
+        top, bottom, left, right = self.footage.picture
+        intrinsics = np.median(cameras.intrinsics, axis=0) - (0.0, 0.0, left, top)
+        return replace(self, _rectification=rectification((bottom - top, right - left), intrinsics,
+                                                          cameras.lens.distortion))
+
     def measurable_frames(self, scratch: Scratch) -> np.ndarray:
         """(D,h,w,3) uint8: the measurable frames inside the bars, for depth."""
         return self._measurable_part(self.frames, "measurable_frames", scratch)
@@ -71,15 +95,20 @@ class PreparedFootage:
         return None if self._matte is None else self._measurable_part(self._matte, "measurable_matte", scratch)
 
     def _measurable_part(self, array: np.ndarray, name: str, scratch: Scratch) -> np.ndarray:
-        footage = self.footage
-        if not self._is_a_part:
+        if not self._is_a_part and self._rectification is None:
             return array
-        top, bottom, left, right = footage.picture
-        measurable = scratch.allocate(name, (len(self.measurable), bottom - top, right - left, *array.shape[3:]),
-                                      array.dtype)
+        top, bottom, left, right = self.footage.picture
+        size = (bottom - top, right - left) if self._rectification is None else self._rectification.size
+        measurable = scratch.allocate(name, (len(self.measurable), *size, *array.shape[3:]), array.dtype)
         for place, index in enumerate(self.measurable):
-            measurable[place] = array[index, top:bottom, left:right]
+            measurable[place] = self._without_distortion(array[index, top:bottom, left:right])
         return measurable
+
+    def _without_distortion(self, picture: np.ndarray) -> np.ndarray:
+        """(h,w,3) or mask (h,w), inside the bars."""
+        if self._rectification is None:
+            return picture
+        return (self._rectification.rectified if picture.ndim == 3 else self._rectification.rectified_mask)(picture)
 
     @property
     def _is_a_part(self) -> bool:
@@ -87,14 +116,19 @@ class PreparedFootage:
         return self.footage.has_bars or len(self.measurable) < len(self.footage.shown_in)
 
     def measurable_cameras(self, cameras: CameraSolution) -> CameraSolution:
-        """The cameras of the scene's frames, in its pixels."""
-        footage = self.footage
-        top, _, left, _ = footage.picture
-        chosen = self.measurable
-        observations = [(cameras.observations[k][0], cameras.observations[k][1] - (left, top)) for k in chosen]
+        """The cameras of the scene's frames, in its pixels: a pinhole's, as what is measured is rectified."""
+        chosen, (left, top) = self.measurable, self._corner
+        observations = [(cameras.observations[k][0], _ideal(cameras, k) - (left, top)) for k in chosen]
         return replace(cameras, camera_to_world=cameras.camera_to_world[chosen],
                        intrinsics=cameras.intrinsics[chosen] - (0.0, 0.0, left, top), solved=cameras.solved[chosen],
-                       reprojection_px=cameras.reprojection_px[chosen], observations=observations)
+                       reprojection_px=cameras.reprojection_px[chosen], observations=observations, lens=LensResult())
+
+    @property
+    def _corner(self) -> tuple[int, int]:
+        """Where in the raster the upper left corner of what is measured lies, x and y; below 0 with an overscan."""
+        top, _, left, _ = self.footage.picture
+        margins = (0, 0, 0, 0) if self._rectification is None else self._rectification.margins
+        return left - margins[0], top - margins[2]
 
     def with_equal_repeats(self, cameras: CameraSolution) -> CameraSolution:
         """The cameras of all frames, with that of a repeated picture equal to its twin's."""
@@ -125,30 +159,44 @@ class PreparedFootage:
                        observations=observations)
 
     def shown(self, measurable: np.ndarray, name: str, scratch: Scratch) -> np.ndarray:
-        """(D,h,w) of the scene as (T,H,W) of the clip: repeated pictures are given their twin's, bars 0."""
+        """(D,h,w) of the scene as (T,H,W) of the clip: repeated pictures are given their twin's, bars 0.
+
+        name: what it is; that of depth is interpolated to the plate's pixels, where the lens distorts.
+        """
         footage = self.footage
-        if not self._is_a_part:
+        if not self._is_a_part and self._rectification is None:
             return measurable
         top, bottom, left, right = footage.picture
         whole = scratch.allocate(name, (len(footage.shown_in), *footage.size), measurable.dtype)
         for index, place in enumerate(np.searchsorted(self.measurable, self.measured_in)):
-            whole[index, top:bottom, left:right] = measurable[place]
+            whole[index, top:bottom, left:right] = self._with_distortion(measurable[place], name)
         return whole
+
+    def _with_distortion(self, measured: np.ndarray, name: str) -> np.ndarray:
+        if self._rectification is None:
+            return measured
+        back = self._rectification.shown_depth if name.endswith("depth") else self._rectification.shown
+        return back(measured)
 
     def carry_depth(self, depth: np.ndarray, confidence: np.ndarray, cameras: CameraSolution) -> None:
         """A frame that was not measured, a flash or one without a camera, is given the depth of the frame beside it, as
         seen from where it is itself. In place, (T,H,W)."""
         top, bottom, left, right = self.footage.picture
+        pinhole = replace(cameras, intrinsics=cameras.intrinsics - (0.0, 0.0, *self._corner))
         for index in np.flatnonzero(self.measured_in != self.footage.shown_in):
             beside = self.measured_in[index]
-            warped = _warped_from(depth[beside], warp_between(cameras, int(index), int(beside)))
-            depth[index, top:bottom, left:right] = warped[top:bottom, left:right]
+            warp = warp_between(pinhole, int(index), int(beside))
+            seen = self._without_distortion(depth[beside, top:bottom, left:right])
+            depth[index, top:bottom, left:right] = self._with_distortion(_warped_from(seen, warp), "depth")
             confidence[index] = np.minimum(confidence[index], WARPED_CONFIDENCE)
 
     def fill_overlays(self, depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray) -> None:
-        """Behind lettering the scene goes on as it does beside it, but nothing was measured. In place, (D,h,w)."""
+        """Behind lettering the scene goes on as it does beside it, but nothing was measured, nor beyond the plate.
+        In place, (D,h,w)."""
         top, bottom, left, right = self.footage.picture
-        overlay = self.footage.overlay_mask()[top:bottom, left:right]
+        overlay = self._without_distortion(self.footage.overlay_mask()[top:bottom, left:right])
+        if self._rectification is not None:
+            confidence[:, ~self._rectification.in_plate()] = 0.0
         if not overlay.any():
             return
         for one_depth, one_confidence, moves in zip(depth, confidence, motion_mask, strict=True):
@@ -207,6 +255,15 @@ def _not_to_track(matte: np.ndarray | None, footage: Footage, scratch: Scratch) 
     for index in range(len(matte)):
         masks[index] = outside | (np.asarray(matte[index]) > 0)
     return masks
+
+
+def _ideal(cameras: CameraSolution, index: int) -> np.ndarray:
+    """(n,2) pixels of a frame's observations, as a pinhole would have shown them."""
+    pixels = cameras.observations[index][1]
+    if cameras.lens.distortion is None:
+        return pixels
+    focal, center = cameras.intrinsics[index, :2], cameras.intrinsics[index, 2:]
+    return undistorted((pixels - center) / focal, cameras.lens.distortion) * focal + center
 
 
 def _warped_from(depth: np.ndarray, warp: PlaneParallax) -> np.ndarray:

@@ -6,6 +6,7 @@ from .frame_window import FrameWindow, frames_around
 from .matching_cost import cost_features, mean_of_better_half, photometric_cost
 from .medians import lower_median
 from .plane_fill import fill_along_planes
+from .rectification import Rectification, rectification
 from .regions import Regions, find_regions, without_holes, without_specks
 from .warp import (
     BEHIND_CAMERA,
@@ -23,6 +24,7 @@ __all__ = [
     "FrameWindow",
     "OpticalFlow",
     "PlaneParallax",
+    "Rectification",
     "Regions",
     "boundary_confidence",
     "cost_features",
@@ -37,6 +39,7 @@ __all__ = [
     "photometric_cost",
     "pixel_axes",
     "pull_push",
+    "rectification",
     "sample",
     "sample_at",
     "warp_between",

@@ -111,7 +111,7 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
             solved = stages.run("cameras", solve_clip, prepared, settings, pixel_aspect, lens)
         if solved.cameras.kind != "moving":
             return Estimate(solved.cameras, assess(solved.cameras, context.first_frame))
-        prepared = prepared.measured_where_solved(solved.to_measure)
+        prepared = prepared.measured_where_solved(solved.to_measure).rectified(solved.cameras)
         measurable = prepared.measurable_frames(stage_2.scratch)  # (D,h,w,3): those with a camera, inside the bars
         clip = stages.run("measured", measure_clip, prepared, measurable, solved.cameras, settings,
                           lens is not None)

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..contract import LensResult
+from ..contract.strict_json import from_dict, to_dict
 from ..report import Report
 from ..solution import CameraSolution, StereoResult
 from ..storage import KEPT, RunContext, Scratch, as_text_array, from_text_array
@@ -186,7 +188,8 @@ def _packed(prefix: str, cameras: CameraSolution) -> dict[str, np.ndarray]:
     points = [np.asarray(indices, np.int64) for indices, _ in seen]
     pixels = [np.asarray(places, np.float64).reshape(-1, 2) for _, places in seen]
     arrays = {name: np.asarray(getattr(cameras, name)) for name in PLAIN}
-    arrays |= {"plain": as_text_array([cameras.kind, bool(cameras.is_focal_unreliable), float(cameras.unit)]),
+    arrays |= {"plain": as_text_array([cameras.kind, bool(cameras.is_focal_unreliable), float(cameras.unit),
+                                        to_dict(cameras.lens)]),
                "seen_ends": np.cumsum([len(indices) for indices in points], dtype=np.int64),
                "seen_points": np.concatenate([np.empty(0, np.int64), *points]),
                "seen_pixels": np.concatenate([np.empty((0, 2)), *pixels])}
@@ -195,10 +198,10 @@ def _packed(prefix: str, cameras: CameraSolution) -> dict[str, np.ndarray]:
 
 def _unpacked(prefix: str, stored: dict[str, np.ndarray]) -> CameraSolution:
     arrays = {name: stored[prefix + name] for name in PLAIN}
-    kind, is_contradicted, unit = from_text_array(stored[prefix + "plain"])
+    kind, is_contradicted, unit, lens = from_text_array(stored[prefix + "plain"])
     ends = stored[prefix + "seen_ends"]
     starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
     observations = [(stored[prefix + "seen_points"][start:end], stored[prefix + "seen_pixels"][start:end])
                     for start, end in zip(starts, ends, strict=True)]
     return CameraSolution(kind, **arrays, observations=observations, is_focal_unreliable=is_contradicted,
-                          unit=unit)
+                          unit=unit, lens=from_dict(LensResult, lens))

@@ -109,7 +109,7 @@ def _result(request: Request, estimate: Estimate, weights: tuple[WeightsUsed, ..
         preview_movie=_relative_if_there(folder, folder.preview_movie),
         refinement=estimate.refinement, plot=_relative_if_there(folder, folder.plot_file),
         camera_plot=_relative_if_there(folder, folder.camera_plot_file),
-        weights=weights, timings_s=report.timings_s(), engine_version=ENGINE_VERSION)
+        lens=estimate.cameras.lens, weights=weights, timings_s=report.timings_s(), engine_version=ENGINE_VERSION)
 
 
 def _depth_range(estimate: Estimate) -> tuple[float, float] | None:

@@ -61,7 +61,7 @@ def close_loops(shot: TrackedShot, travel: Travel, frames: np.ndarray) -> Travel
     tie(closed, links)
     fitted, turning = register_all_frames(closed, lambda: None), travel.turning
     if turning.any():
-        fitted, turning = carry_on_turning(shot.square, shot.frames, fitted)
+        fitted, turning = carry_on_turning(closed.ideal_tracks(), shot.frames, fitted)
     return replace(travel, reconstruction=closed, fitted=fitted, turning=turning) if _holds(fitted, travel) else travel
 
 
@@ -139,7 +139,7 @@ def _agreeing(found: Reconstruction, pair: tuple[int, int], matches: np.ndarray)
     (names_i, pixels_i), (names_j, pixels_j) = (found.tracks.observed(index) for index in pair)
     if len(matches) < MIN_LINKS:
         return nothing
-    pixels_i, pixels_j = pixels_i[matches[:, 0]], pixels_j[matches[:, 1]]
+    pixels_i, pixels_j = found.ideal(pixels_i[matches[:, 0]]), found.ideal(pixels_j[matches[:, 1]])
     matrix = camera_matrix((found.focal, found.focal, 0.0, 0.0))
     cv2.setRNGSeed(found.seed)
     essential, inliers = cv2.findEssentialMat(pixels_i, pixels_j, matrix, method=cv2.USAC_MAGSAC, prob=0.999,
@@ -166,7 +166,7 @@ def _is_open(found: Reconstruction, links: np.ndarray, fitted: CameraFit) -> boo
     usable = fitted.solved[frame] & np.isfinite(found.points[point, 0])
     if not usable.any():
         return False
-    frame, point, pixels = frame[usable], point[usable], found.tracks.pixels[rows][usable]
+    frame, point, pixels = frame[usable], point[usable], found.ideal(found.tracks.pixels[rows][usable])
     local = np.einsum("nij,nj->ni", found.rotations[frame], found.points[point]) + found.translations[frame]
     projected = found.focal * local[:, :2] / np.maximum(local[:, 2:], 1e-9)
     return bool(np.median(np.linalg.norm(projected - pixels, axis=1)) > OPEN_PX)

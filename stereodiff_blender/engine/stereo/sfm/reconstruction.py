@@ -49,9 +49,13 @@ class Reconstruction:
 
     def ideal(self, pixels: np.ndarray) -> np.ndarray:
         """Where a pinhole would have shown what the lens shows at these pixels, (N,2)."""
-        if not self.radial:
+        if self.k1 == self.k2 == 0.0:
             return pixels
         return self.focal * undistorted(pixels / self.focal, Distortion(self.k1, self.k2))
+
+    def ideal_tracks(self) -> Tracks:
+        """The tracks as a pinhole would have shown them."""
+        return replace(self.tracks, pixels=self.ideal(self.tracks.pixels))
 
     def triangulated(self, frames: np.ndarray, observations: Observations) -> np.ndarray:
         """Points (P,3) from their observations, whose cameras count in frames; nan for those seen fewer than twice."""

@@ -148,10 +148,12 @@ def best_solve(solves: list[Reconstruction]) -> tuple[Reconstruction | None, flo
 def _with_turning_frames(shot: TrackedShot, keyframes: np.ndarray, travel: Travel) -> Travel:
     """Where the camera stops and turns on the spot, nothing new gets a depth, and frames are lost: they are taken by
     their turn. A turn tells the lens better than a short walk does."""
-    focal = None if shot.focal is not None else lens_of_turn(shot.square, shot.frames, travel.fitted.solved)
+    ideal = travel.reconstruction.ideal_tracks()
+    focal = None if shot.focal is not None else lens_of_turn(ideal, shot.frames, travel.fitted.solved)
     if focal is not None and max(focal, travel.fitted.focal) > OTHER_LENS * min(focal, travel.fitted.focal):
         travel, _ = _from_seeds(shot, keyframes, [focal])
-    fitted, turning = carry_on_turning(shot.square, shot.frames, travel.fitted)
+        ideal = travel.reconstruction.ideal_tracks()
+    fitted, turning = carry_on_turning(ideal, shot.frames, travel.fitted)
     return replace(travel, fitted=fitted, turning=turning, is_lens_from_turn=focal is not None and turning.any())
 
 

@@ -1,0 +1,117 @@
+"""Pictures without their lens's distortion, and what was measured in them brought back to the plate as it was shot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ..contract import Distortion
+from ..lens import distorted, undistorted
+
+MOST_MARGIN = 0.3
+"""Of the plate's side; what a strong barrel would have beyond is cut off."""
+OUTLINE_PLACES = 200
+SAME_SURFACE = 0.03
+"""Relative difference of depth, interpolated to nearest, from which two surfaces meet there."""
+
+
+@dataclass(frozen=True)
+class Rectification:
+    """Between a plate and the ideal raster around it, on which a pinhole camera would have shown the same.
+
+    margins: (left, right, top, bottom) pixels that the ideal raster has beyond the plate's, 0 or more.
+    plate: (h,w,2) float32, where the plate shows each ideal pixel; ideal: (H,W,2), where the ideal raster has each of
+    the plate's. Both in array coordinates, centers at whole numbers.
+    """
+
+    margins: tuple[int, int, int, int]
+    plate: np.ndarray
+    ideal: np.ndarray
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the ideal raster."""
+        height, width = self.plate.shape[:2]
+        return height, width
+
+    def in_plate(self) -> np.ndarray:
+        """(h,w) bool: ideal pixels that the plate shows; the others hold what is nearest to them."""
+        height, width = self.ideal.shape[:2]
+        x, y = np.moveaxis(self.plate, -1, 0)
+        return (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
+
+    def rectified(self, picture: np.ndarray) -> np.ndarray:
+        """(h,w,3) uint8 of the plate's (H,W,3)."""
+        return cv2.remap(np.ascontiguousarray(picture), self.plate, None, cv2.INTER_CUBIC,
+                         borderMode=cv2.BORDER_REPLICATE)
+
+    def rectified_mask(self, mask: np.ndarray) -> np.ndarray:
+        """(h,w) of the plate's (H,W), bool, uint8 or float: pixel for pixel."""
+        plain = np.ascontiguousarray(mask)
+        found = cv2.remap(plain.view(np.uint8) if plain.dtype == bool else plain, self.plate, None, cv2.INTER_NEAREST,
+                          borderMode=cv2.BORDER_REPLICATE)
+        return found.view(bool) if plain.dtype == bool else found
+
+    def shown(self, measured: np.ndarray) -> np.ndarray:
+        """(H,W) on the plate, of what was measured (h,w): the nearest pixel's."""
+        return cv2.remap(np.ascontiguousarray(measured), self.ideal, None, cv2.INTER_NEAREST,
+                         borderMode=cv2.BORDER_REPLICATE)
+
+    def shown_depth(self, depth: np.ndarray) -> np.ndarray:
+        """(H,W) on the plate, of depth (h,w) > 0: interpolated in disparity, in which a plane is linear, but never
+        between two surfaces."""
+        nearest = self.shown(depth)
+        disparity = cv2.remap(1.0 / np.ascontiguousarray(depth), self.ideal, None, cv2.INTER_LINEAR,
+                              borderMode=cv2.BORDER_REPLICATE)
+        interpolated = 1.0 / np.maximum(disparity, np.finfo(np.float32).tiny)
+        return np.where(np.abs(interpolated - nearest) < SAME_SURFACE * nearest, interpolated, nearest)
+
+
+def rectification(size: tuple[int, int], intrinsics, distortion: Distortion) -> Rectification:
+    """The way from a plate to its ideal raster and back.
+
+    Parameters
+    ----------
+    size : tuple of int
+        (height, width) of the plate.
+    intrinsics : sequence of float
+        (fx, fy, cx, cy) of the ideal camera, in the plate's pixels.
+    distortion : Distortion
+        Of the lens that the plate was shot through.
+
+    Returns
+    -------
+    Rectification
+        On an ideal raster whose pixels are as large as the plate's, and which holds all of it, but for MOST_MARGIN.
+    """
+    height, width = size
+    focal, center = np.array(intrinsics[:2]), np.array(intrinsics[2:])
+    left, right, top, bottom = margins = _margins(size, focal, center, distortion)
+    ideal_x, ideal_y = _centers(width + left + right, height + top + bottom)
+    places = np.stack([ideal_x - left, ideal_y - top], axis=-1)
+    plate = distorted((places - center) / focal, distortion) * focal + center
+    pixels = np.stack(_centers(width, height), axis=-1)
+    ideal = undistorted((pixels - center) / focal, distortion) * focal + center + (left, top)
+    return Rectification(margins, (plate - 0.5).astype(np.float32), (ideal - 0.5).astype(np.float32))
+
+
+def _centers(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """(h,w) x and y of the pixels' centers."""
+    return np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+
+
+def _margins(size: tuple[int, int], focal: np.ndarray, center: np.ndarray,
+             distortion: Distortion) -> tuple[int, int, int, int]:
+    """How far the plate's outline reaches beyond it without distortion, in whole pixels: left, right, top, bottom."""
+    height, width = size
+    along, ends = np.linspace(0.0, 1.0, OUTLINE_PLACES), np.array([0.0, 1.0])
+    outline = np.concatenate([np.stack(np.meshgrid(along, ends), -1).reshape(-1, 2),
+                              np.stack(np.meshgrid(ends, along), -1).reshape(-1, 2)]) * (width, height)
+    reached = undistorted((outline - center) / focal, distortion) * focal + center
+    beyond = [-reached[:, 0].min(), reached[:, 0].max() - width, -reached[:, 1].min(), reached[:, 1].max() - height]
+    most = [MOST_MARGIN * width] * 2 + [MOST_MARGIN * height] * 2
+    left, right, top, bottom = (int(np.ceil(np.clip(side, 0.0, limit))) for side, limit in zip(beyond, most,
+                                                                                              strict=True))
+    return left, right, top, bottom

@@ -9,6 +9,7 @@ points. That is linear in frames, and in camera poses as exact: a frame's own po
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,9 +33,9 @@ def adjust_on_anchors(reconstruction: Reconstruction, frames: np.ndarray, observ
 
     Of a clip of more than MOST_TOGETHER frames, points that fewer than two anchors see are triangulated anew.
     """
-    free = BundleOptions(focal=free_focal, radial=reconstruction.radial)
     rule = {"loss_px": loss_px, "iterations": iterations, "tolerance": tolerance}
     if len(frames) <= MOST_TOGETHER:
+        free = replace(reconstruction.free_lens(frames), focal=free_focal and not reconstruction.zooms)
         reconstruction.bundle_adjust(frames, observations, free=free, **rule)
         return
     anchors = choose_anchors(observations, len(frames))
@@ -43,6 +44,7 @@ def adjust_on_anchors(reconstruction: Reconstruction, frames: np.ndarray, observ
     rows = held[observations.point] & anchors[observations.camera]
     among_anchors = Observations(position[observations.camera[rows]], observations.point[rows],
                                  observations.pixels[rows])
+    free = replace(reconstruction.free_lens(frames[anchors]), focal=free_focal and not reconstruction.zooms)
     reconstruction.bundle_adjust(frames[anchors], among_anchors, free=free, **rule)
     _fit_between(reconstruction, frames, observations.select(held[observations.point]), anchors, loss_px)
     _triangulate(reconstruction, frames, observations.select(~held[observations.point]))

@@ -39,7 +39,7 @@ class Observations:
 @dataclass(frozen=True)
 class BundleState:
     """The unknowns. rotations (C,3,3), translations (C,3), points (P,3); focal in pixels, k1 and k2, shared by all
-    cameras."""
+    cameras. zoom (C,): natural logarithm of each camera's focal length over focal; None where all have the same."""
 
     rotations: np.ndarray
     translations: np.ndarray
@@ -47,17 +47,22 @@ class BundleState:
     focal: float
     k1: float = 0.0
     k2: float = 0.0
+    zoom: np.ndarray | None = None
 
     @property
     def is_pinhole(self) -> bool:
         return self.k1 == self.k2 == 0.0
 
-    def projected(self, places: np.ndarray) -> np.ndarray:
-        """Pixels (N,2) of ideal places (N,2), x / z and y / z."""
+    def focals(self, camera: np.ndarray) -> np.ndarray | float:
+        """Focal lengths (N,1) of the cameras (N,); one for all if it is the same."""
+        return self.focal if self.zoom is None else self.focal * np.exp(self.zoom[camera])[:, None]
+
+    def projected(self, places: np.ndarray, camera: np.ndarray) -> np.ndarray:
+        """Pixels (N,2) of ideal places (N,2), x / z and y / z, in the cameras (N,)."""
         if self.is_pinhole:
-            return self.focal * places
+            return self.focals(camera) * places
         squared = (places**2).sum(1, keepdims=True)
-        return self.focal * places * (1.0 + squared * (self.k1 + squared * self.k2))
+        return self.focals(camera) * places * (1.0 + squared * (self.k1 + squared * self.k2))
 
     def in_camera(self, observations: Observations) -> np.ndarray:
         """The observed points in the axes of the observing cameras, (N,3)."""
@@ -68,7 +73,7 @@ class BundleState:
         """Distance from observation to projection, (N,); infinite behind the camera or where a point is nan."""
         in_camera = self.in_camera(observations)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            error = self.projected(in_camera[:, :2] / in_camera[:, 2:]) - observations.pixels
+            error = self.projected(in_camera[:, :2] / in_camera[:, 2:], observations.camera) - observations.pixels
             distance = np.hypot(error[:, 0], error[:, 1])
         return np.where((in_camera[:, 2] > MIN_DEPTH) & np.isfinite(distance), distance, np.inf)
 
@@ -77,10 +82,13 @@ class BundleState:
 class BundleOptions:
     """What may move. fixed_cameras hold pose; free_positions False holds every translation (with zeros that is a
     camera on a tripod, whose points are mere directions). points False, which needs focal False, holds every point:
-    each camera is then on its own, and time and memory are linear in cameras. radial: how many of k1, k2 are free."""
+    each camera is then on its own, and time and memory are linear in cameras. radial: how many of k1, k2 are free. zoom:
+    (C,K), the ways in which the cameras' zoom may change, which together include that of the focal length; this has to be
+    held then."""
 
     focal: bool = True
     radial: int = 0
+    zoom: np.ndarray | None = None
     positions: bool = True
     points: bool = True
     fixed_cameras: tuple[int, ...] = (0,)
@@ -123,7 +131,7 @@ def bundle_adjust(initial: BundleState, observations: Observations, *, free: Bun
     ----------
     Triggs et al. 2000, "Bundle adjustment - a modern synthesis".
     """
-    if (free.focal or free.radial) and not free.points:
+    if (free.focal or free.radial or free.zoom is not None) and not free.points:
         raise ValueError("the lens can only be free together with the points")
     problem = _Problem(observations, initial, free, loss_px, focal_prior)
     state = replace(initial, points=initial.points[problem.point_order], focal=float(initial.focal))
@@ -151,11 +159,16 @@ def focal_rel_std(initial: BundleState, observations: Observations, *, free: Bun
 
 def lens_std(initial: BundleState, observations: Observations, *, free: BundleOptions = BundleOptions(),
              loss_px: float = 1.0) -> np.ndarray:
-    """(S,) standard deviations of focal, and of k1 and k2 unless all is a pinhole's; 0 of what is held.
+    """(S,) standard deviations of the lens: the roots of the diagonal of lens_covariance."""
+    return np.sqrt(np.diag(lens_covariance(initial, observations, free=free, loss_px=loss_px)))
 
-    From the curvature of the cost at the state.
 
-    They suppose independent, unbiased errors and are therefore too small; infinite where the curvature vanishes.
+def lens_covariance(initial: BundleState, observations: Observations, *, free: BundleOptions = BundleOptions(),
+                    loss_px: float = 1.0) -> np.ndarray:
+    """(S,S) covariance of focal, k1, k2 and the ways of zoom; of focal alone if all is a pinhole's without zoom.
+
+    From the curvature of the cost at the state, as if errors were independent and unbiased: too small. 0 of what is
+    held; infinite where the curvature vanishes.
     """
     problem = _Problem(observations, initial, free, loss_px, None)
     state = replace(initial, points=initial.points[problem.point_order])
@@ -165,11 +178,12 @@ def lens_std(initial: BundleState, observations: Observations, *, free: BundleOp
     shared = problem.first_shared + np.arange(problem.shared)
     picks = (unknowns[:, None] == shared).astype(float)
     try:
-        variances = np.einsum("us,us->s", np.linalg.solve(matrix[np.ix_(unknowns, unknowns)], picks), picks)
+        covariance = picks.T @ np.linalg.solve(matrix[np.ix_(unknowns, unknowns)], picks) * _noise_px2(fit)
     except np.linalg.LinAlgError:
-        return np.full(problem.shared, np.inf)
-    deviations = np.sqrt(np.maximum(variances, 0.0) * _noise_px2(fit))
-    return np.where(np.isin(shared, unknowns) & (variances <= 0.0), np.inf, deviations)
+        covariance = np.full((problem.shared,) * 2, np.inf)
+    is_flat = np.isin(shared, unknowns) & ~(np.diag(covariance) > 0.0)
+    covariance[is_flat, is_flat] = np.inf
+    return covariance
 
 
 def center_deviations(initial: BundleState, observations: Observations, directions: np.ndarray, *,
@@ -225,10 +239,9 @@ class _Normal:
     prior: tuple[float, float]
 
 
-def _lens_derivatives(state: BundleState, place: np.ndarray, shared: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of the pixels of ideal places (N,2), by these (N,2,2) and by the lens: focal, or focal, k1, k2 (N,2,S)."""
-    if shared == 1:
-        return np.broadcast_to(state.focal * np.eye(2), (len(place), 2, 2)), place[:, :, None]
+def _lens_derivatives(state: BundleState, place: np.ndarray, camera: np.ndarray,
+                      zoom: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Of the pixels of ideal places (N,2) in cameras (N,), by these (N,2,2) and by focal, k1, k2, zoom (N,2,3+K)."""
     x, y = place.T
     squared = x * x + y * y
     scale = 1.0 + squared * (state.k1 + squared * state.k2)
@@ -236,8 +249,11 @@ def _lens_derivatives(state: BundleState, place: np.ndarray, shared: int) -> tup
     by_place = np.empty((len(place), 2, 2))
     by_place[:, 0, 0], by_place[:, 1, 1] = scale + bend * x * x, scale + bend * y * y
     by_place[:, 0, 1] = by_place[:, 1, 0] = bend * x * y
-    bent = state.focal * squared
-    return state.focal * by_place, np.stack([scale, bent, bent * squared], axis=1)[:, None, :] * place[:, :, None]
+    focal = np.broadcast_to(state.focals(camera), (len(place), 1))[:, 0]
+    columns = [scale * focal / state.focal, focal * squared, focal * squared * squared]
+    if zoom is not None:
+        columns += list((focal * scale)[None] * zoom[camera].T)
+    return focal[:, None, None] * by_place, np.stack(columns, axis=1)[:, None, :] * place[:, :, None]
 
 
 class _Problem:
@@ -247,7 +263,10 @@ class _Problem:
                  focal_prior):
         cameras = len(initial.rotations)
         self.cameras, self.points = cameras, len(initial.points)
-        self.shared = 1 if initial.is_pinhole and not free.radial else 3
+        self.shared = 1 if initial.is_pinhole and not free.radial and free.zoom is None else 3
+        self.zoom = free.zoom
+        if free.zoom is not None:
+            self.shared += free.zoom.shape[1]
         self.loss_px, self.focal_prior = loss_px, focal_prior
         self._sort(observations)
         self.first_shared = 6 * cameras
@@ -256,7 +275,7 @@ class _Problem:
         poses[list(free.fixed_cameras)] = False
         if not free.positions:
             poses[:, 3:] = False
-        movable[self.first_shared:] = [free.focal, free.radial > 0, free.radial > 1][:self.shared]
+        movable[self.first_shared:][:3] = [free.focal, free.radial > 0, free.radial > 1][:self.shared]
         self.unknowns = np.flatnonzero(movable)
         self.points_move = free.points
 
@@ -279,7 +298,8 @@ class _Problem:
         in_camera = state.in_camera(self.observations)
         behind = in_camera[:, 2] <= MIN_DEPTH
         depth = np.where(behind, 1.0, in_camera[:, 2])
-        residuals = state.projected(in_camera[:, :2] / depth[:, None]) - self.observations.pixels
+        residuals = state.projected(in_camera[:, :2] / depth[:, None], self.observations.camera)
+        residuals -= self.observations.pixels
         residuals[behind] = BEHIND_CAMERA_PX
         squared = (residuals**2).sum(1) / self.loss_px**2
         cost = float(self.loss_px**2 * np.log1p(squared).sum())
@@ -317,7 +337,8 @@ class _Problem:
         """Of the projection by pose (N,2,6; left rotation, translation), point (N,2,3) and lens (N,2,S)."""
         depth = np.maximum(fit.in_camera[:, 2], MIN_DEPTH)
         place = fit.in_camera[:, :2] / depth[:, None]
-        by_place, by_lens = _lens_derivatives(state, place, self.shared)
+        by_place, by_lens = _lens_derivatives(state, place, self.observations.camera, self.zoom)
+        by_lens = by_lens[:, :, :self.shared]
         by_camera_point = np.empty((len(depth), 2, 3))
         by_camera_point[:, :, :2] = by_place / depth[:, None, None]
         by_camera_point[:, :, 2] = -np.einsum("nai,ni->na", by_camera_point[:, :, :2], place)
@@ -411,14 +432,21 @@ class _Problem:
         except np.linalg.LinAlgError:
             return None
         pose_change, lens_change = change[:self.first_shared].reshape(-1, 6), change[self.first_shared:]
-        focal, k1, k2 = np.array([state.focal, state.k1, state.k2]) + np.pad(lens_change, (0, 3 - self.shared))
+        lens_change = np.pad(lens_change, (0, max(3 - self.shared, 0)))
+        focal, k1, k2 = np.array([state.focal, state.k1, state.k2]) + lens_change[:3]
         if not np.isfinite(change).all() or focal <= 0:
             return None
         pulled = np.einsum("nij,ni->nj", coupling, pose_change[self.observations.camera])
-        whitened = np.add.reduceat(pulled, self.point_starts) + columns[:, :, :-1] @ lens_change + columns[:, :, -1]
+        whitened = np.add.reduceat(pulled, self.point_starts) + columns[:, :, :-1] @ lens_change[:self.shared]
+        whitened += columns[:, :, -1]
         points = state.points - np.einsum("nij,ni->nj", factors, whitened)
         return BundleState(exp_so3(pose_change[:, :3]) @ state.rotations, state.translations + pose_change[:, 3:],
-                           points, float(focal), float(k1), float(k2))
+                           points, float(focal), float(k1), float(k2), self._zoomed(state, lens_change[3:]))
+
+    def _zoomed(self, state: BundleState, change: np.ndarray) -> np.ndarray | None:
+        if self.zoom is None:
+            return state.zoom
+        return (np.zeros(self.cameras) if state.zoom is None else state.zoom) + self.zoom @ change
 
     def _step_of_poses(self, state: BundleState, normal: _Normal, damping: float) -> BundleState | None:
         """Every camera by its own six equations, points and lens as they are."""

@@ -13,10 +13,11 @@ import numpy as np
 
 from ...contract import Distortion, distortion_fault
 from ...lens import undistorted
-from .bundle_adjustment import BundleOptions, BundleState, Observations, bundle_adjust, lens_std
+from .bundle_adjustment import BundleOptions, BundleState, Observations, bundle_adjust, lens_covariance
 from .focal_stability import spread_frames
-from .reconstruction import Reconstruction
+from .reconstruction import Reconstruction, zoom_ways
 from .triangulation import triangulate_points
+from .warnings import LONG_LENS, SHORT_LENS
 
 MOST_FRAMES = 16
 GATE_PX = 8.0
@@ -29,30 +30,63 @@ LEAST_GAIN = 1.02
 """Cost of the held-out tracks under the simpler lens over that under the other, from which the other is taken."""
 LEAST_BEND_PX = 0.15
 """In the picture's corners: less is nothing that anybody sees, and noise bends as much."""
+LEAST_ZOOM = 0.004
+"""Longest over shortest focal length, less 1: breathing of less is nothing that anybody sees."""
+MOST_STEPS = 3
+MOST_BARREL, MOST_PINCUSHION = -0.35, 0.08
+"""How far the corners move, of their distance from the middle: what lenses for filming do."""
 MOST_DEVIATIONS = 5.0
-"""k1 has to be that many standard deviations off 0: these suppose independent errors, and are too small."""
+"""k1, or the zoom, has to be that many standard deviations off 0: these suppose independent errors, and are too small.
+"""
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """radial: how many of k1, k2 are free. cost: mean of the held-out tracks, px^2."""
+    """radial: how many of k1, k2 are free. zooms: whether the focal length is. cost: mean of the held-out tracks, px^2.
+    """
 
     radial: int
+    zooms: bool
     state: BundleState
     cost: float
 
 
 def choose_lens(found: Reconstruction) -> None:
-    """Let the lens bend the picture, by k1 or by k1 and k2, where held-out tracks ask for it; else leave all as it is.
-    """
-    for radial in (1, 2):
+    """Let the lens bend the picture, by k1 or by k1 and k2, or zoom, where held-out tracks ask for it."""
+    for _ in range(MOST_STEPS):
         frames, observations = _looked_at(found)
         if len(observations.point) < MIN_OBSERVATIONS:
             return
-        simpler, rival = (_fitted(found, frames, observations, count) for count in (radial - 1, radial))
-        if not (rival.cost * LEAST_GAIN < simpler.cost and _is_determined(found, rival, observations)):
+        simple = _fitted(found, frames, observations, found.radial, found.zooms)
+        rivals = [_fitted(found, frames, observations, radial, zooms) for radial, zooms in _next(found)]
+        rivals = [rival for rival in rivals if rival.cost * LEAST_GAIN < simple.cost]
+        rivals = [rival for rival in rivals if _is_determined(found, frames, rival, observations)]
+        if not rivals:
             return
-        _take(found, frames, rival)
+        _take(found, frames, min(rivals, key=lambda rival: rival.cost))
+
+
+def is_odd(found: Reconstruction) -> bool:
+    """Whether few shots are made with such a lens, and it may be made up."""
+    share = found.focal / found.tracks.size[0]
+    corner = 0.5 * float(np.hypot(*found.tracks.size)) / found.focal
+    bend = Distortion(found.k1, found.k2).radius(corner) / corner - 1.0
+    return not SHORT_LENS < share < LONG_LENS or not MOST_BARREL < bend < MOST_PINCUSHION
+
+
+def explains_better(one: Reconstruction, other: Reconstruction) -> bool:
+    """Whether held-out tracks prefer the first solve with its lens, and it is not as odd."""
+    costs = []
+    for found in (one, other):
+        frames, observations = _looked_at(found)
+        costs.append(_fitted(found, frames, observations, found.radial, found.zooms).cost)
+    return not is_odd(one) and costs[0] < costs[1]
+
+
+def _next(found: Reconstruction) -> list[tuple[int, bool]]:
+    """Radial coefficients and zoom of the lenses that may do one thing more."""
+    more = [] if found.radial > 1 else [(found.radial + 1, found.zooms)]
+    return more if found.zooms or not found.free_focal else [*more, (found.radial, True)]
 
 
 def _looked_at(found: Reconstruction) -> tuple[np.ndarray, Observations]:
@@ -67,47 +101,65 @@ def _looked_at(found: Reconstruction) -> tuple[np.ndarray, Observations]:
     return frames, observations.select(fits)
 
 
-def _fitted(found: Reconstruction, frames: np.ndarray, observations: Observations, radial: int) -> _Candidate:
+def _fitted(found: Reconstruction, frames: np.ndarray, observations: Observations, radial: int,
+            zooms: bool) -> _Candidate:
     """The lens as the even points have it, judged by the odd ones."""
     is_even = observations.point % 2 == 0
     even = observations.select(is_even)
     used, point = np.unique(even.point, return_inverse=True)
-    points = found.triangulated(frames, even)[used]
-    start = replace(found.state(frames), points=points)
+    start = replace(found.state(frames), points=found.triangulated(frames, even)[used])
     state, _ = bundle_adjust(start, Observations(even.camera, point.reshape(-1), even.pixels), loss_px=LOSS_PX,
-                             iterations=ITERATIONS, tolerance=TOLERANCE,
-                             free=BundleOptions(focal=found.free_focal, radial=radial))
-    return _Candidate(radial, state, _cost(state, observations.select(~is_even), found.tracks.points))
+                             iterations=ITERATIONS, tolerance=TOLERANCE, free=_free(found, frames, radial, zooms))
+    return _Candidate(radial, zooms, state, _cost(state, observations.select(~is_even), found.tracks.points))
+
+
+def _free(found: Reconstruction, frames: np.ndarray, radial: int, zooms: bool) -> BundleOptions:
+    zoom = zoom_ways(frames, found.tracks.frame_count) if zooms else None
+    return BundleOptions(focal=found.free_focal and not zooms, radial=radial, zoom=zoom)
 
 
 def _cost(state: BundleState, held_out: Observations, points: int) -> float:
     """Mean robust cost, px^2, of observations whose points are triangulated under the state's cameras and lens."""
-    ideal = state.focal * undistorted(held_out.pixels / state.focal, Distortion(state.k1, state.k2))
-    seen = Observations(held_out.camera, held_out.point, ideal)
+    places = undistorted(held_out.pixels / state.focals(held_out.camera), Distortion(state.k1, state.k2))
+    seen = Observations(held_out.camera, held_out.point, state.focal * places)
     placed = replace(state, points=triangulate_points(state.rotations, state.translations, state.focal, seen, points))
     residual = np.minimum(placed.residual_px(held_out), GATE_PX)
     return float((LOSS_PX**2 * np.log1p((residual / LOSS_PX) ** 2)).mean())
 
 
-def _is_determined(found: Reconstruction, candidate: _Candidate, observations: Observations) -> bool:
-    """Whether the shot tells the lens, and it is one that could have shown the whole picture."""
-    state, size = candidate.state, found.tracks.size
+def _is_determined(found: Reconstruction, frames: np.ndarray, rival: _Candidate, observations: Observations) -> bool:
+    """Whether the shot tells what the rival's lens does more, and it is one that could have shown the whole picture."""
+    state, size = rival.state, found.tracks.size
     distortion = Distortion(state.k1, state.k2)
-    corner = 0.5 * float(np.hypot(*size)) / state.focal
     if distortion_fault(distortion, *size, (state.focal, state.focal, 0.5 * size[0], 0.5 * size[1])):
         return False
-    bend_px = abs(distortion.radius(corner) - corner) * state.focal
-    if candidate.radial > 1:
-        return bend_px > LEAST_BEND_PX
+    if rival.radial > 1 and rival.zooms == found.zooms:
+        return _bend_px(found, state) > LEAST_BEND_PX
     even = observations.select(observations.point % 2 == 0)
     _, point = np.unique(even.point, return_inverse=True)
-    deviation = lens_std(state, Observations(even.camera, point.reshape(-1), even.pixels), loss_px=LOSS_PX,
-                         free=BundleOptions(focal=found.free_focal, radial=candidate.radial))[1]
-    return bend_px > LEAST_BEND_PX and abs(state.k1) > MOST_DEVIATIONS * deviation
+    free = _free(found, frames, rival.radial, rival.zooms)
+    covariance = lens_covariance(state, Observations(even.camera, point.reshape(-1), even.pixels), loss_px=LOSS_PX,
+                                 free=free)
+    if rival.zooms == found.zooms:
+        sure = abs(state.k1) > MOST_DEVIATIONS * np.sqrt(covariance[1, 1])
+        return bool(sure and _bend_px(found, state) > LEAST_BEND_PX)
+    knots = np.linalg.lstsq(free.zoom, state.zoom, rcond=None)[0]
+    longest, shortest = 3 + int(knots.argmax()), 3 + int(knots.argmin())
+    contrast = covariance[longest, longest] + covariance[shortest, shortest] - 2.0 * covariance[longest, shortest]
+    return bool(np.ptp(knots) > max(LEAST_ZOOM, MOST_DEVIATIONS * np.sqrt(contrast)))
+
+
+def _bend_px(found: Reconstruction, state: BundleState) -> float:
+    """How far the lens moves the picture's corners."""
+    corner = 0.5 * float(np.hypot(*found.tracks.size)) / state.focal
+    return abs(Distortion(state.k1, state.k2).radius(corner) - corner) * state.focal
 
 
 def _take(found: Reconstruction, frames: np.ndarray, lens: _Candidate) -> None:
     found.radial, found.focal, found.k1, found.k2 = lens.radial, lens.state.focal, lens.state.k1, lens.state.k2
+    found.zooms = lens.zooms
+    if lens.state.zoom is not None:
+        found.zoom = np.interp(np.arange(len(found.zoom)), frames, lens.state.zoom)
     found.rotations[frames], found.translations[frames] = lens.state.rotations, lens.state.translations
     registered = found.registered
     found.registered = np.isin(np.arange(len(registered)), frames)

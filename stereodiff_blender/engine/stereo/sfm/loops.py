@@ -139,7 +139,8 @@ def _agreeing(found: Reconstruction, pair: tuple[int, int], matches: np.ndarray)
     (names_i, pixels_i), (names_j, pixels_j) = (found.tracks.observed(index) for index in pair)
     if len(matches) < MIN_LINKS:
         return nothing
-    pixels_i, pixels_j = found.ideal(pixels_i[matches[:, 0]]), found.ideal(pixels_j[matches[:, 1]])
+    pixels_i, pixels_j = (found.ideal(pixels[column], index) for pixels, column, index in zip(
+        (pixels_i, pixels_j), matches.T, pair, strict=True))
     matrix = camera_matrix((found.focal, found.focal, 0.0, 0.0))
     cv2.setRNGSeed(found.seed)
     essential, inliers = cv2.findEssentialMat(pixels_i, pixels_j, matrix, method=cv2.USAC_MAGSAC, prob=0.999,
@@ -166,7 +167,8 @@ def _is_open(found: Reconstruction, links: np.ndarray, fitted: CameraFit) -> boo
     usable = fitted.solved[frame] & np.isfinite(found.points[point, 0])
     if not usable.any():
         return False
-    frame, point, pixels = frame[usable], point[usable], found.ideal(found.tracks.pixels[rows][usable])
+    pixels = found.ideal(found.tracks.pixels[rows][usable], frame[usable])
+    frame, point = frame[usable], point[usable]
     local = np.einsum("nij,nj->ni", found.rotations[frame], found.points[point]) + found.translations[frame]
     projected = found.focal * local[:, :2] / np.maximum(local[:, 2:], 1e-9)
     return bool(np.median(np.linalg.norm(projected - pixels, axis=1)) > OPEN_PX)

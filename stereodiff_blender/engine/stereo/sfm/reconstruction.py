@@ -26,6 +26,8 @@ RESECTION_ROUNDS = 300
 BATCH_SHARE = 0.5
 FOCAL_FROM_CAMERAS = 3
 MISSED_COST_PX2 = 1.5
+KNOT_FRAMES, MOST_KNOTS = 6, 40
+"""Frames between the knots of a zoom, and how many it has at most."""
 MIN_REACH = 0.5
 """Share of the keyframes that a pair is to reach, or the next one is tried."""
 
@@ -34,12 +36,14 @@ class Reconstruction:
     """Cameras and points so far. Frames not in `registered` have no camera; points that are nan are not known.
 
     tracks: pixels counted from the principal point, square, as they were filmed. rotations (T,3,3), translations (T,3):
-    world to camera. k1, k2: how far the lens bends the picture; radial: how many of them are free.
+    world to camera. k1, k2: how far the lens bends the picture; radial: how many of them are free. zoom (T,):
+    natural logarithm of each frame's focal length over focal; zooms: whether it may change.
     """
 
     def __init__(self, tracks: Tracks, focal: float, *, free_focal: bool, seed: int):
         self.tracks, self.focal, self.free_focal, self.seed = tracks, focal, free_focal, seed
         self.k1, self.k2, self.radial = 0.0, 0.0, 0
+        self.zoom, self.zooms = np.zeros(tracks.frame_count), False
         self.rotations = np.tile(np.eye(3), (tracks.frame_count, 1, 1))
         self.translations = np.zeros((tracks.frame_count, 3))
         self.registered = np.zeros(tracks.frame_count, bool)
@@ -47,19 +51,23 @@ class Reconstruction:
         self.anchor = 0
         self.cost_px2, self.observation_count = np.inf, 0
 
-    def ideal(self, pixels: np.ndarray) -> np.ndarray:
-        """Where a pinhole would have shown what the lens shows at these pixels, (N,2)."""
+    def ideal(self, pixels: np.ndarray, frame: np.ndarray | int) -> np.ndarray:
+        """Where a pinhole of the one focal length would have shown what the lens shows at these pixels, (N,2), in the
+        frames (N,) or the frame."""
+        if self.zooms:
+            pixels = pixels / np.exp(np.broadcast_to(self.zoom[frame], len(pixels)))[:, None]
         if self.k1 == self.k2 == 0.0:
             return pixels
         return self.focal * undistorted(pixels / self.focal, Distortion(self.k1, self.k2))
 
     def ideal_tracks(self) -> Tracks:
         """The tracks as a pinhole would have shown them."""
-        return replace(self.tracks, pixels=self.ideal(self.tracks.pixels))
+        return replace(self.tracks, pixels=self.ideal(self.tracks.pixels, self.tracks.frame))
 
     def triangulated(self, frames: np.ndarray, observations: Observations) -> np.ndarray:
         """Points (P,3) from their observations, whose cameras count in frames; nan for those seen fewer than twice."""
-        seen = Observations(observations.camera, observations.point, self.ideal(observations.pixels))
+        seen = Observations(observations.camera, observations.point, self.ideal(observations.pixels,
+                                                                                frames[observations.camera]))
         return triangulate_points(self.rotations[frames], self.translations[frames], self.focal, seen,
                                   self.tracks.points)
 
@@ -113,7 +121,7 @@ class Reconstruction:
         known = np.isfinite(self.points[points, 0])
         if known.sum() < MIN_VISIBLE:
             return False
-        world, pixels = self.points[points[known]], self.ideal(pixels[known])
+        world, pixels = self.points[points[known]], self.ideal(pixels[known], index)
         matrix = camera_matrix((self.focal, self.focal, 0.0, 0.0))
         cv2.setRNGSeed(self.seed)
         found, turn, shift, inliers = cv2.solvePnPRansac(
@@ -133,8 +141,9 @@ class Reconstruction:
         """Triangulate everything anew, adjust in two rounds, forget points that do not fit; False if too few do."""
         frames, observations = self.observations(self.registered)
         self.points = self.triangulated(frames, observations)
-        free = BundleOptions(focal=self.free_focal and len(frames) > FOCAL_FROM_CAMERAS, radial=self.radial,
-                             fixed_cameras=(int(np.searchsorted(frames, self.anchor)),))
+        free = replace(self.free_lens(frames), fixed_cameras=(int(np.searchsorted(frames, self.anchor)),))
+        if len(frames) <= FOCAL_FROM_CAMERAS:
+            free = replace(free, focal=False, zoom=None)
         for gate in (3.0 * GATE_PX, 1.5 * GATE_PX):
             fits = self.inliers(frames, observations, gate_px=gate, min_parallax_deg=min_parallax_deg)
             if fits.sum() < MIN_OBSERVATIONS:
@@ -153,7 +162,13 @@ class Reconstruction:
         return frames, Observations(position, self.tracks.point[rows], self.tracks.pixels[rows])
 
     def state(self, frames: np.ndarray) -> BundleState:
-        return BundleState(self.rotations[frames], self.translations[frames], self.points, self.focal, self.k1, self.k2)
+        return BundleState(self.rotations[frames], self.translations[frames], self.points, self.focal, self.k1, self.k2,
+                           self.zoom[frames] if self.zooms else None)
+
+    def free_lens(self, frames: np.ndarray) -> BundleOptions:
+        """What of the lens may move in an adjustment of the frames (C,)."""
+        zoom = zoom_ways(frames, self.tracks.frame_count) if self.zooms else None
+        return BundleOptions(focal=self.free_focal and not self.zooms, radial=self.radial, zoom=zoom)
 
     def inliers(self, frames, observations: Observations, *, gate_px: float, min_parallax_deg: float,
                 min_views: int = 2,
@@ -178,6 +193,8 @@ class Reconstruction:
                                     **options)
         self.rotations[frames], self.translations[frames] = state.rotations, state.translations
         self.points[used], self.focal, self.k1, self.k2 = state.points, state.focal, state.k1, state.k2
+        if state.zoom is not None:
+            self.zoom = np.interp(np.arange(len(self.zoom)), frames, state.zoom)
         self.cost_px2, self.observation_count = cost / len(observations.point), len(observations.point)
 
     def _normalize_scale(self, frames: np.ndarray) -> None:
@@ -203,16 +220,27 @@ class Reconstruction:
         return (self.observation_count * self.cost_px2 + missing * MISSED_COST_PX2) / max(observations, 1)
 
 
+def zoom_ways(frames: np.ndarray, frame_count: int) -> np.ndarray:
+    """(C,K) how the zoom of the frames (C,) may change: linear between knots, as far apart as frames allow."""
+    spans = int(np.clip(min((frame_count - 1) / KNOT_FRAMES, (len(frames) - 1) / 2), 1, MOST_KNOTS - 1))
+    knots = np.linspace(frames[0], frames[-1], spans + 1)
+    return np.stack([np.interp(frames, knots, one) for one in np.eye(spans + 1)], axis=1)
+
+
 def reconstruct(tracks: Tracks, candidates: list[PairCandidate], keyframes: np.ndarray, focal: float, *,
-                free_focal: bool, seed: int) -> Reconstruction | None:
+                free_focal: bool, seed: int, zooms: bool = False) -> Reconstruction | None:
     """Cameras of the keyframes, from one of the candidate pairs outward; None if no pair carries.
+
+    zooms: let the focal length change from the beginning.
 
     The best pair need not be one that grows: of two frames far apart, little may be seen by the others. So the next
     best are tried, while fewer than half of the keyframes are reached.
     """
     best = None
     for pair in rival_pairs(candidates, focal, seed):
-        grown = _grown(Reconstruction(tracks, focal, free_focal=free_focal, seed=seed), pair, keyframes)
+        empty = Reconstruction(tracks, focal, free_focal=free_focal, seed=seed)
+        empty.zooms = zooms
+        grown = _grown(empty, pair, keyframes)
         if grown is not None and (best is None or grown.registered.sum() > best.registered.sum()):
             best = grown
         if best is not None and best.registered[keyframes].mean() >= MIN_REACH:

@@ -31,6 +31,7 @@ class CameraFit:
     frame, point (N,) int and pixels (N,2): the observations that fit, where a pinhole would have shown them.
     residual_px (N,). points (P,3), nan where unknown; point_parallax_deg (P,). distortion: of the lens; None of a
     pinhole. radial_std (2,): standard deviations of its k1 and k2.
+    zoom (T,): natural logarithm of each frame's focal length over focal; None where all have the same.
     """
 
     rotations: np.ndarray
@@ -46,6 +47,7 @@ class CameraFit:
     point_parallax_deg: np.ndarray
     distortion: Distortion | None = None
     radial_std: tuple[float, float] = (0.0, 0.0)
+    zoom: np.ndarray | None = None
 
 
 def register_all_frames(reconstruction: Reconstruction, progress) -> CameraFit:
@@ -122,16 +124,17 @@ def _camera_fit(reconstruction: Reconstruction, frames, observations: Observatio
     used, point = np.unique(observations.point, return_inverse=True)
     state = reconstruction.state(frames)
     residual = state.residual_px(observations)
-    free = BundleOptions(focal=reconstruction.free_focal, radial=reconstruction.radial)
+    free = replace(reconstruction.free_lens(frames), focal=reconstruction.free_focal, zoom=None)
     stds = np.zeros(3)
     if (free.focal or free.radial) and len(used):
         found = _lens_std(state, observations, free)
         stds[:len(found)] = found
     distortion = Distortion(reconstruction.k1, reconstruction.k2) if reconstruction.radial else None
-    ideal = reconstruction.ideal(observations.pixels)
+    ideal = reconstruction.ideal(observations.pixels, frames[observations.camera])
     return CameraFit(rotations, translations, solved, reconstruction.focal, float(stds[0] / reconstruction.focal),
                      frames[observations.camera], point.reshape(-1), ideal, residual, reconstruction.points[used],
-                     parallax[used], distortion, (float(stds[1]), float(stds[2])))
+                     parallax[used], distortion, (float(stds[1]), float(stds[2])),
+                     reconstruction.zoom.copy() if reconstruction.zooms else None)
 
 
 def _lens_std(state: BundleState, observations: Observations, free: BundleOptions) -> np.ndarray:

@@ -87,16 +87,25 @@ def moving_solution(shot: TrackedShot, travel: Travel, fitting_focal: float | No
     raster = shot.raster_pixels(_filmed(fitted))
     bounds = np.searchsorted(fitted.frame, np.arange(len(poses) + 1))
     observations = [(fitted.point[a:b], raster[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-    return CameraSolution("moving", poses, shot.intrinsics(fitted.focal), fitted.solved, mean, points,
+    return CameraSolution("moving", poses, _intrinsics(shot, fitted), fitted.solved, mean, points,
                           fitted.point_parallax_deg, observations, is_focal_unreliable or fitting_focal is not None,
                           lens=_lens(fitted))
 
 
 def _filmed(fitted: CameraFit) -> np.ndarray:
     """(N,2) square pixels at which the lens has shown what was observed."""
-    if fitted.distortion is None:
-        return fitted.pixels
-    return fitted.focal * distorted(fitted.pixels / fitted.focal, fitted.distortion)
+    pixels = fitted.pixels
+    if fitted.distortion is not None:
+        pixels = fitted.focal * distorted(pixels / fitted.focal, fitted.distortion)
+    return pixels if fitted.zoom is None else pixels * np.exp(fitted.zoom[fitted.frame])[:, None]
+
+
+def _intrinsics(shot: TrackedShot, fitted: CameraFit) -> np.ndarray:
+    """(T,4) of every frame."""
+    intrinsics = shot.intrinsics(fitted.focal)
+    if fitted.zoom is not None:
+        intrinsics[:, :2] *= np.exp(fitted.zoom)[:, None]
+    return intrinsics
 
 
 def _lens(fitted: CameraFit) -> LensResult:

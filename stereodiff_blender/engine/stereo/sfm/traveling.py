@@ -9,7 +9,7 @@ import numpy as np
 
 from ...contract import StereoDiffError
 from .keyframes import choose_keyframes, choose_seed_keyframes
-from .lens_choice import choose_lens
+from .lens_choice import choose_lens, explains_better, is_odd
 from .reconstruction import Reconstruction, reconstruct
 from .registration import CameraFit, register_all_frames
 from .shot import MIN_FRAMES_FOR_FOCAL, MIN_SOLVED_SHARE, TrackedShot, unsolved
@@ -115,6 +115,8 @@ def _from_seeds(shot: TrackedShot, keyframes: np.ndarray, seeds: list[float],
         raise unsolved(f"no two frames show the same points from clearly different places{given}")
     best.register_frames(keyframes)
     choose_lens(best)
+    if len(seeds) > 1 and is_odd(best):
+        best = _zooming(shot, keyframes, few, seeds, best)
     best.register_frames(keyframes)
     step()
     reach = float(best.registered[keyframes].mean())
@@ -122,13 +124,27 @@ def _from_seeds(shot: TrackedShot, keyframes: np.ndarray, seeds: list[float],
     return Travel(best, fitted, focal_spread, np.zeros(len(fitted.solved), bool)), reach
 
 
+def _zooming(shot: TrackedShot, keyframes: np.ndarray, few: np.ndarray, seeds: list[float],
+             best: Reconstruction) -> Reconstruction:
+    """A solve that zooms from the beginning, if held-out tracks prefer it: under one focal length, what zooms much is
+    bent into a shape that nothing leads out of."""
+    rival, _ = best_solve(try_seeds(shot, few, seeds, zooms=True))
+    if rival is None:
+        return best
+    rival.register_frames(keyframes)
+    choose_lens(rival)
+    reach = best.registered[keyframes].sum()
+    return rival if rival.registered[keyframes].sum() >= reach and explains_better(rival, best) else best
+
+
 def try_seeds(shot: TrackedShot, few: np.ndarray, seeds: list[float],
-              step: Callable[[], None] = lambda: None) -> list[Reconstruction]:
+              step: Callable[[], None] = lambda: None, *, zooms: bool = False) -> list[Reconstruction]:
     """The solves of a few frames, one from each focal seed; fewer where no pair of frames carries."""
     candidates = pair_candidates(shot.square, few, shot.seed)
     solves = []
     for focal in seeds:
-        solves.append(reconstruct(shot.square, candidates, few, focal, free_focal=len(seeds) > 1, seed=shot.seed))
+        solves.append(reconstruct(shot.square, candidates, few, focal, free_focal=len(seeds) > 1, seed=shot.seed,
+                                  zooms=zooms))
         step()
     return [solve for solve in solves if solve is not None]
 

@@ -22,7 +22,7 @@ from stereodiff_blender.engine.imaging.warp import (
     warp_pixels,
 )
 from stereodiff_blender.engine.solution import CameraSolution
-from stereodiff_blender.engine.stereo.sfm.patch_alignment import align_patches, take_templates
+from stereodiff_blender.engine.stereo.tracking.patch_alignment import align_patches, take_templates
 
 HEIGHT, WIDTH = 90, 160
 LENS = (310.0, 240.0, 61.5, 47.0)

@@ -1,6 +1,6 @@
 """Structure from motion: tracks, cameras, lens, sparse points."""
 
-from .bundle_adjustment import BundleOptions, BundleState, Observations, bundle_adjust
+from ..mapping import BundleOptions, BundleState, Observations, bundle_adjust
 from .known_cameras import use_cameras
 from .refine import refine_cameras
 from .solve import solve_cameras

@@ -19,14 +19,19 @@ import numpy as np
 from ...geometry import fill_unsolved, invert_rigid, rebase
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
-from .anchors import adjust_on_anchors
-from .bundle_adjustment import BundleOptions, BundleState, Observations
-from .path_smoothing import smooth_path
-from .reconstruction import Reconstruction
-from .registration import CameraFit, register_all_frames
-from .tracking import track_features
-from .tracks import Tracks, thin_tracks
-from .triangulation import parallax_deg, triangulate_points
+from ..mapping import (
+    BundleOptions,
+    BundleState,
+    CameraFit,
+    Observations,
+    Reconstruction,
+    adjust_on_anchors,
+    parallax_deg,
+    register_all_frames,
+    smooth_path,
+    triangulate_points,
+)
+from ..tracking import Tracks, thin_tracks, track_features
 
 TRACKS_PER_FRAME = 400
 MIN_TRACK_LENGTH = 3

@@ -23,11 +23,11 @@ from recording_report import RecordingReport
 from stereodiff_blender.engine.geometry import exp_so3, rebase, rotation_angle_deg
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import CameraSolution, StereoResult
+from stereodiff_blender.engine.stereo.mapping.path_smoothing import solve_path
 from stereodiff_blender.engine.stereo.monst3r.registration import network_center, register_pointmaps
 from stereodiff_blender.engine.stereo.monst3r.solve import solve_monst3r
-from stereodiff_blender.engine.stereo.sfm.path_smoothing import solve_path
 from stereodiff_blender.engine.stereo.sfm.refine import Refinement, refine_cameras, refine_on_tracks
-from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
+from stereodiff_blender.engine.stereo.tracking.tracks import Tracks
 from stereodiff_blender.engine.storage import RunContext
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,8 @@ import pytest
 from camera_scenes import texture
 from recording_report import RecordingReport
 
-from stereodiff_blender.engine.stereo.sfm.tracking import track_features
-from stereodiff_blender.engine.stereo.sfm.tracks import Tracks, longest_linked_run, thin_tracks
+from stereodiff_blender.engine.stereo.tracking.tracking import track_features
+from stereodiff_blender.engine.stereo.tracking.tracks import Tracks, longest_linked_run, thin_tracks
 
 WIDTH, HEIGHT = 256, 160
 

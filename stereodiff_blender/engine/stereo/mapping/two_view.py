@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ...geometry import camera_matrix
-from .tracks import Tracks
+from ..tracking import Tracks
 
 MAX_STEP = 8
 MAX_PAIRS = 14

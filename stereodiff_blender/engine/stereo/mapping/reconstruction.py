@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from ...geometry import camera_matrix
+from ..tracking import Tracks
 from .bundle_adjustment import BundleOptions, BundleState, Observations, bundle_adjust
-from .tracks import Tracks
 from .triangulation import parallax_deg, triangulate_points
 from .two_view import InitialPair, PairCandidate, rival_pairs
 

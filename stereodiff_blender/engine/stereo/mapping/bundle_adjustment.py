@@ -132,7 +132,23 @@ def focal_rel_std(initial: BundleState, observations: Observations, *, free: Bun
                   loss_px: float = 1.0) -> float:
     """Relative standard deviation of the focal length, from the curvature of the cost at the state.
 
-    It supposes independent, unbiased errors and is therefore too small; infinite where the curvature vanishes.
+    It supposes independent, unbiased errors and is therefore too small.
+
+    Parameters
+    ----------
+    initial : BundleState
+        An adjusted state; every point is observed at least once.
+    observations : Observations
+        Those it was adjusted to: square pixels from the principal point.
+    free : BundleOptions
+        What could move.
+    loss_px : float
+        Width of the Cauchy loss, in pixels.
+
+    Returns
+    -------
+    float
+        As a share of the focal length; infinite where the curvature vanishes.
     """
     problem = _Problem(observations, len(initial.rotations), len(initial.points), free, loss_px, None)
     state = BundleState(initial.rotations, initial.translations, initial.points[problem.point_order], initial.focal)
@@ -151,9 +167,28 @@ def center_deviations(initial: BundleState, observations: Observations, directio
                       free: BundleOptions = BundleOptions(), loss_px: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """How uncertain sums over the camera centers are, of an adjusted state, in two ways.
 
-    directions: (K,C,3), the sums' factors, in the axes of the world; sums that the gauge moves tell nothing. Returns
-    how far each sum would move without each observation, to first order (K,N; the infinitesimal jackknife, Jaeckel
-    1972), and the sums' covariance (K,K) from the curvature of the cost, as if errors were independent and unbiased.
+    Parameters
+    ----------
+    initial : BundleState
+        An adjusted state; every point is observed at least once.
+    observations : Observations
+        Those it was adjusted to: square pixels from the principal point.
+    directions : ndarray
+        (K,C,3), the sums' factors, in the axes of the world; sums that the gauge moves tell nothing.
+    free : BundleOptions
+        What could move.
+    loss_px : float
+        Width of the Cauchy loss, in pixels.
+
+    Returns
+    -------
+    tuple of ndarray
+        How far each sum would move without each observation, to first order, (K,N); and the sums' covariance (K,K) from
+        the curvature of the cost, as if errors were independent and unbiased.
+
+    References
+    ----------
+    Jaeckel 1972, "The infinitesimal jackknife".
     """
     problem = _Problem(observations, len(initial.rotations), len(initial.points), free, loss_px, None)
     state = BundleState(initial.rotations, initial.translations, initial.points[problem.point_order], initial.focal)

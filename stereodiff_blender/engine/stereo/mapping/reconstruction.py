@@ -184,10 +184,34 @@ class Reconstruction:
 
 def reconstruct(tracks: Tracks, candidates: list[PairCandidate], keyframes: np.ndarray, focal: float, *,
                 free_focal: bool, seed: int) -> Reconstruction | None:
-    """Cameras of the keyframes, from one of the candidate pairs outward; None if no pair carries.
+    """Cameras of the keyframes, from one of the candidate pairs outward.
 
     The best pair need not be one that grows: of two frames far apart, little may be seen by the others. So the next
     best are tried, while fewer than half of the keyframes are reached.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        In square pixels from the principal point.
+    candidates : list of PairCandidate
+        As of pair_candidates for these tracks and keyframes.
+    keyframes : ndarray
+        (K,) int, ascending indices of frames.
+    focal : float
+        In square pixels; where it is free, the start.
+    free_focal : bool
+        Whether the focal length may change.
+    seed : int
+        Of every random draw.
+
+    Returns
+    -------
+    Reconstruction or None
+        Cameras of the keyframes that could be added, and their points; None if no pair carries.
+
+    References
+    ----------
+    Schönberger and Frahm 2016, "Structure-from-motion revisited": the order of the steps.
     """
     best = None
     for pair in rival_pairs(candidates, focal, seed):

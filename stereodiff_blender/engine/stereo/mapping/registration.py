@@ -49,7 +49,17 @@ def register_all_frames(reconstruction: Reconstruction, progress) -> CameraFit:
 
     Frames that saw too little of it then get a second chance: more points are known by now, and better.
 
-    progress: called after every round.
+    Parameters
+    ----------
+    reconstruction : Reconstruction
+        With cameras of some frames. It is adjusted in place.
+    progress : callable
+        Is called without arguments after every round.
+
+    Returns
+    -------
+    CameraFit
+        Of all T frames.
     """
     _resect(reconstruction, ~reconstruction.registered)
     open_ = ~reconstruction.registered

@@ -48,9 +48,12 @@ RETIRED = {
     "SURE": "MIN_CONFIDENCE", "ENOUGH": "MIN_...", "FEW": "MIN_...", "ROW": "ROW_LENGTH", "OFFSETS": "FRAME_OFFSETS",
     "ROUNDS": "what the rounds are of",
 }
+RETIRED_IN_CAMERAS = {"seen": "observations, observed", "only": "select", "grow": "register_frames",
+                      "fitting": "inliers", "Scene": "BundleState", "scene": "state", "spread": "what it is of"}
 RETIRED_IN = {
-    "engine/stereo/sfm": {"seen": "observations, observed", "only": "select", "grow": "register_frames",
-                          "fitting": "inliers", "Scene": "BundleState", "scene": "state", "spread": "what it is of"},
+    "engine/stereo/tracking": RETIRED_IN_CAMERAS,
+    "engine/stereo/mapping": RETIRED_IN_CAMERAS,
+    "engine/stereo/sfm": RETIRED_IN_CAMERAS,
     "engine/stereo/mvs": {"even": "textureless", "carried": "projected", "spread": "pull_push"},
     "engine/stereo/dynamic": {"standing": "contact"},
     "engine/stereo/boundaries": {"say": "weight", "settle": "refine", "spread": "smoothed"},

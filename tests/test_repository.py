@@ -207,7 +207,8 @@ def test_links_that_lead_nowhere(document, link):
 FIRST_WITH_TYPES = frozenset({
     "stereodiff_blender/engine/contract", "stereodiff_blender/engine/geometry.py",
     "stereodiff_blender/engine/solution.py", "stereodiff_blender/engine/storage",
-    "stereodiff_blender/engine/stereo/sfm", "stereodiff_blender/jobs", "stereodiff_blender/runtime",
+    "stereodiff_blender/engine/stereo/mapping", "stereodiff_blender/engine/stereo/sfm",
+    "stereodiff_blender/engine/stereo/tracking", "stereodiff_blender/jobs", "stereodiff_blender/runtime",
 })
 
 

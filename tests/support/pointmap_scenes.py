@@ -13,7 +13,7 @@ from golden import golden_file, tensors
 from stereodiff_blender.engine.geometry import align_similarity, invert_rigid, project, unproject
 from stereodiff_blender.engine.stereo.monst3r.pointmaps import PairPointmaps
 from stereodiff_blender.engine.stereo.monst3r.reduction import PointmapReduction, ReducedPointmaps
-from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
+from stereodiff_blender.engine.stereo.tracking.tracks import Tracks
 from stereodiff_blender.engine.storage.scratch import Scratch
 
 

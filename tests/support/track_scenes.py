@@ -8,7 +8,7 @@ from recording_report import RecordingReport
 
 from stereodiff_blender.engine.solution import CameraSolution
 from stereodiff_blender.engine.stereo.sfm.solve import solve_cameras
-from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
+from stereodiff_blender.engine.stereo.tracking.tracks import Tracks
 from stereodiff_blender.engine.storage import RunContext, Scratch
 
 WIDTH, HEIGHT, FOCAL_PX = 480, 270, 420.0

@@ -22,7 +22,6 @@ from stereodiff_blender.engine.imaging.warp import (
     warp_pixels,
 )
 from stereodiff_blender.engine.solution import CameraSolution
-from stereodiff_blender.engine.stereo.sfm.patch_alignment import align_patches, take_templates
 
 HEIGHT, WIDTH = 90, 160
 LENS = (310.0, 240.0, 61.5, 47.0)
@@ -177,10 +176,3 @@ def test_no_pixels_are_like_nothing():
     features = np.zeros((8, 9, 3), np.float32), np.zeros((8, 9, 2), np.float32)
     found = photometric_cost(own, features, np.zeros(0, np.float32), np.zeros(0, np.float32))
     assert found.shape == mean_of_better_half([found, found]).shape == (0,)
-
-
-def test_no_tracks_are_aligned():
-    nothing = np.zeros((0, 2), np.float32)
-    pixels, warps, correlation = align_patches(PICTURE, take_templates(PICTURE, nothing), nothing,
-                                               np.zeros((0, 2, 2), np.float32))
-    assert (pixels.shape, warps.shape, correlation.shape) == ((0, 2), (0, 2, 2), (0,))

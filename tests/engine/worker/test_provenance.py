@@ -58,6 +58,8 @@ def before(copy) -> dict[str, dict[str, str]]:
     ("stereo/monst3r/solve.py", "geometric", NOTHING),
     ("stereo/monst3r/solve.py", "monst3r", STEREO),
     ("geometry.py", "geometric", STEREO),
+    ("stereo/tracking/point_flow.py", "geometric", STEREO),
+    ("stereo/mapping/registration.py", "geometric", STEREO),
     ("stereo/mvs/sky.py", "geometric", STEREO),
     ("stereo/boundaries/plane_sweep.py", "geometric", STEREO),
     ("pipeline/stages.py", "geometric", STEREO),

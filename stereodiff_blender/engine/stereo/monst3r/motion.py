@@ -17,6 +17,7 @@ import numpy as np
 from ...geometry import relative_pose
 from ...imaging import PlaneParallax, induced_flow, lower_median, pixel_axes, sample, warp_between
 from ...solution import CameraSolution
+from ..mapping import BundleOptions, BundleState, Observations, bundle_adjust
 from ..mvs import (
     RESIDUAL_RAMP_PX,
     DepthFilter,
@@ -26,7 +27,6 @@ from ..mvs import (
     neighbors_of,
     texture_of,
 )
-from ..sfm import BundleOptions, BundleState, Observations, bundle_adjust
 
 CONSISTENT_PX, CONSISTENT_SHARE = 1.0, 0.02
 DEPTH_RANGE = (0.87, 1.15)

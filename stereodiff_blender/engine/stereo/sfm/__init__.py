@@ -1,9 +1,7 @@
-"""Structure from motion: tracks, cameras, lens, sparse points."""
+"""Structure from motion: from frames to the camera of every one, lens and sparse points."""
 
-from .bundle_adjustment import BundleOptions, BundleState, Observations, bundle_adjust
 from .known_cameras import use_cameras
 from .refine import refine_cameras
 from .solve import solve_cameras
 
-__all__ = ["BundleOptions", "BundleState", "Observations", "bundle_adjust", "refine_cameras", "solve_cameras",
-           "use_cameras"]
+__all__ = ["refine_cameras", "solve_cameras", "use_cameras"]

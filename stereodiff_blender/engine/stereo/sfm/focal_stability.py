@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .bundle_adjustment import BundleState, Observations, bundle_adjust
-from .registration import ADJUSTMENT_ROUNDS, CameraFit
+from ..mapping import ADJUSTMENT_ROUNDS, BundleState, CameraFit, Observations, bundle_adjust
 
 MAX_FRAMES = 20
 MIN_HALF_FRAMES, MAX_HALF_FRAMES = 8, 12

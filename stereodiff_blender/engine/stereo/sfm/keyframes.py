@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .tracks import Tracks
+from ..tracking import Tracks
 
 SHIFT_SHARE = 0.035
 SURVIVING_SHARE = 0.35

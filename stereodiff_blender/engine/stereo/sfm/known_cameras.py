@@ -11,11 +11,10 @@ from ...geometry import fill_unsolved, invert_rigid, nearest_rotation, rebase, r
 from ...report import Report
 from ...solution import CameraSolution, KnownCameras
 from ...storage import RunContext
-from .bundle_adjustment import BundleState, Observations
+from ..mapping import BundleState, Observations, parallax_deg, triangulate_points
+from ..tracking import Tracks, thin_tracks
 from .solutions import MIN_GAUGE_POINTS, mean_by_frame
 from .solve import MIN_TRACK_LENGTH, TRACKS_PER_FRAME, follow_tracks
-from .tracks import Tracks, thin_tracks
-from .triangulation import parallax_deg, triangulate_points
 from .warnings import warn_doubtful_cameras, warn_not_given, warn_rotation, warn_static, warn_used_cameras
 
 GATE_PX = 4.0

@@ -10,10 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from .bundle_adjustment import BundleOptions, BundleState, Observations, bundle_adjust
+from ..mapping import ADJUSTMENT_ROUNDS, BundleOptions, BundleState, CameraFit, Observations, bundle_adjust
 from .focal_stability import spread_frames
 from .keyframes import choose_seed_keyframes
-from .registration import ADJUSTMENT_ROUNDS, CameraFit
 from .shot import MIN_FRAMES_FOR_FOCAL, TrackedShot
 from .traveling import best_solve, focal_seeds, try_seeds
 from .warnings import LONG_LENS, SHORT_LENS

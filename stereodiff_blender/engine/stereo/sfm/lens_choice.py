@@ -13,10 +13,17 @@ import numpy as np
 
 from ...contract import Distortion, distortion_fault
 from ...lens import undistorted
-from .bundle_adjustment import BundleOptions, BundleState, Observations, bundle_adjust, lens_covariance
+from ..mapping import (
+    BundleOptions,
+    BundleState,
+    Observations,
+    Reconstruction,
+    bundle_adjust,
+    lens_covariance,
+    triangulate_points,
+    zoom_ways,
+)
 from .focal_stability import spread_frames
-from .reconstruction import Reconstruction, zoom_ways
-from .triangulation import triangulate_points
 from .warnings import LONG_LENS, SHORT_LENS
 
 MOST_FRAMES = 16

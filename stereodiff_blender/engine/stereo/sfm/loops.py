@@ -16,11 +16,10 @@ import cv2
 import numpy as np
 
 from ...geometry import camera_matrix, rotation_angle_deg
+from ..mapping import CameraFit, Reconstruction, register_all_frames
+from ..tracking import MIN_COMMON_TRACKS, Tracks
 from .focal_stability import spread_frames
-from .reconstruction import Reconstruction
-from .registration import CameraFit, register_all_frames
 from .shot import TrackedShot
-from .tracks import MIN_COMMON_TRACKS, Tracks
 from .traveling import Travel
 from .turning import carry_on_turning
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .bundle_adjustment import BundleState, Observations
+from ..mapping import BundleState, Observations
 from .focal_stability import spread_frames
 from .rotation import RotationFit, fit_any_lens, fit_rotations, fit_rotations_from
 from .shot import TrackedShot

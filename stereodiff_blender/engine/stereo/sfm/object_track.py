@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .registration import CameraFit
-from .tracks import Tracks
+from ..mapping import CameraFit
+from ..tracking import Tracks
 
 CELLS = 12
 MAX_CELLS = 0.6

@@ -3,10 +3,10 @@
 Registered pointmaps give every frame its place, but each with an error of its own, and that is seen as jitter. Corners
 of the picture are followed to a fraction of a pixel. So the cameras, the lens and the tracked points are adjusted until
 the points project where they were seen (sparse, Cauchy loss, one focal length), beginning wide and tightening as the
-start becomes better. Where the footage is smooth, so is the path then made (path_smoothing.py). Last, every frame's
-depth is scaled to the points, so that depth and cameras are of one piece again.
+start becomes better. Where the footage is smooth, so is the path then made (mapping/path_smoothing.py). Last, every
+frame's depth is scaled to the points, so that depth and cameras are of one piece again.
 
-Memory and time are linear in frames: long clips are adjusted on anchor frames (anchors.py).
+Memory and time are linear in frames: long clips are adjusted on anchor frames (mapping/anchors.py).
 """
 
 from __future__ import annotations
@@ -19,14 +19,19 @@ import numpy as np
 from ...geometry import fill_unsolved, invert_rigid, rebase
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
-from .anchors import adjust_on_anchors
-from .bundle_adjustment import BundleOptions, BundleState, Observations
-from .path_smoothing import smooth_path
-from .reconstruction import Reconstruction
-from .registration import CameraFit, register_all_frames
-from .tracking import track_features
-from .tracks import Tracks, thin_tracks
-from .triangulation import parallax_deg, triangulate_points
+from ..mapping import (
+    BundleOptions,
+    BundleState,
+    CameraFit,
+    Observations,
+    Reconstruction,
+    adjust_on_anchors,
+    parallax_deg,
+    register_all_frames,
+    smooth_path,
+    triangulate_points,
+)
+from ..tracking import Tracks, thin_tracks, track_features
 
 TRACKS_PER_FRAME = 400
 MIN_TRACK_LENGTH = 3

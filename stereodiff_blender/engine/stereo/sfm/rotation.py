@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...geometry import nearest_rotation
-from .bundle_adjustment import BundleOptions, BundleState, Observations, bundle_adjust, focal_rel_std
-from .tracks import Tracks
-from .triangulation import scatter_add
+from ..mapping import BundleOptions, BundleState, Observations, bundle_adjust, focal_rel_std, scatter_add
+from ..tracking import Tracks
 
 STATIC_SHIFT_PX = 0.5
 REFERENCE_SHARE = 0.4

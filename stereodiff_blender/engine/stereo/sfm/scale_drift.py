@@ -13,9 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .anchors import MOST_TOGETHER, choose_anchors, observed_twice
-from .bundle_adjustment import BundleOptions, BundleState, Observations, center_deviations
-from .registration import ADJUSTMENT_ROUNDS, CameraFit
+from ..mapping import (
+    ADJUSTMENT_ROUNDS,
+    MOST_TOGETHER,
+    BundleOptions,
+    BundleState,
+    CameraFit,
+    Observations,
+    center_deviations,
+    choose_anchors,
+    observed_twice,
+)
 
 STRETCHES = 8
 MIN_FRAMES = 12

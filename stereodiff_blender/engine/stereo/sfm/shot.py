@@ -8,8 +8,8 @@ import numpy as np
 
 from ...contract import StereoDiffError
 from ...report import Report
+from ..tracking import Tracks
 from .rotation import guess_focal
-from .tracks import Tracks
 
 MIN_SOLVED_SHARE = 0.5
 MIN_FRAMES_FOR_FOCAL = 4

@@ -8,14 +8,14 @@ from ...contract import LensResult
 from ...geometry import fill_unsolved, invert_rigid, rebase, rescale_gauge
 from ...lens import distorted
 from ...solution import CameraSolution
+from ..mapping import CameraFit
+from ..tracking import MIN_COMMON_TRACKS
 from .focal_stability import focal_halves_ratio, focal_jackknife_ratio
 from .model_choice import ROTATION_FRAME_PX, ROTATION_GATE_PX, has_narrow_view, tells_lens
-from .registration import CameraFit
 from .rotation import RotationFit
 from .scale_drift import measure_scale_drift
 from .shot import MIN_FRAMES_FOR_FOCAL, MIN_SOLVED_SHARE, TrackedShot, unsolved
 from .still_background import StillBackground
-from .tracks import MIN_COMMON_TRACKS
 from .traveling import Travel
 from .warnings import (
     warn_assumed_focal,

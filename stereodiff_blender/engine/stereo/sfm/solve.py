@@ -13,18 +13,17 @@ from ...contract import StereoDiffError
 from ...report import Report
 from ...solution import CameraSolution
 from ...storage import RunContext, Scratch
+from ..mapping import ADJUSTMENT_ROUNDS
+from ..tracking import Tracks, longest_linked_run, thin_tracks, track_features
 from .keyframes import choose_keyframes
 from .lens_check import lens_that_fits
 from .loops import close_loops
 from .model_choice import contest, is_turn, may_be_turn, turn_of_all_frames
 from .object_track import is_object_track
-from .registration import ADJUSTMENT_ROUNDS
 from .rotation import RotationFit, fit_rotations, is_static
 from .shot import MIN_SOLVED_SHARE, Steps, TrackedShot, square_tracks, unsolved
 from .solutions import moving_solution, rotation_solution, static_solution
 from .still_background import find_still_background
-from .tracking import track_features
-from .tracks import Tracks, longest_linked_run, thin_tracks
 from .traveling import Travel, find_travel, focal_seeds, with_ordinary_lens
 from .warnings import warn_doubtful_travel, warn_object_track
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .tracks import Tracks
+from ..tracking import Tracks
 
 STEP_FRAMES = 4
 STILL_PX = 0.25

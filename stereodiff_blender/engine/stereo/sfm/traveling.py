@@ -8,13 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...contract import StereoDiffError
+from ..mapping import CameraFit, Reconstruction, pair_candidates, reconstruct, register_all_frames
 from .keyframes import choose_keyframes, choose_seed_keyframes
 from .lens_choice import choose_lens, explains_better, is_odd
-from .reconstruction import Reconstruction, reconstruct
-from .registration import CameraFit, register_all_frames
 from .shot import MIN_FRAMES_FOR_FOCAL, MIN_SOLVED_SHARE, TrackedShot, unsolved
 from .turning import carry_on_turning, lens_of_turn
-from .two_view import pair_candidates
 
 FOCAL_SEEDS = (0.5, 0.75, 1.1, 1.8)
 MIN_EXPLAINED_SHARE = 0.25

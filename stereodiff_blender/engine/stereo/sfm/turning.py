@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from .registration import CameraFit
+from ..mapping import CameraFit
+from ..tracking import MIN_COMMON_TRACKS, Tracks
 from .rotation import RotationFit, fit_rotations
-from .tracks import MIN_COMMON_TRACKS, Tracks
 
 TURN_GATE_PX, TURN_MISFIT_PX = 1.0, 0.25
 MIN_TURN_FRAMES = 3

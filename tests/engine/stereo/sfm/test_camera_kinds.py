@@ -8,7 +8,7 @@ from camera_scenes import path_error
 from track_scenes import FOCAL_PX, HEIGHT, WIDTH, filmed, joined, path, room, solved
 
 from stereodiff_blender.engine.geometry import rotation_angle_deg
-from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
+from stereodiff_blender.engine.stereo.tracking.tracks import Tracks
 
 COUNT = 14
 

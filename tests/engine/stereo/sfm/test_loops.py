@@ -7,15 +7,15 @@ import pytest
 from camera_scenes import FOCAL_PX, HEIGHT, WIDTH, path_error, render_boards, turned
 
 from stereodiff_blender.engine.report import Report
+from stereodiff_blender.engine.stereo.mapping.reconstruction import Reconstruction
+from stereodiff_blender.engine.stereo.mapping.registration import register_all_frames
+from stereodiff_blender.engine.stereo.mapping.triangulation import triangulate_points
 from stereodiff_blender.engine.stereo.sfm import loops
 from stereodiff_blender.engine.stereo.sfm.loops import close_loops, find_links, tie
-from stereodiff_blender.engine.stereo.sfm.reconstruction import Reconstruction
-from stereodiff_blender.engine.stereo.sfm.registration import register_all_frames
 from stereodiff_blender.engine.stereo.sfm.shot import TrackedShot, square_tracks
-from stereodiff_blender.engine.stereo.sfm.tracking import track_features
-from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
 from stereodiff_blender.engine.stereo.sfm.traveling import Travel
-from stereodiff_blender.engine.stereo.sfm.triangulation import triangulate_points
+from stereodiff_blender.engine.stereo.tracking.tracking import track_features
+from stereodiff_blender.engine.stereo.tracking.tracks import Tracks
 
 AXIS = (WIDTH / 2, HEIGHT / 2)
 

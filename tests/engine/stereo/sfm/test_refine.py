@@ -25,9 +25,8 @@ from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import CameraSolution, StereoResult
 from stereodiff_blender.engine.stereo.monst3r.registration import network_center, register_pointmaps
 from stereodiff_blender.engine.stereo.monst3r.solve import solve_monst3r
-from stereodiff_blender.engine.stereo.sfm.path_smoothing import solve_path
 from stereodiff_blender.engine.stereo.sfm.refine import Refinement, refine_cameras, refine_on_tracks
-from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
+from stereodiff_blender.engine.stereo.tracking.tracks import Tracks
 from stereodiff_blender.engine.storage import RunContext
 
 pytestmark = pytest.mark.slow
@@ -332,22 +331,3 @@ def test_wrong_input_is_refused(shot, start):
         refine_on_tracks(followed_points(shot), still, report=Report())
     with pytest.raises(ValueError, match="do not fit"):
         refine_on_tracks(replace(followed_points(shot), frame_count=3), start, report=Report())
-
-
-def test_balance_solves_the_least_squares_it_stands_for():
-    generator = np.random.default_rng(0)
-    count = 7
-    half = generator.normal(size=(count, 6, 6))
-    information = half @ np.swapaxes(half, 1, 2)
-    stiffness, second = generator.random((count - 2, 6)), generator.normal(size=(count - 2, 6))
-    matrix, target = np.zeros((6 * count, 6 * count)), np.zeros(6 * count)
-    for k in range(count):
-        matrix[6 * k:6 * k + 6, 6 * k:6 * k + 6] += information[k]
-    for k in range(count - 2):
-        rows = np.zeros((6, 6 * count))
-        for offset, factor in enumerate((1.0, -2.0, 1.0)):
-            rows[:, 6 * (k + offset):6 * (k + offset) + 6] = factor * np.eye(6)
-        matrix += rows.T @ (stiffness[k][:, None] * rows)
-        target -= rows.T @ (stiffness[k] * second[k])
-    found = solve_path(information, stiffness, second)
-    np.testing.assert_allclose(found.ravel(), np.linalg.solve(matrix, target), atol=1e-6)

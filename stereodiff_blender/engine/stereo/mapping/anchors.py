@@ -29,9 +29,26 @@ POSE_ITERATIONS, POSE_TOLERANCE = 10, 1e-4
 def adjust_on_anchors(reconstruction: Reconstruction, frames: np.ndarray, observations: Observations, *,
                       free_focal: bool,
                       loss_px: float, iterations: int, tolerance: float) -> None:
-    """Adjust the frames (C,) and their points to the observations, whose cameras count in frames.
+    """Adjust frames and their points to the observations, in place.
 
     Of a clip of more than MOST_TOGETHER frames, points that fewer than two anchors see are triangulated anew.
+
+    Parameters
+    ----------
+    reconstruction : Reconstruction
+        Its cameras of the frames, the points they see and its focal length are changed.
+    frames : ndarray
+        (C,) int, ascending indices of frames that have a camera.
+    observations : Observations
+        Their cameras count in frames, 0..C-1; square pixels from the principal point.
+    free_focal : bool
+        Whether the focal length may change.
+    loss_px : float
+        Width of the Cauchy loss, in pixels.
+    iterations : int
+        At most so many, of the adjustment on the anchors.
+    tolerance : float
+        Stop when an iteration lowers the cost by less than this share.
     """
     rule = {"loss_px": loss_px, "iterations": iterations, "tolerance": tolerance}
     if len(frames) <= MOST_TOGETHER:
@@ -51,7 +68,20 @@ def adjust_on_anchors(reconstruction: Reconstruction, frames: np.ndarray, observ
 
 
 def choose_anchors(observations: Observations, cameras: int) -> np.ndarray:
-    """(C,) bool: the first and last camera, and between them each as far on as enough tracks of the one before."""
+    """The first and last camera, and between them each as far on as enough tracks of the one before.
+
+    Parameters
+    ----------
+    observations : Observations
+        Of all cameras, in the order of time.
+    cameras : int
+        C, how many there are.
+
+    Returns
+    -------
+    ndarray
+        (C,) bool, true for anchors.
+    """
     last = np.zeros(observations.point.max() + 1, np.int64)
     np.maximum.at(last, observations.point, observations.camera)
     by_camera = np.argsort(observations.camera, kind="stable")
@@ -69,7 +99,20 @@ def choose_anchors(observations: Observations, cameras: int) -> np.ndarray:
 
 
 def observed_twice(observations: Observations, cameras: np.ndarray) -> np.ndarray:
-    """(P,) bool: points that at least two of the cameras, (C,) bool, see."""
+    """Points that at least two of the cameras see.
+
+    Parameters
+    ----------
+    observations : Observations
+        Of all cameras.
+    cameras : ndarray
+        (C,) bool, true for those that count.
+
+    Returns
+    -------
+    ndarray
+        (P,) bool, up to the highest point that is observed.
+    """
     return np.bincount(observations.point, cameras[observations.camera]) >= 2
 
 

@@ -8,8 +8,9 @@ import pytest
 from camera_scenes import texture
 from recording_report import RecordingReport
 
-from stereodiff_blender.engine.stereo.sfm.tracking import track_features
-from stereodiff_blender.engine.stereo.sfm.tracks import Tracks, longest_linked_run, thin_tracks
+from stereodiff_blender.engine.stereo.tracking.patch_alignment import align_patches, take_templates
+from stereodiff_blender.engine.stereo.tracking.tracking import track_features
+from stereodiff_blender.engine.stereo.tracking.tracks import Tracks, longest_linked_run, thin_tracks
 
 WIDTH, HEIGHT = 256, 160
 
@@ -130,6 +131,13 @@ def test_nothing_is_found_where_there_is_nothing():
     noise = np.random.default_rng(0).integers(0, 255, (6, 96, 128, 3), dtype=np.uint8)
     tracks = track_features(noise, None, RecordingReport())
     assert tracks.lengths.max() < 3
+
+
+def test_no_tracks_are_aligned():
+    nothing, picture = np.zeros((0, 2), np.float32), np.arange(24, dtype=np.float32).reshape(4, 6)
+    pixels, warps, correlation = align_patches(picture, take_templates(picture, nothing), nothing,
+                                               np.zeros((0, 2, 2), np.float32))
+    assert (pixels.shape, warps.shape, correlation.shape) == ((0, 2), (0, 2, 2), (0,))
 
 
 def test_the_same_frames_give_the_same_bytes():

@@ -25,7 +25,18 @@ HOLD = 1e-9
 
 
 def smooth_path(fitted: CameraFit) -> CameraFit:
-    """The fitted clip with its cameras smoothed, and the residuals that they now have; unsolved frames stay."""
+    """The fitted clip with its cameras smoothed.
+
+    Parameters
+    ----------
+    fitted : CameraFit
+        Of T frames. Those that are not solved, or see too little, stay; so does all of a clip of fewer than three.
+
+    Returns
+    -------
+    CameraFit
+        The same but for the cameras, and the residuals that they now have.
+    """
     if len(fitted.solved) < 3:
         return fitted
     noise_px = max(float(np.median(fitted.residual_px)) / np.sqrt(2.0 * np.log(2.0)), LEAST_NOISE_PX)

@@ -8,9 +8,9 @@ import pytest
 from camera_scenes import texture
 from recording_report import RecordingReport
 
-from stereodiff_blender.engine.stereo.sfm.point_flow import flow_by_features, flow_of_points
-from stereodiff_blender.engine.stereo.sfm.tracking import MAX_BLIND, track_features
-from stereodiff_blender.engine.stereo.sfm.tracks import Tracks, longest_linked_run
+from stereodiff_blender.engine.stereo.tracking.point_flow import flow_by_features, flow_of_points
+from stereodiff_blender.engine.stereo.tracking.tracking import MAX_BLIND, track_features
+from stereodiff_blender.engine.stereo.tracking.tracks import Tracks, longest_linked_run
 
 WIDTH, HEIGHT = 360, 200
 

@@ -35,9 +35,26 @@ _STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)
 def track_features(frames, masks, report: Report) -> Tracks:
     """Follow corners through the clip.
 
-    frames: (T,H,W,3) uint8 RGB, read one at a time. masks: (T,H,W) bool-like or None; no track enters where true.
     Lucas-Kanade on a pyramid; an observation is kept if tracking back returns to its start and the patch still
     looks like its template; tracks that ran into each other are merged; empty cells get new corners each frame.
+
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8 RGB, an array or memory map; read one frame at a time.
+    masks : ndarray or None
+        (T,H,W) bool-like; no track enters where true.
+    report : Report
+        Is told the stage "track".
+
+    Returns
+    -------
+    Tracks
+        In pixels of the raster, of any length from one frame on.
+
+    References
+    ----------
+    Lucas and Kanade 1981; Tomasi and Kanade 1991; Shi and Tomasi 1994, "Good features to track".
     """
     height, width = frames[0].shape[:2]
     tracker = _Tracker(width, height)

@@ -8,9 +8,31 @@ from .bundle_adjustment import Observations
 
 
 def triangulate_points(rotations, translations, focal: float, observations: Observations, points: int) -> np.ndarray:
-    """Points (P,3) from all their observations; nan for those seen fewer than twice.
+    """Points from all their observations.
 
     Homogeneous linear least squares (DLT) on normalized pixels: the eigenvector of smallest eigenvalue per point.
+
+    Parameters
+    ----------
+    rotations : ndarray
+        (C,3,3), world to camera.
+    translations : ndarray
+        (C,3), world to camera.
+    focal : float
+        In square pixels, of all cameras.
+    observations : Observations
+        Square pixels from the principal point.
+    points : int
+        P, how many points there are.
+
+    Returns
+    -------
+    ndarray
+        (P,3) in the axes of the world; nan for those seen fewer than twice.
+
+    References
+    ----------
+    Hartley and Zisserman 2004, "Multiple view geometry", 12.2.
     """
     poses = np.concatenate([rotations, translations[:, :, None]], axis=2)[observations.camera]
     direction = observations.pixels / focal
@@ -28,13 +50,45 @@ def triangulate_points(rotations, translations, focal: float, observations: Obse
 
 
 def scatter_add(index: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
-    """Rows of values (N,K) summed by index (N,) into (size,K)."""
+    """Rows of values summed by index.
+
+    Parameters
+    ----------
+    index : ndarray
+        (N,) int in 0..size-1, of the row that each is added to.
+    values : ndarray
+        (N,K).
+    size : int
+        How many rows there are in the end.
+
+    Returns
+    -------
+    ndarray
+        (size,K) float64; zero where nothing was added.
+    """
     # Without a single row, bincount answers in integers.
     return np.stack([np.bincount(index, column, size) for column in values.T], axis=1).astype(np.float64, copy=False)
 
 
 def parallax_deg(rotations, translations, points, observations: Observations) -> np.ndarray:
-    """About the largest angle (P,) between two rays to each point: twice the largest from their mean direction."""
+    """About the largest angle between two rays to each point: twice the largest from their mean direction.
+
+    Parameters
+    ----------
+    rotations : ndarray
+        (C,3,3), world to camera.
+    translations : ndarray
+        (C,3), world to camera.
+    points : ndarray
+        (P,3) in the axes of the world; nan where unknown.
+    observations : Observations
+        Which camera sees which point.
+
+    Returns
+    -------
+    ndarray
+        (P,) in degrees; 0 for points that no camera sees, without meaning for those that are nan.
+    """
     centers = -np.einsum("nji,nj->ni", rotations, translations)
     rays = np.nan_to_num(points)[observations.point] - centers[observations.camera]
     rays /= np.linalg.norm(rays, axis=1, keepdims=True) + 1e-12

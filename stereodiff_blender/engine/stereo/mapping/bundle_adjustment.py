@@ -82,9 +82,11 @@ class BundleState:
 class BundleOptions:
     """What may move. fixed_cameras hold pose; free_positions False holds every translation (with zeros that is a
     camera on a tripod, whose points are mere directions). points False, which needs focal False, holds every point:
-    each camera is then on its own, and time and memory are linear in cameras. radial: how many of k1, k2 are free. zoom:
-    (C,K), the ways in which the cameras' zoom may change, which together include that of the focal length; this has to be
-    held then."""
+    each camera is then on its own, and time and memory are linear in cameras.
+
+    radial: how many of k1, k2 are free. zoom: (C,K), the ways in which the cameras' zoom may change; together they
+    include that of the focal length, which has to be held then.
+    """
 
     focal: bool = True
     radial: int = 0
@@ -153,22 +155,52 @@ def bundle_adjust(initial: BundleState, observations: Observations, *, free: Bun
 
 def focal_rel_std(initial: BundleState, observations: Observations, *, free: BundleOptions = BundleOptions(),
                   loss_px: float = 1.0) -> float:
-    """Relative standard deviation of the focal length; as lens_std."""
-    return float(lens_std(initial, observations, free=free, loss_px=loss_px)[0] / initial.focal)
+    """Relative standard deviation of the focal length, from the curvature of the cost at the state.
 
+    It supposes independent, unbiased errors and is therefore too small.
 
-def lens_std(initial: BundleState, observations: Observations, *, free: BundleOptions = BundleOptions(),
-             loss_px: float = 1.0) -> np.ndarray:
-    """(S,) standard deviations of the lens: the roots of the diagonal of lens_covariance."""
-    return np.sqrt(np.diag(lens_covariance(initial, observations, free=free, loss_px=loss_px)))
+    Parameters
+    ----------
+    initial : BundleState
+        An adjusted state; every point is observed at least once.
+    observations : Observations
+        Those it was adjusted to: square pixels from the principal point.
+    free : BundleOptions
+        What could move.
+    loss_px : float
+        Width of the Cauchy loss, in pixels.
+
+    Returns
+    -------
+    float
+        As a share of the focal length; infinite where the curvature vanishes.
+    """
+    covariance = lens_covariance(initial, observations, free=free, loss_px=loss_px)
+    return float(np.sqrt(covariance[0, 0]) / initial.focal)
 
 
 def lens_covariance(initial: BundleState, observations: Observations, *, free: BundleOptions = BundleOptions(),
                     loss_px: float = 1.0) -> np.ndarray:
-    """(S,S) covariance of focal, k1, k2 and the ways of zoom; of focal alone if all is a pinhole's without zoom.
+    """How uncertain the lens of an adjusted state is, from the curvature of the cost there.
 
-    From the curvature of the cost at the state, as if errors were independent and unbiased: too small. 0 of what is
-    held; infinite where the curvature vanishes.
+    As if errors were independent and unbiased, and therefore too small.
+
+    Parameters
+    ----------
+    initial : BundleState
+        An adjusted state; every point is observed at least once.
+    observations : Observations
+        Those it was adjusted to: square pixels from the principal point.
+    free : BundleOptions
+        What could move.
+    loss_px : float
+        Width of the Cauchy loss, in pixels.
+
+    Returns
+    -------
+    ndarray
+        (S,S) covariance of focal (pixels), k1, k2 and the ways of zoom; of focal alone where neither distortion nor zoom
+        is free or there. 0 of what is held; infinite variance where the curvature vanishes.
     """
     problem = _Problem(observations, initial, free, loss_px, None)
     state = replace(initial, points=initial.points[problem.point_order])
@@ -190,9 +222,28 @@ def center_deviations(initial: BundleState, observations: Observations, directio
                       free: BundleOptions = BundleOptions(), loss_px: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """How uncertain sums over the camera centers are, of an adjusted state, in two ways.
 
-    directions: (K,C,3), the sums' factors, in the axes of the world; sums that the gauge moves tell nothing. Returns
-    how far each sum would move without each observation, to first order (K,N; the infinitesimal jackknife, Jaeckel
-    1972), and the sums' covariance (K,K) from the curvature of the cost, as if errors were independent and unbiased.
+    Parameters
+    ----------
+    initial : BundleState
+        An adjusted state; every point is observed at least once.
+    observations : Observations
+        Those it was adjusted to: square pixels from the principal point.
+    directions : ndarray
+        (K,C,3), the sums' factors, in the axes of the world; sums that the gauge moves tell nothing.
+    free : BundleOptions
+        What could move.
+    loss_px : float
+        Width of the Cauchy loss, in pixels.
+
+    Returns
+    -------
+    tuple of ndarray
+        How far each sum would move without each observation, to first order, (K,N); and the sums' covariance (K,K) from
+        the curvature of the cost, as if errors were independent and unbiased.
+
+    References
+    ----------
+    Jaeckel 1972, "The infinitesimal jackknife".
     """
     problem = _Problem(observations, initial, free, loss_px, None)
     state = replace(initial, points=initial.points[problem.point_order])

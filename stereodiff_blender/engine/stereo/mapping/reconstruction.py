@@ -10,8 +10,8 @@ import numpy as np
 from ...contract import Distortion
 from ...geometry import camera_matrix
 from ...lens import undistorted
+from ..tracking import Tracks
 from .bundle_adjustment import BundleOptions, BundleState, Observations, bundle_adjust
-from .tracks import Tracks
 from .triangulation import parallax_deg, triangulate_points
 from .two_view import InitialPair, PairCandidate, rival_pairs
 
@@ -221,7 +221,20 @@ class Reconstruction:
 
 
 def zoom_ways(frames: np.ndarray, frame_count: int) -> np.ndarray:
-    """(C,K) how the zoom of the frames (C,) may change: linear between knots, as far apart as frames allow."""
+    """How the zoom of some frames may change: linear between knots, as far apart as frames allow.
+
+    Parameters
+    ----------
+    frames : ndarray
+        (C,) int, ascending; two or more.
+    frame_count : int
+        Of the clip.
+
+    Returns
+    -------
+    ndarray
+        (C,K): what a unit of each knot adds to the natural logarithm of each frame's focal length.
+    """
     spans = int(np.clip(min((frame_count - 1) / KNOT_FRAMES, (len(frames) - 1) / 2), 1, MOST_KNOTS - 1))
     knots = np.linspace(frames[0], frames[-1], spans + 1)
     return np.stack([np.interp(frames, knots, one) for one in np.eye(spans + 1)], axis=1)
@@ -229,12 +242,36 @@ def zoom_ways(frames: np.ndarray, frame_count: int) -> np.ndarray:
 
 def reconstruct(tracks: Tracks, candidates: list[PairCandidate], keyframes: np.ndarray, focal: float, *,
                 free_focal: bool, seed: int, zooms: bool = False) -> Reconstruction | None:
-    """Cameras of the keyframes, from one of the candidate pairs outward; None if no pair carries.
-
-    zooms: let the focal length change from the beginning.
+    """Cameras of the keyframes, from one of the candidate pairs outward.
 
     The best pair need not be one that grows: of two frames far apart, little may be seen by the others. So the next
     best are tried, while fewer than half of the keyframes are reached.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        In square pixels from the principal point.
+    candidates : list of PairCandidate
+        As of pair_candidates for these tracks and keyframes.
+    keyframes : ndarray
+        (K,) int, ascending indices of frames.
+    focal : float
+        In square pixels; where it is free, the start.
+    free_focal : bool
+        Whether the focal length may change.
+    seed : int
+        Of every random draw.
+    zooms : bool
+        Whether the focal length may change from frame to frame from the beginning.
+
+    Returns
+    -------
+    Reconstruction or None
+        Cameras of the keyframes that could be added, and their points; None if no pair carries.
+
+    References
+    ----------
+    Schönberger and Frahm 2016, "Structure-from-motion revisited": the order of the steps.
     """
     best = None
     for pair in rival_pairs(candidates, focal, seed):

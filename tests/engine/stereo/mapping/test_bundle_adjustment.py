@@ -9,7 +9,7 @@ import pytest
 from camera_scenes import FOCAL_PX, point_scene
 
 from stereodiff_blender.engine.geometry import align_similarity, exp_so3, rotation_angle_deg
-from stereodiff_blender.engine.stereo.sfm.bundle_adjustment import (
+from stereodiff_blender.engine.stereo.mapping.bundle_adjustment import (
     BundleOptions,
     BundleState,
     Observations,

@@ -9,16 +9,16 @@ import pytest
 from camera_scenes import FOCAL_PX, camera_path
 
 from stereodiff_blender.engine.geometry import align_similarity, exp_so3, rotation_angle_deg
-from stereodiff_blender.engine.stereo.sfm.anchors import (
+from stereodiff_blender.engine.stereo.mapping.anchors import (
     MAX_GAP,
     MOST_ANCHORS,
     MOST_TOGETHER,
     adjust_on_anchors,
     choose_anchors,
 )
-from stereodiff_blender.engine.stereo.sfm.bundle_adjustment import BundleOptions, BundleState, Observations
-from stereodiff_blender.engine.stereo.sfm.reconstruction import Reconstruction
-from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
+from stereodiff_blender.engine.stereo.mapping.bundle_adjustment import BundleOptions, BundleState, Observations
+from stereodiff_blender.engine.stereo.mapping.reconstruction import Reconstruction
+from stereodiff_blender.engine.stereo.tracking.tracks import Tracks
 
 NOISE_PX = 0.2
 FRAMES = MOST_TOGETHER + 40

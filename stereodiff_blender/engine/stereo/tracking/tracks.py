@@ -69,9 +69,19 @@ class Tracks:
 
 
 def longest_linked_run(tracks: Tracks) -> np.ndarray:
-    """(T,) bool: the frames of the longest run in which tracks go on from each to the next.
+    """The frames of the longest run in which tracks go on from each to the next.
 
     A frame without tracks (a flash) is passed over if tracks lead across it; at a cut a run ends.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        Of T frames.
+
+    Returns
+    -------
+    ndarray
+        (T,) bool; all false where no frame has enough tracks.
     """
     usable = np.flatnonzero(tracks.per_frame >= MIN_COMMON_TRACKS)
     chosen = np.zeros(tracks.frame_count, bool)
@@ -84,10 +94,25 @@ def longest_linked_run(tracks: Tracks) -> np.ndarray:
 
 
 def thin_tracks(tracks: Tracks, *, per_frame: int, min_length: int, cells: int = 12) -> Tracks:
-    """At most about per_frame observations a frame: the longest tracks, spread over a grid of cells x cells.
+    """At most about per_frame observations a frame: the longest tracks, spread over a grid.
 
-    Tracks seen in fewer than min_length frames go. A track stays if in at least half of its frames it is among the
-    longest of its cell and of the frame.
+    A track stays if in at least half of its frames it is among the longest of its cell and of the frame.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        In pixels of the raster.
+    per_frame : int
+        About how many observations a frame may keep.
+    min_length : int
+        Tracks seen in fewer frames go.
+    cells : int
+        The grid has so many rows and columns.
+
+    Returns
+    -------
+    Tracks
+        Those that stay, numbered anew.
     """
     tracks = tracks.select(tracks.lengths[tracks.point] >= min_length)
     if not len(tracks.frame):

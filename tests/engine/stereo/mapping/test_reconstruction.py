@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from track_scenes import FOCAL_PX, filmed, joined, path
 
-from stereodiff_blender.engine.stereo.sfm.reconstruction import Reconstruction, reconstruct
-from stereodiff_blender.engine.stereo.sfm.registration import register_all_frames
+from stereodiff_blender.engine.stereo.mapping.reconstruction import Reconstruction, reconstruct
+from stereodiff_blender.engine.stereo.mapping.registration import register_all_frames
+from stereodiff_blender.engine.stereo.mapping.two_view import pair_candidates, rival_pairs
 from stereodiff_blender.engine.stereo.sfm.shot import square_tracks
-from stereodiff_blender.engine.stereo.sfm.tracks import Tracks
-from stereodiff_blender.engine.stereo.sfm.two_view import pair_candidates, rival_pairs
+from stereodiff_blender.engine.stereo.tracking.tracks import Tracks
 
 COUNT = 12
 

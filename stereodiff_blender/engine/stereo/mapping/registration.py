@@ -9,7 +9,7 @@ import numpy as np
 from ...contract import Distortion
 from ...geometry import interpolate_rotations, rotation_angle_deg
 from .anchors import MOST_TOGETHER, adjust_on_anchors, choose_anchors, observed_twice
-from .bundle_adjustment import BundleOptions, BundleState, Observations, lens_std
+from .bundle_adjustment import BundleOptions, BundleState, Observations, lens_covariance
 from .reconstruction import Reconstruction
 from .triangulation import parallax_deg
 
@@ -55,7 +55,17 @@ def register_all_frames(reconstruction: Reconstruction, progress) -> CameraFit:
 
     Frames that saw too little of it then get a second chance: more points are known by now, and better.
 
-    progress: called after every round.
+    Parameters
+    ----------
+    reconstruction : Reconstruction
+        With cameras of some frames. It is adjusted in place.
+    progress : callable
+        Is called without arguments after every round.
+
+    Returns
+    -------
+    CameraFit
+        Of all T frames.
     """
     _resect(reconstruction, ~reconstruction.registered)
     open_ = ~reconstruction.registered
@@ -138,7 +148,8 @@ def _camera_fit(reconstruction: Reconstruction, frames, observations: Observatio
 
 
 def _lens_std(state: BundleState, observations: Observations, free: BundleOptions) -> np.ndarray:
-    """As lens_std, of the fitted state; from the anchors of a clip too long to be adjusted as a whole."""
+    """(S,) standard deviations of the fitted state's lens; from the anchors of a clip too long to be adjusted as a whole.
+    """
     cameras = np.ones(len(state.rotations), bool)
     if len(cameras) > MOST_TOGETHER:
         cameras = choose_anchors(observations, len(cameras))
@@ -148,4 +159,5 @@ def _lens_std(state: BundleState, observations: Observations, free: BundleOption
     part = replace(state, rotations=state.rotations[cameras], translations=state.translations[cameras],
                    points=state.points[used])
     compact = Observations((np.cumsum(cameras) - 1)[observations.camera], point.reshape(-1), observations.pixels)
-    return lens_std(part, compact, free=free, loss_px=ADJUSTMENT_ROUNDS[-1][1])
+    covariance = lens_covariance(part, compact, free=free, loss_px=ADJUSTMENT_ROUNDS[-1][1])
+    return np.sqrt(np.diag(covariance))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ...geometry import camera_matrix
-from .tracks import Tracks
+from ..tracking import Tracks
 
 MAX_STEP = 8
 MAX_PAIRS = 14
@@ -52,7 +52,22 @@ class InitialPair:
 
 
 def pair_candidates(tracks: Tracks, keyframes: np.ndarray, seed: int) -> list[PairCandidate]:
-    """The most promising pairs of keyframes, whatever the focal length."""
+    """The most promising pairs of keyframes, whatever the focal length.
+
+    Parameters
+    ----------
+    tracks : Tracks
+        In square pixels from the principal point.
+    keyframes : ndarray
+        (K,) int, ascending indices of frames.
+    seed : int
+        Of every random draw.
+
+    Returns
+    -------
+    list of PairCandidate
+        At most MAX_PAIRS, best first; empty if no two keyframes share enough tracks that moved.
+    """
     pairs = [(frame_i, frame_j, *tracks.common(frame_i, frame_j)[1:]) for position, frame_i in enumerate(keyframes)
              for frame_j in keyframes[position + 1:position + 1 + MAX_STEP]]
     pairs = [pair for pair in pairs if len(pair[2]) >= MIN_COMMON]

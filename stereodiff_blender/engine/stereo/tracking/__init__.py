@@ -1,0 +1,6 @@
+"""Feature tracks: corners of the picture, followed from frame to frame."""
+
+from .tracking import track_features
+from .tracks import MIN_COMMON_TRACKS, Tracks, longest_linked_run, thin_tracks
+
+__all__ = ["MIN_COMMON_TRACKS", "Tracks", "longest_linked_run", "thin_tracks", "track_features"]

@@ -82,7 +82,22 @@ class LensResult:
 
 def distortion_fault(distortion: Distortion, width: float, height: float,
                      intrinsics: tuple[float, float, float, float]) -> str:
-    """Why a picture of this size cannot have been shot through such a lens, as a sentence; "" if it can."""
+    """Why a picture of this size cannot have been shot through such a lens.
+
+    Parameters
+    ----------
+    distortion : Distortion
+        Of the lens.
+    width, height : float
+        Of the picture, in pixels.
+    intrinsics : tuple of float
+        (fx, fy, cx, cy) in those pixels.
+
+    Returns
+    -------
+    str
+        A sentence; "" if it can.
+    """
     values = (distortion.k1, distortion.k2, distortion.k3, distortion.p1, distortion.p2)
     if not all(math.isfinite(value) and abs(value) < MOST_COEFFICIENT for value in values):
         return f"The lens distortion {values} is beyond measure."

@@ -19,7 +19,7 @@ from ..imaging import (
     Rectification,
     pixel_axes,
     pull_push,
-    rectification,
+    rectify_plate,
     sample,
     warp_between,
 )
@@ -83,7 +83,7 @@ class PreparedFootage:
             return self
         top, bottom, left, right = self.footage.picture
         intrinsics = np.median(cameras.intrinsics, axis=0) - (0.0, 0.0, left, top)
-        return replace(self, _rectification=rectification((bottom - top, right - left), intrinsics,
+        return replace(self, _rectification=rectify_plate((bottom - top, right - left), intrinsics,
                                                           cameras.lens.distortion))
 
     def measurable_frames(self, scratch: Scratch) -> np.ndarray:

@@ -69,7 +69,7 @@ class Rectification:
         return np.where(np.abs(interpolated - nearest) < SAME_SURFACE * nearest, interpolated, nearest)
 
 
-def rectification(size: tuple[int, int], intrinsics, distortion: Distortion) -> Rectification:
+def rectify_plate(size: tuple[int, int], intrinsics, distortion: Distortion) -> Rectification:
     """The way from a plate to its ideal raster and back.
 
     Parameters

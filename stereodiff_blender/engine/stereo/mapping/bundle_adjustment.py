@@ -199,8 +199,8 @@ def lens_covariance(initial: BundleState, observations: Observations, *, free: B
     Returns
     -------
     ndarray
-        (S,S) covariance of focal (pixels), k1, k2 and the ways of zoom; of focal alone where neither distortion nor zoom
-        is free or there. 0 of what is held; infinite variance where the curvature vanishes.
+        (S,S) covariance of focal (pixels), k1, k2 and the ways of zoom; of focal alone where there is neither
+        distortion nor zoom. 0 of what is held; infinite variance where the curvature vanishes.
     """
     problem = _Problem(observations, initial, free, loss_px, None)
     state = replace(initial, points=initial.points[problem.point_order])

@@ -148,8 +148,7 @@ def _camera_fit(reconstruction: Reconstruction, frames, observations: Observatio
 
 
 def _lens_std(state: BundleState, observations: Observations, free: BundleOptions) -> np.ndarray:
-    """(S,) standard deviations of the fitted state's lens; from the anchors of a clip too long to be adjusted as a whole.
-    """
+    """(S,) standard deviations of the state's lens; from the anchors of a clip too long to be adjusted as a whole."""
     cameras = np.ones(len(state.rotations), bool)
     if len(cameras) > MOST_TOGETHER:
         cameras = choose_anchors(observations, len(cameras))

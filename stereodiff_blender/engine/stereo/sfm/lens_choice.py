@@ -40,7 +40,7 @@ LEAST_BEND_PX = 0.15
 LEAST_ZOOM = 0.004
 """Longest over shortest focal length, less 1: breathing of less is nothing that anybody sees."""
 MOST_STEPS = 3
-MOST_BARREL, MOST_PINCUSHION = -0.35, 0.08
+MOST_BARREL, MOST_PINCUSHION = -0.35, 0.05
 """How far the corners move, of their distance from the middle: what lenses for filming do."""
 MOST_DEVIATIONS = 5.0
 """k1, or the zoom, has to be that many standard deviations off 0: these suppose independent errors, and are too small.
@@ -58,36 +58,42 @@ class _Candidate:
     cost: float
 
 
-def choose_lens(found: Reconstruction) -> None:
-    """Let the lens bend the picture, by k1 or by k1 and k2, or zoom, where held-out tracks ask for it."""
+def choose_lens(found: Reconstruction) -> bool:
+    """Let the lens bend the picture, by k1 or by k1 and k2, or zoom, where held-out tracks ask for it.
+
+    Returns whether something is odd: one lens explains the shot better, but none that shots are made with.
+    """
+    is_odd_better = False
     for _ in range(MOST_STEPS):
         frames, observations = _looked_at(found)
         if len(observations.point) < MIN_OBSERVATIONS:
-            return
+            break
         simple = _fitted(found, frames, observations, found.radial, found.zooms)
         rivals = [_fitted(found, frames, observations, radial, zooms) for radial, zooms in _next(found)]
-        rivals = [rival for rival in rivals if rival.cost * LEAST_GAIN < simple.cost]
-        rivals = [rival for rival in rivals if _is_determined(found, frames, rival, observations)]
-        if not rivals:
-            return
-        _take(found, frames, min(rivals, key=lambda rival: rival.cost))
+        better = [rival for rival in rivals if rival.cost * LEAST_GAIN < simple.cost]
+        usual = [rival for rival in better if not _is_odd(rival.state, found.tracks.size)]
+        is_odd_better |= len(usual) < len(better)
+        usual = [rival for rival in usual if _is_determined(found, frames, rival, observations)]
+        if not usual:
+            break
+        _take(found, frames, min(usual, key=lambda rival: rival.cost))
+    return is_odd_better or found.zooms or _is_odd(found.state(np.zeros(0, np.int64)), found.tracks.size)
 
 
-def is_odd(found: Reconstruction) -> bool:
-    """Whether few shots are made with such a lens, and it may be made up."""
-    share = found.focal / found.tracks.size[0]
-    corner = 0.5 * float(np.hypot(*found.tracks.size)) / found.focal
-    bend = Distortion(found.k1, found.k2).radius(corner) / corner - 1.0
-    return not SHORT_LENS < share < LONG_LENS or not MOST_BARREL < bend < MOST_PINCUSHION
+def _is_odd(state: BundleState, size: tuple[float, float]) -> bool:
+    """Whether few shots are made with such a lens, and it may be made up. size: (width, height) of the picture."""
+    corner = 0.5 * float(np.hypot(*size)) / state.focal
+    bend = Distortion(state.k1, state.k2).radius(corner) / corner - 1.0
+    return not SHORT_LENS < state.focal / size[0] < LONG_LENS or not MOST_BARREL < bend < MOST_PINCUSHION
 
 
 def explains_better(one: Reconstruction, other: Reconstruction) -> bool:
-    """Whether held-out tracks prefer the first solve with its lens, and it is not as odd."""
+    """Whether held-out tracks prefer the first solve with its lens, and it is one that shots are made with."""
     costs = []
     for found in (one, other):
         frames, observations = _looked_at(found)
         costs.append(_fitted(found, frames, observations, found.radial, found.zooms).cost)
-    return not is_odd(one) and costs[0] < costs[1]
+    return costs[0] < costs[1] and not _is_odd(one.state(np.zeros(0, np.int64)), one.tracks.size)
 
 
 def _next(found: Reconstruction) -> list[tuple[int, bool]]:

@@ -10,7 +10,7 @@ import numpy as np
 from ...contract import StereoDiffError
 from ..mapping import CameraFit, Reconstruction, pair_candidates, reconstruct, register_all_frames
 from .keyframes import choose_keyframes, choose_seed_keyframes
-from .lens_choice import choose_lens, explains_better, is_odd
+from .lens_choice import choose_lens, explains_better
 from .shot import MIN_FRAMES_FOR_FOCAL, MIN_SOLVED_SHARE, TrackedShot, unsolved
 from .turning import carry_on_turning, lens_of_turn
 
@@ -112,8 +112,7 @@ def _from_seeds(shot: TrackedShot, keyframes: np.ndarray, seeds: list[float],
         given = "" if shot.focal is None else " if the focal length given is right"
         raise unsolved(f"no two frames show the same points from clearly different places{given}")
     best.register_frames(keyframes)
-    choose_lens(best)
-    if len(seeds) > 1 and is_odd(best):
+    if choose_lens(best) and len(seeds) > 1:
         best = _zooming(shot, keyframes, few, seeds, best)
     best.register_frames(keyframes)
     step()

@@ -37,9 +37,40 @@ class Observations:
 
 
 @dataclass(frozen=True)
+class Shutter:
+    """A rolling shutter: the picture's rows are taken one after the other, while the camera goes on.
+
+    readout: from the first row to the last, in frames. height: of the picture, in rows. velocity, acceleration (C,3,4):
+    first and second derivative of each world-to-camera matrix by time, in frames; the pose is that of the middle row.
+    """
+
+    readout: float
+    height: float
+    velocity: np.ndarray
+    acceleration: np.ndarray
+
+    def shift(self, row: np.ndarray, camera: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N,3) how far points (N,3) of the world have gone on in the cameras (N,) when their rows (N,), counted from
+        the middle, are taken; and the derivative of that by readout."""
+        share = (row / self.height)[:, None]
+        gone, bent = (np.einsum("nij,nj->ni", change[camera, :, :3], points) + change[camera, :, 3]
+                      for change in (self.velocity, self.acceleration))
+        time = self.readout * share
+        return time * gone + 0.5 * time**2 * bent, share * (gone + time * bent)
+
+    def matrices(self, middle: np.ndarray, observations: Observations) -> np.ndarray:
+        """(N,3,4) world to camera when the row of each observation is taken; middle (C,3,4): of the middle rows."""
+        time = self.readout * (observations.pixels[:, 1] / self.height)[:, None, None]
+        camera = observations.camera
+        return middle[camera] + time * self.velocity[camera] + 0.5 * time**2 * self.acceleration[camera]
+
+
+@dataclass(frozen=True)
 class BundleState:
     """The unknowns. rotations (C,3,3), translations (C,3), points (P,3); focal in pixels, k1 and k2, shared by all
-    cameras. zoom (C,): natural logarithm of each camera's focal length over focal; None where all have the same."""
+    cameras. zoom (C,): natural logarithm of each camera's focal length over focal; None where all have the same.
+    shutter: None if all rows are taken at once.
+    """
 
     rotations: np.ndarray
     translations: np.ndarray
@@ -48,6 +79,7 @@ class BundleState:
     k1: float = 0.0
     k2: float = 0.0
     zoom: np.ndarray | None = None
+    shutter: Shutter | None = None
 
     @property
     def is_pinhole(self) -> bool:
@@ -65,9 +97,14 @@ class BundleState:
         return self.focals(camera) * places * (1.0 + squared * (self.k1 + squared * self.k2))
 
     def in_camera(self, observations: Observations) -> np.ndarray:
-        """The observed points in the axes of the observing cameras, (N,3)."""
+        """The observed points in the axes of the observing cameras, when their rows are taken, (N,3)."""
         turned = np.einsum("nij,nj->ni", self.rotations[observations.camera], self.points[observations.point])
-        return turned + self.translations[observations.camera]
+        in_camera = turned + self.translations[observations.camera]
+        return in_camera if self.shutter is None else in_camera + self.row_shift(observations)[0]
+
+    def row_shift(self, observations: Observations) -> tuple[np.ndarray, np.ndarray]:
+        """As of Shutter.shift; of a state that has a shutter."""
+        return self.shutter.shift(observations.pixels[:, 1], observations.camera, self.points[observations.point])
 
     def residual_px(self, observations: Observations) -> np.ndarray:
         """Distance from observation to projection, (N,); infinite behind the camera or where a point is nan."""
@@ -85,12 +122,13 @@ class BundleOptions:
     each camera is then on its own, and time and memory are linear in cameras.
 
     radial: how many of k1, k2 are free. zoom: (C,K), the ways in which the cameras' zoom may change; together they
-    include that of the focal length, which has to be held then.
+    include that of the focal length, which has to be held then. readout: the shutter's, of a state that has one.
     """
 
     focal: bool = True
     radial: int = 0
     zoom: np.ndarray | None = None
+    readout: bool = False
     positions: bool = True
     points: bool = True
     fixed_cameras: tuple[int, ...] = (0,)
@@ -199,8 +237,8 @@ def lens_covariance(initial: BundleState, observations: Observations, *, free: B
     Returns
     -------
     ndarray
-        (S,S) covariance of focal (pixels), k1, k2 and the ways of zoom; of focal alone where there is neither
-        distortion nor zoom. 0 of what is held; infinite variance where the curvature vanishes.
+        (S,S) covariance of focal (pixels), k1, k2, readout (frames) and the ways of zoom; of focal alone where all this
+        is neither free nor there. 0 of what is held; infinite variance where the curvature vanishes.
     """
     problem = _Problem(observations, initial, free, loss_px, None)
     state = replace(initial, points=initial.points[problem.point_order])
@@ -290,9 +328,15 @@ class _Normal:
     prior: tuple[float, float]
 
 
+def _rolled(shutter: Shutter | None, change: float) -> Shutter | None:
+    """Held to a readout between the two whole frames."""
+    return None if shutter is None else replace(shutter, readout=float(np.clip(shutter.readout + change, -1.0, 1.0)))
+
+
 def _lens_derivatives(state: BundleState, place: np.ndarray, camera: np.ndarray,
-                      zoom: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Of the pixels of ideal places (N,2) in cameras (N,), by these (N,2,2) and by focal, k1, k2, zoom (N,2,3+K)."""
+                      zoom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the pixels of ideal places (N,2) in cameras (N,), by these (N,2,2) and by the lens: focal, k1, k2, 0 for the
+    shutter, zoom (N,2,4+K)."""
     x, y = place.T
     squared = x * x + y * y
     scale = 1.0 + squared * (state.k1 + squared * state.k2)
@@ -301,9 +345,8 @@ def _lens_derivatives(state: BundleState, place: np.ndarray, camera: np.ndarray,
     by_place[:, 0, 0], by_place[:, 1, 1] = scale + bend * x * x, scale + bend * y * y
     by_place[:, 0, 1] = by_place[:, 1, 0] = bend * x * y
     focal = np.broadcast_to(state.focals(camera), (len(place), 1))[:, 0]
-    columns = [scale * focal / state.focal, focal * squared, focal * squared * squared]
-    if zoom is not None:
-        columns += list((focal * scale)[None] * zoom[camera].T)
+    columns = [scale * focal / state.focal, focal * squared, focal * squared * squared, np.zeros(len(focal))]
+    columns += list((focal * scale)[None] * zoom[camera].T)
     return focal[:, None, None] * by_place, np.stack(columns, axis=1)[:, None, :] * place[:, :, None]
 
 
@@ -314,10 +357,9 @@ class _Problem:
                  focal_prior):
         cameras = len(initial.rotations)
         self.cameras, self.points = cameras, len(initial.points)
-        self.shared = 1 if initial.is_pinhole and not free.radial and free.zoom is None else 3
-        self.zoom = free.zoom
-        if free.zoom is not None:
-            self.shared += free.zoom.shape[1]
+        self.zoom = np.zeros((cameras, 0)) if free.zoom is None else free.zoom
+        is_plain = initial.is_pinhole and not free.radial and free.zoom is None and initial.shutter is None
+        self.shared = 1 if is_plain else 4 + self.zoom.shape[1]
         self.loss_px, self.focal_prior = loss_px, focal_prior
         self._sort(observations)
         self.first_shared = 6 * cameras
@@ -326,7 +368,9 @@ class _Problem:
         poses[list(free.fixed_cameras)] = False
         if not free.positions:
             poses[:, 3:] = False
-        movable[self.first_shared:][:3] = [free.focal, free.radial > 0, free.radial > 1][:self.shared]
+        has_shutter = initial.shutter is not None and free.readout
+        lens = [free.focal, free.radial > 0, free.radial > 1, has_shutter][:self.shared]
+        movable[self.first_shared:][:len(lens)] = lens
         self.unknowns = np.flatnonzero(movable)
         self.points_move = free.points
 
@@ -389,13 +433,15 @@ class _Problem:
         depth = np.maximum(fit.in_camera[:, 2], MIN_DEPTH)
         place = fit.in_camera[:, :2] / depth[:, None]
         by_place, by_lens = _lens_derivatives(state, place, self.observations.camera, self.zoom)
-        by_lens = by_lens[:, :, :self.shared]
         by_camera_point = np.empty((len(depth), 2, 3))
         by_camera_point[:, :, :2] = by_place / depth[:, None, None]
         by_camera_point[:, :, 2] = -np.einsum("nai,ni->na", by_camera_point[:, :, :2], place)
         turned = fit.in_camera - state.translations[self.observations.camera]
         by_rotation = np.cross(turned[:, None, :], by_camera_point)
         by_point = np.einsum("nai,nij->naj", by_camera_point, state.rotations[self.observations.camera])
+        if state.shutter is not None:
+            by_lens[:, :, 3] = np.einsum("nai,ni->na", by_camera_point, state.row_shift(self.observations)[1])
+        by_lens = by_lens[:, :, :self.shared]
         return np.concatenate([by_rotation, by_camera_point], axis=2), by_point, by_lens
 
     def _prior_terms(self, focal: float) -> tuple[float, float]:
@@ -483,7 +529,7 @@ class _Problem:
         except np.linalg.LinAlgError:
             return None
         pose_change, lens_change = change[:self.first_shared].reshape(-1, 6), change[self.first_shared:]
-        lens_change = np.pad(lens_change, (0, max(3 - self.shared, 0)))
+        lens_change = np.pad(lens_change, (0, max(4 - self.shared, 0)))
         focal, k1, k2 = np.array([state.focal, state.k1, state.k2]) + lens_change[:3]
         if not np.isfinite(change).all() or focal <= 0:
             return None
@@ -492,10 +538,11 @@ class _Problem:
         whitened += columns[:, :, -1]
         points = state.points - np.einsum("nij,ni->nj", factors, whitened)
         return BundleState(exp_so3(pose_change[:, :3]) @ state.rotations, state.translations + pose_change[:, 3:],
-                           points, float(focal), float(k1), float(k2), self._zoomed(state, lens_change[3:]))
+                           points, float(focal), float(k1), float(k2), self._zoomed(state, lens_change[4:]),
+                           _rolled(state.shutter, lens_change[3]))
 
     def _zoomed(self, state: BundleState, change: np.ndarray) -> np.ndarray | None:
-        if self.zoom is None:
+        if not len(change):
             return state.zoom
         return (np.zeros(self.cameras) if state.zoom is None else state.zoom) + self.zoom @ change
 

@@ -11,7 +11,7 @@ from ...contract import Distortion
 from ...geometry import camera_matrix
 from ...lens import undistorted
 from ..tracking import Tracks
-from .bundle_adjustment import BundleOptions, BundleState, Observations, bundle_adjust
+from .bundle_adjustment import BundleOptions, BundleState, Observations, Shutter, bundle_adjust
 from .triangulation import parallax_deg, triangulate_points
 from .two_view import InitialPair, PairCandidate, rival_pairs
 
@@ -37,13 +37,15 @@ class Reconstruction:
 
     tracks: pixels counted from the principal point, square, as they were filmed. rotations (T,3,3), translations (T,3):
     world to camera. k1, k2: how far the lens bends the picture; radial: how many of them are free. zoom (T,):
-    natural logarithm of each frame's focal length over focal; zooms: whether it may change.
+    natural logarithm of each frame's focal length over focal; zooms: whether it may change. readout:
+    of a rolling shutter, in frames; rolls: whether there is one.
     """
 
     def __init__(self, tracks: Tracks, focal: float, *, free_focal: bool, seed: int):
         self.tracks, self.focal, self.free_focal, self.seed = tracks, focal, free_focal, seed
         self.k1, self.k2, self.radial = 0.0, 0.0, 0
         self.zoom, self.zooms = np.zeros(tracks.frame_count), False
+        self.readout, self.rolls = 0.0, False
         self.rotations = np.tile(np.eye(3), (tracks.frame_count, 1, 1))
         self.translations = np.zeros((tracks.frame_count, 3))
         self.registered = np.zeros(tracks.frame_count, bool)
@@ -66,10 +68,13 @@ class Reconstruction:
 
     def triangulated(self, frames: np.ndarray, observations: Observations) -> np.ndarray:
         """Points (P,3) from their observations, whose cameras count in frames; nan for those seen fewer than twice."""
-        seen = Observations(observations.camera, observations.point, self.ideal(observations.pixels,
-                                                                                frames[observations.camera]))
-        return triangulate_points(self.rotations[frames], self.translations[frames], self.focal, seen,
-                                  self.tracks.points)
+        camera = observations.camera
+        pixels = self.ideal(observations.pixels, frames[camera])
+        matrices = np.concatenate([self.rotations[frames], self.translations[frames][:, :, None]], axis=2)
+        if self.rolls:
+            matrices, camera = self.shutter(frames).matrices(matrices, observations), np.arange(len(camera))
+        return triangulate_points(matrices[:, :, :3], matrices[:, :, 3], self.focal,
+                                  Observations(camera, observations.point, pixels), self.tracks.points)
 
     def initialize(self, pair: InitialPair) -> bool:
         """Place the first two cameras; False if their points do not hold."""
@@ -163,12 +168,25 @@ class Reconstruction:
 
     def state(self, frames: np.ndarray) -> BundleState:
         return BundleState(self.rotations[frames], self.translations[frames], self.points, self.focal, self.k1, self.k2,
-                           self.zoom[frames] if self.zooms else None)
+                           self.zoom[frames] if self.zooms else None,
+                           self.shutter(frames) if self.rolls else None)
+
+    def shutter(self, frames: np.ndarray) -> Shutter:
+        """How the cameras of the frames (C,) move while their rows are taken, as their neighbors tell."""
+        matrices = np.concatenate([self.rotations, self.translations[:, :, None]], axis=2)
+        before, after = np.maximum(frames - 1, 0), np.minimum(frames + 1, len(matrices) - 1)
+        before, after = (np.where(self.registered[beside], beside, frames) for beside in (before, after))
+        span = np.maximum(after - before, 1)[:, None, None]
+        is_between = ((before < frames) & (after > frames))[:, None, None]
+        bent = matrices[after] - 2.0 * matrices[frames] + matrices[before]
+        return Shutter(self.readout, self.tracks.size[1], (matrices[after] - matrices[before]) / span,
+                       np.where(is_between, bent, 0.0))
 
     def free_lens(self, frames: np.ndarray) -> BundleOptions:
         """What of the lens may move in an adjustment of the frames (C,)."""
         zoom = zoom_ways(frames, self.tracks.frame_count) if self.zooms else None
-        return BundleOptions(focal=self.free_focal and not self.zooms, radial=self.radial, zoom=zoom)
+        return BundleOptions(focal=self.free_focal and not self.zooms, radial=self.radial, zoom=zoom,
+                             readout=self.rolls)
 
     def inliers(self, frames, observations: Observations, *, gate_px: float, min_parallax_deg: float,
                 min_views: int = 2,
@@ -193,6 +211,8 @@ class Reconstruction:
                                     **options)
         self.rotations[frames], self.translations[frames] = state.rotations, state.translations
         self.points[used], self.focal, self.k1, self.k2 = state.points, state.focal, state.k1, state.k2
+        if state.shutter is not None:
+            self.readout = state.shutter.readout
         if state.zoom is not None:
             self.zoom = np.interp(np.arange(len(self.zoom)), frames, state.zoom)
         self.cost_px2, self.observation_count = cost / len(observations.point), len(observations.point)

@@ -28,10 +28,12 @@ class CameraFit:
     """Cameras of all frames and what they rest on.
 
     rotations (T,3,3), translations (T,3): world to camera. solved (T,) bool: False where interpolated.
-    frame, point (N,) int and pixels (N,2): the observations that fit, where a pinhole would have shown them.
+    frame, point (N,) int and pixels (N,2): the observations that fit, where a pinhole without a rolling shutter would
+    have shown them; filmed (N,2): where they were; None: there.
     residual_px (N,). points (P,3), nan where unknown; point_parallax_deg (P,). distortion: of the lens; None of a
     pinhole. radial_std (2,): standard deviations of its k1 and k2.
     zoom (T,): natural logarithm of each frame's focal length over focal; None where all have the same.
+    readout: of a rolling shutter, in frames, first row to last, and its deviation.
     """
 
     rotations: np.ndarray
@@ -48,6 +50,9 @@ class CameraFit:
     distortion: Distortion | None = None
     radial_std: tuple[float, float] = (0.0, 0.0)
     zoom: np.ndarray | None = None
+    filmed: np.ndarray | None = None
+    readout: float = 0.0
+    readout_std: float = 0.0
 
 
 def register_all_frames(reconstruction: Reconstruction, progress) -> CameraFit:
@@ -135,16 +140,27 @@ def _camera_fit(reconstruction: Reconstruction, frames, observations: Observatio
     state = reconstruction.state(frames)
     residual = state.residual_px(observations)
     free = replace(reconstruction.free_lens(frames), focal=reconstruction.free_focal, zoom=None)
-    stds = np.zeros(3)
-    if (free.focal or free.radial) and len(used):
+    stds = np.zeros(4)
+    if (free.focal or free.radial or free.readout) and len(used):
         found = _lens_std(state, observations, free)
         stds[:len(found)] = found
     distortion = Distortion(reconstruction.k1, reconstruction.k2) if reconstruction.radial else None
-    ideal = reconstruction.ideal(observations.pixels, frames[observations.camera])
+    ideal = _ideal(reconstruction, frames, observations)
     return CameraFit(rotations, translations, solved, reconstruction.focal, float(stds[0] / reconstruction.focal),
                      frames[observations.camera], point.reshape(-1), ideal, residual, reconstruction.points[used],
                      parallax[used], distortion, (float(stds[1]), float(stds[2])),
-                     reconstruction.zoom.copy() if reconstruction.zooms else None)
+                     reconstruction.zoom.copy() if reconstruction.zooms else None, observations.pixels,
+                     reconstruction.readout, float(stds[3]))
+
+
+def _ideal(reconstruction: Reconstruction, frames: np.ndarray, observations: Observations) -> np.ndarray:
+    """(N,2) where a pinhole of the one focal length would have shown the observations, all rows at once."""
+    pixels = reconstruction.ideal(observations.pixels, frames[observations.camera])
+    if not reconstruction.rolls:
+        return pixels
+    state = reconstruction.state(frames)
+    rolled, still = (one.in_camera(observations) for one in (state, replace(state, shutter=None)))
+    return pixels + state.focal * (still[:, :2] / still[:, 2:] - rolled[:, :2] / rolled[:, 2:])
 
 
 def _lens_std(state: BundleState, observations: Observations, free: BundleOptions) -> np.ndarray:

@@ -1,8 +1,9 @@
-"""Whether the lens bends the picture: held-out tracks decide.
+"""What the lens does beside the pinhole: bends the picture, zooms, is read out row by row. Held-out tracks decide.
 
-A lens with more coefficients explains any tracks better that it was fitted to. So each is fitted to half of the points,
-and judged by how well its cameras and its lens explain the other half, whose points have no say in it
-(cross-validation; Stone 1974, "Cross-validatory choice and assessment of statistical predictions").
+A lens that can do more explains any tracks better that it was fitted to. So each is fitted to half of the points, and
+judged by how well its cameras and its lens explain the other half, whose points have no say in it (cross-validation;
+Stone 1974, "Cross-validatory choice and assessment of statistical predictions"). Both lenses are judged by the same
+points, so what counts is each point's own difference.
 """
 
 from __future__ import annotations
@@ -33,51 +34,153 @@ MIN_PARALLAX_DEG = 1.0
 LOSS_PX = 0.5
 ITERATIONS, TOLERANCE = 40, 1e-4
 MIN_OBSERVATIONS = 400
-LEAST_GAIN = 1.02
-"""Cost of the held-out tracks under the simpler lens over that under the other, from which the other is taken."""
+LEAST_GAIN, MOST_ERRORS = 1.003, 4.0
+"""Cost of the held-out tracks under the simpler lens over that under the other, from which the other is taken; and in
+standard errors of the mean of the points' differences."""
 LEAST_BEND_PX = 0.15
 """In the picture's corners: less is nothing that anybody sees, and noise bends as much."""
 LEAST_ZOOM = 0.004
 """Longest over shortest focal length, less 1: breathing of less is nothing that anybody sees."""
+LEAST_READOUT = 0.05
+"""In frames."""
 MOST_STEPS = 3
 MOST_BARREL, MOST_PINCUSHION = -0.35, 0.05
 """How far the corners move, of their distance from the middle: what lenses for filming do."""
 MOST_DEVIATIONS = 5.0
-"""k1, or the zoom, has to be that many standard deviations off 0: these suppose independent errors, and are too small.
-"""
+"""What is free has to be that many standard deviations off 0: these suppose independent errors, and are too small."""
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    """radial: how many of k1, k2 are free. zooms: whether the focal length is. cost: mean of the held-out tracks, px^2.
-    """
+class _Model:
+    """radial: how many of k1, k2 are free. zooms: the focal length changes; rolls: rows are read out in turn."""
 
     radial: int
     zooms: bool
-    state: BundleState
-    cost: float
+    rolls: bool
 
+
+@dataclass(frozen=True)
+class _Fit:
+    """costs: robust, px^2, of the held-out observations under the state."""
+
+    model: _Model
+    state: BundleState
+    costs: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What lenses are tried on: frames (C,) of a solve, and what they see, fitted to and held out."""
+
+    found: Reconstruction
+    frames: np.ndarray
+    fitted: Observations
+    held_out: Observations
+
+    def fit(self, model: _Model) -> _Fit:
+        used, point = np.unique(self.fitted.point, return_inverse=True)
+        start = replace(self.found.state(self.frames), points=self.found.triangulated(self.frames, self.fitted)[used],
+                        shutter=self.found.shutter(self.frames) if model.rolls else None)
+        state, _ = bundle_adjust(start, self._compact(point), loss_px=LOSS_PX, iterations=ITERATIONS,
+                                 tolerance=TOLERANCE, free=self._free(model))
+        return _Fit(model, state, self._costs(state))
+
+    def covariance(self, fit: _Fit) -> np.ndarray:
+        """(S,S) as of lens_covariance."""
+        _, point = np.unique(self.fitted.point, return_inverse=True)
+        return lens_covariance(fit.state, self._compact(point), loss_px=LOSS_PX, free=self._free(fit.model))
+
+    def is_better(self, rival: _Fit, simple: _Fit) -> bool:
+        """Whether the held-out points prefer the rival, clearly and most of them alike."""
+        gains = np.bincount(self.held_out.point, simple.costs - rival.costs)
+        gains = gains[np.bincount(self.held_out.point) > 0]
+        error = float(np.std(gains)) / np.sqrt(len(gains))
+        return bool(gains.mean() > MOST_ERRORS * error and simple.costs.mean() > LEAST_GAIN * rival.costs.mean())
+
+    def ways_of_zoom(self) -> np.ndarray:
+        return zoom_ways(self.frames, self.found.tracks.frame_count)
+
+    def _compact(self, point: np.ndarray) -> Observations:
+        return Observations(self.fitted.camera, point.reshape(-1), self.fitted.pixels)
+
+    def _free(self, model: _Model) -> BundleOptions:
+        return BundleOptions(focal=self.found.free_focal and not model.zooms, radial=model.radial,
+                             zoom=self.ways_of_zoom() if model.zooms else None, readout=model.rolls)
+
+    def _costs(self, state: BundleState) -> np.ndarray:
+        """Of the held-out observations, whose points are triangulated under the state's cameras and lens."""
+        camera, pixels = self.held_out.camera, self.held_out.pixels
+        places = undistorted(pixels / state.focals(camera), Distortion(state.k1, state.k2))
+        matrices = np.concatenate([state.rotations, state.translations[:, :, None]], axis=2)
+        if state.shutter is not None:
+            matrices, camera = state.shutter.matrices(matrices, self.held_out), np.arange(len(camera))
+        seen = Observations(camera, self.held_out.point, state.focal * places)
+        points = triangulate_points(matrices[:, :, :3], matrices[:, :, 3], state.focal, seen,
+                                    self.found.tracks.points)
+        residual = np.minimum(replace(state, points=points).residual_px(self.held_out), GATE_PX)
+        return LOSS_PX**2 * np.log1p((residual / LOSS_PX) ** 2)
+
+
+# --- Keyframes: distortion and zoom --------------------------------------------------------------------------------
 
 def choose_lens(found: Reconstruction) -> bool:
     """Let the lens bend the picture, by k1 or by k1 and k2, or zoom, where held-out tracks ask for it.
 
-    Returns whether something is odd: one lens explains the shot better, but none that shots are made with.
+    Returns whether something is odd: it zooms, or one lens explains the shot better, but none that shots are made with.
     """
     is_odd_better = False
     for _ in range(MOST_STEPS):
-        frames, observations = _looked_at(found)
-        if len(observations.point) < MIN_OBSERVATIONS:
+        trial = _trial(found)
+        if trial is None:
             break
-        simple = _fitted(found, frames, observations, found.radial, found.zooms)
-        rivals = [_fitted(found, frames, observations, radial, zooms) for radial, zooms in _next(found)]
-        better = [rival for rival in rivals if rival.cost * LEAST_GAIN < simple.cost]
+        simple = trial.fit(_model(found))
+        better = [rival for rival in map(trial.fit, _next(found)) if trial.is_better(rival, simple)]
         usual = [rival for rival in better if not _is_odd(rival.state, found.tracks.size)]
         is_odd_better |= len(usual) < len(better)
-        usual = [rival for rival in usual if _is_determined(found, frames, rival, observations)]
+        usual = [rival for rival in usual if _is_determined(trial, rival)]
         if not usual:
             break
-        _take(found, frames, min(usual, key=lambda rival: rival.cost))
+        _take(found, trial.frames, min(usual, key=lambda rival: rival.costs.mean()))
     return is_odd_better or found.zooms or _is_odd(found.state(np.zeros(0, np.int64)), found.tracks.size)
+
+
+def explains_better(one: Reconstruction, other: Reconstruction) -> bool:
+    """Whether held-out tracks prefer the first solve with its lens, and it is one that shots are made with."""
+    trials = [_trial(found) for found in (one, other)]
+    if None in trials or _is_odd(one.state(np.zeros(0, np.int64)), one.tracks.size):
+        return False
+    costs = [trial.fit(_model(trial.found)).costs.mean() for trial in trials]
+    return bool(costs[0] < costs[1])
+
+
+def _model(found: Reconstruction) -> _Model:
+    return _Model(found.radial, found.zooms, found.rolls)
+
+
+def _next(found: Reconstruction) -> list[_Model]:
+    """The lenses that may do one thing more."""
+    model = _model(found)
+    more = [] if found.radial > 1 else [replace(model, radial=found.radial + 1)]
+    return more if found.zooms or not found.free_focal else [*more, replace(model, zooms=True)]
+
+
+def _trial(found: Reconstruction) -> _Trial | None:
+    """On some of the registered frames; half of the points are held out. None if too little is seen."""
+    chosen = np.zeros(len(found.registered), bool)
+    chosen[spread_frames(np.flatnonzero(found.registered), MOST_FRAMES)] = True
+    chosen[found.anchor] = True
+    frames, observations = found.observations(chosen & found.registered)
+    if not len(observations.point):
+        return None
+    points = found.points
+    found.points = found.triangulated(frames, observations)
+    fits = found.inliers(frames, observations, gate_px=GATE_PX, min_parallax_deg=MIN_PARALLAX_DEG)
+    found.points = points
+    observations = observations.select(fits)
+    if len(observations.point) < MIN_OBSERVATIONS:
+        return None
+    is_even = observations.point % 2 == 0
+    return _Trial(found, frames, observations.select(is_even), observations.select(~is_even))
 
 
 def _is_odd(state: BundleState, size: tuple[float, float]) -> bool:
@@ -87,95 +190,63 @@ def _is_odd(state: BundleState, size: tuple[float, float]) -> bool:
     return not SHORT_LENS < state.focal / size[0] < LONG_LENS or not MOST_BARREL < bend < MOST_PINCUSHION
 
 
-def explains_better(one: Reconstruction, other: Reconstruction) -> bool:
-    """Whether held-out tracks prefer the first solve with its lens, and it is one that shots are made with."""
-    costs = []
-    for found in (one, other):
-        frames, observations = _looked_at(found)
-        costs.append(_fitted(found, frames, observations, found.radial, found.zooms).cost)
-    return costs[0] < costs[1] and not _is_odd(one.state(np.zeros(0, np.int64)), one.tracks.size)
-
-
-def _next(found: Reconstruction) -> list[tuple[int, bool]]:
-    """Radial coefficients and zoom of the lenses that may do one thing more."""
-    more = [] if found.radial > 1 else [(found.radial + 1, found.zooms)]
-    return more if found.zooms or not found.free_focal else [*more, (found.radial, True)]
-
-
-def _looked_at(found: Reconstruction) -> tuple[np.ndarray, Observations]:
-    """At most MOST_FRAMES of the registered frames (C,), and what they see."""
-    chosen = np.zeros(len(found.registered), bool)
-    chosen[spread_frames(np.flatnonzero(found.registered), MOST_FRAMES)] = True
-    frames, observations = found.observations(chosen)
-    points = found.points
-    found.points = found.triangulated(frames, observations)
-    fits = found.inliers(frames, observations, gate_px=GATE_PX, min_parallax_deg=MIN_PARALLAX_DEG)
-    found.points = points
-    return frames, observations.select(fits)
-
-
-def _fitted(found: Reconstruction, frames: np.ndarray, observations: Observations, radial: int,
-            zooms: bool) -> _Candidate:
-    """The lens as the even points have it, judged by the odd ones."""
-    is_even = observations.point % 2 == 0
-    even = observations.select(is_even)
-    used, point = np.unique(even.point, return_inverse=True)
-    start = replace(found.state(frames), points=found.triangulated(frames, even)[used])
-    state, _ = bundle_adjust(start, Observations(even.camera, point.reshape(-1), even.pixels), loss_px=LOSS_PX,
-                             iterations=ITERATIONS, tolerance=TOLERANCE, free=_free(found, frames, radial, zooms))
-    return _Candidate(radial, zooms, state, _cost(state, observations.select(~is_even), found.tracks.points))
-
-
-def _free(found: Reconstruction, frames: np.ndarray, radial: int, zooms: bool) -> BundleOptions:
-    zoom = zoom_ways(frames, found.tracks.frame_count) if zooms else None
-    return BundleOptions(focal=found.free_focal and not zooms, radial=radial, zoom=zoom)
-
-
-def _cost(state: BundleState, held_out: Observations, points: int) -> float:
-    """Mean robust cost, px^2, of observations whose points are triangulated under the state's cameras and lens."""
-    places = undistorted(held_out.pixels / state.focals(held_out.camera), Distortion(state.k1, state.k2))
-    seen = Observations(held_out.camera, held_out.point, state.focal * places)
-    placed = replace(state, points=triangulate_points(state.rotations, state.translations, state.focal, seen, points))
-    residual = np.minimum(placed.residual_px(held_out), GATE_PX)
-    return float((LOSS_PX**2 * np.log1p((residual / LOSS_PX) ** 2)).mean())
-
-
-def _is_determined(found: Reconstruction, frames: np.ndarray, rival: _Candidate, observations: Observations) -> bool:
+def _is_determined(trial: _Trial, rival: _Fit) -> bool:
     """Whether the shot tells what the rival's lens does more, and it is one that could have shown the whole picture."""
-    state, size = rival.state, found.tracks.size
+    state, size, before = rival.state, trial.found.tracks.size, _model(trial.found)
     distortion = Distortion(state.k1, state.k2)
     if distortion_fault(distortion, *size, (state.focal, state.focal, 0.5 * size[0], 0.5 * size[1])):
         return False
-    if rival.radial > 1 and rival.zooms == found.zooms:
-        return _bend_px(found, state) > LEAST_BEND_PX
-    even = observations.select(observations.point % 2 == 0)
-    _, point = np.unique(even.point, return_inverse=True)
-    free = _free(found, frames, rival.radial, rival.zooms)
-    covariance = lens_covariance(state, Observations(even.camera, point.reshape(-1), even.pixels), loss_px=LOSS_PX,
-                                 free=free)
-    if rival.zooms == found.zooms:
-        sure = abs(state.k1) > MOST_DEVIATIONS * np.sqrt(covariance[1, 1])
-        return bool(sure and _bend_px(found, state) > LEAST_BEND_PX)
-    knots = np.linalg.lstsq(free.zoom, state.zoom, rcond=None)[0]
-    longest, shortest = 3 + int(knots.argmax()), 3 + int(knots.argmin())
-    contrast = covariance[longest, longest] + covariance[shortest, shortest] - 2.0 * covariance[longest, shortest]
-    return bool(np.ptp(knots) > max(LEAST_ZOOM, MOST_DEVIATIONS * np.sqrt(contrast)))
+    if rival.model.zooms != before.zooms:
+        return _tells_zoom(trial, rival)
+    if _bend_px(state, size) < LEAST_BEND_PX:
+        return False
+    k1_std = np.sqrt(trial.covariance(rival)[1, 1])
+    return rival.model.radial > 1 or bool(abs(state.k1) > MOST_DEVIATIONS * k1_std)
 
 
-def _bend_px(found: Reconstruction, state: BundleState) -> float:
+def _tells_zoom(trial: _Trial, rival: _Fit) -> bool:
+    knots = np.linalg.lstsq(trial.ways_of_zoom(), rival.state.zoom, rcond=None)[0]
+    longest, shortest = int(knots.argmax()), int(knots.argmin())
+    covariance = trial.covariance(rival)[-len(knots):, -len(knots):]
+    variance = covariance[longest, longest] + covariance[shortest, shortest] - 2.0 * covariance[longest, shortest]
+    return bool(np.ptp(knots) > max(LEAST_ZOOM, MOST_DEVIATIONS * np.sqrt(variance)))
+
+
+def _bend_px(state: BundleState, size: tuple[float, float]) -> float:
     """How far the lens moves the picture's corners."""
-    corner = 0.5 * float(np.hypot(*found.tracks.size)) / state.focal
+    corner = 0.5 * float(np.hypot(*size)) / state.focal
     return abs(Distortion(state.k1, state.k2).radius(corner) - corner) * state.focal
 
 
-def _take(found: Reconstruction, frames: np.ndarray, lens: _Candidate) -> None:
-    found.radial, found.focal, found.k1, found.k2 = lens.radial, lens.state.focal, lens.state.k1, lens.state.k2
-    found.zooms = lens.zooms
-    if lens.state.zoom is not None:
-        found.zoom = np.interp(np.arange(len(found.zoom)), frames, lens.state.zoom)
-    found.rotations[frames], found.translations[frames] = lens.state.rotations, lens.state.translations
+def _take(found: Reconstruction, frames: np.ndarray, lens: _Fit) -> None:
+    state = lens.state
+    found.radial, found.focal, found.k1, found.k2 = lens.model.radial, state.focal, state.k1, state.k2
+    found.zooms = lens.model.zooms
+    if state.zoom is not None:
+        found.zoom = np.interp(np.arange(len(found.zoom)), frames, state.zoom)
+    found.rotations[frames], found.translations[frames] = state.rotations, state.translations
     registered = found.registered
     found.registered = np.isin(np.arange(len(registered)), frames)
     found.refine(iterations=ITERATIONS)
     for index in np.flatnonzero(registered & ~found.registered):
         found.resect(int(index))
+
+
+# --- All frames: the shutter ---------------------------------------------------------------------------------------
+
+def choose_shutter(found: Reconstruction) -> bool:
+    """Let the rows be read out one after the other, where held-out tracks ask for it; whether they do.
+
+    Only a frame's neighbors tell how its camera moves while its rows are taken: all frames have to be solved.
+    """
+    trial = _trial(found)
+    if trial is None:
+        return False
+    simple, rival = (trial.fit(replace(_model(found), rolls=rolls)) for rolls in (False, True))
+    readout = rival.state.shutter.readout
+    if not trial.is_better(rival, simple) or abs(readout) < LEAST_READOUT:
+        return False
+    if abs(readout) < MOST_DEVIATIONS * np.sqrt(trial.covariance(rival)[3, 3]):
+        return False
+    found.rolls, found.readout = True, readout
+    return True

@@ -6,7 +6,6 @@ import numpy as np
 
 from ...contract import LensResult
 from ...geometry import fill_unsolved, invert_rigid, rebase, rescale_gauge
-from ...lens import distorted
 from ...solution import CameraSolution
 from ..mapping import CameraFit
 from ..tracking import MIN_COMMON_TRACKS
@@ -94,10 +93,7 @@ def moving_solution(shot: TrackedShot, travel: Travel, fitting_focal: float | No
 
 def _filmed(fitted: CameraFit) -> np.ndarray:
     """(N,2) square pixels at which the lens has shown what was observed."""
-    pixels = fitted.pixels
-    if fitted.distortion is not None:
-        pixels = fitted.focal * distorted(pixels / fitted.focal, fitted.distortion)
-    return pixels if fitted.zoom is None else pixels * np.exp(fitted.zoom[fitted.frame])[:, None]
+    return fitted.pixels if fitted.filmed is None else fitted.filmed
 
 
 def _intrinsics(shot: TrackedShot, fitted: CameraFit) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from ...contract import StereoDiffError
 from ..mapping import CameraFit, Reconstruction, pair_candidates, reconstruct, register_all_frames
 from .keyframes import choose_keyframes, choose_seed_keyframes
-from .lens_choice import choose_lens, explains_better
+from .lens_choice import choose_lens, choose_shutter, explains_better
 from .shot import MIN_FRAMES_FOR_FOCAL, MIN_SOLVED_SHARE, TrackedShot, unsolved
 from .turning import carry_on_turning, lens_of_turn
 
@@ -118,6 +118,8 @@ def _from_seeds(shot: TrackedShot, keyframes: np.ndarray, seeds: list[float],
     step()
     reach = float(best.registered[keyframes].mean())
     fitted = register_all_frames(best, step)
+    if choose_shutter(best):
+        fitted = register_all_frames(best, lambda: None)
     return Travel(best, fitted, focal_spread, np.zeros(len(fitted.solved), bool)), reach
 
 

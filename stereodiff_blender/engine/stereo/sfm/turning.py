@@ -80,6 +80,7 @@ def _without_frames(fitted: CameraFit, left_out: np.ndarray) -> CameraFit:
     chosen &= (np.bincount(fitted.point[chosen], minlength=len(fitted.points)) >= 2)[fitted.point]
     used, point = np.unique(fitted.point[chosen], return_inverse=True)
     return replace(fitted, frame=fitted.frame[chosen], point=point.reshape(-1), pixels=fitted.pixels[chosen],
+                   filmed=None if fitted.filmed is None else fitted.filmed[chosen],
                    residual_px=fitted.residual_px[chosen], points=fitted.points[used],
                    point_parallax_deg=fitted.point_parallax_deg[used])
 

@@ -1,0 +1,175 @@
+"""A result whose lens bends the picture: mesh, points, tracks, exports and Blender's own tools agree about it."""
+
+from __future__ import annotations
+
+import importlib
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import bpy
+import numpy as np
+import pytest
+from bpy_extras.object_utils import world_to_camera_view
+from job_folder import Example, depth_of, intrinsics, trace_depth, write_job_folder
+from mathutils import Quaternion, Vector
+from scene_checks import evaluated_mesh, projected, render, set_input, show_frame
+from solved_points import surface_points, write_points
+
+from stereodiff_blender.engine.contract import Distortion
+from stereodiff_blender.engine.lens import distorted
+
+RADIAL, BROWN = Distortion(-0.25, 0.08), Distortion(-0.25, 0.08, -0.01, 0.002, -0.003)
+WHOLE = Example(frame_count=3, invalid_corner=False)
+HD = 1920 / WHOLE.clip[0]  # pixels of a picture 1920 wide in one of the clip
+LENSES = {
+    "radial": RADIAL, "brown": BROWN, "strong barrel": Distortion(-0.3), "strong pincushion": Distortion(0.3),
+    "hardly any": Distortion(1e-4), "none": Distortion(),
+}
+
+
+@pytest.fixture
+def scene_module(addon):
+    return importlib.import_module(f"{addon.__name__}.scene")
+
+
+@pytest.fixture
+def bring_in(scene_module, tmp_path):
+    """Import an example."""
+    def bring(example: Example, folder: str = "job", points: np.ndarray | None = None, **options):
+        write_job_folder(tmp_path / folder, example, clip_folder=tmp_path / "clip")
+        if points is not None:
+            write_points(tmp_path / folder, points)
+        return scene_module.import_result(bpy.context.scene, tmp_path / folder, **options)
+    return bring
+
+
+def linear(color: np.ndarray) -> np.ndarray:
+    return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+
+
+# --- The mesh ------------------------------------------------------------------------------------------------------
+
+def places(size: int, step: int) -> np.ndarray:
+    """Where a grid has its vertices, in pixels: the two edges, the centers of every step-th pixel and of the last."""
+    return np.array([0.0, *(pixel + 0.5 for pixel in sorted({*range(0, size, step), size - 1})), size])
+
+
+def grid_on_plate(example: Example, step: int = 1) -> np.ndarray:
+    """(N,2) pixels of the clip, in the mesh's order: column by column, from the bottom up."""
+    columns, rows = (places(size, step) for size in example.raster)
+    grid = np.stack(np.meshgrid(columns, rows[::-1], indexing="ij"), axis=-1).reshape(-1, 2)
+    return grid * np.divide(example.clip, example.raster)
+
+
+def seen_on_plate(example: Example, index: int, imported, vertices: np.ndarray) -> np.ndarray:
+    """(N,2) pixels of the clip: through Blender's own camera, and then as the lens bends the picture."""
+    scene, place = bpy.context.scene, imported.mesh.matrix_world
+    views = np.array([world_to_camera_view(scene, imported.camera, place @ Vector(v)) for v in vertices])
+    ideal = np.stack([views[:, 0], 1.0 - views[:, 1]], axis=-1) * example.clip
+    focal, center = np.split(intrinsics(example, index) * np.tile(np.divide(example.clip, example.raster), 2), 2)
+    return distorted((ideal - center) / focal, example.distortion) * focal + center
+
+
+def whole(imported):
+    """Neither torn nor filled, so that the mesh is the whole grid."""
+    set_input(imported.mesh, "Tear at Depth Edges", False)
+    set_input(imported.mesh, "Fill Seams", False)
+    return imported
+
+
+@pytest.mark.parametrize("zoom", [1.0, 1.25])
+@pytest.mark.parametrize("lens", LENSES.values(), ids=LENSES)
+def test_vertices_stand_on_their_pixels_of_the_plate(bring_in, lens, zoom):
+    """Undistorted by nodes, held against the lens's formula the other way: to a twentieth of a pixel of 1920."""
+    example = replace(WHOLE, distortion=lens, zoom=zoom)
+    imported = whole(bring_in(example))
+    worst_px = 0.0
+    for index in range(example.frame_count):
+        show_frame(1 + index)
+        vertices, _ = evaluated_mesh(imported.mesh)
+        off = np.abs(seen_on_plate(example, index, imported, vertices) - grid_on_plate(example))
+        worst_px = max(worst_px, off.max() * HD)
+    assert worst_px < (0.01 if lens.is_radial else 0.05)
+
+
+def test_without_rounds_enough_they_would_not(bring_in, scene_module, monkeypatch):
+    undistortion = importlib.import_module(f"{scene_module.__name__}.mesh.undistortion")
+    monkeypatch.setattr(undistortion, "MOST_ROUNDS", 1)
+    example = replace(WHOLE, distortion=RADIAL)
+    imported = whole(bring_in(example))
+    show_frame(1)
+    vertices, _ = evaluated_mesh(imported.mesh)
+    assert np.abs(seen_on_plate(example, 0, imported, vertices) - grid_on_plate(example)).max() * HD > 1.0
+
+
+def test_a_coarse_torn_and_filled_mesh_stands_on_the_plate_too(bring_in):
+    example = replace(WHOLE, distortion=BROWN)
+    imported = bring_in(example, step=3)
+    show_frame(2)
+    vertices, _ = evaluated_mesh(imported.mesh)
+    grid = grid_on_plate(example, 3)
+    assert len(vertices) > len(grid), "seams are there"
+    seen = seen_on_plate(example, 1, imported, vertices)
+    off = np.abs(seen[:, None] - grid[None]).max(axis=-1).min(axis=-1)
+    assert off.max() * HD < 0.05
+
+
+def test_depth_and_plate_are_read_where_the_plate_has_them(bring_in):
+    """Its UVs are places of the plate as shot, and the depth is that of the pixel there."""
+    example = replace(WHOLE, distortion=RADIAL)
+    imported = whole(bring_in(example))
+    show_frame(2)
+    evaluated = imported.mesh.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    mesh, grid = evaluated.to_mesh(), grid_on_plate(example)
+    for loop, uv in zip(mesh.loops, mesh.uv_layers["UVMap"].data, strict=True):
+        assert tuple(uv.uv) == pytest.approx(grid[loop.vertex_index] / example.clip * [1, -1] + [0, 1], abs=1e-5)
+    depth, size = depth_of(example, 1), np.array(example.raster)
+    columns, rows = np.minimum(grid / example.clip * size, size - 1).astype(int).T
+    assert -np.array([vertex.co.z for vertex in mesh.vertices]) == pytest.approx(depth[rows, columns], rel=1e-5)
+    evaluated.to_mesh_clear()
+
+
+def test_a_mesh_cache_holds_the_same_vertices(bring_in, tmp_path):
+    imported = bring_in(replace(WHOLE, distortion=RADIAL))
+    shown = []
+    for thing in ("depth mesh", "baked mesh"):
+        if thing == "baked mesh":
+            bpy.ops.stereodiff.bake_mesh(filepath=str(tmp_path / "mesh.pc2"), file_format="PC2")
+        mesh = next(o for o in bpy.data.objects if o.name.endswith(thing))
+        show_frame(3)
+        shown.append(evaluated_mesh(mesh)[0])
+    assert imported.mesh.hide_render and np.allclose(*shown, atol=1e-5)
+
+
+def test_through_the_camera_the_mesh_shows_what_an_ideal_lens_would_have_shot(bring_in, tmp_path):
+    """The same scene traced for a pinhole; the plate as shot is another picture."""
+    example = replace(WHOLE, raster=(128, 72), focal=120.0, distortion=Distortion(-0.4, 0.2))
+    bring_in(example, step=1)
+    shown = render(bpy.context.scene, tmp_path / "shown.exr", 2)[..., 0]
+    ideal, shot = (linear(trace_depth(lens, 1, example.clip)[1])[..., 0]
+                   for lens in (replace(example, distortion=None), example))
+    assert np.abs(shown - ideal).mean() < 0.5 * np.abs(shown - shot).mean()
+
+
+PINHOLE_TREE = 2566233544
+
+
+def digest(tree: bpy.types.NodeTree) -> int:
+    """Of its nodes in their places, and of their links: the same in every Blender."""
+    nodes = list(tree.nodes)
+    drawn = [(n.bl_idname, n.label, *map(round, n.location), getattr(n, "operation", "")) for n in nodes]
+    links = sorted((nodes.index(link.from_node), nodes.index(link.to_node)) for link in tree.links)
+    return zlib.crc32(repr((drawn, links)).encode())
+
+
+@pytest.mark.parametrize("zoom", [1.0, 1.25])
+def test_a_pinhole_has_the_nodes_it_always_had(bring_in, zoom):
+    """Also after a result of the same shot whose lens bends the picture."""
+    modifier = bring_in(replace(WHOLE, zoom=zoom)).mesh.modifiers[0]
+    assert digest(modifier.node_group) == PINHOLE_TREE
+    bring_in(replace(WHOLE, zoom=zoom, distortion=BROWN, job_id="bent"), "bent", replace_better=True)
+    assert digest(modifier.node_group) != PINHOLE_TREE
+    bring_in(replace(WHOLE, zoom=zoom, job_id="again"), "again", replace_better=True)
+    assert digest(modifier.node_group) == PINHOLE_TREE

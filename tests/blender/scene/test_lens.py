@@ -173,3 +173,159 @@ def test_a_pinhole_has_the_nodes_it_always_had(bring_in, zoom):
     assert digest(modifier.node_group) != PINHOLE_TREE
     bring_in(replace(WHOLE, zoom=zoom, job_id="again"), "again", replace_better=True)
     assert digest(modifier.node_group) == PINHOLE_TREE
+
+
+# --- Points and tracks ---------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def observations(scene_module):
+    return importlib.import_module(f"{scene_module.__name__}.export.observations")
+
+
+@pytest.mark.parametrize("lens", [RADIAL, BROWN])
+def test_points_are_seen_where_the_plate_shows_them_and_come_back_from_there(bring_in, observations, lens):
+    example = replace(WHOLE, distortion=lens)
+    shot, point = bring_in(example).shot, np.array([[1.5, -0.8, 3.5]])
+    expected = [projected(example, index, point)[0] for index in range(3)]
+    seen = [observations.project(shot, index, point)[0][0] for index in range(3)]
+    pinhole = replace(example, distortion=None)
+    assert np.abs(np.array(seen) - expected).max() < 1e-9
+    assert np.abs(projected(pinhole, 0, point)[0] - expected[0]).max() * HD > 20.0, "the lens counts there"
+    assert np.allclose(observations.triangulate(shot, np.arange(3), np.array(seen)), point, atol=1e-7)
+
+
+def test_what_a_barrel_would_fold_back_into_the_picture_is_not_seen(bring_in, observations):
+    """At 1.7 focal lengths from the axis the formula of k1 = -0.3 gives 0.23, well inside the picture."""
+    example = replace(WHOLE, distortion=Distortion(-0.3))
+    shot, points = bring_in(example).shot, np.array([[1.7, 0.0, 1.0], [0.2, 0.0, 1.0]])
+    inside = projected(example, 0, points)
+    assert (inside > 0).all() and (inside < example.clip).all()
+    assert observations.observe(shot, points)[1][0].tolist() == [False, True]
+
+
+# --- The clip's camera and the plate behind ours -------------------------------------------------------------------
+
+def the_clip() -> bpy.types.MovieClip:
+    return bpy.data.movieclips[0]
+
+
+def open_clip(tmp_path, example: Example) -> bpy.types.MovieClip:
+    """The footage, open as the artist has it before the import."""
+    write_job_folder(tmp_path / "before", example, clip_folder=tmp_path / "clip")
+    return bpy.data.movieclips.load(str(tmp_path / "clip" / "plate_0001.png"))
+
+
+def lens_of(clip: bpy.types.MovieClip) -> dict:
+    camera = clip.tracking.camera
+    names = [known.identifier for known in camera.bl_rna.properties if known.identifier != "rna_type"]
+    values = {name: getattr(camera, name) for name in names}
+    return {name: value if isinstance(value, (str, float)) else tuple(value) for name, value in values.items()}
+
+
+BENT = replace(WHOLE, zoom=1.0, distortion=RADIAL)
+
+
+@pytest.mark.parametrize(("lens", "model", "coefficients"), [
+    (RADIAL, "POLYNOMIAL", {"k1": -0.25, "k2": 0.08, "k3": 0.0}),
+    (BROWN, "BROWN", {"brown_k1": -0.25, "brown_k2": 0.08, "brown_k3": -0.01, "brown_k4": 0.0, "brown_p1": -0.003,
+                      "brown_p2": -0.002})])
+def test_the_clip_takes_the_lens_and_is_shown_without_its_bending(bring_in, lens, model, coefficients):
+    imported, clip = bring_in(replace(BENT, distortion=lens)), the_clip()
+    fx, _, cx, cy = intrinsics(BENT, 0) * 2
+    camera = clip.tracking.camera
+    assert camera.distortion_model == model
+    assert {name: getattr(camera, name) for name in coefficients} == pytest.approx(coefficients)
+    assert (camera.focal_length_pixels, camera.pixel_aspect) == pytest.approx((fx, 1.0))
+    assert tuple(camera.principal_point_pixels) == pytest.approx((cx, 72 - cy), abs=1e-3)
+    assert camera.focal_length == pytest.approx(imported.camera.data.lens, rel=1e-5)
+    background = imported.camera.data.background_images[0]
+    assert background.clip == clip and background.clip_user.use_render_undistorted
+    assert background.clip_user.proxy_render_size == "FULL", "so Blender undistorts it as it draws"
+    assert imported.clip_note == ""
+
+
+def test_a_pinhole_leaves_clip_and_plate_as_they_are(bring_in, tmp_path):
+    before = lens_of(open_clip(tmp_path, WHOLE))
+    imported = bring_in(WHOLE)
+    assert lens_of(the_clip()) == before and not the_clip().keys()
+    assert not imported.camera.data.background_images[0].clip_user.use_render_undistorted
+
+
+@pytest.mark.parametrize("own", [
+    {"focal_length": 50.0}, {"k1": 0.02}, {"distortion_model": "DIVISION"}, {"nuke_k1": -0.1}, {"pixel_aspect": 2.0},
+    {"principal_point": (0.1, 0.0)}])
+def test_a_lens_of_the_artists_stays_and_that_is_said(bring_in, tmp_path, own):
+    clip = open_clip(tmp_path, BENT)
+    for name, value in own.items():
+        setattr(clip.tracking.camera, name, value)
+    before = lens_of(clip)
+    imported = bring_in(BENT)
+    assert lens_of(clip) == before
+    assert imported.clip_note.startswith("The clip keeps the lens") and imported.clip_note in imported.notes
+
+
+def test_a_lens_that_the_artist_knew_is_bent_and_not_touched_otherwise(bring_in, tmp_path):
+    """The solve kept the focal length that was given, so only what the artist has not set is added."""
+    clip = open_clip(tmp_path, BENT)
+    camera = clip.tracking.camera
+    camera.sensor_width = 23.5
+    camera.focal_length = BENT.focal / BENT.raster[0] * 23.5
+    before = lens_of(clip)
+    assert bring_in(BENT).clip_note == ""
+    now = lens_of(clip)
+    assert (now["k1"], now["k2"]) == pytest.approx((-0.25, 0.08))
+    kept = ("focal_length", "focal_length_pixels", "sensor_width", "units", "pixel_aspect", "distortion_model")
+    assert [now[name] for name in kept] == [before[name] for name in kept]
+
+
+def test_a_sensor_alone_is_no_lens(bring_in, tmp_path):
+    clip = open_clip(tmp_path, BENT)
+    clip.tracking.camera.sensor_width = 23.5
+    bring_in(BENT)
+    now = lens_of(clip)
+    assert now["sensor_width"] == 23.5 and now["focal_length_pixels"] == pytest.approx(2 * BENT.focal)
+
+
+def test_a_later_result_brings_its_own_lens_until_the_artist_changes_something(bring_in):
+    bring_in(BENT)
+    bring_in(replace(BENT, distortion=BROWN, focal=62.0, job_id="b"), "b", replace_better=True)
+    now = lens_of(the_clip())
+    assert (now["distortion_model"], now["k1"], now["brown_k1"]) == ("BROWN", 0.0, pytest.approx(-0.25))
+    assert now["focal_length_pixels"] == pytest.approx(124.0)
+    bring_in(replace(BENT, distortion=None, job_id="c"), "c", replace_better=True)
+    now = lens_of(the_clip())
+    assert (now["distortion_model"], now["brown_k1"]) == ("POLYNOMIAL", 0.0), "this shot has none any more"
+    bring_in(replace(BENT, job_id="d"), "d", replace_better=True)
+    the_clip().tracking.camera.k1 = -0.2
+    bring_in(replace(BENT, distortion=BROWN, job_id="e"), "e", replace_better=True)
+    now = lens_of(the_clip())
+    assert (now["distortion_model"], now["k1"], now["brown_k1"]) == ("POLYNOMIAL", pytest.approx(-0.2), 0.0)
+
+
+def test_another_shot_of_the_clip_without_bending_takes_none_away(bring_in):
+    example = replace(BENT, frame_count=6, first_frame=1)
+    bring_in(replace(example, frame_count=3))
+    bring_in(replace(example, frame_count=3, first_frame=4, distortion=None, job_id="late"), "late")
+    assert len(bpy.context.scene.collection.children) == 2 and the_clip().tracking.camera.k1 == pytest.approx(-0.25)
+
+
+@pytest.mark.parametrize("note", [3, "k1", {"k1": [1.0, 2.0], "sensor_width": {"a": 1}}])
+def test_a_note_on_the_clip_that_is_not_ours_does_no_harm(bring_in, tmp_path, note):
+    clip = open_clip(tmp_path, BENT)
+    clip["stereodiff_lens"] = note
+    bring_in(BENT)
+    assert clip.tracking.camera.k1 == pytest.approx(-0.25)
+
+
+@pytest.mark.parametrize("lens", [RADIAL, BROWN])
+def test_blenders_own_solver_agrees_with_the_lens(bring_in, lens):
+    """It gets markers on the plate as shot, so it would miss by much with another lens: held against none at all."""
+    example = replace(BENT, distortion=lens, frame_count=12)
+    bring_in(example, points=surface_points(example, 120))
+    assert bpy.ops.stereodiff.write_tracks() == {"FINISHED"}
+    tracking = the_clip().tracking
+    ours = tracking.objects["StereoDiff"]
+    assert ours.reconstruction.is_valid and ours.reconstruction.average_error < 0.001
+    name = "brown_k1" if lens is BROWN else "k1"
+    assert getattr(tracking.camera, name) == pytest.approx(-0.25)
+    assert tracking.camera.distortion_model == ("BROWN" if lens is BROWN else "POLYNOMIAL")

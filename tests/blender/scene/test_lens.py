@@ -329,3 +329,55 @@ def test_blenders_own_solver_agrees_with_the_lens(bring_in, lens):
     name = "brown_k1" if lens is BROWN else "k1"
     assert getattr(tracking.camera, name) == pytest.approx(-0.25)
     assert tracking.camera.distortion_model == ("BROWN" if lens is BROWN else "POLYNOMIAL")
+
+
+# --- Exports -------------------------------------------------------------------------------------------------------
+
+def words_of(path: Path) -> list[list[str]]:
+    return [line.split() for line in path.read_text().splitlines() if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize(("lens", "kind", "zoom"), [(RADIAL, "OPENCV", 1.0), (RADIAL, "OPENCV", 1.25),
+                                                    (BROWN, "FULL_OPENCV", 1.0)])
+def test_colmap_sees_the_points_where_the_plate_shows_them(bring_in, tmp_path, lens, kind, zoom):
+    """By COLMAP's own formulas of these models, written down here once more."""
+    example = replace(WHOLE, distortion=lens, zoom=zoom)
+    points = surface_points(example, 60)
+    bring_in(example, points=points)
+    assert bpy.ops.stereodiff.export_camera(kind="COLMAP", filepath=str(tmp_path / "model")) == {"FINISHED"}
+    cameras = {words[0]: words for words in words_of(tmp_path / "model" / "cameras.txt")}
+    stored = np.array([words[1:4] for words in words_of(tmp_path / "model" / "points3D.txt")], float)
+    for index, words in enumerate(words_of(tmp_path / "model" / "images.txt")):
+        _, model, _, _, *values = cameras[words[8]]
+        fx, fy, cx, cy, k1, k2, p1, p2, k3, *_ = (*map(float, values), 0.0)
+        x, y, z = np.array(Quaternion([float(q) for q in words[1:5]]).to_matrix()) @ stored.T \
+            + np.array(words[5:8], float)[:, None]
+        u, v = x / z, y / z
+        r2 = u * u + v * v
+        radial = k1 * r2 + k2 * r2 ** 2 + k3 * r2 ** 3
+        du = u * radial + 2 * p1 * u * v + p2 * (r2 + 2 * u * u)
+        dv = v * radial + 2 * p2 * u * v + p1 * (r2 + 2 * v * v)
+        seen = np.stack([fx * (u + du) + cx, fy * (v + dv) + cy], axis=-1)
+        assert model == kind and len(values) == (8 if kind == "OPENCV" else 12)
+        assert np.abs(seen - projected(example, index, points)).max() * HD < 0.05
+
+
+@pytest.mark.parametrize(("kind", "is_told"), [("CHAN", True), ("FBX", True), ("ALEMBIC", True), ("USD", True),
+                                               ("TUM", False), ("COLMAP", False)])
+def test_formats_without_distortion_say_for_which_plate_they_are(addon, bring_in, tmp_path, kind, is_told):
+    module = importlib.import_module(f"{addon.__name__}.ui.operators.placing")
+    base = importlib.import_module(f"{addon.__name__}.ui.operators.base")
+    told = []
+    for example in (BENT, replace(BENT, distortion=None, job_id="pinhole")):
+        bring_in(example, example.job_id, replace_better=True)
+        asked = SimpleNamespace(kind=kind, filepath=str(tmp_path / "camera"))
+        found = base.chosen_import(bpy.context)
+        told.append("ST maps" in module.STEREODIFF_OT_export_camera.act(asked, bpy.context, found))
+    assert told == [is_told, False]
+
+
+def test_a_chan_names_the_lens_that_it_cannot_hold(bring_in, tmp_path):
+    bring_in(BENT)
+    bpy.ops.stereodiff.export_camera(kind="CHAN", filepath=str(tmp_path / "camera.chan"))
+    comment = next(line for line in (tmp_path / "camera.chan").read_text().splitlines() if line.startswith("# Lens"))
+    assert "k1 -0.25 k2 0.08 k3 0 p1 0 p2 0" in comment and "undistorted plate" in comment

@@ -8,7 +8,7 @@ from pathlib import Path
 import bpy
 
 from ..engine.contract import Result, StereoDiffError
-from .camera import differences, import_camera, is_untouched, match_scene, place_root, reframe, set_picture
+from .camera import differences, follow_lens, import_camera, is_untouched, match_scene, place_root, reframe, set_picture
 from .compositing import add_depth_pass, reframe_depth, reframe_plate, refresh_depth_group, refresh_plate
 from .data import (
     EarlierImport,
@@ -28,6 +28,9 @@ from .mesh import import_mesh, measurement_materials, plate_material
 from .points import refresh_points
 from .result import ImportedResult, other_footage, read_imported_result
 
+KEPT_LENS = ("The clip keeps the lens that you set or solved. Blender undistorts the plate behind the camera by that "
+             "one, so it may not lie on the mesh.")
+
 __all__ = ["Imported", "add_depth_pass", "import_objections", "import_result", "reframe_pictures", "set_scene_to_clip"]
 
 
@@ -36,7 +39,8 @@ class Imported:
     """What an import made or updated. Valid until the next undo, redo or file load, as all references into Blender.
 
     mesh: None, and images empty, when the camera only turned or stood still, for which there is no depth.
-    note: for people, what of the scene is not as the clip is; empty if all is.
+    note: for people, what of the scene is not as the clip is; empty if all is. clip_note: likewise what of the clip is
+    not as it was solved.
     """
 
     collection: bpy.types.Collection
@@ -47,6 +51,11 @@ class Imported:
     result: Result
     shot: ImportedResult
     note: str = ""
+    clip_note: str = ""
+
+    @property
+    def notes(self) -> str:
+        return f"{self.note} {self.clip_note}".strip()
 
 
 def import_result(scene: bpy.types.Scene, folder: Path, *, clip: bpy.types.MovieClip | None = None,
@@ -100,6 +109,7 @@ def import_result(scene: bpy.types.Scene, folder: Path, *, clip: bpy.types.Movie
         match_scene(scene, shot, imported.camera)
         reframe_pictures(scene)
     imported.note = differences(scene, shot, imported.camera)
+    imported.clip_note = "" if follow_lens(clip, shot) else KEPT_LENS
     return imported
 
 

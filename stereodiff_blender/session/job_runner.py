@@ -284,5 +284,5 @@ class JobRunner:
                 logger.exception("Job %s cannot be imported", entry.job_id)
             entry.import_problem = problem_from(error)
         else:
-            entry.import_note = imported.note
+            entry.import_note = imported.notes
             push_undo(f"StereoDiff: Import {entry.clip_name}")

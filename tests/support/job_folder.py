@@ -15,14 +15,17 @@ import OpenEXR
 
 from stereodiff_blender.engine.contract import (
     ClipSource,
+    Distortion,
     FrameResult,
     Job,
     JobFolder,
+    LensResult,
     Quality,
     Result,
     Settings,
 )
 from stereodiff_blender.engine.contract.footage_fingerprint import fingerprint
+from stereodiff_blender.engine.lens import undistorted
 
 WALL_NORMAL, WALL_OFFSET = np.array([0.25, -0.1, 1.0]), 5.0
 BOX_LOW, BOX_HIGH = np.array([-0.9, -0.5, 2.6]), np.array([0.3, 0.6, 3.4])
@@ -35,7 +38,7 @@ class Example:
     first_frame: of the solve, in clip frames; the footage is longer by lead frames at its end and starts at file
     first_number. files_by_clip_frame: as earlier versions numbered the files they wrote. zoom: focal length of the last
     frame over that of the first. knows_footage: False for a job of an earlier version, which knows the path of its
-    footage alone.
+    footage alone. distortion: of the lens that shot the footage; None of a pinhole.
     """
 
     raster: tuple[int, int] = (64, 36)
@@ -55,6 +58,13 @@ class Example:
     depth_scale: float = 1.0
     quality: str = "standard"
     knows_footage: bool = True
+    distortion: Distortion | None = None
+
+    @property
+    def lens(self) -> LensResult:
+        if self.distortion is None:
+            return LensResult()
+        return LensResult("radial" if self.distortion.is_radial else "brown", self.distortion)
 
 
 EXAMPLE = Example()
@@ -108,12 +118,22 @@ def camera_to_world(example: Example, index: int) -> np.ndarray:
     return pose
 
 
+def camera_rays(example: Example, index: int, columns: np.ndarray, rows: np.ndarray,
+                size: tuple[int, int] | None = None) -> np.ndarray:
+    """(...,3), z = 1, OpenCV axes: through places of the plate as shot, in pixels of the raster or of another size."""
+    width, height = size or example.raster
+    fx, fy, cx, cy = intrinsics(example, index) * np.tile([width / example.raster[0], height / example.raster[1]], 2)
+    places = np.stack([(columns - cx) / fx, (rows - cy) / fy], axis=-1)
+    if example.distortion is not None:
+        places = undistorted(places, example.distortion)
+    return np.concatenate([places, np.ones_like(places[..., :1])], axis=-1)
+
+
 def trace_depth(example: Example, index: int, size: tuple[int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """z-depth (H,W) and color (H,W,3) in 0..1 of the scene from a frame's camera, on the raster or another size."""
     width, height = size or example.raster
-    fx, fy, cx, cy = intrinsics(example, index) * np.tile([width / example.raster[0], height / example.raster[1]], 2)
     columns, rows = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    rays = np.stack([(columns - cx) / fx, (rows - cy) / fy, np.ones_like(columns)], axis=-1)
+    rays = camera_rays(example, index, columns, rows, size)
     pose = camera_to_world(example, index)
     origin, directions = pose[:3, 3] / example.depth_scale, rays @ pose[:3, :3].T
     depth = np.minimum(_to_wall(origin, directions), _to_box(origin, directions))
@@ -176,7 +196,7 @@ def _result(example: Example, clip: ClipSource, frames: tuple[FrameResult, ...])
     return Result(job_id=example.job_id, clip=clip, width=example.raster[0], height=example.raster[1],
                   clip_width=example.clip[0], clip_height=example.clip[1], clip_pixel_aspect=example.pixel_aspect,
                   fps=24.0, stereo="geometric", refine="guided", camera_kind=example.camera_kind, frames=frames,
-                  quality=Quality(solved_share=1.0), depth_range=depth_range)
+                  quality=Quality(solved_share=1.0), depth_range=depth_range, lens=example.lens)
 
 
 def _rotation(angle: float, axis: int) -> np.ndarray:

@@ -145,6 +145,8 @@ def scale_reach(data: bpy.types.Camera, factor: float) -> None:
 def show_clip(scene: bpy.types.Scene, data: bpy.types.Camera, shot: ImportedResult, clip: bpy.types.MovieClip) -> None:
     """The clip behind a solved camera, laid so that mesh and plate coincide whatever the shape of the render.
 
+    Where the lens bends the picture, the clip is shown undistorted, by the lens of its own camera.
+
     Parameters
     ----------
     scene : bpy.types.Scene
@@ -152,7 +154,7 @@ def show_clip(scene: bpy.types.Scene, data: bpy.types.Camera, shot: ImportedResu
     data : bpy.types.Camera
         With the solved lens. Its first background that is a clip is taken, else one is made.
     shot : ImportedResult
-        Size and pixel aspect of the clip.
+        Size, pixel aspect and lens of the clip.
     clip : bpy.types.MovieClip
         The footage. If the shape of its pixels matters and Blender takes them for squares, its Display Aspect is set.
     """
@@ -160,6 +162,7 @@ def show_clip(scene: bpy.types.Scene, data: bpy.types.Camera, shot: ImportedResu
         or data.background_images.new()
     background.source = "MOVIE_CLIP"
     background.clip = clip
+    background.clip_user.use_render_undistorted = shot.distortion is not None
     _tell_pixel_aspect(scene, shot, clip)
     shown_shape = _shown_shape(clip, shot.clip_shape)
     background.frame_method = frame_picture(scene, data, shot.clip_shape, shown_shape).method

@@ -6,13 +6,13 @@ from .earlier import EarlierImport, find_earlier, is_better, note_import, with_k
 from .framing import Framing, fit_inside, frame_picture, frame_pixels, render_shape
 from .imports import SceneImport, chosen_import, has_imports, imports_in, parts
 from .modifier_inputs import ensure_input, get_input, has_input, input_property, set_input
-from .nodes import add_node, feed
+from .nodes import add_math, add_node, feed
 from .ownership import TAG, claim, claim_collection, claim_object, find, find_node, part_of, remove_depth, tag
 
 __all__ = [
-    "TAG", "EarlierImport", "Framing", "SceneImport", "add_node", "animate", "blend_path", "chosen_import", "claim",
-    "claim_collection", "claim_object", "clear_animation", "clear_curves", "ensure_input", "feed", "find",
-    "find_earlier", "find_node", "fit_inside", "frame_picture", "frame_pixels", "get_input", "has_imports",
-    "has_input", "import_depth_images", "import_plate", "imports_in", "input_property", "is_better", "note_import",
-    "part_of", "parts", "play_plate", "play_product", "remove_depth", "render_shape", "set_input", "tag", "with_key",
+    "TAG", "EarlierImport", "Framing", "SceneImport", "add_math", "add_node", "animate", "blend_path", "chosen_import",
+    "claim", "claim_collection", "claim_object", "clear_animation", "clear_curves", "ensure_input", "feed", "find",
+    "find_earlier", "find_node", "fit_inside", "frame_picture", "frame_pixels", "get_input", "has_imports", "has_input",
+    "import_depth_images", "import_plate", "imports_in", "input_property", "is_better", "note_import", "part_of",
+    "parts", "play_plate", "play_product", "remove_depth", "render_shape", "set_input", "tag", "with_key",
 ]

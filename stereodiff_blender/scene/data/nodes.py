@@ -51,3 +51,30 @@ def feed(tree: bpy.types.NodeTree, node: bpy.types.Node, *sources) -> None:
             tree.links.new(source, socket)
         elif source is not None:
             socket.default_value = source
+
+
+def add_math(tree: bpy.types.NodeTree, operation: str, location: tuple[float, float], *sources,
+             label: str = "") -> bpy.types.NodeSocket:
+    """A new Math node.
+
+    Parameters
+    ----------
+    tree : bpy.types.NodeTree
+        Takes the node.
+    operation : str
+        As the node has it, such as "MULTIPLY_ADD".
+    location : tuple of float
+        x and y in the node editor, y upwards.
+    *sources : bpy.types.NodeSocket, float or None
+        As of feed().
+    label : str
+        As of add_node().
+
+    Returns
+    -------
+    bpy.types.NodeSocket
+        Its result.
+    """
+    node = add_node(tree, "ShaderNodeMath", location, label, operation=operation)
+    feed(tree, node, *sources)
+    return node.outputs[0]

@@ -5,23 +5,25 @@ All positions are world space of the Blender scene, in its units, with the root'
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 from mathutils import Matrix
 
-from ...engine.contract import write_refusal
+from ...engine.contract import Distortion, write_refusal
 from ..camera import CameraSamples, quaternions
 from ..result import ImportedResult
 
 Y_UP_FROM_Z_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 
 
-def write_chan(path: Path, samples: CameraSamples, numbers: np.ndarray) -> None:
+def write_chan(path: Path, samples: CameraSamples, numbers: np.ndarray, distortion: Distortion | None = None) -> None:
     """Nuke's .chan: frame, position, Euler angles in degrees (order ZXY) and vertical field of view in degrees.
 
-    numbers: (T,) of the frames, as the comp has the plate. World: y up, z towards the viewer at Blender's -y; the
-    camera looks along its own -z with y up. Raises StereoDiffError "output_not_writable" or "disk_full".
+    numbers: (T,) of the frames, as the comp has the plate. distortion: of the lens that shot it. World: y up, z towards
+    the viewer at Blender's -y; the camera looks along its own -z with y up. Raises StereoDiffError
+    "output_not_writable" or "disk_full".
     """
     width, height = samples.size
     _, fy, cx, cy = samples.intrinsics.T
@@ -29,13 +31,21 @@ def write_chan(path: Path, samples: CameraSamples, numbers: np.ndarray) -> None:
              "# World: y up, right-handed (Blender's x, z, -y), scene units",
              "# Camera: looks along its -z, y up. Angles in degrees, rotation order ZXY",
              f"# Picture: {width} x {height} pixels. A .chan holds no lens shift: at the first frame the optical axis "
-             f"meets the picture at {cx[0]:.9g} {cy[0]:.9g}, in pixels from its left and top edge"]
+             f"meets the picture at {cx[0]:.9g} {cy[0]:.9g}, in pixels from its left and top edge",
+             *_lens_words(distortion)]
     before = None
     for row, number in enumerate(numbers):
         before = _euler(Y_UP_FROM_Z_UP @ samples.matrices[row, :3, :3], before)
         place = Y_UP_FROM_Z_UP @ samples.matrices[row, :3, 3]
         lines.append(_row(int(number), *place, *np.degrees(before), np.degrees(2 * np.arctan(height / 2 / fy[row]))))
     _write(path, lines)
+
+
+def _lens_words(distortion: Distortion | None) -> list[str]:
+    if distortion is None:
+        return []
+    values = " ".join(f"{known.name} {getattr(distortion, known.name):.9g}" for known in fields(distortion))
+    return [f"# Lens: {values}, in OpenCV's meaning; this is the ideal camera, for the undistorted plate"]
 
 
 def write_tum(path: Path, samples: CameraSamples, shot: ImportedResult, fps: float) -> None:

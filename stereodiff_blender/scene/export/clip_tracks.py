@@ -15,6 +15,7 @@ import bpy
 import numpy as np
 
 from ...engine.contract import StereoDiffError
+from ..camera import TRACKING_OBJECT, holding_lens
 from ..data import SceneImport
 from ..placing.orientation import transformed, world_from_result
 from ..result import ImportedResult, camera_math, read_points
@@ -22,14 +23,11 @@ from .observations import observe, triangulate
 
 __all__ = ["COUNT", "FEWEST_TRACKS", "selected_track_points", "write_tracks"]
 
-TRACKING_OBJECT = "StereoDiff"
 COUNT = 150
 FEWEST_FRAMES = 5  # that a point must be seen in, to become a track
 FEWEST_TRACKS = 8  # Blender's solver needs them in both of its key frames
 CELLS = (8, 6)  # places in the picture that share the tracks
 ENOUGH_PARALLAX = 0.15  # of the median depth; a longer base makes the solver no surer
-_LENS = ("sensor_width", "units", "focal_length_pixels", "pixel_aspect", "principal_point_pixels")
-_DISTORTION = ("distortion_model", "k1", "k2", "k3")
 _REFINE = tuple(f"refine_intrinsics_{what}" for what in
                 ("focal_length", "principal_point", "radial_distortion", "tangential_distortion"))
 _SOLVER = ("use_keyframe_selection", "use_tripod_solver", *_REFINE)
@@ -39,7 +37,7 @@ _SOLVER = ("use_keyframe_selection", "use_tripod_solver", *_REFINE)
 class WrittenTracks:
     """tracks: written. bundles: of them, solved by Blender. cameras: frames that it solved, normally all.
 
-    has_lens: whether the clip's camera now holds the solved lens; not if it belongs to a solve of the artist's.
+    has_lens: whether the clip's camera now has the solved lens; not if the artist has a solve or a lens of their own.
     """
 
     tracks: int
@@ -59,7 +57,7 @@ def write_tracks(context: bpy.types.Context, shot: ImportedResult, clip: bpy.typ
     shot : ImportedResult
         The result; the depth of every frame is read, to see which points are hidden.
     clip : bpy.types.MovieClip
-        The footage. Its camera takes the solved lens, unless it belongs to a solve of the artist's.
+        The footage. Its camera takes the solved lens, unless the artist has a solve or a lens of their own there.
     count : int
         How many tracks at most, FEWEST_TRACKS or more.
 
@@ -86,9 +84,9 @@ def write_tracks(context: bpy.types.Context, shot: ImportedResult, clip: bpy.typ
         _write_track(ours, f"Point {point}", shot, pixels[:, point], seen[:, point])
     ours.keyframe_a, ours.keyframe_b = _key_frames(shot, seen[:, chosen])
     clip.tracking.objects.active = ours
-    keeps_lens = clip.tracking.objects[0].reconstruction.is_valid
-    _solve(context, clip, shot, keeps_lens)
-    return _judge(clip, shot, keeps_lens)
+    with holding_lens(clip, shot) as has_lens:
+        _solve(context, clip, shot)
+    return _judge(clip, shot, has_lens)
 
 
 def remove_tracks(clip: bpy.types.MovieClip, shot: ImportedResult) -> None:
@@ -158,13 +156,11 @@ def _key_frames(shot: ImportedResult, seen: np.ndarray) -> tuple[int, int]:
 
 # --- Blender's solver ----------------------------------------------------------------------------------------------
 
-def _solve(context: bpy.types.Context, clip: bpy.types.MovieClip, shot: ImportedResult, keeps_lens: bool) -> None:
-    tracking = clip.tracking
-    with _kept(tracking.settings, _SOLVER), _kept(tracking.camera, _DISTORTION), \
-            _kept(tracking.camera, _LENS if keeps_lens else ()):
+def _solve(context: bpy.types.Context, clip: bpy.types.MovieClip, shot: ImportedResult) -> None:
+    settings = clip.tracking.settings
+    with _kept(settings, _SOLVER):
         for name in _SOLVER:
-            setattr(tracking.settings, name, False)
-        _set_lens(tracking.camera, shot)
+            setattr(settings, name, False)
         try:
             with _clip_editor(context, clip):
                 bpy.ops.clip.solve_camera()
@@ -173,22 +169,13 @@ def _solve(context: bpy.types.Context, clip: bpy.types.MovieClip, shot: Imported
             raise StereoDiffError("tracks_unsolved", str(error).strip()) from error
 
 
-def _set_lens(camera: bpy.types.MovieTrackingCamera, shot: ImportedResult) -> None:
-    """The solved lens, of the middle frame: a clip's camera has one for all frames."""
-    fx, _, cx, cy = shot.clip_intrinsics[shot.frame_count // 2]
-    camera.distortion_model, camera.k1, camera.k2, camera.k3 = "POLYNOMIAL", 0.0, 0.0, 0.0
-    camera.sensor_width, camera.pixel_aspect, camera.units = shot.sensor_mm, shot.pixel_aspect, "MILLIMETERS"
-    camera.focal_length_pixels = fx
-    camera.principal_point_pixels = (cx, shot.clip_size[1] - cy)
-
-
-def _judge(clip: bpy.types.MovieClip, shot: ImportedResult, keeps_lens: bool) -> WrittenTracks:
+def _judge(clip: bpy.types.MovieClip, shot: ImportedResult, has_lens: bool) -> WrittenTracks:
     ours = clip.tracking.objects.active
     bundles = sum(track.has_bundle for track in ours.tracks)
     if not ours.reconstruction.is_valid or bundles < FEWEST_TRACKS:
         remove_tracks(clip, shot)
         raise StereoDiffError("tracks_unsolved", f"Blender solved {bundles} of the tracks.")
-    return WrittenTracks(len(ours.tracks), bundles, len(ours.reconstruction.cameras), not keeps_lens)
+    return WrittenTracks(len(ours.tracks), bundles, len(ours.reconstruction.cameras), has_lens)
 
 
 @contextmanager

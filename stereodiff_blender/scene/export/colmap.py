@@ -13,14 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ...engine.contract import StereoDiffError, write_refusal
+from ...engine.contract import Distortion, StereoDiffError, write_refusal
 from ...engine.contract.numbered_files import file_further_on
 from ..camera import CameraSamples, quaternions
 from ..result import ImportedResult
 
 PARTS = ("cameras", "images", "points3D")
-PINHOLE_ID = 1
-"""COLMAP's number of the model with fx, fy, cx, cy."""
+MODEL_IDS = {"PINHOLE": 1, "OPENCV": 4, "FULL_OPENCV": 6}
+"""COLMAP's numbers of its models."""
+_PARAMETERS = {"PINHOLE": "fx fy cx cy", "OPENCV": "fx fy cx cy k1 k2 p1 p2",
+               "FULL_OPENCV": "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6"}
 _AXES = "# World: Blender's scene, z up, scene units. Camera: x right, y down, z forward"
 
 
@@ -28,12 +30,13 @@ def write_colmap(folder: Path, samples: CameraSamples, shot: ImportedResult, poi
                  colors: np.ndarray) -> None:
     """COLMAP's model in a folder: cameras, images and points3D, .txt or .bin.
 
-    One PINHOLE camera, or one for each frame if the lens moves; a picture's left top corner is (0, 0) there as here.
+    One camera, or one for each frame if the lens moves, PINHOLE or, where the lens bends the picture, OPENCV, for the
+    plate as shot; with k3 it is FULL_OPENCV. A picture's left top corner is (0, 0) there as here.
     Pictures are named as plate_names() says. points (N,3): world space, may be empty; colors (N,3) uint8. Which
     picture sees which point is not kept by a solve, so those lists are empty. Raises StereoDiffError
     "output_not_writable", "disk_full", or "output_in_use" where a binary model would be read in place of this one.
     """
-    model = _Model.from_samples(samples, plate_names(shot), points, colors)
+    model = _Model.from_samples(samples, shot.distortion, plate_names(shot), points, colors)
     is_binary = any(character.isspace() for name in model.names for character in name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,10 +63,12 @@ def plate_names(shot: ImportedResult) -> list[str]:
 
 @dataclass(frozen=True)
 class _Model:
-    """size: (width, height). lenses: (C,4) fx, fy, cx, cy. camera: (T,) which of them, from 1. turns: (T,4) w, x, y, z
-    and shifts: (T,3), world to camera. names: of the pictures. points (N,3), colors (N,3)."""
+    """size: (width, height). kind: of MODEL_IDS. lenses: (C,P) parameters, fx, fy, cx, cy first. camera: (T,) which of
+    them, from 1. turns: (T,4) w, x, y, z and shifts: (T,3), world to camera. names: of the pictures. points (N,3),
+    colors (N,3)."""
 
     size: tuple[int, int]
+    kind: str
     lenses: np.ndarray
     camera: list[int]
     turns: np.ndarray
@@ -73,23 +78,35 @@ class _Model:
     colors: np.ndarray
 
     @classmethod
-    def from_samples(cls, samples: CameraSamples, names: list[str], points: np.ndarray, colors: np.ndarray) -> _Model:
+    def from_samples(cls, samples: CameraSamples, distortion: Distortion | None, names: list[str], points: np.ndarray,
+                     colors: np.ndarray) -> _Model:
+        kind, coefficients = _kind_and_coefficients(distortion)
         lenses = samples.intrinsics[:1] if samples.is_lens_constant else samples.intrinsics
+        lenses = np.column_stack([lenses, np.tile(coefficients, (len(lenses), 1))])
         to_camera = np.linalg.inv(samples.camera_to_world)
         camera = [min(index, len(lenses) - 1) + 1 for index in range(len(names))]
-        return cls(samples.size, lenses, camera, quaternions(to_camera), to_camera[:, :3, 3], names, points, colors)
+        turns, shifts = quaternions(to_camera), to_camera[:, :3, 3]
+        return cls(samples.size, kind, lenses, camera, turns, shifts, names, points, colors)
 
     def images(self) -> Iterator[tuple[int, np.ndarray, np.ndarray, int, str]]:
         """Number from 1, turn, shift, camera and name of every picture."""
         yield from zip(range(1, len(self.names) + 1), self.turns, self.shifts, self.camera, self.names, strict=True)
 
 
+def _kind_and_coefficients(distortion: Distortion | None) -> tuple[str, tuple[float, ...]]:
+    """COLMAP's model of a lens, and its parameters after fx, fy, cx, cy: k1 k2 p1 p2, then k3 k4 k5 k6."""
+    if distortion is None:
+        return "PINHOLE", ()
+    first = (distortion.k1, distortion.k2, distortion.p1, distortion.p2)
+    return ("FULL_OPENCV", (*first, distortion.k3, 0.0, 0.0, 0.0)) if distortion.k3 else ("OPENCV", first)
+
+
 # --- Text ------------------------------------------------------------------------------------------------------
 
 def _text(model: _Model) -> tuple[list[str], list[str], list[str]]:
     size = f"{model.size[0]} {model.size[1]}"
-    cameras = ["# CAMERA_ID MODEL WIDTH HEIGHT fx fy cx cy, in pixels of the plate", _AXES,
-               *(f"{i + 1} PINHOLE {size} {_row(*lens)}" for i, lens in enumerate(model.lenses))]
+    cameras = [f"# CAMERA_ID MODEL WIDTH HEIGHT {_PARAMETERS[model.kind]}, in pixels of the plate", _AXES,
+               *(f"{i + 1} {model.kind} {size} {_row(*lens)}" for i, lens in enumerate(model.lenses))]
     images = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, world to camera; each followed by an empty line", _AXES]
     for number, turn, shift, camera, name in model.images():
         images += [f"{number} {_row(*turn, *shift)} {camera} {name}", ""]
@@ -106,7 +123,8 @@ def _row(*values: float) -> str:
 # --- Binary: little-endian, counted, without gaps --------------------------------------------------------------
 
 def _binary(model: _Model) -> tuple[bytes, bytes, bytes]:
-    cameras = [struct.pack("<IiQQ4d", i + 1, PINHOLE_ID, *model.size, *lens) for i, lens in enumerate(model.lenses)]
+    cameras = [struct.pack(f"<IiQQ{len(lens)}d", i + 1, MODEL_IDS[model.kind], *model.size, *lens)
+               for i, lens in enumerate(model.lenses)]
     images = [struct.pack("<I7dI", number, *turn, *shift, camera) + name.encode("utf-8") + b"\0" + struct.pack("<Q", 0)
               for number, turn, shift, camera, name in model.images()]
     points = [struct.pack("<Q3d3BdQ", i + 1, *point, *map(int, color), 0.0, 0)

@@ -59,7 +59,7 @@ def export_camera(context: bpy.types.Context, found: SceneImport, kind: str, pat
     samples = sample_camera(scene, found.camera, shot)
     path = path if kind == "COLMAP" else path.with_suffix(ENDINGS[kind])
     if kind == "CHAN":
-        write_chan(path, in_format(samples, shot), _plate_numbers(shot))
+        write_chan(path, in_format(samples, shot), _plate_numbers(shot), shot.distortion)
     elif kind == "TUM":
         write_tum(path, samples, shot, scene.render.fps / scene.render.fps_base)
     elif kind == "COLMAP":

@@ -5,19 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from ...engine.contract import StereoDiffError
-from ..result import ImportedResult, read_picture
+from ..result import ImportedResult, camera_math, read_picture
 
 HIDDEN_BEHIND = 1.05  # of the depth seen there: a point farther than that is covered by something
 LEAST_PARALLAX_DEG = 0.05  # between the rays to a point, or it could be anywhere along them
 
 
 def project(shot: ImportedResult, index: int, points) -> tuple[np.ndarray, np.ndarray]:
-    """What a frame's camera makes of points (N,3) on the engine's axes: pixels (N,2) of the clip, z-depth (N,)."""
+    """Where the plate of a frame shows points (N,3) on the engine's axes: pixels (N,2) of the clip, z-depth (N,).
+
+    Pixels are not numbers where the lens shows no such place.
+    """
     pose = np.array(shot.result.frames[index].camera_to_world)
     x, y, z = ((np.asarray(points) - pose[:3, 3]) @ pose[:3, :3]).T
-    fx, fy, cx, cy = shot.clip_intrinsics[index]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.stack([fx * x / z + cx, fy * y / z + cy], axis=-1), z
+        places = np.stack([x / z, y / z], axis=-1)
+        return camera_math.plate_pixels(places, shot.clip_intrinsics[index], shot.clip_size, shot.distortion), z
 
 
 def observe(shot: ImportedResult, points) -> tuple[np.ndarray, np.ndarray]:
@@ -51,8 +54,8 @@ def triangulate(shot: ImportedResult, indices, pixels) -> np.ndarray:
     if len(indices) < 2:
         raise StereoDiffError("points_unusable", "A track needs markers in two solved frames or more.")
     poses = np.array([shot.result.frames[index].camera_to_world for index in indices])
-    fx, fy, cx, cy = shot.clip_intrinsics[indices].T
-    rays = np.stack([(pixels[:, 0] - cx) / fx, (pixels[:, 1] - cy) / fy, np.ones(len(pixels))], axis=-1)
+    places = camera_math.ideal_places(pixels, shot.clip_intrinsics[indices], shot.distortion)
+    rays = np.column_stack([places, np.ones(len(places))])
     rays = np.einsum("mij,mj->mi", poses[:, :3, :3], rays)
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     if np.degrees(np.arccos(np.clip(rays @ rays[0], -1.0, 1.0))).max() < LEAST_PARALLAX_DEG:

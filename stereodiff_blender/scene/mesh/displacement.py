@@ -1,7 +1,8 @@
 """The node tree of the displaced mesh: a grid over the picture, stretched to the depth of the frame shown, and torn.
 
 Each vertex stands on the ray through its pixel's center: in the camera's own space, ray times z-depth. The outermost
-vertices stand on the picture's edge, at the depth of the pixel beside them, so that nothing is left bare.
+vertices stand on the picture's edge, at the depth of the pixel beside them, so that nothing is left bare. Pixels are
+those of the plate as shot; where its lens bends the picture, their rays go through the undistorted places.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from ..data import add_node, animate, claim, clear_animation, ensure_input, feed
+from ..data import add_math, add_node, animate, claim, clear_animation, ensure_input, feed
 from ..result import ImportedResult
+from .undistortion import add_undistortion
 
 TEAR_THRESHOLD = 0.05
 NEVER = 1e30
@@ -134,9 +136,9 @@ def _grid(tree: bpy.types.NodeTree, shot: ImportedResult, entry: bpy.types.Node
     Vertices go column by column from the left, each from the bottom up; faces look at the camera. In between the edges
     they stand at the centers of every step-th pixel and of the last one.
     """
-    step = _math(tree, "MAXIMUM", (-2400, -300), entry.outputs[STEP], 1.0, label="Step")
+    step = add_math(tree, "MAXIMUM", (-2400, -300), entry.outputs[STEP], 1.0, label="Step")
     counts = [_vertex_count(tree, size, step, (-2200, -240 - 160 * axis)) for axis, size in enumerate(shot.raster_size)]
-    spans = [_math(tree, "SUBTRACT", (-1640, -240 - 160 * axis), count, 1.0) for axis, count in enumerate(counts)]
+    spans = [add_math(tree, "SUBTRACT", (-1640, -240 - 160 * axis), count, 1.0) for axis, count in enumerate(counts)]
     grid = add_node(tree, "GeometryNodeMeshGrid", (-1500, 100))
     feed(tree, grid, *spans, *counts)
     smooth = add_node(tree, "GeometryNodeSetShadeSmooth", (-1500, 0))
@@ -145,9 +147,9 @@ def _grid(tree: bpy.types.NodeTree, shot: ImportedResult, entry: bpy.types.Node
     feed(tree, at, add_node(tree, "GeometryNodeInputPosition", (-2400, -700)).outputs[0])
     place = add_node(tree, "ShaderNodeCombineXYZ", (-1660, -700), "Place in Pixels")
     for axis, (size, span) in enumerate(zip(shot.raster_size, spans, strict=True)):
-        half = _math(tree, "MULTIPLY", (-2200, -860 - 500 * axis), span, 0.5)
+        half = add_math(tree, "MULTIPLY", (-2200, -860 - 500 * axis), span, 0.5)
         turned = "ADD" if axis == 0 else "SUBTRACT"  # the grid counts up, the picture down
-        index = _math(tree, turned, (-2020, -860 - 500 * axis), half, at.outputs[axis], label="Index")
+        index = add_math(tree, turned, (-2020, -860 - 500 * axis), half, at.outputs[axis], label="Index")
         tree.links.new(_place(tree, size, step, index, (-2020, -1000 - 500 * axis)), place.inputs[axis])
     return smooth.outputs[0], place.outputs[0]
 
@@ -155,40 +157,37 @@ def _grid(tree: bpy.types.NodeTree, shot: ImportedResult, entry: bpy.types.Node
 def _vertex_count(tree: bpy.types.NodeTree, size: int, step, location) -> bpy.types.NodeSocket:
     """Every step-th of size pixels, the last one, and the two edges."""
     x, y = location
-    steps = _math(tree, "CEIL", (x + 180, y), _math(tree, "DIVIDE", (x, y), float(size - 1), step))
-    return _math(tree, "ADD", (x + 360, y), steps, 3.0, label="Vertices")
+    steps = add_math(tree, "CEIL", (x + 180, y), add_math(tree, "DIVIDE", (x, y), float(size - 1), step))
+    return add_math(tree, "ADD", (x + 360, y), steps, 3.0, label="Vertices")
 
 
 def _place(tree: bpy.types.NodeTree, size: int, step, index, location) -> bpy.types.NodeSocket:
     """Pixels from the edge of the grid's index-th vertex: 0 at index 0, size at the last one, a center in between."""
     x, y = location
-    before = _math(tree, "SUBTRACT", (x, y), 0.5, step)
-    center = _math(tree, "MULTIPLY_ADD", (x + 160, y), index, step, before)
-    held = _math(tree, "MINIMUM", (x + 320, y), _math(tree, "MAXIMUM", (x + 320, y - 160), center, 0.0), size - 0.5)
-    last = _math(tree, "SUBTRACT", (x, y - 160), center, step)
-    beyond = _math(tree, "GREATER_THAN", (x + 160, y - 320), last, size - 0.75)
-    return _math(tree, "MULTIPLY_ADD", (x + 480, y), beyond, 0.5, held)
-
-
-def _math(tree: bpy.types.NodeTree, operation: str, location, *sources, label: str = "") -> bpy.types.NodeSocket:
-    node = add_node(tree, "ShaderNodeMath", location, label, operation=operation)
-    feed(tree, node, *sources)
-    return node.outputs[0]
+    before = add_math(tree, "SUBTRACT", (x, y), 0.5, step)
+    center = add_math(tree, "MULTIPLY_ADD", (x + 160, y), index, step, before)
+    above = add_math(tree, "MAXIMUM", (x + 320, y - 160), center, 0.0)
+    held = add_math(tree, "MINIMUM", (x + 320, y), above, size - 0.5)
+    last = add_math(tree, "SUBTRACT", (x, y - 160), center, step)
+    beyond = add_math(tree, "GREATER_THAN", (x + 160, y - 320), last, size - 0.75)
+    return add_math(tree, "MULTIPLY_ADD", (x + 480, y), beyond, 0.5, held)
 
 
 def _ray(tree: bpy.types.NodeTree, shot: ImportedResult, place: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
     """The ray of each vertex at the frame shown, scaled to z = -1. A moving lens is keyed."""
+    is_pinhole = shot.distortion is None
     fx, fy, cx, cy = shot.raster_intrinsics.T
     scale, offset = np.stack([1.0 / fx, -1.0 / fy], axis=-1), np.stack([-cx / fx, cy / fy], axis=-1)
     lens_scale = add_node(tree, "ShaderNodeCombineXYZ", (-900, 400), "Lens Scale")
     lens_offset = add_node(tree, "ShaderNodeCombineXYZ", (-900, 260), "Lens Offset")
-    lens_offset.inputs[2].default_value = -1.0
+    lens_offset.inputs[2].default_value = -1.0 if is_pinhole else 0.0
     for node, values in ((lens_scale, scale), (lens_offset, offset)):
         for axis in (0, 1):
             animate(tree, node.inputs[axis].path_from_id("default_value"), shot.scene_frames, values[:, axis])
-    ray = add_node(tree, "ShaderNodeVectorMath", (-700, 340), "Ray", operation="MULTIPLY_ADD")
+    label = "Ray" if is_pinhole else "Place in Focal Lengths"
+    ray = add_node(tree, "ShaderNodeVectorMath", (-700, 340), label, operation="MULTIPLY_ADD")
     feed(tree, ray, place, lens_scale.outputs[0], lens_offset.outputs[0])
-    return ray.outputs[0]
+    return ray.outputs[0] if is_pinhole else add_undistortion(tree, shot, ray.outputs[0])
 
 
 # --- Depth ---------------------------------------------------------------------------------------------------------
@@ -199,7 +198,7 @@ def _depth(tree: bpy.types.NodeTree, shot: ImportedResult, images: dict[str, bpy
     frame = _file_number(tree, shot)
     depth = _read(tree, images["depth"], frame, uv, (-1100, -300), "Depth")
     for wanted in _filters(tree, images, entry, frame, uv):
-        depth = _math(tree, "MULTIPLY", (-640, -400), depth, wanted)
+        depth = add_math(tree, "MULTIPLY", (-640, -400), depth, wanted)
     return depth
 
 
@@ -207,8 +206,8 @@ def _file_number(tree: bpy.types.NodeTree, shot: ImportedResult) -> bpy.types.No
     """An image node counts in file numbers; held at both ends."""
     time = add_node(tree, "GeometryNodeInputSceneTime", (-1660, -460))
     first = shot.first_file_number
-    number = _math(tree, "SUBTRACT", (-1480, -460), time.outputs["Frame"],
-                   float(shot.scene_frame(shot.first_frame) - first), label="File Number")
+    number = add_math(tree, "SUBTRACT", (-1480, -460), time.outputs["Frame"],
+                      float(shot.scene_frame(shot.first_frame) - first), label="File Number")
     held = add_node(tree, "ShaderNodeClamp", (-1300, -460), "Solved Frames")
     feed(tree, held, number, float(first), float(first + shot.frame_count - 1))
     return held.outputs[0]

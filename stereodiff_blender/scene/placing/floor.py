@@ -96,7 +96,8 @@ def _points_of(shot: ImportedResult, index: int, pose: np.ndarray) -> tuple[np.n
     rows, columns = np.nonzero(sure)
     every = max(1, len(rows) // POINTS_PER_FRAME)
     rows, columns = rows[::every], columns[::every]
-    rays = camera_math.camera_rays(np.arange(width) + 0.5, np.arange(height) + 0.5, shot.raster_intrinsics[index])
+    rays = camera_math.camera_rays(np.arange(width) + 0.5, np.arange(height) + 0.5, shot.raster_intrinsics[index],
+                                   shot.distortion)
     depths = depth[rows, columns].astype(np.float64)
     return rays[rows, columns] * depths[:, None] @ pose[:3, :3].T + pose[:3, 3], depths
 

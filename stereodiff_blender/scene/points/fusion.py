@@ -96,7 +96,8 @@ def _add_frame(cells: Cells, shot: ImportedResult, plate: PlateColors, index: in
         weights = read_picture(shot, frame.confidence)
         kept &= weights >= max(least_confidence, 1e-3)
     height, width = depth.shape
-    rays = camera_math.camera_rays(np.arange(width) + 0.5, np.arange(height) + 0.5, shot.raster_intrinsics[index])
+    rays = camera_math.camera_rays(np.arange(width) + 0.5, np.arange(height) + 0.5, shot.raster_intrinsics[index],
+                                   shot.distortion)
     pose = camera_math.matrix_world_from_camera_to_world(frame.camera_to_world)
     points = (rays[kept] * depth[kept][:, None]) @ pose[:3, :3].T + pose[:3, 3]
     cells.add(points, plate.of_frame(frame.frame)[kept], weights[kept].astype(np.float64))

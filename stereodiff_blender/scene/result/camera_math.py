@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...engine.contract import Distortion
+from ...engine.lens import distorted, undistorted
+
 __all__ = [
-    "FLIP_CAMERA_AXES", "SAME_SHAPE", "WORLD_TO_Z_UP", "camera_rays", "fps_and_base", "intrinsics_from_projection",
-    "lens_from_intrinsics", "matrix_world_from_camera_to_world", "picture_framing", "points_in_blender_world",
-    "sensor_size", "step_for_density",
+    "FLIP_CAMERA_AXES", "SAME_SHAPE", "WORLD_TO_Z_UP", "camera_rays", "fps_and_base", "ideal_places",
+    "intrinsics_from_projection", "lens_from_intrinsics", "matrix_world_from_camera_to_world", "picture_framing",
+    "plate_pixels", "points_in_blender_world", "sensor_size", "step_for_density",
 ]
 
 FLIP_CAMERA_AXES = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -199,8 +202,59 @@ def intrinsics_from_projection(projection, size) -> np.ndarray:
                      (1.0 - projection[0, 2]) * width / 2, (1.0 + projection[1, 2]) * height / 2])
 
 
-def camera_rays(x, y, intrinsics) -> np.ndarray:
-    """Rays of Blender's camera through a grid of places in the picture, scaled to z = -1.
+def ideal_places(pixels, intrinsics, distortion: Distortion | None) -> np.ndarray:
+    """Where the ideal camera sees what the plate shows at pixels.
+
+    Parameters
+    ----------
+    pixels : array_like
+        (...,2), from the picture's left and top edge.
+    intrinsics : array_like
+        (...,4): fx, fy, cx, cy in those pixels, of all or of each.
+    distortion : Distortion or None
+        Of the lens; None of a pinhole.
+
+    Returns
+    -------
+    ndarray
+        (...,2) float64, in focal lengths from the principal point, y down.
+    """
+    focal, center = np.split(np.asarray(intrinsics, np.float64), 2, axis=-1)
+    places = (np.asarray(pixels) - center) / focal
+    return places if distortion is None else undistorted(places, distortion)
+
+
+def plate_pixels(places, intrinsics, size, distortion: Distortion | None) -> np.ndarray:
+    """Where the plate shows what the ideal camera sees: the inverse of ideal_places.
+
+    Parameters
+    ----------
+    places : array_like
+        (N,2), in focal lengths from the principal point, y down.
+    intrinsics : array_like
+        (4,): fx, fy, cx, cy in pixels of the plate.
+    size : tuple of int
+        (width, height) of the plate in pixels.
+    distortion : Distortion or None
+        Of the lens; None of a pinhole.
+
+    Returns
+    -------
+    ndarray
+        (N,2) float64, from the picture's left and top edge. Not a number farther out than any corner of the picture,
+        where the formula of a barrel folds back into it.
+    """
+    places = np.asarray(places, np.float64)
+    focal, center = np.split(np.asarray(intrinsics, np.float64), 2)
+    if distortion is None:
+        return places * focal + center
+    corners = ideal_places(np.multiply([(0, 0), (0, 1), (1, 0), (1, 1)], size), intrinsics, distortion)
+    is_within = np.hypot(*places.T) <= np.hypot(*corners.T).max()
+    return np.where(is_within[:, None], distorted(places, distortion) * focal + center, np.nan)
+
+
+def camera_rays(x, y, intrinsics, distortion: Distortion | None) -> np.ndarray:
+    """Rays of Blender's camera through a grid of places in the plate, scaled to z = -1.
 
     A ray times the z-depth seen there is the point, in the camera object's own space.
 
@@ -210,17 +264,16 @@ def camera_rays(x, y, intrinsics) -> np.ndarray:
         (W,) and (H,), in pixels from the picture's left and top edge.
     intrinsics : array_like
         (4,): fx, fy, cx, cy in those pixels.
+    distortion : Distortion or None
+        Of the lens; None of a pinhole.
 
     Returns
     -------
     ndarray
         (H,W,3) float64: x right, y up, z = -1.
     """
-    fx, fy, cx, cy = intrinsics
-    rays = np.empty((len(y), len(x), 3))
-    rays[..., 0] = (np.asarray(x) - cx) / fx
-    rays[..., 1] = -(np.asarray(y)[:, None] - cy) / fy
-    rays[..., 2] = -1.0
+    rays = np.full((len(y), len(x), 3), -1.0)
+    rays[..., :2] = ideal_places(np.stack(np.meshgrid(x, y), axis=-1), intrinsics, distortion) * [1.0, -1.0]
     return rays
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ...engine.contract import JobFolder, Result, StereoDiffError
+from ...engine.contract import Distortion, JobFolder, Result, StereoDiffError
 from ...engine.contract.job_files.result_checks import check_plate, check_product
 from ...engine.contract.numbered_files import refuse_misnamed
 from . import camera_math
@@ -93,6 +93,11 @@ class ImportedResult:
     def clip_intrinsics(self) -> np.ndarray:
         """(T,4) fx, fy, cx, cy in pixels of the clip."""
         return camera_math.scale_intrinsics(self.raster_intrinsics, self.raster_size, self.clip_size)
+
+    @property
+    def distortion(self) -> Distortion | None:
+        """Of the lens; None of a pinhole. It is the same for every raster of the plate."""
+        return self.result.lens.distortion
 
     @property
     def clip_shape(self) -> float:

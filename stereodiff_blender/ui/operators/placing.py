@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import bpy
@@ -285,11 +286,13 @@ class STEREODIFF_OT_write_tracks(OnSolve, bpy.types.Operator):
         written = clip_tracks.write_tracks(context, found.read_imported_result(), found.clip, self.count)
         few = written.cameras < len(found.scene_frames)
         frames = f" Only {written.cameras} frames share enough of them." if few else ""
-        kept = "" if written.has_lens else " The clip's lens was left as your own solve has it."
+        kept = "" if written.has_lens else " The clip's lens was left as you have it."
         return f"{written.tracks} tracks were written, {written.bundles} of them with a bundle.{frames}{kept}"
 
 
 LANDSCAPE_ONLY = {"FBX", "ALEMBIC"}
+WITHOUT_DISTORTION = {"CHAN", "FBX", "ALEMBIC", "USD"}
+IDEAL = "It is the ideal camera, because the format holds no lens distortion; undistort the plate with the ST maps"
 IN_FORMAT = "Its field of view is that of the format, {} x {}; Blender's camera has the plate's, with its overscan"
 FOR_BLENDER = "Other programs read it right; Blender takes a portrait camera's lens wrong from it, and right from USD"
 
@@ -324,13 +327,20 @@ class STEREODIFF_OT_export_camera(OnSolve, bpy.types.Operator):
         if not self.filepath:
             raise StereoDiffError("output_not_writable", "No file was chosen.")
         path = Path(bpy.path.abspath(self.filepath)).absolute()
-        written = f"{export.export_camera(context, found, self.kind, path)} was written."
-        shown = picture_format.format_of(found.read_imported_result()) if self.kind == "CHAN" else None
-        if shown is not None:
-            return f"{written} {IN_FORMAT.format(*shown.size)}"
-        if self.kind in LANDSCAPE_ONLY and found.clip is not None and found.clip.size[1] > found.clip.size[0]:
-            return f"{written} {FOR_BLENDER}"
-        return written
+        written = export.export_camera(context, found, self.kind, path)
+        return ". ".join([f"{written} was written", *_remarks(self.kind, found)]) + "."
+
+
+def _remarks(kind: str, found: SceneImport) -> Iterator[str]:
+    """What has to be known about a camera in a format."""
+    shot = found.read_imported_result()
+    shown = picture_format.format_of(shot) if kind == "CHAN" else None
+    if shown is not None:
+        yield IN_FORMAT.format(*shown.size)
+    if kind in LANDSCAPE_ONLY and found.clip is not None and found.clip.size[1] > found.clip.size[0]:
+        yield FOR_BLENDER
+    if kind in WITHOUT_DISTORTION and shot.distortion is not None:
+        yield IDEAL
 
 
 CLASSES = (

@@ -224,9 +224,11 @@ class STEREODIFF_OT_import_result(bpy.types.Operator):
         except StereoDiffError as error:
             return fail(self, error)
         session.current().jobs.adopt(context.scene, found.job_id, found.folder, imported.shot.name, found.result,
-                                     imported.note)
+                                     imported.notes)
         if imported.note:
             self.report({"INFO"}, f"{imported.note} Set Scene to Clip changes that.")
+        if imported.clip_note:
+            self.report({"INFO"}, imported.clip_note)
         return {"FINISHED"}
 
     def _match(self, scene: bpy.types.Scene) -> str:

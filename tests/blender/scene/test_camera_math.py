@@ -62,7 +62,7 @@ def test_lens(camera_math):
 
 def test_rays_times_depth_are_the_points(camera_math, geometry):
     k = (60.0, 58.0, 30.0, 19.0)
-    rays = camera_math.camera_rays(np.arange(64) + 0.5, np.arange(36) + 0.5, k)
+    rays = camera_math.camera_rays(np.arange(64) + 0.5, np.arange(36) + 0.5, k, None)
     depth = np.random.default_rng(0).uniform(1, 9, (36, 64))
     assert np.allclose(rays * depth[..., None], geometry.unproject(depth, k) * [1, -1, -1], atol=1e-12)
 

@@ -13,6 +13,8 @@ from mathutils import Matrix, Vector
 from scene_checks import projected
 from solved_points import surface_points, write_points
 
+from stereodiff_blender.engine.contract import Distortion
+
 LONG = Example(zoom=1.0, frame_count=12)
 SHAPES = {
     "landscape": LONG,
@@ -20,6 +22,8 @@ SHAPES = {
     "off center": Example(principal=(7.0, -4.0), zoom=1.0, frame_count=12),
     "wide pixels": Example(raster=(64, 36), clip=(80, 60), pixel_aspect=64 / 36 * 60 / 80, zoom=1.0, frame_count=12),
     "late": Example(zoom=1.0, frame_count=8, first_frame=5, first_number=21),
+    "barrel": replace(LONG, distortion=Distortion(-0.25, 0.08)),
+    "tangential": replace(LONG, distortion=Distortion(-0.2, 0.05, -0.01, 0.002, -0.003)),
 }
 
 
@@ -178,6 +182,28 @@ def test_an_artists_own_solve_and_lens_stay(bring_in, parts):
     assert own.reconstruction.is_valid and [tuple(track.bundle) for track in own.tracks] == bundles
     assert (camera.focal_length, camera.sensor_width, camera.k1) == pytest.approx((50.0, 30.0, 0.02))
     assert ours(clip).reconstruction.is_valid and ours(clip).reconstruction.average_error < 0.01
+
+
+def test_a_lens_that_an_artist_has_set_stays_without_a_solve_too(bring_in, parts):
+    """Blender's solver has the solved one meanwhile."""
+    imported, clip, _ = bring_in(SHAPES["barrel"])
+    camera = clip.tracking.camera
+    camera.focal_length, camera.k1 = 50.0, 0.02
+    kept = (camera.focal_length, camera.focal_length_pixels, camera.k1, camera.k2)
+    written = parts["clip_tracks"].write_tracks(bpy.context, imported.shot, clip)
+    assert not written.has_lens and ours(clip).reconstruction.average_error < 0.01
+    assert (camera.focal_length, camera.focal_length_pixels, camera.k1, camera.k2) == kept
+
+
+def test_an_import_leaves_the_lens_of_an_artists_solve(bring_in, parts, tmp_path):
+    """Though it is, to the last bit, what was written here before."""
+    _, clip, _ = bring_in(LONG)
+    bpy.ops.stereodiff.write_tracks()
+    solve_as_an_artist(clip, parts)
+    bent = replace(LONG, distortion=Distortion(-0.25, 0.08), job_id="bent")
+    write_job_folder(tmp_path / "bent", bent, clip_folder=tmp_path / "clip")
+    imported = parts["scene"].import_result(bpy.context.scene, tmp_path / "bent", replace_better=True)
+    assert clip.tracking.camera.k1 == 0.0 and "you set or solved" in imported.clip_note
 
 
 def test_solver_settings_and_editors_are_as_before(bring_in):

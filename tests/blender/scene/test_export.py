@@ -18,6 +18,8 @@ from mathutils import Matrix, Quaternion
 from scene_checks import datablocks, projected
 from solved_points import colors_of, surface_points, write_points
 
+from stereodiff_blender.engine.contract import Distortion
+
 EXAMPLE = Example(principal=(3.0, -2.0), first_frame=3, first_number=11)
 MOVED = Matrix.Translation((3, -2, 1)) @ Matrix.Rotation(0.7, 4, (0.2, 0.5, 1.0)) @ Matrix.Scale(2.5, 4)
 READS_A_MOVING_LENS = {"FBX": (4, 2, 0), "USD": (4, 5, 0), "ALEMBIC": (5, 2, 0)}
@@ -130,17 +132,22 @@ def test_a_binary_model_is_not_left_to_be_read_instead(bring_in, tmp_path):
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["images.bin"]
 
 
+LENSES = {"PINHOLE": None, "OPENCV": Distortion(-0.25, 0.08, 0.0, 0.002, -0.003),
+          "FULL_OPENCV": Distortion(-0.25, 0.08, -0.01, 0.002, -0.003)}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("zoom", [1.0, 1.25])
-def test_colmap_itself_reads_the_model(bring_in, tmp_path, worker_python, zoom):
+@pytest.mark.parametrize(("kind", "zoom"), [("PINHOLE", 1.0), ("PINHOLE", 1.25),
+                                            ("OPENCV", 1.25), ("FULL_OPENCV", 1.0)])
+def test_colmap_itself_reads_the_model(bring_in, tmp_path, worker_python, kind, zoom):
     """Its own library, in the worker's environment: cameras, pictures and points stand where the engine has them."""
-    example = replace(EXAMPLE, zoom=zoom)
+    example = replace(EXAMPLE, zoom=zoom, distortion=LENSES[kind])
     points = surface_points(example, 60)
     bring_in(example, points=points)
     export("COLMAP", tmp_path / "model")
     model = read_by_colmap(tmp_path / "model", worker_python)
     assert model["names"] == [f"plate_{13 + index:04d}.png" for index in range(6)]
-    assert model["cameras"] == [["PINHOLE", *example.clip]] * (1 if zoom == 1.0 else 6)
+    assert model["cameras"] == [[kind, *example.clip]] * (1 if zoom == 1.0 else 6)
     assert np.abs(np.array(model["places"]) - expected_poses(example)[:, :3, 3]).max() < 1e-5
     assert np.array_equal(model["colors"], colors_of(points))
     for index, seen in enumerate(model["seen"]):
@@ -148,19 +155,22 @@ def test_colmap_itself_reads_the_model(bring_in, tmp_path, worker_python, zoom):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("zoom", [1.0, 1.25])
-def test_colmap_reads_names_with_spaces(bring_in, tmp_path, worker_python, zoom):
+@pytest.mark.parametrize(("kind", "zoom"), [("PINHOLE", 1.0), ("PINHOLE", 1.25),
+                                            ("OPENCV", 1.0), ("FULL_OPENCV", 1.25)])
+def test_colmap_reads_names_with_spaces(bring_in, tmp_path, worker_python, kind, zoom):
     """In its text a name ends at a space; its binary form is written instead, and says the same."""
-    example = replace(EXAMPLE, zoom=zoom, plate_stem="my plate")
+    example = replace(EXAMPLE, zoom=zoom, plate_stem="my plate", distortion=LENSES[kind])
     points = surface_points(example, 60)
     bring_in(example, points=points)
     export("COLMAP", tmp_path / "model")
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["cameras.bin", "images.bin", "points3D.bin"]
     model = read_by_colmap(tmp_path / "model", worker_python)
     assert model["names"] == [f"my plate_{13 + index:04d}.png" for index in range(6)]
-    assert model["cameras"] == [["PINHOLE", *example.clip]] * (1 if zoom == 1.0 else 6)
+    assert model["cameras"] == [[kind, *example.clip]] * (1 if zoom == 1.0 else 6)
     assert np.abs(np.array(model["places"]) - expected_poses(example)[:, :3, 3]).max() < 1e-5
     assert np.array_equal(model["colors"], colors_of(points))
+    for index, seen in enumerate(model["seen"]):
+        assert np.abs(np.array(seen) - projected(example, index, points)).max() < 0.01
 
 
 def test_colmap_names_the_pictures_of_a_movie_by_clip_frame(addon, bring_in):

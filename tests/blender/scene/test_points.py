@@ -23,6 +23,8 @@ from job_folder import (
 from mathutils import Matrix
 from scene_checks import datablocks, orphans, read_linear, render, set_input
 
+from stereodiff_blender.engine.contract import Distortion
+
 SMALL = Example(raster=(32, 18), clip=(64, 36), focal=30.0)
 COLORS = np.array([[255, 0, 0], [10, 200, 30], [0, 0, 255], [128, 128, 128]], np.uint8)
 POINTS = np.array([[0.5, -0.25, 3.0], [-1.0, 0.5, 4.0], [0.0, 0.0, 2.5], [1.5, 1.0, 5.0]], np.float32)
@@ -209,8 +211,9 @@ def write_all_still(folder: Path, example: Example) -> None:
         write_gray(folder / "motion_mask" / f"{frame:04d}.exr", np.zeros(example.raster[::-1], np.float32))
 
 
-def test_dense_points_lie_on_the_scene_from_all_frames_at_the_spacing(import_here, tmp_path):
-    imported = import_here()
+@pytest.mark.parametrize("lens", [None, Distortion(-0.25, 0.08), Distortion(-0.25, 0.08, -0.01, 0.002, -0.003)])
+def test_dense_points_lie_on_the_scene_from_all_frames_at_the_spacing(import_here, tmp_path, lens):
+    imported = import_here(replace(SMALL, distortion=lens))
     write_all_still(tmp_path / "job", SMALL)
     assert bpy.ops.stereodiff.import_points(source="DENSE", spacing=0.05, frame_count=6) == {"FINISHED"}
     thing = points_object("dense points")

@@ -8,6 +8,8 @@ import bpy
 import numpy as np
 from job_folder import Example, camera_to_world, intrinsics
 
+from stereodiff_blender.engine.lens import distorted
+
 BLOCKS = ("actions", "cameras", "collections", "images", "materials", "meshes", "movieclips", "node_groups", "objects",
           "scenes", "worlds")
 
@@ -61,11 +63,14 @@ def set_input(thing: bpy.types.Object, name: str, value) -> None:
 
 
 def projected(example: Example, index: int, points: np.ndarray) -> np.ndarray:
-    """(N,2) pixels of the clip where the engine's camera sees world points (N,3), by the pinhole formula alone."""
-    fx, fy, cx, cy = intrinsics(example, index)
+    """(N,2) pixels of the clip where its plate shows world points (N,3), by the lens's formula alone."""
     pose = camera_to_world(example, index)
     x, y, z = ((points - pose[:3, 3]) @ pose[:3, :3]).T
-    return np.stack([fx * x / z + cx, fy * y / z + cy], axis=-1) * np.divide(example.clip, example.raster)
+    places = np.stack([x / z, y / z], axis=-1)
+    if example.distortion is not None:
+        places = distorted(places, example.distortion)
+    focal, center = np.split(intrinsics(example, index), 2)
+    return (places * focal + center) * np.divide(example.clip, example.raster)
 
 
 def prepare_render(scene: bpy.types.Scene, path: Path) -> None:

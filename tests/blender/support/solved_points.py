@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from job_folder import Example, camera_to_world, intrinsics, trace_depth
+from job_folder import Example, camera_rays, camera_to_world, trace_depth
 
 from stereodiff_blender.engine.contract import JobFolder
 
@@ -22,8 +22,7 @@ def surface_points(example: Example, count: int) -> np.ndarray:
 def _seen_points(example: Example, index: int, count: int, rng: np.random.Generator) -> np.ndarray:
     depth = trace_depth(example, index)[0]
     rows, columns = rng.integers(0, depth.shape[0], count), rng.integers(0, depth.shape[1], count)
-    fx, fy, cx, cy = intrinsics(example, index)
-    rays = np.stack([(columns + 0.5 - cx) / fx, (rows + 0.5 - cy) / fy, np.ones(count)], axis=-1)
+    rays = camera_rays(example, index, columns + 0.5, rows + 0.5)
     pose = camera_to_world(example, index)
     return rays * depth[rows, columns, None] @ pose[:3, :3].T + pose[:3, 3]
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import bpy
 import numpy as np
 import pytest
-from job_folder import Example, camera_to_world, intrinsics, write_gray, write_job_folder
+from job_folder import Example, camera_rays, camera_to_world, write_gray, write_job_folder
 from mathutils import Vector
 from placed_import import MOVED, views
 from scene_checks import show_frame
+
+from stereodiff_blender.engine.contract import Distortion
 
 FLOOR_NORMAL = np.array([0.08, -0.95, -0.30]) / np.linalg.norm([0.08, -0.95, -0.30])  # up, engine's axes: y is down
 FLOOR_BELOW = 1.2  # under the first camera, along the normal
@@ -20,9 +24,7 @@ def write_floor(folder, example: Example, *, noise: float = 0.0, box: bool = Tru
     width, height = example.raster
     rng = np.random.default_rng(0)
     for index in range(example.frame_count):
-        fx, fy, cx, cy = intrinsics(example, index)
-        columns, rows = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-        rays = np.stack([(columns - cx) / fx, (rows - cy) / fy, np.ones_like(columns)], axis=-1)
+        rays = camera_rays(example, index, *np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5))
         pose = camera_to_world(example, index)
         origin, rays = pose[:3, 3], rays @ pose[:3, :3].T
         with np.errstate(divide="ignore"):
@@ -40,9 +42,10 @@ def write_floor(folder, example: Example, *, noise: float = 0.0, box: bool = Tru
 TALL = Example(raster=(64, 48), clip=(64, 48), zoom=1.0, focal=45.0)
 
 
+@pytest.mark.parametrize("lens", [None, Distortion(-0.25, 0.08)])
 @pytest.mark.parametrize(("noise", "tilt_deg", "height"), [(0.0, 0.05, 0.002), (0.01, 0.5, 0.02)])
-def test_the_floor_is_found_in_the_depth(parts, tmp_path, noise, tilt_deg, height):
-    write_floor(tmp_path, TALL, noise=noise)
+def test_the_floor_is_found_in_the_depth(parts, tmp_path, noise, tilt_deg, height, lens):
+    write_floor(tmp_path, replace(TALL, distortion=lens), noise=noise)
     made = parts["scene"].import_result(bpy.context.scene, tmp_path)
     made.root.matrix_world = MOVED
     seen = views(made)

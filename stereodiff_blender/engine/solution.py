@@ -6,17 +6,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .contract import LensResult
+from .contract import Distortion, LensResult
 
 __all__ = ["TRUSTED", "CameraSolution", "KnownCameras", "KnownLens", "StereoResult"]
 
 
 @dataclass(frozen=True)
 class KnownLens:
-    """focal_px: fx in pixels of the raster. principal_point: (x, y) there where the axis meets it; None: its center."""
+    """focal_px: fx in pixels of the raster. principal_point: (x, y) there where the axis meets it; None: its center.
+    distortion: None where it is not known. sensor_mm: the width it was given with, for what is said of it; None: 36."""
 
     focal_px: float
     principal_point: tuple[float, float] | None = None
+    distortion: Distortion | None = None
+    sensor_mm: float | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 from camera_scenes import turned
 from recording_report import RecordingReport
 
-from stereodiff_blender.engine.solution import CameraSolution
+from stereodiff_blender.engine.solution import CameraSolution, KnownLens
 from stereodiff_blender.engine.stereo.sfm.solve import solve_cameras
 from stereodiff_blender.engine.stereo.tracking.tracks import Tracks
 from stereodiff_blender.engine.storage import RunContext, Scratch
@@ -53,11 +53,11 @@ def joined(first: Tracks, second: Tracks) -> Tracks:
                   np.r_[first.pixels, second.pixels][order])
 
 
-def solved(tracks: Tracks, **options) -> tuple[CameraSolution, dict[str, str]]:
-    """The camera solve of these tracks, and what it warned of."""
-    report = RecordingReport()
+def solved(tracks: Tracks, *, focal_px: float | None = None, **known) -> tuple[CameraSolution, dict[str, str]]:
+    """The camera solve of these tracks, and what it warned of. focal_px and known: of the lens."""
+    report, lens = RecordingReport(), None if focal_px is None else KnownLens(focal_px, **known)
     frames = np.broadcast_to(np.uint8(0), (tracks.frame_count, HEIGHT, WIDTH, 3))
-    return solve_cameras(frames, context=RunContext(KeptTracks(tracks), report), **options), report.warnings
+    return solve_cameras(frames, context=RunContext(KeptTracks(tracks), report), lens=lens), report.warnings
 
 
 def path(places: np.ndarray, turns_deg: np.ndarray) -> np.ndarray:

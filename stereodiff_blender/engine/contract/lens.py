@@ -59,6 +59,9 @@ class LensResult:
         sees along the ray of its undistorted place; cameras are the ideal ones.
     is_given: the artist or a file gave it; it was not solved.
     k1_std, k2_std: standard deviations where it was solved.
+    zooms: the frames' focal lengths differ, because the lens zooms.
+    readout: of a rolling shutter, first row to last, in frames; 0 if all rows are taken at once; below 0 if the last
+        row comes first. The frames' cameras are those of the middle row. readout_std: its standard deviation.
     """
 
     model: str = "pinhole"
@@ -66,6 +69,9 @@ class LensResult:
     is_given: bool = False
     k1_std: float | None = None
     k2_std: float | None = None
+    zooms: bool = False
+    readout: float = 0.0
+    readout_std: float | None = None
 
     def validate(self, width: int, height: int, intrinsics: tuple[float, float, float, float]) -> None:
         """Raises StereoDiffError "result_invalid" for a lens that none can be, or that folds the picture over.
@@ -74,6 +80,8 @@ class LensResult:
         """
         if self.model not in LENS_MODELS or (self.model == "pinhole") != (self.distortion is None):
             raise StereoDiffError("result_invalid", f"The lens model {self.model!r} does not go with its distortion.")
+        if not -1.0 <= self.readout <= 1.0:
+            raise StereoDiffError("result_invalid", f"A readout of {self.readout} frames is longer than a frame.")
         if self.distortion is not None:
             fault = distortion_fault(self.distortion, width, height, intrinsics)
             if fault:

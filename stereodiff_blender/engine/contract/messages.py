@@ -258,8 +258,21 @@ WARNINGS = {
         "Check the focal length and, above all, the sensor width: a phone's 4 mm lens belongs to a sensor of some 6 "
         "mm. Or turn off Known Lens, and the shot itself tells the lens."),
     "lens_distortion_ignored": Explanation(
-        "The clip has lens distortion set, but the solve takes the lens as free of it.",
-        "Undistort the footage first (Movie Distortion node), and solve the undistorted plate."),
+        "The clip has lens distortion set, but MonST3R takes the lens as free of it.",
+        "Solve with Geometric, which knows distortion; or undistort the footage first, and solve that plate."),
+    "lens_distorts": Explanation(
+        "The lens bends the picture.",
+        "Nothing needs to be done for depth and mesh: they follow the lens. The camera is that of the undistorted "
+        "plate, which is what its background shows; CG that goes over the plate as it was shot has to be distorted."),
+    "lens_zooms": Explanation(
+        "The lens zooms during the shot.",
+        "Nothing needs to be done: the camera's focal length is animated. Blender's own tracker knows only one lens, "
+        "so tracks written for it are exact in the middle frame alone."),
+    "rolling_shutter": Explanation(
+        "The camera reads its rows one after the other (rolling shutter).",
+        "The camera is that of each frame's middle row: what stands in the scene slips off the top and the bottom of "
+        "the plate while the camera moves fast. Cycles can render the same shutter: turn on Motion Blur, and choose "
+        "Rolling Shutter Top-Bottom."),
     "rotation_doubtful": Explanation(
         "A camera that only turns does not explain all frames.",
         "Solve the frames that are named, and the others, each by themselves: the camera may travel in some of them."),

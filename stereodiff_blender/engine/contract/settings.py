@@ -71,8 +71,7 @@ class Settings:
     focal_mm, sensor_mm: the known lens and sensor width; both or neither.
     principal_point_px: (x, y) where the known lens's axis meets the picture, in pixels of the clip from its top left
         corner; None: the picture's center. Only with a known lens.
-    distortion: coefficients (K1, K2, K3) of the known lens that are set for the clip. They are not applied; a solve
-        says so.
+    distortion: coefficients (K1, K2, K3) of the known lens, in OpenCV's meaning; None where it is not known.
     exposure_ev: stops added to scene-linear footage (EXR) before it is exposed to display; 0 = none, or chosen where
         the footage is far too dark or bright.
     max_megapixels: million pixels; a larger picture of the clip or of its matte is refused before it is decoded.

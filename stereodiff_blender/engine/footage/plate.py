@@ -6,6 +6,7 @@ measurable ones of them, inside the bars.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -19,7 +20,7 @@ from ..imaging import (
     Rectification,
     pixel_axes,
     pull_push,
-    rectify_plate,
+    rectifier,
     sample,
     warp_between,
 )
@@ -55,7 +56,7 @@ class PreparedFootage:
     masks: np.ndarray | None
     measured_in: np.ndarray
     _matte: np.ndarray | None
-    _rectification: Rectification | None = None
+    _rectify: Callable[[int], Rectification] | None = None
 
     @property
     def measurable(self) -> np.ndarray:
@@ -82,9 +83,9 @@ class PreparedFootage:
         if cameras.lens.distortion is None:
             return self
         top, bottom, left, right = self.footage.picture
-        intrinsics = np.median(cameras.intrinsics, axis=0) - (0.0, 0.0, left, top)
-        return replace(self, _rectification=rectify_plate((bottom - top, right - left), intrinsics,
-                                                          cameras.lens.distortion))
+        rectify = rectifier((bottom - top, right - left), cameras.intrinsics - (0.0, 0.0, left, top),
+                            cameras.lens.distortion)
+        return replace(self, _rectify=rectify)
 
     def measurable_frames(self, scratch: Scratch) -> np.ndarray:
         """(D,h,w,3) uint8: the measurable frames inside the bars, for depth."""
@@ -95,20 +96,21 @@ class PreparedFootage:
         return None if self._matte is None else self._measurable_part(self._matte, "measurable_matte", scratch)
 
     def _measurable_part(self, array: np.ndarray, name: str, scratch: Scratch) -> np.ndarray:
-        if not self._is_a_part and self._rectification is None:
+        if not self._is_a_part and self._rectify is None:
             return array
         top, bottom, left, right = self.footage.picture
-        size = (bottom - top, right - left) if self._rectification is None else self._rectification.size
+        size = (bottom - top, right - left) if self._rectify is None else self._rectify(0).size
         measurable = scratch.allocate(name, (len(self.measurable), *size, *array.shape[3:]), array.dtype)
         for place, index in enumerate(self.measurable):
-            measurable[place] = self._without_distortion(array[index, top:bottom, left:right])
+            measurable[place] = self._without_distortion(array[index, top:bottom, left:right], int(index))
         return measurable
 
-    def _without_distortion(self, picture: np.ndarray) -> np.ndarray:
-        """(h,w,3) or mask (h,w), inside the bars."""
-        if self._rectification is None:
+    def _without_distortion(self, picture: np.ndarray, index: int) -> np.ndarray:
+        """(h,w,3) or mask (h,w) of a frame, inside the bars."""
+        if self._rectify is None:
             return picture
-        return (self._rectification.rectified if picture.ndim == 3 else self._rectification.rectified_mask)(picture)
+        rectification = self._rectify(index)
+        return (rectification.rectified if picture.ndim == 3 else rectification.rectified_mask)(picture)
 
     @property
     def _is_a_part(self) -> bool:
@@ -127,7 +129,7 @@ class PreparedFootage:
     def _corner(self) -> tuple[int, int]:
         """Where in the raster the upper left corner of what is measured lies, x and y; below 0 with an overscan."""
         top, _, left, _ = self.footage.picture
-        margins = (0, 0, 0, 0) if self._rectification is None else self._rectification.margins
+        margins = (0, 0, 0, 0) if self._rectify is None else self._rectify(0).margins
         return left - margins[0], top - margins[2]
 
     def with_equal_repeats(self, cameras: CameraSolution) -> CameraSolution:
@@ -164,19 +166,19 @@ class PreparedFootage:
         name: what it is; that of depth is interpolated to the plate's pixels, where the lens distorts.
         """
         footage = self.footage
-        if not self._is_a_part and self._rectification is None:
+        if not self._is_a_part and self._rectify is None:
             return measurable
         top, bottom, left, right = footage.picture
         whole = scratch.allocate(name, (len(footage.shown_in), *footage.size), measurable.dtype)
         for index, place in enumerate(np.searchsorted(self.measurable, self.measured_in)):
-            whole[index, top:bottom, left:right] = self._with_distortion(measurable[place], name)
+            whole[index, top:bottom, left:right] = self._with_distortion(measurable[place], name, index)
         return whole
 
-    def _with_distortion(self, measured: np.ndarray, name: str) -> np.ndarray:
-        if self._rectification is None:
+    def _with_distortion(self, measured: np.ndarray, name: str, index: int) -> np.ndarray:
+        if self._rectify is None:
             return measured
-        back = self._rectification.shown_depth if name.endswith("depth") else self._rectification.shown
-        return back(measured)
+        rectification = self._rectify(index)
+        return (rectification.shown_depth if name.endswith("depth") else rectification.shown)(measured)
 
     def carry_depth(self, depth: np.ndarray, confidence: np.ndarray, cameras: CameraSolution) -> None:
         """A frame that was not measured, a flash or one without a camera, is given the depth of the frame beside it, as
@@ -186,20 +188,24 @@ class PreparedFootage:
         for index in np.flatnonzero(self.measured_in != self.footage.shown_in):
             beside = self.measured_in[index]
             warp = warp_between(pinhole, int(index), int(beside))
-            seen = self._without_distortion(depth[beside, top:bottom, left:right])
-            depth[index, top:bottom, left:right] = self._with_distortion(_warped_from(seen, warp), "depth")
+            seen = self._without_distortion(depth[beside, top:bottom, left:right], int(beside))
+            depth[index, top:bottom, left:right] = self._with_distortion(_warped_from(seen, warp), "depth", int(index))
             confidence[index] = np.minimum(confidence[index], WARPED_CONFIDENCE)
 
     def fill_overlays(self, depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray) -> None:
         """Behind lettering the scene goes on as it does beside it, but nothing was measured, nor beyond the plate.
         In place, (D,h,w)."""
         top, bottom, left, right = self.footage.picture
-        overlay = self._without_distortion(self.footage.overlay_mask()[top:bottom, left:right])
-        if self._rectification is not None:
-            confidence[:, ~self._rectification.in_plate()] = 0.0
-        if not overlay.any():
+        painted = self.footage.overlay_mask()[top:bottom, left:right]
+        if self._rectify is None and not painted.any():
             return
-        for one_depth, one_confidence, moves in zip(depth, confidence, motion_mask, strict=True):
+        for index, one_depth, one_confidence, moves in zip(self.measurable, depth, confidence, motion_mask,
+                                                           strict=True):
+            if self._rectify is not None:
+                one_confidence[~self._rectify(int(index)).in_plate()] = 0.0
+            overlay = self._without_distortion(painted, int(index))
+            if not overlay.any():
+                continue
             one_depth[overlay] = 1.0 / _filled(1.0 / one_depth, one_confidence, overlay)[overlay]
             one_confidence[overlay] = 0.0
             moves[overlay] = 0

@@ -6,7 +6,7 @@ from .frame_window import FrameWindow, frames_around
 from .matching_cost import cost_features, mean_of_better_half, photometric_cost
 from .medians import lower_median
 from .plane_fill import fill_along_planes
-from .rectification import Rectification, rectify_plate
+from .rectification import Rectification, rectifier
 from .regions import Regions, find_regions, without_holes, without_specks
 from .warp import (
     BEHIND_CAMERA,
@@ -39,7 +39,7 @@ __all__ = [
     "photometric_cost",
     "pixel_axes",
     "pull_push",
-    "rectify_plate",
+    "rectifier",
     "sample",
     "sample_at",
     "warp_between",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -69,26 +71,36 @@ class Rectification:
         return np.where(np.abs(interpolated - nearest) < SAME_SURFACE * nearest, interpolated, nearest)
 
 
-def rectify_plate(size: tuple[int, int], intrinsics, distortion: Distortion) -> Rectification:
-    """The way from a plate to its ideal raster and back.
+def rectifier(size: tuple[int, int], intrinsics: np.ndarray, distortion: Distortion) -> Callable[[int], Rectification]:
+    """The way from the plate's frames to their ideal raster and back.
 
     Parameters
     ----------
     size : tuple of int
         (height, width) of the plate.
-    intrinsics : sequence of float
-        (fx, fy, cx, cy) of the ideal camera, in the plate's pixels.
+    intrinsics : ndarray
+        (T,4) fx, fy, cx, cy of the ideal camera in each frame, in the plate's pixels.
     distortion : Distortion
         Of the lens that the plate was shot through.
 
     Returns
     -------
-    Rectification
-        On an ideal raster whose pixels are as large as the plate's, and which holds all of it, but for MOST_MARGIN.
+    callable
+        From the index of a frame to its Rectification. All have one ideal raster, whose pixels are as large as the
+        plate's, and which holds all of it, but for MOST_MARGIN.
     """
+    lenses, of_frame = np.unique(intrinsics, axis=0, return_inverse=True)
+    margins = tuple(np.max([_margins(size, lens, distortion) for lens in lenses], axis=0).tolist())
+    of_frame = of_frame.reshape(-1)
+    return lambda index: _rectification(size, tuple(lenses[of_frame[index]].tolist()), distortion, margins)
+
+
+@lru_cache(maxsize=4)
+def _rectification(size: tuple[int, int], intrinsics: tuple[float, ...], distortion: Distortion,
+                   margins: tuple[int, int, int, int]) -> Rectification:
     height, width = size
     focal, center = np.array(intrinsics[:2]), np.array(intrinsics[2:])
-    left, right, top, bottom = margins = _margins(size, focal, center, distortion)
+    left, right, top, bottom = margins
     ideal_x, ideal_y = _centers(width + left + right, height + top + bottom)
     places = np.stack([ideal_x - left, ideal_y - top], axis=-1)
     plate = distorted((places - center) / focal, distortion) * focal + center
@@ -102,10 +114,9 @@ def _centers(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     return np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
 
 
-def _margins(size: tuple[int, int], focal: np.ndarray, center: np.ndarray,
-             distortion: Distortion) -> tuple[int, int, int, int]:
+def _margins(size: tuple[int, int], intrinsics: np.ndarray, distortion: Distortion) -> tuple[int, int, int, int]:
     """How far the plate's outline reaches beyond it without distortion, in whole pixels: left, right, top, bottom."""
-    height, width = size
+    (height, width), focal, center = size, intrinsics[:2], intrinsics[2:]
     along, ends = np.linspace(0.0, 1.0, OUTLINE_PLACES), np.array([0.0, 1.0])
     outline = np.concatenate([np.stack(np.meshgrid(along, ends), -1).reshape(-1, 2),
                               np.stack(np.meshgrid(ends, along), -1).reshape(-1, 2)]) * (width, height)

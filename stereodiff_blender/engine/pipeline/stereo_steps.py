@@ -30,9 +30,7 @@ FLOW_MEMORY_MB = 600.0
 def solve_clip(prepared: PreparedFootage, settings: Settings, pixel_aspect: float, lens: KnownLens | None, *,
                context: RunContext) -> SolvedClip:
     """The cameras of all T frames, by tracked points."""
-    focal_px, principal_point = (None, None) if lens is None else (lens.focal_px, lens.principal_point)
-    cameras = solve_cameras(prepared.frames, masks=prepared.masks, focal_px=focal_px,
-                            principal_point=principal_point, pixel_aspect=pixel_aspect, sensor_mm=settings.sensor_mm,
+    cameras = solve_cameras(prepared.frames, masks=prepared.masks, lens=lens, pixel_aspect=pixel_aspect,
                             seed=settings.seed, context=context)
     return SolvedClip(prepared.with_equal_repeats(cameras))
 
@@ -44,10 +42,10 @@ def take_cameras(prepared: PreparedFootage, known: KnownCameras, *, context: Run
 
 
 def warn_of_distortion(settings: Settings, report: Report) -> None:
-    """Say that lens distortion which is set for the clip is not taken out."""
-    if settings.distortion is not None and any(settings.distortion):
+    """Say that lens distortion which is set for the clip is not taken out for the network of pointmaps."""
+    if settings.stereo == "monst3r" and settings.distortion is not None and any(settings.distortion):
         named = ", ".join(f"K{number} {value:.3g}" for number, value in enumerate(settings.distortion, 1) if value)
-        report.warn("lens_distortion_ignored", f"This clip has lens distortion set ({named}); the solve takes its "
+        report.warn("lens_distortion_ignored", f"This clip has lens distortion set ({named}); MonST3R takes its "
                                                "pictures as a pinhole camera's.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..contract import Job, JobFolder, Settings, read_cameras
+from ..contract import Distortion, Job, JobFolder, Settings, read_cameras
 from ..media.frames import Raster
 from ..solution import KnownCameras, KnownLens
 
@@ -31,8 +31,10 @@ def known_lens(settings: Settings, raster: Raster) -> KnownLens | None:
     """In pixels of the raster, if the settings name it."""
     if settings.focal_mm is None:
         return None
-    focal_px = settings.focal_mm / settings.sensor_mm * raster.width
-    if settings.principal_point_px is None:
-        return KnownLens(focal_px)
-    x, y = settings.principal_point_px
-    return KnownLens(focal_px, (x * raster.width / raster.clip_width, y * raster.height / raster.clip_height))
+    focal_px, axis, distortion = settings.focal_mm / settings.sensor_mm * raster.width, None, None
+    if settings.principal_point_px is not None:
+        x, y = settings.principal_point_px
+        axis = x * raster.width / raster.clip_width, y * raster.height / raster.clip_height
+    if settings.distortion is not None and any(settings.distortion):
+        distortion = Distortion(*settings.distortion)
+    return KnownLens(focal_px, axis, distortion, settings.sensor_mm)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...contract import StereoDiffError
+from ...contract import Distortion, StereoDiffError
+from ...lens import distorted, undistorted
 from ...report import Report
 from ..tracking import Tracks
 from .rotation import guess_focal
@@ -20,7 +21,7 @@ class TrackedShot:
     """tracks: thinned, raster pixels; square: the same with square pixels from the principal point.
 
     frames: those that tracks link. focal: in rows, or None where unknown. principal_point: (x, y), raster pixels.
-    sensor_mm: width, for what is said about lenses.
+    sensor_mm: width, for what is said about lenses. distortion: of the lens, where it is known; square is without it.
     """
 
     tracks: Tracks
@@ -33,6 +34,7 @@ class TrackedShot:
     seed: int
     first_frame: int
     report: Report
+    distortion: Distortion | None = None
 
     @property
     def linked(self) -> np.ndarray:
@@ -44,7 +46,9 @@ class TrackedShot:
         return self.focal or guess_focal(self.square)
 
     def raster_pixels(self, square_pixels: np.ndarray) -> np.ndarray:
-        """Square pixels (N,2) from the principal point as pixels of the raster."""
+        """Square pixels (N,2) from the principal point as pixels of the raster, as they were filmed."""
+        if self.distortion is not None and self.focal is not None:
+            square_pixels = self.focal * distorted(square_pixels / self.focal, self.distortion)
         return square_pixels / (self.pixel_aspect, 1.0) + self.principal_point
 
     def intrinsics(self, focal: float) -> np.ndarray:
@@ -52,10 +56,14 @@ class TrackedShot:
         return np.tile([focal / self.pixel_aspect, focal, *self.principal_point], (self.tracks.frame_count, 1))
 
 
-def square_tracks(tracks: Tracks, principal_point: tuple[float, float], pixel_aspect: float) -> Tracks:
-    """The tracks in square pixels counted from the principal point, which is in raster pixels."""
+def square_tracks(tracks: Tracks, principal_point: tuple[float, float], pixel_aspect: float,
+                  focal: float | None = None, distortion: Distortion | None = None) -> Tracks:
+    """The tracks in square pixels counted from the principal point, which is in raster pixels; without distortion, if
+    that of the lens is known, and focal with it."""
     width, height = tracks.size
     pixels = (tracks.pixels - principal_point) * (pixel_aspect, 1.0)
+    if distortion is not None and focal is not None:
+        pixels = focal * undistorted(pixels / focal, distortion)
     return replace(tracks, pixels=pixels, size=(width * pixel_aspect, height))
 
 

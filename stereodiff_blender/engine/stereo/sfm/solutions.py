@@ -21,6 +21,7 @@ from .warnings import (
     warn_covered_background,
     warn_doubtful_lens,
     warn_doubtful_rotation,
+    warn_lens,
     warn_moving_camera,
     warn_narrow_view,
     warn_rotation,
@@ -83,12 +84,14 @@ def moving_solution(shot: TrackedShot, travel: Travel, fitting_focal: float | No
                            fitting_share=fitting_focal / shot.square.size[0], sensor_mm=shot.sensor_mm)
     poses, points = _in_gauge(fitted)
     mean = mean_by_frame(fitted.frame, fitted.residual_px, fitted.solved)
+    lens = _lens(shot, fitted)
+    warn_lens(shot.report, lens, 1.0 if fitted.zoom is None else float(np.exp(np.ptp(fitted.zoom))))
     raster = shot.raster_pixels(_filmed(fitted))
     bounds = np.searchsorted(fitted.frame, np.arange(len(poses) + 1))
     observations = [(fitted.point[a:b], raster[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
     return CameraSolution("moving", poses, _intrinsics(shot, fitted), fitted.solved, mean, points,
                           fitted.point_parallax_deg, observations, is_focal_unreliable or fitting_focal is not None,
-                          lens=_lens(fitted))
+                          lens=lens)
 
 
 def _filmed(fitted: CameraFit) -> np.ndarray:
@@ -104,10 +107,15 @@ def _intrinsics(shot: TrackedShot, fitted: CameraFit) -> np.ndarray:
     return intrinsics
 
 
-def _lens(fitted: CameraFit) -> LensResult:
+def _lens(shot: TrackedShot, fitted: CameraFit) -> LensResult:
+    zooms = fitted.zoom is not None
+    of_shutter = {"readout": fitted.readout, "readout_std": fitted.readout_std} if fitted.readout else {}
+    if shot.distortion is not None:
+        return LensResult("radial", shot.distortion, is_given=True, zooms=zooms, **of_shutter)
     if fitted.distortion is None:
-        return LensResult()
-    return LensResult("radial", fitted.distortion, k1_std=fitted.radial_std[0], k2_std=fitted.radial_std[1])
+        return LensResult(zooms=zooms, **of_shutter)
+    k1_std, k2_std = fitted.radial_std
+    return LensResult("radial", fitted.distortion, k1_std=k1_std, k2_std=k2_std, zooms=zooms, **of_shutter)
 
 
 def _warn_about(shot: TrackedShot, travel: Travel) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...contract import StereoDiffError
+from ...contract import StereoDiffError, distortion_fault
 from ...report import Report
-from ...solution import CameraSolution
+from ...solution import CameraSolution, KnownLens
 from ...storage import RunContext, Scratch
 from ..mapping import ADJUSTMENT_ROUNDS
 from ..tracking import Tracks, longest_linked_run, thin_tracks, track_features
@@ -34,8 +34,7 @@ MAX_SEED = 2**31
 USUAL_SENSOR_MM = 36.0
 
 
-def solve_cameras(frames, *, focal_px: float | None = None, principal_point: tuple[float, float] | None = None,
-                  pixel_aspect: float = 1.0, sensor_mm: float | None = None, masks=None, seed: int = 0,
+def solve_cameras(frames, *, lens: KnownLens | None = None, pixel_aspect: float = 1.0, masks=None, seed: int = 0,
                   context: RunContext) -> CameraSolution:
     """Solve the camera of every frame.
 
@@ -46,14 +45,10 @@ def solve_cameras(frames, *, focal_px: float | None = None, principal_point: tup
     ----------
     frames : ndarray
         (T,H,W,3) uint8 RGB, an array or memory map; read one frame at a time.
-    focal_px : float or None
-        fx in raster pixels where the lens is known, else None.
-    principal_point : tuple of float or None
-        (x, y) in raster pixels; None: the raster's center.
+    lens : KnownLens or None
+        None where it is not known: the shot itself tells, then.
     pixel_aspect : float
         True width / height of one raster pixel, between 0.1 and 10.
-    sensor_mm : float or None
-        Sensor width that the known lens was given with, for what is said of it; None: 36.
     masks : ndarray or None
         (T,H,W) bool-like, true where nothing may be tracked because it moves.
     seed : int
@@ -70,27 +65,31 @@ def solve_cameras(frames, *, focal_px: float | None = None, principal_point: tup
     ------
     StereoDiffError
         "camera_unsolved" with the reason in words; "clip_too_short" for fewer than two frames; "settings_invalid" for a
-        focal length or pixel aspect that cannot be.
+        lens or pixel aspect that cannot be.
     ValueError
         If frames or masks have another shape or type.
 
     Notes
     -----
     Warns "static_camera", "large_motion", "rotation_only", "rotation_doubtful", "travel_doubtful", "turns_in_part",
-    "object_track", "focal_assumed", "lens_doubtful", "frames_unsolved", "little_parallax", "high_residual",
+    "object_track", "focal_assumed", "lens_distorts", "lens_zooms", "rolling_shutter",
+    "lens_doubtful", "frames_unsolved", "little_parallax", "high_residual",
     "scale_drift", "low_texture" and "weak_focal".
     """
-    _check(frames, focal_px, pixel_aspect, masks)
+    _check(frames, lens, pixel_aspect, masks)
     min_length = min(MIN_TRACK_LENGTH, len(frames))
     followed = follow_tracks(frames, masks, context.scratch, context.report)
     tracks = thin_tracks(followed, per_frame=TRACKS_PER_FRAME, min_length=min_length)
     linked = longest_linked_run(tracks)
     _check_tracks(tracks, linked, context.told_from)
     tracks = tracks.select(linked[tracks.frame])
-    focal = None if focal_px is None else focal_px * pixel_aspect
-    axis = principal_point or (0.5 * tracks.size[0], 0.5 * tracks.size[1])
-    shot = TrackedShot(tracks, square_tracks(tracks, axis, pixel_aspect), np.flatnonzero(linked), focal, axis,
-                       pixel_aspect, sensor_mm or USUAL_SENSOR_MM, seed % MAX_SEED, context.told_from, context.report)
+    focal = None if lens is None else lens.focal_px * pixel_aspect
+    axis = (lens and lens.principal_point) or (0.5 * tracks.size[0], 0.5 * tracks.size[1])
+    distortion = None if lens is None else lens.distortion
+    square = square_tracks(tracks, axis, pixel_aspect, focal, distortion)
+    sensor_mm = USUAL_SENSOR_MM if lens is None else lens.sensor_mm or USUAL_SENSOR_MM
+    shot = TrackedShot(tracks, square, np.flatnonzero(linked), focal, axis, pixel_aspect, sensor_mm, seed % MAX_SEED,
+                       context.told_from, context.report, distortion)
     return _solve(shot, followed, frames)
 
 
@@ -104,17 +103,27 @@ def follow_tracks(frames, masks, scratch: Scratch, report: Report) -> Tracks:
     return tracks
 
 
-def _check(frames, focal_px, pixel_aspect, masks) -> None:
+def _check(frames, lens: KnownLens | None, pixel_aspect, masks) -> None:
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
         raise ValueError(f"frames must be (T,H,W,3) uint8, got {frames.shape} {frames.dtype}")
     if masks is not None and masks.shape != frames.shape[:3]:
         raise ValueError(f"masks must be {frames.shape[:3]}, got {masks.shape}")
     if len(frames) < 2:
         raise StereoDiffError("clip_too_short", "A camera solve needs at least two frames.")
-    if focal_px is not None and not (np.isfinite(focal_px) and focal_px > 0):
-        raise StereoDiffError("settings_invalid", f"The focal length must be positive, got {focal_px}.")
     if not (np.isfinite(pixel_aspect) and 0.1 < pixel_aspect < 10):
         raise StereoDiffError("settings_invalid", f"The pixel aspect must be between 0.1 and 10, got {pixel_aspect}.")
+    if lens is not None:
+        _check_lens(lens, frames.shape[2], frames.shape[1], pixel_aspect)
+
+
+def _check_lens(lens: KnownLens, width: int, height: int, pixel_aspect: float) -> None:
+    if not (np.isfinite(lens.focal_px) and lens.focal_px > 0):
+        raise StereoDiffError("settings_invalid", f"The focal length must be positive, got {lens.focal_px}.")
+    axis = lens.principal_point or (0.5 * width, 0.5 * height)
+    focals = lens.focal_px, lens.focal_px * pixel_aspect
+    fault = "" if lens.distortion is None else distortion_fault(lens.distortion, width, height, (*focals, *axis))
+    if fault:
+        raise StereoDiffError("settings_invalid", fault)
 
 
 def _check_tracks(tracks: Tracks, linked: np.ndarray, first_frame: int) -> None:

@@ -112,7 +112,7 @@ def _from_seeds(shot: TrackedShot, keyframes: np.ndarray, seeds: list[float],
         given = "" if shot.focal is None else " if the focal length given is right"
         raise unsolved(f"no two frames show the same points from clearly different places{given}")
     best.register_frames(keyframes)
-    if choose_lens(best) and len(seeds) > 1:
+    if shot.distortion is None and choose_lens(best) and len(seeds) > 1:
         best = _zooming(shot, keyframes, few, seeds, best)
     best.register_frames(keyframes)
     step()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...contract import LensResult
 from ...report import Report
 from .scale_drift import ScaleDrift
 
@@ -70,6 +71,25 @@ def warn_doubtful_travel(report: Report) -> None:
     report.warn("travel_doubtful", "A turn on the spot explains the shot nearly as well as the travel that was solved: "
                                    "if the camera stood on a tripod, depth and path mean nothing. Give a matte of what "
                                    "moves, or the lens, to tell them apart.")
+
+
+def warn_lens(report: Report, lens: LensResult, zoom_ratio: float) -> None:
+    """What a solved lens does beside the pinhole. zoom_ratio: longest over shortest focal length."""
+    if lens.distortion is not None and not lens.is_given:
+        report.warn("lens_distorts", f"The lens bends the picture (K1 {_measured(lens.distortion.k1, lens.k1_std)}, "
+                                     f"K2 {_measured(lens.distortion.k2, lens.k2_std)}): the camera is that of the "
+                                     "undistorted plate, and depth lies on the plate as it was shot.")
+    if lens.zooms:
+        report.warn("lens_zooms", f"The lens zooms: the longest focal length is {zoom_ratio:.3f} times the shortest.")
+    if lens.readout:
+        report.warn("rolling_shutter", f"The rows are read out one after the other, in {100 * abs(lens.readout):.0f} % "
+                                       f"of the time from frame to frame (give or take "
+                                       f"{100 * (lens.readout_std or 0.0):.1f} %): each frame's camera is that of its "
+                                       "middle row.")
+
+
+def _measured(value: float, deviation: float | None) -> str:
+    return f"{value:.4f} give or take {deviation:.4f}" if deviation else f"{value:.4g}"
 
 
 def warn_turning_frames(report: Report, turning: np.ndarray, first_frame: int) -> None:

@@ -17,14 +17,14 @@ from camera_scenes import (
 )
 from recording_report import RecordingReport
 
-from stereodiff_blender.engine.contract import StereoDiffError
+from stereodiff_blender.engine.contract import Distortion, StereoDiffError
 from stereodiff_blender.engine.geometry import (
     fill_unsolved,
     interpolate_rotations,
     invert_rigid,
     rotation_angle_deg,
 )
-from stereodiff_blender.engine.solution import CameraSolution
+from stereodiff_blender.engine.solution import CameraSolution, KnownLens
 from stereodiff_blender.engine.stereo.sfm.solve import solve_cameras
 from stereodiff_blender.engine.stereo.sfm.warnings import frame_ranges, warn_rotation
 from stereodiff_blender.engine.storage import RunContext
@@ -34,10 +34,12 @@ COUNT = 14
 pytestmark = pytest.mark.slow
 
 
-def solve(frames: np.ndarray, first_frame: int = 1, **options) -> tuple[CameraSolution, dict[str, str]]:
+def solve(frames: np.ndarray, first_frame: int = 1, *, focal_px: float | None = None,
+          **options) -> tuple[CameraSolution, dict[str, str]]:
+    lens = None if focal_px is None else KnownLens(focal_px)
     report = RecordingReport()
     context = RunContext(report=report, first_frame=first_frame)
-    solution = solve_cameras(frames, context=context, **options)
+    solution = solve_cameras(frames, lens=lens, context=context, **options)
     assert report.stages[0][0] == "track"
     assert {stage for stage, _ in report.stages[1:]} == {"solve"}
     return solution, report.warnings
@@ -242,7 +244,8 @@ def test_after_a_cut_the_longer_part_is_solved(frames, poses):
 
 
 @pytest.mark.parametrize(("options", "code"), [
-    ({"focal_px": -3.0}, "settings_invalid"), ({"focal_px": float("nan")}, "settings_invalid"),
+    ({"lens": KnownLens(-3.0)}, "settings_invalid"), ({"lens": KnownLens(float("nan"))}, "settings_invalid"),
+    ({"lens": KnownLens(FOCAL_PX, distortion=Distortion(-3.0))}, "settings_invalid"),
     ({"pixel_aspect": 0.0}, "settings_invalid"),
 ])
 def test_bad_settings_are_refused(frames, options, code):

@@ -81,6 +81,8 @@ class _Trial:
         used, point = np.unique(self.fitted.point, return_inverse=True)
         start = replace(self.found.state(self.frames), points=self.found.triangulated(self.frames, self.fitted)[used],
                         shutter=self.found.shutter(self.frames) if model.rolls else None)
+        if start.zoom is not None and not model.zooms:
+            start = replace(start, focal=start.focal * float(np.exp(start.zoom.mean())), zoom=None)
         state, _ = bundle_adjust(start, self._compact(point), loss_px=LOSS_PX, iterations=ITERATIONS,
                                  tolerance=TOLERANCE, free=self._free(model))
         return _Fit(model, state, self._costs(state))
@@ -237,16 +239,24 @@ def _take(found: Reconstruction, frames: np.ndarray, lens: _Fit) -> None:
 def choose_shutter(found: Reconstruction) -> bool:
     """Let the rows be read out one after the other, where held-out tracks ask for it; whether they do.
 
-    Only a frame's neighbors tell how its camera moves while its rows are taken: all frames have to be solved.
+    Only a frame's neighbors tell how its camera moves while its rows are taken: all frames have to be solved. What the
+    keyframes took for a zoom may have been the shutter; it is given up where it explains nothing more.
     """
     trial = _trial(found)
     if trial is None:
         return False
-    simple, rival = (trial.fit(replace(_model(found), rolls=rolls)) for rolls in (False, True))
-    readout = rival.state.shutter.readout
-    if not trial.is_better(rival, simple) or abs(readout) < LEAST_READOUT:
+    simple = trial.fit(_model(found))
+    rival = trial.fit(replace(_model(found), rolls=True))
+    if not trial.is_better(rival, simple) or not _tells_readout(trial, rival):
         return False
-    if abs(readout) < MOST_DEVIATIONS * np.sqrt(trial.covariance(rival)[3, 3]):
-        return False
-    found.rolls, found.readout = True, readout
+    found.rolls, found.readout = True, rival.state.shutter.readout
+    if found.zooms:
+        held = trial.fit(replace(rival.model, zooms=False))
+        if not trial.is_better(rival, held) or not _tells_zoom(trial, rival):
+            found.focal, found.zooms, found.zoom = held.state.focal, False, np.zeros_like(found.zoom)
     return True
+
+
+def _tells_readout(trial: _Trial, rival: _Fit) -> bool:
+    deviation = np.sqrt(trial.covariance(rival)[3, 3])
+    return abs(rival.state.shutter.readout) > max(LEAST_READOUT, MOST_DEVIATIONS * deviation)

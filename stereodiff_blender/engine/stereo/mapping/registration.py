@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,7 +56,8 @@ class CameraFit:
     readout_std: float = 0.0
 
 
-def register_all_frames(reconstruction: Reconstruction, progress) -> CameraFit:
+def register_all_frames(reconstruction: Reconstruction, progress, *,
+                        choose: Callable[[Reconstruction], bool] | None = None) -> CameraFit:
     """Resect the frames between, adjust everything in rounds of tightening gates, fill in what has no camera.
 
     Frames that saw too little of it then get a second chance: more points are known by now, and better.
@@ -66,6 +68,9 @@ def register_all_frames(reconstruction: Reconstruction, progress) -> CameraFit:
         With cameras of some frames. It is adjusted in place.
     progress : callable
         Is called without arguments after every round.
+    choose : callable or None
+        Is called with the reconstruction after the first round, when every frame's neighbors are known. It may let the
+        lens do more, and then returns True, and the first round is done again.
 
     Returns
     -------
@@ -74,7 +79,7 @@ def register_all_frames(reconstruction: Reconstruction, progress) -> CameraFit:
     """
     _resect(reconstruction, ~reconstruction.registered)
     open_ = ~reconstruction.registered
-    solved, frames, observations, fits = _adjusted(reconstruction, progress)
+    solved, frames, observations, fits = _adjusted(reconstruction, progress, choose)
     if _resect(reconstruction, open_):
         solved, frames, observations, fits = _adjusted(reconstruction, progress=lambda: None)
     return _camera_fit(reconstruction, frames, observations.select(fits & solved[frames][observations.camera]), solved)
@@ -85,9 +90,10 @@ def _resect(reconstruction: Reconstruction, chosen: np.ndarray) -> bool:
     return sum(reconstruction.resect(int(index)) for index in np.flatnonzero(chosen)) > 0
 
 
-def _adjusted(reconstruction: Reconstruction, progress) -> tuple[np.ndarray, np.ndarray, Observations, np.ndarray]:
+def _adjusted(reconstruction: Reconstruction, progress,
+              choose=None) -> tuple[np.ndarray, np.ndarray, Observations, np.ndarray]:
     """Frames (T,) solved; and as _adjust_all has it, without those that are not plausible."""
-    frames, observations, fits = _adjust_all(reconstruction, progress)
+    frames, observations, fits = _adjust_all(reconstruction, progress, choose)
     solved = _plausible_frames(reconstruction, observations.camera[fits], frames)
     if not solved[frames].all():
         reconstruction.registered &= solved
@@ -96,21 +102,36 @@ def _adjusted(reconstruction: Reconstruction, progress) -> tuple[np.ndarray, np.
     return solved, frames, observations, fits
 
 
-def _adjust_all(reconstruction: Reconstruction, progress) -> tuple[np.ndarray, Observations, np.ndarray]:
+def _adjust_all(reconstruction: Reconstruction, progress,
+                choose=None) -> tuple[np.ndarray, Observations, np.ndarray]:
     """Frames (C,), their observations (N,) and which of them (N,) fit after the last round."""
     frames, observations = reconstruction.observations(reconstruction.registered)
     reconstruction.points = reconstruction.triangulated(frames, observations)
-    rules = {"min_parallax_deg": MIN_PARALLAX_DEG, "min_views": min(MIN_VIEWS, len(frames)), "min_share": MIN_SHARE}
-    for gate, loss, iterations, tolerance in ADJUSTMENT_ROUNDS:
-        fits = reconstruction.inliers(frames, observations, gate_px=gate, **rules)
-        if not fits.any():
+    for number, round_ in enumerate(ADJUSTMENT_ROUNDS):
+        if not _adjust_round(reconstruction, frames, observations, round_):
             break
-        adjust_on_anchors(reconstruction, frames, observations.select(fits), free_focal=reconstruction.free_focal,
-                          loss_px=loss,
-                          iterations=iterations, tolerance=tolerance)
+        if number == 0 and choose is not None and choose(reconstruction):
+            reconstruction.points = reconstruction.triangulated(frames, observations)
+            _adjust_round(reconstruction, frames, observations, round_)
         progress()
-    return frames, observations, reconstruction.inliers(frames, observations, gate_px=2.0 * ADJUSTMENT_ROUNDS[-1][0],
-                                                        **rules)
+    return frames, observations, _inliers(reconstruction, frames, observations, 2.0 * ADJUSTMENT_ROUNDS[-1][0])
+
+
+def _adjust_round(reconstruction: Reconstruction, frames: np.ndarray, observations: Observations, round_) -> bool:
+    """Whether anything was near enough to be adjusted to. round_: of ADJUSTMENT_ROUNDS."""
+    gate, loss, iterations, tolerance = round_
+    fits = _inliers(reconstruction, frames, observations, gate)
+    if fits.any():
+        adjust_on_anchors(reconstruction, frames, observations.select(fits), free_focal=reconstruction.free_focal,
+                          loss_px=loss, iterations=iterations, tolerance=tolerance)
+    return bool(fits.any())
+
+
+def _inliers(reconstruction: Reconstruction, frames: np.ndarray, observations: Observations,
+             gate_px: float) -> np.ndarray:
+    """(N,) as of Reconstruction.inliers."""
+    return reconstruction.inliers(frames, observations, gate_px=gate_px, min_parallax_deg=MIN_PARALLAX_DEG,
+                                  min_views=min(MIN_VIEWS, len(frames)), min_share=MIN_SHARE)
 
 
 def _plausible_frames(reconstruction: Reconstruction, camera: np.ndarray, frames: np.ndarray) -> np.ndarray:

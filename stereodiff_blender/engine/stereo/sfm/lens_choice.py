@@ -39,8 +39,9 @@ LEAST_GAIN, MOST_ERRORS = 1.003, 4.0
 standard errors of the mean of the points' differences."""
 LEAST_BEND_PX = 0.15
 """In the picture's corners: less is nothing that anybody sees, and noise bends as much."""
-LEAST_ZOOM = 0.004
-"""Longest over shortest focal length, less 1: breathing of less is nothing that anybody sees."""
+LEAST_ZOOM, MUCH_ZOOM = 0.004, 0.15
+"""Longest over shortest focal length, less 1: breathing of less is nothing that anybody sees; what zooms more may have
+been bent out of shape by a solve under one focal length."""
 LEAST_READOUT = 0.05
 """In frames."""
 MOST_STEPS = 3
@@ -128,7 +129,8 @@ class _Trial:
 def choose_lens(found: Reconstruction) -> bool:
     """Let the lens bend the picture, by k1 or by k1 and k2, or zoom, where held-out tracks ask for it.
 
-    Returns whether something is odd: it zooms, or one lens explains the shot better, but none that shots are made with.
+    Returns whether something is odd: it zooms much, or one lens explains the shot better, but none that shots are made
+    with.
     """
     is_odd_better = False
     for _ in range(MOST_STEPS):
@@ -143,7 +145,8 @@ def choose_lens(found: Reconstruction) -> bool:
         if not usual:
             break
         _take(found, trial.frames, min(usual, key=lambda rival: rival.costs.mean()))
-    return is_odd_better or found.zooms or _is_odd(found.state(np.zeros(0, np.int64)), found.tracks.size)
+    zooms_much = float(np.ptp(found.zoom)) > MUCH_ZOOM
+    return is_odd_better or zooms_much or _is_odd(found.state(np.zeros(0, np.int64)), found.tracks.size)
 
 
 def explains_better(one: Reconstruction, other: Reconstruction) -> bool:

@@ -117,9 +117,7 @@ def _from_seeds(shot: TrackedShot, keyframes: np.ndarray, seeds: list[float],
     best.register_frames(keyframes)
     step()
     reach = float(best.registered[keyframes].mean())
-    fitted = register_all_frames(best, step)
-    if choose_shutter(best):
-        fitted = register_all_frames(best, lambda: None)
+    fitted = register_all_frames(best, step, choose=choose_shutter)
     return Travel(best, fitted, focal_spread, np.zeros(len(fitted.solved), bool)), reach
 
 

@@ -81,6 +81,8 @@ class _Trial:
         used, point = np.unique(self.fitted.point, return_inverse=True)
         start = replace(self.found.state(self.frames), points=self.found.triangulated(self.frames, self.fitted)[used],
                         shutter=self.found.shutter(self.frames) if model.rolls else None)
+        if start.zoom is not None and not model.zooms:
+            start = replace(start, focal=start.focal * float(np.exp(start.zoom.mean())), zoom=None)
         state, _ = bundle_adjust(start, self._compact(point), loss_px=LOSS_PX, iterations=ITERATIONS,
                                  tolerance=TOLERANCE, free=self._free(model))
         return _Fit(model, state, self._costs(state))
@@ -249,4 +251,17 @@ def choose_shutter(found: Reconstruction) -> bool:
     if abs(readout) < MOST_DEVIATIONS * np.sqrt(trial.covariance(rival)[3, 3]):
         return False
     found.rolls, found.readout = True, readout
+    if found.zooms:
+        _forget_zoom_of_shutter(trial, rival)
     return True
+
+
+def _forget_zoom_of_shutter(trial: _Trial, rolling: _Fit) -> None:
+    """Rows that are read out in turn make the picture grow and shrink with the camera's speed, which is taken for a
+    zoom before the shutter is known."""
+    still = trial.fit(replace(rolling.model, zooms=False))
+    if trial.is_better(rolling, still) and _tells_zoom(trial, rolling):
+        return
+    found = trial.found
+    found.zooms, found.focal = False, still.state.focal
+    found.zoom[:] = 0.0

@@ -233,12 +233,13 @@ def test_what_was_measured_comes_back_to_the_plate(boards, barred):
     shown = prepared.shown(measured, "stereo_depth", Scratch())
     top, bottom, _, _ = footage.picture
     assert shown.shape == (COUNT, HEIGHT, WIDTH) and not shown[:, :top].any() and not shown[:, bottom:].any()
-    assert set(np.unique(shown[:, top:bottom])) == {2.0, 5.0}
+    near = np.isclose(shown[:, top:bottom], 2.0, rtol=0.03)
+    assert (near | np.isclose(shown[:, top:bottom], 5.0, rtol=0.03)).all(), "no depth between the two"
     for row in (top + 2, HEIGHT // 2, bottom - 3):
         places = np.stack([np.arange(WIDTH) + 0.5 - WIDTH / 2, np.full(WIDTH, row + 0.5 - HEIGHT / 2)], axis=-1)
         x = undistorted(places / FOCAL_PX, LENS.distortion)[:, 0] * FOCAL_PX
         clear = np.abs(x + 60) > 1.0
-        np.testing.assert_array_equal(shown[0, row][clear], np.where(x < -60, 2.0, 5.0)[clear])
+        np.testing.assert_allclose(shown[0, row][clear], np.where(x < -60, 2.0, 5.0)[clear], rtol=1e-6)
 
 
 def test_beyond_the_plate_nothing_is_trusted(boards):
@@ -264,27 +265,27 @@ def test_a_repeated_distorted_frame_is_its_twins_and_a_matte_goes_along(boards):
     np.testing.assert_allclose(prepared.shown(mask, "motion_mask", Scratch()).mean(), matte.mean(), rtol=0.05)
     numbered = np.broadcast_to(np.arange(9, dtype=np.float32)[:, None, None] + 1, measurable.shape[:3])
     back = prepared.shown(np.ascontiguousarray(numbered), "stereo_depth", Scratch())
-    assert [float(np.median(one)) for one in back] == [1, 2, 3, 3, 4, 5, 6, 7, 8, 9]
+    assert [round(float(np.median(one)), 5) for one in back] == [1, 2, 3, 3, 4, 5, 6, 7, 8, 9]
 
 
 def test_a_carried_frame_is_carried_through_the_lens(boards):
-    """A plane ahead, and a camera that goes sideways along it: carried depth is the plane's, also in the corners."""
+    """A near part on the left, which goes out of the picture as the camera goes to the right."""
     plate = bent(boards)
     cameras = cameras_of(COUNT)
     prepared = prepare_footage(plate, None, inspect_footage(plate), Scratch())
     prepared = prepared.measured_where_solved(np.arange(COUNT) != 4).rectified(cameras)
-    step = (prepared.measurable_frames(Scratch()).shape[2]) // 2
-    measured = np.full((COUNT - 1, *prepared.measurable_frames(Scratch()).shape[1:3]), 4.0, np.float32)
-    edges = {}
+    height, width = prepared.measurable_frames(Scratch()).shape[1:3]
+    measured = np.full((COUNT - 1, height, width), 4.0, np.float32)
     for place, index in enumerate(prepared.measurable):
-        edges[int(index)] = step - round(0.1 * FOCAL_PX / 2.0 * index)
-        measured[place, :, :edges[int(index)]] = 2.0
+        measured[place, :, :width // 2 - round(0.1 * FOCAL_PX / 2.0 * index)] = 2.0
     depth = prepared.shown(measured, "stereo_depth", Scratch())
     confidence = np.ones_like(depth)
     prepared.carry_depth(depth, confidence, cameras)
-    assert set(np.unique(depth[4])) == {2.0, 4.0} and confidence[4].max() <= 0.4
-    share = [float((one == 2.0).mean()) for one in depth]
-    assert share[4] == pytest.approx(0.5 * (share[3] + share[5]), abs=0.01)
+    assert (np.isclose(depth[4], 2.0) | np.isclose(depth[4], 4.0)).all() and confidence[4].max() <= 0.4
+    share = [float((one < 3.0).mean()) for one in depth]
+    behind = 0.1 * FOCAL_PX / 4.0 / WIDTH  # what comes into view beside the near part, nobody has measured
+    assert share[4] == pytest.approx(0.5 * (share[3] + share[5]), abs=behind + 0.005)
+    assert share[4] < share[3] - 0.5 * behind
 
 
 def test_cameras_come_back_to_the_plate_through_the_lens(boards):

@@ -43,6 +43,9 @@ LEAST_ZOOM = 0.004
 """Longest over shortest focal length, less 1: breathing of less is nothing that anybody sees."""
 LEAST_READOUT = 0.05
 """In frames."""
+MOST_PULL = 1.1
+"""Ratio to which a known focal length may be drawn: data sheets and crops are off by 7 %. One that is wrong by more is
+explained by whatever else a lens may do."""
 MOST_STEPS = 3
 MOST_BARREL, MOST_PINCUSHION = -0.35, 0.05
 """How far the corners move, of their distance from the middle: what lenses for filming do."""
@@ -77,14 +80,15 @@ class _Trial:
     fitted: Observations
     held_out: Observations
 
-    def fit(self, model: _Model) -> _Fit:
+    def fit(self, model: _Model, *, lets_focal_go: bool = False) -> _Fit:
+        """lets_focal_go: even one that is known."""
         used, point = np.unique(self.fitted.point, return_inverse=True)
         start = replace(self.found.state(self.frames), points=self.found.triangulated(self.frames, self.fitted)[used],
                         shutter=self.found.shutter(self.frames) if model.rolls else None)
         if start.zoom is not None and not model.zooms:
             start = replace(start, focal=start.focal * float(np.exp(start.zoom.mean())), zoom=None)
         state, _ = bundle_adjust(start, self._compact(point), loss_px=LOSS_PX, iterations=ITERATIONS,
-                                 tolerance=TOLERANCE, free=self._free(model))
+                                 tolerance=TOLERANCE, free=self._free(model, lets_focal_go))
         return _Fit(model, state, self._costs(state))
 
     def covariance(self, fit: _Fit) -> np.ndarray:
@@ -99,14 +103,22 @@ class _Trial:
         error = float(np.std(gains)) / np.sqrt(len(gains))
         return bool(gains.mean() > MOST_ERRORS * error and simple.costs.mean() > LEAST_GAIN * rival.costs.mean())
 
+    def keeps_focal(self, rival: _Fit) -> bool:
+        """Whether a focal length that is known stays about where it is when it is let go under the rival."""
+        if self.found.free_focal:
+            return True
+        focal = self.fit(rival.model, lets_focal_go=True).state.focal
+        return max(focal, self.found.focal) < MOST_PULL * min(focal, self.found.focal)
+
     def ways_of_zoom(self) -> np.ndarray:
         return zoom_ways(self.frames, self.found.tracks.frame_count)
 
     def _compact(self, point: np.ndarray) -> Observations:
         return Observations(self.fitted.camera, point.reshape(-1), self.fitted.pixels)
 
-    def _free(self, model: _Model) -> BundleOptions:
-        return BundleOptions(focal=self.found.free_focal and not model.zooms, radial=model.radial,
+    def _free(self, model: _Model, lets_focal_go: bool = False) -> BundleOptions:
+        free_focal = self.found.free_focal or lets_focal_go
+        return BundleOptions(focal=free_focal and not model.zooms, radial=model.radial,
                              zoom=self.ways_of_zoom() if model.zooms else None, readout=model.rolls)
 
     def _costs(self, state: BundleState) -> np.ndarray:
@@ -135,11 +147,11 @@ def choose_lens(found: Reconstruction) -> bool:
         trial = _trial(found)
         if trial is None:
             break
-        simple = trial.fit(_model(found))
+        simple = trial.fit(_model(found), lets_focal_go=True)
         better = [rival for rival in map(trial.fit, _next(found)) if trial.is_better(rival, simple)]
         usual = [rival for rival in better if not _is_odd(rival.state, found.tracks.size)]
         is_odd_better |= len(usual) < len(better)
-        usual = [rival for rival in usual if _is_determined(trial, rival)]
+        usual = [rival for rival in usual if _is_determined(trial, rival) and trial.keeps_focal(rival)]
         if not usual:
             break
         _take(found, trial.frames, min(usual, key=lambda rival: rival.costs.mean()))
@@ -244,11 +256,12 @@ def choose_shutter(found: Reconstruction) -> bool:
     trial = _trial(found)
     if trial is None:
         return False
-    simple, rival = (trial.fit(replace(_model(found), rolls=rolls)) for rolls in (False, True))
+    simple = trial.fit(_model(found), lets_focal_go=True)
+    rival = trial.fit(replace(_model(found), rolls=True))
     readout = rival.state.shutter.readout
     if not trial.is_better(rival, simple) or abs(readout) < LEAST_READOUT:
         return False
-    if abs(readout) < MOST_DEVIATIONS * np.sqrt(trial.covariance(rival)[3, 3]):
+    if abs(readout) < MOST_DEVIATIONS * np.sqrt(trial.covariance(rival)[3, 3]) or not trial.keeps_focal(rival):
         return False
     found.rolls, found.readout = True, readout
     if found.zooms:

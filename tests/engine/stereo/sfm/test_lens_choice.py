@@ -116,6 +116,13 @@ def test_a_known_focal_length_leaves_the_distortion_to_be_found():
     assert "lens_distorts" in warnings and "lens_doubtful" not in warnings
 
 
+@pytest.mark.parametrize(("count", "share"), [(10, 1.5), (30, 1.3)])
+def test_a_wrong_focal_length_is_doubted_and_not_made_up_for(count, share):
+    """A pinhole's shot; under a lens too long, a pincushion and a rolling shutter explain it better."""
+    solution, warnings = solved(filmed_through(WORLD, walk, count), focal_px=share * FOCAL_PX)
+    assert "lens_doubtful" in warnings and solution.lens == LensResult() and not SAID & set(warnings)
+
+
 def test_a_camera_that_turns_has_the_lens_that_is_given():
     def pan(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros((len(times), 3)), times[:, None] * (0.05, 0.8, 0.0)

@@ -50,7 +50,7 @@ def filmed(points: np.ndarray, poses: np.ndarray, *, focal_px: float = FOCAL_PX,
 
 
 def filmed_through(points: np.ndarray, walk: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], count: int, *,
-                   lens: Distortion = Distortion(), zoom: np.ndarray | None = None, readout: float = 0.0,
+                   lens: Distortion | None = None, zoom: np.ndarray | None = None, readout: float = 0.0,
                    noise_px: float = NOISE_PX) -> Tracks:
     """Tracks of points (P,3) as a lens shows them that is no pinhole, in so many frames.
 
@@ -65,7 +65,7 @@ def filmed_through(points: np.ndarray, walk: Callable[[np.ndarray], tuple[np.nda
         local = np.einsum("nji,nj->ni", exp_so3(np.radians(turns)), points[point] - places)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ideal = local[:, :2] / local[:, 2:]
-            pixels = focal * distorted(ideal, lens)
+            pixels = focal * (ideal if lens is None else distorted(ideal, lens))
     seen = (local[:, 2] > 0.1) & (np.abs(pixels) < (WIDTH / 2 - 4, HEIGHT / 2 - 4)).all(1)
     seen &= np.hypot(*np.where(seen[:, None], ideal, 0.0).T) < 1.0  # what lies beyond a fold is not in the picture
     pixels = pixels[seen] + np.random.default_rng(0).normal(0.0, noise_px, (seen.sum(), 2)) + (WIDTH / 2, HEIGHT / 2)

@@ -140,19 +140,20 @@ class PreparedFootage:
                        intrinsics=cameras.intrinsics[shown_in], solved=cameras.solved[shown_in],
                        reprojection_px=cameras.reprojection_px[shown_in])
 
-    def clip_cameras(self, measurable: CameraSolution, lens: LensResult = LensResult()) -> CameraSolution:
-        """The cameras of all frames, from those of the scene's, in the raster's pixels; through the lens they were
-        rectified for.
+    def clip_cameras(self, measurable: CameraSolution, lens: LensResult | None = None) -> CameraSolution:
+        """The cameras of all frames, from those of the scene's, in the raster's pixels; with the lens they were
+        rectified for, None of a pinhole.
 
         A repeated picture has its twin's; that of what was not measured is interpolated, and counts as not solved.
         """
-        own, is_shown = self.footage.shown_in, np.isin(self.footage.shown_in, self.measurable)
+        lens, own = lens or LensResult(), self.footage.shown_in
+        is_shown = np.isin(own, self.measurable)
         place = np.clip(np.searchsorted(self.measurable, own), 0, len(self.measurable) - 1)
         poses = measurable.camera_to_world[place].copy()
         poses[:, :3, :3], poses[:, :3, 3] = fill_unsolved(poses[:, :3, :3], poses[:, :3, 3], is_shown)
         nothing = (np.empty(0, np.int64), np.empty((0, 2)))
         observations = [(measurable.observations[k][0], _filmed(measurable, k, lens) + self._corner) if shown
-                        else nothing for k, shown in zip(place, is_shown, strict=True)] if measurable.observations else []
+                        else nothing for k, shown in zip(place, is_shown, strict=True) if measurable.observations]
         return replace(measurable, camera_to_world=rebase(poses), lens=lens, observations=observations,
                        intrinsics=measurable.intrinsics[place] + (0.0, 0.0, *self._corner),
                        solved=measurable.solved[place] & is_shown,

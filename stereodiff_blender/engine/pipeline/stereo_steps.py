@@ -82,7 +82,8 @@ def _finished(prepared: PreparedFootage, measurable: np.ndarray, clip: MeasuredC
                                     report=context.report)
         if refinement.is_refined:
             before_px = refinement.reprojection_before_px
-            clip = replace(clip, cameras=prepared.clip_cameras(refinement.stereo.cameras, lens), stereo=refinement.stereo,
+            cameras = prepared.clip_cameras(refinement.stereo.cameras, lens)
+            clip = replace(clip, cameras=cameras, stereo=refinement.stereo,
                            reprojection_before_px=before_px if np.isfinite(before_px) else None)
     prepared.fill_overlays(clip.stereo.depth, clip.stereo.confidence, clip.stereo.motion_mask)
     return clip

@@ -108,6 +108,7 @@ class BundleState:
 
     def row_shift(self, observations: Observations) -> tuple[np.ndarray, np.ndarray]:
         """As of Shutter.shift; of a state that has a shutter."""
+        assert self.shutter is not None
         return self.shutter.shift(observations.pixels[:, 1], observations.camera, self.points[observations.point])
 
     def residual_px(self, observations: Observations) -> np.ndarray:

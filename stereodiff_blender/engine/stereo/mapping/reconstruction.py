@@ -213,7 +213,7 @@ class Reconstruction:
         self.points[used], self.focal, self.k1, self.k2 = state.points, state.focal, state.k1, state.k2
         if state.shutter is not None:
             self.readout = state.shutter.readout
-        if free.zoom is not None:
+        if free.zoom is not None and state.zoom is not None:
             self.zoom = np.interp(np.arange(len(self.zoom)), frames, state.zoom)
         self.cost_px2, self.observation_count = cost / len(observations.point), len(observations.point)
 

@@ -128,8 +128,8 @@ class _Trial:
         matrices = np.concatenate([state.rotations, state.translations[:, :, None]], axis=2)
         if state.shutter is not None:
             matrices, camera = state.shutter.matrices(matrices, self.held_out), np.arange(len(camera))
-        seen = Observations(camera, self.held_out.point, state.focal * places)
-        points = triangulate_points(matrices[:, :, :3], matrices[:, :, 3], state.focal, seen,
+        observed = Observations(camera, self.held_out.point, state.focal * places)
+        points = triangulate_points(matrices[:, :, :3], matrices[:, :, 3], state.focal, observed,
                                     self.found.tracks.points)
         residual = np.minimum(replace(state, points=points).residual_px(self.held_out), GATE_PX)
         return LOSS_PX**2 * np.log1p((residual / LOSS_PX) ** 2)
@@ -160,8 +160,8 @@ def choose_lens(found: Reconstruction) -> bool:
 
 def explains_better(one: Reconstruction, other: Reconstruction) -> bool:
     """Whether held-out tracks prefer the first solve with its lens, and it is one that shots are made with."""
-    trials = [_trial(found) for found in (one, other)]
-    if None in trials or _is_odd(one.state(np.zeros(0, np.int64)), one.tracks.size):
+    trials = [trial for trial in map(_trial, (one, other)) if trial is not None]
+    if len(trials) < 2 or _is_odd(one.state(np.zeros(0, np.int64)), one.tracks.size):
         return False
     costs = [trial.fit(_model(trial.found)).costs.mean() for trial in trials]
     return bool(costs[0] < costs[1])
@@ -219,7 +219,8 @@ def _is_determined(trial: _Trial, rival: _Fit) -> bool:
 
 
 def _tells_zoom(trial: _Trial, rival: _Fit) -> bool:
-    knots = np.linalg.lstsq(trial.ways_of_zoom(), rival.state.zoom, rcond=None)[0]
+    zoom = np.zeros(len(trial.frames)) if rival.state.zoom is None else rival.state.zoom
+    knots = np.linalg.lstsq(trial.ways_of_zoom(), zoom, rcond=None)[0]
     longest, shortest = int(knots.argmax()), int(knots.argmin())
     covariance = trial.covariance(rival)[-len(knots):, -len(knots):]
     variance = covariance[longest, longest] + covariance[shortest, shortest] - 2.0 * covariance[longest, shortest]
@@ -258,7 +259,7 @@ def choose_shutter(found: Reconstruction) -> bool:
         return False
     simple = trial.fit(_model(found), lets_focal_go=True)
     rival = trial.fit(replace(_model(found), rolls=True))
-    readout = rival.state.shutter.readout
+    readout = 0.0 if rival.state.shutter is None else rival.state.shutter.readout
     if not trial.is_better(rival, simple) or abs(readout) < LEAST_READOUT:
         return False
     if abs(readout) < MOST_DEVIATIONS * np.sqrt(trial.covariance(rival)[3, 3]) or not trial.keeps_focal(rival):

@@ -110,14 +110,12 @@ def _intrinsics(shot: TrackedShot, fitted: CameraFit) -> np.ndarray:
 
 
 def _lens(shot: TrackedShot, fitted: CameraFit) -> LensResult:
-    zooms = fitted.zoom is not None
-    of_shutter = {"readout": fitted.readout, "readout_std": fitted.readout_std} if fitted.readout else {}
-    if shot.distortion is not None:
-        return replace(_given_lens(shot), zooms=zooms, **of_shutter)
-    if fitted.distortion is None:
-        return LensResult(zooms=zooms, **of_shutter)
-    k1_std, k2_std = fitted.radial_std
-    return LensResult("radial", fitted.distortion, k1_std=k1_std, k2_std=k2_std, zooms=zooms, **of_shutter)
+    lens = _given_lens(shot)
+    if shot.distortion is None and fitted.distortion is not None:
+        k1_std, k2_std = fitted.radial_std
+        lens = LensResult("radial", fitted.distortion, k1_std=k1_std, k2_std=k2_std)
+    return replace(lens, zooms=fitted.zoom is not None, readout=fitted.readout,
+                   readout_std=fitted.readout_std if fitted.readout else None)
 
 
 def _given_lens(shot: TrackedShot) -> LensResult:

@@ -223,8 +223,8 @@ def test_deviations_of_a_long_clip_that_zooms_are_those_of_one_that_does_not(zoo
     _, state, observations = zoomed
     free = BundleOptions(radial=1)
     zooming = _lens_std(state, observations, free)
-    still, seen = long_shot(FRAMES, k1=-0.1)
-    np.testing.assert_allclose(zooming[:2], _lens_std(still, seen, free)[:2], rtol=0.5)
+    still, observed = long_shot(FRAMES, k1=-0.1)
+    np.testing.assert_allclose(zooming[:2], _lens_std(still, observed, free)[:2], rtol=0.5)
 
 
 @pytest.mark.slow
@@ -241,6 +241,6 @@ def test_deviations_of_a_long_clip_take_each_anchors_own_shutter():
     used, point = np.unique(part.point, return_inverse=True)
     alone = replace(rolling, rotations=state.rotations[anchors], translations=state.translations[anchors],
                     points=state.points[used], shutter=rolling.shutter.select(anchors))
-    seen = Observations((np.cumsum(anchors) - 1)[part.camera], point, part.pixels)
-    assert alone.residual_px(seen).max() < 1e-3
+    observed = Observations((np.cumsum(anchors) - 1)[part.camera], point, part.pixels)
+    assert alone.residual_px(observed).max() < 1e-3
     assert 0.0 < _lens_std(rolling, observations, BundleOptions(readout=True))[3] < 0.02

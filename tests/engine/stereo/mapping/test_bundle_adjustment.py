@@ -234,11 +234,11 @@ def test_the_derivatives_by_the_lens_are_those_of_differences(truth):
     """
     exact = replace(truth[0], k1=-0.1, k2=0.03, zoom=0.01 * np.arange(len(truth[0].rotations)),
                     shutter=shutter_of(truth[0], 0.3))
-    seen = filmed(exact, truth[1])
+    observed = filmed(exact, truth[1])
     off = replace(exact, k1=-0.1 + 1e-3, k2=0.03 + 1e-3, focal=exact.focal * 1.001,
                   shutter=replace(exact.shutter, readout=0.301))
     cameras = tuple(range(len(exact.rotations)))
-    found, _ = bundle_adjust(off, seen, iterations=3, tolerance=0.0,
+    found, _ = bundle_adjust(off, observed, iterations=3, tolerance=0.0,
                              free=BundleOptions(radial=2, readout=True, fixed_cameras=cameras))
     assert (found.k1, found.k2, found.shutter.readout) == pytest.approx((-0.1, 0.03, 0.3), abs=2e-5)
     assert found.focal == pytest.approx(exact.focal, rel=1e-5)
@@ -273,6 +273,6 @@ def test_a_lens_that_nothing_tells_has_no_end_of_a_deviation():
     """One point on the axis, seen twice: whatever the lens does, it is seen there."""
     state = BundleState(np.stack([np.eye(3)] * 2), np.array([[0.0, 0, 0], [0, 0, 1.0]]), np.array([[0.0, 0, 5.0]]),
                         100.0)
-    seen = Observations(np.arange(2), np.zeros(2, int), np.zeros((2, 2)))
-    covariance = lens_covariance(state, seen, free=BundleOptions(radial=1, fixed_cameras=(0, 1)))
+    observed = Observations(np.arange(2), np.zeros(2, int), np.zeros((2, 2)))
+    covariance = lens_covariance(state, observed, free=BundleOptions(radial=1, fixed_cameras=(0, 1)))
     assert np.isinf(covariance[0, 0]) and np.isinf(covariance[1, 1]) and covariance[2, 2] == 0.0

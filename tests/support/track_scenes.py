@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from camera_scenes import turned
 from recording_report import RecordingReport
 
+from stereodiff_blender.engine.contract import Distortion
+from stereodiff_blender.engine.geometry import exp_so3
+from stereodiff_blender.engine.lens import distorted
 from stereodiff_blender.engine.solution import CameraSolution, KnownLens
 from stereodiff_blender.engine.stereo.sfm.solve import solve_cameras
 from stereodiff_blender.engine.stereo.tracking.tracks import Tracks
@@ -42,6 +47,29 @@ def filmed(points: np.ndarray, poses: np.ndarray, *, focal_px: float = FOCAL_PX,
     seen = (local[..., 2] > 0.1) & (pixels > 4).all(-1) & (pixels < (WIDTH - 4, HEIGHT - 4)).all(-1)
     frame, point = np.nonzero(seen)
     return Tracks(count, (WIDTH, HEIGHT), world.shape[1], frame, point, pixels[seen])
+
+
+def filmed_through(points: np.ndarray, walk: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], count: int, *,
+                   lens: Distortion | None = None, zoom: np.ndarray | None = None, readout: float = 0.0,
+                   noise_px: float = NOISE_PX) -> Tracks:
+    """Tracks of points (P,3) as a lens shows them that is no pinhole, in so many frames.
+
+    walk: from times (N,), in frames, to places (N,3) and rotation vectors (N,3) in degrees, camera to world. zoom (T,):
+    each frame's focal length over FOCAL_PX. readout: of a rolling shutter, first row to last, in frames.
+    """
+    frame, point = (one.ravel() for one in np.meshgrid(np.arange(count), np.arange(len(points)), indexing="ij"))
+    focal = FOCAL_PX * (np.ones(count) if zoom is None else zoom)[frame][:, None]
+    pixels = np.zeros((len(frame), 2))
+    for _ in range(8 if readout else 1):
+        places, turns = walk(frame + readout * np.clip(pixels[:, 1] / HEIGHT, -1.0, 1.0))
+        local = np.einsum("nji,nj->ni", exp_so3(np.radians(turns)), points[point] - places)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            ideal = local[:, :2] / local[:, 2:]
+            pixels = focal * (ideal if lens is None else distorted(ideal, lens))
+    seen = (local[:, 2] > 0.1) & (np.abs(pixels) < (WIDTH / 2 - 4, HEIGHT / 2 - 4)).all(1)
+    seen &= np.hypot(*np.where(seen[:, None], ideal, 0.0).T) < 1.0  # what lies beyond a fold is not in the picture
+    pixels = pixels[seen] + np.random.default_rng(0).normal(0.0, noise_px, (seen.sum(), 2)) + (WIDTH / 2, HEIGHT / 2)
+    return Tracks(count, (WIDTH, HEIGHT), len(points), frame[seen], point[seen], pixels)
 
 
 def joined(first: Tracks, second: Tracks) -> Tracks:

@@ -24,7 +24,7 @@ from ..imaging import (
     sample,
     warp_between,
 )
-from ..lens import undistorted
+from ..lens import distorted, undistorted
 from ..solution import TRUSTED, CameraSolution
 from ..storage import Scratch
 from .inspection import Footage
@@ -123,7 +123,8 @@ class PreparedFootage:
         observations = [(cameras.observations[k][0], _ideal(cameras, k) - (left, top)) for k in chosen]
         return replace(cameras, camera_to_world=cameras.camera_to_world[chosen],
                        intrinsics=cameras.intrinsics[chosen] - (0.0, 0.0, left, top), solved=cameras.solved[chosen],
-                       reprojection_px=cameras.reprojection_px[chosen], observations=observations, lens=LensResult())
+                       reprojection_px=cameras.reprojection_px[chosen], observations=observations,
+                       lens=LensResult(zooms=cameras.lens.zooms))
 
     @property
     def _corner(self) -> tuple[int, int]:
@@ -139,26 +140,24 @@ class PreparedFootage:
                        intrinsics=cameras.intrinsics[shown_in], solved=cameras.solved[shown_in],
                        reprojection_px=cameras.reprojection_px[shown_in])
 
-    def clip_cameras(self, measurable: CameraSolution) -> CameraSolution:
-        """The cameras of all frames, from those of the scene's, in the raster's pixels.
+    def clip_cameras(self, measurable: CameraSolution, lens: LensResult | None = None) -> CameraSolution:
+        """The cameras of all frames, from those of the scene's, in the raster's pixels; with the lens they were
+        rectified for, None of a pinhole.
 
         A repeated picture has its twin's; that of what was not measured is interpolated, and counts as not solved.
         """
-        footage = self.footage
-        top, _, left, _ = footage.picture
-        own, is_shown = footage.shown_in, np.isin(footage.shown_in, self.measurable)
+        lens, own = lens or LensResult(), self.footage.shown_in
+        is_shown = np.isin(own, self.measurable)
         place = np.clip(np.searchsorted(self.measurable, own), 0, len(self.measurable) - 1)
         poses = measurable.camera_to_world[place].copy()
         poses[:, :3, :3], poses[:, :3, 3] = fill_unsolved(poses[:, :3, :3], poses[:, :3, 3], is_shown)
         nothing = (np.empty(0, np.int64), np.empty((0, 2)))
-        observations = [(measurable.observations[k][0], measurable.observations[k][1] + (left,
-                                                                                         top)) if shown else nothing
-                        for k, shown in zip(place, is_shown, strict=True)] if measurable.observations else []
-        return replace(measurable, camera_to_world=rebase(poses), intrinsics=measurable.intrinsics[place] + (0.0, 0.0,
-                                                                                                             left, top),
+        observations = [(measurable.observations[k][0], _filmed(measurable, k, lens) + self._corner) if shown
+                        else nothing for k, shown in zip(place, is_shown, strict=True) if measurable.observations]
+        return replace(measurable, camera_to_world=rebase(poses), lens=lens, observations=observations,
+                       intrinsics=measurable.intrinsics[place] + (0.0, 0.0, *self._corner),
                        solved=measurable.solved[place] & is_shown,
-                       reprojection_px=np.where(is_shown, measurable.reprojection_px[place], np.nan),
-                       observations=observations)
+                       reprojection_px=np.where(is_shown, measurable.reprojection_px[place], np.nan))
 
     def shown(self, measurable: np.ndarray, name: str, scratch: Scratch) -> np.ndarray:
         """(D,h,w) of the scene as (T,H,W) of the clip: repeated pictures are given their twin's, bars 0.
@@ -270,6 +269,15 @@ def _ideal(cameras: CameraSolution, index: int) -> np.ndarray:
         return pixels
     focal, center = cameras.intrinsics[index, :2], cameras.intrinsics[index, 2:]
     return undistorted((pixels - center) / focal, cameras.lens.distortion) * focal + center
+
+
+def _filmed(cameras: CameraSolution, index: int, lens: LensResult) -> np.ndarray:
+    """(n,2) pixels at which this lens shows a pinhole's observations in a frame."""
+    pixels = cameras.observations[index][1]
+    if lens.distortion is None:
+        return pixels
+    focal, center = cameras.intrinsics[index, :2], cameras.intrinsics[index, 2:]
+    return distorted((pixels - center) / focal, lens.distortion) * focal + center
 
 
 def _warped_from(depth: np.ndarray, warp: PlaneParallax) -> np.ndarray:

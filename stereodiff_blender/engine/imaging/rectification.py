@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,9 @@ MOST_MARGIN = 0.3
 OUTLINE_PLACES = 200
 SAME_SURFACE = 0.03
 """Relative difference of depth, interpolated to nearest, from which two surfaces meet there."""
+
+NO_MORE_MAPS: Any = None
+"""x and y are in one; OpenCV takes that, but its types do not say so."""
 
 
 @dataclass(frozen=True)
@@ -46,26 +50,26 @@ class Rectification:
 
     def rectified(self, picture: np.ndarray) -> np.ndarray:
         """(h,w,3) uint8 of the plate's (H,W,3)."""
-        return cv2.remap(np.ascontiguousarray(picture), self.plate, None, cv2.INTER_CUBIC,
+        return cv2.remap(np.ascontiguousarray(picture), self.plate, NO_MORE_MAPS, cv2.INTER_CUBIC,
                          borderMode=cv2.BORDER_REPLICATE)
 
     def rectified_mask(self, mask: np.ndarray) -> np.ndarray:
         """(h,w) of the plate's (H,W), bool, uint8 or float: pixel for pixel."""
         plain = np.ascontiguousarray(mask)
-        found = cv2.remap(plain.view(np.uint8) if plain.dtype == bool else plain, self.plate, None, cv2.INTER_NEAREST,
-                          borderMode=cv2.BORDER_REPLICATE)
+        numbers = plain.view(np.uint8) if plain.dtype == bool else plain
+        found = cv2.remap(numbers, self.plate, NO_MORE_MAPS, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
         return found.view(bool) if plain.dtype == bool else found
 
     def shown(self, measured: np.ndarray) -> np.ndarray:
         """(H,W) on the plate, of what was measured (h,w): the nearest pixel's."""
-        return cv2.remap(np.ascontiguousarray(measured), self.ideal, None, cv2.INTER_NEAREST,
+        return cv2.remap(np.ascontiguousarray(measured), self.ideal, NO_MORE_MAPS, cv2.INTER_NEAREST,
                          borderMode=cv2.BORDER_REPLICATE)
 
     def shown_depth(self, depth: np.ndarray) -> np.ndarray:
         """(H,W) on the plate, of depth (h,w) > 0: interpolated in disparity, in which a plane is linear, but never
         between two surfaces."""
         nearest = self.shown(depth)
-        disparity = cv2.remap(1.0 / np.ascontiguousarray(depth), self.ideal, None, cv2.INTER_LINEAR,
+        disparity = cv2.remap(1.0 / np.ascontiguousarray(depth), self.ideal, NO_MORE_MAPS, cv2.INTER_LINEAR,
                               borderMode=cv2.BORDER_REPLICATE)
         interpolated = 1.0 / np.maximum(disparity, np.finfo(np.float32).tiny)
         return np.where(np.abs(interpolated - nearest) < SAME_SURFACE * nearest, interpolated, nearest)

@@ -124,7 +124,7 @@ def remove_superseded(scratch: Scratch) -> None:
 def _stored(name: str, scratch: Scratch) -> dict[str, np.ndarray] | None:
     """None for a stage that is not there, or is as an older version kept it."""
     stored = scratch.load(name)
-    return stored if stored is not None and "superseded" in stored else None
+    return stored if stored is not None and {"superseded", "lens"} <= stored.keys() else None
 
 
 def _superseded(stored: dict[str, np.ndarray]) -> frozenset[str]:
@@ -188,8 +188,8 @@ def _packed(prefix: str, cameras: CameraSolution) -> dict[str, np.ndarray]:
     points = [np.asarray(indices, np.int64) for indices, _ in seen]
     pixels = [np.asarray(places, np.float64).reshape(-1, 2) for _, places in seen]
     arrays = {name: np.asarray(getattr(cameras, name)) for name in PLAIN}
-    arrays |= {"plain": as_text_array([cameras.kind, bool(cameras.is_focal_unreliable), float(cameras.unit),
-                                        to_dict(cameras.lens)]),
+    arrays |= {"plain": as_text_array([cameras.kind, bool(cameras.is_focal_unreliable), float(cameras.unit)]),
+               "lens": as_text_array([to_dict(cameras.lens)]),
                "seen_ends": np.cumsum([len(indices) for indices in points], dtype=np.int64),
                "seen_points": np.concatenate([np.empty(0, np.int64), *points]),
                "seen_pixels": np.concatenate([np.empty((0, 2)), *pixels])}
@@ -198,7 +198,8 @@ def _packed(prefix: str, cameras: CameraSolution) -> dict[str, np.ndarray]:
 
 def _unpacked(prefix: str, stored: dict[str, np.ndarray]) -> CameraSolution:
     arrays = {name: stored[prefix + name] for name in PLAIN}
-    kind, is_contradicted, unit, lens = from_text_array(stored[prefix + "plain"])
+    kind, is_contradicted, unit = from_text_array(stored[prefix + "plain"])
+    lens, = from_text_array(stored[prefix + "lens"])
     ends = stored[prefix + "seen_ends"]
     starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
     observations = [(stored[prefix + "seen_points"][start:end], stored[prefix + "seen_pixels"][start:end])

@@ -76,11 +76,14 @@ def _finished(prepared: PreparedFootage, measurable: np.ndarray, clip: MeasuredC
               context: RunContext) -> MeasuredClip:
     """With cameras truer to points tracked in the pictures, if that is asked for, and with depth behind lettering."""
     if settings.refine_cameras:
-        refinement = refine_cameras(measurable, clip.stereo, is_focal_known=is_focal_known, seed=settings.seed,
+        lens = clip.cameras.lens
+        is_held = is_focal_known or lens.distortion is not None or lens.zooms  # what is measured was rectified for it
+        refinement = refine_cameras(measurable, clip.stereo, is_focal_known=is_held, seed=settings.seed,
                                     report=context.report)
         if refinement.is_refined:
             before_px = refinement.reprojection_before_px
-            clip = replace(clip, cameras=prepared.clip_cameras(refinement.stereo.cameras), stereo=refinement.stereo,
+            cameras = prepared.clip_cameras(refinement.stereo.cameras, lens)
+            clip = replace(clip, cameras=cameras, stereo=refinement.stereo,
                            reprojection_before_px=before_px if np.isfinite(before_px) else None)
     prepared.fill_overlays(clip.stereo.depth, clip.stereo.confidence, clip.stereo.motion_mask)
     return clip

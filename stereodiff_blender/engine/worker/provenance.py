@@ -34,9 +34,9 @@ INPUT_CODE = ("contract/settings.py", "contract/matte_shapes.py", "contract/numb
 Of the contract, what computes. Its words, its files and its version have no part in any array.
 """
 STEREO_CODE = ("pipeline/pipeline.py", "pipeline/stages.py", "pipeline/stereo_steps.py", "footage", "imaging",
-               "geometry.py", "solution.py", "contract/cameras/given.py", "worker/known_cameras.py",
-               "stereo/tracking", "stereo/mapping", "stereo/sfm", "stereo/mvs", "stereo/dynamic", "stereo/boundaries",
-               "torch_support")
+               "geometry.py", "lens.py", "solution.py", "contract/lens.py", "contract/cameras/given.py",
+               "worker/known_cameras.py", "stereo/tracking", "stereo/mapping", "stereo/sfm", "stereo/mvs",
+               "stereo/dynamic", "stereo/boundaries", "torch_support")
 MONST3R_CODE = ("pipeline/networks.py", "stereo/monst3r")
 REFINE_CODE = ("pipeline/networks.py", "pipeline/refine_steps.py", "diffusion", "worker/products.py")
 """Of the products, too: stage 2's folder says which of them are written."""

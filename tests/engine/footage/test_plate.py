@@ -8,11 +8,12 @@ import pytest
 from recording_report import RecordingReport
 from tiny_jobs import FOCAL_PX, HEIGHT, WIDTH, render_boards
 
-from stereodiff_blender.engine.contract import Settings, StereoDiffError
+from stereodiff_blender.engine.contract import Distortion, LensResult, Settings, StereoDiffError
 from stereodiff_blender.engine.footage.inspection import inspect_footage
 from stereodiff_blender.engine.footage.plate import prepare_footage
+from stereodiff_blender.engine.lens import undistorted
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
-from stereodiff_blender.engine.solution import TRUSTED, KnownCameras, KnownLens
+from stereodiff_blender.engine.solution import TRUSTED, CameraSolution, KnownCameras, KnownLens
 from stereodiff_blender.engine.storage import RunContext, Scratch
 
 pytestmark = pytest.mark.slow
@@ -170,3 +171,129 @@ def test_even_light_is_restored(boards):
     prepared = prepare_footage(flickering, None, inspect_footage(flickering), Scratch())
     swing_before = np.std(flickering.mean(axis=(1, 2, 3)))
     assert np.std(np.asarray(prepared.frames).mean(axis=(1, 2, 3))) < 0.5 * swing_before
+
+
+# --- Through a lens that distorts ----------------------------------------------------------------------------------
+
+LENS = LensResult("radial", Distortion(-0.12))
+
+
+def cameras_of(count: int, lens: LensResult = LENS) -> CameraSolution:
+    """Side by side, all ahead; each sees the same two points."""
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, 0, 3] = 0.1 * np.arange(count)
+    seen = [(np.arange(2), np.array([[20.0, 30.0], [150.0, 100.0]]))] * count
+    return CameraSolution("moving", poses, np.tile([FOCAL_PX, FOCAL_PX, WIDTH / 2, HEIGHT / 2], (count, 1)),
+                          np.ones(count, bool), np.zeros(count), np.ones((2, 3)), np.ones(2), seen, lens=lens)
+
+
+def bent(frames: np.ndarray, lens: Distortion = LENS.distortion) -> np.ndarray:
+    """The frames as a lens shows them that distorts."""
+    centers = np.stack(np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5), axis=-1) - (WIDTH / 2, HEIGHT / 2)
+    ideal = (undistorted(centers / FOCAL_PX, lens) * FOCAL_PX + (WIDTH / 2 - 0.5, HEIGHT / 2 - 0.5)).astype(np.float32)
+    return np.stack([cv2.remap(frame, ideal, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+                     for frame in frames])
+
+
+def test_a_pinholes_plate_is_not_copied(boards):
+    prepared = prepare_footage(boards, None, inspect_footage(boards), Scratch())
+    assert prepared.rectified(cameras_of(COUNT, LensResult())) is prepared
+    assert prepared.rectified(cameras_of(COUNT, LensResult())).measurable_frames(Scratch()) is boards
+
+
+def test_a_distorted_plate_is_measured_as_a_pinhole_would_have_shown_it(boards):
+    plate = bent(boards)
+    cameras = cameras_of(COUNT)
+    prepared = prepare_footage(plate, None, inspect_footage(plate), Scratch()).rectified(cameras)
+    measurable = prepared.measurable_frames(Scratch())
+    scene = prepared.measurable_cameras(cameras)
+    left, top = (scene.intrinsics[0, 2:] - (WIDTH / 2, HEIGHT / 2)).astype(int)
+    assert left > 0 and top > 0 and scene.lens == LensResult()
+    part = measurable[:, top + 8:top + HEIGHT - 8, left + 8:left + WIDTH - 8].astype(int)
+    assert np.abs(part - boards[:, 8:-8, 8:-8]).mean() < 6.0
+    assert np.abs(plate[:, 8:-8, 8:-8].astype(int) - boards[:, 8:-8, 8:-8]).mean() > 10.0
+    place = (np.array([20.0, 30.0]) - (WIDTH / 2, HEIGHT / 2)) / FOCAL_PX
+    ideal = undistorted(place, LENS.distortion) * FOCAL_PX + (WIDTH / 2 + left, HEIGHT / 2 + top)
+    np.testing.assert_allclose(scene.observations[0][1][0], ideal)
+
+
+@pytest.mark.parametrize("barred", [False, True])
+def test_what_was_measured_comes_back_to_the_plate(boards, barred):
+    """The left part is near: so it is on the plate, up to the edge where the lens shows it, and bars have nothing."""
+    plate = bent(boards)
+    if barred:
+        plate[:, :18] = plate[:, -18:] = 0
+    cameras = cameras_of(COUNT)
+    footage = inspect_footage(plate)
+    prepared = prepare_footage(plate, None, footage, Scratch()).rectified(cameras)
+    height, width = prepared.measurable_frames(Scratch()).shape[1:3]
+    edge = int(prepared.measurable_cameras(cameras).intrinsics[0, 2]) - 60
+    measured = np.full((COUNT, height, width), 5.0, np.float32)
+    measured[:, :, :edge] = 2.0
+    shown = prepared.shown(measured, "stereo_depth", Scratch())
+    top, bottom, _, _ = footage.picture
+    assert shown.shape == (COUNT, HEIGHT, WIDTH) and not shown[:, :top].any() and not shown[:, bottom:].any()
+    near = np.isclose(shown[:, top:bottom], 2.0, rtol=0.03)
+    assert (near | np.isclose(shown[:, top:bottom], 5.0, rtol=0.03)).all(), "no depth between the two"
+    for row in (top + 2, HEIGHT // 2, bottom - 3):
+        places = np.stack([np.arange(WIDTH) + 0.5 - WIDTH / 2, np.full(WIDTH, row + 0.5 - HEIGHT / 2)], axis=-1)
+        x = undistorted(places / FOCAL_PX, LENS.distortion)[:, 0] * FOCAL_PX
+        clear = np.abs(x + 60) > 1.0
+        np.testing.assert_allclose(shown[0, row][clear], np.where(x < -60, 2.0, 5.0)[clear], rtol=1e-6)
+
+
+def test_beyond_the_plate_nothing_is_trusted(boards):
+    plate = bent(boards)
+    prepared = prepare_footage(plate, None, inspect_footage(plate), Scratch()).rectified(cameras_of(COUNT))
+    shape = prepared.measurable_frames(Scratch()).shape[:3]
+    depth, confidence, moves = np.ones(shape, np.float32), np.ones(shape, np.float32), np.zeros(shape, np.uint8)
+    prepared.fill_overlays(depth, confidence, moves)
+    assert not confidence[:, 0, 0].any() and confidence[:, shape[1] // 2, shape[2] // 2].all()
+    assert (prepared.shown(confidence, "confidence", Scratch()) == 1.0).mean() > 0.99
+
+
+def test_a_repeated_distorted_frame_is_its_twins_and_a_matte_goes_along(boards):
+    shown = np.array([0, 1, 2, 2, 3, 4, 5, 6, 7, 8])
+    grain = np.random.default_rng(5).normal(0, 2, (len(shown), HEIGHT, WIDTH, 1))
+    plate = np.clip(bent(boards)[shown] + grain, 0, 255).astype(np.uint8)
+    matte = np.zeros(plate.shape[:3], np.uint8)
+    matte[:, 60:90, 80:110] = 1
+    prepared = prepare_footage(plate, matte, inspect_footage(plate), Scratch()).rectified(cameras_of(len(shown)))
+    measurable, mask = prepared.measurable_frames(Scratch()), prepared.measurable_matte(Scratch())
+    assert len(measurable) == len(mask) == 9 and mask.shape == measurable.shape[:3]
+    assert set(np.unique(mask)) == {0, 1}
+    np.testing.assert_allclose(prepared.shown(mask, "motion_mask", Scratch()).mean(), matte.mean(), rtol=0.05)
+    numbered = np.broadcast_to(np.arange(9, dtype=np.float32)[:, None, None] + 1, measurable.shape[:3])
+    back = prepared.shown(np.ascontiguousarray(numbered), "stereo_depth", Scratch())
+    assert [round(float(np.median(one)), 5) for one in back] == [1, 2, 3, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_a_carried_frame_is_carried_through_the_lens(boards):
+    """A near part on the left, which goes out of the picture as the camera goes to the right."""
+    plate = bent(boards)
+    cameras = cameras_of(COUNT)
+    prepared = prepare_footage(plate, None, inspect_footage(plate), Scratch())
+    prepared = prepared.measured_where_solved(np.arange(COUNT) != 4).rectified(cameras)
+    height, width = prepared.measurable_frames(Scratch()).shape[1:3]
+    measured = np.full((COUNT - 1, height, width), 4.0, np.float32)
+    for place, index in enumerate(prepared.measurable):
+        measured[place, :, :width // 2 - round(0.1 * FOCAL_PX / 2.0 * index)] = 2.0
+    depth = prepared.shown(measured, "stereo_depth", Scratch())
+    confidence = np.ones_like(depth)
+    prepared.carry_depth(depth, confidence, cameras)
+    assert (np.isclose(depth[4], 2.0) | np.isclose(depth[4], 4.0)).all() and confidence[4].max() <= 0.4
+    share = [float((one < 3.0).mean()) for one in depth]
+    behind = 0.1 * FOCAL_PX / 4.0 / WIDTH  # what comes into view beside the near part, nobody has measured
+    assert share[4] == pytest.approx(0.5 * (share[3] + share[5]), abs=behind + 0.005)
+    assert share[4] < share[3] - 0.5 * behind
+
+
+def test_cameras_come_back_to_the_plate_through_the_lens(boards):
+    plate = bent(boards)
+    plate[:, :18] = plate[:, -18:] = 0
+    cameras = cameras_of(COUNT)
+    prepared = prepare_footage(plate, None, inspect_footage(plate), Scratch()).rectified(cameras)
+    back = prepared.clip_cameras(prepared.measurable_cameras(cameras), LENS)
+    np.testing.assert_allclose(back.intrinsics, cameras.intrinsics)
+    np.testing.assert_allclose(back.observations[3][1], cameras.observations[3][1], atol=1e-9)
+    assert back.lens == LENS

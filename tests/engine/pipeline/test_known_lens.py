@@ -1,11 +1,11 @@
-"""What is known of a lens besides its focal length: its axis is used, its distortion is not, and that is said."""
+"""What is known of a lens besides its focal length: its axis and its distortion are used, but not by MonST3R."""
 
 from __future__ import annotations
 
 import pytest
 from recording_report import RecordingReport
 
-from stereodiff_blender.engine.contract import Settings
+from stereodiff_blender.engine.contract import Distortion, Settings
 from stereodiff_blender.engine.media.frames import Raster
 from stereodiff_blender.engine.pipeline.stereo_steps import warn_of_distortion
 from stereodiff_blender.engine.worker.known_cameras import known_lens
@@ -16,9 +16,11 @@ KNOWN = {"focal_mm": 35.0, "sensor_mm": 36.0}
 @pytest.mark.parametrize(("distortion", "words"), [
     ((-0.12, 0.0, 0.0), "K1 -0.12"), ((0.0, 0.03, 0.0), "K2 0.03"), ((0.0, 0.0, 0.0), None), (None, None),
 ])
-def test_distortion_that_is_set_is_said_to_be_ignored(distortion, words):
+def test_distortion_that_is_set_is_said_to_be_ignored_by_the_network(distortion, words):
     report = RecordingReport()
     warn_of_distortion(Settings(**KNOWN, distortion=distortion), report)
+    assert not report.warnings, "it is taken out"
+    warn_of_distortion(Settings(**KNOWN, distortion=distortion, stereo="monst3r"), report)
     assert set(report.warnings) == ({"lens_distortion_ignored"} if words else set())
     assert words is None or words in report.warnings["lens_distortion_ignored"]
 
@@ -27,3 +29,10 @@ def test_the_principal_point_is_scaled_to_the_raster():
     raster = Raster(480, 270, 1920, 1080, 1.0)
     assert known_lens(Settings(**KNOWN, principal_point_px=(1200.0, 500.0)), raster).principal_point == (300.0, 125.0)
     assert known_lens(Settings(**KNOWN), raster).principal_point is None
+
+
+def test_the_distortion_is_the_settings():
+    raster = Raster(480, 270, 1920, 1080, 1.0)
+    assert known_lens(Settings(**KNOWN, distortion=(-0.1, 0.02, 0.003)), raster).distortion == Distortion(
+        -0.1, 0.02, 0.003)
+    assert known_lens(Settings(**KNOWN, distortion=(0.0, 0.0, 0.0)), raster).distortion is None

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from recording_report import RecordingReport
 
+from stereodiff_blender.engine.contract import Distortion, LensResult
 from stereodiff_blender.engine.pipeline.stages import MeasuredClip, SolvedClip, Stages, remove_superseded
 from stereodiff_blender.engine.solution import CameraSolution, StereoResult
 from stereodiff_blender.engine.storage import DiskScratch, RunContext
@@ -19,10 +20,13 @@ STAGE_FILES = {"settled.ledger", "settled.npz", "settled_confidence.npy", "settl
                "settled_motion_mask.npy"}
 
 
+LENS = LensResult("radial", Distortion(-0.12, 0.01), k1_std=0.001, k2_std=0.0, readout=-0.25, readout_std=0.01)
+
+
 def cameras(kind: str = "moving") -> CameraSolution:
     observations = [(np.arange(index), np.full((index, 2), 0.5)) for index in range(COUNT)]
     return CameraSolution(kind, np.tile(np.eye(4), (COUNT, 1, 1)), np.ones((COUNT, 4)), np.ones(COUNT, bool),
-                          np.full(COUNT, 0.25), np.zeros((2, 3)), np.ones(2), observations)
+                          np.full(COUNT, 0.25), np.zeros((2, 3)), np.ones(2), observations, lens=LENS)
 
 
 def measured(value: float) -> MeasuredClip:
@@ -82,6 +86,7 @@ def test_a_run_goes_on_after_the_last_stage_that_was_done(tmp_path, done):
     assert np.array_equal(clip.stereo.depth, np.full((COUNT, HEIGHT, WIDTH), 3.0))
     assert clip.reprojection_before_px == 0.75
     assert [len(points) for points, _ in clip.cameras.observations] == [0, 1, 2]
+    assert clip.cameras.lens == clip.stereo.cameras.lens == LENS
 
 
 def test_a_later_stage_answers_for_an_earlier_one(tmp_path):
@@ -127,11 +132,12 @@ def test_a_stage_that_is_not_whole_is_computed_again(tmp_path):
     assert run.did == list(NAMES) and kept(tmp_path) == STAGE_FILES
 
 
-def test_a_stage_as_an_older_version_kept_it_is_not_taken_up(tmp_path):
+@pytest.mark.parametrize("missing", ["superseded", "lens"])
+def test_a_stage_as_an_older_version_kept_it_is_not_taken_up(tmp_path, missing):
     Run(tmp_path).go_on(*NAMES)
     scratch = DiskScratch(tmp_path)
     stored = scratch.load("settled")
-    del stored["superseded"]
+    del stored[missing]
     scratch.save("settled", stored)
     run = Run(tmp_path)
     run.go_on(*NAMES)

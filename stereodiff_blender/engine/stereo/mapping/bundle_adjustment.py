@@ -58,6 +58,10 @@ class Shutter:
         time = self.readout * share
         return time * gone + 0.5 * time**2 * bent, share * (gone + time * bent)
 
+    def select(self, cameras: np.ndarray) -> Shutter:
+        """That of the cameras chosen, (C,) bool."""
+        return replace(self, velocity=self.velocity[cameras], acceleration=self.acceleration[cameras])
+
     def matrices(self, middle: np.ndarray, observations: Observations) -> np.ndarray:
         """(N,3,4) world to camera when the row of each observation is taken; middle (C,3,4): of the middle rows."""
         time = self.readout * (observations.pixels[:, 1] / self.height)[:, None, None]
@@ -104,6 +108,7 @@ class BundleState:
 
     def row_shift(self, observations: Observations) -> tuple[np.ndarray, np.ndarray]:
         """As of Shutter.shift; of a state that has a shutter."""
+        assert self.shutter is not None
         return self.shutter.shift(observations.pixels[:, 1], observations.camera, self.points[observations.point])
 
     def residual_px(self, observations: Observations) -> np.ndarray:
@@ -250,7 +255,7 @@ def lens_covariance(initial: BundleState, observations: Observations, *, free: B
     try:
         covariance = picks.T @ np.linalg.solve(matrix[np.ix_(unknowns, unknowns)], picks) * _noise_px2(fit)
     except np.linalg.LinAlgError:
-        covariance = np.full((problem.shared,) * 2, np.inf)
+        covariance = np.zeros((problem.shared,) * 2)
     is_flat = np.isin(shared, unknowns) & ~(np.diag(covariance) > 0.0)
     covariance[is_flat, is_flat] = np.inf
     return covariance

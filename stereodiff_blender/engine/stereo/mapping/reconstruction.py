@@ -201,19 +201,19 @@ class Reconstruction:
         typical = float(np.median(angle[enough])) if enough.any() else 0.0
         return fits & (enough & (angle > min(min_parallax_deg, TYPICAL_PARALLAX_SHARE * typical)))[observations.point]
 
-    def bundle_adjust(self, frames, observations: Observations, **options) -> None:
+    def bundle_adjust(self, frames, observations: Observations, *, free: BundleOptions, **options) -> None:
         """Bundle adjustment of the frames and what they see; without observations all stays as it is."""
         if not len(observations.point):
             return
         used, point = np.unique(observations.point, return_inverse=True)
         state = replace(self.state(frames), points=self.points[used])
         state, cost = bundle_adjust(state, Observations(observations.camera, point.reshape(-1), observations.pixels),
-                                    **options)
+                                    free=free, **options)
         self.rotations[frames], self.translations[frames] = state.rotations, state.translations
         self.points[used], self.focal, self.k1, self.k2 = state.points, state.focal, state.k1, state.k2
         if state.shutter is not None:
             self.readout = state.shutter.readout
-        if state.zoom is not None:
+        if free.zoom is not None and state.zoom is not None:
             self.zoom = np.interp(np.arange(len(self.zoom)), frames, state.zoom)
         self.cost_px2, self.observation_count = cost / len(observations.point), len(observations.point)
 

@@ -193,7 +193,8 @@ def _lens_std(state: BundleState, observations: Observations, free: BundleOption
                                                                                      cameras)[observations.point])
     used, point = np.unique(observations.point, return_inverse=True)
     part = replace(state, rotations=state.rotations[cameras], translations=state.translations[cameras],
-                   points=state.points[used])
+                   points=state.points[used], zoom=None if state.zoom is None else state.zoom[cameras],
+                   shutter=None if state.shutter is None else state.shutter.select(cameras))
     compact = Observations((np.cumsum(cameras) - 1)[observations.camera], point.reshape(-1), observations.pixels)
     covariance = lens_covariance(part, compact, free=free, loss_px=ADJUSTMENT_ROUNDS[-1][1])
     return np.sqrt(np.diag(covariance))

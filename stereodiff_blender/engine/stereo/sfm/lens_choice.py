@@ -44,6 +44,9 @@ LEAST_ZOOM, MUCH_ZOOM = 0.004, 0.15
 been bent out of shape by a solve under one focal length."""
 LEAST_READOUT = 0.05
 """In frames."""
+MOST_PULL = 1.1
+"""Ratio to which a known focal length may be drawn: data sheets and crops are off by 7 %. One that is wrong by more is
+explained by whatever else a lens may do."""
 MOST_STEPS = 3
 MOST_BARREL, MOST_PINCUSHION = -0.35, 0.05
 """How far the corners move, of their distance from the middle: what lenses for filming do."""
@@ -78,14 +81,15 @@ class _Trial:
     fitted: Observations
     held_out: Observations
 
-    def fit(self, model: _Model) -> _Fit:
+    def fit(self, model: _Model, *, lets_focal_go: bool = False) -> _Fit:
+        """lets_focal_go: even one that is known."""
         used, point = np.unique(self.fitted.point, return_inverse=True)
         start = replace(self.found.state(self.frames), points=self.found.triangulated(self.frames, self.fitted)[used],
                         shutter=self.found.shutter(self.frames) if model.rolls else None)
         if start.zoom is not None and not model.zooms:
             start = replace(start, focal=start.focal * float(np.exp(start.zoom.mean())), zoom=None)
         state, _ = bundle_adjust(start, self._compact(point), loss_px=LOSS_PX, iterations=ITERATIONS,
-                                 tolerance=TOLERANCE, free=self._free(model))
+                                 tolerance=TOLERANCE, free=self._free(model, lets_focal_go))
         return _Fit(model, state, self._costs(state))
 
     def covariance(self, fit: _Fit) -> np.ndarray:
@@ -100,14 +104,22 @@ class _Trial:
         error = float(np.std(gains)) / np.sqrt(len(gains))
         return bool(gains.mean() > MOST_ERRORS * error and simple.costs.mean() > LEAST_GAIN * rival.costs.mean())
 
+    def keeps_focal(self, rival: _Fit) -> bool:
+        """Whether a focal length that is known stays about where it is when it is let go under the rival."""
+        if self.found.free_focal:
+            return True
+        focal = self.fit(rival.model, lets_focal_go=True).state.focal
+        return max(focal, self.found.focal) < MOST_PULL * min(focal, self.found.focal)
+
     def ways_of_zoom(self) -> np.ndarray:
         return zoom_ways(self.frames, self.found.tracks.frame_count)
 
     def _compact(self, point: np.ndarray) -> Observations:
         return Observations(self.fitted.camera, point.reshape(-1), self.fitted.pixels)
 
-    def _free(self, model: _Model) -> BundleOptions:
-        return BundleOptions(focal=self.found.free_focal and not model.zooms, radial=model.radial,
+    def _free(self, model: _Model, lets_focal_go: bool = False) -> BundleOptions:
+        free_focal = self.found.free_focal or lets_focal_go
+        return BundleOptions(focal=free_focal and not model.zooms, radial=model.radial,
                              zoom=self.ways_of_zoom() if model.zooms else None, readout=model.rolls)
 
     def _costs(self, state: BundleState) -> np.ndarray:
@@ -117,8 +129,8 @@ class _Trial:
         matrices = np.concatenate([state.rotations, state.translations[:, :, None]], axis=2)
         if state.shutter is not None:
             matrices, camera = state.shutter.matrices(matrices, self.held_out), np.arange(len(camera))
-        seen = Observations(camera, self.held_out.point, state.focal * places)
-        points = triangulate_points(matrices[:, :, :3], matrices[:, :, 3], state.focal, seen,
+        observed = Observations(camera, self.held_out.point, state.focal * places)
+        points = triangulate_points(matrices[:, :, :3], matrices[:, :, 3], state.focal, observed,
                                     self.found.tracks.points)
         residual = np.minimum(replace(state, points=points).residual_px(self.held_out), GATE_PX)
         return LOSS_PX**2 * np.log1p((residual / LOSS_PX) ** 2)
@@ -137,11 +149,11 @@ def choose_lens(found: Reconstruction) -> bool:
         trial = _trial(found)
         if trial is None:
             break
-        simple = trial.fit(_model(found))
+        simple = trial.fit(_model(found), lets_focal_go=True)
         better = [rival for rival in map(trial.fit, _next(found)) if trial.is_better(rival, simple)]
         usual = [rival for rival in better if not _is_odd(rival.state, found.tracks.size)]
         is_odd_better |= len(usual) < len(better)
-        usual = [rival for rival in usual if _is_determined(trial, rival)]
+        usual = [rival for rival in usual if _is_determined(trial, rival) and trial.keeps_focal(rival)]
         if not usual:
             break
         _take(found, trial.frames, min(usual, key=lambda rival: rival.costs.mean()))
@@ -151,8 +163,8 @@ def choose_lens(found: Reconstruction) -> bool:
 
 def explains_better(one: Reconstruction, other: Reconstruction) -> bool:
     """Whether held-out tracks prefer the first solve with its lens, and it is one that shots are made with."""
-    trials = [_trial(found) for found in (one, other)]
-    if None in trials or _is_odd(one.state(np.zeros(0, np.int64)), one.tracks.size):
+    trials = [trial for trial in map(_trial, (one, other)) if trial is not None]
+    if len(trials) < 2 or _is_odd(one.state(np.zeros(0, np.int64)), one.tracks.size):
         return False
     costs = [trial.fit(_model(trial.found)).costs.mean() for trial in trials]
     return bool(costs[0] < costs[1])
@@ -210,7 +222,8 @@ def _is_determined(trial: _Trial, rival: _Fit) -> bool:
 
 
 def _tells_zoom(trial: _Trial, rival: _Fit) -> bool:
-    knots = np.linalg.lstsq(trial.ways_of_zoom(), rival.state.zoom, rcond=None)[0]
+    zoom = np.zeros(len(trial.frames)) if rival.state.zoom is None else rival.state.zoom
+    knots = np.linalg.lstsq(trial.ways_of_zoom(), zoom, rcond=None)[0]
     longest, shortest = int(knots.argmax()), int(knots.argmin())
     covariance = trial.covariance(rival)[-len(knots):, -len(knots):]
     variance = covariance[longest, longest] + covariance[shortest, shortest] - 2.0 * covariance[longest, shortest]
@@ -248,18 +261,25 @@ def choose_shutter(found: Reconstruction) -> bool:
     trial = _trial(found)
     if trial is None:
         return False
-    simple = trial.fit(_model(found))
+    simple = trial.fit(_model(found), lets_focal_go=True)
     rival = trial.fit(replace(_model(found), rolls=True))
-    if not trial.is_better(rival, simple) or not _tells_readout(trial, rival):
+    readout = 0.0 if rival.state.shutter is None else rival.state.shutter.readout
+    if not trial.is_better(rival, simple) or abs(readout) < LEAST_READOUT:
         return False
-    found.rolls, found.readout = True, rival.state.shutter.readout
+    if abs(readout) < MOST_DEVIATIONS * np.sqrt(trial.covariance(rival)[3, 3]) or not trial.keeps_focal(rival):
+        return False
+    found.rolls, found.readout = True, readout
     if found.zooms:
-        held = trial.fit(replace(rival.model, zooms=False))
-        if not trial.is_better(rival, held) or not _tells_zoom(trial, rival):
-            found.focal, found.zooms, found.zoom = held.state.focal, False, np.zeros_like(found.zoom)
+        _forget_zoom_of_shutter(trial, rival)
     return True
 
 
-def _tells_readout(trial: _Trial, rival: _Fit) -> bool:
-    deviation = np.sqrt(trial.covariance(rival)[3, 3])
-    return abs(rival.state.shutter.readout) > max(LEAST_READOUT, MOST_DEVIATIONS * deviation)
+def _forget_zoom_of_shutter(trial: _Trial, rolling: _Fit) -> None:
+    """Rows that are read out in turn make the picture grow and shrink with the camera's speed, which is taken for a
+    zoom before the shutter is known."""
+    still = trial.fit(replace(rolling.model, zooms=False))
+    if trial.is_better(rolling, still) and _tells_zoom(trial, rolling):
+        return
+    found = trial.found
+    found.zooms, found.focal = False, still.state.focal
+    found.zoom[:] = 0.0

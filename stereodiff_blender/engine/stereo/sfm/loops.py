@@ -90,7 +90,7 @@ def tie(found: Reconstruction, links: np.ndarray) -> None:
     frames, observations = found.observations(found.registered)
     observations = observations.select(known[observations.point])
     for loss in LOSSES_PX:
-        found.bundle_adjust(frames, observations, loss_px=loss, iterations=ITERATIONS)
+        found.bundle_adjust(frames, observations, free=found.free_lens(frames), loss_px=loss, iterations=ITERATIONS)
 
 
 def _candidates(found: Reconstruction, frames: np.ndarray) -> list[tuple[int, int]]:

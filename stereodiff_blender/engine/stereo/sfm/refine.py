@@ -136,7 +136,8 @@ def _check(tracks: Tracks, stereo: StereoResult) -> None:
 
 @dataclass(frozen=True)
 class _Start:
-    """What refinement begins with. tracks: raster pixels. square: the same in square pixels from the principal point.
+    """What refinement begins with. tracks: raster pixels. square: the same in square pixels from the principal point,
+    without zoom.
 
     local: (N,3) where each observation lies by stage 1's depth, in its camera's axes. rotations (T,3,3), translations
     (T,3): world to camera. focal: fy.
@@ -153,7 +154,7 @@ class _Start:
     def from_tracks(cls, tracks: Tracks, stereo: StereoResult) -> _Start:
         cameras = stereo.cameras
         fx, fy, cx, cy = np.median(cameras.intrinsics, axis=0)
-        square = replace(tracks, pixels=(tracks.pixels - (cx, cy)) * (fy / fx, 1.0))
+        square = replace(tracks, pixels=(tracks.pixels - (cx, cy)) * (fy / fx, 1.0) / _zoom(cameras)[tracks.frame])
         to_camera = invert_rigid(cameras.camera_to_world)
         depth = _at_pixels(stereo.depth, tracks.frame, tracks.pixels)
         local = np.column_stack([square.pixels / fy, np.ones(len(depth))]) * depth[:, None]
@@ -291,7 +292,8 @@ def _refined(start: _Start, fitted: CameraFit, stereo: StereoResult) -> Refineme
     """The refinement, and depth brought to it in place; None, with nothing changed, if the points contradict it."""
     before_px = _error_of_start(start, fitted)
     fitted = smooth_path(fitted)
-    raster = fitted.pixels / _square_by(stereo.cameras) + np.median(stereo.cameras.intrinsics[:, 2:], axis=0)
+    pixels = fitted.pixels * _zoom(stereo.cameras)[fitted.frame]
+    raster = pixels / _square_by(stereo.cameras) + np.median(stereo.cameras.intrinsics[:, 2:], axis=0)
     ratio = _depth_in_camera(fitted) / _at_pixels(stereo.depth, fitted.frame, raster)
     scale = _scale_of_frames(ratio, fitted)
     misfit = _misfit(ratio / scale[fitted.frame])
@@ -308,6 +310,12 @@ def _square_by(cameras: CameraSolution) -> np.ndarray:
     """(2,) what raster pixels are multiplied with to be square."""
     fx, fy = np.median(cameras.intrinsics[:, :2], axis=0)
     return np.array([fy / fx, 1.0])
+
+
+def _zoom(cameras: CameraSolution) -> np.ndarray:
+    """(T,1) each frame's focal length over the one that serves all."""
+    focal = cameras.intrinsics[:, 1:2]
+    return focal / np.median(focal) if cameras.lens.zooms else np.ones_like(focal)
 
 
 def _error_of_start(start: _Start, fitted: CameraFit) -> float:
@@ -347,7 +355,7 @@ def _cameras(start: _Start, fitted: CameraFit, raster: np.ndarray, scale: float,
     bounds = np.searchsorted(fitted.frame, np.arange(len(poses) + 1))
     observations = [(fitted.point[a:b], raster[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
     intrinsics = before.intrinsics.copy()
-    intrinsics[:, :2] = fitted.focal / _square_by(before)
+    intrinsics[:, :2] = fitted.focal / _square_by(before) * _zoom(before)
     count = np.bincount(fitted.frame, minlength=len(poses))
     total = np.bincount(fitted.frame, fitted.residual_px, len(poses))
     mean = np.divide(total, count, out=np.full(len(poses), np.nan), where=(count > 0) & fitted.solved)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...contract import LensResult
@@ -108,14 +110,19 @@ def _intrinsics(shot: TrackedShot, fitted: CameraFit) -> np.ndarray:
 
 
 def _lens(shot: TrackedShot, fitted: CameraFit) -> LensResult:
-    zooms = fitted.zoom is not None
-    of_shutter = {"readout": fitted.readout, "readout_std": fitted.readout_std} if fitted.readout else {}
-    if shot.distortion is not None:
-        return LensResult("radial", shot.distortion, is_given=True, zooms=zooms, **of_shutter)
-    if fitted.distortion is None:
-        return LensResult(zooms=zooms, **of_shutter)
-    k1_std, k2_std = fitted.radial_std
-    return LensResult("radial", fitted.distortion, k1_std=k1_std, k2_std=k2_std, zooms=zooms, **of_shutter)
+    lens = _given_lens(shot)
+    if shot.distortion is None and fitted.distortion is not None:
+        k1_std, k2_std = fitted.radial_std
+        lens = LensResult("radial", fitted.distortion, k1_std=k1_std, k2_std=k2_std)
+    return replace(lens, zooms=fitted.zoom is not None, readout=fitted.readout,
+                   readout_std=fitted.readout_std if fitted.readout else None)
+
+
+def _given_lens(shot: TrackedShot) -> LensResult:
+    if shot.distortion is None:
+        return LensResult()
+    is_brown = shot.distortion.k3 != 0.0 or not shot.distortion.is_radial
+    return LensResult("brown" if is_brown else "radial", shot.distortion, is_given=True)
 
 
 def _warn_about(shot: TrackedShot, travel: Travel) -> bool:
@@ -157,7 +164,8 @@ def _in_gauge(fitted: CameraFit) -> tuple[np.ndarray, np.ndarray]:
 
 def _without_points(shot: TrackedShot, kind: str, poses, focal: float, solved, mean) -> CameraSolution:
     nothing = [(np.zeros(0, np.int64), np.zeros((0, 2))) for _ in range(len(poses))]
-    return CameraSolution(kind, poses, shot.intrinsics(focal), solved, mean, np.zeros((0, 3)), np.zeros(0), nothing)
+    return CameraSolution(kind, poses, shot.intrinsics(focal), solved, mean, np.zeros((0, 3)), np.zeros(0), nothing,
+                          lens=_given_lens(shot))
 
 
 def mean_by_frame(frame: np.ndarray, residual_px: np.ndarray, solved: np.ndarray) -> np.ndarray:

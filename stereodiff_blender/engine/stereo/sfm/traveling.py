@@ -112,12 +112,13 @@ def _from_seeds(shot: TrackedShot, keyframes: np.ndarray, seeds: list[float],
         given = "" if shot.focal is None else " if the focal length given is right"
         raise unsolved(f"no two frames show the same points from clearly different places{given}")
     best.register_frames(keyframes)
-    if shot.distortion is None and choose_lens(best) and len(seeds) > 1:
+    is_assumed = shot.focal is None and seeds == [shot.guessed_focal]  # what a lens is made up to do makes it fit
+    if shot.distortion is None and not is_assumed and choose_lens(best) and len(seeds) > 1:
         best = _zooming(shot, keyframes, few, seeds, best)
     best.register_frames(keyframes)
     step()
     reach = float(best.registered[keyframes].mean())
-    fitted = register_all_frames(best, step, choose=choose_shutter)
+    fitted = register_all_frames(best, step, choose=None if is_assumed else choose_shutter)
     return Travel(best, fitted, focal_spread, np.zeros(len(fitted.solved), bool)), reach
 
 

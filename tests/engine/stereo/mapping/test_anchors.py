@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,14 @@ from stereodiff_blender.engine.stereo.mapping.anchors import (
     adjust_on_anchors,
     choose_anchors,
 )
-from stereodiff_blender.engine.stereo.mapping.bundle_adjustment import BundleOptions, BundleState, Observations
+from stereodiff_blender.engine.stereo.mapping.bundle_adjustment import (
+    BundleOptions,
+    BundleState,
+    Observations,
+    Shutter,
+)
 from stereodiff_blender.engine.stereo.mapping.reconstruction import Reconstruction
+from stereodiff_blender.engine.stereo.mapping.registration import _lens_std
 from stereodiff_blender.engine.stereo.tracking.tracks import Tracks
 
 NOISE_PX = 0.2
@@ -35,7 +42,7 @@ def tracks_of(cameras: int, points: int, length: int) -> tuple[Observations, np.
     return Observations(camera, point, np.zeros((len(camera), 2))), first
 
 
-def long_shot(cameras: int) -> tuple[BundleState, Observations]:
+def long_shot(cameras: int, *, k1: float = 0.0, zoom: np.ndarray | None = None) -> tuple[BundleState, Observations]:
     """A long sideways move past points that stay in view for some 40 frames; pixels with noise."""
     observations, first = tracks_of(cameras, points=5 * cameras, length=40)
     poses = camera_path(cameras, travel=0.1 * cameras)
@@ -44,9 +51,11 @@ def long_shot(cameras: int) -> tuple[BundleState, Observations]:
     middle = poses[np.clip(first + 20, 0, cameras - 1)]
     offset = generator.uniform((-2, -2, 4), (2, 2, 12), (len(first), 3))
     points = np.einsum("nij,nj->ni", middle[:, :3, :3], offset) + middle[:, :3, 3]
-    state = BundleState(rotations, -np.einsum("nij,nj->ni", rotations, poses[:, :3, 3]), points, FOCAL_PX)
+    state = BundleState(rotations, -np.einsum("nij,nj->ni", rotations, poses[:, :3, 3]), points, FOCAL_PX, k1=k1,
+                        zoom=zoom)
     in_camera = state.in_camera(observations)
-    pixels = FOCAL_PX * in_camera[:, :2] / in_camera[:, 2:] + generator.normal(0, NOISE_PX, (len(in_camera), 2))
+    pixels = state.projected(in_camera[:, :2] / in_camera[:, 2:], observations.camera)
+    pixels += generator.normal(0, NOISE_PX, (len(in_camera), 2))
     return state, Observations(observations.camera, observations.point, pixels)
 
 
@@ -184,3 +193,53 @@ def test_tracks_too_short_to_reach_from_anchor_to_anchor_are_no_crash():
     adjust_on_anchors(reconstruction, np.arange(cameras), observations, **RULE)
     assert np.array_equal(reconstruction.rotations, before)
     assert np.isfinite(reconstruction.points).all()
+
+
+# --- A lens that does more than a pinhole --------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def zoomed() -> tuple[Reconstruction, BundleState, Observations]:
+    zoom = np.log(1.2) * np.linspace(0.0, 1.0, FRAMES)
+    state, observations = long_shot(FRAMES, k1=-0.1, zoom=zoom)
+    found = disturbed(state, observations)
+    found.zooms, found.radial, found.zoom = True, 1, 0.9 * zoom
+    adjust_on_anchors(found, np.arange(FRAMES), observations, **RULE)
+    return found, state, observations
+
+
+@pytest.mark.slow
+def test_zoom_and_distortion_of_a_long_clip_are_found_on_anchors(zoomed):
+    found, state, _ = zoomed
+    assert found.k1 == pytest.approx(-0.1, abs=5e-3)
+    focal = found.focal * np.exp(found.zoom)
+    np.testing.assert_allclose(focal / focal[0], np.exp(state.zoom), rtol=5e-3)
+    steps = np.diff(found.zoom)
+    assert np.abs(np.diff(steps)).max() < 2e-3, "no frame beside an anchor has another's zoom"
+
+
+@pytest.mark.slow
+def test_deviations_of_a_long_clip_that_zooms_are_those_of_one_that_does_not(zoomed):
+    """They come from the anchors, each with its own zoom."""
+    _, state, observations = zoomed
+    free = BundleOptions(radial=1)
+    zooming = _lens_std(state, observations, free)
+    still, observed = long_shot(FRAMES, k1=-0.1)
+    np.testing.assert_allclose(zooming[:2], _lens_std(still, observed, free)[:2], rtol=0.5)
+
+
+@pytest.mark.slow
+def test_anchors_keep_their_own_shutter():
+    state, observations = long_shot(FRAMES)
+    matrices = np.concatenate([state.rotations, state.translations[:, :, None]], axis=2)
+    velocity = np.gradient(matrices, axis=0)
+    rolling = replace(state, shutter=Shutter(0.4, 480.0, velocity, np.zeros_like(velocity)))
+    for _ in range(8):
+        in_camera = rolling.in_camera(observations)
+        observations = replace(observations, pixels=FOCAL_PX * in_camera[:, :2] / in_camera[:, 2:])
+    anchors = choose_anchors(observations, FRAMES)
+    part = observations.select(anchors[observations.camera])
+    used, point = np.unique(part.point, return_inverse=True)
+    alone = replace(rolling, rotations=state.rotations[anchors], translations=state.translations[anchors],
+                    points=state.points[used], shutter=rolling.shutter.select(anchors))
+    observed = Observations((np.cumsum(anchors) - 1)[part.camera], point, part.pixels)
+    assert alone.residual_px(observed).max() < 1e-3

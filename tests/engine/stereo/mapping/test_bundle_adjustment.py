@@ -13,8 +13,10 @@ from stereodiff_blender.engine.stereo.mapping.bundle_adjustment import (
     BundleOptions,
     BundleState,
     Observations,
+    Shutter,
     bundle_adjust,
     focal_rel_std,
+    lens_covariance,
 )
 
 TIGHT = {"iterations": 60, "tolerance": 1e-12}
@@ -28,7 +30,8 @@ def disturbed(state: BundleState, amount: float = 1.0) -> BundleState:
     turns[0] = shifts[0] = 0.0
     points = state.points + amount * generator.normal(0, 0.2, state.points.shape)
     focal = state.focal * (1 + 0.1 * amount)
-    return BundleState(exp_so3(turns) @ state.rotations, state.translations + shifts, points, focal)
+    return replace(state, rotations=exp_so3(turns) @ state.rotations, translations=state.translations + shifts,
+                   points=points, focal=focal)
 
 
 def centers(state: BundleState) -> np.ndarray:
@@ -95,7 +98,7 @@ def test_cameras_alone_find_back_to_points_that_are_held(truth):
 
 def test_a_free_focal_length_needs_free_points(truth):
     state, observations = truth
-    with pytest.raises(ValueError, match="focal"):
+    with pytest.raises(ValueError, match="lens"):
         bundle_adjust(state, observations, free=BundleOptions(points=False))
 
 
@@ -161,3 +164,115 @@ def test_a_point_behind_the_camera_is_no_fit():
                                                                      [np.nan] * 3]), 100.0)
     observations = Observations(np.zeros(3, int), np.arange(3), np.array([[-5.0, 0.0], [5.0, 0.0], [0.0, 0.0]]))
     np.testing.assert_array_equal(state.residual_px(observations), [np.inf, 0.0, np.inf])
+
+
+# --- A lens that does more than a pinhole --------------------------------------------------------------------------
+
+def filmed(state: BundleState, observations: Observations) -> Observations:
+    """The same observations, exactly where this lens shows them; its rows are found in rounds."""
+    for _ in range(30 if state.shutter is not None else 1):
+        in_camera = state.in_camera(observations)
+        pixels = state.projected(in_camera[:, :2] / in_camera[:, 2:], observations.camera)
+        observations = replace(observations, pixels=pixels)
+    return observations
+
+
+def shutter_of(state: BundleState, readout: float) -> Shutter:
+    """The cameras go on while their rows are taken as they go from one to the next."""
+    matrices = np.concatenate([state.rotations, state.translations[:, :, None]], axis=2)
+    velocity = np.gradient(matrices, axis=0)
+    return Shutter(readout, 180.0, velocity, np.gradient(velocity, axis=0))
+
+
+@pytest.mark.parametrize(("k1", "k2", "radial"), [(-0.12, 0.0, 1), (0.05, 0.0, 1), (-0.25, 0.08, 2)])
+def test_distortion_is_found_with_the_focal_length(truth, k1, k2, radial):
+    state = replace(truth[0], k1=k1, k2=k2)
+    start = replace(disturbed(state, 0.5), k1=0.0, k2=0.0)
+    found, cost = bundle_adjust(start, filmed(state, truth[1]), free=BundleOptions(radial=radial), **TIGHT)
+    assert cost < 1e-8
+    assert found.focal == pytest.approx(FOCAL_PX, rel=1e-5)
+    assert (found.k1, found.k2) == pytest.approx((k1, k2), abs=1e-5)
+    assert_same_up_to_scale(found, state, 1e-4)
+
+
+def test_distortion_that_is_held_is_used(truth):
+    state = replace(truth[0], k1=-0.12)
+    found, cost = bundle_adjust(disturbed(state, 0.5), filmed(state, truth[1]), **TIGHT)
+    assert (found.k1, found.k2) == (-0.12, 0.0) and cost < 1e-8
+
+
+def test_a_zoom_is_found_camera_by_camera(truth):
+    zoom = np.log(1.3) * np.linspace(0.0, 1.0, len(truth[0].rotations))
+    state = replace(truth[0], zoom=zoom)
+    knots = np.linspace(0, len(zoom) - 1, 4)
+    ways = np.stack([np.interp(np.arange(len(zoom)), knots, one) for one in np.eye(4)], axis=1)
+    start = replace(disturbed(state, 0.5), zoom=np.zeros_like(zoom))
+    found, cost = bundle_adjust(start, filmed(state, truth[1]), free=BundleOptions(focal=False, zoom=ways), **TIGHT)
+    assert cost < 1e-8 and found.focal == start.focal
+    np.testing.assert_allclose(found.focal * np.exp(found.zoom), FOCAL_PX * np.exp(zoom), rtol=1e-5)
+
+
+@pytest.mark.parametrize("readout", [0.5, -0.25])
+def test_a_readout_is_found_with_its_sign(truth, readout):
+    state = replace(truth[0], shutter=shutter_of(truth[0], readout))
+    start = replace(disturbed(state, 0.2), shutter=shutter_of(truth[0], 0.0))
+    found, cost = bundle_adjust(start, filmed(state, truth[1]), free=BundleOptions(readout=True), **TIGHT)
+    assert found.shutter.readout == pytest.approx(readout, abs=1e-3) and cost < 1e-3
+    held, _ = bundle_adjust(start, filmed(state, truth[1]), **TIGHT)
+    assert held.shutter.readout == 0.0
+
+
+def test_a_readout_stays_within_a_frame(truth):
+    state = replace(truth[0], shutter=shutter_of(truth[0], 1.6))
+    start = replace(state, shutter=shutter_of(truth[0], 0.5))
+    found, _ = bundle_adjust(start, filmed(state, truth[1]), free=BundleOptions(readout=True), iterations=10)
+    assert 0.5 < found.shutter.readout <= 1.0
+
+
+def test_the_derivatives_by_the_lens_are_those_of_differences(truth):
+    """One step of an exact Gauss-Newton lands at the truth to second order: from a start that is off by the lens alone.
+    """
+    exact = replace(truth[0], k1=-0.1, k2=0.03, zoom=0.01 * np.arange(len(truth[0].rotations)),
+                    shutter=shutter_of(truth[0], 0.3))
+    observed = filmed(exact, truth[1])
+    off = replace(exact, k1=-0.1 + 1e-3, k2=0.03 + 1e-3, focal=exact.focal * 1.001,
+                  shutter=replace(exact.shutter, readout=0.301))
+    cameras = tuple(range(len(exact.rotations)))
+    found, _ = bundle_adjust(off, observed, iterations=3, tolerance=0.0,
+                             free=BundleOptions(radial=2, readout=True, fixed_cameras=cameras))
+    assert (found.k1, found.k2, found.shutter.readout) == pytest.approx((-0.1, 0.03, 0.3), abs=2e-5)
+    assert found.focal == pytest.approx(exact.focal, rel=1e-5)
+
+
+def test_a_pinhole_is_adjusted_to_the_same_bytes_whatever_a_lens_could_do(truth):
+    state, observations = truth
+    plain, cost = bundle_adjust(disturbed(state), observations, iterations=5)
+    held, same = bundle_adjust(replace(disturbed(state), zoom=np.zeros(len(state.rotations))), observations,
+                               iterations=5)
+    assert cost == pytest.approx(same, rel=1e-12) and plain.zoom is None and plain.is_pinhole
+    np.testing.assert_allclose(held.points, plain.points, rtol=1e-9)
+
+
+def test_deviations_of_the_lens_are_those_of_many_tries(truth):
+    state = replace(truth[0], k1=-0.12)
+    exact, free = filmed(state, truth[1]), BundleOptions(radial=1)
+    tries = []
+    for seed in range(8):
+        noise = np.random.default_rng(seed).normal(0, 0.3, exact.pixels.shape)
+        noisy = replace(exact, pixels=exact.pixels + noise)
+        found, _ = bundle_adjust(state, noisy, free=free, loss_px=3.0, **TIGHT)
+        tries.append((found.focal, found.k1))
+    covariance = lens_covariance(state, noisy, free=free, loss_px=3.0)
+    assert covariance.shape == (4, 4) and not covariance[2:].any(), "what is held has none"
+    ratio = np.std(tries, axis=0) / np.sqrt(np.diag(covariance)[:2])
+    assert (ratio > 0.3).all() and (ratio < 3.0).all()
+    assert lens_covariance(truth[0], truth[1]).shape == (1, 1)
+
+
+def test_a_lens_that_nothing_tells_has_no_end_of_a_deviation():
+    """One point on the axis, seen twice: whatever the lens does, it is seen there."""
+    state = BundleState(np.stack([np.eye(3)] * 2), np.array([[0.0, 0, 0], [0, 0, 1.0]]), np.array([[0.0, 0, 5.0]]),
+                        100.0)
+    observed = Observations(np.arange(2), np.zeros(2, int), np.zeros((2, 2)))
+    covariance = lens_covariance(state, observed, free=BundleOptions(radial=1, fixed_cameras=(0, 1)))
+    assert np.isinf(covariance[0, 0]) and np.isinf(covariance[1, 1]) and covariance[2, 2] == 0.0

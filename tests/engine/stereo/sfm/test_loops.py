@@ -87,6 +87,7 @@ def test_a_loop_is_open_without_links_and_closes_with_them():
     tie(found, again)
     register_all_frames(found, lambda: None)
     assert gap_percent(found) < 1.0
+    assert found.focal == FOCAL_PX, "it is known, and stays"
 
 
 def test_pairs_become_one_track_but_never_twice_in_a_frame():

@@ -20,6 +20,7 @@ from pointmap_scenes import (
 )
 from recording_report import RecordingReport
 
+from stereodiff_blender.engine.contract import LensResult
 from stereodiff_blender.engine.geometry import exp_so3, rebase, rotation_angle_deg
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import CameraSolution, StereoResult
@@ -272,6 +273,27 @@ def test_pixels_need_not_be_square(shot, start):
     before = position_error(start.cameras.camera_to_world, shot.camera_to_world)
     assert position_error(found.camera_to_world, shot.camera_to_world) < before / 10.0
     np.testing.assert_allclose(found.intrinsics[:, 1] / found.intrinsics[:, 0], 2.0, rtol=1e-9)
+
+
+def test_a_zoom_is_kept_frame_by_frame(shot, start):
+    """The same shot while the lens becomes wider by a tenth."""
+    zoom = np.linspace(1.0, 0.9, len(start.depth))
+    center = start.cameras.intrinsics[0, 2:]
+    lens = start.cameras.intrinsics * np.stack([zoom, zoom, np.ones_like(zoom), np.ones_like(zoom)], axis=1)
+    cameras = replace(start.cameras, intrinsics=lens, lens=LensResult(zooms=True))
+    x, y = np.meshgrid(np.arange(start.depth.shape[2]) + 0.5, np.arange(start.depth.shape[1]) + 0.5)
+    wider = [((np.stack([x, y], axis=-1) - center) / one + center - 0.5).astype(np.float32) for one in zoom]
+    depth, moves = (np.stack([cv2.remap(one, place, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+                              for one, place in zip(array, wider, strict=True)])
+                    for array in (start.depth, start.motion_mask))
+    tracks = followed_points(shot)
+    tracks = replace(tracks, pixels=(tracks.pixels - center) * zoom[tracks.frame][:, None] + center)
+    given = replace(start, cameras=cameras, depth=depth, motion_mask=moves)
+    found = refine_on_tracks(tracks, given, is_focal_known=True, report=Report())
+    assert found.is_refined
+    np.testing.assert_allclose(found.stereo.cameras.intrinsics, lens, rtol=1e-9)
+    before = position_error(start.cameras.camera_to_world, shot.camera_to_world)
+    assert position_error(found.stereo.cameras.camera_to_world, shot.camera_to_world) < before / 3.0
 
 
 def test_tracks_on_what_moves_are_left_out(shot, start):

@@ -120,7 +120,7 @@ def _fill(groups: list[bpy.types.NodeTree | None], shot: ImportedResult, maps: d
 
 
 def _undistort(group, shot: ImportedResult, st_map: bpy.types.Image, entry, leave) -> None:
-    """The map is cropped, not the picture: 4.2 looks up the outermost pixels wrongly where it knows none beside them."""
+    """The map is cropped, not the picture: 4.2 looks a cropped picture's outermost pixels up wrongly."""
     source = add_node(group, "CompositorNodeImage", (-900, -200), "ST Map", image=st_map)
     places = {OVERSCAN: source.outputs["Image"],
               IMAGE: _crop(group, (-500, 100), source.outputs["Image"], shot)}
@@ -161,7 +161,7 @@ def _crop(group: bpy.types.NodeTree, location, picture: bpy.types.NodeSocket, sh
     """The part of the picture with overscan that the solved camera sees."""
     (width, height), (left, _, _, bottom) = shot.clip_size, shot.result.lens.overscan
     node = add_node(group, "CompositorNodeCrop", location, "Without Overscan")
-    if bpy.app.version >= SHARES_SHADER_NODES:
+    if "Width" in node.inputs:  # since 4.5
         sides = {"X": left, "Y": bottom, "Width": width, "Height": height, "Alpha Crop": False}
         for name, value in sides.items():
             node.inputs[name].default_value = value

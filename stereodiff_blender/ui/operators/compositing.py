@@ -5,6 +5,7 @@ from __future__ import annotations
 import bpy
 
 from ...engine.contract import StereoDiffError
+from ...scene.camera import add_overscan_camera
 from ...scene.compositing import (
     add_depth_group,
     add_lens_groups,
@@ -48,16 +49,24 @@ class STEREODIFF_OT_add_lens_groups(OnImport, bpy.types.Operator):
     bl_idname = "stereodiff.add_lens_groups"
     bl_label = "Add Lens Nodes"
 
+    overscan: bpy.props.BoolProperty(
+        name="Overscan Camera", default=False, options={"SKIP_SAVE"},
+        description="Also add a camera that sees past the frame, as CG needs it to be redistorted up to its edges")
+
     def act(self, context, found):
         shot = found.read_imported_result()
         if shot.result.lens.undistort is None:
             raise StereoDiffError("lens_maps_missing", "")
         undistort, redistort = add_lens_groups(context.scene, shot)
+        width, height = shot.overscan_size
+        if self.overscan:
+            camera = add_overscan_camera(found, shot)
+            redistort.inputs["Overscan"].default_value = 1.0
+            self.report({"INFO"}, f"Render {camera.name} at {width} x {height} pixels, in a scene of its own.")
         names = f"{undistort.label} and {redistort.label} are in the compositor"
         if not is_on(context.scene):
             self.report({"WARNING"}, f"{names}, which is switched off.")
             return None
-        width, height = shot.overscan_size
         return f"{names}. With overscan the plate has {width} x {height} pixels."
 
 

@@ -8,9 +8,11 @@ from dataclasses import replace
 import bpy
 import numpy as np
 import pytest
+from bpy_extras.object_utils import world_to_camera_view
 from compositors import tree_of
 from job_folder import Example, clip_intrinsics, write_gray, write_job_folder
-from scene_checks import orphans, render
+from mathutils import Vector
+from scene_checks import orphans, projected, render
 
 from stereodiff_blender.engine.contract import Distortion
 from stereodiff_blender.engine.lens import distorted, undistorted
@@ -176,6 +178,51 @@ def test_nodes_follow_another_import(import_here, tmp_path):
         found = shown(picture, node, "Image", tmp_path / "shown.exr", SHOT.clip)
         assert np.abs(found - centers(SHOT.clip)).max() < 1e-3
 
+
+# --- The camera with overscan --------------------------------------------------------------------------------------
+
+def overscan_camera() -> bpy.types.Object:
+    assert bpy.ops.stereodiff.add_lens_groups(overscan=True) == {"FINISHED"}
+    (camera,) = (o for o in bpy.data.objects if o.get("stereodiff", {}).get("part") == "overscan camera")
+    return camera
+
+
+def off_px(camera: bpy.types.Object, example: Example, overscan) -> float:
+    """How far points are from where the plate with overscan has them, at every frame."""
+    scene, points, worst = bpy.context.scene, np.random.default_rng(1).uniform([-1, -1, 3], [1, 1, 5], (20, 3)), 0.0
+    left, right, top, bottom = overscan
+    size = np.array([example.clip[0] + left + right, example.clip[1] + top + bottom])
+    scene.render.resolution_x, scene.render.resolution_y = (int(side) for side in size)
+    ideal = replace(example, distortion=None)
+    for index in range(example.frame_count):
+        scene.frame_set(1 + index)
+        bpy.context.view_layer.update()
+        views = np.array([world_to_camera_view(scene, camera, Vector((x, z, -y)))[:2] for x, y, z in points])
+        found = np.stack([views[:, 0], 1.0 - views[:, 1]], axis=-1) * size
+        worst = max(worst, np.abs(found - (left, top) - projected(ideal, index, points)).max())
+    return worst
+
+
+@pytest.mark.parametrize("pixel_aspect", [1.0, 2.0])
+def test_the_overscan_camera_sees_more_of_the_same(import_here, pixel_aspect):
+    example = replace(SHOT, pixel_aspect=pixel_aspect)
+    imported = import_here(example)
+    assert off_px(imported.camera, example, (0, 0, 0, 0)) < 1e-3
+    camera = overscan_camera()
+    assert off_px(camera, example, imported.result.lens.overscan) < 1e-3
+    assert lens_node("Redistort CG").inputs["Overscan"].default_value == 1.0
+    assert overscan_camera() == camera
+
+
+def test_the_overscan_camera_follows_another_import(import_here):
+    import_here()
+    camera = overscan_camera()
+    example = replace(SHOT, distortion=Distortion(-0.1), focal=70.0, zoom=1.1, job_id="other")
+    imported = import_here(example, "other")
+    assert off_px(camera, example, imported.result.lens.overscan) < 1e-3
+
+
+# --- Refused -------------------------------------------------------------------------------------------------------
 
 def test_a_pinhole_needs_no_nodes(import_here):
     import_here(replace(SHOT, distortion=None))

@@ -8,8 +8,25 @@ from pathlib import Path
 import bpy
 
 from ..engine.contract import Result, StereoDiffError
-from .camera import differences, follow_lens, import_camera, is_untouched, match_scene, place_root, reframe, set_picture
-from .compositing import add_depth_pass, reframe_depth, reframe_plate, refresh_depth_group, refresh_plate
+from .camera import (
+    differences,
+    follow_lens,
+    import_camera,
+    is_untouched,
+    match_scene,
+    place_root,
+    reframe,
+    refresh_overscan_camera,
+    set_picture,
+)
+from .compositing import (
+    add_depth_pass,
+    reframe_depth,
+    reframe_plate,
+    refresh_depth_group,
+    refresh_lens_groups,
+    refresh_plate,
+)
 from .data import (
     EarlierImport,
     SceneImport,
@@ -118,6 +135,7 @@ def _bring_in(scene: bpy.types.Scene, shot: ImportedResult, clip: bpy.types.Movi
     root = _claim_root(collection, shot)
     place_root(root, shot)
     camera = import_camera(scene, collection, root, shot, clip)
+    refresh_overscan_camera(collection, camera, shot)
     images = import_depth_images(shot)
     mesh = None
     if shot.result.depth_range is None:
@@ -129,6 +147,7 @@ def _bring_in(scene: bpy.types.Scene, shot: ImportedResult, clip: bpy.types.Movi
     refresh_points(scene, shot)
     imported = Imported(collection, root, camera, mesh, images, shot.result, shot)
     refresh_depth_group(scene, imported)
+    refresh_lens_groups(shot)
     refresh_plate(scene, shot, clip)
     return imported
 

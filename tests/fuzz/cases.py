@@ -46,7 +46,8 @@ def _result(path: Path) -> object:
     """A result that is taken names nothing outside its folder."""
     result = JobFolder(path.parent).read_result()
     names = [name for frame in result.frames for name in (frame.depth, frame.confidence, frame.motion_mask)]
-    for name in [*names, result.points, result.preview_image, result.preview_movie, result.plot, result.camera_plot]:
+    for name in [*names, result.points, result.preview_image, result.preview_movie, result.plot, result.camera_plot,
+                 result.lens.undistort, result.lens.redistort]:
         if name is not None and not (path.parent / name).resolve().is_relative_to(path.parent.resolve()):
             raise AssertionError(f"{name!r} leaves the job's folder")
     return result

@@ -28,7 +28,8 @@ def make_job(tmp_path):
     """make_job(name) -> folder of a job with what a solve leaves."""
     def make(name: str = "walk", parent: Path | None = None) -> Path:
         folder = jobs.create_job(Job(name, CLIP, 1, 3), parent or tmp_path / "jobs")
-        for made in ("depth/0001.exr", "cache/stereo-0a/kept.npy", "events.jsonl", "worker.log", "preview.png"):
+        for made in ("depth/0001.exr", "lens/undistort.exr", "lens/redistort.exr", "cache/stereo-0a/kept.npy",
+                     "events.jsonl", "worker.log", "preview.png"):
             (folder / made).parent.mkdir(parents=True, exist_ok=True)
             (folder / made).write_bytes(b"")
         (folder / "cache" / "stereo-0a" / "kept.npy").write_bytes(b"k" * 50_000)
@@ -51,7 +52,8 @@ def test_a_folder_named_otherwise_is_not_deleted(make_job):
     assert (home / "depth" / "0001.exr").exists()
 
 
-@pytest.mark.parametrize("name", ["thesis.txt", "Documents/a.txt", "depth/render.0001.exr", "cache/houdini/sim"])
+@pytest.mark.parametrize("name", ["thesis.txt", "Documents/a.txt", "depth/render.0001.exr", "cache/houdini/sim",
+                                  "lens/distort.exr"])
 def test_a_folder_that_holds_more_is_not_deleted_and_what_it_holds_is_named(make_job, name):
     folder = make_job()
     (folder / name).parent.mkdir(exist_ok=True)

@@ -26,6 +26,7 @@ from stereodiff_blender.engine.contract import (
 )
 from stereodiff_blender.engine.contract.footage_fingerprint import fingerprint
 from stereodiff_blender.engine.lens import undistorted
+from stereodiff_blender.engine.worker.lens_maps import overscan_of, write_lens_maps
 
 WALL_NORMAL, WALL_OFFSET = np.array([0.25, -0.1, 1.0]), 5.0
 BOX_LOW, BOX_HIGH = np.array([-0.9, -0.5, 2.6]), np.array([0.3, 0.6, 3.4])
@@ -38,7 +39,7 @@ class Example:
     first_frame: of the solve, in clip frames; the footage is longer by lead frames at its end and starts at file
     first_number. files_by_clip_frame: as earlier versions numbered the files they wrote. zoom: focal length of the last
     frame over that of the first. knows_footage: False for a job of an earlier version, which knows the path of its
-    footage alone. distortion: of the lens that shot the footage; None of a pinhole.
+    footage alone. distortion: of the lens that shot the footage; None of a pinhole. Its ST maps are the engine's own.
     """
 
     raster: tuple[int, int] = (64, 36)
@@ -64,7 +65,9 @@ class Example:
     def lens(self) -> LensResult:
         if self.distortion is None:
             return LensResult()
-        return LensResult("radial" if self.distortion.is_radial else "brown", self.distortion)
+        model = "radial" if self.distortion.is_radial else "brown"
+        return LensResult(model, self.distortion, undistort="lens/undistort.exr", redistort="lens/redistort.exr",
+                          overscan=overscan_of(self.distortion, clip_intrinsics(self), self.clip))
 
 
 EXAMPLE = Example()
@@ -83,6 +86,7 @@ def write_job_folder(folder: Path, example: Example = EXAMPLE, clip_folder: Path
     clip = replace(clip, fingerprint=fingerprint(clip, solved) if example.knows_footage else "")
     job_folder.write_job(Job(example.job_id, clip, solved[0], solved[-1], Settings(quality=example.quality)))
     frames = tuple(_write_frame(job_folder, example, index) for index in range(example.frame_count))
+    write_lens_maps(job_folder, example.lens, clip_intrinsics(example), example.clip, {})
     result = _result(example, clip, frames)
     job_folder.write_result(result)
     return result
@@ -104,6 +108,11 @@ def intrinsics(example: Example, index: int) -> np.ndarray:
     fx = example.focal * example.zoom ** (index / max(example.frame_count - 1, 1))
     squash = (height / clip_height) / (width / clip_width) * example.pixel_aspect
     return np.array([fx, fx * squash, width / 2 + example.principal[0], height / 2 + example.principal[1]])
+
+
+def clip_intrinsics(example: Example) -> np.ndarray:
+    """(fx, fy, cx, cy) of the middle frame, in pixels of the clip."""
+    return intrinsics(example, example.frame_count // 2) * np.tile(np.divide(example.clip, example.raster), 2)
 
 
 def camera_to_world(example: Example, index: int) -> np.ndarray:

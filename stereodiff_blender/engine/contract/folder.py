@@ -33,7 +33,7 @@ class JobFolder:
     OWN_NAMES = frozenset({
         "job.json", "matte.json", "cameras.json", "events.jsonl", "worker.log", "cancelled", "lock", "heartbeat",
         "cache", "cache.json", "result.json", "points.ply", "preview.png", "preview.mp4", "flicker.png", "camera.png",
-        "depth", "confidence", "motion_mask",
+        "depth", "confidence", "motion_mask", "lens",
     })
     """What a job makes in its folder, besides temporary files."""
     ONLY_READ = frozenset({"job.json", "matte.json", "cameras.json", "cache", "cache.json", "result.json"})
@@ -57,6 +57,8 @@ class JobFolder:
         self.preview_movie = self.path / "preview.mp4"
         self.plot_file = self.path / "flicker.png"
         self.camera_plot_file = self.path / "camera.png"
+        self.undistort_file = self.path / "lens" / "undistort.exr"
+        self.redistort_file = self.path / "lens" / "redistort.exr"
 
     def product_file(self, product: str, number: int) -> Path:
         """product: "depth", "confidence" or "motion_mask". number: one of Job.file_numbers; four digits or more."""

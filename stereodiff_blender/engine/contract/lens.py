@@ -9,6 +9,7 @@ from .errors import StereoDiffError
 
 LENS_MODELS = ("pinhole", "radial", "brown")
 MOST_COEFFICIENT = 100.0
+MOST_OVERSCAN_PX = 1_000_000
 _FOLD_STEPS, _FOLD_REACH = 2000, 10.0
 
 
@@ -42,11 +43,16 @@ class Distortion:
 
         Of the radial part; beyond it nothing on the plate comes from anywhere.
         """
+        ideal = self.ideal_fold_radius()
+        return self.radius(ideal) if math.isfinite(ideal) else math.inf
+
+    def ideal_fold_radius(self) -> float:
+        """The ideal radius, over the focal length, that the plate shows at fold_radius; infinite if it never folds."""
         for step in range(1, _FOLD_STEPS + 1):
             ideal = _FOLD_REACH * step / _FOLD_STEPS
             squared = ideal * ideal
             if 1.0 + squared * (3.0 * self.k1 + squared * (5.0 * self.k2 + squared * 7.0 * self.k3)) <= 0.0:
-                return self.radius(ideal - _FOLD_REACH / _FOLD_STEPS)
+                return ideal - _FOLD_REACH / _FOLD_STEPS
         return math.inf
 
 
@@ -62,6 +68,11 @@ class LensResult:
     zooms: the frames' focal lengths differ, because the lens zooms.
     readout: of a rolling shutter, first row to last, in frames; 0 if all rows are taken at once; below 0 if the last
         row comes first. The frames' cameras are those of the middle row. readout_std: its standard deviation.
+    undistort, redistort: ST maps for the clip's own size, relative POSIX paths of EXRs; None of a pinhole, and in
+        results of earlier versions. Undistort has the size of the plate with overscan as the ideal camera sees it, and
+        says where the plate shows each pixel; redistort has the plate's, and says where the ideal camera with overscan
+        sees it. Of a lens that zooms they are those of the middle frame.
+    overscan: pixels of the clip, at the left, right, top and bottom, by which the undistorted plate is larger.
     """
 
     model: str = "pinhole"
@@ -72,6 +83,9 @@ class LensResult:
     zooms: bool = False
     readout: float = 0.0
     readout_std: float | None = None
+    undistort: str | None = None
+    redistort: str | None = None
+    overscan: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     def validate(self, width: int, height: int, intrinsics: tuple[float, float, float, float]) -> None:
         """Raises StereoDiffError "result_invalid" for a lens that none can be, or that folds the picture over.
@@ -82,6 +96,10 @@ class LensResult:
             raise StereoDiffError("result_invalid", f"The lens model {self.model!r} does not go with its distortion.")
         if not -1.0 <= self.readout <= 1.0:
             raise StereoDiffError("result_invalid", f"A readout of {self.readout} frames is longer than a frame.")
+        if (self.undistort is None) != (self.redistort is None) or (self.undistort and self.distortion is None):
+            raise StereoDiffError("result_invalid", "A lens with distortion has two ST maps, any other none.")
+        if not all(0 <= side <= MOST_OVERSCAN_PX for side in self.overscan):
+            raise StereoDiffError("result_invalid", f"An overscan of {self.overscan} pixels is beyond measure.")
         if self.distortion is not None:
             fault = distortion_fault(self.distortion, width, height, intrinsics)
             if fault:

@@ -205,6 +205,9 @@ ERRORS = {
     "depth_missing": Explanation(
         "The result has no depth or points to work with.",
         "Solve a shot whose camera travels; a turn on the spot gives no depth."),
+    "lens_maps_missing": Explanation(
+        "The result has no ST maps of its lens.",
+        "A lens without distortion needs none. If the result is of an earlier version, solve the clip again."),
     "root_animated": Explanation(
         "The root is animated, so it would jump back on the next frame.",
         "Clear the root's keys, drivers and constraints, or parent it to an empty of yours and move that."),

@@ -18,7 +18,7 @@ import OpenEXR
 
 from ..storage import Target, write_bytes
 
-__all__ = ["GRAY_CHANNEL", "read_exr", "write_gray"]
+__all__ = ["GRAY_CHANNEL", "read_exr", "write_exr", "write_gray"]
 
 MAGIC = b"\x76\x2f\x31\x01"
 GRAY_CHANNEL = "V"
@@ -29,11 +29,23 @@ _CHUNK_OVERHEAD_BYTES = 16  # an entry in the offset table, and the chunk's own 
 
 def write_exr(path: Target, channels: dict[str, np.ndarray],
               attributes: dict[str, str] | None = None) -> None:
-    """Write channels {name: (H,W)} as 32-bit float, ZIP compressed, row 0 at the top. Same input, same bytes.
+    """Write channels as 32-bit float, ZIP compressed. Same input, same bytes.
 
-    attributes: texts for the header, for people and other programs.
-    Raises ValueError on channels that are no images of one size; StereoDiffError "disk_full" or
-    "output_not_writable".
+    Parameters
+    ----------
+    path : Target
+        Where to; a file that is there is replaced.
+    channels : dict of str to ndarray
+        By the channel's name, (H,W), row 0 at the top.
+    attributes : dict of str to str, or None
+        Texts for the header, for people and other programs.
+
+    Raises
+    ------
+    ValueError
+        Channels that are no images of one size.
+    StereoDiffError
+        "disk_full", "output_not_writable" or, of a guarded file, "job_folder_unsafe".
     """
     shapes = {image.shape for image in channels.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2 or 0 in next(iter(shapes)):

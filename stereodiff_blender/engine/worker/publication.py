@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..contract import ENGINE_VERSION, ClipSource, FrameResult, Job, JobFolder, Result, WeightsUsed
+from ..contract import ENGINE_VERSION, ClipSource, FrameResult, Job, JobFolder, LensResult, Result, WeightsUsed
 from ..contract.guarded_files import TEMPORARY
 from ..media.color import expose, light_from_srgb
 from ..media.frames import ClipInfo
@@ -17,7 +17,7 @@ from ..quality.spectrum import mean_disparities
 from ..quality.static_spectrum import static_spectrum
 from ..solution import CameraSolution
 from ..storage import Scratch
-from . import products
+from . import lens_maps, products
 from .event_report import EventReport
 from .reading import Request
 
@@ -109,7 +109,17 @@ def _result(request: Request, estimate: Estimate, weights: tuple[WeightsUsed, ..
         preview_movie=_relative_if_there(folder, folder.preview_movie),
         refinement=estimate.refinement, plot=_relative_if_there(folder, folder.plot_file),
         camera_plot=_relative_if_there(folder, folder.camera_plot_file),
-        lens=estimate.cameras.lens, weights=weights, timings_s=report.timings_s(), engine_version=ENGINE_VERSION)
+        lens=_with_maps(request, estimate, weights), weights=weights, timings_s=report.timings_s(),
+        engine_version=ENGINE_VERSION)
+
+
+def _with_maps(request: Request, estimate: Estimate, weights: tuple[WeightsUsed, ...]) -> LensResult:
+    """The lens, with its ST maps of the middle frame written."""
+    intrinsics, raster = estimate.cameras.intrinsics[len(request.job.file_numbers) // 2], request.raster
+    size = (raster.clip_width, raster.clip_height)
+    on_clip = intrinsics * np.tile(np.divide(size, (raster.width, raster.height)), 2)
+    return lens_maps.write_lens_maps(request.folder, estimate.cameras.lens, on_clip, size,
+                                     products.weights_attributes(weights))
 
 
 def _depth_range(estimate: Estimate) -> tuple[float, float] | None:
@@ -154,7 +164,7 @@ def discard_products(folder: JobFolder) -> None:
     OSError
         If something cannot be removed.
     """
-    for name in DEPTH_PRODUCTS:
+    for name in (*DEPTH_PRODUCTS, folder.undistort_file.parent.name):
         folder.files.remove_tree(name)
     for path in (folder.points_file, folder.preview_image, folder.preview_movie, folder.plot_file,
                  folder.camera_plot_file, folder.result_file):

@@ -95,7 +95,7 @@ def quaternions(poses: np.ndarray) -> np.ndarray:
     return turned * np.cumprod([1.0, *flips])[:, None]
 
 
-def set_lens(data: bpy.types.Camera, shot: ImportedResult) -> None:
+def set_lens(data: bpy.types.Camera, shot: ImportedResult, overscan: tuple[int, int, int, int] = (0, 0, 0, 0)) -> None:
     """Sensor, focal length and shifts of every solved frame, for the Sensor Fit that the camera has.
 
     Parameters
@@ -104,13 +104,18 @@ def set_lens(data: bpy.types.Camera, shot: ImportedResult) -> None:
         Gets a perspective lens in mm; keys that its focal length and shifts have are replaced.
     shot : ImportedResult
         Intrinsics of every solved frame, size and pixel aspect of the clip, and width of the sensor in mm.
+    overscan : tuple of int
+        Pixels of the clip, at the left, right, top and bottom, that the render is larger than the clip. The focal
+        length stays, the sensor grows.
     """
+    (width, height), (left, right, top, bottom) = shot.clip_size, overscan
+    size, corner = (width + left + right, height + top + bottom), (0.0, 0.0, left, top)
     clear_curves(data, "lens", "shift_x", "shift_y")
     data.type = "PERSP"
     data.lens_unit = "MILLIMETERS"
-    frame = (shot.clip_size, shot.pixel_aspect, shot.sensor_mm)
+    frame = (size, shot.pixel_aspect, shot.sensor_mm * size[0] / width)
     data.sensor_width, data.sensor_height = camera_math.sensor_size(data.sensor_fit, *frame)
-    lenses = [camera_math.lens_from_intrinsics(k, *frame, data.sensor_fit) for k in shot.clip_intrinsics]
+    lenses = [camera_math.lens_from_intrinsics(k, *frame, data.sensor_fit) for k in shot.clip_intrinsics + corner]
     animate(data, "lens", shot.scene_frames, [lens.focal_mm for lens in lenses])
     animate(data, "shift_x", shot.scene_frames, [lens.shift_x for lens in lenses])
     animate(data, "shift_y", shot.scene_frames, [lens.shift_y for lens in lenses])

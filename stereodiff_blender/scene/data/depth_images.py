@@ -1,4 +1,4 @@
-"""Sequences of pictures that play with the scene: depth, confidence, motion mask, and the plate itself."""
+"""A result's pictures: what plays with the scene (depth, confidence, motion mask, and the plate), and ST maps."""
 
 from __future__ import annotations
 
@@ -58,6 +58,33 @@ def import_plate(shot: ImportedResult, clip: bpy.types.MovieClip) -> bpy.types.I
     image = _claim_image(shot, "plate", shot.plate)
     image.source = "MOVIE" if shot.result.clip.kind == "movie" else "SEQUENCE"
     image.colorspace_settings.name = clip.colorspace_settings.name
+    return image
+
+
+def import_lens_maps(shot: ImportedResult) -> dict[str, bpy.types.Image]:
+    """The ST maps of the result's lens; Non-Color and at full precision.
+
+    Parameters
+    ----------
+    shot : ImportedResult
+        The result; images of an earlier import of the same footage are used again.
+
+    Returns
+    -------
+    dict of str to bpy.types.Image
+        "undistort" and "redistort"; empty if the result has none.
+    """
+    lens = shot.result.lens
+    if lens.undistort is None or lens.redistort is None:
+        return {}
+    maps = {"undistort": lens.undistort, "redistort": lens.redistort}
+    return {name: _import_map(shot, f"{name} map", shot.folder / file) for name, file in maps.items()}
+
+
+def _import_map(shot: ImportedResult, part: str, file: Path) -> bpy.types.Image:
+    image = _claim_image(shot, part, file)
+    image.colorspace_settings.name = "Non-Color"
+    image.use_half_precision = False
     return image
 
 

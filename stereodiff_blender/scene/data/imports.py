@@ -21,7 +21,8 @@ class SceneImport:
 
     footage: the key all its tags share. name: of the shot, for people. folder: of the job it came from.
     root and camera: None only if the artist deleted them; mesh: also when the shot has no depth.
-    images: by product ("depth", "confidence", "motion_mask") and "plate". clip: the footage behind the camera.
+    images: by product ("depth", "confidence", "motion_mask"), "plate" and, once they are in the compositor, "undistort
+    map" and "redistort map". clip: the footage behind the camera.
     """
 
     footage: str
@@ -43,6 +44,11 @@ class SceneImport:
     def clip_shape(self) -> float:
         """Width / height of the clip as it was solved and is looked at; 0 if an earlier version imported it."""
         return float(self.collection[TAG].get("clip_shape", 0.0))
+
+    @property
+    def has_lens_maps(self) -> bool:
+        """Whether its lens has distortion, and ST maps say so."""
+        return bool(self.collection[TAG].get("lens_maps", False))
 
     @property
     def scene_frames(self) -> range:

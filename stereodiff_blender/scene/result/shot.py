@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 
 from ...engine.contract import Distortion, JobFolder, Result, StereoDiffError
-from ...engine.contract.job_files.result_checks import check_plate, check_product
+from ...engine.contract.job_files.result_checks import check_lens_maps, check_plate, check_product
 from ...engine.contract.numbered_files import refuse_misnamed
 from . import camera_math
 from .plate import find_plate, load_clip
@@ -100,6 +100,12 @@ class ImportedResult:
         return self.result.lens.distortion
 
     @property
+    def overscan_size(self) -> tuple[int, int]:
+        """Width and height of the undistorted plate with overscan, in pixels of the clip."""
+        (width, height), (left, right, top, bottom) = self.clip_size, self.result.lens.overscan
+        return width + left + right, height + top + bottom
+
+    @property
     def clip_shape(self) -> float:
         """Width / height of the picture as it is looked at."""
         return self.clip_size[0] * self.pixel_aspect / self.clip_size[1]
@@ -134,15 +140,16 @@ def read_imported_result(folder: Path, clip: bpy.types.MovieClip | None, result:
     Raises
     ------
     StereoDiffError
-        "result_invalid": also when the pictures are not of the result's raster. "job_missing" or "job_invalid": the
-        folder's job is not there or damaged. "clip_missing": neither the solved footage nor what the clip points at is
-        there. "sequence_misnamed": Blender cannot count the footage's pictures. "clip_unreadable": Blender cannot read
-        it or finds no picture in it, or its header claims too large a one.
+        "result_invalid": also when the pictures are not of the result's raster or ST maps not of the clip's size.
+        "job_missing" or "job_invalid": the folder's job is not there or damaged. "clip_missing": neither the solved
+        footage nor what the clip points at is there. "sequence_misnamed": Blender cannot count the footage's pictures.
+        "clip_unreadable": Blender cannot read it or finds no picture in it, or its header claims too large a one.
     """
     job_folder = JobFolder(folder)
     result = job_folder.read_result() if result is None else result
     settings = job_folder.read_job().settings
     _check_raster(job_folder.path, result)
+    check_lens_maps(job_folder.files, result)
     plate = find_plate(result, clip)
     if result.clip.kind == "sequence":
         refuse_misnamed(plate.path, plate.number + result.frames[-1].frame - 1)

@@ -1,11 +1,19 @@
-"""Buttons for the comp: depth in the compositor, hold-out and shadow catcher."""
+"""Buttons for the comp: depth and lens in the compositor, hold-out and shadow catcher."""
 
 from __future__ import annotations
 
 import bpy
 
 from ...engine.contract import StereoDiffError
-from ...scene.compositing import add_depth_group, has_hold_out, is_on, remove_hold_out, set_up_hold_out
+from ...scene.camera import add_overscan_camera
+from ...scene.compositing import (
+    add_depth_group,
+    add_lens_groups,
+    has_hold_out,
+    is_on,
+    remove_hold_out,
+    set_up_hold_out,
+)
 from ...scene.data import SceneImport
 from ...scene.mesh import VIEWS, show_view
 from .base import OnImport
@@ -33,6 +41,33 @@ def _add_depth_group(scene: bpy.types.Scene, found: SceneImport) -> bpy.types.No
     if found.root is None:
         raise StereoDiffError("import_missing", f"The root of {found.name} was deleted.")
     return add_depth_group(scene, found.read_imported_result(), found.images["depth"], found.root)
+
+
+class STEREODIFF_OT_add_lens_groups(OnImport, bpy.types.Operator):
+    """Add two nodes to the compositor: Undistort Plate fits the plate to the camera, Redistort CG CG to the plate"""
+
+    bl_idname = "stereodiff.add_lens_groups"
+    bl_label = "Add Lens Nodes"
+
+    overscan: bpy.props.BoolProperty(
+        name="Overscan Camera", default=False, options={"SKIP_SAVE"},
+        description="Also add a camera that sees past the frame, as CG needs it to be redistorted up to its edges")
+
+    def act(self, context, found):
+        shot = found.read_imported_result()
+        if shot.result.lens.undistort is None:
+            raise StereoDiffError("lens_maps_missing", "")
+        undistort, redistort = add_lens_groups(context.scene, shot)
+        width, height = shot.overscan_size
+        if self.overscan:
+            camera = add_overscan_camera(found, shot)
+            redistort.inputs["Overscan"].default_value = 1.0
+            self.report({"INFO"}, f"Render {camera.name} at {width} x {height} pixels, in a scene of its own.")
+        names = f"{undistort.label} and {redistort.label} are in the compositor"
+        if not is_on(context.scene):
+            self.report({"WARNING"}, f"{names}, which is switched off.")
+            return None
+        return f"{names}. With overscan the plate has {width} x {height} pixels."
 
 
 class STEREODIFF_OT_set_up_hold_out(OnImport, bpy.types.Operator):
@@ -75,7 +110,8 @@ class STEREODIFF_OT_show_view(OnImport, bpy.types.Operator):
         show_view(found, self.view)
 
 
-CLASSES = (STEREODIFF_OT_add_depth_group, STEREODIFF_OT_set_up_hold_out, STEREODIFF_OT_show_view)
+CLASSES = (STEREODIFF_OT_add_depth_group, STEREODIFF_OT_add_lens_groups, STEREODIFF_OT_set_up_hold_out,
+           STEREODIFF_OT_show_view)
 
 
 def register() -> None:

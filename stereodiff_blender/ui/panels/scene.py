@@ -12,10 +12,13 @@ __all__ = ["register", "unregister"]
 
 
 def draw_compositing(layout, context) -> None:
-    """Depth in the compositor, hold-out and shadow catcher, and what the mesh shows."""
+    """Depth and lens in the compositor, hold-out and shadow catcher, and what the mesh shows."""
     column = layout.column(align=True)
     column.label(text="Comp")
     column.operator("stereodiff.add_depth_group", icon="NODETREE")
+    if chosen_import(context).has_lens_maps:
+        column.operator("stereodiff.add_lens_groups", icon="NODETREE")
+        column.operator("stereodiff.add_lens_groups", text="Add Overscan Camera", icon="CAMERA_DATA").overscan = True
     column.operator("stereodiff.set_up_hold_out", icon="HOLDOUT_ON").state = "ON"
     column.operator("stereodiff.set_up_hold_out", text="Remove Hold-Out", icon="HOLDOUT_OFF").state = "OFF"
     column.operator_menu_enum("stereodiff.show_view", "view", text="Show on Mesh")

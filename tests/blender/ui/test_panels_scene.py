@@ -9,6 +9,8 @@ import bpy
 import pytest
 from job_folder import Example, write_job_folder
 
+from stereodiff_blender.engine.contract import Distortion
+
 ICONS = set(bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items.keys())
 
 
@@ -76,6 +78,13 @@ def test_everything_drawn_exists(addon, scene_module, tmp_path, editor, kind):
     placing = {"stereodiff.orient_floor", "stereodiff.set_axis", "stereodiff.set_origin", "stereodiff.set_scale"}
     assert placing | {"stereodiff.write_tracks", "stereodiff.export_camera"} <= drawn
     assert ("stereodiff.pick_points" in drawn) == (editor == "VIEW_3D")
+    assert "stereodiff.add_lens_groups" not in drawn
+
+
+def test_a_lens_with_distortion_has_a_button(addon, scene_module, tmp_path):
+    write_job_folder(tmp_path, Example(distortion=Distortion(-0.2)))
+    scene_module.import_result(bpy.context.scene, tmp_path)
+    assert "stereodiff.add_lens_groups" in {idname for idname, _ in draw(addon, "VIEW_3D").operators}
 
 
 def test_in_the_clip_editor_points_are_tracks(addon, scene_module, tmp_path):

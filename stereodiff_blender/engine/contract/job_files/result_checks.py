@@ -12,7 +12,7 @@ from ..picture_size import stated_size_of
 from .picture_headers import MAX_PIXELS, PictureHeader, read_header
 from .turns import taking_turns
 
-__all__ = ["MAX_SHOWN_BYTES", "check_plate", "check_product", "check_shown", "read_checked"]
+__all__ = ["MAX_SHOWN_BYTES", "check_lens_maps", "check_plate", "check_product", "check_shown", "read_checked"]
 
 MAX_SHOWN_PIXELS, MAX_SHOWN_BYTES = 40_000_000, 100_000_000
 """Of a preview or a plot; the largest preview of ours, two pictures of 4096 x 4096 pixels, has 34 million."""
@@ -48,6 +48,7 @@ def read_checked(folder: JobFolder) -> Result:
         by_folder.setdefault(parent, []).append(name)
     for parent, files in by_folder.items():
         _check_products(folder.files.inside(parent) if parent else folder.files, files, result)
+    check_lens_maps(folder.files, result)
     return result
 
 
@@ -110,6 +111,32 @@ def check_product(folder: GuardedFolder, name: str, result: Result) -> PictureHe
         raise StereoDiffError("result_invalid", f"{name} in {folder.path.name} is no picture of {result.width} x "
                                                 f"{result.height} pixels.")
     return header
+
+
+def check_lens_maps(folder: GuardedFolder, result: Result) -> None:
+    """The ST maps of a result, as the engine writes them; nothing if it has none.
+
+    Parameters
+    ----------
+    folder : GuardedFolder
+        The job's.
+    result : Result
+        Its clip's size and its lens's overscan, in pixels, say how large the maps have to be.
+
+    Raises
+    ------
+    StereoDiffError
+        "result_invalid": a file cannot be read, or is no such picture, or has more than MAX_PIXELS pixels.
+    """
+    left, right, top, bottom = result.lens.overscan
+    width, height = result.clip_width, result.clip_height
+    sizes = {result.lens.undistort: (width + left + right, height + top + bottom),
+             result.lens.redistort: (width, height)}
+    for name, size in sizes.items():
+        header = _header(folder, name) if name is not None else None
+        found = None if header is None else (header.kind, header.channels, header.width, header.height)
+        if name is not None and (found != ("exr", 3, *size) or size[0] * size[1] > MAX_PIXELS):
+            raise StereoDiffError("result_invalid", f"{name} is no ST map of {size[0]} x {size[1]} pixels.")
 
 
 def check_plate(path: Path) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...contract import Distortion
 from ...geometry import exp_so3, nearest_rotation
 
 CHUNK_POINTS = 192
@@ -21,6 +22,8 @@ BEHIND_CAMERA_PX = 50.0
 MIN_DEPTH = 1e-6
 DAMPING_TRIALS = 8
 SUREST_PX = 0.1
+FOLD_MARGIN = 1.15
+"""Times the farthest observed pixel: the picture's corners lie beyond it."""
 
 
 @dataclass(frozen=True)
@@ -378,6 +381,7 @@ class _Problem:
         movable[self.first_shared:][:len(lens)] = lens
         self.unknowns = np.flatnonzero(movable)
         self.points_move = free.points
+        self.farthest_px = float(np.sqrt((observations.pixels**2).sum(1).max(initial=0.0)))
 
     def _sort(self, observations: Observations) -> None:
         first = np.full(self.points, self.cameras)
@@ -536,7 +540,7 @@ class _Problem:
         pose_change, lens_change = change[:self.first_shared].reshape(-1, 6), change[self.first_shared:]
         lens_change = np.pad(lens_change, (0, max(4 - self.shared, 0)))
         focal, k1, k2 = np.array([state.focal, state.k1, state.k2]) + lens_change[:3]
-        if not np.isfinite(change).all() or focal <= 0:
+        if not np.isfinite(change).all() or focal <= 0 or self._folds(focal, k1, k2):
             return None
         pulled = np.einsum("nij,ni->nj", coupling, pose_change[self.observations.camera])
         whitened = np.add.reduceat(pulled, self.point_starts) + columns[:, :, :-1] @ lens_change[:self.shared]
@@ -545,6 +549,11 @@ class _Problem:
         return BundleState(exp_so3(pose_change[:, :3]) @ state.rotations, state.translations + pose_change[:, 3:],
                            points, float(focal), float(k1), float(k2), self._zoomed(state, lens_change[4:]),
                            _rolled(state.shutter, lens_change[3]))
+
+    def _folds(self, focal: float, k1: float, k2: float) -> bool:
+        """Whether such a lens would fold the picture within what was observed, or a little beyond."""
+        is_bent = self.shared > 1 and (k1 < 0.0 or k2 < 0.0)
+        return is_bent and focal * Distortion(k1, k2).fold_radius() < FOLD_MARGIN * self.farthest_px
 
     def _zoomed(self, state: BundleState, change: np.ndarray) -> np.ndarray | None:
         if not len(change):

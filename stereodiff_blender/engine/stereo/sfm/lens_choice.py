@@ -39,6 +39,8 @@ LEAST_GAIN, MOST_ERRORS = 1.003, 4.0
 standard errors of the mean of the points' differences."""
 LEAST_BEND_PX = 0.15
 """In the picture's corners: less is nothing that anybody sees, and noise bends as much."""
+DOUBTFUL_BEND_PX = 2.0
+"""In the corners, from which a distortion that was given does not fit: coefficients are measured with some error."""
 LEAST_ZOOM, MUCH_ZOOM = 0.004, 0.15
 """Longest over shortest focal length, less 1: breathing of less is nothing that anybody sees; what zooms more may have
 been bent out of shape by a solve under one focal length."""
@@ -159,6 +161,16 @@ def choose_lens(found: Reconstruction) -> bool:
         _take(found, trial.frames, min(usual, key=lambda rival: rival.costs.mean()))
     zooms_much = float(np.ptp(found.zoom)) > MUCH_ZOOM
     return is_odd_better or zooms_much or _is_odd(found.state(np.zeros(0, np.int64)), found.tracks.size)
+
+
+def contradicts_distortion(found: Reconstruction) -> bool:
+    """Whether held-out tracks, without the distortion that was given for the lens, ask for one of another kind."""
+    trial = _trial(found)
+    if trial is None or found.radial:
+        return False
+    simple, rival = (trial.fit(replace(_model(found), radial=radial)) for radial in (0, 1))
+    is_seen = _bend_px(rival.state, found.tracks.size) > DOUBTFUL_BEND_PX
+    return is_seen and trial.is_better(rival, simple) and _is_determined(trial, rival)
 
 
 def explains_better(one: Reconstruction, other: Reconstruction) -> bool:

@@ -112,10 +112,15 @@ def _intrinsics(shot: TrackedShot, fitted: CameraFit) -> np.ndarray:
 def _lens(shot: TrackedShot, fitted: CameraFit) -> LensResult:
     lens = _given_lens(shot)
     if shot.distortion is None and fitted.distortion is not None:
-        k1_std, k2_std = fitted.radial_std
+        k1_std, k2_std = map(_finite, fitted.radial_std)
         lens = LensResult("radial", fitted.distortion, k1_std=k1_std, k2_std=k2_std)
     return replace(lens, zooms=fitted.zoom is not None, readout=fitted.readout,
-                   readout_std=fitted.readout_std if fitted.readout else None)
+                   readout_std=_finite(fitted.readout_std) if fitted.readout else None)
+
+
+def _finite(deviation: float) -> float | None:
+    """None where nothing tells it."""
+    return deviation if np.isfinite(deviation) else None
 
 
 def _given_lens(shot: TrackedShot) -> LensResult:

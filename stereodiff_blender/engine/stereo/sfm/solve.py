@@ -17,6 +17,7 @@ from ..mapping import ADJUSTMENT_ROUNDS
 from ..tracking import Tracks, longest_linked_run, thin_tracks, track_features
 from .keyframes import choose_keyframes
 from .lens_check import lens_that_fits
+from .lens_choice import contradicts_distortion
 from .loops import close_loops
 from .model_choice import contest, is_turn, may_be_turn, turn_of_all_frames
 from .object_track import is_object_track
@@ -25,7 +26,7 @@ from .shot import MIN_SOLVED_SHARE, Steps, TrackedShot, square_tracks, unsolved
 from .solutions import moving_solution, rotation_solution, static_solution
 from .still_background import find_still_background
 from .traveling import Travel, find_travel, focal_seeds, with_ordinary_lens
-from .warnings import warn_doubtful_travel, warn_object_track
+from .warnings import warn_doubtful_distortion, warn_doubtful_travel, warn_object_track
 
 TRACKS_PER_FRAME = 1000
 MIN_TRACKS = 40
@@ -155,6 +156,8 @@ def _solve(shot: TrackedShot, followed: Tracks, frames: np.ndarray) -> CameraSol
     if isinstance(travel, RotationFit):
         return rotation_solution(shot, travel, turn_of_all_frames(shot, travel))
     travel = close_loops(shot, travel, frames)
+    if shot.distortion is not None and contradicts_distortion(travel.reconstruction):
+        warn_doubtful_distortion(shot.report)
     if is_object_track(followed, travel.fitted):
         warn_object_track(shot.report)
     return moving_solution(shot, travel, lens_that_fits(shot, keyframes, travel.fitted))

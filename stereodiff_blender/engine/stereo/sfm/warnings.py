@@ -59,6 +59,12 @@ def warn_doubtful_lens(report: Report, *, given_share: float, fitting_share: flo
                                  "picture may be stabilized, reframed, or strongly distorted.")
 
 
+def warn_doubtful_distortion(report: Report) -> None:
+    report.warn("lens_doubtful", "The distortion that was given for the lens does not fit the shot, which bends "
+                                 "otherwise: look at the signs of K1 to K3, and whether the plate is undistorted "
+                                 "already.")
+
+
 def warn_doubtful_rotation(report: Report, off: np.ndarray, misfit_px: np.ndarray, first_frame: int) -> None:
     """off: indices of the frames that a turn does not explain. misfit_px: typical distance of tracks, by frame."""
     if len(off):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import OpticalFlow, flows_in, warp_between
+from ...imaging import CostFeatures, OpticalFlow, flows_in, warp_between
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
 from ...storage import ProgressJournal, RunContext
@@ -28,7 +28,7 @@ from ..dynamic import (
 from .borrowing import MIN_LENDERS, borrow_disparity, lenders_of
 from .consistency import find_occlusion_conflicts, median_background, project_surfaces
 from .coverage import warn_of_coverage
-from .explanation import FrameFeatures, StaticScene
+from .explanation import SOFTENING_PX, StaticScene
 from .far import judge_far
 from .filling import fill_static
 from .filtering import filter_depth, texture_of
@@ -157,7 +157,7 @@ def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw
     count = len(frames)
     candidates = [find_plain_sky(frames[index], texture_of(frames[index]), point_depths(cameras, index)[0])[1]
                   for index in range(journal.done)]
-    features = FrameFeatures(frames)
+    features = CostFeatures(frames, SOFTENING_PX)
     for index in range(journal.done, count + LATENESS):
         if index < count:
             measured = _triangulate_frame(index, sources[index], cameras, masks, flow, limits, frames.shape[1:3])
@@ -186,7 +186,7 @@ def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Tr
     return triangulate(flows, consistent, warps, limits.disparity, near_sources(cameras, index, sources, *size))
 
 
-def _assess_frame(index, views: _Views, measured, features: FrameFeatures, flow, limits: DepthLimits,
+def _assess_frame(index, views: _Views, measured, features: CostFeatures, flow, limits: DepthLimits,
                   raw: RawDepth) -> SkyCandidate:
     """Note what one frame's triangulation is worth and where it hints at motion; returns what may be plain sky."""
     frame, cameras, sources = views.frames[index], views.cameras, views.sources[index]

@@ -283,8 +283,8 @@ def _judge_far(frames, cameras, raw: RawDepth, ground: GroundPlane | None, limit
 
 
 def _static_points(cameras, raw: RawDepth) -> tuple[np.ndarray, np.ndarray]:
-    """Measured points (N,3), world axes, from a grid of pixels of some frames, and the cameras (N,3) that saw them."""
-    points, origins = [], []
+    """Measured points (N,3), world axes, from a grid of pixels of some frames, and which frame each is of, (N,)."""
+    points, seen_in = [], []
     count, height, width = raw.mask.shape
     rows, columns = (np.arange(POINT_STEP_PX // 2, size, POINT_STEP_PX) for size in (height, width))
     for index in range(0, count, max(1, count // POINT_FRAMES)):
@@ -297,8 +297,8 @@ def _static_points(cameras, raw: RawDepth) -> tuple[np.ndarray, np.ndarray]:
         seen = np.stack([(columns[x] + 0.5 - cx) / fx, (rows[y] + 0.5 - cy) / fy, np.ones(len(x))], axis=1)
         pose = cameras.camera_to_world[index]
         points.append(depth[:, None] * seen @ pose[:3, :3].T + pose[:3, 3])
-        origins.append(np.tile(pose[:3, 3], (len(x), 1)))
-    return np.concatenate(points), np.concatenate(origins)
+        seen_in.append(np.full(len(x), index))
+    return np.concatenate(points), np.concatenate(seen_in)
 
 
 # --- Second pass: fill, and measure where objects stand ----------------------------------------------------------

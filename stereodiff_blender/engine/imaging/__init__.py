@@ -3,7 +3,7 @@
 from .edge_aware import boundary_confidence, fast_global_smoother, pull_push
 from .flow import OpticalFlow, flows_in, sample
 from .frame_window import FrameWindow, frames_around
-from .matching_cost import cost_features, mean_of_better_half, photometric_cost
+from .matching_cost import CostFeatures, Features, cost_features, mean_of_better_half, photometric_cost
 from .medians import lower_median
 from .plane_fill import fill_along_planes
 from .rectification import Rectification, rectifier
@@ -21,6 +21,8 @@ from .warp import (
 
 __all__ = [
     "BEHIND_CAMERA",
+    "CostFeatures",
+    "Features",
     "FrameWindow",
     "OpticalFlow",
     "PlaneParallax",

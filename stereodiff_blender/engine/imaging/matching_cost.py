@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .frame_window import FrameWindow
 from .warp import sample_at
 
 COLOR_SHARE, GRADIENT_SHARE = 0.29, 0.35
@@ -12,9 +13,13 @@ MAX_DIFFERENCE_LEVELS = 16.5
 """Gray levels of summed difference that count as entirely unlike."""
 ROW_LENGTH = 256
 """Pixels are laid out in rows of this length: OpenCV looks up no longer ones than 32766."""
+KEPT_FRAMES = 12
+
+Features = tuple[np.ndarray, np.ndarray]
+"""As of cost_features."""
 
 
-def cost_features(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def cost_features(frame: np.ndarray) -> Features:
     """Color and gradient of a frame, weighted, as photometric_cost compares them.
 
     Parameters
@@ -35,7 +40,24 @@ def cost_features(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return color * np.float32(COLOR_SHARE), gradient * np.float32(GRADIENT_SHARE)
 
 
-def photometric_cost(own: list[np.ndarray], features: tuple[np.ndarray, np.ndarray], column: np.ndarray,
+class CostFeatures:
+    """cost_features of frames (T,H,W,3), the most recently used kept. size: (H,W) of each."""
+
+    def __init__(self, frames: np.ndarray, softening_px: float = 0.0):
+        """softening_px: standard deviation that frames are blurred by before; 0: not at all."""
+        self._frames, self._softening_px = frames, softening_px
+        self._kept: FrameWindow[int, Features] = FrameWindow(KEPT_FRAMES)
+        self.size: tuple[int, int] = frames.shape[1:3]
+
+    def __getitem__(self, index: int) -> Features:
+        return self._kept.get(index, lambda: self._features(index))
+
+    def _features(self, index: int) -> Features:
+        frame = np.ascontiguousarray(self._frames[index])
+        return cost_features(cv2.GaussianBlur(frame, (0, 0), self._softening_px) if self._softening_px else frame)
+
+
+def photometric_cost(own: list[np.ndarray], features: Features, column: np.ndarray,
                      row: np.ndarray) -> np.ndarray:
     """Truncated difference between the pixels' own features and those found at (column, row).
 

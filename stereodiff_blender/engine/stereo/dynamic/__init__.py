@@ -1,12 +1,12 @@
 """What moves by itself: found, followed, and given depth."""
 
-from .ground_plane import GroundPlane, find_ground
+from .ground_plane import GroundPlane, GroundView, find_ground
 from .matte import doubtful_beside, motion_beyond, without_matte
 from .objects import DynamicObjects
 from .outlines import draw_outlines
 from .tracks import coarse_flow, coarse_shape
 
 __all__ = [
-    "DynamicObjects", "GroundPlane", "coarse_flow", "coarse_shape", "doubtful_beside", "draw_outlines", "find_ground",
-    "motion_beyond", "without_matte",
+    "DynamicObjects", "GroundPlane", "GroundView", "coarse_flow", "coarse_shape", "doubtful_beside", "draw_outlines",
+    "find_ground", "motion_beyond", "without_matte",
 ]

@@ -1,4 +1,5 @@
-"""Pixels of the motion mask that show the static background after all: cast shadows, and the rim around a thing.
+"""Pixels of the motion mask that show the static background after all: cast shadows, the rim around a thing, and ground
+that goes by too fast to be matched.
 
 Where a pixel shows something static, other frames show the same thing: it can be looked up there, through the depth of
 the surroundings or of the ground, wherever nothing moving covers it. Ground in a cast shadow has the same hue there and
@@ -11,8 +12,18 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ...imaging import PlaneParallax, find_regions, lower_median, pixel_axes, sample_at, warp_between, warp_grid
+from ...imaging import (
+    CostFeatures,
+    PlaneParallax,
+    find_regions,
+    lower_median,
+    pixel_axes,
+    sample_at,
+    warp_between,
+    warp_grid,
+)
 from ...solution import CameraSolution
+from .ground_parallax import shows_ground
 
 FRAME_OFFSETS = (-20, -10, -5, 5, 10, 20)
 IN_SHADOW, LIT = 0.4, 0.93
@@ -29,11 +40,12 @@ WINDOW_PX = 7
 
 
 def find_background(index: int, frames: np.ndarray, moving: np.ndarray, surroundings: np.ndarray,
-                    ground: np.ndarray | None, cameras: CameraSolution) -> np.ndarray:
+                    ground: np.ndarray | None, cameras: CameraSolution, features: CostFeatures) -> np.ndarray:
     """Pixels (H,W) bool of one frame's motion mask that show the background.
 
     frames: (T,H,W,3) uint8. moving: (T,H,W) uint8, shadows and rims included. surroundings: (H,W) disparity of
     the background, from around the moving. ground: (H,W) that of the ground, not positive above the horizon, or None.
+    features: of frames, as shows_ground has them.
     """
     found = np.zeros(moving.shape[1:], bool)
     rows, columns = np.flatnonzero(moving[index].any(axis=1)), np.flatnonzero(moving[index].any(axis=0))
@@ -47,6 +59,8 @@ def find_background(index: int, frames: np.ndarray, moving: np.ndarray, surround
         if disparity is not None:
             elsewhere, is_known = _seen_elsewhere(index, frames, moving, disparity[box], cameras, box)
             like |= is_known & _is_like(here, elsewhere, least_brightness)
+    if ground is not None:
+        like |= shows_ground(index, moving[index] > 0, ground, cameras, features)[box]
     found[box] = _open_to_outside(candidates, _agreed(like & candidates, candidates))
     return found
 

@@ -1,8 +1,8 @@
 """The plane that things stand on, found in the clip's measured static points.
 
 One plane for the clip: steep walls and ceilings are excluded by the cameras' own idea of up, table tops by how much
-lies below them. Where a clip has no such plane there is none, and nothing is made up. (RANSAC: Fischler and Bolles
-1981, refined by iteratively reweighted least squares.)
+lies below them, and what rises beside a road by where it lies. Where a clip has no such plane there is none, and
+nothing is made up. (RANSAC: Fischler and Bolles 1981, refined by iteratively reweighted least squares.)
 """
 
 from __future__ import annotations
@@ -23,8 +23,14 @@ MIN_UPRIGHT = 0.7
 PLANE_TOLERANCE = 0.012
 """Height above the plane, as a share of the distance to the camera, within which a point lies on it."""
 BELOW = 0.03
-MIN_SHARE, MAX_BELOW = 0.1, 0.1
+AHEAD = 0.25
+"""Sine of the angle to the side at which a point counts 1/e: the ground in question is the one before the camera, not
+the bank beside the road, however much better that can be measured."""
+LEANING = 0.2
+"""Sine of the angle by which a plane leans to a camera's side at which it counts 1/e: cameras are held level."""
+MIN_SUPPORT, MAX_BELOW = 0.1, 0.1
 MIN_POINTS = 60
+"""That count in full (Kish 1965: effective sample size)."""
 FIT_ROUNDS = 8
 MAX_PITCH_COSINE = 0.5
 
@@ -94,15 +100,15 @@ def upright_normal(up: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
     return horizontal / length @ np.linalg.inv(camera_matrix(intrinsics))
 
 
-def find_ground(points: np.ndarray, origins: np.ndarray, cameras: CameraSolution) -> GroundPlane | None:
+def find_ground(points: np.ndarray, seen_in: np.ndarray, cameras: CameraSolution) -> GroundPlane | None:
     """The ground below static points; None if none fits. Deterministic.
 
     Parameters
     ----------
     points : ndarray
         (N,3) measured static points, world axes, scene units.
-    origins : ndarray
-        (N,3) where the camera was that measured each of them, world axes.
+    seen_in : ndarray
+        (N,) int, index of the frame that each of them was measured in.
     cameras : CameraSolution
         Their mean up tells what is level, and all of them are above the ground.
 
@@ -117,25 +123,43 @@ def find_ground(points: np.ndarray, origins: np.ndarray, cameras: CameraSolution
     """
     if len(points) < MIN_POINTS:
         return None
-    distance = np.linalg.norm(points - origins, axis=1)
-    mean_up = -cameras.camera_to_world[:, :3, 1].mean(axis=0)
+    rights, downs, _, centers = np.moveaxis(cameras.camera_to_world[:, :3], 2, 0)
+    distance = np.linalg.norm(points - centers[seen_in], axis=1)
+    weights = _weights(points - centers[seen_in], rights[seen_in], distance)
+    if 1.0 / (weights**2).sum() < MIN_POINTS:
+        return None
+    mean_up = -downs.mean(axis=0)
     mean_up /= max(np.linalg.norm(mean_up), 1e-9)
-    ups, levels = _proposals(points, mean_up, cameras.camera_to_world[:, :3, 3])
+    ups, levels = _proposals(points, weights, mean_up, centers)
     if len(ups) == 0:
         return None
-    heights = (points @ ups.T - levels) / distance[:, None]
-    score = (np.abs(heights) < PLANE_TOLERANCE).mean(axis=0) - (heights < -BELOW).mean(axis=0)
-    best = int(np.argmax(score))
-    up, level = _refined(points, distance, ups[best], levels[best])
+    support = _support((points @ ups.T - levels) / distance[:, None], weights)
+    leaning = ((ups @ rights.T) ** 2).mean(axis=1)
+    best = int(np.argmax(support * np.exp(-leaning / LEANING**2)))
+    up, level = _refined(points, weights, distance, ups[best], levels[best])
     height = (points @ up - level) / distance
-    is_ground = (np.abs(height) < PLANE_TOLERANCE).mean() > MIN_SHARE and (height < -BELOW).mean() < MAX_BELOW
+    is_ground = _support(height, weights) > MIN_SUPPORT and (height < -BELOW).mean() < MAX_BELOW
     return GroundPlane(up, level) if is_ground else None
 
 
-def _proposals(points, mean_up, centers) -> tuple[np.ndarray, np.ndarray]:
+def _weights(seen: np.ndarray, rights: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """What points say about the ground before the camera, (N,), 1 in all. seen, rights: (N,3) from the camera to each,
+    and to its right. Near ones say more: it is there that the plane has to be right."""
+    aside = np.einsum("ij,ij->i", seen, rights) / distance
+    weights = np.exp(-((aside / AHEAD) ** 2)) / distance
+    return weights / weights.sum()
+
+
+def _support(heights: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Share of the points that lie on planes, less those below: (n,) of heights (N,n) as shares of distance."""
+    return weights @ (np.abs(heights) < PLANE_TOLERANCE) - weights @ (heights < -BELOW)
+
+
+def _proposals(points, weights, mean_up, centers) -> tuple[np.ndarray, np.ndarray]:
     """Planes through three points each that are level enough and below all cameras: (n,3) ups and (n,) levels."""
-    low = points[points @ mean_up <= np.median(points @ mean_up)]
-    a, b, c = low[np.random.default_rng(0).integers(0, len(low), (3, TRIPLES))]
+    is_low = points @ mean_up <= np.median(points @ mean_up)
+    low, chance = points[is_low], weights[is_low]
+    a, b, c = low[np.random.default_rng(0).choice(len(low), (3, TRIPLES), p=chance / chance.sum())]
     normals = np.cross(b - a, c - a)
     length = np.linalg.norm(normals, axis=1)
     usable = length > 1e-12
@@ -146,12 +170,12 @@ def _proposals(points, mean_up, centers) -> tuple[np.ndarray, np.ndarray]:
     return normals[keep], levels[keep]
 
 
-def _refined(points, distance, up, level) -> tuple[np.ndarray, float]:
+def _refined(points, weights, distance, up, level) -> tuple[np.ndarray, float]:
     """Least squares plane of the points near a first one, heights measured as shares of distance."""
     for _ in range(FIT_ROUNDS):
         height = (points @ up - level) / distance
-        weight = np.where(np.abs(height) < 3 * PLANE_TOLERANCE, 1.0 / (1.0 + (height / PLANE_TOLERANCE) ** 2) ** 2,
-                          0) / distance**2
+        near = np.where(np.abs(height) < 3 * PLANE_TOLERANCE, 1.0 / (1.0 + (height / PLANE_TOLERANCE) ** 2) ** 2, 0)
+        weight = weights * near / distance**2
         center = weight @ points / weight.sum()
         offset = points - center
         _, vectors = np.linalg.eigh((offset * weight[:, None]).T @ offset)

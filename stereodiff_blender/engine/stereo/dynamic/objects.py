@@ -5,10 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ...imaging import without_specks
+from ...imaging import CostFeatures, without_specks
 from ...solution import CameraSolution
 from ...storage import Scratch
 from .background import find_background
+from .ground_parallax import SOFTENING_PX, shows_ground
 from .ground_plane import FLAT_VIEW, GroundPlane, GroundView
 from .matte import with_gaps_bridged
 from .placement import GroundContact, fit_tracks, measure_contact
@@ -32,6 +33,7 @@ class DynamicObjects:
         says moves, which is never taken for background."""
         self._frames, self._cameras, self._mask, self._masks = frames, cameras, mask, masks
         self._flow_back, self._ground = flow_back, ground
+        self._features = CostFeatures(frames, SOFTENING_PX)
         self._contacts: list[GroundContact] = []
         self._first_new_track = 1
         self.tracks = scratch.allocate("stereo_tracks", mask.shape, np.uint16)
@@ -39,6 +41,13 @@ class DynamicObjects:
     def ground_in(self, index: int) -> GroundView | None:
         """The ground as one frame has it; None if the clip has none."""
         return self._views(index)[0]
+
+    def is_ground(self, index: int, asked: np.ndarray) -> np.ndarray:
+        """Which of the pixels asked for, (H,W) bool, show the ground in one frame; none if the clip has none."""
+        ground, _ = self._views(index)
+        if ground is None:
+            return np.zeros(asked.shape, bool)
+        return shows_ground(index, asked, ground.disparity_of(asked.shape), self._cameras, self._features)
 
     def observe(self, index: int, disparity: np.ndarray, trusted: np.ndarray) -> np.ndarray:
         """Tell one frame's things apart and note where each seems to stand; returns where they are, (H,W) bool.
@@ -68,7 +77,8 @@ class DynamicObjects:
             return moving
         ground, _ = self._views(index)
         floor = None if ground is None else ground.disparity_of(disparity.shape)
-        kept = moving & ~find_background(index, self._frames, self._mask, disparity, floor, self._cameras)
+        kept = moving & ~find_background(index, self._frames, self._mask, disparity, floor, self._cameras,
+                                        self._features)
         kept = without_specks(moving & _tidied(kept), MIN_AREA)
         return kept if self._masks is None else kept | (np.asarray(self._masks[index]) > 0)
 

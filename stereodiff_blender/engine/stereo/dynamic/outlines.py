@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import FrameWindow, cost_features, fast_global_smoother, photometric_cost, warp_between, warp_pixels
+from ...imaging import CostFeatures, fast_global_smoother, photometric_cost, warp_between, warp_pixels
 from ...solution import CameraSolution
 
 INNER_REACH_PX, OUTER_REACH_PX = 12.0, 3.0
@@ -33,7 +33,6 @@ INNER_PX, DEEP_PX = 2.0, 10.0
 """The prior that a marked pixel does move gains its weight from here to there inside the outline."""
 SURROUNDING_PX, SURROUNDING_WEIGHT = 2.0, 0.05
 STRENGTH, EDGE_LEVELS, SMOOTHING_ROUNDS = 30.0, 8.0, 3
-KEPT_FEATURES = 12
 
 
 def draw_outlines(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray, tracks: np.ndarray,
@@ -55,7 +54,7 @@ def draw_outlines(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray
     masks : ndarray or None
         (T,H,W), what the artist says moves, whose outline is left alone.
     """
-    pictures = _Features(frames)
+    pictures = CostFeatures(frames)
     for index in range(len(frames)):
         nearest = sorted(sources[index], key=lambda j: (abs(j - index), j))[:MAX_SOURCES]
         band = _Band.around(tracks[index], None if masks is None else masks[index])
@@ -97,18 +96,7 @@ class _Band:
         return picture
 
 
-class _Features:
-    """Features of frames, the most recently used kept."""
-
-    def __init__(self, frames: np.ndarray):
-        self._frames = frames
-        self._kept: FrameWindow[int, tuple[np.ndarray, np.ndarray]] = FrameWindow(KEPT_FEATURES)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._kept.get(index, lambda: cost_features(self._frames[index]))
-
-
-def _unexplained(pictures: _Features, cameras: CameraSolution, index: int, sources: list[int], depth: np.ndarray,
+def _unexplained(pictures: CostFeatures, cameras: CameraSolution, index: int, sources: list[int], depth: np.ndarray,
                  tracks: np.ndarray, band: _Band) -> tuple[np.ndarray, np.ndarray]:
     """How unlike the still scene the band's pixels are, by the best witnesses: (n,) in [0,1]; and the number of
     witnesses, (n,)."""

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import OpticalFlow, flows_in, warp_between
+from ...imaging import CostFeatures, OpticalFlow, flows_in, warp_between
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
 from ...storage import ProgressJournal, RunContext
 from ..dynamic import (
     DynamicObjects,
     GroundPlane,
+    GroundView,
     coarse_flow,
     doubtful_beside,
     draw_outlines,
@@ -28,7 +29,7 @@ from ..dynamic import (
 from .borrowing import MIN_LENDERS, borrow_disparity, lenders_of
 from .consistency import find_occlusion_conflicts, median_background, project_surfaces
 from .coverage import warn_of_coverage
-from .explanation import FrameFeatures, StaticScene
+from .explanation import SOFTENING_PX, StaticScene
 from .far import judge_far
 from .filling import fill_static
 from .filtering import filter_depth, texture_of
@@ -56,6 +57,9 @@ PLAIN_SKY_SUPPORT = 0.5
 """Evidence for plain sky: a sign or two, no measurement."""
 FAR_SIGMA = 0.4
 """Standard deviation, as a share of the least disparity, of what lies beyond the limits."""
+SUNKEN, BOTTOMLESS = 0.88, 0.1
+"""Of the ground's disparity: below the first, only pictures that show something else than the ground prove a pit; below
+the second it is none at all, but something without parallax that travels along with the camera."""
 BELOW_HORIZON = 2.0
 """Disparity of the ground, as a share of the least that is taken for real, from which on no sky can be seen."""
 POINT_STEP_PX, POINT_FRAMES, POINT_PRECISION = 12, 16, 0.03
@@ -157,7 +161,7 @@ def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw
     count = len(frames)
     candidates = [find_plain_sky(frames[index], texture_of(frames[index]), point_depths(cameras, index)[0])[1]
                   for index in range(journal.done)]
-    features = FrameFeatures(frames)
+    features = CostFeatures(frames, SOFTENING_PX)
     for index in range(journal.done, count + LATENESS):
         if index < count:
             measured = _triangulate_frame(index, sources[index], cameras, masks, flow, limits, frames.shape[1:3])
@@ -186,7 +190,7 @@ def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Tr
     return triangulate(flows, consistent, warps, limits.disparity, near_sources(cameras, index, sources, *size))
 
 
-def _assess_frame(index, views: _Views, measured, features: FrameFeatures, flow, limits: DepthLimits,
+def _assess_frame(index, views: _Views, measured, features: CostFeatures, flow, limits: DepthLimits,
                   raw: RawDepth) -> SkyCandidate:
     """Note what one frame's triangulation is worth and where it hints at motion; returns what may be plain sky."""
     frame, cameras, sources = views.frames[index], views.cameras, views.sources[index]
@@ -268,14 +272,17 @@ def _add_occlusion_conflicts(cameras, raw: RawDepth) -> None:
 
 
 def _judge_far(frames, cameras, raw: RawDepth, ground: GroundPlane | None, limits: DepthLimits) -> float:
-    """Take back from the sky what travels along with the camera; the share of the clip that looks like sky indeed."""
+    """Take back from the sky, and from pits in the ground, what travels along with the camera; the share of the clip
+    that looks like sky indeed."""
     shares, (height, width) = [], frames.shape[1:3]
     for index, frame in enumerate(frames):
-        below = np.zeros((height, width), bool)
+        below, is_far = np.zeros((height, width), bool), raw.status[index] == SKY
         if ground is not None:
             view = ground.seen_by(cameras.camera_to_world[index], cameras.intrinsics[index])
             below = view.disparity_of((height, width)) > BELOW_HORIZON * limits.disparity[0]
-        far = judge_far(frame, texture_of(frame), raw.status[index] == SKY, raw.found[index] == HIDES, below)
+            is_bottomless = below & _below(view, raw.disparity[index], BOTTOMLESS)
+            is_far |= is_bottomless & (raw.status[index] == TRUSTED_STATIC)
+        far = judge_far(frame, texture_of(frame), is_far, raw.found[index] == HIDES, below)
         raw.status[index][far.doubtful] = UNTRUSTED
         raw.mask[index] |= far.traveling
         shares.append(((raw.status[index] == PLAIN_SKY) | far.sky).mean())
@@ -283,8 +290,8 @@ def _judge_far(frames, cameras, raw: RawDepth, ground: GroundPlane | None, limit
 
 
 def _static_points(cameras, raw: RawDepth) -> tuple[np.ndarray, np.ndarray]:
-    """Measured points (N,3), world axes, from a grid of pixels of some frames, and the cameras (N,3) that saw them."""
-    points, origins = [], []
+    """Measured points (N,3), world axes, from a grid of pixels of some frames, and which frame each is of, (N,)."""
+    points, seen_in = [], []
     count, height, width = raw.mask.shape
     rows, columns = (np.arange(POINT_STEP_PX // 2, size, POINT_STEP_PX) for size in (height, width))
     for index in range(0, count, max(1, count // POINT_FRAMES)):
@@ -297,8 +304,8 @@ def _static_points(cameras, raw: RawDepth) -> tuple[np.ndarray, np.ndarray]:
         seen = np.stack([(columns[x] + 0.5 - cx) / fx, (rows[y] + 0.5 - cy) / fy, np.ones(len(x))], axis=1)
         pose = cameras.camera_to_world[index]
         points.append(depth[:, None] * seen @ pose[:3, :3].T + pose[:3, 3])
-        origins.append(np.tile(pose[:3, 3], (len(x), 1)))
-    return np.concatenate(points), np.concatenate(origins)
+        seen_in.append(np.full(len(x), index))
+    return np.concatenate(points), np.concatenate(seen_in)
 
 
 # --- Second pass: fill, and measure where objects stand ----------------------------------------------------------
@@ -313,12 +320,13 @@ def _fill_frames(frames, raw: RawDepth, limits: DepthLimits, objects: DynamicObj
         disparity, support = filled.disparity, filled.support
         _draw_plain_sky(disparity, support, raw, index)
         trusted = known & (raw.status[index] == TRUSTED_STATIC)
-        _keep_above_ground(disparity, raw, index, trusted, objects.ground_in(index))
+        vouched = trusted & (filled.certainty > MIN_CERTAINTY) & (texture_of(frames[index]) > MIN_TRUSTED_TEXTURE)
+        vouched &= ~objects.is_ground(index, vouched & _below(objects.ground_in(index), raw.disparity[index], SUNKEN))
+        _keep_above_ground(disparity, raw, index, vouched, objects.ground_in(index))
         moving = objects.observe(index, disparity, trusted)
         raw.status[index][(raw.mask[index] > 0) & ~moving] = UNTRUSTED
         raw.found[index] = moving
         depth[index] = 1.0 / disparity
-        vouched = trusted & (filled.certainty > MIN_CERTAINTY) & (texture_of(frames[index]) > MIN_TRUSTED_TEXTURE)
         confidence[index] = _confidence(vouched, moving, filled.certainty, support)
         report.progress(index + 1)
 
@@ -330,6 +338,13 @@ def _known_static(raw: RawDepth, index: int) -> np.ndarray:
     return ((status == TRUSTED_STATIC) | (status == SKY)) & ~near_motion
 
 
+def _below(ground: GroundView | None, disparity: np.ndarray, share: float) -> np.ndarray:
+    """Where a disparity (H,W) is less than this share of the ground's, bool."""
+    if ground is None:
+        return np.zeros(disparity.shape, bool)
+    return disparity < share * ground.disparity_of(disparity.shape)
+
+
 def _draw_plain_sky(disparity, support, raw: RawDepth, index: int) -> None:
     """In place. Only now: its outline is sharp, and must not draw what stands before it into the distance."""
     plain_sky = raw.status[index] == PLAIN_SKY
@@ -337,10 +352,10 @@ def _draw_plain_sky(disparity, support, raw: RawDepth, index: int) -> None:
     support[plain_sky] = PLAIN_SKY_SUPPORT
 
 
-def _keep_above_ground(disparity, raw: RawDepth, index: int, trusted, ground) -> None:
+def _keep_above_ground(disparity, raw: RawDepth, index: int, vouched, ground) -> None:
     """In place, the sky aside."""
     if ground is not None:
-        uncertainty = np.where(trusted, raw.uncertainty[index].astype(np.float32), np.inf)
+        uncertainty = np.where(vouched, raw.uncertainty[index].astype(np.float32), np.inf)
         below = raw.status[index] < SKY
         disparity[below] = ground.lifted(disparity, uncertainty)[below]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import FrameWindow, PlaneParallax, cost_features, photometric_cost, warp_between, warp_pixels
+from ...imaging import CostFeatures, Features, PlaneParallax, photometric_cost, warp_between, warp_pixels
 from ...solution import CameraSolution
 from .sources import DepthLimits, near_sources
 
@@ -31,27 +31,8 @@ LEAST_SHARE = 0.5
 """Of the disparity around a pixel, that it is tried at: what travels along with the camera looks far beyond it all."""
 MIN_VIEWS = 2
 """Frames that have to show the place, or a depth explains nothing; fewer where there are no more."""
-KEPT_FRAMES = 12
 UNSEEN = np.float32(2.0)
 """Cost of what a frame does not show: more than any."""
-
-Features = tuple[np.ndarray, np.ndarray]
-"""As of cost_features."""
-
-
-class FrameFeatures:
-    """cost_features of softened frames, the most recently used kept."""
-
-    def __init__(self, frames: np.ndarray):
-        self._frames = frames
-        self._kept: FrameWindow[int, Features] = FrameWindow(KEPT_FRAMES)
-        self.size: tuple[int, int] = frames.shape[1:3]
-
-    def __getitem__(self, index: int) -> Features:
-        return self._kept.get(index, lambda: self._features(index))
-
-    def _features(self, index: int) -> Features:
-        return cost_features(cv2.GaussianBlur(np.ascontiguousarray(self._frames[index]), (0, 0), SOFTENING_PX))
 
 
 @dataclass(frozen=True)
@@ -61,11 +42,11 @@ class StaticScene:
 
     index: int
     others: Sequence[tuple[int, PlaneParallax]]
-    features: FrameFeatures | Sequence[Features]
+    features: CostFeatures | Sequence[Features]
     limits: DepthLimits
 
     @classmethod
-    def around(cls, index: int, sources: Sequence[int], cameras: CameraSolution, features: FrameFeatures,
+    def around(cls, index: int, sources: Sequence[int], cameras: CameraSolution, features: CostFeatures,
                limits: DepthLimits) -> StaticScene:
         """One of the frames, among those of its sources that judge what moves."""
         near = near_sources(cameras, index, sources, *features.size)

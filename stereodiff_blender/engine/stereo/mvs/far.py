@@ -64,6 +64,8 @@ def judge_far(frame: np.ndarray, texture: np.ndarray, far: np.ndarray, hides: np
     if not far.any():
         return FarRegions(far, far, far)
     contradicted = far & (hides | below_horizon)
+    if (contradicted == far).all():
+        return FarRegions(np.zeros_like(far), far, _things_among(far, texture))
     sky = far & ~contradicted & _looks_like_sky(frame, texture, far)
     if not contradicted.any():
         return FarRegions(sky, contradicted, contradicted)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from depth_scenes import ray_cast
 
+from stereodiff_blender.engine.imaging import CostFeatures
 from stereodiff_blender.engine.stereo.dynamic.background import find_background
+from stereodiff_blender.engine.stereo.dynamic.ground_parallax import SOFTENING_PX
 from stereodiff_blender.engine.stereo.dynamic.ground_plane import GroundPlane
 from stereodiff_blender.engine.stereo.dynamic.objects import DynamicObjects
 from stereodiff_blender.engine.stereo.dynamic.tracks import coarse_shape
@@ -50,7 +52,7 @@ def search(shot, frames, mask, ground=FLOOR):
     floor = None
     if ground is not None:
         floor = ground.seen_by(shot.camera_to_world[INDEX], shot.intrinsics[INDEX]).disparity_of(mask.shape[1:])
-    return find_background(INDEX, frames, mask, surroundings, floor, shot.cameras)
+    return find_background(INDEX, frames, mask, surroundings, floor, shot.cameras, CostFeatures(frames, SOFTENING_PX))
 
 
 @pytest.mark.parametrize("share", [0.5, 0.75, 0.95])
@@ -86,11 +88,31 @@ def test_what_is_never_seen_free_stays(shot):
     assert not search(shot, shot.frames, np.zeros_like(mask)).any()
 
 
+FLOOR_AHEAD, BONNET = (slice(92, 112), slice(0, 160)), (slice(104, 112), slice(0, 160))
+
+
+def with_bonnet(shot):
+    """Something that travels along with the camera stands before the floor, at the same place in every frame."""
+    stripes = 90 + 40 * np.sin(np.arange(160) / 1.5)
+    frames = shot.frames.copy()
+    frames[:, *BONNET] = stripes.astype(np.uint8)[:, None]
+    return frames
+
+
+def test_ground_that_every_frame_takes_for_moving_is_ground_and_what_travels_along_is_not(shot):
+    """So the road comes free of the bonnet before it, beside which matches fail."""
+    mask = np.zeros(shot.depth.shape, np.uint8)
+    mask[:, *FLOOR_AHEAD] = 1
+    found = search(shot, with_bonnet(shot), mask)
+    assert found[92:98].mean() > 0.9 and found[107:].mean() < 0.05
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_short_clips_break_nothing(count):
     short = ray_cast(count)
     mask = np.ones(short.depth.shape, np.uint8)
-    found = find_background(0, short.frames, mask, (1 / short.depth[0]).astype(np.float32), None, short.cameras)
+    found = find_background(0, short.frames, mask, (1 / short.depth[0]).astype(np.float32), None, short.cameras,
+                            CostFeatures(short.frames, SOFTENING_PX))
     assert found.shape == mask.shape[1:] and not found.any()
 
 

@@ -32,12 +32,47 @@ def points_of_a_room(floor=300, wall=600, table=150, noise=0.005):
 
 
 def find(points, cams=None):
-    return find_ground(points, np.zeros_like(points), cams or cameras())
+    return find_ground(points, np.zeros(len(points), int), cams or cameras())
 
 
 def test_the_floor_is_found_below_walls_and_tables():
     ground = find(points_of_a_room())
     assert ground.up == pytest.approx([0, -1, 0], abs=0.01) and ground.level == pytest.approx(-1.5, abs=0.02)
+
+
+def points_of_a_road(slope, begins, lane=150, bank=800, noise=0.005):
+    """Plain asphalt, of which little is measured, and beside it a bank of grass that rises to the right."""
+    road = scatter(lane, (-1.5, 1.5, 5), (1.5, 1.5, 30))
+    grass = scatter(bank, (begins, 0, 6), (begins + 9, 0, 30), 1)
+    grass[:, 1] = 1.5 - slope * (grass[:, 0] - begins)
+    points = np.concatenate([road, grass, scatter(200, (-20, -6, 40), (20, 0, 60), 2)])
+    return points + np.random.default_rng(3).normal(0, noise, points.shape)
+
+
+@pytest.mark.parametrize("turn_deg", [0.0, 360.0], ids=["straight", "all around"])
+@pytest.mark.parametrize("slope, begins", [(0.15, 4.0), (0.6, 1.5)], ids=["far to the side", "steep"])
+def test_the_ground_is_what_lies_ahead_and_not_the_bank_beside_it(slope, begins, turn_deg):
+    """However much better the bank is measured. The camera that turns has the same before it wherever it looks."""
+    count = 5
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, :3, :3] = exp_so3(np.radians(turn_deg) * np.arange(count)[:, None] / count * (0.0, 1.0, 0.0))
+    points = points_of_a_road(slope, begins)
+    seen_in = np.arange(len(points)) % count
+    turned = np.einsum("nij,nj->ni", poses[seen_in, :3, :3], points)
+    ground = find_ground(turned, seen_in, without_points(poses, np.tile(LENS, (count, 1))))
+    assert ground.up == pytest.approx([0, -1, 0], abs=0.05) and ground.level == pytest.approx(-1.5, abs=0.1)
+
+
+def test_a_handful_of_points_ahead_tells_no_ground():
+    beside = scatter(400, (6, 1.5, 3), (12, 1.5, 8))
+    assert find(np.concatenate([beside, scatter(6, (-0.1, 1.5, 5), (0.1, 1.5, 6))])) is None
+
+
+def test_a_plane_with_half_as_much_below_it_as_on_it_is_no_ground():
+    """It cuts through what is there: a table beside shelves that reach down behind it."""
+    points = [scatter(120, (-2, 1.5, 4), (2, 1.5, 8)), scatter(700, (-4, -3, 8), (4, 1.5, 8.5), 1),
+              scatter(90, (-2, 2, 6), (2, 3, 8), 2)]
+    assert find(np.concatenate(points)) is None
 
 
 def test_the_same_points_give_the_same_ground():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from known_depth import HEIGHT, WIDTH, blurred, boards_shot
 
+from stereodiff_blender.engine.imaging import CostFeatures
 from stereodiff_blender.engine.imaging.warp import warp_between
-from stereodiff_blender.engine.stereo.mvs.explanation import FrameFeatures, StaticScene
+from stereodiff_blender.engine.stereo.mvs.explanation import SOFTENING_PX, StaticScene
 from stereodiff_blender.engine.stereo.mvs.sources import depth_limits
 
 SQUARE = (60, 50)
@@ -22,7 +23,7 @@ def place_of_square(index):
 
 def static_cost(shot, frames=None, asked=EVERYWHERE, others=OTHERS):
     """Of frame 4, with surroundings that say nothing."""
-    features = FrameFeatures(shot.frames if frames is None else frames)
+    features = CostFeatures(shot.frames if frames is None else frames, SOFTENING_PX)
     scene = StaticScene(4, [(j, warp_between(shot.cameras, 4, j)) for j in others], features,
                         depth_limits(shot.cameras))
     return scene.static_cost(asked, np.full((HEIGHT, WIDTH), 0.1, np.float32))

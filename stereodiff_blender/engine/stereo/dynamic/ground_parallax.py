@@ -15,7 +15,7 @@ from ...solution import CameraSolution
 
 FRAME_OFFSETS = (-2, -1, 1, 2)
 """From farther off the ground before the camera is a blur, or out of the picture."""
-STEP_PX, WINDOW_PX, MAX_COST = 2, 9, 0.5
+STEP_PX, WINDOW_PX, MAX_COST = 3, 9, 0.5
 """Every so many pixels are looked at, across and down. Photometric cost, as a mean over a window, up to which it shows
 the ground: a road in the sun has 0.3, a bonnet before it 0.9."""
 SOFTENING_PX = 1.0

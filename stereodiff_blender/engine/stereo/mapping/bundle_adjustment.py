@@ -22,8 +22,6 @@ BEHIND_CAMERA_PX = 50.0
 MIN_DEPTH = 1e-6
 DAMPING_TRIALS = 8
 SUREST_PX = 0.1
-FOLD_MARGIN = 1.15
-"""Times the farthest observed pixel: the picture's corners lie beyond it."""
 
 
 @dataclass(frozen=True)
@@ -381,7 +379,9 @@ class _Problem:
         movable[self.first_shared:][:len(lens)] = lens
         self.unknowns = np.flatnonzero(movable)
         self.points_move = free.points
-        self.farthest_px = float(np.sqrt((observations.pixels**2).sum(1).max(initial=0.0)))
+        focals = np.ones(cameras) if initial.zoom is None else np.exp(initial.zoom)
+        squared = (observations.pixels**2).sum(1) / focals[observations.camera] ** 2
+        self.farthest_px = float(np.sqrt(squared.max(initial=0.0)))
 
     def _sort(self, observations: Observations) -> None:
         first = np.full(self.points, self.cameras)
@@ -551,9 +551,9 @@ class _Problem:
                            _rolled(state.shutter, lens_change[3]))
 
     def _folds(self, focal: float, k1: float, k2: float) -> bool:
-        """Whether such a lens would fold the picture within what was observed, or a little beyond."""
+        """Whether such a lens would fold the picture within what was observed."""
         is_bent = self.shared > 1 and (k1 < 0.0 or k2 < 0.0)
-        return is_bent and focal * Distortion(k1, k2).fold_radius() < FOLD_MARGIN * self.farthest_px
+        return is_bent and focal * Distortion(k1, k2).fold_radius() < self.farthest_px
 
     def _zoomed(self, state: BundleState, change: np.ndarray) -> np.ndarray | None:
         if not len(change):

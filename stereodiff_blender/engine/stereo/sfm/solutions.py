@@ -32,6 +32,7 @@ from .warnings import (
     warn_turning_frames,
     warn_unsolved,
     warn_weak_focal,
+    warn_weak_zoom,
 )
 
 MIN_GAUGE_POINTS = 20
@@ -146,6 +147,8 @@ def _warn_about(shot: TrackedShot, travel: Travel) -> bool:
     if shot.square.frame_count < MIN_FRAMES_FOR_FOCAL or travel.is_focal_assumed:
         warn_assumed_focal(shot.report)
         return False
+    if fitted.zoom is not None and warn_weak_zoom(shot.report, travel.zoom_spread):
+        return True
     return warn_weak_focal(shot.report, focal_spread=travel.focal_spread, rel_std=fitted.focal_rel_std,
                            jackknife_ratio=focal_jackknife_ratio(fitted),
                            halves_ratio=focal_halves_ratio(fitted),

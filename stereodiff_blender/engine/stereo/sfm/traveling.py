@@ -34,6 +34,7 @@ class Travel:
     reconstruction: what fitted was read from. focal_spread: longest over shortest focal length of the good seeds.
     turning: (T,) bool, frames whose camera was found by its turn alone, at the place of the frame beside them.
     is_focal_assumed: any lens explains the shot, and an ordinary one was held. is_lens_from_turn: those frames tell it.
+    zoom_spread: longest over shortest focal length that seeds lead to, which zoom from the beginning.
     """
 
     reconstruction: Reconstruction
@@ -42,6 +43,7 @@ class Travel:
     turning: np.ndarray
     is_focal_assumed: bool = False
     is_lens_from_turn: bool = False
+    zoom_spread: float = 1.0
 
     @property
     def traveling(self) -> np.ndarray:
@@ -112,27 +114,32 @@ def _from_seeds(shot: TrackedShot, keyframes: np.ndarray, seeds: list[float],
         given = "" if shot.focal is None else " if the focal length given is right"
         raise unsolved(f"no two frames show the same points from clearly different places{given}")
     best.register_frames(keyframes)
+    zoom_spread = 1.0
     is_assumed = shot.focal is None and seeds == [shot.guessed_focal]  # what a lens is made up to do makes it fit
     if shot.distortion is None and not is_assumed and choose_lens(best) and len(seeds) > 1:
-        best = _zooming(shot, keyframes, few, seeds, best)
+        best, zoom_spread = _zooming(shot, keyframes, few, seeds, best)
     best.register_frames(keyframes)
     step()
     reach = float(best.registered[keyframes].mean())
     fitted = register_all_frames(best, step, choose=None if is_assumed else choose_shutter)
-    return Travel(best, fitted, focal_spread, np.zeros(len(fitted.solved), bool)), reach
+    return Travel(best, fitted, focal_spread, np.zeros(len(fitted.solved), bool), zoom_spread=zoom_spread), reach
 
 
 def _zooming(shot: TrackedShot, keyframes: np.ndarray, few: np.ndarray, seeds: list[float],
-             best: Reconstruction) -> Reconstruction:
+             best: Reconstruction) -> tuple[Reconstruction, float]:
     """A solve that zooms from the beginning, if held-out tracks prefer it: under one focal length, what zooms much is
-    bent into a shape that nothing leads out of."""
-    rival, _ = best_solve(try_seeds(shot, few, seeds, zooms=True))
+    bent into a shape that nothing leads out of. And longest over shortest focal length that the seeds lead to."""
+    solves = try_seeds(shot, few, seeds, zooms=True)
+    rival, _ = best_solve(solves)
     if rival is None:
-        return best
+        return best, np.inf
+    focals = [solve.focal * float(np.exp(solve.zoom[solve.registered].mean())) for solve in solves]
+    ratio = max(focals) / min(focals)
     rival.register_frames(keyframes)
     choose_lens(rival)
     reach = best.registered[keyframes].sum()
-    return rival if rival.registered[keyframes].sum() >= reach and explains_better(rival, best) else best
+    is_rival = rival.registered[keyframes].sum() >= reach and explains_better(rival, best)
+    return (rival if is_rival else best), ratio
 
 
 def try_seeds(shot: TrackedShot, few: np.ndarray, seeds: list[float],

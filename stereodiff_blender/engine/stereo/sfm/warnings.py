@@ -178,6 +178,15 @@ def _warn_low_texture(report: Report, tracks_per_frame: float) -> None:
                                    "hold in a frame. The result is less certain.")
 
 
+def warn_weak_zoom(report: Report, ratio: float) -> bool:
+    """Whether it is open how the lens zooms. ratio: longest over shortest focal length that solves of it end with."""
+    if ratio <= FOCAL_SPREAD:
+        return False
+    report.warn("weak_focal", "The lens zooms, but the shot tells its focal length only roughly, so camera and depth "
+                              "may be wrong: what is seen from more sides while it zooms would tell it.")
+    return True
+
+
 def warn_weak_focal(report: Report, *, focal_spread: float, rel_std: float, jackknife_ratio: float,
                     halves_ratio: float = 1.0, width_share: float) -> bool:
     """Whether the shot speaks against the lens found for it, not only for too little of it; warns of either.

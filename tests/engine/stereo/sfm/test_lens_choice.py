@@ -83,6 +83,14 @@ def test_a_zoom_is_found_frame_by_frame(ratio):
     assert f"{ratio:.2f}" in warnings["lens_zooms"] and off_path(solution) < 1e-3
 
 
+def test_a_zoom_that_the_shot_tells_only_roughly_is_doubted():
+    """Zooming out while the camera goes on looks nearly like standing still: what seeds lead to is far apart."""
+    zoom = 0.7 ** np.linspace(0.0, 1.0, COUNT)
+    solution, warnings = solved(filmed_through(WORLD, walk, COUNT, zoom=zoom, noise_px=0.1))
+    off = np.abs(solution.intrinsics[:, 0] / (FOCAL_PX * zoom) - 1.0).max()
+    assert off < 0.01 or ("zooms" in warnings["weak_focal"] and solution.is_focal_unreliable)
+
+
 @pytest.mark.parametrize("readout", [0.5, 0.25, -0.5])
 def test_a_rolling_shutter_is_found_with_its_sign(readout):
     solution, warnings = solved(filmed_through(WORLD, walk, COUNT, readout=readout))
@@ -107,6 +115,13 @@ def test_a_known_lens_is_used_as_it_is_given(lens):
     solution.lens.validate(WIDTH, HEIGHT, tuple(solution.intrinsics[0].tolist()))
     np.testing.assert_allclose(solution.intrinsics[:, :2], FOCAL_PX)
     assert not SAID & set(warnings) and off_path(solution) < 1e-3
+
+
+@pytest.mark.parametrize("given", [Distortion(0.12), Distortion(-0.02)])
+def test_a_distortion_that_the_shot_contradicts_is_doubted(given):
+    tracks = filmed_through(WORLD, walk, COUNT, lens=Distortion(-0.12))
+    solution, warnings = solved(tracks, focal_px=FOCAL_PX, distortion=given)
+    assert solution.lens.distortion == given and "K1" in warnings["lens_doubtful"]
 
 
 def test_a_known_focal_length_leaves_the_distortion_to_be_found():

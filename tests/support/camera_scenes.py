@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from stereodiff_blender.engine.geometry import align_similarity, exp_so3
-from stereodiff_blender.engine.stereo.mapping.bundle_adjustment import BundleState, Observations
+from stereodiff_blender.engine.stereo.mapping import BundleState, Observations
 
 WIDTH, HEIGHT, FOCAL_PX = 320, 180, 300.0
 

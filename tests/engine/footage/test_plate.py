@@ -260,6 +260,7 @@ def test_a_repeated_distorted_frame_is_its_twins_and_a_matte_goes_along(boards):
     matte[:, 60:90, 80:110] = 1
     prepared = prepare_footage(plate, matte, inspect_footage(plate), Scratch()).rectified(cameras_of(len(shown)))
     measurable, mask = prepared.measurable_frames(Scratch()), prepared.measurable_matte(Scratch())
+    assert measurable.shape[1] > HEIGHT and measurable.shape[2] > WIDTH, "the plate's corners reach beyond it"
     assert len(measurable) == len(mask) == 9 and mask.shape == measurable.shape[:3]
     assert set(np.unique(mask)) == {0, 1}
     np.testing.assert_allclose(prepared.shown(mask, "motion_mask", Scratch()).mean(), matte.mean(), rtol=0.05)
@@ -275,6 +276,7 @@ def test_a_carried_frame_is_carried_through_the_lens(boards):
     prepared = prepare_footage(plate, None, inspect_footage(plate), Scratch())
     prepared = prepared.measured_where_solved(np.arange(COUNT) != 4).rectified(cameras)
     height, width = prepared.measurable_frames(Scratch()).shape[1:3]
+    assert height > HEIGHT and width > WIDTH
     measured = np.full((COUNT - 1, height, width), 4.0, np.float32)
     for place, index in enumerate(prepared.measurable):
         measured[place, :, :width // 2 - round(0.1 * FOCAL_PX / 2.0 * index)] = 2.0

@@ -3,13 +3,12 @@
 from .anchors import MOST_TOGETHER, adjust_on_anchors, choose_anchors, observed_twice
 from .bundle_adjustment import (
     BundleOptions,
-    BundleState,
-    Observations,
     bundle_adjust,
     center_deviations,
     focal_rel_std,
     lens_covariance,
 )
+from .bundle_state import BundleState, Observations
 from .path_smoothing import smooth_path
 from .reconstruction import Reconstruction, reconstruct, zoom_ways
 from .registration import ADJUSTMENT_ROUNDS, CameraFit, register_all_frames

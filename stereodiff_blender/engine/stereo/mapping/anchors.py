@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .bundle_adjustment import BundleOptions, Observations
+from .bundle_adjustment import BundleOptions
+from .bundle_state import Observations
 from .reconstruction import Reconstruction
 
 MOST_TOGETHER = 200

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...geometry import exp_so3, rotation_angle_deg
-from .bundle_adjustment import BundleState, Observations
+from .bundle_state import BundleState, Observations
 from .registration import CameraFit
 
 LEAST_NOISE_PX = 0.02

@@ -11,7 +11,8 @@ from ...contract import Distortion
 from ...geometry import camera_matrix
 from ...lens import undistorted
 from ..tracking import Tracks
-from .bundle_adjustment import BundleOptions, BundleState, Observations, Shutter, bundle_adjust
+from .bundle_adjustment import BundleOptions, bundle_adjust
+from .bundle_state import BundleState, Observations, Shutter
 from .triangulation import parallax_deg, triangulate_points
 from .two_view import InitialPair, PairCandidate, rival_pairs
 

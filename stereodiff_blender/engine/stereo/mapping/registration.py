@@ -10,7 +10,8 @@ import numpy as np
 from ...contract import Distortion
 from ...geometry import interpolate_rotations, rotation_angle_deg
 from .anchors import MOST_TOGETHER, adjust_on_anchors, choose_anchors, observed_twice
-from .bundle_adjustment import BundleOptions, BundleState, Observations, lens_covariance
+from .bundle_adjustment import BundleOptions, lens_covariance
+from .bundle_state import BundleState, Observations
 from .reconstruction import Reconstruction
 from .triangulation import parallax_deg
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .bundle_adjustment import Observations
+from .bundle_state import Observations
 
 
 def triangulate_points(rotations, translations, focal: float, observations: Observations, points: int) -> np.ndarray:

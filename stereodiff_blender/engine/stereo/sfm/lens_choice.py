@@ -229,8 +229,9 @@ def _is_determined(trial: _Trial, rival: _Fit) -> bool:
         return _tells_zoom(trial, rival)
     if _bend_px(state, size) < LEAST_BEND_PX:
         return False
-    k1_std = np.sqrt(trial.covariance(rival)[1, 1])
-    return rival.model.radial > 1 or bool(abs(state.k1) > MOST_DEVIATIONS * k1_std)
+    if rival.model.radial > 1:
+        return True
+    return bool(abs(state.k1) > MOST_DEVIATIONS * np.sqrt(trial.covariance(rival)[1, 1]))
 
 
 def _tells_zoom(trial: _Trial, rival: _Fit) -> bool:

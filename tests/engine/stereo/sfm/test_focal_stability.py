@@ -7,7 +7,7 @@ import pytest
 from camera_scenes import FOCAL_PX, camera_path
 from recording_report import RecordingReport
 
-from stereodiff_blender.engine.stereo.mapping.bundle_adjustment import BundleState, Observations, bundle_adjust
+from stereodiff_blender.engine.stereo.mapping import BundleState, Observations, bundle_adjust
 from stereodiff_blender.engine.stereo.mapping.registration import CameraFit
 from stereodiff_blender.engine.stereo.sfm.focal_stability import focal_jackknife_ratio
 from stereodiff_blender.engine.stereo.sfm.warnings import warn_weak_focal

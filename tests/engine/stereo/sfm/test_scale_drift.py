@@ -7,8 +7,8 @@ import pytest
 from camera_scenes import FOCAL_PX, turned
 from recording_report import RecordingReport
 
+from stereodiff_blender.engine.stereo.mapping import BundleState, Observations, bundle_adjust
 from stereodiff_blender.engine.stereo.mapping.anchors import MOST_TOGETHER
-from stereodiff_blender.engine.stereo.mapping.bundle_adjustment import BundleState, Observations, bundle_adjust
 from stereodiff_blender.engine.stereo.mapping.registration import CameraFit
 from stereodiff_blender.engine.stereo.sfm.scale_drift import count_links, measure_scale_drift
 from stereodiff_blender.engine.stereo.sfm.warnings import warn_scale_drift

@@ -9,7 +9,6 @@ points. That is linear in frames, and in camera poses as exact: a frame's own po
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
@@ -24,12 +23,12 @@ LOST_PERCENT = 20
 MAX_GAP = 6
 MOST_ANCHORS = 400
 """Where tracks are so short that this needs more anchors, they are taken farther apart."""
+HELD_LENS = BundleOptions(focal=False)
 POSE_ITERATIONS, POSE_TOLERANCE = 10, 1e-4
 
 
 def adjust_on_anchors(reconstruction: Reconstruction, frames: np.ndarray, observations: Observations, *,
-                      free_focal: bool,
-                      loss_px: float, iterations: int, tolerance: float) -> None:
+                      free_lens: bool = True, loss_px: float, iterations: int, tolerance: float) -> None:
     """Adjust frames and their points to the observations, in place.
 
     Of a clip of more than MOST_TOGETHER frames, points that fewer than two anchors see are triangulated anew.
@@ -37,13 +36,13 @@ def adjust_on_anchors(reconstruction: Reconstruction, frames: np.ndarray, observ
     Parameters
     ----------
     reconstruction : Reconstruction
-        Its cameras of the frames, the points they see and its focal length are changed.
+        Its cameras of the frames, the points they see and its lens are changed.
     frames : ndarray
         (C,) int, ascending indices of frames that have a camera.
     observations : Observations
         Their cameras count in frames, 0..C-1; square pixels from the principal point.
-    free_focal : bool
-        Whether the focal length may change.
+    free_lens : bool
+        Whether what the reconstruction lets free of the lens may change; False holds all of it.
     loss_px : float
         Width of the Cauchy loss, in pixels.
     iterations : int
@@ -53,7 +52,7 @@ def adjust_on_anchors(reconstruction: Reconstruction, frames: np.ndarray, observ
     """
     rule = {"loss_px": loss_px, "iterations": iterations, "tolerance": tolerance}
     if len(frames) <= MOST_TOGETHER:
-        free = replace(reconstruction.free_lens(frames), focal=free_focal and not reconstruction.zooms)
+        free = reconstruction.free_lens(frames) if free_lens else HELD_LENS
         reconstruction.bundle_adjust(frames, observations, free=free, **rule)
         return
     anchors = choose_anchors(observations, len(frames))
@@ -62,7 +61,7 @@ def adjust_on_anchors(reconstruction: Reconstruction, frames: np.ndarray, observ
     rows = held[observations.point] & anchors[observations.camera]
     among_anchors = Observations(position[observations.camera[rows]], observations.point[rows],
                                  observations.pixels[rows])
-    free = replace(reconstruction.free_lens(frames[anchors]), focal=free_focal and not reconstruction.zooms)
+    free = reconstruction.free_lens(frames[anchors]) if free_lens else HELD_LENS
     reconstruction.bundle_adjust(frames[anchors], among_anchors, free=free, **rule)
     _fit_between(reconstruction, frames, observations.select(held[observations.point]), anchors, loss_px)
     _triangulate(reconstruction, frames, observations.select(~held[observations.point]))

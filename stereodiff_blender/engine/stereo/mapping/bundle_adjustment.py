@@ -2,7 +2,8 @@
 
 Levenberg-Marquardt on the normal equations reduced to the cameras (Schur complement); Cauchy loss by iterative
 reweighting. Points are sorted by the first camera that sees them and eliminated in chunks: tracks in a clip span few
-frames, so each chunk is one small dense product on a short range of cameras.
+frames, so each chunk is one small dense product on the few cameras that see it: a short range, unless a place is seen
+again.
 """
 
 from __future__ import annotations
@@ -239,6 +240,13 @@ def _rolled(shutter: Shutter | None, change: float) -> Shutter | None:
     return None if shutter is None else replace(shutter, readout=float(np.clip(shutter.readout + change, -1.0, 1.0)))
 
 
+def _pose_columns(cameras: np.ndarray) -> slice | np.ndarray:
+    """The columns of the cameras (C,), ascending: a slice if none is left out between, as that is quicker."""
+    if cameras[-1] - cameras[0] == len(cameras) - 1:
+        return slice(6 * cameras[0], 6 * cameras[-1] + 6)
+    return (6 * cameras[:, None] + np.arange(6)).ravel()
+
+
 def _lens_derivatives(state: BundleState, place: np.ndarray, camera: np.ndarray,
                       zoom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of the pixels of ideal places (N,2) in cameras (N,), by these (N,2,2) and by the lens: focal, k1, k2, 0 for the
@@ -412,14 +420,16 @@ class _Problem:
         first = self.point_starts[start]
         last = self.point_starts[stop] if stop < self.points else len(self.observations.point)
         camera, point = self.observations.camera[first:last], self.observations.point[first:last] - start
-        low, high = camera.min(), camera.max() + 1
-        coupled = np.zeros((high - low, 6, stop - start, 3))
-        coupled[camera - low, :, point] = coupling[first:last]
+        is_among = np.bincount(camera, minlength=self.cameras) > 0
+        among, position = np.flatnonzero(is_among), np.cumsum(is_among) - 1
+        coupled = np.zeros((len(among), 6, stop - start, 3))
+        coupled[position[camera], :, point] = coupling[first:last]
         tail = columns[start:stop].transpose(2, 0, 1).reshape(self.shared + 1, -1)
-        rows = np.concatenate([coupled.reshape(6 * (high - low), -1), tail])
+        rows = np.concatenate([coupled.reshape(6 * len(among), -1), tail])
         product = rows @ rows.T
-        poses, lens, end = slice(6 * low, 6 * high), slice(self.first_shared, None), 6 * (high - low)
-        matrix[poses, poses] -= product[:end, :end]
+        poses, lens, end = _pose_columns(among), slice(self.first_shared, None), 6 * len(among)
+        square = poses if isinstance(poses, slice) else poses[:, None]
+        matrix[square, poses] -= product[:end, :end]
         matrix[poses, lens] -= product[:end, end:-1]
         matrix[lens, poses] -= product[end:-1, :end]
         matrix[lens, lens] -= product[end:-1, end:-1]

@@ -15,8 +15,9 @@ from .bundle_state import BundleState, Observations
 from .reconstruction import Reconstruction
 from .triangulation import parallax_deg
 
-# Gate in px, width of the loss in px, iterations, tolerance.
-ADJUSTMENT_ROUNDS = ((4.0, 1.0, 8, 1e-3), (2.0, 1.0, 12, 1e-3), (1.5, 0.3, 60, 2e-5))
+Rounds = tuple[tuple[float, float, int, float], ...]
+"""Gate in px, width of the loss in px, iterations, tolerance, of one round after the other."""
+ADJUSTMENT_ROUNDS: Rounds = ((4.0, 1.0, 8, 1e-3), (2.0, 1.0, 12, 1e-3), (1.5, 0.3, 60, 2e-5))
 MIN_PARALLAX_DEG = 0.5
 MIN_VIEWS = 3
 MIN_SHARE = 0.5
@@ -58,7 +59,8 @@ class CameraFit:
 
 
 def register_all_frames(reconstruction: Reconstruction, progress, *,
-                        choose: Callable[[Reconstruction], bool] | None = None) -> CameraFit:
+                        choose: Callable[[Reconstruction], bool] | None = None,
+                        rounds: Rounds = ADJUSTMENT_ROUNDS) -> CameraFit:
     """Resect the frames between, adjust everything in rounds of tightening gates, fill in what has no camera.
 
     Frames that saw too little of it then get a second chance: more points are known by now, and better.
@@ -72,6 +74,9 @@ def register_all_frames(reconstruction: Reconstruction, progress, *,
     choose : callable or None
         Is called with the reconstruction after the first round, when every frame's neighbors are known. It may let the
         lens do more, and then returns True, and the first round is done again.
+    rounds : tuple
+        Of the adjustment: gate in px, width of the loss in px, iterations, tolerance. Fewer will do for what is nearly
+        adjusted.
 
     Returns
     -------
@@ -80,9 +85,9 @@ def register_all_frames(reconstruction: Reconstruction, progress, *,
     """
     _resect(reconstruction, ~reconstruction.registered)
     open_ = ~reconstruction.registered
-    solved, frames, observations, fits = _adjusted(reconstruction, progress, choose)
+    solved, frames, observations, fits = _adjusted(reconstruction, rounds, progress, choose)
     if _resect(reconstruction, open_):
-        solved, frames, observations, fits = _adjusted(reconstruction, progress=lambda: None)
+        solved, frames, observations, fits = _adjusted(reconstruction, rounds, progress=lambda: None)
     return _camera_fit(reconstruction, frames, observations.select(fits & solved[frames][observations.camera]), solved)
 
 
@@ -91,40 +96,40 @@ def _resect(reconstruction: Reconstruction, chosen: np.ndarray) -> bool:
     return sum(reconstruction.resect(int(index)) for index in np.flatnonzero(chosen)) > 0
 
 
-def _adjusted(reconstruction: Reconstruction, progress,
+def _adjusted(reconstruction: Reconstruction, rounds: Rounds, progress,
               choose=None) -> tuple[np.ndarray, np.ndarray, Observations, np.ndarray]:
     """Frames (T,) solved; and as _adjust_all has it, without those that are not plausible."""
-    frames, observations, fits = _adjust_all(reconstruction, progress, choose)
+    frames, observations, fits = _adjust_all(reconstruction, rounds, progress, choose)
     solved = _plausible_frames(reconstruction, observations.camera[fits], frames)
     if not solved[frames].all():
         reconstruction.registered &= solved
-        frames, observations, fits = _adjust_all(reconstruction, progress=lambda: None)
+        frames, observations, fits = _adjust_all(reconstruction, rounds, progress=lambda: None)
         solved &= _plausible_frames(reconstruction, observations.camera[fits], frames)
     return solved, frames, observations, fits
 
 
-def _adjust_all(reconstruction: Reconstruction, progress,
+def _adjust_all(reconstruction: Reconstruction, rounds: Rounds, progress,
                 choose=None) -> tuple[np.ndarray, Observations, np.ndarray]:
     """Frames (C,), their observations (N,) and which of them (N,) fit after the last round."""
     frames, observations = reconstruction.observations(reconstruction.registered)
     reconstruction.points = reconstruction.triangulated(frames, observations)
-    for number, round_ in enumerate(ADJUSTMENT_ROUNDS):
+    for number, round_ in enumerate(rounds):
         if not _adjust_round(reconstruction, frames, observations, round_):
             break
         if number == 0 and choose is not None and choose(reconstruction):
             reconstruction.points = reconstruction.triangulated(frames, observations)
             _adjust_round(reconstruction, frames, observations, round_)
         progress()
-    return frames, observations, _inliers(reconstruction, frames, observations, 2.0 * ADJUSTMENT_ROUNDS[-1][0])
+    return frames, observations, _inliers(reconstruction, frames, observations, 2.0 * rounds[-1][0])
 
 
 def _adjust_round(reconstruction: Reconstruction, frames: np.ndarray, observations: Observations, round_) -> bool:
-    """Whether anything was near enough to be adjusted to. round_: of ADJUSTMENT_ROUNDS."""
+    """Whether anything was near enough to be adjusted to. round_: of Rounds."""
     gate, loss, iterations, tolerance = round_
     fits = _inliers(reconstruction, frames, observations, gate)
     if fits.any():
-        adjust_on_anchors(reconstruction, frames, observations.select(fits), free_focal=reconstruction.free_focal,
-                          loss_px=loss, iterations=iterations, tolerance=tolerance)
+        adjust_on_anchors(reconstruction, frames, observations.select(fits), loss_px=loss,
+                          iterations=iterations, tolerance=tolerance)
     return bool(fits.any())
 
 

@@ -16,7 +16,14 @@ import cv2
 import numpy as np
 
 from ...geometry import camera_matrix, rotation_angle_deg
-from ..mapping import CameraFit, Reconstruction, register_all_frames
+from ..mapping import (
+    ADJUSTMENT_ROUNDS,
+    CameraFit,
+    Observations,
+    Reconstruction,
+    adjust_on_anchors,
+    register_all_frames,
+)
 from ..tracking import MIN_COMMON_TRACKS, Tracks
 from .focal_stability import spread_frames
 from .shot import TrackedShot
@@ -31,7 +38,8 @@ MARGIN = 1.2
 """Times the picture's size, as a camera that has drifted looks a little beside."""
 MOST_SCALE = 1.6
 """Ratio of a point's distances up to which its patches look alike."""
-PATCH_PX = 12.0
+PATCH_PX = 6.0
+"""Size of the feature a descriptor is taken of; OpenCV describes some six times as much around it."""
 DISTINCT = 0.8
 """Distance of the best match over that of the second best, below which it is told from it."""
 EPIPOLAR_PX = 1.5
@@ -43,8 +51,12 @@ OPEN_PX = 1.0
 """Typical miss of the first visit's points in the second from which the loop is open."""
 MOST_WORSE = 1.3
 """Ratio of the typical residuals, closed to open, up to which the loop is believed."""
-LOSSES_PX, ITERATIONS = (30.0, 8.0, 2.0), 12
+LOSSES_PX, ITERATIONS, TOLERANCE = (30.0, 8.0), 12, 1e-2
 """Widths of the loss, one after the other: what is far off has to count at first, or nothing would draw it in."""
+EVERY_POINT, MIN_IN_FRAME = 4, 50
+"""One in so many points brings the visits together, and all of a frame that has fewer observations than this left."""
+ROUNDS = (ADJUSTMENT_ROUNDS[0], (1.5, 0.3, 60, 5e-4))
+"""Of the adjustment with every point: it begins near its end, so it needs no second gate, and may stop sooner."""
 
 
 def close_loops(shot: TrackedShot, travel: Travel, frames: np.ndarray) -> Travel:
@@ -58,7 +70,7 @@ def close_loops(shot: TrackedShot, travel: Travel, frames: np.ndarray) -> Travel
         return travel
     closed = deepcopy(found)
     tie(closed, links)
-    fitted, turning = register_all_frames(closed, lambda: None), travel.turning
+    fitted, turning = register_all_frames(closed, lambda: None, rounds=ROUNDS), travel.turning
     if turning.any():
         fitted, turning = carry_on_turning(closed.ideal_tracks(), shot.frames, fitted)
     return replace(travel, reconstruction=closed, fitted=fitted, turning=turning) if _holds(fitted, travel) else travel
@@ -84,13 +96,31 @@ def find_links(shot: TrackedShot, found: Reconstruction, solved: np.ndarray,
 
 
 def tie(found: Reconstruction, links: np.ndarray) -> None:
-    """Make each pair of tracks one, and adjust cameras and points until both visits fit."""
+    """Make each pair of tracks one, and adjust cameras, and the points that are drawn for it, until both visits fit.
+
+    Points that are not drawn lose their place, as the cameras leave it. The lens is held: what is far off yet would
+    bend it.
+    """
     known = np.isfinite(found.points[:, 0])
     found.tracks = _with_common(found.tracks, links)
     frames, observations = found.observations(found.registered)
     observations = observations.select(known[observations.point])
+    drawn = _drawn(observations, len(found.points), links)
+    observations = observations.select(drawn[observations.point])
+    found.points[~drawn] = np.nan
     for loss in LOSSES_PX:
-        found.bundle_adjust(frames, observations, free=found.free_lens(frames), loss_px=loss, iterations=ITERATIONS)
+        adjust_on_anchors(found, frames, observations, free_lens=False, loss_px=loss, iterations=ITERATIONS,
+                          tolerance=TOLERANCE)
+
+
+def _drawn(observations: Observations, points: int, links: np.ndarray) -> np.ndarray:
+    """(points,) bool: those that are linked, every so manyth other, and all of frames that would keep too few."""
+    drawn = np.zeros(points, bool)
+    drawn[::EVERY_POINT] = True
+    drawn[links] = True
+    kept = np.bincount(observations.camera[drawn[observations.point]], minlength=observations.camera.max(initial=0) + 1)
+    drawn[observations.point[(kept < MIN_IN_FRAME)[observations.camera]]] = True
+    return drawn
 
 
 def _candidates(found: Reconstruction, frames: np.ndarray) -> list[tuple[int, int]]:

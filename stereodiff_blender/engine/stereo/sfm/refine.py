@@ -261,7 +261,7 @@ def _adjust_coarsely(reconstruction: Reconstruction) -> None:
     loss_px = np.inf
     while loss_px > COARSE_END_PX:
         loss_px = max(COARSE_END_PX, min(loss_px / COARSE_STEP, _typical_px(reconstruction, frames, observations)))
-        adjust_on_anchors(reconstruction, frames, observations, free_focal=False, loss_px=loss_px,
+        adjust_on_anchors(reconstruction, frames, observations, free_lens=False, loss_px=loss_px,
                           iterations=COARSE_ITERATIONS, tolerance=COARSE_TOLERANCE)
 
 

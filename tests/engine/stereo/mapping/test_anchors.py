@@ -29,7 +29,7 @@ from stereodiff_blender.engine.stereo.tracking.tracks import Tracks
 
 NOISE_PX = 0.2
 FRAMES = MOST_TOGETHER + 40
-RULE = {"free_focal": True, "loss_px": 1.0, "iterations": 20, "tolerance": 1e-4}
+RULE = {"loss_px": 1.0, "iterations": 20, "tolerance": 1e-4}
 
 
 def tracks_of(cameras: int, points: int, length: int) -> tuple[Observations, np.ndarray]:
@@ -108,8 +108,7 @@ def together(solved) -> Reconstruction:
     """The same shot with all its frames in one system."""
     _, state, observations = solved
     reconstruction = disturbed(state, observations)
-    rule = {name: value for name, value in RULE.items() if name != "free_focal"}
-    reconstruction.bundle_adjust(np.arange(FRAMES), observations, free=BundleOptions(), **rule)
+    reconstruction.bundle_adjust(np.arange(FRAMES), observations, free=BundleOptions(), **RULE)
     return reconstruction
 
 

@@ -341,8 +341,8 @@ class _Problem:
         for camera in range(self.cameras):
             block = rows[self.camera_ends[camera]:self.camera_ends[camera + 1]].reshape(-1, columns)
             frames[camera] = block.T @ block
-        products = np.einsum("nai,naj->nij", point, np.concatenate([point, lens, residual], axis=2))
-        return _Normal(frames, np.add.reduceat(products, self.point_starts), np.einsum("nai,naj->nij", pose, point),
+        products = np.swapaxes(point, 1, 2) @ np.concatenate([point, lens, residual], axis=2)
+        return _Normal(frames, np.add.reduceat(products, self.point_starts), np.swapaxes(pose, 1, 2) @ point,
                        self._prior_terms(state.focal))
 
     def _derivatives(self, state: BundleState, fit: _Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -355,7 +355,7 @@ class _Problem:
         by_camera_point[:, :, 2] = -np.einsum("nai,ni->na", by_camera_point[:, :, :2], place)
         turned = fit.in_camera - state.translations[self.observations.camera]
         by_rotation = np.cross(turned[:, None, :], by_camera_point)
-        by_point = np.einsum("nai,nij->naj", by_camera_point, state.rotations[self.observations.camera])
+        by_point = by_camera_point @ state.rotations[self.observations.camera]
         if state.shutter is not None:
             by_lens[:, :, 3] = np.einsum("nai,ni->na", by_camera_point, state.row_shift(self.observations)[1])
         by_lens = by_lens[:, :, :self.shared]
@@ -379,7 +379,7 @@ class _Problem:
         damped[:, [0, 1, 2], [0, 1, 2]] += damping * diagonal + floor
         factors = np.linalg.inv(np.linalg.cholesky(damped))
         columns = factors @ normal.points[:, :, 3:]
-        coupling = np.einsum("nij,nkj->nik", normal.coupling, factors[self.observations.point])
+        coupling = normal.coupling @ np.ascontiguousarray(np.swapaxes(factors, 1, 2))[self.observations.point]
         for start in range(0, self.points, CHUNK_POINTS):
             self._eliminate(start, coupling, columns, matrix, gradient)
         return matrix, gradient, (factors, columns, coupling)

@@ -17,7 +17,6 @@ import numpy as np
 
 from ...geometry import camera_matrix, rotation_angle_deg
 from ..mapping import (
-    ADJUSTMENT_ROUNDS,
     CameraFit,
     Observations,
     Reconstruction,
@@ -55,8 +54,8 @@ LOSSES_PX, ITERATIONS, TOLERANCE = (30.0, 8.0), 12, 1e-2
 """Widths of the loss, one after the other: what is far off has to count at first, or nothing would draw it in."""
 EVERY_POINT, MIN_IN_FRAME = 4, 50
 """One in so many points brings the visits together, and all of a frame that has fewer observations than this left."""
-ROUNDS = (ADJUSTMENT_ROUNDS[0], (1.5, 0.3, 60, 5e-4))
-"""Of the adjustment with every point: it begins near its end, so it needs no second gate, and may stop sooner."""
+ROUNDS = ((4.0, 1.0, 8, 1e-2), (1.5, 0.3, 60, 5e-4))
+"""Of the adjustment with every point: it begins near its end, so it needs no gate between, and may stop sooner."""
 
 
 def close_loops(shot: TrackedShot, travel: Travel, frames: np.ndarray) -> Travel:

@@ -9,6 +9,7 @@ import pytest
 from camera_scenes import FOCAL_PX, point_scene
 
 from stereodiff_blender.engine.geometry import align_similarity, exp_so3, rotation_angle_deg
+from stereodiff_blender.engine.stereo.mapping import bundle_adjustment
 from stereodiff_blender.engine.stereo.mapping.bundle_adjustment import (
     BundleOptions,
     BundleState,
@@ -276,3 +277,42 @@ def test_a_lens_that_nothing_tells_has_no_end_of_a_deviation():
     observed = Observations(np.arange(2), np.zeros(2, int), np.zeros((2, 2)))
     covariance = lens_covariance(state, observed, free=BundleOptions(radial=1, fixed_cameras=(0, 1)))
     assert np.isinf(covariance[0, 0]) and np.isinf(covariance[1, 1]) and covariance[2, 2] == 0.0
+
+
+# --- Points that distant cameras see alone -----------------------------------------------------------------------
+
+def dense_system(problem, state: BundleState, damping: float) -> tuple[np.ndarray, np.ndarray]:
+    """The reduced matrix and gradient, by the Schur complement of the whole system written out."""
+    fit = problem.fit(state)
+    pose, point, lens = problem._derivatives(state, fit)
+    rows, size = len(fit.weights), problem.first_shared + problem.shared
+    jacobian = np.zeros((rows, 2, size + 3 * problem.points))
+    for row, (camera, name) in enumerate(zip(problem.observations.camera, problem.observations.point, strict=True)):
+        jacobian[row, :, 6 * camera:6 * camera + 6] = pose[row]
+        jacobian[row, :, problem.first_shared:size] = lens[row]
+        jacobian[row, :, size + 3 * name:size + 3 * name + 3] = point[row]
+    weighted = jacobian * fit.weights[:, None, None]
+    whole = np.einsum("nai,naj->ij", weighted, jacobian)
+    gradient = np.einsum("nai,na->i", weighted, fit.residuals)
+    outer, inner = slice(None, size), slice(size, None)
+    own = whole[inner, inner] + np.diag(damping * np.diag(whole)[inner])
+    eliminated = whole[outer, inner] @ np.linalg.inv(own)
+    return whole[outer, outer] - eliminated @ whole[inner, outer], gradient[outer] - eliminated @ gradient[inner]
+
+
+@pytest.mark.parametrize("unseen", [(), (4, 5, 6, 7)], ids=["a range of cameras", "the first and the last alone"])
+def test_points_are_eliminated_over_the_cameras_that_see_them(truth, unseen):
+    """As the points of a loop are: the first cameras see them, and the last."""
+    state, observations = truth
+    chosen = (observations.point < 40) & ~np.isin(observations.camera, unseen)
+    chosen &= (np.bincount(observations.point[chosen], minlength=len(state.points)) > 1)[observations.point]
+    names, point = np.unique(observations.point[chosen], return_inverse=True)
+    few = replace(observations.select(chosen), point=point)
+    start = disturbed(replace(state, points=state.points[names]))
+    problem = bundle_adjustment._Problem(few, start, BundleOptions(), 1.0, None)
+    ordered = replace(start, points=start.points[problem.point_order])
+    normal = problem.normal_equations(ordered, problem.fit(ordered))
+    matrix, gradient, _ = problem.reduced(normal, 1e-3)
+    expected_matrix, expected_gradient = dense_system(problem, ordered, 1e-3)
+    np.testing.assert_allclose(matrix, expected_matrix, atol=1e-6 * np.abs(expected_matrix).max())
+    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6 * np.abs(expected_gradient).max())

@@ -45,7 +45,7 @@ def reconstruction_of(tracks: Tracks, poses: np.ndarray) -> Reconstruction:
 WALK, TURN, LINKING, POINTS = 10, 4, 3, 90
 
 
-def there_and_back(seed: int) -> tuple[Tracks, np.ndarray, np.ndarray]:
+def there_and_back(seed: int, points: int = POINTS) -> tuple[Tracks, np.ndarray, np.ndarray]:
     """A walk past points, a turn, a walk past others, the turn and the walk back to where it began; in both turns few
     points are followed. Tracks, true poses, and the pairs of tracks of the points that are seen again."""
     generator = np.random.default_rng(seed)
@@ -57,17 +57,17 @@ def there_and_back(seed: int) -> tuple[Tracks, np.ndarray, np.ndarray]:
     turn = np.r_[np.zeros(WALK), np.linspace(0.0, 24.0, TURN), np.full(WALK, 24.0)]
     poses = poses_of(places, np.r_[turn, turn[::-1]])
     here, there, links, links_back = (generator.uniform((-2, -2, 4), (4, 2, 12), (number, 3))
-                                      for number in (POINTS, POINTS, LINKING, LINKING))
+                                      for number in (points, points, LINKING, LINKING))
     world = np.concatenate([here, links, there, links_back, here])
     span = np.repeat([spans[0], (spans[1][0] - 3, spans[1][1] + 3), spans[2], (spans[3][0] - 3, spans[3][1] + 3),
-                      spans[4]], [POINTS, LINKING, POINTS, LINKING, POINTS], axis=0)
+                      spans[4]], [points, LINKING, points, LINKING, points], axis=0)
     frame, point = (index.ravel() for index in np.meshgrid(np.arange(count), np.arange(len(world)), indexing="ij"))
     visible = (frame >= span[point, 0]) & (frame < span[point, 1])
     frame, point = frame[visible], point[visible]
     local = np.einsum("nji,nj->ni", poses[frame, :3, :3], world[point] - poses[frame, :3, 3])
     pixels = FOCAL_PX * local[:, :2] / local[:, 2:] + generator.normal(0.0, 0.3, (len(frame), 2))
     tracks = Tracks(count, (WIDTH, HEIGHT), len(world), frame, point, pixels)
-    again = np.arange(POINTS)[:, None] + [0, len(world) - POINTS]
+    again = np.arange(points)[:, None] + [0, len(world) - points]
     return tracks, poses, again
 
 
@@ -88,6 +88,20 @@ def test_a_loop_is_open_without_links_and_closes_with_them():
     register_all_frames(found, lambda: None)
     assert gap_percent(found) < 1.0
     assert found.focal == FOCAL_PX, "it is known, and stays"
+
+
+def test_a_part_of_the_points_ties_two_visits_and_every_frame_keeps_enough():
+    tracks, poses, again = there_and_back(seed=2, points=300)
+    again = again[:30]
+    found = reconstruction_of(tracks, poses)
+    frames, observations = found.observations(found.registered)
+    drawn = loops._drawn(observations, tracks.points, again)
+    seen_by = np.bincount(observations.camera, minlength=len(frames))
+    left = np.bincount(observations.camera[drawn[observations.point]], minlength=len(frames))
+    assert drawn[again].all() and np.count_nonzero(drawn) < 0.5 * tracks.points
+    assert (left >= np.minimum(seen_by, loops.MIN_IN_FRAME)).all()
+    tie(found, again)
+    assert np.isnan(found.points[~drawn]).all(), "the cameras have left them"
 
 
 def test_pairs_become_one_track_but_never_twice_in_a_frame():

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..mapping import BundleState, Observations
+from ..mapping import Observations
 from .focal_stability import spread_frames
-from .rotation import RotationFit, fit_any_lens, fit_rotations, fit_rotations_from
+from .rotation import RotationFit, fit_any_lens, fit_rotations, fit_rotations_from, fit_zooming_rotations
 from .shot import TrackedShot
 from .traveling import Travel, explained_share
 
@@ -32,6 +32,11 @@ may have any: flights over flat land have 2.1 to 4.3 then, turns of a long lens 
 DOUBTFUL_TRAVEL_RATIO, LEAST_SMOOTHNESS = 1.5, 0.5
 """The same where the turn is not certain, and how smooth the path is to be then. Turns on a tripod behind people have
 up to 1.40 (with .45) and .64 (with 1.04), walks of 0.3 to 0.6 m behind them 1.14 to 3.6 and .83 or more."""
+ZOOMING_TRAVEL_RATIO, ZOOMING_QUANTILE = 1.3, 0.9
+"""The same of a turn that zooms, and the quantile of the misfits that is compared: a walk straight at a far wall is a
+zoom but for the few things before the wall. Zooms on a tripod have 1.0 to 1.1, 10 cm towards a wall 2.1."""
+ZOOM_COST_SHARE = 0.5
+"""Of a turn's cost that a zoom has to take away."""
 LEAST_NOISE_PX = 0.02
 MANY_VIEWS = 4
 MIN_FRAMES, MOST_FRAMES = 4, 20
@@ -54,7 +59,17 @@ def turn_of_all_frames(shot: TrackedShot, rotation: RotationFit) -> RotationFit:
     """The turn that was found on keyframes, fitted to every frame; with its lens only if it tells one."""
     measured = tells_lens(shot, rotation)
     start = rotation.focal if measured else shot.guessed_focal
-    return fit_rotations_from(shot.square, shot.frames, start, free_focal=measured)
+    return fit_rotations_from(shot.square, shot.frames, start, free_focal=measured, zooms=rotation.zoom is not None)
+
+
+def turn_of_keyframes(shot: TrackedShot, keyframes: np.ndarray) -> RotationFit | None:
+    """The turn that explains the keyframes best, with a zoom only where none without is certain; None if they share too
+    few tracks."""
+    rotation = fit_rotations(shot.square, keyframes, shot.focal)
+    if rotation is None or rotation.is_certain or shot.focal is not None:
+        return rotation
+    zooming = fit_zooming_rotations(shot.square, keyframes)
+    return zooming if zooming is not None and zooming.cost_px2 < ZOOM_COST_SHARE * rotation.cost_px2 else rotation
 
 
 def tells_lens(shot: TrackedShot, rotation: RotationFit) -> bool:
@@ -77,14 +92,15 @@ def may_be_turn(rotation: RotationFit) -> bool:
 class Contest:
     """A turn on the spot against the travel that was found for the same shot.
 
-    is_open: the turn explains nearly as much. is_turn_certain, is_narrow: of the turn, and of its lens. gain: how many
-    times better the travel fits points that many frames see. smoothness: mean cosine between successive steps of the
-    path, which noise makes small.
+    is_open: the turn explains nearly as much. is_turn_certain, is_narrow, zooms: of the turn, and of its lens. gain:
+    how many times better the travel fits points that many frames see. smoothness: mean cosine between successive steps
+    of the path, which noise makes small.
     """
 
     is_open: bool
     is_turn_certain: bool = False
     is_narrow: bool = False
+    zooms: bool = False
     gain: float = np.inf
     smoothness: float = 1.0
 
@@ -93,6 +109,8 @@ class Contest:
         """Whether the turn is the better answer."""
         if not self.is_open:
             return False
+        if self.zooms:
+            return self.gain <= ZOOMING_TRAVEL_RATIO
         if self.is_narrow or self.is_turn_certain:
             return self.gain <= (NARROW_TRAVEL_RATIO if self.is_narrow else TRAVEL_RATIO)
         return self.gain <= DOUBTFUL_TRAVEL_RATIO or self.smoothness < LEAST_SMOOTHNESS
@@ -108,16 +126,20 @@ def contest(shot: TrackedShot, rotation: RotationFit, travel: Travel) -> Contest
     if not (rotation.is_certain or _explains_as_much(shot, rotation, travel)):
         return Contest(is_open=False)
     is_narrow = has_narrow_view(shot, rotation)
-    return Contest(True, rotation.is_certain, is_narrow, _gain(shot, travel, is_narrow=is_narrow), _smoothness(travel))
+    zooms = rotation.zoom is not None
+    gain = _gain(shot, travel, is_narrow=is_narrow, zooms=zooms)
+    return Contest(True, rotation.is_certain, is_narrow, zooms, gain, _smoothness(travel))
 
 
-def _gain(shot: TrackedShot, travel: Travel, *, is_narrow: bool) -> float:
+def _gain(shot: TrackedShot, travel: Travel, *, is_narrow: bool, zooms: bool) -> float:
     """How many times better the travel fits than any turn, in the frames in which it goes on; 0 if it goes nowhere.
 
-    is_narrow: even one with a very long lens, to which a turn comes only by many steps.
+    is_narrow: even one with a very long lens, to which a turn comes only by many steps. zooms: even one that zooms.
     """
     frames = _spread(np.flatnonzero(_goes_on(travel)))
-    turn = fit_rotations(shot.square, frames, shot.focal) if len(frames) >= MIN_FRAMES else None
+    if len(frames) < MIN_FRAMES:
+        return 0.0
+    turn = fit_zooming_rotations(shot.square, frames) if zooms else fit_rotations(shot.square, frames, shot.focal)
     if turn is None:
         return 0.0
     turn = fit_any_lens(turn) if is_narrow else turn
@@ -126,7 +148,9 @@ def _gain(shot: TrackedShot, travel: Travel, *, is_narrow: bool) -> float:
                                                          observed.pixels))
     views = np.bincount(observed.point)[observed.point]
     many = views >= min(MANY_VIEWS, np.median(views))
-    return float(np.median(turn.residual_px[many])) / max(float(np.median(of_travel[many])), LEAST_NOISE_PX)
+    typical = [float(np.quantile(residual[many], ZOOMING_QUANTILE if zooms else 0.5))
+               for residual in (turn.residual_px, of_travel)]
+    return typical[0] / max(typical[1], LEAST_NOISE_PX)
 
 
 def _smoothness(travel: Travel) -> float:
@@ -157,8 +181,7 @@ def _spread(frames: np.ndarray) -> np.ndarray:
 
 def _residual_of_travel(travel: Travel, observations: Observations) -> np.ndarray:
     found = travel.reconstruction
-    state = BundleState(found.rotations, found.translations, found.points, found.focal)
-    return state.residual_px(observations)
+    return found.state(np.arange(len(found.rotations))).residual_px(observations)
 
 
 def _explains_as_much(shot: TrackedShot, rotation: RotationFit, travel: Travel) -> bool:

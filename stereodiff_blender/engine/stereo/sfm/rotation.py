@@ -1,4 +1,4 @@
-"""Cameras that do not travel: on a locked tripod, or turning on one.
+"""Cameras that do not travel: on a locked tripod, or turning on one, perhaps while the lens zooms.
 
 Which kind a shot has is decided in solve.py, `_solve`: is_static and RotationFit.is_certain here are its first two
 signs.
@@ -23,8 +23,13 @@ FOCAL_GUESS_SHARE = 1.1
 FOCAL_STARTS = (0.75, 1.8)
 FOCAL_PRIOR_PX2 = 0.02
 ANY_LENS_ITERATIONS, ANY_LENS_TOLERANCE = 100, 1e-5
+ITERATIONS = 30
+TRIAL_ITERATIONS, TRIAL_GATE_PX, TRIAL_SHARE = 5, 2.0, 0.6
+"""Of a turn with a zoom, and the share of the observations that are to be so near for more of them."""
 ALIGN_ROUNDS = 10
 ALIGN_LOSS_PX = 1.5
+MIN_APART_PX = 20.0
+"""Of two tracks whose distance tells a zoom."""
 
 
 def guess_focal(tracks: Tracks) -> float:
@@ -52,7 +57,8 @@ class RotationFit:
     """A camera that only turns, fitted to frames (C,).
 
     rotations (C,3,3): world to camera. residual_px: (N,) of the observations `observations`, whose points are numbered
-    anew; points (P,): the tracks' own numbers. focal_rel_std: relative, optimistic.
+    anew; points (P,): the tracks' own numbers. focal_rel_std: relative, optimistic. zoom (C,): natural logarithm of
+    each frame's focal length over focal, which is the middle one; None if the lens does not zoom.
     """
 
     rotations: np.ndarray
@@ -62,6 +68,7 @@ class RotationFit:
     points: np.ndarray
     cost_px2: float
     focal_rel_std: float
+    zoom: np.ndarray | None = None
 
     @property
     def is_certain(self) -> bool:
@@ -94,39 +101,81 @@ def fit_any_lens(start: RotationFit) -> RotationFit:
     """The turn with the lens that fits it best, however unlikely, from where a likely one led."""
     free = BundleOptions(focal=True, positions=False)
     observed = start.observations
-    rays = np.einsum("nji,nj->ni", start.rotations[observed.camera], _rays(observed.pixels, start.focal))
-    points = scatter_add(observed.point, rays, len(start.points))
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    state = BundleState(start.rotations, np.zeros((len(start.rotations), 3)), points, start.focal)
+    state = _state(start.rotations, observed, start.focal, start.zoom)
     state, cost = bundle_adjust(state, observed, free=free, iterations=ANY_LENS_ITERATIONS,
                                 tolerance=ANY_LENS_TOLERANCE)
     return replace(start, rotations=state.rotations, focal=state.focal, residual_px=state.residual_px(observed),
                    cost_px2=cost)
 
 
-def fit_rotations_from(tracks: Tracks, frames: np.ndarray, focal: float, *, free_focal: bool) -> RotationFit:
-    """As fit_rotations, from one focal length; the frames are known to share tracks."""
-    return _fit_from(tracks, frames, _observations(tracks, frames), focal, free_focal=free_focal)
+def fit_zooming_rotations(tracks: Tracks, frames: np.ndarray) -> RotationFit | None:
+    """As fit_rotations, for a lens that zooms meanwhile: every frame has a focal length of its own. None, too, where a
+    few steps from an ordinary lens lead nowhere near, as of most cameras that travel."""
+    observed = _observations(tracks, frames)
+    if len(observed[0].point) < MIN_COMMON:
+        return None
+    zoom = _measured_zoom(tracks, frames)
+    trial = _fit_from(tracks, frames, observed, guess_focal(tracks), free_focal=True, zoom=zoom,
+                      iterations=TRIAL_ITERATIONS)
+    if trial.share_within(TRIAL_GATE_PX) < TRIAL_SHARE:
+        return None
+    fits = [_fit_from(tracks, frames, observed, share * max(tracks.size), free_focal=True, zoom=zoom)
+            for share in FOCAL_STARTS]
+    return min(fits, key=lambda fit: fit.cost_px2)
+
+
+def fit_rotations_from(tracks: Tracks, frames: np.ndarray, focal: float, *, free_focal: bool,
+                       zooms: bool = False) -> RotationFit:
+    """As fit_rotations, or fit_zooming_rotations, from one focal length; the frames are known to share tracks."""
+    return _fit_from(tracks, frames, _observations(tracks, frames), focal, free_focal=free_focal,
+                     zoom=_measured_zoom(tracks, frames) if zooms else None)
 
 
 def _fit_from(tracks: Tracks, frames: np.ndarray, observed: tuple[Observations, np.ndarray], focal: float, *,
-              free_focal: bool) -> RotationFit:
+              free_focal: bool, zoom: np.ndarray | None = None, iterations: int = ITERATIONS) -> RotationFit:
+    """zoom (C,): to begin with; None: the lens does not zoom."""
     observations, names = observed
+    focals = focal * np.exp(np.zeros(len(frames)) if zoom is None else zoom)
     rotations = [np.eye(3)]
-    for index_i, index_j in zip(frames[:-1], frames[1:], strict=True):
+    for number, (index_i, index_j) in enumerate(zip(frames[:-1], frames[1:], strict=True)):
         _, pixels_i, pixels_j = tracks.common(index_i, index_j)
-        rotations.append(_align_rays(_rays(pixels_i, focal), _rays(pixels_j, focal), focal) @ rotations[-1])
-    rotations = np.array(rotations)
-    rays = np.einsum("nji,nj->ni", rotations[observations.camera], _rays(observations.pixels, focal))
+        rotations.append(_align_rays(_rays(pixels_i, focals[number]), _rays(pixels_j, focals[number + 1]), focal)
+                         @ rotations[-1])
+    start = _state(np.array(rotations), observations, focal, zoom)
+    # What the first frame's zoom would do the focal length does.
+    ways = None if zoom is None else np.eye(len(frames))[:, 1:]
+    free = BundleOptions(focal=free_focal, positions=False, zoom=ways)
+    prior = (guess_focal(tracks), FOCAL_PRIOR_PX2) if free_focal else None
+    state, cost = bundle_adjust(start, observations, free=free, iterations=iterations, tolerance=1e-4,
+                                focal_prior=prior)
+    rel_std = focal_rel_std(state, observations, free=free) if free_focal else 0.0
+    middle = 0.0 if state.zoom is None else float(np.median(state.zoom))
+    return RotationFit(state.rotations, state.focal * float(np.exp(middle)), state.residual_px(observations),
+                       observations, names, cost, rel_std, None if state.zoom is None else state.zoom - middle)
+
+
+def _state(rotations: np.ndarray, observations: Observations, focal: float, zoom: np.ndarray | None) -> BundleState:
+    """The cameras (C,) with the directions of what they observe."""
+    focals = focal if zoom is None else focal * np.exp(zoom[observations.camera])[:, None]
+    rays = np.einsum("nji,nj->ni", rotations[observations.camera], _rays(observations.pixels, focals))
     points = scatter_add(observations.point, rays, observations.point.max() + 1)
     points /= np.linalg.norm(points, axis=1, keepdims=True)
-    start = BundleState(rotations, np.zeros((len(frames), 3)), points, focal)
-    free = BundleOptions(focal=free_focal, positions=False)
-    prior = (guess_focal(tracks), FOCAL_PRIOR_PX2) if free_focal else None
-    state, cost = bundle_adjust(start, observations, free=free, iterations=30, tolerance=1e-4, focal_prior=prior)
-    rel_std = focal_rel_std(state, observations, free=free) if free_focal else 0.0
-    return RotationFit(state.rotations, state.focal, state.residual_px(observations), observations, names, cost,
-                       rel_std)
+    return BundleState(rotations, np.zeros((len(rotations), 3)), points, focal, zoom=zoom)
+
+
+def _measured_zoom(tracks: Tracks, frames: np.ndarray) -> np.ndarray:
+    """(C,) natural logarithm of how much larger each frame shows things than the middle one does: by the median growth
+    of the distances between tracks, which a turn hardly changes."""
+    steps = [0.0]
+    for index_i, index_j in zip(frames[:-1], frames[1:], strict=True):
+        _, pixels_i, pixels_j = tracks.common(index_i, index_j)
+        half = len(pixels_i) // 2
+        lengths_i, lengths_j = (np.linalg.norm(pixels[:half] - pixels[half:2 * half], axis=1)
+                                for pixels in (pixels_i, pixels_j))
+        apart = np.minimum(lengths_i, lengths_j) > MIN_APART_PX
+        steps.append(float(np.median(np.log(lengths_j[apart] / lengths_i[apart]))) if apart.any() else 0.0)
+    zoom = np.cumsum(steps)
+    return zoom - np.median(zoom)
 
 
 def _observations(tracks: Tracks, frames: np.ndarray) -> tuple[Observations, np.ndarray]:
@@ -139,7 +188,7 @@ def _observations(tracks: Tracks, frames: np.ndarray) -> tuple[Observations, np.
     return Observations(position[tracks.frame[inside]], point.reshape(-1), tracks.pixels[inside]), names
 
 
-def _rays(pixels: np.ndarray, focal: float) -> np.ndarray:
+def _rays(pixels: np.ndarray, focal: float | np.ndarray) -> np.ndarray:
     rays = np.concatenate([pixels / focal, np.ones((len(pixels), 1))], axis=1)
     return rays / np.linalg.norm(rays, axis=1, keepdims=True)
 

@@ -75,7 +75,16 @@ def rotation_solution(shot: TrackedShot, keyframe_fit: RotationFit, fit: Rotatio
                                shot.first_frame)
     warn_unsolved(shot.report, solved, shot.first_frame)
     mean = mean_by_frame(frame, fit.residual_px[close], solved)
-    return _without_points(shot, "rotation", rebase(poses), fit.focal, solved, mean)
+    solution = _without_points(shot, "rotation", rebase(poses), fit.focal, solved, mean)
+    return solution if fit.zoom is None else _zoomed(shot, solution, np.interp(np.arange(len(solved)), shot.frames,
+                                                                               fit.zoom))
+
+
+def _zoomed(shot: TrackedShot, solution: CameraSolution, zoom: np.ndarray) -> CameraSolution:
+    """zoom (T,): natural logarithm of each frame's focal length over the solution's."""
+    lens = replace(solution.lens, zooms=True)
+    warn_lens(shot.report, lens, float(np.exp(np.ptp(zoom))))
+    return replace(solution, lens=lens, intrinsics=_zoomed_intrinsics(solution.intrinsics, zoom))
 
 
 def moving_solution(shot: TrackedShot, travel: Travel, fitting_focal: float | None = None) -> CameraSolution:
@@ -105,9 +114,12 @@ def _filmed(fitted: CameraFit) -> np.ndarray:
 def _intrinsics(shot: TrackedShot, fitted: CameraFit) -> np.ndarray:
     """(T,4) of every frame."""
     intrinsics = shot.intrinsics(fitted.focal)
-    if fitted.zoom is not None:
-        intrinsics[:, :2] *= np.exp(fitted.zoom)[:, None]
-    return intrinsics
+    return intrinsics if fitted.zoom is None else _zoomed_intrinsics(intrinsics, fitted.zoom)
+
+
+def _zoomed_intrinsics(intrinsics: np.ndarray, zoom: np.ndarray) -> np.ndarray:
+    """(T,4) with focal lengths that follow the zoom (T,)."""
+    return np.column_stack([intrinsics[:, :2] * np.exp(zoom)[:, None], intrinsics[:, 2:]])
 
 
 def _lens(shot: TrackedShot, fitted: CameraFit) -> LensResult:

@@ -19,9 +19,9 @@ from .keyframes import choose_keyframes
 from .lens_check import lens_that_fits
 from .lens_choice import contradicts_distortion
 from .loops import close_loops
-from .model_choice import contest, is_turn, may_be_turn, turn_of_all_frames
+from .model_choice import contest, is_turn, may_be_turn, turn_of_all_frames, turn_of_keyframes
 from .object_track import is_object_track
-from .rotation import RotationFit, fit_rotations, is_static
+from .rotation import RotationFit, is_static
 from .shot import MIN_SOLVED_SHARE, Steps, TrackedShot, square_tracks, unsolved
 from .solutions import moving_solution, rotation_solution, static_solution
 from .still_background import find_still_background
@@ -146,9 +146,9 @@ def _solve(shot: TrackedShot, followed: Tracks, frames: np.ndarray) -> CameraSol
         return static_solution(shot, background)
     keyframes = choose_keyframes(shot.square, shot.frames)
     steps = Steps(shot.report, 2 + len(focal_seeds(shot)) + len(ADJUSTMENT_ROUNDS))
-    rotation = fit_rotations(shot.square, keyframes, shot.focal)
+    rotation = turn_of_keyframes(shot, keyframes)
     steps.step()
-    if rotation is not None and rotation.is_certain:
+    if rotation is not None and rotation.is_certain and rotation.zoom is None:
         whole = turn_of_all_frames(shot, rotation)
         if is_turn(shot, rotation, whole):
             return rotation_solution(shot, rotation, whole)

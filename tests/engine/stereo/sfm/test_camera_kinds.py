@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from camera_scenes import path_error
-from track_scenes import FOCAL_PX, HEIGHT, WIDTH, filmed, joined, path, room, solved
+from track_scenes import FOCAL_PX, HEIGHT, WIDTH, filmed, filmed_through, joined, path, room, solved
 
 from stereodiff_blender.engine.geometry import rotation_angle_deg
 from stereodiff_blender.engine.stereo.tracking.tracks import Tracks
@@ -214,3 +214,37 @@ def test_a_walk_behind_people_travels_though_most_points_have_two_views(travel):
 def test_a_tripod_behind_people_only_turns(length):
     solution, warnings = solved(behind_walkers(0.0, length))
     assert solution.kind == "rotation" and "travel_doubtful" not in warnings
+
+
+ZOOM_COUNT = 30
+
+
+def pan(across_deg: float):
+    """On the spot, across so many degrees, with a slow nod."""
+    def turn(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        share = times / (ZOOM_COUNT - 1)
+        turns = np.stack([2 * np.sin(5 * share), across_deg * (share - 0.5), 0 * share], axis=1)
+        return np.zeros((len(times), 3)), turns
+    return turn
+
+
+@pytest.mark.parametrize(("across_deg", "ratio", "noise_px"), [(20, 1.5, 0.05), (20, 1.05, 0.05), (40, 2.0, 0.05),
+                                                                (0, 1.5, 0.05), (20, 1.4, 0.2)])
+def test_a_zoom_on_a_tripod_is_a_turn_with_a_focal_length_for_each_frame(across_deg, ratio, noise_px):
+    zoom = ratio ** (0.5 - 0.5 * np.cos(np.linspace(0.0, np.pi, ZOOM_COUNT)))
+    solution, warnings = solved(filmed_through(room(400), pan(across_deg), ZOOM_COUNT, zoom=zoom, noise_px=noise_px))
+    assert solution.kind == "rotation" and solution.solved.all() and solution.lens.zooms
+    np.testing.assert_allclose(solution.intrinsics[:, :2], FOCAL_PX * zoom[:, None] * [1, 1], rtol=3e-3)
+    turns = path(*pan(across_deg)(np.arange(float(ZOOM_COUNT))))
+    assert turn_error_deg(solution.camera_to_world, turns) < 0.02
+    assert f"{ratio:.2f}" in warnings["lens_zooms"] and "rotation_only" in warnings
+
+
+def test_a_walk_towards_a_wall_is_no_zoom():
+    """Ten centimeters, and hardly anything stands before the wall."""
+    def walk(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        share = times[:, None] / (ZOOM_COUNT - 1)
+        return share * (0.0, 0.0, 0.1) - (0.0, 0.0, 1.0), 0 * share * np.ones(3)
+    solution, warnings = solved(filmed_through(room(400), walk, ZOOM_COUNT))
+    assert solution.kind == "moving" and not solution.lens.zooms
+    assert "travel_doubtful" in warnings and "weak_focal" in warnings

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..contract import MAX_PIXELS, MIN_SIDE_PX, ClipSource, StereoDiffError
+from ..contract import MAX_PIXELS, MIN_SIDE_PX, ClipSource, StereoDiffError, plate_scale
 from ..contract.numbered_files import refuse_misnamed
 from ..report import Report
 from . import movies, stills
@@ -66,6 +66,11 @@ class Raster:
         in vertical ones.
         """
         return self.clip_width * self.clip_pixel_aspect / self.width / (self.clip_height / self.height)
+
+    @property
+    def plate_scale(self) -> float:
+        """Pixels of the clip in one of the raster, as contract.plate_scale has it."""
+        return plate_scale((self.width, self.height), (self.clip_width, self.clip_height))
 
 
 def plan_raster(info: ClipInfo, max_side_px: int, max_enlargement: float = 1.0) -> Raster:

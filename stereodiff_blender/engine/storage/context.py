@@ -14,8 +14,8 @@ class RunContext:
 
     scratch: where large arrays lie. What a run that was broken off left there is used, so it must be of the same input
     and settings. refine_scratch: the same for stage 2; None: scratch. report: is told what is being done. first_frame:
-    clip frame of index 0. first_number: the plate's own number of it, for what is said to people; None: the same. (The
-    seed is the job's: contract.Settings.)
+    clip frame of index 0. For what is said to people, first_number: the plate's own number of it, None: the same; and
+    plate_scale: pixels of the plate in one of the frames'. (The seed is the job's: contract.Settings.)
     """
 
     scratch: Scratch = field(default_factory=Scratch)
@@ -23,6 +23,7 @@ class RunContext:
     first_frame: int = 1
     refine_scratch: Scratch | None = None
     first_number: int | None = None
+    plate_scale: float = 1.0
 
     @property
     def told_from(self) -> int:

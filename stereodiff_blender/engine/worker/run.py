@@ -163,7 +163,8 @@ def _solve(request: Request, workspace: Workspace, report: EventReport) -> Resul
     pixels = len(job.frame_numbers) * raster.width * raster.height
     _check_disk_space(request.folder.path, workspace.cache, pixels)
     networks = load_networks(job.settings, job.models_folder)
-    context = RunContext(workspace.stereo, report, job.first_frame, workspace.refine, job.plate_numbers[0])
+    context = RunContext(workspace.stereo, report, job.first_frame, workspace.refine, job.plate_numbers[0],
+                         raster.plate_scale)
     with workspace.input.relieved():
         # Before the frames, so that a matte that cannot be used is found out at once.
         known = read_known_cameras(job, request.folder, raster)

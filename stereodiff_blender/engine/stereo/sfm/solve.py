@@ -90,7 +90,7 @@ def solve_cameras(frames, *, lens: KnownLens | None = None, pixel_aspect: float 
     square = square_tracks(tracks, axis, pixel_aspect, focal, distortion)
     sensor_mm = USUAL_SENSOR_MM if lens is None else lens.sensor_mm or USUAL_SENSOR_MM
     shot = TrackedShot(tracks, square, np.flatnonzero(linked), focal, axis, pixel_aspect, sensor_mm, seed % MAX_SEED,
-                       context.told_from, context.report, distortion)
+                       context.told_from, context.report, distortion, context.plate_scale)
     return _solve(shot, followed, frames)
 
 

@@ -69,6 +69,16 @@ def solved(frames) -> tuple[CameraSolution, dict[str, str]]:
     return solve(frames)
 
 
+def test_a_fit_is_rough_by_what_it_is_on_the_plate(frames, solved):
+    """The same frames, as those of a plate that is 20 times as large."""
+    solution, warnings = solved
+    report = RecordingReport()
+    solve_cameras(frames, context=RunContext(report=report, plate_scale=20.0))
+    error_px = float(np.nanmean(solution.reprojection_px))
+    assert "high_residual" not in warnings and error_px < 1.0 < 20 * error_px
+    assert "pixels of the plate" in report.warnings["high_residual"]
+
+
 def test_a_moving_camera_and_its_lens_are_found(solved, poses):
     solution, warnings = solved
     assert solution.kind == "moving" and solution.solved.all()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from ..report import Report
 from .scratch import Scratch
 
@@ -15,7 +17,9 @@ class RunContext:
     scratch: where large arrays lie. What a run that was broken off left there is used, so it must be of the same input
     and settings. refine_scratch: the same for stage 2; None: scratch. report: is told what is being done. first_frame:
     clip frame of index 0. For what is said to people, first_number: the plate's own number of it, None: the same; and
-    plate_scale: pixels of the plate in one of the frames'. (The seed is the job's: contract.Settings.)
+    plate_scale: pixels of the plate in one of the frames'. plates: (T,h,w) uint8 gray, an array or memory map of the
+    frames at the plate's own size, in which tracked points are measured finer; None where the frames are as large.
+    (The seed is the job's: contract.Settings.)
     """
 
     scratch: Scratch = field(default_factory=Scratch)
@@ -24,6 +28,7 @@ class RunContext:
     refine_scratch: Scratch | None = None
     first_number: int | None = None
     plate_scale: float = 1.0
+    plates: np.ndarray | None = None
 
     @property
     def told_from(self) -> int:

@@ -12,9 +12,9 @@ from ...report import Report
 from ...solution import CameraSolution, KnownCameras
 from ...storage import RunContext
 from ..mapping import BundleState, Observations, parallax_deg, triangulate_points
-from ..tracking import Tracks, thin_tracks
+from ..tracking import Tracks
 from .solutions import MIN_GAUGE_POINTS, mean_by_frame
-from .solve import MIN_TRACK_LENGTH, TRACKS_PER_FRAME, follow_tracks
+from .solve import chosen_tracks, follow_tracks
 from .warnings import warn_doubtful_cameras, warn_not_given, warn_rotation, warn_static, warn_used_cameras
 
 GATE_PX = 4.0
@@ -61,7 +61,7 @@ def use_cameras(frames, known: KnownCameras, *, masks=None, context: RunContext)
     Warns "static_camera", "rotation_only", "frames_unsolved", "little_parallax", "low_texture" and "cameras_doubtful".
     """
     followed = follow_tracks(frames, masks, context.scratch, context.report)
-    tracks = thin_tracks(followed, per_frame=TRACKS_PER_FRAME, min_length=min(MIN_TRACK_LENGTH, len(frames)))
+    tracks = chosen_tracks(followed, context)
     if not len(tracks.frame):
         raise StereoDiffError("camera_unsolved", "No points could be followed through the clip.")
     context.report.stage("solve", 1)

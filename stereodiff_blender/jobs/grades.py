@@ -1,7 +1,8 @@
 """What the figures of a result mean, in a word each and one sentence for all. No bpy.
 
-The limits are those of the field: half a pixel is what match-movers call a good solve, a pixel and a half is where CG
-is seen to slide; below a degree of parallax depth is weak; the eye sees depth flicker from about one percent on.
+The limits are those of the field: half a pixel of the plate is what match-movers call a good solve, a pixel and a half
+is where CG is seen to slide; below a degree of parallax depth is weak; the eye sees depth flicker from about one
+percent on. Pixels are those of the plate (Result.plate_quality): a 4K plate is not judged by how it looks at 640.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def grades(camera_kind: str, quality: Quality, refinement: Refinement | None = N
     camera_kind : str
         As in contract.Result: "moving", "rotation" or "static". Only to "moving" apply more than "error" and "solved".
     quality : Quality
-        The figures; one that is None does not apply.
+        The figures, lengths in pixels of the plate; one that is None does not apply.
     refinement : Refinement or None
         Of the diffusion network; None if it did not run.
 

@@ -74,7 +74,7 @@ def outcome_of(result: Result) -> Outcome:
     warnings = WarningList(result.warnings)
     weights = tuple(WeightsUsed(shortened(used.name, MAX_NAME), shortened(used.licence, MAX_NAME), used.commercial_use)
                     for used in result.weights[:MOST_WEIGHTS])
-    return Outcome(result.camera_kind, len(result.frames), result.quality, warnings.kept, weights,
+    return Outcome(result.camera_kind, len(result.frames), result.plate_quality, warnings.kept, weights,
                    result.refinement, other_warnings=warnings.others)
 
 

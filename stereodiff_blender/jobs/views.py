@@ -37,8 +37,8 @@ def size_text(size: int) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished job's result says about itself; read from disk once. warnings: the first of them; other_warnings:
-    how many more there were. icon_id: of its preview, 0 for none."""
+    """What a finished job's result says about itself; read from disk once. quality: in pixels of the plate. warnings:
+    the first of them; other_warnings: how many more there were. icon_id: of its preview, 0 for none."""
 
     camera_kind: str
     frame_count: int

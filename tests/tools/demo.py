@@ -206,7 +206,7 @@ def render_pictures(imported, out: Path) -> list[Path]:
 
 def quality_sentences(result) -> list[str]:
     """The trust report; what does not apply to the shot is left out."""
-    q, count = result.quality, len(result.frames)
+    q, count = result.plate_quality, len(result.frames)
     said = [f"The camera is {result.camera_kind}; {100 * q.solved_share:.0f} % of {count} frames were solved."]
     if q.unsolved_frames:
         said.append(f"Interpolated frames: {', '.join(map(str, q.unsolved_frames))}.")

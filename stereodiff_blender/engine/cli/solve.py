@@ -255,10 +255,11 @@ def _write(folder: JobFolder, job: Job, cameras: GivenCameras | None) -> None:
 
 
 def quality_lines(result: Result) -> list[str]:
-    """The trust report as a table for people; what does not apply to the shot is left out."""
+    """The trust report as a table for people, in pixels of the plate; what does not apply to the shot is left out."""
+    quality = result.plate_quality
     lines = [f"camera {result.camera_kind}, {len(result.frames)} frames of {result.width}x{result.height}"]
     for entry in fields(Quality):
-        value = getattr(result.quality, entry.name)
+        value = getattr(quality, entry.name)
         if entry.name == "unsolved_frames":
             value = tuple(result.clip.number_of(frame) for frame in value)
         if value is not None and value != ():

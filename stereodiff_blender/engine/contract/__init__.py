@@ -72,6 +72,7 @@ from .result import (
     Result,
     ResultWarning,
     WeightsUsed,
+    plate_scale,
 )
 from .settings import (
     DIFFUSION_PRESETS,
@@ -159,6 +160,7 @@ __all__ = [
     "__all__",
     "as_matte_error",
     "distortion_fault",
+    "plate_scale",
     "read_cameras",
     "read_colmap_cameras",
     "read_shapes",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from .cameras.given import GivenCamera, Row
@@ -25,7 +26,8 @@ class FrameResult:
     """One frame: its files (relative POSIX paths; None where nothing was measured), lens and camera.
 
     fx, fy, cx, cy: pixels of the result's raster. camera_to_world: four rows of four, OpenCV axes.
-    reprojection_px: mean reprojection error of the tracks seen here; None if interpolated or without tracks.
+    reprojection_px: mean reprojection error of the tracks seen here, in pixels of the raster; None if interpolated or
+        without tracks.
     """
 
     frame: int
@@ -44,7 +46,8 @@ class FrameResult:
 class Quality:
     """The trust report. None = does not apply to this shot (a static camera has no parallax).
 
-    reprojection_*_px: of the solved static tracks, in pixels of the raster (mean; worst frame's mean).
+    reprojection_*_px: of the solved static tracks (mean; worst frame's mean). In pixels of the raster as a job's file
+        has them; whoever shows or judges them takes Result.plate_quality, where they are in pixels of the plate.
     reprojection_before_px: of the points that "refine cameras" tracked, under the cameras it began with; what it left
         is in reprojection_mean_px. None if it did not run, or changed nothing.
     solved_share: frames whose camera was measured, 0..1; unsolved_frames: the others, interpolated.
@@ -67,6 +70,23 @@ class Quality:
     flicker_before: float | None = None
     flicker_after: float | None = None
     gauge_residual: float | None = None
+
+    def scaled(self, scale: float) -> Quality:
+        """With the lengths in pixels times scale.
+
+        Parameters
+        ----------
+        scale : float
+            Pixels of the new unit in one of the old.
+
+        Returns
+        -------
+        Quality
+            What is None stays so.
+        """
+        names = ("reprojection_mean_px", "reprojection_worst_px", "reprojection_before_px")
+        found = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: None if value is None else scale * value for name, value in found.items()})
 
 
 @dataclass(frozen=True)
@@ -156,6 +176,16 @@ class Result:
     schema_version: int = SCHEMA_VERSION
 
     @property
+    def plate_scale(self) -> float:
+        """Pixels of the plate in one of the raster, as plate_scale() has it."""
+        return plate_scale((self.width, self.height), (self.clip_width, self.clip_height))
+
+    @property
+    def plate_quality(self) -> Quality:
+        """The trust report with lengths in pixels of the plate: what sliding looks like to whoever watches it."""
+        return self.quality.scaled(self.plate_scale)
+
+    @property
     def first_file_number(self) -> int:
         """The number in the name of the first frame's files, by the first file that there is.
 
@@ -203,6 +233,24 @@ class Result:
         of_the_clip = (self.points, self.preview_image, self.preview_movie, self.plot, self.camera_plot,
                        self.lens.undistort, self.lens.redistort)
         return [path for path in (*per_frame, *of_the_clip) if path is not None]
+
+
+def plate_scale(raster: tuple[int, int], clip: tuple[int, int]) -> float:
+    """Pixels of the plate in one of the raster.
+
+    Parameters
+    ----------
+    raster, clip : tuple of int
+        Width and height of both, which show the same picture, edge to edge.
+
+    Returns
+    -------
+    float
+        Where the sides differ (a squeezed plate), the root mean square of the two: what an error that points anywhere
+        grows by.
+    """
+    across, down = clip[0] / raster[0], clip[1] / raster[1]
+    return math.sqrt((across**2 + down**2) / 2)
 
 
 def _invalid_result(message: str) -> StereoDiffError:

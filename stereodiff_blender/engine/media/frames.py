@@ -6,98 +6,32 @@ number in the clip and is the picture that Blender shows there, never one blende
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ..contract import MAX_PIXELS, MIN_SIDE_PX, ClipSource, StereoDiffError
+from ..contract import MAX_PIXELS, ClipSource, StereoDiffError
 from ..contract.numbered_files import refuse_misnamed
 from ..report import Report
 from . import movies, stills
 from .color import FootageColor
 from .exr_windows import Framing
 from .footage_file import refuse_irregular
+from .raster import ClipInfo, Raster, plan_raster, to_plate, to_raster
 from .sequences import Family, family_of, source_from_path
 from .still_files import Window
 
 __all__ = [
     "ClipInfo", "Raster", "check_files", "check_not_frozen", "footage_files", "plan_raster", "probe_clip",
-    "read_frames", "source_from_path",
+    "read_frames", "read_pictures", "source_from_path", "to_plate", "to_raster",
 ]
 
 FROZEN_LEVELS = 2
 MOSTLY_INTERLACED = 0.5
 
-
-@dataclass(frozen=True)
-class ClipInfo:
-    """width, height: stored pixels as displayed (after rotation metadata). pixel_aspect: width / height of one. fps: 0
-    where neither the clip nor its files say.
-
-    frame_count: clip frames 1 to frame_count exist (a sequence may have gaps among them).
-    """
-
-    width: int
-    height: int
-    pixel_aspect: float
-    fps: float
-    frame_count: int
-
-
-@dataclass(frozen=True)
-class Raster:
-    """The working size, and the clip it stands for. Both cover the same picture, edge to edge."""
-
-    width: int
-    height: int
-    clip_width: int
-    clip_height: int
-    clip_pixel_aspect: float
-
-    @property
-    def pixel_aspect(self) -> float:
-        """Width / height of one raster pixel: (clip_width * clip_pixel_aspect / width) / (clip_height / height).
-
-        1 but for the rounding of the sides. A lens of focal length f in horizontal raster pixels has f * pixel_aspect
-        in vertical ones.
-        """
-        return self.clip_width * self.clip_pixel_aspect / self.width / (self.clip_height / self.height)
-
-
-def plan_raster(info: ClipInfo, max_side_px: int, max_enlargement: float = 1.0) -> Raster:
-    """A raster with square pixels up to rounding, its longest side at most max_side_px.
-
-    Parameters
-    ----------
-    info : ClipInfo
-        The clip.
-    max_side_px : int
-        In pixels of the raster.
-    max_enlargement : float
-        Of the sides of a clip that is smaller than that; 1 = never.
-
-    Returns
-    -------
-    Raster
-        Of the same picture as the clip, edge to edge.
-
-    Raises
-    ------
-    StereoDiffError
-        "clip_too_small": a side would have fewer than MIN_SIDE_PX pixels.
-    """
-    square_width = info.width * min(info.pixel_aspect, 1.0)
-    square_height = info.height / max(info.pixel_aspect, 1.0)
-    scale = min(max_enlargement, max_side_px / max(square_width, square_height))
-    width, height = round(square_width * scale), round(square_height * scale)
-    if min(width, height) < MIN_SIDE_PX:
-        raise StereoDiffError("clip_too_small", f"A clip of {info.width} x {info.height} pixels is worked on at "
-                                                f"{width} x {height}; each side needs {MIN_SIDE_PX} or more.")
-    return Raster(width, height, info.width, info.height, info.pixel_aspect)
 
 
 def probe_clip(source: ClipSource, max_pixels: int = MAX_PIXELS) -> ClipInfo:
@@ -232,7 +166,7 @@ def check_files(source: ClipSource, frame_numbers: range) -> None:
 
 def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exposure_ev: float = 0.0,
                 max_pixels: int = MAX_PIXELS, report: Report | None = None) -> Iterator[np.ndarray]:
-    """Read the frames of the raster, one by one, area-averaged where they shrink and bicubic where they grow.
+    """Read the frames of the raster, one by one, as to_raster makes them of the clip's pictures.
 
     Parameters
     ----------
@@ -257,6 +191,32 @@ def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exp
     Raises
     ------
     StereoDiffError
+        As read_pictures does.
+    """
+    pictures = read_pictures(source, frame_numbers, raster, exposure_ev=exposure_ev, max_pixels=max_pixels,
+                             report=report)
+    with closing(pictures):
+        for picture in pictures:
+            yield to_raster(picture, raster)
+
+
+def read_pictures(source: ClipSource, frame_numbers: range, raster: Raster, *, exposure_ev: float = 0.0,
+                  max_pixels: int = MAX_PIXELS, report: Report | None = None) -> Generator[np.ndarray]:
+    """Read the clip's pictures at their own size, one by one.
+
+    Parameters
+    ----------
+    source, frame_numbers, raster, exposure_ev, max_pixels, report
+        As of read_frames; of the raster, the size of the clip.
+
+    Yields
+    ------
+    ndarray
+        (clip_height,clip_width,3) uint8 sRGB, the next picture.
+
+    Raises
+    ------
+    StereoDiffError
         On the frame concerned: "frame_range_invalid" if the range is empty, does not ascend from 1 on, or starts
         outside the clip, "clip_truncated" if the clip ends or breaks off before the range does, "sequence_gap",
         "clip_unreadable" (also if a picture has another size than the clip), "clip_window_moves", "picture_too_large",
@@ -270,7 +230,8 @@ def read_frames(source: ClipSource, frame_numbers: range, raster: Raster, *, exp
         pictures = _movie_pictures(source, frame_numbers, raster, exposure_ev, max_pixels, report or Report())
     with closing(pictures):
         for frame, picture in zip(frame_numbers, pictures, strict=True):
-            yield _to_raster(picture, raster, source.number_of(frame))
+            _refuse_other_size(picture, raster, source.number_of(frame))
+            yield picture
 
 
 def _movie_pictures(source: ClipSource, frame_numbers: range, raster: Raster, exposure_ev: float,
@@ -333,16 +294,11 @@ def _ended(source: ClipSource, frame_numbers: range, last_frame: int) -> StereoD
                                              f"has {found} of them: it ends at frame {end}.")
 
 
-def _to_raster(picture: np.ndarray, raster: Raster, number: int) -> np.ndarray:
+def _refuse_other_size(picture: np.ndarray, raster: Raster, number: int) -> None:
     height, width = picture.shape[:2]
     if (width, height) != (raster.clip_width, raster.clip_height):
         raise StereoDiffError("clip_unreadable", f"Frame {number} has {width} x {height} pixels, the clip "
                                                  f"{raster.clip_width} x {raster.clip_height}.")
-    if (width, height) == (raster.width, raster.height):
-        return picture
-    grows = raster.width > width or raster.height > height
-    return cv2.resize(picture, (raster.width, raster.height),
-                      interpolation=cv2.INTER_CUBIC if grows else cv2.INTER_AREA)
 
 
 def check_not_frozen(frames: np.ndarray) -> None:

@@ -70,7 +70,7 @@ def write_camera_plot(path: Target, *, reprojection_px: np.ndarray, solved: np.n
     path : Target
         Where to; a file that is there is replaced.
     reprojection_px : ndarray
-        (T,), pixels of the raster; nan where nothing was tracked, but not in all frames.
+        (T,), pixels of the plate; nan where nothing was tracked, but not in all frames.
     solved : ndarray
         (T,) bool; the other cameras are interpolated.
     first_frame : int
@@ -94,7 +94,7 @@ def _draw_camera_error(axes: Axes, error: np.ndarray, solved: np.ndarray, first_
     frames = first_frame + np.arange(len(error))
     worst = int(np.nanargmax(error))
     _dress(axes, "Fit of the camera", f"Mean distance of tracked points from where the camera puts them; the worst is "
-           f"frame {frames[worst]}, {error[worst]:.2f} pixels", "pixels of the raster")
+           f"frame {frames[worst]}, {error[worst]:.2f} pixels", "pixels of the plate")
     axes.set_xlabel("frame of the clip", **_words(10.5), labelpad=4)
     for index in np.flatnonzero(~np.asarray(solved, bool)):
         axes.axvspan(frames[index] - 0.5, frames[index] + 0.5, color=BEFORE, alpha=0.15, linewidth=0)

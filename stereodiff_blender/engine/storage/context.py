@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from ..report import Report
 from .scratch import Scratch
 
@@ -14,8 +16,10 @@ class RunContext:
 
     scratch: where large arrays lie. What a run that was broken off left there is used, so it must be of the same input
     and settings. refine_scratch: the same for stage 2; None: scratch. report: is told what is being done. first_frame:
-    clip frame of index 0. first_number: the plate's own number of it, for what is said to people; None: the same. (The
-    seed is the job's: contract.Settings.)
+    clip frame of index 0. For what is said to people, first_number: the plate's own number of it, None: the same; and
+    plate_scale: pixels of the plate in one of the frames'. plates: (T,h,w) uint8 gray, an array or memory map of the
+    frames at the plate's own size, in which tracked points are measured finer; None where the frames are as large.
+    (The seed is the job's: contract.Settings.)
     """
 
     scratch: Scratch = field(default_factory=Scratch)
@@ -23,6 +27,8 @@ class RunContext:
     first_frame: int = 1
     refine_scratch: Scratch | None = None
     first_number: int | None = None
+    plate_scale: float = 1.0
+    plates: np.ndarray | None = None
 
     @property
     def told_from(self) -> int:

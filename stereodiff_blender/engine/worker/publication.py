@@ -46,19 +46,20 @@ def publish(request: Request, frames: np.ndarray, estimate: Estimate, weights: t
     products.write_preview_image(folder.file(folder.preview_image), frames[middle],
                                  None if depth is None else depth[middle])
     products.write_preview_movie(folder.file(folder.preview_movie), frames, depth, request.info.fps)
-    _write_camera_plot(request.job, folder, estimate)
+    _write_camera_plot(request, estimate)
     if estimate.refined_depth is not None:
         _write_plot(request.job, folder, estimate)
     return _result(request, estimate, weights, report)
 
 
-def _write_camera_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
+def _write_camera_plot(request: Request, estimate: Estimate) -> None:
     """How well the camera fits, if points tell. Loaded only here, because drawing takes a second to load."""
     from ..quality.plots import write_camera_plot
-    cameras = estimate.cameras
+    cameras, folder = estimate.cameras, request.folder
     if np.isfinite(cameras.reprojection_px).any():
-        write_camera_plot(folder.file(folder.camera_plot_file), reprojection_px=cameras.reprojection_px,
-                          solved=cameras.solved, first_frame=job.plate_numbers[0])
+        write_camera_plot(folder.file(folder.camera_plot_file),
+                          reprojection_px=request.raster.plate_scale * cameras.reprojection_px,
+                          solved=cameras.solved, first_frame=request.job.plate_numbers[0])
 
 
 def _write_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:

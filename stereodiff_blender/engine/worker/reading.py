@@ -11,7 +11,7 @@ import numpy as np
 
 from ..contract import Job, JobFolder
 from ..media.exposure import choose_exposure, takes_exposure
-from ..media.frames import ClipInfo, Raster, check_not_frozen, read_frames
+from ..media.frames import ClipInfo, Raster, check_not_frozen, read_pictures, to_plate, to_raster
 from ..media.mattes import read_matte
 from ..report import Report
 from ..storage import Scratch
@@ -56,24 +56,34 @@ def read_masks(request: Request, scratch: Scratch, report: Report) -> np.ndarray
     return masks
 
 
-def read_plates(request: Request, scratch: Scratch, report: Report) -> np.ndarray:
-    """The frames, (T,H,W,3) uint8; those that an earlier run has left, if it has left all. Raises StereoDiffError
-    "clip_..."."""
-    job, raster, numbers = request.job, request.raster, request.job.frame_numbers
-    frames = scratch.open_array("frames", (len(numbers), raster.height, raster.width, 3), np.uint8)
-    journal = scratch.journal("frames", lambda index: [frames[index]])
-    report.stage("read", len(numbers))
-    if journal.done == len(frames):
-        report.progress(len(frames))
-        return frames
+def read_plates(request: Request, scratch: Scratch, report: Report) -> tuple[np.ndarray, np.ndarray | None]:
+    """The frames, (T,H,W,3) uint8, and the plates that tracks are measured in, (T,h,w) uint8 gray, or None where those
+    show no more; as an earlier run has left them, if it has left all. Raises StereoDiffError "clip_..."."""
+    job, raster, count = request.job, request.raster, len(request.job.frame_numbers)
+    frames = scratch.open_array("frames", (count, raster.height, raster.width, 3), np.uint8)
+    size = raster.plate_size[::-1]
+    plates = scratch.open_array("plates", (count, *size), np.uint8) if wants_plates(request) else None
+    arrays = [array for array in (frames, plates) if array is not None]
+    journal = scratch.journal("frames", lambda index: [array[index] for array in arrays])
+    report.stage("read", count)
+    if journal.done == count:
+        report.progress(count)
+        return frames, plates
     scratch.drop_journal("frames")  # a movie is read from its beginning
-    journal = scratch.journal("frames", lambda index: [frames[index]])
-    pictures = read_frames(job.clip, numbers, raster, exposure_ev=request.exposure_ev,
-                           max_pixels=job.settings.max_pixels, report=report)
+    journal = scratch.journal("frames", lambda index: [array[index] for array in arrays])
+    pictures = read_pictures(job.clip, job.frame_numbers, raster, exposure_ev=request.exposure_ev,
+                             max_pixels=job.settings.max_pixels, report=report)
     for index, picture in enumerate(pictures):
-        frames[index] = picture
+        frames[index] = to_raster(picture, raster)
+        if plates is not None:
+            plates[index] = to_plate(picture, raster)
         report.progress(index + 1)
     check_not_frozen(frames)
-    for index in range(len(frames)):
+    for index in range(count):
         journal.note(index)
-    return frames
+    return frames, plates
+
+
+def wants_plates(request: Request) -> bool:
+    """Whether the plate shows more than the raster to what looks at it; the network of pointmaps tracks nothing."""
+    return request.raster.is_finer_plate and request.job.settings.stereo != "monst3r"

@@ -5,6 +5,7 @@ The one place where exceptions become error codes, and the only writer of a job 
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -30,7 +31,7 @@ from .event_report import EventReport
 from .known_cameras import known_lens, placement_of, read_known_cameras
 from .provenance import refuse_changed_footage
 from .publication import discard_products, publish
-from .reading import Request, exposed, read_masks, read_plates
+from .reading import Request, exposed, read_masks, read_plates, wants_plates
 from .workspace import Workspace
 
 __all__ = ["discard_products", "examine", "run"]
@@ -55,7 +56,8 @@ REFINE_PLANS = {"none": (), "depthcrafter": (("encode", 0.10), ("refine", 0.25))
 
 # What one pixel of one frame takes on disk. Scratch, when it is most, at the end of measuring depth: 3 bytes of
 # picture, 1 of a matte, 10 of what was seen, kept and once more to be worked on, 13 of depth, and 9 of it to be kept.
-# Products, measured: floats that compress to about half, and the preview.
+# Beside it a byte for each pixel of a larger plate. Products, measured: floats that compress to about half, and the
+# preview.
 SCRATCH_BYTES_PER_PIXEL = 46
 PRODUCT_BYTES_PER_PIXEL = 8
 RESERVED_BYTES = 262_144
@@ -160,17 +162,17 @@ def plan_of(settings: Settings) -> tuple[tuple[str, float], ...]:
 
 def _solve(request: Request, workspace: Workspace, report: EventReport) -> Result:
     job, raster = request.job, request.raster
-    pixels = len(job.frame_numbers) * raster.width * raster.height
-    _check_disk_space(request.folder.path, workspace.cache, pixels)
+    _check_disk_space(request, workspace.cache)
     networks = load_networks(job.settings, job.models_folder)
-    context = RunContext(workspace.stereo, report, job.first_frame, workspace.refine, job.plate_numbers[0])
     with workspace.input.relieved():
         # Before the frames, so that a matte that cannot be used is found out at once.
         known = read_known_cameras(job, request.folder, raster)
         masks = read_masks(request, workspace.input, report)  # (T,H,W) uint8, or None
         request = exposed(request, report)
-        frames = read_plates(request, workspace.input, report)  # (T,H,W,3) uint8
+        frames, plates = read_plates(request, workspace.input, report)  # (T,H,W,3), (T,h,w) uint8
         refuse_changed_footage(job, request.folder, raster, workspace.input_key)
+        context = RunContext(workspace.stereo, report, job.first_frame, workspace.refine, job.plate_numbers[0],
+                             raster.plate_scale, plates)
         estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,
                                   lens=known_lens(job.settings, raster), known=known, networks=networks,
                                   context=context)
@@ -221,9 +223,12 @@ def _check_length(job: Job, info: ClipInfo) -> None:
 
 # --- The folder around it --------------------------------------------------------------------------------------
 
-def _check_disk_space(folder: Path, cache: GuardedFolder, pixels: int) -> None:
+def _check_disk_space(request: Request, cache: GuardedFolder) -> None:
     """What an earlier run left counts as free: it is used, or written over."""
-    scratch, written, there = pixels * SCRATCH_BYTES_PER_PIXEL, pixels * PRODUCT_BYTES_PER_PIXEL, cache.total_bytes()
+    folder, raster, frames = request.folder.path, request.raster, len(request.job.frame_numbers)
+    pixels, there = frames * raster.width * raster.height, cache.total_bytes()
+    of_plates = frames * math.prod(raster.plate_size) if wants_plates(request) else 0
+    scratch, written = pixels * SCRATCH_BYTES_PER_PIXEL + of_plates, pixels * PRODUCT_BYTES_PER_PIXEL
     if os.stat(folder).st_dev == os.stat(cache.path).st_dev:
         _refuse_full(folder, scratch + written, there)
     else:

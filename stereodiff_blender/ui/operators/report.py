@@ -87,7 +87,7 @@ def frames_to_check(result: Result) -> dict[int, str]:
     seams = result.refinement.seam_frames if result.refinement is not None else ()
     found = dict.fromkeys(seams, "window")
     found |= dict.fromkeys(_firsts_of_runs(result.quality.unsolved_frames), "interpolated")
-    errors = {entry.frame: entry.reprojection_px for entry in result.frames
+    errors = {entry.frame: result.plate_scale * entry.reprojection_px for entry in result.frames
               if entry.reprojection_px is not None and math.isfinite(entry.reprojection_px)}
     typical = sorted(errors.values())[len(errors) // 2] if errors else 0.0
     worst = sorted(errors, key=errors.get, reverse=True)[:WORST_FRAMES]

@@ -9,7 +9,7 @@ import bpy
 import pytest
 from job_folder import Example, write_job_folder
 
-EXAMPLE = Example(raster=(64, 36), clip=(64, 36), first_frame=3)
+EXAMPLE = Example(raster=(64, 36), clip=(128, 72), first_frame=3)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def markers() -> dict[str, int]:
 
 
 def with_errors(result) -> tuple:
-    """The fourth frame is the worst by far."""
+    """The fourth frame is the worst by far. A pixel of the raster is two of the plate."""
     return tuple(replace(frame, reprojection_px=0.9 if index == 3 else 0.2)
                  for index, frame in enumerate(result.frames))
 
@@ -53,14 +53,14 @@ def test_markers_stand_where_the_solve_is_to_be_checked(change, contract):
     # Clip frame 3 is the first of the job; the import puts it where the clip has it on the timeline.
     first = importlib.import_module(bpy.types.STEREODIFF_OT_mark_frames.__module__)
     shot = first.chosen_import(bpy.context).read_imported_result()
-    assert markers() == {"mine": 2, "SD interpolated": shot.scene_frame(5), "SD 0.90 px": shot.scene_frame(6)}
+    assert markers() == {"mine": 2, "SD interpolated": shot.scene_frame(5), "SD 1.80 px": shot.scene_frame(6)}
 
 
 def test_marking_again_does_not_pile_up(change):
     change(frames=with_errors)
     for _ in range(2):
         bpy.ops.stereodiff.mark_frames()
-    assert list(markers()) == ["SD 0.90 px"]
+    assert list(markers()) == ["SD 1.80 px"]
 
 
 def test_windows_of_the_diffusion_are_marked(change, contract):

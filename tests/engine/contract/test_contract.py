@@ -25,6 +25,7 @@ from stereodiff_blender.engine.contract import (
     StereoDiffError,
     WeightsUsed,
     as_matte_error,
+    plate_scale,
 )
 
 IDENTITY = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
@@ -195,6 +196,23 @@ def test_a_job_file_that_is_no_json_object(folder, text):
 def test_result_round_trips_exactly(folder, result):
     folder.write_result(result)
     assert folder.read_result() == result
+
+
+def test_lengths_in_pixels_of_the_plate(folder, result):
+    """In the file they stay those of the raster, as in jobs of earlier versions."""
+    folder.write_result(result)
+    read = folder.read_result()
+    assert read.quality.reprojection_mean_px == 0.2 and read.plate_scale == 3.0
+    assert read.plate_quality == replace(read.quality, reprojection_mean_px=pytest.approx(0.6))
+    assert read.plate_quality.reprojection_worst_px is None
+
+
+@pytest.mark.parametrize(("raster", "clip", "scale"), [
+    ((640, 360), (640, 360), 1.0), ((640, 360), (3840, 2160), 6.0), ((64, 64), (32, 32), 0.5),
+    ((640, 360), (1920, 540 * 4), math.sqrt((9 + 36) / 2)),
+])
+def test_a_squeezed_plate_has_the_root_mean_square_of_both_scales(raster, clip, scale):
+    assert plate_scale(raster, clip) == pytest.approx(scale)
 
 
 def test_a_result_that_does_not_validate_is_not_written(folder, result):

@@ -18,6 +18,8 @@ from .triangulation import parallax_deg
 Rounds = tuple[tuple[float, float, int, float], ...]
 """Gate in px, width of the loss in px, iterations, tolerance, of one round after the other."""
 ADJUSTMENT_ROUNDS: Rounds = ((4.0, 1.0, 8, 1e-3), (2.0, 1.0, 12, 1e-3), (1.5, 0.3, 60, 2e-5))
+COARSE_LOSS_PX = 1.0
+"""Below it, a width is for the noise of tracks, which is that of the pictures they were measured in."""
 MIN_PARALLAX_DEG = 0.5
 MIN_VIEWS = 3
 MIN_SHARE = 0.5
@@ -126,6 +128,7 @@ def _adjust_all(reconstruction: Reconstruction, rounds: Rounds, progress,
 def _adjust_round(reconstruction: Reconstruction, frames: np.ndarray, observations: Observations, round_) -> bool:
     """Whether anything was near enough to be adjusted to. round_: of Rounds."""
     gate, loss, iterations, tolerance = round_
+    loss *= reconstruction.tracks.measured_px if loss < COARSE_LOSS_PX else 1.0
     fits = _inliers(reconstruction, frames, observations, gate)
     if fits.any():
         adjust_on_anchors(reconstruction, frames, observations.select(fits), loss_px=loss,

@@ -12,16 +12,17 @@ from ...report import Report
 from ...solution import CameraSolution, KnownCameras
 from ...storage import RunContext
 from ..mapping import BundleState, Observations, parallax_deg, triangulate_points
-from ..tracking import Tracks, thin_tracks
+from ..tracking import Tracks
 from .solutions import MIN_GAUGE_POINTS, mean_by_frame
-from .solve import MIN_TRACK_LENGTH, TRACKS_PER_FRAME, follow_tracks
+from .solve import chosen_tracks, follow_tracks
 from .warnings import warn_doubtful_cameras, warn_not_given, warn_rotation, warn_static, warn_used_cameras
 
 GATE_PX = 4.0
 """Where tracks are beyond it, they are no static points of these cameras."""
 MIN_EXPLAINED_SHARE, GOOD_EXPLAINED_SHARE = 0.25, 0.6
 DOUBTFUL_RESIDUAL_PX = 0.6
-"""Above it a lens or a path is off; own solves, which may adjust both, stay at .1 to .4 on good footage."""
+"""Of the raster. Above it a lens or a path is off; own solves, which may adjust both, stay at .1 to .4 on good
+footage."""
 MIN_SHARE, MIN_VIEWS = 0.5, 3
 MIN_PARALLAX_DEG, MIN_POINTS = 0.2, 40
 """Fewer points that are seen from clearly different places, and the camera is as good as on the spot."""
@@ -60,13 +61,13 @@ def use_cameras(frames, known: KnownCameras, *, masks=None, context: RunContext)
     Warns "static_camera", "rotation_only", "frames_unsolved", "little_parallax", "low_texture" and "cameras_doubtful".
     """
     followed = follow_tracks(frames, masks, context.scratch, context.report)
-    tracks = thin_tracks(followed, per_frame=TRACKS_PER_FRAME, min_length=min(MIN_TRACK_LENGTH, len(frames)))
+    tracks = chosen_tracks(followed, context)
     if not len(tracks.frame):
         raise StereoDiffError("camera_unsolved", "No points could be followed through the clip.")
     context.report.stage("solve", 1)
     warn_not_given(context.report, known.known, context.first_frame)
     path = _Path.from_known(known)
-    solution = _solution(tracks.select(known.known[tracks.frame]), path, context.report)
+    solution = _solution(tracks.select(known.known[tracks.frame]), path, context)
     context.report.progress(1)
     return solution
 
@@ -97,9 +98,9 @@ class _Path:
         return cls(poses, np.stack(lens, axis=-1), known.known, unit)
 
 
-def _solution(tracks: Tracks, path: _Path, report: Report) -> CameraSolution:
+def _solution(tracks: Tracks, path: _Path, context: RunContext) -> CameraSolution:
     if not path.unit:
-        return _on_the_spot(path, report)
+        return _on_the_spot(path, context.report)
     observations, focal = _in_one_lens(tracks, path.intrinsics)
     to_camera = invert_rigid(path.poses)
     rotations, translations = to_camera[:, :3, :3], to_camera[:, :3, 3]
@@ -110,8 +111,8 @@ def _solution(tracks: Tracks, path: _Path, report: Report) -> CameraSolution:
     angle = parallax_deg(rotations, translations, points, observations)
     seen_apart = fits & (angle > MIN_PARALLAX_DEG)[observations.point]
     if len(np.unique(observations.point[seen_apart])) < MIN_POINTS:
-        return _on_the_spot(path, report)
-    _warn(fits, residual, angle, observations, report)
+        return _on_the_spot(path, context.report)
+    _warn(fits, residual, angle, observations, context)
     return _in_gauge(tracks, seen_apart, residual, points, angle, path)
 
 
@@ -149,13 +150,13 @@ def _refuse_contradiction(fits: np.ndarray) -> None:
 
 
 def _warn(fits: np.ndarray, residual: np.ndarray, angle: np.ndarray, observations: Observations,
-          report: Report) -> None:
+          context: RunContext) -> None:
     per_frame = np.bincount(observations.camera[fits])
-    warn_used_cameras(report, tracks_per_frame=float(np.median(per_frame[per_frame > 0])),
+    warn_used_cameras(context.report, tracks_per_frame=float(np.median(per_frame[per_frame > 0])),
                       parallax_deg=float(np.median(angle[np.unique(observations.point[fits])])))
     share, miss_px = float(fits.mean()), float(residual[fits].mean())
     if share < GOOD_EXPLAINED_SHARE or miss_px > DOUBTFUL_RESIDUAL_PX:
-        warn_doubtful_cameras(report, explained_share=share, residual_px=miss_px)
+        warn_doubtful_cameras(context.report, explained_share=share, residual_px=context.plate_scale * miss_px)
 
 
 def _in_gauge(tracks: Tracks, fits: np.ndarray, residual: np.ndarray, points: np.ndarray, angle: np.ndarray,

@@ -22,6 +22,7 @@ class TrackedShot:
 
     frames: those that tracks link. focal: in rows, or None where unknown. principal_point: (x, y), raster pixels.
     sensor_mm: width, for what is said about lenses. distortion: of the lens, where it is known; square is without it.
+    plate_scale: as of RunContext.
     """
 
     tracks: Tracks
@@ -35,6 +36,7 @@ class TrackedShot:
     first_frame: int
     report: Report
     distortion: Distortion | None = None
+    plate_scale: float = 1.0
 
     @property
     def linked(self) -> np.ndarray:

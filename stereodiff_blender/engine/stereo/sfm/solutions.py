@@ -71,8 +71,8 @@ def rotation_solution(shot: TrackedShot, keyframe_fit: RotationFit, fit: Rotatio
     elif has_narrow_view(shot, fit):
         warn_narrow_view(shot.report, fit.focal / shot.square.size[0])
     if not keyframe_fit.is_certain:
-        warn_doubtful_rotation(shot.report, shot.frames[fit.misfit_px > ROTATION_FRAME_PX], fit.misfit_px,
-                               shot.first_frame)
+        warn_doubtful_rotation(shot.report, shot.frames[fit.misfit_px > ROTATION_FRAME_PX],
+                               shot.plate_scale * fit.misfit_px, shot.first_frame)
     warn_unsolved(shot.report, solved, shot.first_frame)
     mean = mean_by_frame(frame, fit.residual_px[close], solved)
     solution = _without_points(shot, "rotation", rebase(poses), fit.focal, solved, mean)
@@ -149,7 +149,7 @@ def _warn_about(shot: TrackedShot, travel: Travel) -> bool:
     per_frame = np.bincount(fitted.frame, minlength=len(fitted.solved))[travel.traveling]
     warn_moving_camera(shot.report, tracks_per_frame=float(np.median(per_frame)),
                        parallax_deg=float(np.median(fitted.point_parallax_deg)),
-                       residual_px=float(np.mean(fitted.residual_px)))
+                       residual_px=shot.plate_scale * float(np.mean(fitted.residual_px)))
     warn_scale_drift(shot.report, measure_scale_drift(fitted, free_focal=travel.reconstruction.free_focal),
                      shot.first_frame)
     warn_turning_frames(shot.report, travel.turning, shot.first_frame)

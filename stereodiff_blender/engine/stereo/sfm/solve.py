@@ -1,8 +1,8 @@
 """The automatic camera solve: from frames to the camera of every frame, the lens, and points of the scene.
 
-Steps: follow features; recognize a camera that stands still or only turns; otherwise try a few focal lengths, each
-with a solve on a few keyframes, and go on from the one that explains most; add the other keyframes, then all frames;
-close the loop where a place is seen again.
+Steps: follow features, and measure them once more in the plate, where that is larger; recognize a camera that stands
+still or only turns; otherwise try a few focal lengths, each with a solve on a few keyframes, and go on from the one
+that explains most; add the other keyframes, then all frames; close the loop where a place is seen again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ...report import Report
 from ...solution import CameraSolution, KnownLens
 from ...storage import RunContext, Scratch
 from ..mapping import ADJUSTMENT_ROUNDS
-from ..tracking import Tracks, longest_linked_run, thin_tracks, track_features
+from ..tracking import Tracks, longest_linked_run, refine_on_plates, thin_tracks, track_features
 from .keyframes import choose_keyframes
 from .lens_check import lens_that_fits
 from .lens_choice import contradicts_distortion
@@ -55,7 +55,8 @@ def solve_cameras(frames, *, lens: KnownLens | None = None, pixel_aspect: float 
     seed : int
         Of every random draw.
     context : RunContext
-        Its scratch keeps the tracks for a later run. Its report is told the stages "track" and "solve".
+        Its scratch keeps the tracks for a later run; in its plates, if it has some, they are measured. Its report is
+        told the stages "track" and "solve".
 
     Returns
     -------
@@ -68,7 +69,7 @@ def solve_cameras(frames, *, lens: KnownLens | None = None, pixel_aspect: float 
         "camera_unsolved" with the reason in words; "clip_too_short" for fewer than two frames; "settings_invalid" for a
         lens or pixel aspect that cannot be.
     ValueError
-        If frames or masks have another shape or type.
+        If frames, masks or plates have another shape or type.
 
     Notes
     -----
@@ -78,9 +79,9 @@ def solve_cameras(frames, *, lens: KnownLens | None = None, pixel_aspect: float 
     "scale_drift", "low_texture" and "weak_focal".
     """
     _check(frames, lens, pixel_aspect, masks)
-    min_length = min(MIN_TRACK_LENGTH, len(frames))
+    _check_plates(frames, context.plates)
     followed = follow_tracks(frames, masks, context.scratch, context.report)
-    tracks = thin_tracks(followed, per_frame=TRACKS_PER_FRAME, min_length=min_length)
+    tracks = chosen_tracks(followed, context)
     linked = longest_linked_run(tracks)
     _check_tracks(tracks, linked, context.told_from)
     tracks = tracks.select(linked[tracks.frame])
@@ -90,7 +91,7 @@ def solve_cameras(frames, *, lens: KnownLens | None = None, pixel_aspect: float 
     square = square_tracks(tracks, axis, pixel_aspect, focal, distortion)
     sensor_mm = USUAL_SENSOR_MM if lens is None else lens.sensor_mm or USUAL_SENSOR_MM
     shot = TrackedShot(tracks, square, np.flatnonzero(linked), focal, axis, pixel_aspect, sensor_mm, seed % MAX_SEED,
-                       context.told_from, context.report, distortion)
+                       context.told_from, context.report, distortion, context.plate_scale)
     return _solve(shot, followed, frames)
 
 
@@ -102,6 +103,25 @@ def follow_tracks(frames, masks, scratch: Scratch, report: Report) -> Tracks:
     tracks = track_features(frames, masks, report)
     scratch.save("tracks", tracks.as_arrays())
     return tracks
+
+
+def chosen_tracks(followed: Tracks, context: RunContext) -> Tracks:
+    """Those that a solve is made with, as the plates show them; those that an earlier run has chosen, if there was one.
+    """
+    kept = context.scratch.load("chosen_tracks")
+    if kept is not None:
+        return Tracks.from_arrays(kept)
+    min_length = min(MIN_TRACK_LENGTH, followed.frame_count)
+    tracks = thin_tracks(followed, per_frame=TRACKS_PER_FRAME, min_length=min_length)
+    if context.plates is not None:
+        tracks = refine_on_plates(tracks, context.plates)
+        context.scratch.save("chosen_tracks", tracks.as_arrays())
+    return tracks
+
+
+def _check_plates(frames, plates) -> None:
+    if plates is not None and (plates.ndim != 3 or len(plates) != len(frames) or plates.dtype != np.uint8):
+        raise ValueError(f"plates must be ({len(frames)},h,w) uint8, got {plates.shape} {plates.dtype}")
 
 
 def _check(frames, lens: KnownLens | None, pixel_aspect, masks) -> None:

@@ -18,6 +18,7 @@ SHORT_LENS = 0.35
 LOW_TEXTURE_TRACKS = 320
 LITTLE_PARALLAX_DEG = 2.0
 HIGH_RESIDUAL_PX = 1.0
+"""Of the plate: from there on sliding is seen."""
 MAX_SCALE_DRIFT = 0.10
 """0.18 where a head turns by 10 degrees a frame and the path is 6 % off; up to 0.035 of clips that are solved well."""
 
@@ -66,11 +67,12 @@ def warn_doubtful_distortion(report: Report) -> None:
 
 
 def warn_doubtful_rotation(report: Report, off: np.ndarray, misfit_px: np.ndarray, first_frame: int) -> None:
-    """off: indices of the frames that a turn does not explain. misfit_px: typical distance of tracks, by frame."""
+    """off: indices of the frames that a turn does not explain. misfit_px: typical distance of tracks, by frame, in
+    pixels of the plate."""
     if len(off):
         report.warn("rotation_doubtful", f"A turn on the spot does not explain {frame_ranges(off + first_frame)}: "
-                                         f"points are off by up to {np.nanmax(misfit_px):.1f} pixels there. Solve "
-                                         "those frames and the others each by themselves.")
+                                         f"points are off by up to {np.nanmax(misfit_px):.1f} pixels of the plate "
+                                         "there. Solve those frames and the others each by themselves.")
 
 
 def warn_doubtful_travel(report: Report) -> None:
@@ -141,11 +143,12 @@ def warn_not_given(report: Report, known: np.ndarray, first_frame: int) -> None:
 
 
 def warn_moving_camera(report: Report, *, tracks_per_frame: float, parallax_deg: float, residual_px: float) -> None:
-    """tracks_per_frame: median number of static tracks in a frame; parallax_deg: median over the points."""
+    """tracks_per_frame: median number of static tracks in a frame; parallax_deg: median over the points. residual_px:
+    in pixels of the plate."""
     warn_used_cameras(report, tracks_per_frame=tracks_per_frame, parallax_deg=parallax_deg)
     if residual_px > HIGH_RESIDUAL_PX:
-        report.warn("high_residual", f"The solved camera misses the tracked points by {residual_px:.1f} pixels: check "
-                                     "for lens distortion, rolling shutter or a zoom.")
+        report.warn("high_residual", f"The solved camera misses the tracked points by {residual_px:.1f} pixels of the "
+                                     "plate: check for lens distortion, rolling shutter or a zoom.")
 
 
 def warn_used_cameras(report: Report, *, tracks_per_frame: float, parallax_deg: float) -> None:
@@ -167,9 +170,10 @@ def warn_scale_drift(report: Report, drift: ScaleDrift | None, first_frame: int)
 
 
 def warn_doubtful_cameras(report: Report, *, explained_share: float, residual_px: float) -> None:
-    """Of given cameras: share of the tracked observations that they explain, and the mean miss of those."""
+    """Of given cameras: share of the tracked observations that they explain, and the mean miss of those, in pixels of
+    the plate."""
     report.warn("cameras_doubtful", f"The given cameras explain {100 * explained_share:.0f} % of the tracked points, "
-                                    f"and miss those by {residual_px:.1f} pixels.")
+                                    f"and miss those by {residual_px:.1f} pixels of the plate.")
 
 
 def _warn_low_texture(report: Report, tracks_per_frame: float) -> None:

@@ -7,7 +7,7 @@ patches normalized to zero mean and unit length, so that brightness and contrast
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -26,41 +26,46 @@ def _offsets(radius_px: int) -> np.ndarray:
     return np.stack([columns.ravel(), rows.ravel()], axis=-1).astype(np.float32)
 
 
-_OFFSETS = _offsets(RADIUS_PX)
-
-
 @dataclass(frozen=True)
 class Templates:
     """Patches of n tracks: values (n,S) normalized; descent (n,6,S) their change by shift and warp; solve (n,6,6)
-    the inverse of descent's products."""
+    the inverse of descent's products. radius_px: they reach so far, S = (2 radius_px + 1)^2."""
 
     values: np.ndarray
     descent: np.ndarray
     solve: np.ndarray
+    radius_px: int = RADIUS_PX
 
     def __getitem__(self, chosen) -> Templates:
-        return Templates(self.values[chosen], self.descent[chosen], self.solve[chosen])
+        return replace(self, values=self.values[chosen], descent=self.descent[chosen], solve=self.solve[chosen])
 
     def replaced(self, where: np.ndarray, new: Templates) -> Templates:
         """With the templates at where (n,) bool exchanged."""
-        result = Templates(self.values.copy(), self.descent.copy(), self.solve.copy())
+        result = replace(self, values=self.values.copy(), descent=self.descent.copy(), solve=self.solve.copy())
         result.values[where], result.descent[where], result.solve[where] = new.values, new.descent, new.solve
         return result
 
     def joined(self, more: Templates) -> Templates:
-        return Templates(np.concatenate([self.values, more.values]), np.concatenate([self.descent, more.descent]),
-                         np.concatenate([self.solve, more.solve]))
+        return replace(self, values=np.concatenate([self.values, more.values]),
+                       descent=np.concatenate([self.descent, more.descent]),
+                       solve=np.concatenate([self.solve, more.solve]))
+
+    def shift_std(self, correlation: np.ndarray) -> np.ndarray:
+        """(n,) pixels: how uncertain a shift is that leaves this correlation (n,) with a frame, if what is left is
+        noise of single pixels."""
+        left = np.maximum(2.0 * (1.0 - correlation), 0.0) / self.values.shape[1]
+        return np.sqrt(left * 0.5 * (self.solve[:, 0, 0] + self.solve[:, 1, 1]))
 
 
-def take_templates(gray: np.ndarray, pixels: np.ndarray) -> Templates:
+def take_templates(gray: np.ndarray, pixels: np.ndarray, radius_px: int = RADIUS_PX) -> Templates:
     """Templates around pixels (n,2), array coordinates, of gray (H,W) float32."""
-    side = 2 * RADIUS_PX + 1
-    wide = _sample(gray, pixels, np.tile(np.eye(2, dtype=np.float32), (len(pixels), 1, 1)), _offsets(RADIUS_PX + 1))
+    side = 2 * radius_px + 1
+    wide = _sample(gray, pixels, np.tile(np.eye(2, dtype=np.float32), (len(pixels), 1, 1)), _offsets(radius_px + 1))
     wide = wide.reshape(-1, side + 2, side + 2)
     values, length = _normalized(wide[:, 1:-1, 1:-1].reshape(-1, side * side))
     by_column = (0.5 * (wide[:, 1:-1, 2:] - wide[:, 1:-1, :-2])).reshape(-1, side * side) / length
     by_row = (0.5 * (wide[:, 2:, 1:-1] - wide[:, :-2, 1:-1])).reshape(-1, side * side) / length
-    x, y = (_OFFSETS / RADIUS_PX).T
+    x, y = (_offsets(radius_px) / radius_px).T
     descent = np.stack([by_column, by_row, by_column * x, by_column * y, by_row * x, by_row * y], axis=1)
     descent -= descent.mean(2, keepdims=True)
     # Only what changes the patch beyond its contrast can be told from the normalized values.
@@ -70,29 +75,33 @@ def take_templates(gray: np.ndarray, pixels: np.ndarray) -> Templates:
     diagonal = np.einsum("nii->ni", products)
     diagonal[:, 2:] += stiffness[:, None]
     diagonal[:, :2] += 1e-6
-    return Templates(values, descent, np.linalg.inv(products))
+    return Templates(values, descent, np.linalg.inv(products), radius_px)
 
 
-def align_patches(gray: np.ndarray, templates: Templates, pixels: np.ndarray,
-                  warps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Improve pixels (n,2) float32 and warps (n,2,2) from template to frame; and correlation (n,) in -1..1 there."""
+def align_patches(gray: np.ndarray, templates: Templates, pixels: np.ndarray, warps: np.ndarray, *,
+                  iterations: int = ITERATIONS,
+                  converged_px: float = CONVERGED_PX) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Improve pixels (n,2) float32 and warps (n,2,2) from template to frame; and correlation (n,) in -1..1 there.
+
+    A track that moves by no more than converged_px in one of the iterations is done.
+    """
     pixels, warps = pixels.astype(np.float32), warps.astype(np.float32)
-    active = np.arange(len(pixels))
-    for _ in range(ITERATIONS):
+    active, offsets = np.arange(len(pixels)), _offsets(templates.radius_px)
+    for _ in range(iterations):
         chosen = templates if len(active) == len(pixels) else templates[active]
-        values, _ = _normalized(_sample(gray, pixels[active], warps[active], _OFFSETS))
+        values, _ = _normalized(_sample(gray, pixels[active], warps[active], offsets))
         change = (chosen.descent @ (values - chosen.values)[:, :, None])[:, :, 0]
         change = (chosen.solve @ change[:, :, None])[:, :, 0]
-        warp_change = np.eye(2, dtype=np.float32) + change[:, 2:].reshape(-1, 2, 2) / RADIUS_PX
+        warp_change = np.eye(2, dtype=np.float32) + change[:, 2:].reshape(-1, 2, 2) / templates.radius_px
         good = np.abs(np.linalg.det(warp_change)) > 0.2
         active, change, warp_change = active[good], change[good], warp_change[good]
         warps[active] = warps[active] @ np.linalg.inv(warp_change)
         moved = np.einsum("nij,nj->ni", warps[active], change[:, :2])
         pixels[active] -= moved
-        active = active[np.abs(moved).max(1) > CONVERGED_PX] if len(active) else active
+        active = active[np.abs(moved).max(1) > converged_px] if len(active) else active
         if not len(active):
             break
-    values, _ = _normalized(_sample(gray, pixels, warps, _OFFSETS))
+    values, _ = _normalized(_sample(gray, pixels, warps, offsets))
     return pixels, warps, (values * templates.values).sum(1)
 
 

@@ -190,10 +190,15 @@ class _Tracker:
                       np.concatenate([pixels for _, pixels in self.observed]).astype(np.float64) + 0.5)
 
 
+def is_deformed(warps: np.ndarray) -> np.ndarray:
+    """(n,) bool: whether warps (n,2,2) enlarge, shrink or shear by more than a template is good for."""
+    stretch = np.linalg.svd(warps, compute_uv=False)
+    return (stretch[:, 0] > MAX_STRETCH) | (stretch[:, 1] < 1.0 / MAX_STRETCH)
+
+
 def _with_new_templates(tracks: _Living, gray: np.ndarray, correlation: np.ndarray) -> _Living:
     """New templates for tracks that no longer look like their old ones, or are much enlarged or sheared."""
-    stretch = np.linalg.svd(tracks.warps, compute_uv=False)
-    due = (correlation < RENEW_CORRELATION) | (stretch[:, 0] > MAX_STRETCH) | (stretch[:, 1] < 1.0 / MAX_STRETCH)
+    due = (correlation < RENEW_CORRELATION) | is_deformed(tracks.warps)
     templates = tracks.templates.replaced(due, take_templates(gray, tracks.pixels[due]))
     warps = np.where(due[:, None, None], np.eye(2, dtype=np.float32), tracks.warps)
     return replace(tracks, templates=templates, warps=warps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,8 @@ class Tracks:
 
     frame_count: T. size: (width, height) of the raster. points: P, the number of tracks.
     frame: (N,) int, ascending. point: (N,) int in 0..P-1, ascending within a frame, at most once per frame.
-    pixels: (N,2) float64 raster pixels, centers at +0.5.
+    pixels: (N,2) float64 raster pixels, centers at +0.5. measured_px: side of a pixel of the pictures that they were
+    measured in, in pixels of the raster: 1 but for those refined on a larger plate.
     """
 
     frame_count: int
@@ -24,16 +25,18 @@ class Tracks:
     frame: np.ndarray
     point: np.ndarray
     pixels: np.ndarray
+    measured_px: float = 1.0
 
     def as_arrays(self) -> dict[str, np.ndarray]:
         """What from_arrays makes the same tracks of."""
         return {"numbers": np.array([self.frame_count, *self.size, self.points]), "frame": self.frame,
-                "point": self.point, "pixels": self.pixels}
+                "point": self.point, "pixels": self.pixels, "measured_px": np.array(self.measured_px)}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Tracks:
         frame_count, width, height, points = arrays["numbers"].tolist()
-        return cls(frame_count, (width, height), points, arrays["frame"], arrays["point"], arrays["pixels"])
+        return cls(frame_count, (width, height), points, arrays["frame"], arrays["point"], arrays["pixels"],
+                   float(arrays["measured_px"]))
 
     def in_frame(self, index: int) -> slice:
         """The observations of one frame."""
@@ -64,8 +67,8 @@ class Tracks:
     def select(self, chosen: np.ndarray) -> Tracks:
         """Those observations, chosen (N,) bool, with the points numbered anew."""
         names, point = np.unique(self.point[chosen], return_inverse=True)
-        return Tracks(self.frame_count, self.size, len(names), self.frame[chosen], point.reshape(-1),
-                      self.pixels[chosen])
+        return replace(self, points=len(names), frame=self.frame[chosen], point=point.reshape(-1),
+                       pixels=self.pixels[chosen])
 
 
 def longest_linked_run(tracks: Tracks) -> np.ndarray:

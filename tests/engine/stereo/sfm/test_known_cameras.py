@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from camera_scenes import FOCAL_PX, HEIGHT, WIDTH, camera_path, render_boards, render_wall, turned
@@ -28,9 +30,11 @@ def frames() -> np.ndarray:
     return render_boards(POSES)
 
 
-def use(frames: np.ndarray, known: KnownCameras, masks=None) -> tuple[CameraSolution, RecordingReport]:
+def use(frames: np.ndarray, known: KnownCameras, masks=None,
+        plate_scale: float = 1.0) -> tuple[CameraSolution, RecordingReport]:
     report = RecordingReport()
-    solution = use_cameras(frames, known, masks=masks, context=RunContext(report=report, first_frame=101))
+    context = RunContext(report=report, first_frame=101, plate_scale=plate_scale)
+    solution = use_cameras(frames, known, masks=masks, context=context)
     assert [stage for stage, _ in report.stages] == ["track", "solve"]
     return solution, report
 
@@ -91,8 +95,12 @@ def test_cameras_of_another_shot_are_refused(frames):
 def test_cameras_that_fit_roughly_are_doubted(frames):
     """They are two frames early; and the lens is twice as long."""
     late = camera_path(COUNT + 2)
-    _, report = use(render_boards(late[:COUNT]), KnownCameras(late[2:], LENS, ALL))
-    assert "cameras_doubtful" in report.warnings
+    pictures = render_boards(late[:COUNT])
+    misses = []
+    for scale in (1.0, 10.0):
+        _, report = use(pictures, KnownCameras(late[2:], LENS, ALL), plate_scale=scale)
+        misses.append(float(re.search(r"by ([0-9.]+) pixels of the plate", report.warnings["cameras_doubtful"])[1]))
+    assert misses[0] == pytest.approx(misses[1] / 10, abs=0.06)
     _, report = use(frames, KnownCameras(POSES, LENS * (2.0, 2.0, 1.0, 1.0), ALL))
     assert "cameras_doubtful" in report.warnings
 

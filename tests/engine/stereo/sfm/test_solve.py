@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from camera_scenes import (
@@ -27,7 +28,7 @@ from stereodiff_blender.engine.geometry import (
 from stereodiff_blender.engine.solution import CameraSolution, KnownLens
 from stereodiff_blender.engine.stereo.sfm.solve import solve_cameras
 from stereodiff_blender.engine.stereo.sfm.warnings import frame_ranges, warn_rotation
-from stereodiff_blender.engine.storage import RunContext
+from stereodiff_blender.engine.storage import DiskScratch, RunContext, Scratch
 
 COUNT = 14
 
@@ -67,6 +68,41 @@ def frames(poses) -> np.ndarray:
 @pytest.fixture(scope="module")
 def solved(frames) -> tuple[CameraSolution, dict[str, str]]:
     return solve(frames)
+
+
+def test_a_fit_is_rough_by_what_it_is_on_the_plate(frames, solved):
+    """The same frames, as those of a plate that is 20 times as large."""
+    solution, warnings = solved
+    report = RecordingReport()
+    solve_cameras(frames, context=RunContext(report=report, plate_scale=20.0))
+    error_px = float(np.nanmean(solution.reprojection_px))
+    assert "high_residual" not in warnings and error_px < 1.0 < 20 * error_px
+    assert "pixels of the plate" in report.warnings["high_residual"]
+
+
+def test_a_larger_plate_makes_the_path_truer(poses, tmp_path):
+    """And a run that goes on after the tracks were measured does not look at it again."""
+    plates = render_boards(poses, focal_px=3 * FOCAL_PX, width=3 * WIDTH, height=3 * HEIGHT)
+    frames = np.stack([cv2.resize(plate, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for plate in plates])
+    gray, scratch = np.stack([cv2.cvtColor(plate, cv2.COLOR_RGB2GRAY) for plate in plates]), DiskScratch(tmp_path)
+    before, after, again = (solve_cameras(frames, context=RunContext(scratch=kept, plates=found))
+                            for kept, found in ((Scratch(), None), (scratch, gray), (scratch, np.zeros_like(gray))))
+    off = [path_error(one.camera_to_world[:, :3, 3], poses[:, :3, 3]) for one in (before, after)]
+    assert off[1] < 0.7 * off[0]
+    assert np.nanmean(after.reprojection_px) < np.nanmean(before.reprojection_px)
+    assert np.array_equal(again.camera_to_world, after.camera_to_world)
+
+
+def test_plates_as_large_as_the_frames_change_nothing(frames, solved):
+    gray = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
+    solution = solve_cameras(frames, context=RunContext(plates=gray))
+    assert np.array_equal(solution.camera_to_world, solved[0].camera_to_world)
+
+
+def test_plates_of_another_clip_are_refused(frames):
+    for plates in (np.zeros((COUNT - 1, 8, 8), np.uint8), np.zeros((COUNT, 8, 8), np.float32)):
+        with pytest.raises(ValueError, match="plates"):
+            solve_cameras(frames, context=RunContext(plates=plates))
 
 
 def test_a_moving_camera_and_its_lens_are_found(solved, poses):

@@ -1,0 +1,99 @@
+"""Plates larger than the raster, from a clip's files to cameras."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from camera_scenes import FOCAL_PX, HEIGHT, WIDTH, camera_path, render_boards
+from clips import write_encoded
+from recording_report import RecordingReport
+
+from stereodiff_blender.engine.contract import Job, JobFolder, Settings, StereoDiffError
+from stereodiff_blender.engine.media.frames import Raster, read_frames, source_from_path
+from stereodiff_blender.engine.stereo.sfm import solve_cameras
+from stereodiff_blender.engine.storage import DiskScratch, RunContext
+from stereodiff_blender.engine.worker.reading import Request, read_plates, wants_plates
+from stereodiff_blender.engine.worker.run import examine, run
+
+COUNT, SCALE = 8, 2
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    """The first file of a sequence of boards, twice as large as the raster it is worked on."""
+    folder = tmp_path_factory.mktemp("clip")
+    pictures = render_boards(camera_path(COUNT), focal_px=SCALE * FOCAL_PX, width=SCALE * WIDTH, height=SCALE * HEIGHT)
+    for number, picture in enumerate(pictures, 1):
+        write_encoded(folder / f"boards_{number:04d}.png", picture[..., ::-1])
+    return folder / "boards_0001.png"
+
+
+def request_for(folder: Path, clip: Path, **settings) -> Request:
+    job = Job("plates", source_from_path(clip), 1, COUNT, Settings(**{"max_side_px": WIDTH} | settings))
+    folder.mkdir(exist_ok=True)
+    JobFolder(folder).write_job(job)
+    return Request(job, JobFolder(folder), *examine(job))
+
+
+def test_plates_are_the_clips_own_pixels_in_gray(tmp_path, clip):
+    request = request_for(tmp_path / "plates", clip)
+    frames, plates = read_plates(request, DiskScratch(tmp_path / "scratch"), RecordingReport())
+    expected = cv2.cvtColor(cv2.imread(str(clip))[..., ::-1], cv2.COLOR_RGB2GRAY)
+    assert plates.shape == (COUNT, SCALE * HEIGHT, SCALE * WIDTH) and np.array_equal(plates[0], expected)
+    as_read = read_frames(request.job.clip, request.job.frame_numbers, request.raster)
+    assert all(np.array_equal(*pair) for pair in zip(frames, as_read, strict=True))
+
+
+def test_plates_that_were_read_are_not_read_again(tmp_path, clip):
+    copy = shutil.copytree(clip.parent, tmp_path / "copy")
+    request, scratch = request_for(tmp_path / "plates", copy / clip.name), DiskScratch(tmp_path / "scratch")
+    first = [array.copy() for array in read_plates(request, scratch, RecordingReport())]
+    shutil.rmtree(copy)
+    again = read_plates(request, DiskScratch(tmp_path / "scratch"), RecordingReport())
+    assert all(np.array_equal(*pair) for pair in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize(("settings", "wanted"), [
+    ({}, True), ({"max_side_px": SCALE * WIDTH}, False), ({"max_side_px": round(SCALE * WIDTH / 1.1)}, False)])
+def test_plates_are_read_where_they_show_more(tmp_path, clip, settings, wanted):
+    request = request_for(tmp_path / "plates", clip, **settings)
+    assert wants_plates(request) == wanted
+    plates = read_plates(request, DiskScratch(tmp_path / "scratch"), RecordingReport())[1]
+    assert (plates is not None) == wanted
+
+
+@pytest.mark.parametrize(("clip_size", "plate_size"), [
+    ((1920, 1080), (1920, 1080)), ((4096, 2160), (4096, 2160)), ((8192, 4320), (4096, 2160)),
+    ((2160, 4320), (2048, 4096))])
+def test_plates_have_no_more_than_4096_pixels(clip_size, plate_size):
+    assert Raster(640, 360, *clip_size, 1.0).plate_size == plate_size
+
+
+@pytest.mark.parametrize(("free", "code"), [(1.05, None), (0.7, "disk_full")])
+def test_the_plates_room_is_asked_for(tmp_path, clip, monkeypatch, free, code):
+    """Only so much is free, beside the rest, of what the plates take; or the job is not begun."""
+    request_for(tmp_path / "plates", clip, quality="draft")
+    rest, plates = COUNT * WIDTH * HEIGHT * (46 + 8), COUNT * SCALE**2 * WIDTH * HEIGHT
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, int(rest + free * plates)))
+    if code is None:
+        assert len(run(tmp_path / "plates").frames) == COUNT
+        return
+    with pytest.raises(StereoDiffError) as caught:
+        run(tmp_path / "plates")
+    assert caught.value.code == code
+
+
+@pytest.mark.slow
+def test_a_job_solves_with_what_the_plates_show(tmp_path, clip):
+    request = request_for(tmp_path / "plates", clip)
+    frames, plates = read_plates(request, DiskScratch(tmp_path / "scratch"), RecordingReport())
+    without, with_plates = (solve_cameras(frames, context=RunContext(plates=found)) for found in (None, plates))
+    found = np.array([frame.camera_to_world for frame in run(tmp_path / "plates").frames])
+    assert np.array_equal(found, with_plates.camera_to_world)
+    assert not np.array_equal(found, without.camera_to_world)

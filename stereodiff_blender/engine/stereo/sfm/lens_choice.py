@@ -158,7 +158,7 @@ def choose_lens(found: Reconstruction) -> bool:
         if trial is None:
             break
         simple = trial.fit(_model(found), lets_focal_go=True)
-        better = [rival for rival in _rivals(trial) if trial.is_better(rival, simple)]
+        better = [rival for rival in _rivals(trial, simple) if trial.is_better(rival, simple)]
         usual = [rival for rival in better if not _is_odd(rival.state, found.tracks.size)]
         is_odd_better |= len(usual) < len(better)
         usual = [rival for rival in usual if _is_determined(trial, rival) and trial.keeps_focal(rival)]
@@ -202,15 +202,16 @@ def _next(found: Reconstruction) -> list[_Model]:
     return more if found.zooms or not found.free_focal else [*more, replace(model, zooms=True)]
 
 
-def _rivals(trial: _Trial) -> list[_Fit]:
+def _rivals(trial: _Trial, simple: _Fit) -> list[_Fit]:
     """The lenses that may do one thing more. Where the picture is a strong barrel's, also one with k1 and k2, because
     k1 alone folds a wide picture's corners, and a fisheye, if it explains more than that one."""
     rivals = [trial.fit(model) for model in _next(trial.found)]
-    states = [trial.found.state(trial.frames), *(rival.state for rival in rivals)]
-    if trial.found.is_fisheye or min(_bend(state, trial.found.tracks.size) for state in states) > FISHEYE_BEND:
+    bends = [_bend(one.state, trial.found.tracks.size) for one in (simple, *rivals)]
+    if trial.found.is_fisheye or min(bends) > FISHEYE_BEND:
         return rivals
-    barrel, fisheye = (trial.fit(replace(_model(trial.found), radial=2, zooms=False, is_fisheye=is_fisheye))
-                       for is_fisheye in (False, True))
+    wide = replace(_model(trial.found), radial=2, zooms=False)
+    barrel = next((one for one in (simple, *rivals) if one.model == wide), None) or trial.fit(wide)
+    fisheye = trial.fit(replace(wide, is_fisheye=True))
     return [*rivals, barrel, *([fisheye] if trial.is_better(fisheye, barrel) else [])]
 
 
@@ -245,7 +246,7 @@ def _trial(found: Reconstruction) -> _Trial | None:
 def _is_odd(state: BundleState, size: tuple[float, float]) -> bool:
     """Whether few shots are made with such a lens, and it may be made up. size: (width, height) of the picture."""
     is_usual = SHORT_LENS < state.focal / size[0] < LONG_LENS
-    return not is_usual or not state.is_fisheye and not MOST_BARREL < _bend(state, size) < MOST_PINCUSHION
+    return not is_usual or not (state.is_fisheye or MOST_BARREL < _bend(state, size) < MOST_PINCUSHION)
 
 
 def _bend(state: BundleState, size: tuple[float, float]) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stereodiff_blender.engine.contract import Distortion, LensResult, StereoDiffError, distortion_fault
+from stereodiff_blender.engine.contract.strict_json import from_dict, to_dict
 from stereodiff_blender.engine.lens import distorted, radial_derivatives, radial_scale, undistorted
 
 LENSES = [Distortion(-0.12), Distortion(-0.25, 0.08), Distortion(0.05), Distortion(-0.3, 0.1, -0.01, 0.002, -0.003)]
@@ -86,6 +87,12 @@ def test_what_lies_beyond_a_fold_is_taken_to_it():
     for lens in (Distortion(-0.35), Distortion(-0.35, 0.01), FISHEYES[0]):
         radius = np.hypot(*undistorted(far, lens).T)
         assert radius[1] == pytest.approx(lens.ideal_fold_radius()) and (radius <= radius[1]).all()
+
+
+def test_lenses_of_earlier_results_are_no_fisheyes():
+    stored = {"k1": -0.2, "k2": 0.05, "k3": 0.0, "p1": 0.001, "p2": 0.0}
+    assert from_dict(Distortion, stored) == Distortion(-0.2, 0.05, 0.0, 0.001)
+    assert from_dict(Distortion, to_dict(FISHEYES[2])) == FISHEYES[2]
 
 
 def test_the_fold_of_a_barrel():

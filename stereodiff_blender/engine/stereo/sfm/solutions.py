@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...contract import Distortion, LensResult
+from ...contract import Distortion, LensResult, StereoDiffError, distortion_fault
 from ...geometry import fill_unsolved, invert_rigid, rebase, rescale_gauge
 from ...solution import CameraSolution
 from ..mapping import CameraFit
@@ -87,12 +87,13 @@ def moving_solution(shot: TrackedShot, travel: Travel, fitting_focal: float | No
                            fitting_share=fitting_focal / shot.square.size[0], sensor_mm=shot.sensor_mm)
     poses, points = _in_gauge(fitted)
     mean = mean_by_frame(fitted.frame, fitted.residual_px, fitted.solved)
-    lens = _lens(shot, fitted)
+    lens, intrinsics = _lens(shot, fitted), _intrinsics(shot, fitted)
+    _refuse_impossible(shot, lens, intrinsics)
     warn_lens(shot.report, lens, 1.0 if fitted.zoom is None else float(np.exp(np.ptp(fitted.zoom))))
     raster = shot.raster_pixels(_filmed(fitted))
     bounds = np.searchsorted(fitted.frame, np.arange(len(poses) + 1))
     observations = [(fitted.point[a:b], raster[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-    return CameraSolution("moving", poses, _intrinsics(shot, fitted), fitted.solved, mean, points,
+    return CameraSolution("moving", poses, intrinsics, fitted.solved, mean, points,
                           fitted.point_parallax_deg, observations, is_focal_unreliable or fitting_focal is not None,
                           lens=lens)
 
@@ -117,6 +118,15 @@ def _lens(shot: TrackedShot, fitted: CameraFit) -> LensResult:
         lens = LensResult(_model_of(fitted.distortion), fitted.distortion, k1_std=k1_std, k2_std=k2_std)
     return replace(lens, zooms=fitted.zoom is not None, readout=fitted.readout,
                    readout_std=_finite(fitted.readout_std) if fitted.readout else None)
+
+
+def _refuse_impossible(shot: TrackedShot, lens: LensResult, intrinsics: np.ndarray) -> None:
+    """Tracks may lead to a lens under which the whole picture is none: of a circular fisheye, say."""
+    widest = intrinsics[intrinsics[:, 0].argmin()]
+    fx, fy, cx, cy = map(float, widest)
+    fault = "" if lens.distortion is None else distortion_fault(lens.distortion, *shot.tracks.size, (fx, fy, cx, cy))
+    if fault:
+        raise StereoDiffError("camera_unsolved", fault)
 
 
 def _finite(deviation: float) -> float | None:

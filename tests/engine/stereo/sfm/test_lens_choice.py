@@ -10,7 +10,7 @@ from camera_scenes import path_error
 from recording_report import RecordingReport
 from track_scenes import FOCAL_PX, HEIGHT, WIDTH, KeptTracks, filmed, filmed_through, path, room, solved
 
-from stereodiff_blender.engine.contract import Distortion, LensResult
+from stereodiff_blender.engine.contract import Distortion, LensResult, StereoDiffError
 from stereodiff_blender.engine.lens import undistorted
 from stereodiff_blender.engine.solution import CameraSolution
 from stereodiff_blender.engine.stereo.sfm.solve import solve_cameras
@@ -77,6 +77,14 @@ def test_a_wide_lens_is_found_and_called_what_it_is(lens, share):
     assert SAID & set(warnings) == {"lens_distorts"} and ("fisheye" in warnings["lens_distorts"]) == lens.is_fisheye
     found.validate(WIDTH, HEIGHT, tuple(solution.intrinsics[0].tolist()))
     assert off_path(solution) < 1e-3 and solution.solved.all() and "weak_focal" not in warnings
+
+
+def test_a_fisheye_that_no_plane_holds_is_refused_in_words():
+    """Its corners are 94 degrees off the axis, behind the camera."""
+    lens, focal_px = Distortion(is_fisheye=True), 0.35 * WIDTH
+    with pytest.raises(StereoDiffError, match="170 degrees across the picture's corners.*crop") as refused:
+        solved(filmed_through(room(600), walk, COUNT, lens=lens, focal_px=focal_px))
+    assert refused.value.code == "camera_unsolved"
 
 
 def test_a_known_fisheye_is_used_as_it_is_given():

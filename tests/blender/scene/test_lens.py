@@ -333,6 +333,16 @@ def test_a_later_result_brings_its_own_lens_until_the_artist_changes_something(b
     assert (now["distortion_model"], now["k1"], now["brown_k1"]) == ("POLYNOMIAL", pytest.approx(-0.2), 0.0)
 
 
+def test_blenders_own_solver_nearly_agrees_with_a_fisheye(bring_in):
+    """By the Nuke model; the same markers through no distortion at all are off by pixels."""
+    example = replace(BENT, distortion=FISHEYE, frame_count=12)
+    bring_in(example, points=surface_points(example, 120))
+    assert bpy.ops.stereodiff.write_tracks() == {"FINISHED"}
+    ours = the_clip().tracking.objects["StereoDiff"]
+    assert the_clip().tracking.camera.distortion_model == "NUKE"
+    assert ours.reconstruction.is_valid and ours.reconstruction.average_error < 0.02
+
+
 def test_another_shot_of_the_clip_without_bending_takes_none_away(bring_in):
     example = replace(BENT, frame_count=6, first_frame=1)
     bring_in(replace(example, frame_count=3))

@@ -66,6 +66,7 @@ class Example:
         if self.distortion is None:
             return LensResult()
         model = "radial" if self.distortion.is_radial else "brown"
+        model = "fisheye" if self.distortion.is_fisheye else model
         return LensResult(model, self.distortion, undistort="lens/undistort.exr", redistort="lens/redistort.exr",
                           overscan=overscan_of(self.distortion, clip_intrinsics(self), self.clip))
 

@@ -18,6 +18,8 @@ from stereodiff_blender.engine.storage import RunContext, Scratch
 
 WIDTH, HEIGHT, FOCAL_PX = 480, 270, 420.0
 NOISE_PX = 0.05
+MOST_IDEAL = 6.0
+"""In focal lengths off the axis."""
 
 
 class KeptTracks(Scratch):
@@ -51,14 +53,14 @@ def filmed(points: np.ndarray, poses: np.ndarray, *, focal_px: float = FOCAL_PX,
 
 def filmed_through(points: np.ndarray, walk: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], count: int, *,
                    lens: Distortion | None = None, zoom: np.ndarray | None = None, readout: float = 0.0,
-                   noise_px: float = NOISE_PX) -> Tracks:
+                   noise_px: float = NOISE_PX, focal_px: float = FOCAL_PX) -> Tracks:
     """Tracks of points (P,3) as a lens shows them that is no pinhole, in so many frames.
 
     walk: from times (N,), in frames, to places (N,3) and rotation vectors (N,3) in degrees, camera to world. zoom (T,):
-    each frame's focal length over FOCAL_PX. readout: of a rolling shutter, first row to last, in frames.
+    each frame's focal length over focal_px. readout: of a rolling shutter, first row to last, in frames.
     """
     frame, point = (one.ravel() for one in np.meshgrid(np.arange(count), np.arange(len(points)), indexing="ij"))
-    focal = FOCAL_PX * (np.ones(count) if zoom is None else zoom)[frame][:, None]
+    focal = focal_px * (np.ones(count) if zoom is None else zoom)[frame][:, None]
     pixels = np.zeros((len(frame), 2))
     for _ in range(8 if readout else 1):
         places, turns = walk(frame + readout * np.clip(pixels[:, 1] / HEIGHT, -1.0, 1.0))
@@ -67,7 +69,8 @@ def filmed_through(points: np.ndarray, walk: Callable[[np.ndarray], tuple[np.nda
             ideal = local[:, :2] / local[:, 2:]
             pixels = focal * (ideal if lens is None else distorted(ideal, lens))
     seen = (local[:, 2] > 0.1) & (np.abs(pixels) < (WIDTH / 2 - 4, HEIGHT / 2 - 4)).all(1)
-    seen &= np.hypot(*np.where(seen[:, None], ideal, 0.0).T) < 1.0  # what lies beyond a fold is not in the picture
+    farthest = min(1.0 if lens is None else lens.ideal_fold_radius(), MOST_IDEAL)
+    seen &= np.hypot(*np.where(seen[:, None], ideal, 0.0).T) < farthest  # beyond a fold nothing is in the picture
     pixels = pixels[seen] + np.random.default_rng(0).normal(0.0, noise_px, (seen.sum(), 2)) + (WIDTH / 2, HEIGHT / 2)
     return Tracks(count, (WIDTH, HEIGHT), len(points), frame[seen], point[seen], pixels)
 

@@ -38,7 +38,7 @@ WARNING_CODES = frozenset({
     "rotation_only", "static_camera", "low_coverage", "low_texture", "weak_focal", "focal_assumed",
     "large_motion", "little_parallax", "frames_unsolved", "high_residual", "scale_drift",
     "rotation_doubtful", "travel_doubtful", "turns_in_part", "lens_doubtful", "lens_distortion_ignored",
-    "lens_distorts", "lens_zooms", "rolling_shutter",
+    "lens_distorts", "lens_corners_cut", "lens_zooms", "rolling_shutter",
     "object_track", "interlaced",
     "matte_empty", "refinement_apart", "cameras_doubtful",
     "repeated_frames", "black_bars", "burnt_in_text", "flash_frames", "flickering_light", "exposure_chosen",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .errors import StereoDiffError
 
-LENS_MODELS = ("pinhole", "radial", "brown")
+LENS_MODELS = ("pinhole", "radial", "brown", "fisheye")
 MOST_COEFFICIENT = 100.0
 MOST_OVERSCAN_PX = 1_000_000
+MOST_FISHEYE_DEG = 85.0
+"""Off the axis: no plane shows what lies farther out, and at 90 degrees it would have to be endless."""
 _FOLD_STEPS, _FOLD_REACH = 2000, 10.0
 
 
@@ -21,6 +24,11 @@ class Distortion:
     x_d = x (1 + k1 r^2 + k2 r^4 + k3 r^6) + 2 p1 x y + p2 (r^2 + 2 x^2) and
     y_d = y (1 + k1 r^2 + k2 r^4 + k3 r^6) + p1 (r^2 + 2 y^2) + 2 p2 x y (Brown 1966, "Decentering distortion of
     lenses"). y points down. A negative k1 is a barrel.
+
+    is_fisheye: with the angle off the axis t = atan(r), the plate shows it at the radius t (1 + k1 t^2 + k2 t^4 +
+    k3 t^6 + k4 t^8), in the same direction (Kannala and Brandt 2006, "A generic camera model and calibration method for
+    conventional, wide-angle, and fish-eye lenses"; OpenCV's cv2.fisheye, COLMAP's OPENCV_FISHEYE). p1 and p2 are 0. k4
+    is a fisheye's alone.
     """
 
     k1: float = 0.0
@@ -28,6 +36,8 @@ class Distortion:
     k3: float = 0.0
     p1: float = 0.0
     p2: float = 0.0
+    k4: float = 0.0
+    is_fisheye: bool = False
 
     @property
     def is_radial(self) -> bool:
@@ -35,32 +45,49 @@ class Distortion:
 
     def radius(self, ideal: float) -> float:
         """Radius on the plate of an ideal radius, both over the focal length."""
-        squared = ideal * ideal
-        return ideal * (1.0 + squared * (self.k1 + squared * (self.k2 + squared * self.k3)))
+        base = math.atan(ideal) if self.is_fisheye else ideal
+        return base * self.scale(base * base)
+
+    def scale(self, squared):
+        """1 + k1 s + k2 s^2 + k3 s^3 + k4 s^4 of a number or an array: the squared ideal radius or, of a fisheye, the
+        squared angle off the axis in radians."""
+        return 1.0 + squared * (self.k1 + squared * (self.k2 + squared * (self.k3 + squared * self.k4)))
+
+    def slope(self, squared):
+        """Derivative of the plate's radius by what its square is given of, as for scale."""
+        return 1.0 + squared * (3.0 * self.k1 + squared * (5.0 * self.k2 + squared * (
+            7.0 * self.k3 + squared * 9.0 * self.k4)))
 
     def fold_radius(self) -> float:
         """Radius on the plate, over the focal length, at which the picture folds back upon itself; infinite if never.
 
-        Of the radial part; beyond it nothing on the plate comes from anywhere.
+        Of the radial part; beyond it nothing on the plate comes from anywhere. That of a fisheye is never infinite: it
+        ends at MOST_FISHEYE_DEG.
         """
         ideal = self.ideal_fold_radius()
         return self.radius(ideal) if math.isfinite(ideal) else math.inf
 
     def ideal_fold_radius(self) -> float:
         """The ideal radius, over the focal length, that the plate shows at fold_radius; infinite if it never folds."""
-        for step in range(1, _FOLD_STEPS + 1):
-            ideal = _FOLD_REACH * step / _FOLD_STEPS
-            squared = ideal * ideal
-            if 1.0 + squared * (3.0 * self.k1 + squared * (5.0 * self.k2 + squared * 7.0 * self.k3)) <= 0.0:
-                return ideal - _FOLD_REACH / _FOLD_STEPS
-        return math.inf
+        return _ideal_fold_radius(self)
+
+
+@lru_cache(maxsize=64)
+def _ideal_fold_radius(distortion: Distortion) -> float:
+    """It is asked for at every step of an adjustment, and for every picture."""
+    reach = math.radians(MOST_FISHEYE_DEG) if distortion.is_fisheye else _FOLD_REACH
+    for step in range(1, _FOLD_STEPS + 1):
+        if distortion.slope((reach * step / _FOLD_STEPS) ** 2) <= 0.0:
+            before = reach * (step - 1) / _FOLD_STEPS
+            return math.tan(before) if distortion.is_fisheye else before
+    return math.tan(reach) if distortion.is_fisheye else math.inf
 
 
 @dataclass(frozen=True)
 class LensResult:
     """The lens of a solved clip, beyond the focal lengths and principal points of its frames.
 
-    model: "pinhole", "radial" (k1, k2) or "brown" (with k3, p1, p2; only of lenses that were given).
+    model: "pinhole", "radial" (k1, k2), "brown" (with k3, p1, p2; only of lenses that were given) or "fisheye".
     distortion: None of a pinhole. Depth, confidence and masks lie on the plate as it was shot, so each of their pixels
         sees along the ray of its undistorted place; cameras are the ideal ones.
     is_given: the artist or a file gave it; it was not solved.
@@ -94,6 +121,8 @@ class LensResult:
         """
         if self.model not in LENS_MODELS or (self.model == "pinhole") != (self.distortion is None):
             raise StereoDiffError("result_invalid", f"The lens model {self.model!r} does not go with its distortion.")
+        if self.distortion is not None and (self.model == "fisheye") != self.distortion.is_fisheye:
+            raise StereoDiffError("result_invalid", f"The lens model {self.model!r} does not go with its distortion.")
         if not -1.0 <= self.readout <= 1.0:
             raise StereoDiffError("result_invalid", f"A readout of {self.readout} frames is longer than a frame.")
         if (self.undistort is None) != (self.redistort is None) or (self.undistort and self.distortion is None):
@@ -124,12 +153,17 @@ def distortion_fault(distortion: Distortion, width: float, height: float,
     str
         A sentence; "" if it can.
     """
-    values = (distortion.k1, distortion.k2, distortion.k3, distortion.p1, distortion.p2)
+    values = (distortion.k1, distortion.k2, distortion.k3, distortion.p1, distortion.p2, distortion.k4)
     if not all(math.isfinite(value) and abs(value) < MOST_COEFFICIENT for value in values):
         return f"The lens distortion {values} is beyond measure."
+    if not distortion.is_radial if distortion.is_fisheye else distortion.k4:
+        return "A fisheye has K1 to K4, any other lens K1 to K3, P1 and P2."
     fx, fy, cx, cy = intrinsics
     corner = math.hypot(max(cx, width - cx) / fx, max(cy, height - cy) / fy)
-    if corner >= distortion.fold_radius():
-        return (f"A lens with K1 {distortion.k1:.3g} and K2 {distortion.k2:.3g} would fold the picture's corners over "
-                "at this focal length.")
-    return ""
+    if corner < distortion.fold_radius():
+        return ""
+    if distortion.is_fisheye and distortion.ideal_fold_radius() >= math.tan(math.radians(MOST_FISHEYE_DEG)):
+        return (f"This fisheye shows more than {2 * MOST_FISHEYE_DEG:.0f} degrees across the picture's corners, and no "
+                "plane can: crop the clip.")
+    return (f"A lens with K1 {distortion.k1:.3g} and K2 {distortion.k2:.3g} would fold the picture's corners over "
+            "at this focal length.")

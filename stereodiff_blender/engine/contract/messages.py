@@ -267,6 +267,10 @@ WARNINGS = {
         "The lens bends the picture.",
         "Nothing needs to be done for depth and mesh: they follow the lens. The camera is that of the undistorted "
         "plate, which is what its background shows; CG that goes over the plate as it was shot has to be distorted."),
+    "lens_corners_cut": Explanation(
+        "The lens shows more in the picture's corners than one plane can hold.",
+        "Nothing needs to be done: depth there is filled from beside, and its confidence is 0. ST maps and the mesh's "
+        "rays are right up to the corners."),
     "lens_zooms": Explanation(
         "The lens zooms during the shot.",
         "Nothing needs to be done: the camera's focal length is animated. Blender's own tracker knows only one lens, "

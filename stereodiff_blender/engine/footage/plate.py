@@ -87,6 +87,11 @@ class PreparedFootage:
                             cameras.lens.distortion)
         return replace(self, _rectify=rectify)
 
+    @property
+    def cut_share(self) -> float:
+        """Of the picture, 0..1, that lies so far off the lens's axis that it is not on the raster that is measured."""
+        return 0.0 if self._rectify is None else float((~self._rectify(0).in_ideal()).mean())
+
     def measurable_frames(self, scratch: Scratch) -> np.ndarray:
         """(D,h,w,3) uint8: the measurable frames inside the bars, for depth."""
         return self._measurable_part(self.frames, "measurable_frames", scratch)
@@ -162,7 +167,8 @@ class PreparedFootage:
     def shown(self, measurable: np.ndarray, name: str, scratch: Scratch) -> np.ndarray:
         """(D,h,w) of the scene as (T,H,W) of the clip: repeated pictures are given their twin's, bars 0.
 
-        name: what it is; that of depth is interpolated to the plate's pixels, where the lens distorts.
+        name: what it is. Where the lens distorts, depth is interpolated to the plate's pixels, and confidence is 0 in
+        what was not on the raster that was measured.
         """
         footage = self.footage
         if not self._is_a_part and self._rectify is None:
@@ -177,7 +183,8 @@ class PreparedFootage:
         if self._rectify is None:
             return measured
         rectification = self._rectify(index)
-        return (rectification.shown_depth if name.endswith("depth") else rectification.shown)(measured)
+        shown = (rectification.shown_depth if name.endswith("depth") else rectification.shown)(measured)
+        return np.where(rectification.in_ideal(), shown, 0) if name.endswith("confidence") else shown
 
     def carry_depth(self, depth: np.ndarray, confidence: np.ndarray, cameras: CameraSolution) -> None:
         """A frame that was not measured, a flash or one without a camera, is given the depth of the frame beside it, as

@@ -14,7 +14,7 @@ from ..contract import Distortion
 from ..lens import distorted, undistorted
 
 MOST_MARGIN = 0.3
-"""Of the plate's side; what a strong barrel would have beyond is cut off."""
+"""Of the plate's side; what a strong barrel or a fisheye would have beyond is cut off."""
 OUTLINE_PLACES = 200
 SAME_SURFACE = 0.03
 """Relative difference of depth, interpolated to nearest, from which two surfaces meet there."""
@@ -46,6 +46,12 @@ class Rectification:
         """(h,w) bool: ideal pixels that the plate shows; the others hold what is nearest to them."""
         height, width = self.ideal.shape[:2]
         x, y = np.moveaxis(self.plate, -1, 0)
+        return (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
+
+    def in_ideal(self) -> np.ndarray:
+        """(H,W) bool: pixels of the plate that the ideal raster has; the others are shown what is nearest to them."""
+        height, width = self.size
+        x, y = np.moveaxis(self.ideal, -1, 0)
         return (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
 
     def rectified(self, picture: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ from .stereo_steps import (
     refine_clip_boundaries,
     solve_clip,
     take_cameras,
+    warn_of_cut_corners,
     warn_of_distortion,
 )
 
@@ -112,6 +113,7 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
         if solved.cameras.kind != "moving":
             return Estimate(solved.cameras, assess(solved.cameras, context.first_frame))
         prepared = prepared.measured_where_solved(solved.to_measure).rectified(solved.cameras)
+        warn_of_cut_corners(prepared, context.report)
         measurable = prepared.measurable_frames(stage_2.scratch)  # (D,h,w,3): those with a camera, inside the bars
         clip = stages.run("measured", measure_clip, prepared, measurable, solved.cameras, settings,
                           lens is not None)

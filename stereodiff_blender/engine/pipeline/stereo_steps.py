@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..stereo.monst3r.network import TwoViewNetwork
 
 FLOW_MEMORY_MB = 600.0
+SEEN_SHARE = 0.005
+"""Of the picture, from which an artist would see that it was left out."""
 
 
 def solve_clip(prepared: PreparedFootage, settings: Settings, pixel_aspect: float, lens: KnownLens | None, *,
@@ -47,6 +49,13 @@ def warn_of_distortion(settings: Settings, report: Report) -> None:
         named = ", ".join(f"K{number} {value:.3g}" for number, value in enumerate(settings.distortion, 1) if value)
         report.warn("lens_distortion_ignored", f"This clip has lens distortion set ({named}); MonST3R takes its "
                                                "pictures as a pinhole camera's.")
+
+
+def warn_of_cut_corners(prepared: PreparedFootage, report: Report) -> None:
+    """Say that a part of the picture lies too far off the lens's axis to be measured."""
+    if prepared.cut_share > SEEN_SHARE:
+        report.warn("lens_corners_cut", f"Depth was not measured in {100 * prepared.cut_share:.0f} % of the picture, "
+                                        "in its corners, which the lens shows too far off its axis.")
 
 
 def measure_clip(prepared: PreparedFootage, measurable: np.ndarray, cameras: CameraSolution, settings: Settings,

@@ -20,6 +20,8 @@ __all__ = ["write_lens_maps"]
 NOWHERE = -1.0
 """u and v of what no place of the plate shows."""
 ROWS_AT_ONCE = 64
+MOST_OVERSCAN = 1.0
+"""Of the plate's side. Fisheyes of more than about 150 degrees would have more; the outermost corners are left out."""
 _ROUNDING_PX = 1e-6
 _MEANINGS = {
     "undistort": "ST map: for the ideal camera with overscan, where in the plate it is shown",
@@ -53,6 +55,7 @@ def write_lens_maps(folder: JobFolder, lens: LensResult, intrinsics: np.ndarray,
 def overscan_of(distortion: Distortion, intrinsics: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Pixels at the left, right, top and bottom that the plate's outline needs beside the plate, once undistorted.
 
+    At each side MOST_OVERSCAN of the plate's at most.
     As many more at the right and at the bottom as make both sums even: programs that lay pictures center on center then
     lay the larger one on whole pixels.
     """
@@ -62,7 +65,8 @@ def overscan_of(distortion: Distortion, intrinsics: np.ndarray, size: tuple[int,
                               [(x, y) for y in down for x in (0.0, width)]])
     ideal = undistorted((outline - intrinsics[2:]) / intrinsics[:2], distortion) * intrinsics[:2] + intrinsics[2:]
     beyond = np.concatenate([-ideal.min(axis=0), ideal.max(axis=0) - size])[[0, 2, 1, 3]]
-    left, right, top, bottom = (max(int(np.ceil(reach - _ROUNDING_PX)), 0) for reach in beyond)
+    most = MOST_OVERSCAN * np.repeat(size, 2)
+    left, right, top, bottom = np.ceil(np.clip(beyond - _ROUNDING_PX, 0.0, most)).astype(int).tolist()
     return left, right + (left + right) % 2, top, bottom + (top + bottom) % 2
 
 

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import bpy
+import numpy as np
 
 from ...engine.contract import Distortion
+from ...engine.lens import undistorted
 from ..result import ImportedResult
 
 TRACKING_OBJECT = "StereoDiff"
@@ -21,6 +23,7 @@ TRACKING_OBJECT = "StereoDiff"
 WRITTEN = "stereodiff_lens"
 SAME, LEAST = 1e-4, 1e-7
 """Relative and absolute; values that differ by less are one."""
+FITTED_RADII = 60
 NEW_SENSOR_MM, NEW_FOCAL_MM = 35.0, 24.0
 _COEFFICIENTS = ("k1", "k2", "k3", "division_k1", "division_k2", "nuke_k1", "nuke_k2", "nuke_p1", "nuke_p2",
                  "brown_k1", "brown_k2", "brown_k3", "brown_k4", "brown_p1", "brown_p2")
@@ -120,17 +123,38 @@ def _solved(clip: bpy.types.MovieClip, shot: ImportedResult) -> _Lens:
     sensor = clip.tracking.camera.sensor_width
     is_chosen = not any(_is_close(sensor, known) for known in (NEW_SENSOR_MM, _noted(clip).get("sensor_width", 0.0)))
     lens["sensor_width"] = sensor if is_chosen else shot.sensor_mm
-    return lens | _distortion_of(shot.distortion)
+    return lens | _distortion_of(shot.distortion, shot)
 
 
-def _distortion_of(distortion: Distortion | None) -> _Lens:
-    """Blender's radial model has the contract's formula; its Brown's has y upwards, and so p1 and p2 change places."""
+def _distortion_of(distortion: Distortion | None, shot: ImportedResult) -> _Lens:
+    """Blender's radial model has the contract's formula; its Brown's has y upwards, and so p1 and p2 change places. It
+    has no fisheye."""
     if distortion is None:
         return {}
+    if distortion.is_fisheye:
+        return _nuke_for(distortion, shot)
     if distortion.is_radial:
         return {"k1": distortion.k1, "k2": distortion.k2, "k3": distortion.k3}
     return {"distortion_model": "BROWN", "brown_k1": distortion.k1, "brown_k2": distortion.k2,
             "brown_k3": distortion.k3, "brown_p1": distortion.p2, "brown_p2": -distortion.p1}
+
+
+def _nuke_for(distortion: Distortion, shot: ImportedResult) -> _Lens:
+    """Blender's Nuke model that follows a fisheye best up to the farthest corner.
+
+    It has u = d / (1 + k1 q^2 + k2 q^4), q being the distorted radius in halves of the picture's longer side. Least
+    squares of k1 and k2, weighted by how far each changes the place on the plate.
+    """
+    fx, fy, cx, cy = shot.clip_intrinsics[shot.frame_count // 2]
+    width, height = shot.clip_size
+    corner = np.hypot(max(cx, width - cx) / fx, max(cy, height - cy) / fy)
+    plate = np.linspace(0.02, 1.0, FITTED_RADII) * corner
+    ideal = undistorted(np.stack([plate, np.zeros_like(plate)], axis=-1), distortion)[:, 0]
+    halves = plate * fx / (0.5 * max(width, height))
+    weight = ideal**2 / plate * np.gradient(plate, ideal)
+    powers = np.stack([halves**2, halves**4], axis=-1)
+    k1, k2 = np.linalg.lstsq(powers * weight[:, None], (plate / ideal - 1.0) * weight, rcond=None)[0]
+    return {"distortion_model": "NUKE", "nuke_k1": float(k1), "nuke_k2": float(k2)}
 
 
 def _new(clip: bpy.types.MovieClip) -> _Lens:

@@ -5,7 +5,6 @@ All positions are world space of the Blender scene, in its units, with the root'
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +43,10 @@ def write_chan(path: Path, samples: CameraSamples, numbers: np.ndarray, distorti
 def _lens_words(distortion: Distortion | None) -> list[str]:
     if distortion is None:
         return []
-    values = " ".join(f"{known.name} {getattr(distortion, known.name):.9g}" for known in fields(distortion))
-    return [f"# Lens: {values}, in OpenCV's meaning; this is the ideal camera, for the undistorted plate"]
+    names = ("k1", "k2", "k3", "k4") if distortion.is_fisheye else ("k1", "k2", "k3", "p1", "p2")
+    values = " ".join(f"{name} {getattr(distortion, name):.9g}" for name in names)
+    kind = "a fisheye's " if distortion.is_fisheye else ""
+    return [f"# Lens: {kind}{values}, in OpenCV's meaning; this is the ideal camera, for the undistorted plate"]
 
 
 def write_tum(path: Path, samples: CameraSamples, shot: ImportedResult, fps: float) -> None:

@@ -19,10 +19,10 @@ from ..camera import CameraSamples, quaternions
 from ..result import ImportedResult
 
 PARTS = ("cameras", "images", "points3D")
-MODEL_IDS = {"PINHOLE": 1, "OPENCV": 4, "FULL_OPENCV": 6}
+MODEL_IDS = {"PINHOLE": 1, "OPENCV": 4, "OPENCV_FISHEYE": 5, "FULL_OPENCV": 6}
 """COLMAP's numbers of its models."""
 _PARAMETERS = {"PINHOLE": "fx fy cx cy", "OPENCV": "fx fy cx cy k1 k2 p1 p2",
-               "FULL_OPENCV": "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6"}
+               "OPENCV_FISHEYE": "fx fy cx cy k1 k2 k3 k4", "FULL_OPENCV": "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6"}
 _AXES = "# World: Blender's scene, z up, scene units. Camera: x right, y down, z forward"
 
 
@@ -31,7 +31,8 @@ def write_colmap(folder: Path, samples: CameraSamples, shot: ImportedResult, poi
     """COLMAP's model in a folder: cameras, images and points3D, .txt or .bin.
 
     One camera, or one for each frame if the lens moves, PINHOLE or, where the lens bends the picture, OPENCV, for the
-    plate as shot; with k3 it is FULL_OPENCV. A picture's left top corner is (0, 0) there as here.
+    plate as shot; with k3 it is FULL_OPENCV, a fisheye OPENCV_FISHEYE. A picture's left top corner is (0, 0) there as
+    here.
     Pictures are named as plate_names() says. points (N,3): world space, may be empty; colors (N,3) uint8. Which
     picture sees which point is not kept by a solve, so those lists are empty. Raises StereoDiffError
     "output_not_writable", "disk_full", or "output_in_use" where a binary model would be read in place of this one.
@@ -94,9 +95,12 @@ class _Model:
 
 
 def _kind_and_coefficients(distortion: Distortion | None) -> tuple[str, tuple[float, ...]]:
-    """COLMAP's model of a lens, and its parameters after fx, fy, cx, cy: k1 k2 p1 p2, then k3 k4 k5 k6."""
+    """COLMAP's model of a lens, and its parameters after fx, fy, cx, cy: k1 k2 p1 p2, then k3 k4 k5 k6; a fisheye's
+    are k1 k2 k3 k4."""
     if distortion is None:
         return "PINHOLE", ()
+    if distortion.is_fisheye:
+        return "OPENCV_FISHEYE", (distortion.k1, distortion.k2, distortion.k3, distortion.k4)
     first = (distortion.k1, distortion.k2, distortion.p1, distortion.p2)
     return ("FULL_OPENCV", (*first, distortion.k3, 0.0, 0.0, 0.0)) if distortion.k3 else ("OPENCV", first)
 

@@ -1,10 +1,13 @@
 """Nodes that take rays from where the plate shows something to where the ideal camera sees it.
 
 The radial part goes by Newton's method on the ratio of both radii, which needs no root and no guard at the center; the
-tangential part, where a lens has one, is taken off in further rounds. Coefficients are constants, the lens may zoom.
+tangential part, where a lens has one, is taken off in further rounds. A fisheye's coefficients are those of the angle
+off the axis in place of the ideal radius, and its tangent comes last. Coefficients are constants, the lens may zoom.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import bpy
 import numpy as np
@@ -19,6 +22,7 @@ MOST_ROUNDS = 12
 TANGENTIAL_ROUNDS = 4
 CHECKED_RADII = np.linspace(0.1, 1.0, 10)  # of the farthest corner's
 ROUND_HEIGHT = 400  # in the node editor
+LEAST_ANGLE = 1e-5  # radians; tangent and angle are one there
 
 
 def add_undistortion(tree: bpy.types.NodeTree, shot: ImportedResult, plate: bpy.types.NodeSocket
@@ -34,6 +38,8 @@ def add_undistortion(tree: bpy.types.NodeTree, shot: ImportedResult, plate: bpy.
             feed(tree, moved, plate, shift)
             wanted = moved.outputs[0]
         ratio = _newton_round(tree, (-2240, top), lens, wanted, ratio)
+    if lens.is_fisheye:
+        ratio = _tangent_ratio(tree, (-2240, 260), wanted, ratio)
     ray = add_node(tree, "ShaderNodeVectorMath", (-700, 520), "Undistorted Ray", operation="MULTIPLY_ADD")
     feed(tree, ray, wanted, ratio, (0.0, 0.0, -1.0))
     return ray.outputs[0]
@@ -44,12 +50,13 @@ def radial_rounds(shot: ImportedResult) -> int:
     (width, height), intrinsics = shot.raster_size, shot.raster_intrinsics[:, None]
     corners = camera_math.ideal_places([(0, 0), (0, height), (width, 0), (width, height)], intrinsics, None)
     plate = np.linalg.norm(corners, axis=-1).max() * CHECKED_RADII
-    lens = Distortion(shot.distortion.k1, shot.distortion.k2, shot.distortion.k3)
+    lens = replace(shot.distortion, p1=0.0, p2=0.0)
     ideal = undistorted(np.stack([plate, np.zeros_like(plate)], axis=-1), lens)[:, 0]
     ratio = np.ones_like(plate)
     for count in range(1, MOST_ROUNDS):
         ratio = _newton_step(plate * plate, ratio, lens)
-        if np.abs(plate * ratio - ideal).max() <= LARGEST_MISS * width / intrinsics[..., 0].max():
+        reached = np.tan(plate * ratio) if lens.is_fisheye else plate * ratio
+        if np.abs(reached - ideal).max() <= LARGEST_MISS * width / intrinsics[..., 0].max():
             return count
     return MOST_ROUNDS
 
@@ -62,8 +69,10 @@ def _newton_step(squared: np.ndarray, ratio: np.ndarray, lens: Distortion) -> np
 
 
 def _polynomials(lens: Distortion) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Of the squared ideal radius: the slope of the distorted radius, and that less the scale."""
-    return (1.0, 3.0 * lens.k1, 5.0 * lens.k2, 7.0 * lens.k3), (0.0, 2.0 * lens.k1, 4.0 * lens.k2, 6.0 * lens.k3)
+    """Of the squared ideal radius, or a fisheye's angle: the slope of the distorted radius, and that less the scale."""
+    terms = (lens.k1, lens.k2, lens.k3, lens.k4)
+    slope, bend = (tuple((2.0 * power + more) * term for power, term in enumerate(terms, 1)) for more in (1.0, 0.0))
+    return (1.0, *slope), (0.0, *bend)
 
 
 def _newton_round(tree: bpy.types.NodeTree, location, lens: Distortion, wanted: bpy.types.NodeSocket,
@@ -80,6 +89,19 @@ def _newton_round(tree: bpy.types.NodeTree, location, lens: Distortion, wanted: 
                    for row, part in enumerate(_polynomials(lens)))
     above = add_math(tree, "MULTIPLY_ADD", (x + 1080, y - 160), bend, 1.0 if ratio is None else ratio, 1.0)
     return add_math(tree, "DIVIDE", (x + 1260, y), above, slope, label="Ideal / Distorted")
+
+
+def _tangent_ratio(tree: bpy.types.NodeTree, location, wanted: bpy.types.NodeSocket, ratio: bpy.types.NodeSocket
+                   ) -> bpy.types.NodeSocket:
+    """Of the ideal radius to the wanted one; ratio: of the angle to it."""
+    x, y = location
+    length = add_node(tree, "ShaderNodeVectorMath", (x, y), "Distorted Radius", operation="LENGTH")
+    feed(tree, length, wanted)
+    angle = add_math(tree, "MULTIPLY", (x + 180, y), length.outputs["Value"], ratio, label="Angle off the Axis")
+    angle = add_math(tree, "MAXIMUM", (x + 360, y), angle, LEAST_ANGLE)
+    tangent = add_math(tree, "TANGENT", (x + 540, y), angle)
+    stretch = add_math(tree, "DIVIDE", (x + 720, y), tangent, angle)
+    return add_math(tree, "MULTIPLY", (x + 900, y), ratio, stretch, label="Ideal / Distorted")
 
 
 def _polynomial(tree: bpy.types.NodeTree, location, argument: bpy.types.NodeSocket, coefficients: tuple[float, ...]

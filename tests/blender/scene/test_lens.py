@@ -21,11 +21,14 @@ from stereodiff_blender.engine.contract import Distortion
 from stereodiff_blender.engine.lens import distorted
 
 RADIAL, BROWN = Distortion(-0.25, 0.08), Distortion(-0.25, 0.08, -0.01, 0.002, -0.003)
+FISHEYE = Distortion(-0.05, 0.01, is_fisheye=True)
 WHOLE = Example(frame_count=3, invalid_corner=False)
 HD = 1920 / WHOLE.clip[0]  # pixels of a picture 1920 wide in one of the clip
 LENSES = {
     "radial": RADIAL, "brown": BROWN, "strong barrel": Distortion(-0.3), "strong pincushion": Distortion(0.3),
-    "hardly any": Distortion(1e-4), "none": Distortion(),
+    "hardly any": Distortion(1e-4), "none": Distortion(), "fisheye": FISHEYE,
+    "fisheye of four": Distortion(0.03, -0.01, 0.004, k4=-0.001, is_fisheye=True),
+    "equidistant": Distortion(is_fisheye=True),
 }
 
 
@@ -92,6 +95,19 @@ def test_vertices_stand_on_their_pixels_of_the_plate(bring_in, lens, zoom):
         off = np.abs(seen_on_plate(example, index, imported, vertices) - grid_on_plate(example))
         worst_px = max(worst_px, off.max() * HD)
     assert worst_px < (0.01 if lens.is_radial else 0.05)
+
+
+@pytest.mark.parametrize("lens", [FISHEYE, Distortion(is_fisheye=True)])
+def test_vertices_of_a_wide_fisheye_stand_on_their_pixels(bring_in, lens):
+    """Its corners are 65 degrees or more off the axis."""
+    example = replace(WHOLE, zoom=1.0, distortion=lens, focal=0.5 * WHOLE.raster[0])
+    imported = whole(bring_in(example))
+    show_frame(1)
+    vertices, _ = evaluated_mesh(imported.mesh)
+    corner = vertices[np.abs(vertices[:, 2]) > 0][0]
+    assert np.degrees(np.arctan2(np.hypot(*corner[:2]), -corner[2])) > 60.0
+    off = np.abs(seen_on_plate(example, 0, imported, vertices) - grid_on_plate(example))
+    assert off.max() * HD < 0.05
 
 
 def test_without_rounds_enough_they_would_not(bring_in, scene_module, monkeypatch):
@@ -244,6 +260,21 @@ def test_the_clip_takes_the_lens_and_is_shown_without_its_bending(bring_in, lens
     assert imported.clip_note == ""
 
 
+@pytest.mark.parametrize("lens", [Distortion(is_fisheye=True), FISHEYE])
+def test_the_clip_takes_for_a_fisheye_what_follows_it_best(bring_in, lens):
+    """By Blender's formula of its Nuke model, in half lengths of the longer side: to 0.1 pixels of a picture 640 wide,
+    126 degrees across the corners."""
+    focal = 0.52 * WHOLE.raster[0]
+    bring_in(replace(BENT, distortion=lens, focal=focal))
+    camera = the_clip().tracking.camera
+    assert camera.distortion_model == "NUKE" and camera.k1 == camera.brown_k1 == 0.0
+    ideal = np.linspace(0.01, np.tan(np.radians(62.0)), 50)
+    expected, plate = distorted(np.stack([ideal, 0 * ideal], -1), lens)[:, 0], np.linspace(0.0, 1.4, 200000)
+    halves = plate * camera.focal_length_pixels / (0.5 * max(WHOLE.clip))
+    straight = plate / (1.0 + camera.nuke_k1 * halves**2 + camera.nuke_k2 * halves**4)
+    assert np.abs(np.interp(ideal, straight, plate) - expected).max() * 0.52 * 640 < 0.1
+
+
 def test_a_pinhole_leaves_clip_and_plate_as_they_are(bring_in, tmp_path):
     before = lens_of(open_clip(tmp_path, WHOLE))
     imported = bring_in(WHOLE)
@@ -302,6 +333,16 @@ def test_a_later_result_brings_its_own_lens_until_the_artist_changes_something(b
     assert (now["distortion_model"], now["k1"], now["brown_k1"]) == ("POLYNOMIAL", pytest.approx(-0.2), 0.0)
 
 
+def test_blenders_own_solver_nearly_agrees_with_a_fisheye(bring_in):
+    """By the Nuke model; the same markers through no distortion at all are off by pixels."""
+    example = replace(BENT, distortion=FISHEYE, frame_count=12)
+    bring_in(example, points=surface_points(example, 120))
+    assert bpy.ops.stereodiff.write_tracks() == {"FINISHED"}
+    ours = the_clip().tracking.objects["StereoDiff"]
+    assert the_clip().tracking.camera.distortion_model == "NUKE"
+    assert ours.reconstruction.is_valid and ours.reconstruction.average_error < 0.02
+
+
 def test_another_shot_of_the_clip_without_bending_takes_none_away(bring_in):
     example = replace(BENT, frame_count=6, first_frame=1)
     bring_in(replace(example, frame_count=3))
@@ -338,7 +379,8 @@ def words_of(path: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(("lens", "kind", "zoom"), [(RADIAL, "OPENCV", 1.0), (RADIAL, "OPENCV", 1.25),
-                                                    (BROWN, "FULL_OPENCV", 1.0)])
+                                                    (BROWN, "FULL_OPENCV", 1.0), (FISHEYE, "OPENCV_FISHEYE", 1.0),
+                                                    (FISHEYE, "OPENCV_FISHEYE", 1.25)])
 def test_colmap_sees_the_points_where_the_plate_shows_them(bring_in, tmp_path, lens, kind, zoom):
     """By COLMAP's own formulas of these models, written down here once more."""
     example = replace(WHOLE, distortion=lens, zoom=zoom)
@@ -349,7 +391,9 @@ def test_colmap_sees_the_points_where_the_plate_shows_them(bring_in, tmp_path, l
     stored = np.array([words[1:4] for words in words_of(tmp_path / "model" / "points3D.txt")], float)
     for index, words in enumerate(words_of(tmp_path / "model" / "images.txt")):
         _, model, _, _, *values = cameras[words[8]]
-        fx, fy, cx, cy, k1, k2, p1, p2, k3, *_ = (*map(float, values), 0.0)
+        if kind == "OPENCV_FISHEYE":
+            values[4:] = *values[4:6], 0.0, 0.0, *values[6:]
+        fx, fy, cx, cy, k1, k2, p1, p2, k3, k4, *_ = (*map(float, values), 0.0, 0.0)
         x, y, z = np.array(Quaternion([float(q) for q in words[1:5]]).to_matrix()) @ stored.T \
             + np.array(words[5:8], float)[:, None]
         u, v = x / z, y / z
@@ -357,8 +401,12 @@ def test_colmap_sees_the_points_where_the_plate_shows_them(bring_in, tmp_path, l
         radial = k1 * r2 + k2 * r2 ** 2 + k3 * r2 ** 3
         du = u * radial + 2 * p1 * u * v + p2 * (r2 + 2 * u * u)
         dv = v * radial + 2 * p2 * u * v + p1 * (r2 + 2 * v * v)
+        if kind == "OPENCV_FISHEYE":
+            angle = np.arctan(np.sqrt(r2))
+            stretch = angle * (1 + k1 * angle**2 + k2 * angle**4 + k3 * angle**6 + k4 * angle**8) / np.sqrt(r2) - 1
+            du, dv = u * stretch, v * stretch
         seen = np.stack([fx * (u + du) + cx, fy * (v + dv) + cy], axis=-1)
-        assert model == kind and len(values) == (8 if kind == "OPENCV" else 12)
+        assert model == kind and len(values) == {"OPENCV": 8, "OPENCV_FISHEYE": 10, "FULL_OPENCV": 12}[kind]
         assert np.abs(seen - projected(example, index, points)).max() * HD < 0.05
 
 

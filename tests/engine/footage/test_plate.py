@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from stereodiff_blender.engine.footage.inspection import inspect_footage
 from stereodiff_blender.engine.footage.plate import prepare_footage
 from stereodiff_blender.engine.lens import undistorted
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
+from stereodiff_blender.engine.pipeline.stereo_steps import warn_of_cut_corners
 from stereodiff_blender.engine.solution import TRUSTED, CameraSolution, KnownCameras, KnownLens
 from stereodiff_blender.engine.storage import RunContext, Scratch
 
@@ -250,6 +253,23 @@ def test_beyond_the_plate_nothing_is_trusted(boards):
     prepared.fill_overlays(depth, confidence, moves)
     assert not confidence[:, 0, 0].any() and confidence[:, shape[1] // 2, shape[2] // 2].all()
     assert (prepared.shown(confidence, "confidence", Scratch()) == 1.0).mean() > 0.99
+
+
+def test_what_a_fisheye_shows_beyond_the_measured_raster_is_not_trusted(boards):
+    wide = replace(cameras_of(COUNT, LensResult("fisheye", Distortion(is_fisheye=True))),
+                   intrinsics=np.tile([0.46 * WIDTH, 0.46 * WIDTH, WIDTH / 2, HEIGHT / 2], (COUNT, 1)))
+    prepared = prepare_footage(boards, None, inspect_footage(boards), Scratch()).rectified(wide)
+    shape = (COUNT, *prepared.measurable_frames(Scratch()).shape[1:3])
+    confidence, depth = (prepared.shown(np.ones(shape, np.float32), name, Scratch())[0]
+                         for name in ("confidence", "stereo_depth"))
+    assert not confidence[[0, 0, -1, -1], [0, -1, 0, -1]].any() and (depth > 0.0).all()
+    assert prepared.cut_share == pytest.approx((confidence == 0.0).mean()) and 0.02 < prepared.cut_share < 0.15
+    assert prepared.rectified(cameras_of(COUNT)).cut_share == 0.0
+    report = RecordingReport()
+    warn_of_cut_corners(prepared, report)
+    assert f"{100 * prepared.cut_share:.0f} %" in report.warnings["lens_corners_cut"]
+    warn_of_cut_corners(prepared.rectified(cameras_of(COUNT)), refused := RecordingReport())
+    assert not refused.warnings
 
 
 def test_a_repeated_distorted_frame_is_its_twins_and_a_matte_goes_along(boards):

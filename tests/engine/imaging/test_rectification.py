@@ -12,7 +12,7 @@ from stereodiff_blender.engine.imaging.rectification import SAME_SURFACE
 from stereodiff_blender.engine.lens import distorted, undistorted
 
 WIDTH, HEIGHT, FOCAL_PX = 160, 90, 140.0
-LENSES = [Distortion(-0.12), Distortion(0.05), Distortion(-0.25, 0.08)]
+LENSES = [Distortion(-0.12), Distortion(0.05), Distortion(-0.25, 0.08), Distortion(0.02, is_fisheye=True)]
 
 
 def intrinsics(*zoom: float) -> np.ndarray:
@@ -61,7 +61,7 @@ def test_the_ideal_raster_holds_all_of_the_plate(lens):
     x, y = np.rint(rectification.plate[rectification.in_plate()]).astype(int).T
     seen[np.clip(y, 0, HEIGHT - 1), np.clip(x, 0, WIDTH - 1)] = True
     assert seen[[0, 0, -1, -1], [0, -1, 0, -1]].all() and seen.mean() > 0.9
-    if lens.k1 < 0:
+    if lens.k1 < 0 or lens.is_fisheye:
         inside = rectification.in_plate()
         assert inside[1, 1] and not inside[0, width // 2] and not inside[height // 2, 0] and min(left, top) > 0
 
@@ -69,6 +69,14 @@ def test_the_ideal_raster_holds_all_of_the_plate(lens):
 def test_a_strong_barrel_is_cut_off_at_a_share_of_the_side():
     wide = rectifier((HEIGHT, WIDTH), intrinsics(0.45), Distortion(-0.1, 0.001))(0)
     assert wide.margins[0] <= 0.3 * WIDTH + 1 and wide.margins[2] <= 0.3 * HEIGHT + 1
+
+
+def test_what_a_wide_fisheye_has_beyond_is_told():
+    wide = rectifier((HEIGHT, WIDTH), intrinsics(0.46 * WIDTH / FOCAL_PX), Distortion(is_fisheye=True))(0)
+    inside = wide.in_ideal()
+    assert max(wide.margins[:2]) <= 0.3 * WIDTH + 1 and max(wide.margins[2:]) <= 0.3 * HEIGHT + 1
+    assert not inside[[0, 0, -1, -1], [0, -1, 0, -1]].any() and inside[HEIGHT // 2, 8:-8].all() and inside.mean() > 0.9
+    assert rectification_of(LENSES[0]).in_ideal().all()
 
 
 def test_a_picture_is_the_one_that_a_pinhole_would_have_taken():

@@ -135,6 +135,32 @@ def test_what_lies_beyond_the_fold_is_nowhere():
     assert (u[ideal < 1.0] > -0.5).all()
 
 
+FISHEYE, WIDE = Distortion(-0.03, 0.01, is_fisheye=True), np.array([320.0, 320.0, 328.0, 171.0])
+
+
+def test_maps_of_a_fisheye_lead_there_and_back():
+    overscan = overscan_of(FISHEYE, WIDE, SIZE)
+    u, v = undistort_map(FISHEYE, WIDE, SIZE, overscan)
+    size, corner = enlarged(overscan), np.array(overscan[::2])
+    bends = np.array([FISHEYE.k1, FISHEYE.k2, 0.0, 0.0])
+    expected = cv2.fisheye.initUndistortRectifyMap(matrix(WIDE), bends, np.eye(3), matrix(WIDE, corner), size,
+                                                   cv2.CV_32FC1)
+    found = u.astype(float) * SIZE[0] - 0.5, (1.0 - v.astype(float)) * SIZE[1] - 0.5
+    assert np.abs(np.subtract(found, expected)).max() < 1e-3
+    again = look_up(look_up(ramp(), u, v), *redistort_map(FISHEYE, WIDE, SIZE, overscan))
+    assert np.abs(again - ramp())[3:-3, 3:-3].max() < 0.05
+
+
+def test_the_overscan_of_a_fisheye_ends_somewhere():
+    """Its corners are 83 degrees off the axis, where an ideal picture would be 9 times as wide."""
+    lens, intrinsics = Distortion(is_fisheye=True), np.array([255.0, 255.0, 320.5, 179.5])
+    overscan = overscan_of(lens, intrinsics, SIZE)
+    assert max(overscan[:2]) <= SIZE[0] + 1 and max(overscan[2:]) <= SIZE[1] + 1 and min(overscan) >= SIZE[1]
+    u, v = redistort_map(lens, intrinsics, SIZE, overscan)
+    assert np.isfinite(u).all() and np.isfinite(v).all() and (u[0, 0] < 0.0 or v[0, 0] > 1.0)
+    assert 0.0 < u[SIZE[1] // 2, 0] < 1.0 or overscan[0] == SIZE[0]
+
+
 # --- The files -------------------------------------------------------------------------------------------------
 
 def solved(folder: Path, lens: LensResult) -> tuple[Request, np.ndarray, Estimate]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...contract import Distortion
 from ...geometry import exp_so3, nearest_rotation
+from ...lens import radial_derivatives
 from .bundle_state import MIN_DEPTH, BundleState, Observations, Shutter
 
 CHUNK_POINTS = 192
@@ -252,14 +252,12 @@ def _lens_derivatives(state: BundleState, place: np.ndarray, camera: np.ndarray,
     """Of the pixels of ideal places (N,2) in cameras (N,), by these (N,2,2) and by the lens: focal, k1, k2, 0 for the
     shutter, zoom (N,2,4+K)."""
     x, y = place.T
-    squared = x * x + y * y
-    scale = 1.0 + squared * (state.k1 + squared * state.k2)
-    bend = 2.0 * (state.k1 + 2.0 * squared * state.k2)
+    scale, bend, by_k1, by_k2 = radial_derivatives(x * x + y * y, state.distortion)
     by_place = np.empty((len(place), 2, 2))
     by_place[:, 0, 0], by_place[:, 1, 1] = scale + bend * x * x, scale + bend * y * y
     by_place[:, 0, 1] = by_place[:, 1, 0] = bend * x * y
     focal = np.broadcast_to(state.focals(camera), (len(place), 1))[:, 0]
-    columns = [scale * focal / state.focal, focal * squared, focal * squared * squared, np.zeros(len(focal))]
+    columns = [scale * focal / state.focal, focal * by_k1, focal * by_k2, np.zeros(len(focal))]
     columns += list((focal * scale)[None] * zoom[camera].T)
     return focal[:, None, None] * by_place, np.stack(columns, axis=1)[:, None, :] * place[:, :, None]
 
@@ -450,20 +448,21 @@ class _Problem:
         pose_change, lens_change = change[:self.first_shared].reshape(-1, 6), change[self.first_shared:]
         lens_change = np.pad(lens_change, (0, max(4 - self.shared, 0)))
         focal, k1, k2 = np.array([state.focal, state.k1, state.k2]) + lens_change[:3]
-        if not np.isfinite(change).all() or focal <= 0 or self._folds(focal, k1, k2):
+        lens = replace(state, focal=float(focal), k1=float(k1), k2=float(k2))
+        if not np.isfinite(change).all() or focal <= 0 or self._folds(lens):
             return None
         pulled = np.einsum("nij,ni->nj", coupling, pose_change[self.observations.camera])
         whitened = np.add.reduceat(pulled, self.point_starts) + columns[:, :, :-1] @ lens_change[:self.shared]
         whitened += columns[:, :, -1]
         points = state.points - np.einsum("nij,ni->nj", factors, whitened)
-        return BundleState(exp_so3(pose_change[:, :3]) @ state.rotations, state.translations + pose_change[:, 3:],
-                           points, float(focal), float(k1), float(k2), self._zoomed(state, lens_change[4:]),
-                           _rolled(state.shutter, lens_change[3]))
+        return replace(lens, rotations=exp_so3(pose_change[:, :3]) @ state.rotations,
+                       translations=state.translations + pose_change[:, 3:], points=points,
+                       zoom=self._zoomed(state, lens_change[4:]), shutter=_rolled(state.shutter, lens_change[3]))
 
-    def _folds(self, focal: float, k1: float, k2: float) -> bool:
-        """Whether such a lens would fold the picture within what was observed."""
-        is_bent = self.shared > 1 and (k1 < 0.0 or k2 < 0.0)
-        return is_bent and focal * Distortion(k1, k2).fold_radius() < self.farthest_px
+    def _folds(self, state: BundleState) -> bool:
+        """Whether such a lens would fold the picture within what was observed, or see it at right angles."""
+        is_bent = self.shared > 1 and (state.k1 < 0.0 or state.k2 < 0.0)
+        return (is_bent or state.is_fisheye) and state.focal * state.distortion.fold_radius() < self.farthest_px
 
     def _zoomed(self, state: BundleState, change: np.ndarray) -> np.ndarray | None:
         if not len(change):

@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...contract import Distortion
+from ...lens import radial_scale
+
 MIN_DEPTH = 1e-6
 
 
@@ -64,7 +67,7 @@ class Shutter:
 class BundleState:
     """The unknowns. rotations (C,3,3), translations (C,3), points (P,3); focal in pixels, k1 and k2, shared by all
     cameras. zoom (C,): natural logarithm of each camera's focal length over focal; None where all have the same.
-    shutter: None if all rows are taken at once.
+    shutter: None if all rows are taken at once. is_fisheye: what k1 and k2 mean.
     """
 
     rotations: np.ndarray
@@ -75,10 +78,15 @@ class BundleState:
     k2: float = 0.0
     zoom: np.ndarray | None = None
     shutter: Shutter | None = None
+    is_fisheye: bool = False
 
     @property
     def is_pinhole(self) -> bool:
-        return self.k1 == self.k2 == 0.0
+        return self.k1 == self.k2 == 0.0 and not self.is_fisheye
+
+    @property
+    def distortion(self) -> Distortion:
+        return Distortion(self.k1, self.k2, is_fisheye=self.is_fisheye)
 
     def focals(self, camera: np.ndarray) -> np.ndarray | float:
         """Focal lengths (N,1) of the cameras (N,); one for all if it is the same."""
@@ -89,7 +97,7 @@ class BundleState:
         if self.is_pinhole:
             return self.focals(camera) * places
         squared = (places**2).sum(1, keepdims=True)
-        return self.focals(camera) * places * (1.0 + squared * (self.k1 + squared * self.k2))
+        return self.focals(camera) * places * radial_scale(squared, self.distortion)
 
     def in_camera(self, observations: Observations) -> np.ndarray:
         """The observed points in the axes of the observing cameras, when their rows are taken, (N,3)."""

@@ -37,14 +37,15 @@ class Reconstruction:
     """Cameras and points so far. Frames not in `registered` have no camera; points that are nan are not known.
 
     tracks: pixels counted from the principal point, square, as they were filmed. rotations (T,3,3), translations (T,3):
-    world to camera. k1, k2: how far the lens bends the picture; radial: how many of them are free. zoom (T,):
+    world to camera. k1, k2: how far the lens bends the picture; radial: how many of them are free; is_fisheye: what
+    they mean. zoom (T,):
     natural logarithm of each frame's focal length over focal; zooms: whether it may change. readout:
     of a rolling shutter, in frames; rolls: whether there is one.
     """
 
     def __init__(self, tracks: Tracks, focal: float, *, free_focal: bool, seed: int):
         self.tracks, self.focal, self.free_focal, self.seed = tracks, focal, free_focal, seed
-        self.k1, self.k2, self.radial = 0.0, 0.0, 0
+        self.k1, self.k2, self.radial, self.is_fisheye = 0.0, 0.0, 0, False
         self.zoom, self.zooms = np.zeros(tracks.frame_count), False
         self.readout, self.rolls = 0.0, False
         self.rotations = np.tile(np.eye(3), (tracks.frame_count, 1, 1))
@@ -59,9 +60,13 @@ class Reconstruction:
         frames (N,) or the frame."""
         if self.zooms:
             pixels = pixels / np.exp(np.broadcast_to(self.zoom[frame], len(pixels)))[:, None]
-        if self.k1 == self.k2 == 0.0:
+        if self.k1 == self.k2 == 0.0 and not self.is_fisheye:
             return pixels
-        return self.focal * undistorted(pixels / self.focal, Distortion(self.k1, self.k2))
+        return self.focal * undistorted(pixels / self.focal, self.distortion)
+
+    @property
+    def distortion(self) -> Distortion:
+        return Distortion(self.k1, self.k2, is_fisheye=self.is_fisheye)
 
     def ideal_tracks(self) -> Tracks:
         """The tracks as a pinhole would have shown them."""
@@ -170,7 +175,7 @@ class Reconstruction:
     def state(self, frames: np.ndarray) -> BundleState:
         return BundleState(self.rotations[frames], self.translations[frames], self.points, self.focal, self.k1, self.k2,
                            self.zoom[frames] if self.zooms else None,
-                           self.shutter(frames) if self.rolls else None)
+                           self.shutter(frames) if self.rolls else None, self.is_fisheye)
 
     def shutter(self, frames: np.ndarray) -> Shutter:
         """How the cameras of the frames (C,) move while their rows are taken, as their neighbors tell."""

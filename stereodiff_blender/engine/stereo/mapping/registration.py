@@ -174,7 +174,7 @@ def _camera_fit(reconstruction: Reconstruction, frames, observations: Observatio
     if (free.focal or free.radial or free.readout) and len(used):
         found = _lens_std(state, observations, free)
         stds[:len(found)] = found
-    distortion = Distortion(reconstruction.k1, reconstruction.k2) if reconstruction.radial else None
+    distortion = reconstruction.distortion if reconstruction.radial else None
     ideal = _ideal(reconstruction, frames, observations)
     return CameraFit(rotations, translations, solved, reconstruction.focal, float(stds[0] / reconstruction.focal),
                      frames[observations.camera], point.reshape(-1), ideal, residual, reconstruction.points[used],

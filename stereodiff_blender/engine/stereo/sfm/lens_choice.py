@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...contract import Distortion, distortion_fault
+from ...contract import distortion_fault
 from ...lens import undistorted
 from ..mapping import (
     BundleOptions,
@@ -52,17 +52,21 @@ explained by whatever else a lens may do."""
 MOST_STEPS = 3
 MOST_BARREL, MOST_PINCUSHION = -0.35, 0.05
 """How far the corners move, of their distance from the middle: what lenses for filming do."""
+FISHEYE_BEND = -0.08
+"""As that of a barrel, from which the lens may as well be a fisheye."""
 MOST_DEVIATIONS = 5.0
 """What is free has to be that many standard deviations off 0: these suppose independent errors, and are too small."""
 
 
 @dataclass(frozen=True)
 class _Model:
-    """radial: how many of k1, k2 are free. zooms: the focal length changes; rolls: rows are read out in turn."""
+    """radial: how many of k1, k2 are free, is_fisheye: and what they mean. zooms: the focal length changes; rolls: rows
+    are read out in turn."""
 
     radial: int
     zooms: bool
     rolls: bool
+    is_fisheye: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class _Trial:
                         shutter=self.found.shutter(self.frames) if model.rolls else None)
         if start.zoom is not None and not model.zooms:
             start = replace(start, focal=start.focal * float(np.exp(start.zoom.mean())), zoom=None)
+        if model.is_fisheye and not start.is_fisheye:
+            start = _as_fisheye(start, float(np.hypot(*self.fitted.pixels.T).max()))
         state, _ = bundle_adjust(start, self._compact(point), loss_px=LOSS_PX, iterations=ITERATIONS,
                                  tolerance=TOLERANCE, free=self._free(model, lets_focal_go))
         return _Fit(model, state, self._costs(state))
@@ -127,7 +133,7 @@ class _Trial:
     def _costs(self, state: BundleState) -> np.ndarray:
         """Of the held-out observations, whose points are triangulated under the state's cameras and lens."""
         camera, pixels = self.held_out.camera, self.held_out.pixels
-        places = undistorted(pixels / state.focals(camera), Distortion(state.k1, state.k2))
+        places = undistorted(pixels / state.focals(camera), state.distortion)
         matrices = np.concatenate([state.rotations, state.translations[:, :, None]], axis=2)
         if state.shutter is not None:
             matrices, camera = state.shutter.matrices(matrices, self.held_out), np.arange(len(camera))
@@ -152,13 +158,16 @@ def choose_lens(found: Reconstruction) -> bool:
         if trial is None:
             break
         simple = trial.fit(_model(found), lets_focal_go=True)
-        better = [rival for rival in map(trial.fit, _next(found)) if trial.is_better(rival, simple)]
+        better = [rival for rival in _rivals(trial, simple) if trial.is_better(rival, simple)]
         usual = [rival for rival in better if not _is_odd(rival.state, found.tracks.size)]
         is_odd_better |= len(usual) < len(better)
         usual = [rival for rival in usual if _is_determined(trial, rival) and trial.keeps_focal(rival)]
         if not usual:
             break
-        _take(found, trial.frames, min(usual, key=lambda rival: rival.costs.mean()))
+        taken = min(usual, key=lambda rival: rival.costs.mean())
+        is_odd_better &= not taken.model.is_fisheye  # what bends like one explains it half
+        _take(found, trial.frames, taken)
+    _forget_zoom_of_distortion(found)
     zooms_much = float(np.ptp(found.zoom)) > MUCH_ZOOM
     return is_odd_better or zooms_much or _is_odd(found.state(np.zeros(0, np.int64)), found.tracks.size)
 
@@ -183,7 +192,7 @@ def explains_better(one: Reconstruction, other: Reconstruction) -> bool:
 
 
 def _model(found: Reconstruction) -> _Model:
-    return _Model(found.radial, found.zooms, found.rolls)
+    return _Model(found.radial, found.zooms, found.rolls, found.is_fisheye)
 
 
 def _next(found: Reconstruction) -> list[_Model]:
@@ -191,6 +200,28 @@ def _next(found: Reconstruction) -> list[_Model]:
     model = _model(found)
     more = [] if found.radial > 1 else [replace(model, radial=found.radial + 1)]
     return more if found.zooms or not found.free_focal else [*more, replace(model, zooms=True)]
+
+
+def _rivals(trial: _Trial, simple: _Fit) -> list[_Fit]:
+    """The lenses that may do one thing more. Where the picture is a strong barrel's, also one with k1 and k2, because
+    k1 alone folds a wide picture's corners, and a fisheye, if it explains more than that one."""
+    rivals = [trial.fit(model) for model in _next(trial.found)]
+    bends = [_bend(one.state, trial.found.tracks.size) for one in (simple, *rivals)]
+    if trial.found.is_fisheye or min(bends) > FISHEYE_BEND:
+        return rivals
+    wide = replace(_model(trial.found), radial=2, zooms=False)
+    barrel = next((one for one in (simple, *rivals) if one.model == wide), None) or trial.fit(wide)
+    fisheye = trial.fit(replace(wide, is_fisheye=True))
+    return [*rivals, barrel, *([fisheye] if trial.is_better(fisheye, barrel) else [])]
+
+
+def _as_fisheye(state: BundleState, reach_px: float) -> BundleState:
+    """The fisheye that bends the picture most alike, up to so far from its middle."""
+    plate = np.linspace(0.05, 1.0, 20) * reach_px / state.focal
+    ideal = undistorted(np.stack([plate, np.zeros_like(plate)], axis=-1), state.distortion)[:, 0]
+    angle = np.arctan(ideal)
+    k1, k2 = np.linalg.lstsq(np.stack([angle**3, angle**5], axis=-1), plate - angle, rcond=None)[0]
+    return replace(state, k1=float(k1), k2=float(k2), is_fisheye=True)
 
 
 def _trial(found: Reconstruction) -> _Trial | None:
@@ -214,24 +245,38 @@ def _trial(found: Reconstruction) -> _Trial | None:
 
 def _is_odd(state: BundleState, size: tuple[float, float]) -> bool:
     """Whether few shots are made with such a lens, and it may be made up. size: (width, height) of the picture."""
+    is_usual = SHORT_LENS < state.focal / size[0] < LONG_LENS
+    return not is_usual or not (state.is_fisheye or MOST_BARREL < _bend(state, size) < MOST_PINCUSHION)
+
+
+def _bend(state: BundleState, size: tuple[float, float]) -> float:
+    """How far the picture's corners are moved, of their distance from the middle."""
     corner = 0.5 * float(np.hypot(*size)) / state.focal
-    bend = Distortion(state.k1, state.k2).radius(corner) / corner - 1.0
-    return not SHORT_LENS < state.focal / size[0] < LONG_LENS or not MOST_BARREL < bend < MOST_PINCUSHION
+    return state.distortion.radius(corner) / corner - 1.0
 
 
 def _is_determined(trial: _Trial, rival: _Fit) -> bool:
     """Whether the shot tells what the rival's lens does more, and it is one that could have shown the whole picture."""
     state, size, before = rival.state, trial.found.tracks.size, _model(trial.found)
-    distortion = Distortion(state.k1, state.k2)
-    if distortion_fault(distortion, *size, (state.focal, state.focal, 0.5 * size[0], 0.5 * size[1])):
+    if distortion_fault(state.distortion, *size, (state.focal, state.focal, 0.5 * size[0], 0.5 * size[1])):
         return False
-    if rival.model.zooms != before.zooms:
+    if rival.model.zooms and not before.zooms:
         return _tells_zoom(trial, rival)
     if _bend_px(state, size) < LEAST_BEND_PX:
         return False
     if rival.model.radial > 1:
         return True
     return bool(abs(state.k1) > MOST_DEVIATIONS * np.sqrt(trial.covariance(rival)[1, 1]))
+
+
+def _forget_zoom_of_distortion(found: Reconstruction) -> None:
+    """A picture that is bent seems to zoom while the camera goes on, before the distortion is known."""
+    trial = _trial(found) if found.zooms and found.radial else None
+    if trial is None:
+        return
+    zooming, still = (trial.fit(replace(_model(found), zooms=zooms)) for zooms in (True, False))
+    if not (trial.is_better(zooming, still) and _tells_zoom(trial, zooming)):
+        _take(found, trial.frames, still)
 
 
 def _tells_zoom(trial: _Trial, rival: _Fit) -> bool:
@@ -246,14 +291,16 @@ def _tells_zoom(trial: _Trial, rival: _Fit) -> bool:
 def _bend_px(state: BundleState, size: tuple[float, float]) -> float:
     """How far the lens moves the picture's corners."""
     corner = 0.5 * float(np.hypot(*size)) / state.focal
-    return abs(Distortion(state.k1, state.k2).radius(corner) - corner) * state.focal
+    return abs(state.distortion.radius(corner) - corner) * state.focal
 
 
 def _take(found: Reconstruction, frames: np.ndarray, lens: _Fit) -> None:
     state = lens.state
     found.radial, found.focal, found.k1, found.k2 = lens.model.radial, state.focal, state.k1, state.k2
-    found.zooms = lens.model.zooms
-    if state.zoom is not None:
+    found.zooms, found.is_fisheye = lens.model.zooms, lens.model.is_fisheye
+    if state.zoom is None:
+        found.zoom[:] = 0.0
+    else:
         found.zoom = np.interp(np.arange(len(found.zoom)), frames, state.zoom)
     found.rotations[frames], found.translations[frames] = state.rotations, state.translations
     registered = found.registered

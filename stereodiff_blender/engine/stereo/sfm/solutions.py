@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...contract import LensResult
+from ...contract import Distortion, LensResult, StereoDiffError, distortion_fault
 from ...geometry import fill_unsolved, invert_rigid, rebase, rescale_gauge
 from ...solution import CameraSolution
 from ..mapping import CameraFit
@@ -96,12 +96,13 @@ def moving_solution(shot: TrackedShot, travel: Travel, fitting_focal: float | No
                            fitting_share=fitting_focal / shot.square.size[0], sensor_mm=shot.sensor_mm)
     poses, points = _in_gauge(fitted)
     mean = mean_by_frame(fitted.frame, fitted.residual_px, fitted.solved)
-    lens = _lens(shot, fitted)
+    lens, intrinsics = _lens(shot, fitted), _intrinsics(shot, fitted)
+    _refuse_impossible(shot, lens, intrinsics)
     warn_lens(shot.report, lens, 1.0 if fitted.zoom is None else float(np.exp(np.ptp(fitted.zoom))))
     raster = shot.raster_pixels(_filmed(fitted))
     bounds = np.searchsorted(fitted.frame, np.arange(len(poses) + 1))
     observations = [(fitted.point[a:b], raster[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-    return CameraSolution("moving", poses, _intrinsics(shot, fitted), fitted.solved, mean, points,
+    return CameraSolution("moving", poses, intrinsics, fitted.solved, mean, points,
                           fitted.point_parallax_deg, observations, is_focal_unreliable or fitting_focal is not None,
                           lens=lens)
 
@@ -126,9 +127,18 @@ def _lens(shot: TrackedShot, fitted: CameraFit) -> LensResult:
     lens = _given_lens(shot)
     if shot.distortion is None and fitted.distortion is not None:
         k1_std, k2_std = map(_finite, fitted.radial_std)
-        lens = LensResult("radial", fitted.distortion, k1_std=k1_std, k2_std=k2_std)
+        lens = LensResult(_model_of(fitted.distortion), fitted.distortion, k1_std=k1_std, k2_std=k2_std)
     return replace(lens, zooms=fitted.zoom is not None, readout=fitted.readout,
                    readout_std=_finite(fitted.readout_std) if fitted.readout else None)
+
+
+def _refuse_impossible(shot: TrackedShot, lens: LensResult, intrinsics: np.ndarray) -> None:
+    """Tracks may lead to a lens under which the whole picture is none: of a circular fisheye, say."""
+    widest = intrinsics[intrinsics[:, 0].argmin()]
+    fx, fy, cx, cy = map(float, widest)
+    fault = "" if lens.distortion is None else distortion_fault(lens.distortion, *shot.tracks.size, (fx, fy, cx, cy))
+    if fault:
+        raise StereoDiffError("camera_unsolved", fault)
 
 
 def _finite(deviation: float) -> float | None:
@@ -139,8 +149,13 @@ def _finite(deviation: float) -> float | None:
 def _given_lens(shot: TrackedShot) -> LensResult:
     if shot.distortion is None:
         return LensResult()
-    is_brown = shot.distortion.k3 != 0.0 or not shot.distortion.is_radial
-    return LensResult("brown" if is_brown else "radial", shot.distortion, is_given=True)
+    return LensResult(_model_of(shot.distortion), shot.distortion, is_given=True)
+
+
+def _model_of(distortion: Distortion) -> str:
+    if distortion.is_fisheye:
+        return "fisheye"
+    return "brown" if distortion.k3 != 0.0 or not distortion.is_radial else "radial"
 
 
 def _warn_about(shot: TrackedShot, travel: Travel) -> bool:

@@ -84,7 +84,8 @@ def warn_doubtful_travel(report: Report) -> None:
 def warn_lens(report: Report, lens: LensResult, zoom_ratio: float) -> None:
     """What a solved lens does beside the pinhole. zoom_ratio: longest over shortest focal length."""
     if lens.distortion is not None and not lens.is_given:
-        report.warn("lens_distorts", f"The lens bends the picture (K1 {_measured(lens.distortion.k1, lens.k1_std)}, "
+        kind = "is a fisheye" if lens.distortion.is_fisheye else "bends the picture"
+        report.warn("lens_distorts", f"The lens {kind} (K1 {_measured(lens.distortion.k1, lens.k1_std)}, "
                                      f"K2 {_measured(lens.distortion.k2, lens.k2_std)}): the camera is that of the "
                                      "undistorted plate, and depth lies on the plate as it was shot.")
     if lens.zooms:

@@ -10,7 +10,7 @@ from camera_scenes import path_error
 from recording_report import RecordingReport
 from track_scenes import FOCAL_PX, HEIGHT, WIDTH, KeptTracks, filmed, filmed_through, path, room, solved
 
-from stereodiff_blender.engine.contract import Distortion, LensResult
+from stereodiff_blender.engine.contract import Distortion, LensResult, StereoDiffError
 from stereodiff_blender.engine.lens import undistorted
 from stereodiff_blender.engine.solution import CameraSolution
 from stereodiff_blender.engine.stereo.sfm.solve import solve_cameras
@@ -44,7 +44,7 @@ def test_a_pinhole_stays_one():
 
 
 @pytest.mark.parametrize(("k1", "k2", "near"), [(-0.12, 0.0, 0.03), (-0.03, 0.0, 0.05), (0.05, 0.0, 0.05),
-                                                 (-0.25, 0.08, 0.03)])
+                                                 (-0.25, 0.08, 0.03), (-0.35, 0.1, 0.03)])
 def test_distortion_is_found(k1, k2, near):
     lens = Distortion(k1, k2)
     solution, warnings = solved(filmed_through(WORLD, walk, COUNT, lens=lens))
@@ -56,6 +56,43 @@ def test_distortion_is_found(k1, k2, near):
     np.testing.assert_allclose(solution.intrinsics[:, :2], FOCAL_PX, rtol=3e-3)
     assert SAID & set(warnings) == {"lens_distorts"} and f"{found.distortion.k1:.4f}" in warnings["lens_distorts"]
     assert off_path(solution) < 1e-3 and solution.solved.all()
+
+
+WIDE = {"barrel": (Distortion(-0.35, 0.1), 0.55), "mild barrel": (Distortion(-0.12, 0.02), 0.625),
+        "equidistant": (Distortion(is_fisheye=True), 0.46), "fisheye": (Distortion(-0.05, 0.01, is_fisheye=True), 0.48)}
+
+
+@pytest.mark.parametrize(("lens", "share"), WIDE.values(), ids=WIDE)
+def test_a_wide_lens_is_found_and_called_what_it_is(lens, share):
+    """As action cameras have them, up to 125 degrees across and 143 from corner to corner."""
+    focal_px = share * WIDTH
+    solution, warnings = solved(filmed_through(room(600), walk, COUNT, lens=lens, focal_px=focal_px))
+    found = solution.lens
+    assert found.model == ("fisheye" if lens.is_fisheye else "radial")
+    assert found.distortion.is_fisheye == lens.is_fisheye
+    np.testing.assert_allclose(solution.intrinsics[:, :2], focal_px, rtol=5e-3)
+    assert found.distortion.k1 == pytest.approx(lens.k1, rel=0.03, abs=2e-3)
+    assert found.distortion.k2 == pytest.approx(lens.k2, rel=0.03, abs=1e-3)
+    assert 0.0 < found.k1_std < 0.002 and 0.0 < found.k2_std < 0.002
+    assert SAID & set(warnings) == {"lens_distorts"} and ("fisheye" in warnings["lens_distorts"]) == lens.is_fisheye
+    found.validate(WIDTH, HEIGHT, tuple(solution.intrinsics[0].tolist()))
+    assert off_path(solution) < 1e-3 and solution.solved.all() and "weak_focal" not in warnings
+
+
+def test_a_fisheye_that_no_plane_holds_is_refused_in_words():
+    """Its corners are 94 degrees off the axis, behind the camera."""
+    lens, focal_px = Distortion(is_fisheye=True), 0.35 * WIDTH
+    with pytest.raises(StereoDiffError, match="170 degrees across the picture's corners.*crop") as refused:
+        solved(filmed_through(room(600), walk, COUNT, lens=lens, focal_px=focal_px))
+    assert refused.value.code == "camera_unsolved"
+
+
+def test_a_known_fisheye_is_used_as_it_is_given():
+    lens, focal_px = Distortion(-0.05, 0.01, 0.003, is_fisheye=True), 0.48 * WIDTH
+    solution, warnings = solved(filmed_through(room(600), walk, COUNT, lens=lens, focal_px=focal_px),
+                                focal_px=focal_px, distortion=lens)
+    assert solution.lens == LensResult("fisheye", lens, is_given=True)
+    assert not (SAID | {"lens_doubtful"}) & set(warnings) and off_path(solution) < 1e-3
 
 
 def test_points_are_seen_where_the_lens_shows_them():

@@ -46,7 +46,7 @@ class Reconstruction:
         self.tracks, self.focal, self.free_focal, self.seed = tracks, focal, free_focal, seed
         self.k1, self.k2, self.radial = 0.0, 0.0, 0
         self.zoom, self.zooms = np.zeros(tracks.frame_count), False
-        self.readout, self.rolls = 0.0, False
+        self.readout, self.rolls, self.holds_readout = 0.0, False, False
         self.rotations = np.tile(np.eye(3), (tracks.frame_count, 1, 1))
         self.translations = np.zeros((tracks.frame_count, 3))
         self.registered = np.zeros(tracks.frame_count, bool)
@@ -187,7 +187,7 @@ class Reconstruction:
         """What of the lens may move in an adjustment of the frames (C,)."""
         zoom = zoom_ways(frames, self.tracks.frame_count) if self.zooms else None
         return BundleOptions(focal=self.free_focal and not self.zooms, radial=self.radial, zoom=zoom,
-                             readout=self.rolls)
+                             readout=self.rolls and not self.holds_readout)
 
     def inliers(self, frames, observations: Observations, *, gate_px: float, min_parallax_deg: float,
                 min_views: int = 2,

@@ -44,8 +44,8 @@ DOUBTFUL_BEND_PX = 2.0
 LEAST_ZOOM, MUCH_ZOOM = 0.004, 0.15
 """Longest over shortest focal length, less 1: breathing of less is nothing that anybody sees; what zooms more may have
 been bent out of shape by a solve under one focal length."""
-LEAST_READOUT = 0.05
-"""In frames."""
+LEAST_READOUT, DOUBTFUL_READOUT = 0.05, 0.1
+"""In frames: less is no rolling shutter; and how far the shot's may be off the one that was given."""
 MOST_PULL = 1.1
 """Ratio to which a known focal length may be drawn: data sheets and crops are off by 7 %. One that is wrong by more is
 explained by whatever else a lens may do."""
@@ -58,11 +58,13 @@ MOST_DEVIATIONS = 5.0
 
 @dataclass(frozen=True)
 class _Model:
-    """radial: how many of k1, k2 are free. zooms: the focal length changes; rolls: rows are read out in turn."""
+    """radial: how many of k1, k2 are free. zooms: the focal length changes; rolls: rows are read out in turn; holds:
+    the time of that is known."""
 
     radial: int
     zooms: bool
     rolls: bool
+    holds: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ class _Trial:
     def _free(self, model: _Model, lets_focal_go: bool = False) -> BundleOptions:
         free_focal = self.found.free_focal or lets_focal_go
         return BundleOptions(focal=free_focal and not model.zooms, radial=model.radial,
-                             zoom=self.ways_of_zoom() if model.zooms else None, readout=model.rolls)
+                             zoom=self.ways_of_zoom() if model.zooms else None,
+                             readout=model.rolls and not model.holds)
 
     def _costs(self, state: BundleState) -> np.ndarray:
         """Of the held-out observations, whose points are triangulated under the state's cameras and lens."""
@@ -183,7 +186,7 @@ def explains_better(one: Reconstruction, other: Reconstruction) -> bool:
 
 
 def _model(found: Reconstruction) -> _Model:
-    return _Model(found.radial, found.zooms, found.rolls)
+    return _Model(found.radial, found.zooms, found.rolls, found.holds_readout)
 
 
 def _next(found: Reconstruction) -> list[_Model]:
@@ -285,6 +288,28 @@ def choose_shutter(found: Reconstruction) -> bool:
     if found.zooms:
         _forget_zoom_of_shutter(trial, rival)
     return True
+
+
+def hold_shutter(found: Reconstruction, readout: float) -> bool:
+    """Let the rows be read out in a time that is known, in frames; whether that changes anything."""
+    found.rolls, found.readout, found.holds_readout = readout != 0.0, readout, True
+    trial = _trial(found) if found.rolls and found.zooms else None
+    if trial is not None:
+        _forget_zoom_of_shutter(trial, trial.fit(_model(found)))
+    return found.rolls
+
+
+def contradicts_readout(found: Reconstruction) -> float | None:
+    """The readout, in frames, that held-out tracks clearly prefer to the one that was given; None if they do not."""
+    trial = _trial(found)
+    if trial is None or not found.holds_readout:
+        return None
+    simple = trial.fit(_model(found), lets_focal_go=True)
+    rival = trial.fit(replace(_model(found), rolls=True, holds=False))
+    readout = 0.0 if rival.state.shutter is None else rival.state.shutter.readout
+    deviation = np.sqrt(trial.covariance(rival)[3, 3])
+    is_off = abs(readout - found.readout) > max(DOUBTFUL_READOUT, MOST_DEVIATIONS * deviation)
+    return readout if is_off and trial.is_better(rival, simple) and trial.keeps_focal(rival) else None
 
 
 def _forget_zoom_of_shutter(trial: _Trial, rolling: _Fit) -> None:

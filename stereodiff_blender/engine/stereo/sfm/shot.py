@@ -22,6 +22,7 @@ class TrackedShot:
 
     frames: those that tracks link. focal: in rows, or None where unknown. principal_point: (x, y), raster pixels.
     sensor_mm: width, for what is said about lenses. distortion: of the lens, where it is known; square is without it.
+    readout: of the shutter, in frames, where it is known.
     """
 
     tracks: Tracks
@@ -35,6 +36,7 @@ class TrackedShot:
     first_frame: int
     report: Report
     distortion: Distortion | None = None
+    readout: float | None = None
 
     @property
     def linked(self) -> np.ndarray:

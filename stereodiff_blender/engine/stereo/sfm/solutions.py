@@ -116,7 +116,7 @@ def _lens(shot: TrackedShot, fitted: CameraFit) -> LensResult:
         k1_std, k2_std = map(_finite, fitted.radial_std)
         lens = LensResult("radial", fitted.distortion, k1_std=k1_std, k2_std=k2_std)
     return replace(lens, zooms=fitted.zoom is not None, readout=fitted.readout,
-                   readout_std=_finite(fitted.readout_std) if fitted.readout else None)
+                   readout_std=_finite(fitted.readout_std) if fitted.readout and shot.readout is None else None)
 
 
 def _finite(deviation: float) -> float | None:

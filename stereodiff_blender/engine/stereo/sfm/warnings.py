@@ -65,6 +65,17 @@ def warn_doubtful_distortion(report: Report) -> None:
                                  "already.")
 
 
+def warn_doubtful_readout(report: Report, given: float, told: float) -> None:
+    """In frames: the readout that was given, and the one that the shot tells."""
+    report.warn("lens_doubtful", f"The rolling shutter that was given, {_share(given)}, does not fit the shot, which "
+                                 f"tells {_share(told)}: look at the frame rate, and at the sign, which is below 0 "
+                                 "where the bottom row comes first.")
+
+
+def _share(readout: float) -> str:
+    return f"{100 * readout:.0f} % of the time from frame to frame"
+
+
 def warn_doubtful_rotation(report: Report, off: np.ndarray, misfit_px: np.ndarray, first_frame: int) -> None:
     """off: indices of the frames that a turn does not explain. misfit_px: typical distance of tracks, by frame."""
     if len(off):
@@ -88,10 +99,9 @@ def warn_lens(report: Report, lens: LensResult, zoom_ratio: float) -> None:
     if lens.zooms:
         report.warn("lens_zooms", f"The lens zooms: the longest focal length is {zoom_ratio:.3f} times the shortest.")
     if lens.readout:
-        report.warn("rolling_shutter", f"The rows are read out one after the other, in {100 * abs(lens.readout):.0f} % "
-                                       f"of the time from frame to frame (give or take "
-                                       f"{100 * (lens.readout_std or 0.0):.1f} %): each frame's camera is that of its "
-                                       "middle row.")
+        source = "as was given" if lens.readout_std is None else f"give or take {100 * lens.readout_std:.1f} %"
+        report.warn("rolling_shutter", f"The rows are read out one after the other, in {_share(abs(lens.readout))} "
+                                       f"({source}): each frame's camera is that of its middle row.")
 
 
 def _measured(value: float, deviation: float | None) -> str:

@@ -1,0 +1,105 @@
+"""A lens and a shutter that are known: used as they are given, and doubted where the shot contradicts them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from camera_scenes import path_error
+from recording_report import RecordingReport
+from track_scenes import FOCAL_PX, HEIGHT, WIDTH, KeptTracks, filmed_through, path, room
+
+from stereodiff_blender.engine.contract import Distortion, LensResult
+from stereodiff_blender.engine.solution import CameraSolution, KnownLens
+from stereodiff_blender.engine.stereo.sfm.solve import solve_cameras
+from stereodiff_blender.engine.stereo.tracking.tracks import Tracks
+from stereodiff_blender.engine.storage import RunContext
+
+COUNT = 24
+BROWN = Distortion(-0.2, 0.06, -0.01, 0.004, -0.003)
+
+pytestmark = pytest.mark.slow
+
+
+def walk(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sideways and forward through the room, looking about."""
+    share = times / (COUNT - 1)
+    places = np.stack([-1.2 + 2.4 * share, 0.1 * np.sin(5 * share), -1 + 1.2 * share], axis=1)
+    return places, np.stack([1.5 * np.sin(6 * share), -8 + 11.2 * share, np.sin(4 * share)], axis=1)
+
+
+POSES = path(*walk(np.arange(float(COUNT))))
+WORLD = room(400)
+
+
+def solved(tracks: Tracks, lens: KnownLens | None = None, *, readout: float | None = None,
+           pixel_aspect: float = 1.0) -> tuple[CameraSolution, dict[str, str]]:
+    report = RecordingReport()
+    width, height = (int(side) for side in tracks.size)
+    frames = np.broadcast_to(np.uint8(0), (tracks.frame_count, height, width, 3))
+    solution = solve_cameras(frames, lens=lens, readout=readout, pixel_aspect=pixel_aspect,
+                             context=RunContext(KeptTracks(tracks), report))
+    return solution, report.warnings
+
+
+def off_path(solution: CameraSolution) -> float:
+    return path_error(solution.camera_to_world[:, :3, 3], POSES[:, :3, 3])
+
+
+def test_all_five_coefficients_are_taken_out():
+    solution, warnings = solved(filmed_through(WORLD, walk, COUNT, lens=BROWN), KnownLens(FOCAL_PX, None, BROWN))
+    assert solution.lens == LensResult("brown", BROWN, is_given=True)
+    assert "lens_doubtful" not in warnings and off_path(solution) < 1e-3
+    assert np.nanmean(solution.reprojection_px) < 0.08, "the noise of the tracks"
+
+
+def test_a_true_distortion_solves_as_well_as_the_one_that_is_found():
+    tracks = filmed_through(WORLD, walk, COUNT, lens=Distortion(-0.12))
+    known, _ = solved(tracks, KnownLens(FOCAL_PX, None, Distortion(-0.12)))
+    found, _ = solved(tracks)
+    assert off_path(known) < 1.1 * off_path(found) + 1e-5
+    ratio = np.nanmean(known.reprojection_px) / np.nanmean(found.reprojection_px)
+    assert ratio < 1.06, "without distortion, pixels of a barrel are larger, and so is their noise"
+
+
+def test_squeezed_pixels_have_the_coefficients_of_the_square_picture():
+    tracks = filmed_through(WORLD, walk, COUNT, lens=BROWN)
+    squeezed = replace(tracks, pixels=tracks.pixels * (0.5, 1.0), size=(WIDTH // 2, HEIGHT))
+    solution, warnings = solved(squeezed, KnownLens(0.5 * FOCAL_PX, None, BROWN), pixel_aspect=2.0)
+    assert solution.lens.distortion == BROWN and "lens_doubtful" not in warnings and off_path(solution) < 1e-3
+    np.testing.assert_allclose(solution.intrinsics[0, :2], (0.5 * FOCAL_PX, FOCAL_PX))
+    index, pixels = COUNT // 2, solution.observations[COUNT // 2][1]
+    filmed_px = {tuple(pixel) for pixel in np.round(squeezed.observed(index)[1], 6)}
+    assert all(tuple(pixel) in filmed_px for pixel in np.round(pixels, 6)), "as filmed"
+
+
+@pytest.mark.parametrize(("readout", "given"), [(0.5, 0.5), (-0.3, -0.3)])
+def test_a_readout_that_is_given_is_held(readout, given):
+    tracks = filmed_through(WORLD, walk, COUNT, readout=readout)
+    solution, warnings = solved(tracks, readout=given)
+    found, _ = solved(tracks)
+    assert solution.lens == LensResult(readout=given) and "lens_doubtful" not in warnings
+    assert "as was given" in warnings["rolling_shutter"] and f"{100 * abs(given):.0f} %" in warnings["rolling_shutter"]
+    assert off_path(solution) < max(off_path(found), 1e-3)
+
+
+@pytest.mark.parametrize(("readout", "given"), [(0.5, -0.5), (0.5, 0.0), (0.0, 0.5)])
+def test_a_readout_that_the_shot_contradicts_is_doubted(readout, given):
+    solution, warnings = solved(filmed_through(WORLD, walk, COUNT, readout=readout), readout=given)
+    assert solution.lens.readout == given, "it is used all the same"
+    assert f"given, {100 * given:.0f} %" in warnings["lens_doubtful"]
+    told = float(warnings["lens_doubtful"].partition("tells ")[2].partition(" %")[0])
+    assert told == pytest.approx(100 * readout, abs=8)
+
+
+def test_no_rolling_shutter_is_made_up_where_none_is_said_to_be():
+    solution, warnings = solved(filmed_through(WORLD, walk, COUNT), readout=0.0)
+    assert solution.lens == LensResult() and not {"rolling_shutter", "lens_doubtful"} & set(warnings)
+
+
+def test_distortion_and_readout_are_given_together():
+    tracks = filmed_through(WORLD, walk, COUNT, lens=BROWN, readout=0.4)
+    solution, warnings = solved(tracks, KnownLens(FOCAL_PX, None, BROWN), readout=0.4)
+    assert solution.lens == LensResult("brown", BROWN, is_given=True, readout=0.4)
+    assert "lens_doubtful" not in warnings and off_path(solution) < 2e-3

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ..contract import (
     Settings,
     StereoDiffError,
@@ -19,7 +21,7 @@ from ..media import exr
 from ..media.frames import ClipInfo
 
 USUAL_SENSOR_MM = 36.0
-MAX_MAP_BYTES = 2_000_000_000
+MAX_MAP_BYTES, MOST_CHANNELS = 2_000_000_000, 16
 
 
 def with_lens_file(settings: Settings, path: Path, clip: ClipInfo) -> Settings:
@@ -41,13 +43,14 @@ def with_lens_file(settings: Settings, path: Path, clip: ClipInfo) -> Settings:
     return replace(settings, distortion=coefficients_of(lens))
 
 
-def _map(path: Path, pixels: int):
+def _map(path: Path, pixels: int) -> tuple[np.ndarray, np.ndarray]:
     """u and v. A map of more pixels than the clip's is of another size, and is not decoded."""
     data = read_lens_bytes(path, MAX_MAP_BYTES)
     try:
-        (width, height), _ = exr.stated_size(data, path)
-        if width * height > pixels:
-            raise StereoDiffError("lens_file_wrong_size", f"The ST map {path.name} has {width} x {height} pixels.")
+        (width, height), values = exr.stated_size(data, path)
+        if max(width * height, values / MOST_CHANNELS) > pixels:
+            raise StereoDiffError("lens_file_wrong_size", f"The ST map {path.name} has {width} x {height} pixels, more "
+                                                          "than the clip.")
         channels = exr.channels_of(data, path)
     except ValueError as error:
         raise invalid_lens_file(path, str(error)) from error

@@ -316,7 +316,8 @@ def _from_colmap(text: str) -> list[_Lens]:
         raise ValueError("it is neither a calibration of OpenCV's nor a cameras.txt of COLMAP's")
     if len(told) > MOST_CAMERAS:
         raise ValueError(f"it has more than {MOST_CAMERAS} cameras")
-    return [_of_colmap(line[1], line[2], line[3], [_number(word) for word in line[4:]]) for line in told if len(line) > 4]
+    return [_of_colmap(line[1], line[2], line[3], [_number(word) for word in line[4:]])
+            for line in told if len(line) > 4]
 
 
 def _of_colmap(model: str, width: str, height: str, parameters: list[float]) -> _Lens:

@@ -8,11 +8,13 @@ points, so what counts is each point's own difference.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...contract import Distortion, distortion_fault
+from ...geometry import exp_so3
 from ...lens import undistorted
 from ..mapping import (
     BundleOptions,
@@ -24,7 +26,9 @@ from ..mapping import (
     triangulate_points,
     zoom_ways,
 )
+from ..tracking import Tracks
 from .focal_stability import spread_frames
+from .shot import TrackedShot, square_tracks
 from .warnings import LONG_LENS, SHORT_LENS
 
 MOST_FRAMES = 16
@@ -41,6 +45,9 @@ LEAST_BEND_PX = 0.15
 """In the picture's corners: less is nothing that anybody sees, and noise bends as much."""
 DOUBTFUL_BEND_PX = 2.0
 """In the corners, from which a distortion that was given does not fit: coefficients are measured with some error."""
+DOUBTFUL_AXIS, AXIS_GAIN = 0.01, 1.03
+"""Share of the picture's width by which another principal point has to be off the one that was given, and how much the
+cost of the held-out tracks has to fall under it: a lens that is measured is never quite that of the shot."""
 LEAST_ZOOM, MUCH_ZOOM = 0.004, 0.15
 """Longest over shortest focal length, less 1: breathing of less is nothing that anybody sees; what zooms more may have
 been bent out of shape by a solve under one focal length."""
@@ -101,12 +108,22 @@ class _Trial:
         _, point = np.unique(self.fitted.point, return_inverse=True)
         return lens_covariance(fit.state, self._compact(point), loss_px=LOSS_PX, free=self._free(fit.model))
 
-    def is_better(self, rival: _Fit, simple: _Fit) -> bool:
+    def with_pixels_of(self, tracks: Tracks) -> _Trial:
+        """The same observations where other tracks of the same points have them."""
+        keys = tracks.frame * tracks.points + tracks.point
+
+        def moved(observations: Observations) -> Observations:
+            row = np.searchsorted(keys, self.frames[observations.camera] * tracks.points + observations.point)
+            return replace(observations, pixels=tracks.pixels[row])
+
+        return replace(self, fitted=moved(self.fitted), held_out=moved(self.held_out))
+
+    def is_better(self, rival: _Fit, simple: _Fit, least_gain: float = LEAST_GAIN) -> bool:
         """Whether the held-out points prefer the rival, clearly and most of them alike."""
         gains = np.bincount(self.held_out.point, simple.costs - rival.costs)
         gains = gains[np.bincount(self.held_out.point) > 0]
         error = float(np.std(gains)) / np.sqrt(len(gains))
-        return bool(gains.mean() > MOST_ERRORS * error and simple.costs.mean() > LEAST_GAIN * rival.costs.mean())
+        return bool(gains.mean() > MOST_ERRORS * error and simple.costs.mean() > least_gain * rival.costs.mean())
 
     def keeps_focal(self, rival: _Fit) -> bool:
         """Whether a focal length that is known stays about where it is when it is let go under the rival."""
@@ -174,6 +191,29 @@ def contradicts_distortion(found: Reconstruction) -> bool:
     simple, rival = (trial.fit(replace(_model(found), radial=radial)) for radial in (0, 1))
     is_seen = _bend_px(rival.state, found.tracks.size) > DOUBTFUL_BEND_PX
     return is_seen and trial.is_better(rival, simple) and _is_determined(trial, rival)
+
+
+def contradicts_axis(found: Reconstruction, shot: TrackedShot) -> tuple[float, float] | None:
+    """Where held-out tracks clearly put the principal point, in place of the one that was given, in raster pixels: at
+    the picture's center, or as high above it as it was given below. None if they do not."""
+    trial, (width, height), (x, y) = _trial(found), shot.tracks.size, shot.principal_point
+    rivals = [axis for axis in ((0.5 * width, 0.5 * height), (x, height - y))
+              if np.hypot(axis[0] - x, axis[1] - y) > DOUBTFUL_AXIS * width]
+    if trial is None or shot.focal is None or not rivals:
+        return None
+    given = trial.fit(_model(found))
+    fits = [_under_axis(trial, shot, axis) for axis in rivals]
+    best = int(np.argmin([fit.costs.mean() for fit in fits]))
+    return rivals[best] if trial.is_better(fits[best], given, AXIS_GAIN) else None
+
+
+def _under_axis(trial: _Trial, shot: TrackedShot, axis: tuple[float, float]) -> _Fit:
+    """With cameras that look elsewhere by the angle between both axes: nearly the same, to begin from."""
+    square = square_tracks(shot.tracks, axis, shot.pixel_aspect, shot.focal, shot.distortion)
+    x, y = np.subtract(shot.principal_point, axis) * (shot.pixel_aspect, 1.0) / trial.found.focal
+    turn, found = exp_so3(np.array([-y, x, 0.0])), copy(trial.found)
+    found.rotations, found.translations = turn @ found.rotations, found.translations @ turn.T
+    return replace(trial.with_pixels_of(square), found=found).fit(_model(found))
 
 
 def explains_better(one: Reconstruction, other: Reconstruction) -> bool:

@@ -17,7 +17,7 @@ from ..mapping import ADJUSTMENT_ROUNDS
 from ..tracking import Tracks, longest_linked_run, thin_tracks, track_features
 from .keyframes import choose_keyframes
 from .lens_check import lens_that_fits
-from .lens_choice import contradicts_distortion, contradicts_readout
+from .lens_choice import contradicts_axis, contradicts_distortion, contradicts_readout
 from .loops import close_loops
 from .model_choice import contest, is_turn, may_be_turn, turn_of_all_frames
 from .object_track import is_object_track
@@ -26,7 +26,13 @@ from .shot import MIN_SOLVED_SHARE, Steps, TrackedShot, square_tracks, unsolved
 from .solutions import moving_solution, rotation_solution, static_solution
 from .still_background import find_still_background
 from .traveling import Travel, find_travel, focal_seeds, with_ordinary_lens
-from .warnings import warn_doubtful_distortion, warn_doubtful_readout, warn_doubtful_travel, warn_object_track
+from .warnings import (
+    warn_doubtful_axis,
+    warn_doubtful_distortion,
+    warn_doubtful_readout,
+    warn_doubtful_travel,
+    warn_object_track,
+)
 
 TRACKS_PER_FRAME = 1000
 MIN_TRACKS = 40
@@ -161,6 +167,9 @@ def _solve(shot: TrackedShot, followed: Tracks, frames: np.ndarray) -> CameraSol
     travel = close_loops(shot, travel, frames)
     if shot.distortion is not None and contradicts_distortion(travel.reconstruction):
         warn_doubtful_distortion(shot.report)
+    axis = contradicts_axis(travel.reconstruction, shot)
+    if axis is not None:
+        warn_doubtful_axis(shot.report, is_center=axis == (0.5 * shot.tracks.size[0], 0.5 * shot.tracks.size[1]))
     told = None if shot.readout is None else contradicts_readout(travel.reconstruction)
     if told is not None:
         warn_doubtful_readout(shot.report, travel.reconstruction.readout, told)

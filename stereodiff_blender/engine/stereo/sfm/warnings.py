@@ -65,6 +65,13 @@ def warn_doubtful_distortion(report: Report) -> None:
                                  "already.")
 
 
+def warn_doubtful_axis(report: Report, *, is_center: bool) -> None:
+    """is_center: the picture's center fits better than the principal point that was given; else its mirror image."""
+    where = "the picture's center" if is_center else "one as far above the middle row as it is below, or the other way,"
+    report.warn("lens_doubtful", f"The principal point that was given does not fit the shot: {where} fits far better. "
+                                 "Look at where it is counted from, and whether the plate was cropped.")
+
+
 def warn_doubtful_readout(report: Report, given: float, told: float) -> None:
     """In frames: the readout that was given, and the one that the shot tells."""
     report.warn("lens_doubtful", f"The rolling shutter that was given, {_share(given)}, does not fit the shot, which "

@@ -103,3 +103,21 @@ def test_distortion_and_readout_are_given_together():
     solution, warnings = solved(tracks, KnownLens(FOCAL_PX, None, BROWN), readout=0.4)
     assert solution.lens == LensResult("brown", BROWN, is_given=True, readout=0.4)
     assert "lens_doubtful" not in warnings and off_path(solution) < 2e-3
+
+
+def shifted(tracks: Tracks, shift: tuple[float, float]) -> Tracks:
+    """Of a plate whose axis is that far off its center; what is seen stays the same."""
+    return replace(tracks, pixels=tracks.pixels + shift)
+
+
+@pytest.mark.parametrize("lens", [None, Distortion(-0.12)])
+@pytest.mark.parametrize(("shift", "given", "words"), [
+    ((0, 0), (12, 0), "the picture's center"), ((0, 0), (0, -12), "the picture's center"),
+    ((16, 14), (16, -14), "above the middle row"), ((16, 14), (0, 0), None), ((16, 14), (16, 14), None)])
+def test_a_principal_point_that_the_shot_contradicts_is_doubted(lens, shift, given, words):
+    """One that is not given is none to be doubted, and a true one is not."""
+    tracks = shifted(filmed_through(WORLD, walk, COUNT, lens=lens), shift)
+    axis = (WIDTH / 2 + given[0], HEIGHT / 2 + given[1])
+    solution, warnings = solved(tracks, KnownLens(FOCAL_PX, axis if any(given) else None, lens))
+    assert words in warnings["lens_doubtful"] if words else "lens_doubtful" not in warnings
+    np.testing.assert_allclose(solution.intrinsics[:, 2:], [axis] * COUNT)

@@ -213,6 +213,7 @@ def _under_axis(trial: _Trial, shot: TrackedShot, axis: tuple[float, float]) -> 
     x, y = np.subtract(shot.principal_point, axis) * (shot.pixel_aspect, 1.0) / trial.found.focal
     turn, found = exp_so3(np.array([-y, x, 0.0])), copy(trial.found)
     found.rotations, found.translations = turn @ found.rotations, found.translations @ turn.T
+    found.middle_row = 0.5 * shot.tracks.size[1] - axis[1]
     return replace(trial.with_pixels_of(square), found=found).fit(_model(found))
 
 

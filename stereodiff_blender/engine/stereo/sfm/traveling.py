@@ -120,6 +120,7 @@ def _from_seeds(shot: TrackedShot, keyframes: np.ndarray, seeds: list[float],
     if shot.distortion is None and not is_assumed and choose_lens(best) and len(seeds) > 1:
         best, zoom_spread = _zooming(shot, keyframes, few, seeds, best)
     best.register_frames(keyframes)
+    best.middle_row, best.distortion_taken_out = 0.5 * shot.tracks.size[1] - shot.principal_point[1], shot.distortion
     step()
     reach = float(best.registered[keyframes].mean())
     fitted = register_all_frames(best, step, choose=_shutter_choice(shot, is_assumed))

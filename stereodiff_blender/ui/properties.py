@@ -19,9 +19,11 @@ from ..engine.contract import (
     PAPER_NOISE_LEVEL,
     DiffusionSettings,
     Settings,
+    is_exr,
 )
 from ..footage import clip as clips
 from ..footage.lens import with_clip_lens, with_lens_file
+from ..jobs.reader_thread import read_beside
 from . import preferences
 
 __all__ = ["register", "unregister"]
@@ -240,7 +242,9 @@ def _with_lens(settings: Settings, group: STEREODIFF_PG_scene, clip: bpy.types.M
     if group.cameras != "SOLVE" or clip != group.clip:
         return settings
     if group.lens_file:
-        settings = with_lens_file(settings, clip, Path(bpy.path.abspath(group.lens_file)))
+        path = Path(bpy.path.abspath(group.lens_file))
+        read_beside(lambda: is_exr(path))  # a disk that does not answer is told, and Blender does not wait for it
+        settings = with_lens_file(settings, clip, path)
     return replace(settings, readout=round(group.readout, 5)) if group.use_known_readout else settings
 
 

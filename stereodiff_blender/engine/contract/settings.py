@@ -113,9 +113,7 @@ class Settings:
         if self.focal_mm is not None and self.sensor_mm is not None:
             _check_lens(self.focal_mm, self.sensor_mm)
         self._check_axis_and_distortion()
-        if self.readout is not None and not -1.0 <= self.readout <= 1.0:
-            raise _invalid_setting(f"A readout of {self.readout:.4g} is longer than the time from frame to frame, "
-                                   "which is 1.")
+        self._check_readout()
         if not -20 <= self.exposure_ev <= 20:
             raise _invalid_setting(f"The exposure_ev must be -20 to 20, got {self.exposure_ev}.")
         if not 1 <= self.max_megapixels <= MOST_MEGAPIXELS:
@@ -137,6 +135,14 @@ class Settings:
             if len(values) not in counts or not sane:
                 raise _invalid_setting(f"The {name} must be {' or '.join(map(str, counts))} finite numbers, got "
                                        f"{values}.")
+
+    def _check_readout(self) -> None:
+        if self.readout is not None and not -1.0 <= self.readout <= 1.0:
+            raise _invalid_setting(f"A readout of {self.readout:.4g} is longer than the time from frame to frame, "
+                                   "which is 1.")
+        if self.readout and self.stereo != "geometric":
+            raise _invalid_setting("MonST3R takes all rows of a picture at once: leave the readout out, or solve with "
+                                   "Geometric.")
 
     @property
     def working_side_px(self) -> int:

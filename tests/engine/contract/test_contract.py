@@ -98,6 +98,7 @@ def test_an_error_needs_a_known_code():
     ({"focal_mm": 35.0, "sensor_mm": 36.0, "distortion": (0.1,)}, "distortion"),
     ({"focal_mm": 35.0, "sensor_mm": 36.0, "distortion": (0.1, 0.0, 0.0, 0.0)}, "3 or 5"),
     ({"focal_mm": 35.0, "sensor_mm": 36.0, "distortion": (0.1, 0.0, 0.0, 0.0, float("inf"))}, "distortion"),
+    ({"readout": 0.5, "stereo": "monst3r"}, "MonST3R"),
     ({"readout": 1.01}, "readout"), ({"readout": -1.5}, "readout"), ({"readout": float("nan")}, "readout"),
     ({"device": "gpu"}, "device"), ({"device": "cuda:x"}, "device"), ({"device": "cpu:1"}, "device"),
 ])

@@ -79,6 +79,11 @@ def warn_doubtful_readout(report: Report, given: float, told: float) -> None:
                                  "where the bottom row comes first.")
 
 
+def warn_unused_shutter(report: Report) -> None:
+    report.warn("rolling_shutter", "The rolling shutter that was given is not taken into account, because the camera "
+                                   "only turns: its rotation fits all rows of a frame as well as one camera can.")
+
+
 def _share(readout: float) -> str:
     return f"{100 * readout:.0f} % of the time from frame to frame"
 

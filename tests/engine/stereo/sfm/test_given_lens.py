@@ -108,6 +108,15 @@ def test_distortion_and_readout_are_given_together(lens):
     assert "lens_doubtful" not in warnings and off_path(solution) < 1e-4
 
 
+def test_a_turn_on_the_spot_says_that_its_shutter_is_not_used():
+    def pan(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros((len(times), 3)), times[:, None] * (0.05, 0.8, 0.0)
+
+    far = np.random.default_rng(5).uniform((-6.0, -3.0, 6.0), (9.0, 3.0, 12.0), (2000, 3))
+    solution, warnings = solved(filmed_through(far, pan, 14), KnownLens(FOCAL_PX), readout=0.3)
+    assert solution.kind == "rotation" and "not taken into account" in warnings["rolling_shutter"]
+
+
 def shifted(tracks: Tracks, shift: tuple[float, float]) -> Tracks:
     """Of a plate whose axis is that far off its center; what is seen stays the same."""
     return replace(tracks, pixels=tracks.pixels + shift)

@@ -145,6 +145,19 @@ def test_what_our_coefficients_cannot_follow_is_refused(lens, contract, clip, mo
     assert code == "lens_not_followed" and model.title() in message and words in message
 
 
+@pytest.mark.parametrize(("size", "is_followed"), [(0.0003, True), (0.02, False)])
+def test_nukes_tangential_part_is_followed_only_while_it_is_next_to_nothing(lens, contract, clip, size, is_followed):
+    camera = clip.tracking.camera
+    if not hasattr(camera, "nuke_p1"):
+        pytest.skip("before Blender 5.2, the model has none")
+    camera.distortion_model, camera.nuke_p1 = "NUKE", size
+    if is_followed:
+        assert lens.with_clip_lens(contract.Settings(), clip).distortion is not None
+    else:
+        code, message = code_of(lens.with_clip_lens, contract.Settings(), clip)
+        assert code == "lens_not_followed" and "pixels off" in message
+
+
 @pytest.mark.parametrize(("model", "name", "value"), [("POLYNOMIAL", "k1", -2.0), ("BROWN", "brown_p1", 0.6)])
 def test_a_lens_that_folds_the_picture_over_is_refused(lens, contract, clip, model, name, value):
     clip.tracking.camera.distortion_model = model

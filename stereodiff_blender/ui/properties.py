@@ -154,8 +154,8 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
         subtype="FILE_PATH",
     )
     use_known_readout: bpy.props.BoolProperty(
-        name="Known Rolling Shutter",
-        description="Take the readout of the rolling shutter from here instead of finding it",
+        name="Known Shutter",
+        description="Take the readout of a rolling shutter from here instead of finding it",
     )
     readout: bpy.props.FloatProperty(
         name="Readout", description="Share of the time from frame to frame that passes between the first row and the "

@@ -274,7 +274,7 @@ WARNINGS = {
     "lens_doubtful": Explanation(
         "The lens that was given does not fit the shot.",
         "Check the focal length and, above all, the sensor width: a phone's 4 mm lens belongs to a sensor of some 6 "
-        "mm. Or turn off Known Lens or Known Rolling Shutter, or empty Lens File, and the shot itself tells it."),
+        "mm. Or turn off Known Lens or Known Shutter, or empty Lens File, and the shot itself tells it."),
     "lens_distortion_ignored": Explanation(
         "The clip has lens distortion set, but MonST3R takes the lens as free of it.",
         "Solve with Geometric, which knows distortion; or undistort the footage first, and solve that plate."),

@@ -175,3 +175,12 @@ def test_neither_bytes_nor_a_large_file_nor_none_is_read(tmp_path):
     path.write_bytes(b"# \n" * 400_000)
     error = refusal(path)
     assert error.code == "lens_file_invalid" and "1 million bytes" in error.message
+
+
+def test_xml_with_entities_is_refused_though_it_holds_a_lens(tmp_path):
+    text = write_opencv(tmp_path / "lens.xml").read_text()
+    begin, end = text.split("<opencv_storage>")
+    written(tmp_path / "lens.xml", f'{begin}<!DOCTYPE opencv_storage [<!ENTITY w "1920">]><opencv_storage>'
+                                   f'{end.replace("<image_width>1920", "<image_width>&w;")}')
+    error = refusal(tmp_path / "lens.xml")
+    assert error.code == "lens_file_invalid" and "document type" in error.message

@@ -16,7 +16,8 @@ __all__ = ["clip_cameras", "scene_cameras"]
 FLIP_CAMERA_AXES = np.diag([1.0, -1.0, -1.0, 1.0])
 """Blender's camera looks along its -z with y up, the contract's along z with y down."""
 COEFFICIENTS = {
-    "POLYNOMIAL": ("k1", "k2", "k3"), "DIVISION": ("division_k1", "division_k2"), "NUKE": ("nuke_k1", "nuke_k2"),
+    "POLYNOMIAL": ("k1", "k2", "k3"), "DIVISION": ("division_k1", "division_k2"),
+    "NUKE": ("nuke_k1", "nuke_k2", "nuke_p1", "nuke_p2"),  # p1 and p2 from 5.2 on
     "BROWN": ("brown_k1", "brown_k2", "brown_k3", "brown_k4", "brown_p1", "brown_p2"),
 }
 

@@ -6,6 +6,9 @@ keep a background Blender from ending cleanly.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import bpy
 
 from ..engine.contract import (
@@ -16,8 +19,11 @@ from ..engine.contract import (
     PAPER_NOISE_LEVEL,
     DiffusionSettings,
     Settings,
+    is_exr,
 )
 from ..footage import clip as clips
+from ..footage.lens import with_clip_lens, with_lens_file
+from ..jobs.reader_thread import read_beside
 from . import preferences
 
 __all__ = ["register", "unregister"]
@@ -139,7 +145,23 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
     )
     use_known_focal: bpy.props.BoolProperty(
         name="Known Lens",
-        description="Take focal length and sensor width from the clip's camera settings instead of finding them",
+        description="Take focal length, sensor width, principal point and distortion from the clip's camera settings "
+                    "instead of finding them",
+    )
+    lens_file: bpy.props.StringProperty(
+        name="Lens File", description="Take the lens from a file: a calibration of OpenCV's (YAML, JSON, XML), a "
+                                      "cameras.txt of COLMAP's, or a redistort ST map (EXR) together with Known Lens",
+        subtype="FILE_PATH",
+    )
+    use_known_readout: bpy.props.BoolProperty(
+        name="Known Shutter",
+        description="Take the readout of a rolling shutter from here instead of finding it",
+    )
+    readout: bpy.props.FloatProperty(
+        name="Readout", description="Share of the time from frame to frame that passes between the first row and the "
+                                    "last: milliseconds times frames per second, over 1000. 0: all rows at once. Below "
+                                    "0: from the bottom up",
+        default=0.0, min=-1.0, max=1.0, soft_min=0.0, precision=3,
     )
     cameras: bpy.props.EnumProperty(
         name="Cameras", description="Where the camera of every frame comes from", items=CAMERAS_ITEMS,
@@ -194,52 +216,36 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
 CLASSES = (STEREODIFF_PG_job, STEREODIFF_PG_scene)
 
 
-def settings_from(scene: bpy.types.Scene, clip: bpy.types.MovieClip | None = None) -> Settings:
+def settings_from(scene: bpy.types.Scene, clip: bpy.types.MovieClip | None = None, *,
+                  with_lens: bool = True) -> Settings:
     """What the scene and the preferences ask for. Not checked here: Job.validate does that.
 
-    clip: whose lens counts, if it is known; the chosen one's if None.
+    clip: whose lens counts, if it is known; the chosen one's if None. with_lens: False leaves it out, which is all that
+    may read a file. Raises StereoDiffError for a lens that cannot be used, as of footage.lens.
     """
     group = scene.stereodiff
-    clip = clip or group.clip
-    focal_mm, sensor_mm = _known_lens(clip) if group.use_known_focal and clip else (None, None)
-    is_known = focal_mm is not None and clip is not None
-    return Settings(
+    settings = Settings(
         stereo=group.stereo, refine=group.refine, quality=group.quality, max_side_px=group.max_side_px,
-        focal_mm=focal_mm, sensor_mm=sensor_mm, exposure_ev=group.exposure_ev, device=preferences.current().device,
-        refine_cameras=group.refine_cameras,
+        exposure_ev=group.exposure_ev, device=preferences.current().device, refine_cameras=group.refine_cameras,
         diffusion=DiffusionSettings(group.diffusion_preset, group.noise_schedule, round(group.noise_level, 5),
                                     group.noise_ensemble, round(group.keep_static, 4)),
         max_megapixels=group.max_megapixels,
-        principal_point_px=_principal_point(clip) if is_known else None,
-        distortion=_distortion(clip) if is_known else None,
     )
+    clip = clip or group.clip
+    return settings if clip is None or not with_lens else _with_lens(settings, group, clip)
 
 
-def _known_lens(clip: bpy.types.MovieClip) -> tuple[float, float]:
-    camera = clip.tracking.camera
-    return camera.focal_length, camera.sensor_width
-
-
-_DISTORTION = {"POLYNOMIAL": ("k1", "k2", "k3"), "DIVISION": ("division_k1", "division_k2"),
-               "NUKE": ("nuke_k1", "nuke_k2"), "BROWN": ("brown_k1", "brown_k2", "brown_k3")}
-CENTERED_PX = 0.01
-
-
-def _principal_point(clip: bpy.types.MovieClip) -> tuple[float, float] | None:
-    """In pixels from the top left corner; None where it is the picture's center. Blender counts from below."""
-    x, y = clip.tracking.camera.principal_point_pixels
-    width, height = clip.size
-    if max(abs(x - 0.5 * width), abs(y - 0.5 * height)) < CENTERED_PX:
-        return None
-    return x, height - y
-
-
-def _distortion(clip: bpy.types.MovieClip) -> tuple[float, float, float] | None:
-    """K1, K2 and K3 of the clip's distortion model, 0 where it has none; None without distortion."""
-    camera = clip.tracking.camera
-    values = [getattr(camera, name) for name in _DISTORTION.get(camera.distortion_model, ())]
-    first, second, third = (*values, 0.0, 0.0, 0.0)[:3]
-    return (first, second, third) if any(values) else None
+def _with_lens(settings: Settings, group: STEREODIFF_PG_scene, clip: bpy.types.MovieClip) -> Settings:
+    """Of a clip that is not the chosen one, only its own lens panel counts."""
+    if group.use_known_focal:
+        settings = with_clip_lens(settings, clip)
+    if group.cameras != "SOLVE" or clip != group.clip:
+        return settings
+    if group.lens_file:
+        path = Path(bpy.path.abspath(group.lens_file))
+        read_beside(lambda: is_exr(path))  # a disk that does not answer is told, and Blender does not wait for it
+        settings = with_lens_file(settings, clip, path)
+    return replace(settings, readout=round(group.readout, 5)) if group.use_known_readout else settings
 
 
 def frame_range(scene: bpy.types.Scene, clip: bpy.types.MovieClip, *, is_chosen: bool = True) -> tuple[int, int]:

@@ -107,6 +107,17 @@ def test_a_lens_that_folds_the_corners_over_is_refused():
     assert "fold" in fault and fault.endswith(".")
 
 
+@pytest.mark.parametrize("lens", [Distortion(p1=0.4), Distortion(p2=-0.4), Distortion(-0.1, p1=0.25, p2=0.25)])
+def test_a_lens_whose_tangential_part_folds_the_picture_over_is_refused(lens, places):
+    """Somewhere on the way to the corners, a step outward leads back."""
+    fault = distortion_fault(lens, *HD)
+    assert "fold" in fault and "P1" in fault and fault.endswith(".")
+    assert distortion_fault(replace(lens, p1=0.02 * lens.p1, p2=0.02 * lens.p2), *HD) == ""
+    shown = distorted(places * 1.4, lens)
+    by_x, by_y = np.gradient(shown, axis=1), np.gradient(shown, axis=0)
+    assert (by_x[..., 0] * by_y[..., 1] - by_x[..., 1] * by_y[..., 0]).min() < 0.0
+
+
 @pytest.mark.parametrize("lens", [
     LensResult("fisheye"), LensResult("radial"), LensResult("pinhole", Distortion(-0.1)),
     LensResult("radial", Distortion(is_fisheye=True)), LensResult("fisheye", Distortion(-0.1)),

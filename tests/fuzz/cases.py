@@ -15,12 +15,20 @@ from pathlib import Path
 
 from mutations import damaged, damaged_json
 
-from stereodiff_blender.engine.contract import ClipSource, JobFolder, StereoDiffError, messages, read_colmap_cameras
+from stereodiff_blender.engine.cli.lens_file import with_lens_file
+from stereodiff_blender.engine.contract import (
+    ClipSource,
+    JobFolder,
+    Settings,
+    StereoDiffError,
+    messages,
+    read_colmap_cameras,
+)
 from stereodiff_blender.engine.contract import matte_shapes as shapes
 from stereodiff_blender.engine.contract.cameras import given
 from stereodiff_blender.engine.contract.guarded_files import GuardedFile, GuardedFolder
 from stereodiff_blender.engine.media import exr
-from stereodiff_blender.engine.media.frames import plan_raster, probe_clip, read_frames
+from stereodiff_blender.engine.media.frames import ClipInfo, plan_raster, probe_clip, read_frames
 from stereodiff_blender.engine.storage import journal as keeping
 from stereodiff_blender.engine.weights import cards
 from stereodiff_blender.jobs.worker_process import FollowedJob
@@ -74,6 +82,13 @@ def _colmap(path: Path) -> object:
     return read_colmap_cameras(path.parent, ClipSource("movie", "/walk.mp4"), range(1, 5))
 
 
+def _lens(path: Path) -> object:
+    settings = Settings(focal_mm=36.0, sensor_mm=36.0)
+    found = with_lens_file(settings, path, ClipInfo(64, 36, 1.0, 24.0, 4))
+    found.validate()
+    return found
+
+
 def _card(path: Path) -> object:
     return cards.read_card(path.stem, path.parent)
 
@@ -91,6 +106,11 @@ TARGETS = {
     "colmap_text": Target("text/images.txt", damaged, _colmap),
     "colmap_lenses": Target("binary/cameras.bin", damaged, _colmap),
     "colmap": Target("binary/images.bin", damaged, _colmap),
+    "lens_yaml": Target("lens.yml", damaged, _lens),
+    "lens_xml": Target("lens.xml", damaged, _lens),
+    "lens_json": Target("lens.json", damaged_json, _lens),
+    "lens_colmap": Target("text/cameras.txt", damaged, _lens),
+    "lens_map": Target("redistort.exr", damaged, _lens),
     "card": Target("monst3r.toml", damaged, _card),
     "exr": Target("depth/0001.exr", damaged, exr.read_exr, (ValueError, OSError)),
     "exr_header": Target("depth/0001.exr", damaged, exr.read_pixel_aspect, (ValueError, OSError)),

@@ -28,6 +28,7 @@ from tiny_jobs import render_boards
 
 from stereodiff_blender.engine.contract import (
     ClipSource,
+    Distortion,
     Event,
     JobFolder,
     MatteDrawing,
@@ -41,13 +42,15 @@ from stereodiff_blender.engine.contract.guarded_files import GuardedFile, Guarde
 from stereodiff_blender.engine.media import exr
 from stereodiff_blender.engine.storage import journal as keeping
 from stereodiff_blender.engine.weights.cards import CARDS_FOLDER
+from stereodiff_blender.engine.worker.lens_maps import redistort_map
 
 SEED = os.environ.get("STEREODIFF_FUZZ_SEED", "20261123")
 FUZZ_ROUNDS = int(os.environ.get("STEREODIFF_FUZZ_ROUNDS", "1"))
 START_S, HANG_S = 60.0, 30.0
 HERE = Path(__file__).parent
 CASES = {"job": 300, "result": 300, "events": 200, "matte": 150, "cameras": 150, "colmap_text": 150,
-         "colmap_lenses": 80, "colmap": 150, "card": 150, "exr": 250, "exr_header": 100,
+         "colmap_lenses": 80, "colmap": 150, "lens_yaml": 200, "lens_xml": 200, "lens_json": 200,
+         "lens_colmap": 150, "lens_map": 150, "card": 150, "exr": 250, "exr_header": 100,
          "exr_clip": 60, "png": 100, "jpg": 80, "tif": 60, "dpx": 40, "cin": 40, "webp": 40, "tga": 40,
          "mp4": 120, "mov": 60, "mkv": 60, "avi": 60, "kept": 100}
 READ_BY_THE_WORKER_ALONE = {"mp4", "mov", "mkv", "avi", "png", "jpg", "tif", "dpx", "cin", "webp", "tga", "exr_clip"}
@@ -80,7 +83,20 @@ def samples(tmp_path_factory) -> Path:
                         {"a": np.arange(60.0).reshape(3, 20), "b": np.zeros(5, np.uint8)})
     write_shapes(folder / "matte.json", an_outline())
     write_known_cameras(folder)
+    write_lens_files(folder)
     return folder
+
+
+def write_lens_files(folder: Path) -> None:
+    for ending in ("yml", "xml", "json"):
+        storage = cv2.FileStorage(str(folder / f"lens.{ending}"), cv2.FILE_STORAGE_WRITE)
+        storage.write("image_width", 64)
+        storage.write("image_height", 36)
+        storage.write("camera_matrix", np.array([[60.0, 0.0, 31.5], [0.0, 60.0, 17.5], [0.0, 0.0, 1.0]]))
+        storage.write("distortion_coefficients", np.array([-0.1, 0.02, 0.001, 0.002, 0.0]))
+        storage.release()
+    u, v = redistort_map(Distortion(-0.1), np.array([64.0, 64.0, 32.0, 18.0]), (64, 36), (3, 3, 2, 2))
+    exr.write_exr(folder / "redistort.exr", {"R": u, "G": v, "B": np.ones_like(u)})
 
 
 def write_known_cameras(folder: Path) -> None:

@@ -85,6 +85,12 @@ def add_solve(parser: argparse.ArgumentParser, command: Callable[[argparse.Names
     parser.add_argument("--sensor-mm", type=float, metavar="S", help="width of the sensor; needs --focal-mm")
     parser.add_argument("--principal-point", type=float, nargs=2, metavar=("X", "Y"), help="where the axis of the "
                         "known lens meets the picture, in the clip's pixels from the top left corner (the center)")
+    parser.add_argument("--lens-file", type=Path, metavar="FILE", help="the lens is known: a calibration of OpenCV's "
+                        "(YAML, JSON, XML) or a cameras.txt of COLMAP's; or a redistort ST map (EXR) of the clip's "
+                        "size, with --focal-mm and --sensor-mm")
+    parser.add_argument("--readout", type=float, metavar="R", help="known rolling shutter: share of the time from "
+                        "frame to frame between the first row and the last (-1 to 1; 0: none; below 0: from the "
+                        "bottom up)")
     parser.add_argument("--matte", metavar="PATH", help="footage that shows white what moves by itself; its first "
                        "picture belongs to the clip's first")
     parser.add_argument("--invert-matte", action="store_true", help="black is what moves; needs --matte")
@@ -121,7 +127,8 @@ def _frame_range(text: str) -> tuple[int, int]:
 
 
 def engine_settings(options: argparse.Namespace, *, focal_mm: float | None = None, sensor_mm: float | None = None,
-                    exposure_ev: float = 0.0, principal_point_px: tuple[float, float] | None = None) -> Settings:
+                    exposure_ev: float = 0.0, principal_point_px: tuple[float, float] | None = None,
+                    readout: float | None = None) -> Settings:
     """The settings that the engine's options stand for, checked.
 
     Parameters
@@ -134,6 +141,8 @@ def engine_settings(options: argparse.Namespace, *, focal_mm: float | None = Non
         Stops added to scene-linear EXR.
     principal_point_px : tuple of float or None
         Of the known lens, in pixels of the clip; None: the center.
+    readout : float or None
+        Of a known rolling shutter, as Settings has it.
 
     Returns
     -------
@@ -149,7 +158,7 @@ def engine_settings(options: argparse.Namespace, *, focal_mm: float | None = Non
                         exposure_ev, options.device, options.seed, options.refine_cameras,
                         DiffusionSettings(options.diffusion, options.schedule, options.noise_level, options.ensemble,
                                           options.keep_static, options.compile), options.max_megapixels,
-                        principal_point_px)
+                        principal_point_px, readout=readout)
     settings.validate()
     return settings
 

@@ -36,6 +36,7 @@ from ..weights.command import accept_or_refuse
 from ..weights.licences import cards_of
 from ..worker import run as worker
 from ..worker.workspace import discard_foreign
+from .lens_file import with_lens_file
 from .options import engine_settings, models_folder
 from .progress import ProgressLine
 
@@ -117,10 +118,16 @@ def _job_from(options: argparse.Namespace, clip_path: str, job_id: str) -> Job:
                    ocio_config=_ocio_config(options))
     settings = engine_settings(options, focal_mm=options.focal_mm, sensor_mm=options.sensor_mm,
                                exposure_ev=options.exposure_ev,
-                               principal_point_px=tuple(options.principal_point) if options.principal_point else None)
+                               principal_point_px=tuple(options.principal_point) if options.principal_point else None,
+                               readout=options.readout)
     first, last = _clip_frames(clip, options.frames) or (1, probe_clip(clip, settings.max_pixels).frame_count)
-    if options.cameras and options.focal_mm is not None:
-        raise StereoDiffError("settings_invalid", "The model of --cameras has a lens of its own: leave --focal-mm out.")
+    for name, is_given in (("--focal-mm", options.focal_mm is not None), ("--lens-file", options.lens_file),
+                           ("--readout", options.readout is not None)):
+        if options.cameras and is_given:
+            raise StereoDiffError("settings_invalid", f"The model of --cameras has a lens of its own: leave {name} "
+                                                      "out.")
+    if options.lens_file:
+        settings = with_lens_file(settings, options.lens_file, probe_clip(clip, settings.max_pixels))
     clip = replace(clip, fingerprint=fingerprint(clip, range(first, last + 1)))
     return Job(job_id, clip, first, last, settings, _matte_from(options), models_folder(options),
                "colmap" if options.cameras else "")

@@ -24,7 +24,19 @@ frame's static points is of order 1, unless a scale was set in Blender or camera
 
 from __future__ import annotations
 
-from .cameras import GivenCamera, GivenCameras, read_cameras, read_colmap_cameras, write_cameras
+from .cameras import (
+    GivenCamera,
+    GivenCameras,
+    GivenLens,
+    coefficients_of,
+    invalid_lens_file,
+    is_exr,
+    read_calibration,
+    read_cameras,
+    read_colmap_cameras,
+    read_lens_bytes,
+    write_cameras,
+)
 from .errors import (
     ERROR_CODES,
     WARNING_CODES,
@@ -140,6 +152,7 @@ __all__ = [
     "FrameResult",
     "GivenCamera",
     "GivenCameras",
+    "GivenLens",
     "Health",
     "Job",
     "JobFolder",
@@ -159,10 +172,15 @@ __all__ = [
     "WeightsUsed",
     "__all__",
     "as_matte_error",
+    "coefficients_of",
     "distortion_fault",
+    "invalid_lens_file",
+    "is_exr",
     "plate_scale",
+    "read_calibration",
     "read_cameras",
     "read_colmap_cameras",
+    "read_lens_bytes",
     "read_shapes",
     "redact",
     "redacted",

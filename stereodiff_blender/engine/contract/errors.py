@@ -23,6 +23,7 @@ ERROR_CODES = frozenset({
     "cut_in_range",
     "cameras_missing", "cameras_invalid", "cameras_incomplete", "cameras_wrong_size", "cameras_distorted",
     "cameras_do_not_fit",
+    "lens_file_missing", "lens_file_invalid", "lens_file_wrong_size", "lens_not_followed",
     "matte_missing", "matte_unreadable", "matte_incomplete", "matte_wrong_size", "matte_full", "matte_invalid",
     "weights_missing", "weights_damaged", "weights_wrong_model", "weights_refused", "weights_not_writable",
     "licence_not_accepted", "model_card_invalid", "model_record_invalid", "model_folder_outside",

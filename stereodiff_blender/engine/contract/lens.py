@@ -160,10 +160,35 @@ def distortion_fault(distortion: Distortion, width: float, height: float,
         return "A fisheye has K1 to K4, any other lens K1 to K3, P1 and P2."
     fx, fy, cx, cy = intrinsics
     corner = math.hypot(max(cx, width - cx) / fx, max(cy, height - cy) / fy)
-    if corner < distortion.fold_radius():
-        return ""
+    if corner >= distortion.fold_radius():
+        return _fold_fault(distortion)
+    if not distortion.is_radial and _folds_in_plane(distortion, corner):
+        return f"A lens with P1 {distortion.p1:.3g} and P2 {distortion.p2:.3g} would fold the picture over."
+    return ""
+
+
+def _fold_fault(distortion: Distortion) -> str:
     if distortion.is_fisheye and distortion.ideal_fold_radius() >= math.tan(math.radians(MOST_FISHEYE_DEG)):
         return (f"This fisheye shows more than {2 * MOST_FISHEYE_DEG:.0f} degrees across the picture's corners, and no "
                 "plane can: crop the clip.")
     return (f"A lens with K1 {distortion.k1:.3g} and K2 {distortion.k2:.3g} would fold the picture's corners over "
             "at this focal length.")
+
+
+def _folds_in_plane(distortion: Distortion, corner: float) -> bool:
+    """Whether the tangential part turns the picture over anywhere within so far from the axis, on the plate."""
+    ideal = next((ideal for ideal in (corner * step / 50 for step in range(1, 500))
+                  if distortion.radius(ideal) >= corner), 10.0 * corner)
+    spots = ((ideal * reach / 16 * math.cos(math.pi * turn / 24), ideal * reach / 16 * math.sin(math.pi * turn / 24))
+             for reach in range(1, 17) for turn in range(48))
+    return any(_magnification(distortion, x, y) <= 0.0 for x, y in spots)
+
+
+def _magnification(distortion: Distortion, x: float, y: float) -> float:
+    """The determinant of the derivative of the place on the plate by the ideal place: how much areas grow."""
+    squared, p1, p2 = x * x + y * y, distortion.p1, distortion.p2
+    scale = 1.0 + squared * (distortion.k1 + squared * (distortion.k2 + squared * distortion.k3))
+    slope = 2.0 * (distortion.k1 + squared * (2.0 * distortion.k2 + squared * 3.0 * distortion.k3))
+    across = slope * x * y + 2.0 * p1 * x + 2.0 * p2 * y
+    return ((scale + slope * x * x + 2.0 * p1 * y + 6.0 * p2 * x)
+            * (scale + slope * y * y + 6.0 * p1 * y + 2.0 * p2 * x) - across * across)

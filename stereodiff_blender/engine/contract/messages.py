@@ -163,6 +163,21 @@ ERRORS = {
         "The cameras contradict the footage.",
         "Check that they are of this clip, that frame and camera belong together, and that the lens is right; or set "
         "Cameras to Solve."),
+    "lens_file_missing": Explanation(
+        "The lens file cannot be read.",
+        "Choose a file that is there, or leave Lens File empty."),
+    "lens_file_invalid": Explanation(
+        "The lens file gives no lens.",
+        "Choose a calibration of OpenCV's (camera_matrix and distortion_coefficients in YAML, JSON or XML), a "
+        "cameras.txt of COLMAP's, or a redistort ST map (EXR, 32 bits, of the clip's size, without a hole)."),
+    "lens_file_wrong_size": Explanation(
+        "The lens file is for other pictures than this clip's.",
+        "Choose the file that belongs to this camera mode; an ST map has the clip's own size. Of squeezed footage, "
+        "check the pixel aspect of the clip."),
+    "lens_not_followed": Explanation(
+        "The lens does what the lens of a solve cannot follow.",
+        "Undistort the plate with the program that the lens is from, and solve that; or turn off Known Lens and leave "
+        "Lens File empty, and the shot itself tells the lens as far as it can."),
     "matte_missing": Explanation(
         "The matte is not there.",
         "Choose the mask or the footage again, or set Matte to None."),
@@ -259,7 +274,7 @@ WARNINGS = {
     "lens_doubtful": Explanation(
         "The lens that was given does not fit the shot.",
         "Check the focal length and, above all, the sensor width: a phone's 4 mm lens belongs to a sensor of some 6 "
-        "mm. Or turn off Known Lens, and the shot itself tells the lens."),
+        "mm. Or turn off Known Lens or Known Shutter, or empty Lens File, and the shot itself tells it."),
     "lens_distortion_ignored": Explanation(
         "The clip has lens distortion set, but MonST3R takes the lens as free of it.",
         "Solve with Geometric, which knows distortion; or undistort the footage first, and solve that plate."),

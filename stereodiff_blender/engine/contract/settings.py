@@ -71,7 +71,10 @@ class Settings:
     focal_mm, sensor_mm: the known lens and sensor width; both or neither.
     principal_point_px: (x, y) where the known lens's axis meets the picture, in pixels of the clip from its top left
         corner; None: the picture's center. Only with a known lens.
-    distortion: coefficients (K1, K2, K3) of the known lens, in OpenCV's meaning; None where it is not known.
+    distortion: coefficients (k1, k2, k3, p1, p2) of the known lens, as of Distortion, or only the first three; None
+        where it is not known.
+    readout: of a known rolling shutter, as of LensResult: share of the time from frame to frame that passes between the
+        first row and the last, -1 to 1, below 0 from the bottom up; 0: all rows at once; None: the shot tells.
     exposure_ev: stops added to scene-linear footage (EXR) before it is exposed to display; 0 = none, or chosen where
         the footage is far too dark or bright.
     max_megapixels: million pixels; a larger picture of the clip or of its matte is refused before it is decoded.
@@ -94,7 +97,8 @@ class Settings:
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
     max_megapixels: int = MAX_MEGAPIXELS
     principal_point_px: tuple[float, float] | None = None
-    distortion: tuple[float, float, float] | None = None
+    distortion: tuple[float, ...] | None = None
+    readout: float | None = None
 
     def validate(self) -> None:
         """Raises StereoDiffError "settings_invalid" naming the first field that is out of range."""
@@ -109,6 +113,7 @@ class Settings:
         if self.focal_mm is not None and self.sensor_mm is not None:
             _check_lens(self.focal_mm, self.sensor_mm)
         self._check_axis_and_distortion()
+        self._check_readout()
         if not -20 <= self.exposure_ev <= 20:
             raise _invalid_setting(f"The exposure_ev must be -20 to 20, got {self.exposure_ev}.")
         if not 1 <= self.max_megapixels <= MOST_MEGAPIXELS:
@@ -120,15 +125,24 @@ class Settings:
         self.diffusion.validate()
 
     def _check_axis_and_distortion(self) -> None:
-        for name, count in (("principal_point_px", 2), ("distortion", 3)):
+        for name, counts in (("principal_point_px", (2,)), ("distortion", (3, 5))):
             values = getattr(self, name)
             if values is None:
                 continue
             if self.focal_mm is None:
                 raise _invalid_setting(f"The {name} is given with focal_mm and sensor_mm only.")
             sane = all(math.isfinite(value) and abs(value) < MOST_PRINCIPAL_PX for value in values)
-            if len(values) != count or not sane:
-                raise _invalid_setting(f"The {name} must be {count} finite numbers, got {values}.")
+            if len(values) not in counts or not sane:
+                raise _invalid_setting(f"The {name} must be {' or '.join(map(str, counts))} finite numbers, got "
+                                       f"{values}.")
+
+    def _check_readout(self) -> None:
+        if self.readout is not None and not -1.0 <= self.readout <= 1.0:
+            raise _invalid_setting(f"A readout of {self.readout:.4g} is longer than the time from frame to frame, "
+                                   "which is 1.")
+        if self.readout and self.stereo != "geometric":
+            raise _invalid_setting("MonST3R takes all rows of a picture at once: leave the readout out, or solve with "
+                                   "Geometric.")
 
     @property
     def working_side_px(self) -> int:

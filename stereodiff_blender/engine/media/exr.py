@@ -18,7 +18,7 @@ import OpenEXR
 
 from ..storage import Target, write_bytes
 
-__all__ = ["GRAY_CHANNEL", "read_exr", "write_exr", "write_gray"]
+__all__ = ["GRAY_CHANNEL", "channels_of", "read_exr", "stated_size", "write_exr", "write_gray"]
 
 MAGIC = b"\x76\x2f\x31\x01"
 GRAY_CHANNEL = "V"
@@ -104,7 +104,27 @@ def read_exr(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def channels_of(data: bytes, path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> dict[str, np.ndarray]:
-    """As read_exr, of a file's bytes; path is for words. Raises ValueError, also if there are more than max_pixels."""
+    """As read_exr, of a file's bytes.
+
+    Parameters
+    ----------
+    data : bytes
+        All of the file.
+    path : str or PathLike
+        Of the file, for words.
+    max_pixels : int
+        Of a picture; a larger one is not decoded.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By the channel's name, (H,W) float32, row 0 at the top.
+
+    Raises
+    ------
+    ValueError
+        A damaged file, subsampled channels, or more pixels.
+    """
     width, height = _checked_size(_headers(data, path)[0], len(data), path, max_pixels)
     try:
         with OpenEXR.File(io.BytesIO(data), separate_channels=True) as file:
@@ -118,8 +138,25 @@ def channels_of(data: bytes, path: str | os.PathLike, max_pixels: int = MAX_PIXE
 
 
 def stated_size(data: bytes, path: str | os.PathLike) -> tuple[tuple[int, int], int]:
-    """Width and height of the first part's data window, and how many numbers all parts hold, by the headers of a
-    file's bytes. Raises ValueError."""
+    """How large a file's pictures are, by its headers.
+
+    Parameters
+    ----------
+    data : bytes
+        All of the file.
+    path : str or PathLike
+        Of the file, for words.
+
+    Returns
+    -------
+    tuple of tuple and int
+        Width and height of the first part's data window, and how many numbers all parts hold.
+
+    Raises
+    ------
+    ValueError
+        A damaged file.
+    """
     headers = _headers(data, path)
     values = sum(width * height * len(header.get("channels", ())) for header in headers
                  for width, height in [_window(header)])

@@ -33,7 +33,7 @@ def solve_clip(prepared: PreparedFootage, settings: Settings, pixel_aspect: floa
                context: RunContext) -> SolvedClip:
     """The cameras of all T frames, by tracked points."""
     cameras = solve_cameras(prepared.frames, masks=prepared.masks, lens=lens, pixel_aspect=pixel_aspect,
-                            seed=settings.seed, context=context)
+                            readout=settings.readout, seed=settings.seed, context=context)
     return SolvedClip(prepared.with_equal_repeats(cameras))
 
 
@@ -46,7 +46,8 @@ def take_cameras(prepared: PreparedFootage, known: KnownCameras, *, context: Run
 def warn_of_distortion(settings: Settings, report: Report) -> None:
     """Say that lens distortion which is set for the clip is not taken out for the network of pointmaps."""
     if settings.stereo == "monst3r" and settings.distortion is not None and any(settings.distortion):
-        named = ", ".join(f"K{number} {value:.3g}" for number, value in enumerate(settings.distortion, 1) if value)
+        named = ", ".join(f"{name} {value:.3g}" for name, value in zip(("K1", "K2", "K3", "P1", "P2"),
+                                                                      settings.distortion, strict=False) if value)
         report.warn("lens_distortion_ignored", f"This clip has lens distortion set ({named}); MonST3R takes its "
                                                "pictures as a pinhole camera's.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..contract import Distortion, Job, JobFolder, Settings, read_cameras
+from ..contract import Distortion, Job, JobFolder, Settings, StereoDiffError, distortion_fault, read_cameras
 from ..media.frames import Raster
 from ..solution import KnownCameras, KnownLens
 
@@ -28,7 +28,8 @@ def placement_of(known: KnownCameras) -> tuple[tuple[float, ...], ...]:
 
 
 def known_lens(settings: Settings, raster: Raster) -> KnownLens | None:
-    """In pixels of the raster, if the settings name it."""
+    """In pixels of the raster, if the settings name it. Raises StereoDiffError "settings_invalid" for a lens that would
+    fold the picture over."""
     if settings.focal_mm is None:
         return None
     focal_px, axis, distortion = settings.focal_mm / settings.sensor_mm * raster.width, None, None
@@ -37,4 +38,13 @@ def known_lens(settings: Settings, raster: Raster) -> KnownLens | None:
         axis = x * raster.width / raster.clip_width, y * raster.height / raster.clip_height
     if settings.distortion is not None and any(settings.distortion):
         distortion = Distortion(*settings.distortion)
+        _refuse_fold(distortion, raster, focal_px, axis)
     return KnownLens(focal_px, axis, distortion, settings.sensor_mm)
+
+
+def _refuse_fold(distortion: Distortion, raster: Raster, focal_px: float, axis: tuple[float, float] | None) -> None:
+    cx, cy = axis or (0.5 * raster.width, 0.5 * raster.height)
+    fault = distortion_fault(distortion, raster.width, raster.height,
+                             (focal_px, focal_px * raster.pixel_aspect, cx, cy))
+    if fault:
+        raise StereoDiffError("settings_invalid", fault)

@@ -207,7 +207,9 @@ def examine(job: Job) -> tuple[ClipInfo, Raster]:
     check_files(job.clip, job.frame_numbers)
     if job.matte is not None:
         examine_matte(job.matte, job.frame_numbers, info, job.settings.max_pixels, told_from=job.plate_numbers[0])
-    return info, plan_raster(info, job.settings.working_side_px, job.settings.max_enlargement)
+    raster = plan_raster(info, job.settings.working_side_px, job.settings.max_enlargement)
+    known_lens(job.settings, raster)  # refuses one that folds the picture over
+    return info, raster
 
 
 def _check_length(job: Job, info: ClipInfo) -> None:

@@ -125,7 +125,7 @@ def launch_with(python: Path) -> session.Launch:
 def _refuse_unready(scene: bpy.types.Scene) -> None:
     """What the panel said would be refused; what it knows may be old, so it looks again for the next click."""
     try:
-        settings = properties.settings_from(scene)
+        settings = properties.settings_from(scene, with_lens=False)
         preflight.refuse(settings, preferences.models_folder(), session.status().checked)
         refuse_unaccepted(user_folders.user_folder(), cards_of(settings))
     except StereoDiffError:

@@ -43,7 +43,7 @@ def draw_health(layout, context, status: session.Status) -> None:
     elif checked is not None and not checked.health.can_run:
         _draw_faults(layout.box(), context, checked.health.faults)
     else:
-        settings = settings_from(context.scene)
+        settings = settings_from(context.scene, with_lens=False)
         _draw_notices(layout, context, (*preflight.notices(settings, checked),
                                         *preflight.licence_notices(settings, status.weights)))
 

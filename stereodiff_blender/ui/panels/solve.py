@@ -242,6 +242,10 @@ def draw_cameras(column, group) -> None:
             lens = column.column(align=True)
             lens.prop(group.clip.tracking.camera, "focal_length", text="Focal Length")
             lens.prop(group.clip.tracking.camera, "sensor_width", text="Sensor Width")
+        column.prop(group, "lens_file")
+        column.prop(group, "use_known_readout")
+        if group.use_known_readout:
+            column.prop(group, "readout")
 
 
 def draw_licence(layout, engine: str) -> None:

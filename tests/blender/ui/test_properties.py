@@ -58,11 +58,12 @@ def test_principal_point_and_distortion_come_from_the_clip_with_its_lens(addon, 
     settings.clip, settings.use_known_focal = sequence, True
     camera, (width, height) = sequence.tracking.camera, sequence.size
     assert scene_settings(addon).principal_point_px is None and scene_settings(addon).distortion is None
+    camera.focal_length_pixels = 200.0
     camera.principal_point_pixels = (0.75 * width, 0.75 * height)
     camera.distortion_model, camera.k1 = "POLYNOMIAL", -0.125
     asked = scene_settings(addon)
     assert asked.principal_point_px == pytest.approx((0.75 * width, 0.25 * height))
-    assert asked.distortion == (-0.125, 0.0, 0.0)
+    assert asked.distortion == (-0.125, 0.0, 0.0, 0.0, 0.0)
     asked.validate()
     camera.distortion_model = "DIVISION"
     assert scene_settings(addon).distortion is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from recording_report import RecordingReport
 
-from stereodiff_blender.engine.contract import Distortion, Settings
+from stereodiff_blender.engine.contract import Distortion, Settings, StereoDiffError
 from stereodiff_blender.engine.media.frames import Raster
 from stereodiff_blender.engine.pipeline.stereo_steps import warn_of_distortion
 from stereodiff_blender.engine.worker.known_cameras import known_lens
@@ -15,6 +15,7 @@ KNOWN = {"focal_mm": 35.0, "sensor_mm": 36.0}
 
 @pytest.mark.parametrize(("distortion", "words"), [
     ((-0.12, 0.0, 0.0), "K1 -0.12"), ((0.0, 0.03, 0.0), "K2 0.03"), ((0.0, 0.0, 0.0), None), (None, None),
+    ((0.0, 0.0, 0.0, 0.0, 0.01), "P2 0.01"),
 ])
 def test_distortion_that_is_set_is_said_to_be_ignored_by_the_network(distortion, words):
     report = RecordingReport()
@@ -35,4 +36,15 @@ def test_the_distortion_is_the_settings():
     raster = Raster(480, 270, 1920, 1080, 1.0)
     assert known_lens(Settings(**KNOWN, distortion=(-0.1, 0.02, 0.003)), raster).distortion == Distortion(
         -0.1, 0.02, 0.003)
+    assert known_lens(Settings(**KNOWN, distortion=(-0.1, 0.02, 0.003, 0.001, 0.002)), raster).distortion == Distortion(
+        -0.1, 0.02, 0.003, 0.001, 0.002)
     assert known_lens(Settings(**KNOWN, distortion=(0.0, 0.0, 0.0)), raster).distortion is None
+
+
+def test_a_fold_is_looked_for_in_the_picture_as_it_is_wide_on_a_screen():
+    """The same coefficients, over a picture that is squeezed to half its width, and over one that is not."""
+    distortion = (-0.25, 0.0, 0.0, 0.0, 0.0)
+    wide = Settings(focal_mm=30.0, sensor_mm=36.0, distortion=distortion)
+    assert known_lens(wide, Raster(480, 540, 960, 1080, 2.0)).distortion is not None
+    with pytest.raises(StereoDiffError, match="fold", check=lambda error: error.code == "settings_invalid"):
+        known_lens(wide, Raster(480, 540, 960, 1080, 1.0))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from camera_scenes import BOARDS, FOCAL_PX, HEIGHT, WIDTH, camera_path, path_error, render_boards
 from clips import write_encoded
 
-from stereodiff_blender.engine.contract import Distortion, Job, JobFolder, Result, Settings
+from stereodiff_blender.engine.cli.lens_file import with_lens_file
+from stereodiff_blender.engine.contract import ClipSource, Distortion, Job, JobFolder, Result, Settings
 from stereodiff_blender.engine.lens import undistorted
-from stereodiff_blender.engine.media.exr import read_exr
-from stereodiff_blender.engine.media.frames import source_from_path
+from stereodiff_blender.engine.media.exr import read_exr, write_exr
+from stereodiff_blender.engine.media.frames import ClipInfo, source_from_path
 from stereodiff_blender.engine.solution import TRUSTED
+from stereodiff_blender.engine.worker.lens_maps import overscan_of, redistort_map
 from stereodiff_blender.engine.worker.run import run
 
 LENS = Distortion(-0.15)
@@ -55,15 +59,44 @@ def poses() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def solved(poses, tmp_path_factory) -> tuple[JobFolder, Result]:
-    clip = tmp_path_factory.mktemp("clip")
+def clip(poses, tmp_path_factory) -> ClipSource:
+    folder = tmp_path_factory.mktemp("clip")
     for number, frame in enumerate(distorted_boards(poses), 1):
-        write_encoded(clip / f"boards_{number:04d}.png", frame[..., ::-1])
-    folder = JobFolder(tmp_path_factory.mktemp("jobs") / "distorted")
+        write_encoded(folder / f"boards_{number:04d}.png", frame[..., ::-1])
+    return source_from_path(folder / "boards_0001.png")
+
+
+def solved_with(clip: ClipSource, path: Path, settings: Settings) -> tuple[JobFolder, Result]:
+    folder = JobFolder(path)
     folder.path.mkdir()
-    folder.write_job(Job("distorted", source_from_path(clip / "boards_0001.png"), 1, COUNT,
-                         Settings(max_side_px=WIDTH)))
+    folder.write_job(Job("distorted", clip, 1, COUNT, settings))
     return folder, run(folder.path)
+
+
+@pytest.fixture(scope="module")
+def solved(clip, tmp_path_factory) -> tuple[JobFolder, Result]:
+    return solved_with(clip, tmp_path_factory.mktemp("jobs") / "distorted", Settings(max_side_px=WIDTH))
+
+
+@pytest.fixture(scope="module")
+def given(clip, tmp_path_factory) -> tuple[JobFolder, Result]:
+    """The same with the lens as known, from an ST map that such a lens has."""
+    known = Settings(max_side_px=WIDTH, focal_mm=FOCAL_PX / WIDTH * 36.0, sensor_mm=36.0, refine="none")
+    size, lens = (WIDTH, HEIGHT), np.array([FOCAL_PX, FOCAL_PX, WIDTH / 2, HEIGHT / 2])
+    u, v = redistort_map(LENS, lens, size, overscan_of(LENS, lens, size))
+    path = tmp_path_factory.mktemp("map") / "redistort.exr"
+    write_exr(path, {"R": u, "G": v, "B": np.ones_like(u)})
+    settings = with_lens_file(known, path, ClipInfo(*size, 1.0, 24.0, COUNT))
+    return solved_with(clip, tmp_path_factory.mktemp("jobs") / "given", settings)
+
+
+def test_a_lens_that_is_given_by_an_st_map_solves_as_well(given, solved, poses):
+    result = given[1]
+    assert result.lens.is_given and result.lens.distortion.k1 == pytest.approx(LENS.k1, abs=1e-4)
+    assert not {warning.code for warning in result.warnings} & {"lens_doubtful", "lens_distorts"}
+    off, off_when_solved = (path_error(np.array([frame.camera_to_world for frame in one.frames])[:, :3, 3],
+                                       poses[:, :3, 3]) for one in (result, solved[1]))
+    assert off < 1.1 * off_when_solved and result.frames[0].fx == pytest.approx(FOCAL_PX)
 
 
 def test_the_result_says_what_the_lens_does(solved):

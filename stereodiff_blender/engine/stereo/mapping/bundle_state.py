@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...contract import Distortion
-from ...lens import radial_scale
+from ...lens import distorted, radial_scale
 
 MIN_DEPTH = 1e-6
 
@@ -36,12 +36,23 @@ class Shutter:
 
     readout: from the first row to the last, in frames. height: of the picture, in rows. velocity, acceleration (C,3,4):
     first and second derivative of each world-to-camera matrix by time, in frames; the pose is that of the middle row.
+    middle: of the picture, in rows below the principal point. distortion, focal: of a lens whose distortion has been
+    taken out of the pixels; rows are those of the plate, where it bends them.
     """
 
     readout: float
     height: float
     velocity: np.ndarray
     acceleration: np.ndarray
+    middle: float = 0.0
+    distortion: Distortion | None = None
+    focal: float = 1.0
+
+    def rows(self, pixels: np.ndarray) -> np.ndarray:
+        """(N,) of pixels (N,2), counted from the middle, on the plate as it was filmed."""
+        if self.distortion is not None:
+            pixels = self.focal * distorted(pixels / self.focal, self.distortion)
+        return pixels[:, 1] - self.middle
 
     def shift(self, row: np.ndarray, camera: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(N,3) how far points (N,3) of the world have gone on in the cameras (N,) when their rows (N,), counted from
@@ -58,7 +69,7 @@ class Shutter:
 
     def matrices(self, middle: np.ndarray, observations: Observations) -> np.ndarray:
         """(N,3,4) world to camera when the row of each observation is taken; middle (C,3,4): of the middle rows."""
-        time = self.readout * (observations.pixels[:, 1] / self.height)[:, None, None]
+        time = self.readout * (self.rows(observations.pixels) / self.height)[:, None, None]
         camera = observations.camera
         return middle[camera] + time * self.velocity[camera] + 0.5 * time**2 * self.acceleration[camera]
 
@@ -108,7 +119,8 @@ class BundleState:
     def row_shift(self, observations: Observations) -> tuple[np.ndarray, np.ndarray]:
         """As of Shutter.shift; of a state that has a shutter."""
         assert self.shutter is not None
-        return self.shutter.shift(observations.pixels[:, 1], observations.camera, self.points[observations.point])
+        return self.shutter.shift(self.shutter.rows(observations.pixels), observations.camera,
+                                  self.points[observations.point])
 
     def residual_px(self, observations: Observations) -> np.ndarray:
         """Distance from observation to projection, (N,); infinite behind the camera or where a point is nan."""

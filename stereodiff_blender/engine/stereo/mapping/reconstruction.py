@@ -40,14 +40,17 @@ class Reconstruction:
     world to camera. k1, k2: how far the lens bends the picture; radial: how many of them are free; is_fisheye: what
     they mean. zoom (T,):
     natural logarithm of each frame's focal length over focal; zooms: whether it may change. readout:
-    of a rolling shutter, in frames; rolls: whether there is one.
+    of a rolling shutter, in frames; rolls: whether there is one; holds_readout: it is known. middle_row,
+    distortion_taken_out: as Shutter has them.
     """
 
     def __init__(self, tracks: Tracks, focal: float, *, free_focal: bool, seed: int):
         self.tracks, self.focal, self.free_focal, self.seed = tracks, focal, free_focal, seed
         self.k1, self.k2, self.radial, self.is_fisheye = 0.0, 0.0, 0, False
         self.zoom, self.zooms = np.zeros(tracks.frame_count), False
-        self.readout, self.rolls = 0.0, False
+        self.readout, self.rolls, self.holds_readout = 0.0, False, False
+        self.middle_row = 0.0
+        self.distortion_taken_out: Distortion | None = None
         self.rotations = np.tile(np.eye(3), (tracks.frame_count, 1, 1))
         self.translations = np.zeros((tracks.frame_count, 3))
         self.registered = np.zeros(tracks.frame_count, bool)
@@ -186,13 +189,13 @@ class Reconstruction:
         is_between = ((before < frames) & (after > frames))[:, None, None]
         bent = matrices[after] - 2.0 * matrices[frames] + matrices[before]
         return Shutter(self.readout, self.tracks.size[1], (matrices[after] - matrices[before]) / span,
-                       np.where(is_between, bent, 0.0))
+                       np.where(is_between, bent, 0.0), self.middle_row, self.distortion_taken_out, self.focal)
 
     def free_lens(self, frames: np.ndarray) -> BundleOptions:
         """What of the lens may move in an adjustment of the frames (C,)."""
         zoom = zoom_ways(frames, self.tracks.frame_count) if self.zooms else None
         return BundleOptions(focal=self.free_focal and not self.zooms, radial=self.radial, zoom=zoom,
-                             readout=self.rolls)
+                             readout=self.rolls and not self.holds_readout)
 
     def inliers(self, frames, observations: Observations, *, gate_px: float, min_parallax_deg: float,
                 min_views: int = 2,

@@ -8,11 +8,13 @@ points, so what counts is each point's own difference.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...contract import distortion_fault
+from ...geometry import exp_so3
 from ...lens import undistorted
 from ..mapping import (
     BundleOptions,
@@ -24,7 +26,9 @@ from ..mapping import (
     triangulate_points,
     zoom_ways,
 )
+from ..tracking import Tracks
 from .focal_stability import spread_frames
+from .shot import TrackedShot, square_tracks
 from .warnings import LONG_LENS, SHORT_LENS
 
 MOST_FRAMES = 16
@@ -41,11 +45,14 @@ LEAST_BEND_PX = 0.15
 """In the picture's corners: less is nothing that anybody sees, and noise bends as much."""
 DOUBTFUL_BEND_PX = 2.0
 """In the corners, from which a distortion that was given does not fit: coefficients are measured with some error."""
+DOUBTFUL_AXIS, AXIS_GAIN = 0.01, 1.03
+"""Share of the picture's width by which another principal point has to be off the one that was given, and how much the
+cost of the held-out tracks has to fall under it: a lens that is measured is never quite that of the shot."""
 LEAST_ZOOM, MUCH_ZOOM = 0.004, 0.15
 """Longest over shortest focal length, less 1: breathing of less is nothing that anybody sees; what zooms more may have
 been bent out of shape by a solve under one focal length."""
-LEAST_READOUT = 0.05
-"""In frames."""
+LEAST_READOUT, DOUBTFUL_READOUT = 0.05, 0.1
+"""In frames: less is no rolling shutter; and how far the shot's may be off the one that was given."""
 MOST_PULL = 1.1
 """Ratio to which a known focal length may be drawn: data sheets and crops are off by 7 %. One that is wrong by more is
 explained by whatever else a lens may do."""
@@ -61,12 +68,13 @@ MOST_DEVIATIONS = 5.0
 @dataclass(frozen=True)
 class _Model:
     """radial: how many of k1, k2 are free, is_fisheye: and what they mean. zooms: the focal length changes; rolls: rows
-    are read out in turn."""
+    are read out in turn; holds: the time of that is known."""
 
     radial: int
     zooms: bool
     rolls: bool
     is_fisheye: bool = False
+    holds: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,12 +113,22 @@ class _Trial:
         _, point = np.unique(self.fitted.point, return_inverse=True)
         return lens_covariance(fit.state, self._compact(point), loss_px=LOSS_PX, free=self._free(fit.model))
 
-    def is_better(self, rival: _Fit, simple: _Fit) -> bool:
+    def with_pixels_of(self, tracks: Tracks) -> _Trial:
+        """The same observations where other tracks of the same points have them."""
+        keys = tracks.frame * tracks.points + tracks.point
+
+        def moved(observations: Observations) -> Observations:
+            row = np.searchsorted(keys, self.frames[observations.camera] * tracks.points + observations.point)
+            return replace(observations, pixels=tracks.pixels[row])
+
+        return replace(self, fitted=moved(self.fitted), held_out=moved(self.held_out))
+
+    def is_better(self, rival: _Fit, simple: _Fit, least_gain: float = LEAST_GAIN) -> bool:
         """Whether the held-out points prefer the rival, clearly and most of them alike."""
         gains = np.bincount(self.held_out.point, simple.costs - rival.costs)
         gains = gains[np.bincount(self.held_out.point) > 0]
         error = float(np.std(gains)) / np.sqrt(len(gains))
-        return bool(gains.mean() > MOST_ERRORS * error and simple.costs.mean() > LEAST_GAIN * rival.costs.mean())
+        return bool(gains.mean() > MOST_ERRORS * error and simple.costs.mean() > least_gain * rival.costs.mean())
 
     def keeps_focal(self, rival: _Fit) -> bool:
         """Whether a focal length that is known stays about where it is when it is let go under the rival."""
@@ -128,7 +146,8 @@ class _Trial:
     def _free(self, model: _Model, lets_focal_go: bool = False) -> BundleOptions:
         free_focal = self.found.free_focal or lets_focal_go
         return BundleOptions(focal=free_focal and not model.zooms, radial=model.radial,
-                             zoom=self.ways_of_zoom() if model.zooms else None, readout=model.rolls)
+                             zoom=self.ways_of_zoom() if model.zooms else None,
+                             readout=model.rolls and not model.holds)
 
     def _costs(self, state: BundleState) -> np.ndarray:
         """Of the held-out observations, whose points are triangulated under the state's cameras and lens."""
@@ -182,6 +201,30 @@ def contradicts_distortion(found: Reconstruction) -> bool:
     return is_seen and trial.is_better(rival, simple) and _is_determined(trial, rival)
 
 
+def contradicts_axis(found: Reconstruction, shot: TrackedShot) -> tuple[float, float] | None:
+    """Where held-out tracks clearly put the principal point, in place of the one that was given, in raster pixels: at
+    the picture's center, or as high above it as it was given below. None if they do not."""
+    trial, (width, height), (x, y) = _trial(found), shot.tracks.size, shot.principal_point
+    rivals = [axis for axis in ((0.5 * width, 0.5 * height), (x, height - y))
+              if np.hypot(axis[0] - x, axis[1] - y) > DOUBTFUL_AXIS * width]
+    if trial is None or shot.focal is None or not rivals:
+        return None
+    given = trial.fit(_model(found))
+    fits = [_under_axis(trial, shot, axis) for axis in rivals]
+    best = int(np.argmin([fit.costs.mean() for fit in fits]))
+    return rivals[best] if trial.is_better(fits[best], given, AXIS_GAIN) else None
+
+
+def _under_axis(trial: _Trial, shot: TrackedShot, axis: tuple[float, float]) -> _Fit:
+    """With cameras that look elsewhere by the angle between both axes: nearly the same, to begin from."""
+    square = square_tracks(shot.tracks, axis, shot.pixel_aspect, shot.focal, shot.distortion)
+    x, y = np.subtract(shot.principal_point, axis) * (shot.pixel_aspect, 1.0) / trial.found.focal
+    turn, found = exp_so3(np.array([-y, x, 0.0])), copy(trial.found)
+    found.rotations, found.translations = turn @ found.rotations, found.translations @ turn.T
+    found.middle_row = 0.5 * shot.tracks.size[1] - axis[1]
+    return replace(trial.with_pixels_of(square), found=found).fit(_model(found))
+
+
 def explains_better(one: Reconstruction, other: Reconstruction) -> bool:
     """Whether held-out tracks prefer the first solve with its lens, and it is one that shots are made with."""
     trials = [trial for trial in map(_trial, (one, other)) if trial is not None]
@@ -192,7 +235,7 @@ def explains_better(one: Reconstruction, other: Reconstruction) -> bool:
 
 
 def _model(found: Reconstruction) -> _Model:
-    return _Model(found.radial, found.zooms, found.rolls, found.is_fisheye)
+    return _Model(found.radial, found.zooms, found.rolls, found.is_fisheye, found.holds_readout)
 
 
 def _next(found: Reconstruction) -> list[_Model]:
@@ -332,6 +375,28 @@ def choose_shutter(found: Reconstruction) -> bool:
     if found.zooms:
         _forget_zoom_of_shutter(trial, rival)
     return True
+
+
+def hold_shutter(found: Reconstruction, readout: float) -> bool:
+    """Let the rows be read out in a time that is known, in frames; whether that changes anything."""
+    found.rolls, found.readout, found.holds_readout = readout != 0.0, readout, True
+    trial = _trial(found) if found.rolls and found.zooms else None
+    if trial is not None:
+        _forget_zoom_of_shutter(trial, trial.fit(_model(found)))
+    return found.rolls
+
+
+def contradicts_readout(found: Reconstruction) -> float | None:
+    """The readout, in frames, that held-out tracks clearly prefer to the one that was given; None if they do not."""
+    trial = _trial(found)
+    if trial is None or not found.holds_readout:
+        return None
+    simple = trial.fit(_model(found), lets_focal_go=True)
+    rival = trial.fit(replace(_model(found), rolls=True, holds=False))
+    readout = 0.0 if rival.state.shutter is None else rival.state.shutter.readout
+    deviation = np.sqrt(trial.covariance(rival)[3, 3])
+    is_off = abs(readout - found.readout) > max(DOUBTFUL_READOUT, MOST_DEVIATIONS * deviation)
+    return readout if is_off and trial.is_better(rival, simple) and trial.keeps_focal(rival) else None
 
 
 def _forget_zoom_of_shutter(trial: _Trial, rolling: _Fit) -> None:

@@ -22,7 +22,7 @@ class TrackedShot:
 
     frames: those that tracks link. focal: in rows, or None where unknown. principal_point: (x, y), raster pixels.
     sensor_mm: width, for what is said about lenses. distortion: of the lens, where it is known; square is without it.
-    plate_scale: as of RunContext.
+    plate_scale: as of RunContext. readout: of the shutter, in frames, where it is known.
     """
 
     tracks: Tracks
@@ -37,6 +37,7 @@ class TrackedShot:
     report: Report
     distortion: Distortion | None = None
     plate_scale: float = 1.0
+    readout: float | None = None
 
     @property
     def linked(self) -> np.ndarray:

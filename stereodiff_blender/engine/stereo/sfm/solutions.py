@@ -31,6 +31,7 @@ from .warnings import (
     warn_static,
     warn_turning_frames,
     warn_unsolved,
+    warn_unused_shutter,
     warn_weak_focal,
     warn_weak_zoom,
 )
@@ -70,6 +71,8 @@ def rotation_solution(shot: TrackedShot, keyframe_fit: RotationFit, fit: Rotatio
         warn_assumed_focal(shot.report)
     elif has_narrow_view(shot, fit):
         warn_narrow_view(shot.report, fit.focal / shot.square.size[0])
+    if shot.readout:
+        warn_unused_shutter(shot.report)
     if not keyframe_fit.is_certain:
         warn_doubtful_rotation(shot.report, shot.frames[fit.misfit_px > ROTATION_FRAME_PX],
                                shot.plate_scale * fit.misfit_px, shot.first_frame)
@@ -129,7 +132,7 @@ def _lens(shot: TrackedShot, fitted: CameraFit) -> LensResult:
         k1_std, k2_std = map(_finite, fitted.radial_std)
         lens = LensResult(_model_of(fitted.distortion), fitted.distortion, k1_std=k1_std, k2_std=k2_std)
     return replace(lens, zooms=fitted.zoom is not None, readout=fitted.readout,
-                   readout_std=_finite(fitted.readout_std) if fitted.readout else None)
+                   readout_std=_finite(fitted.readout_std) if fitted.readout and shot.readout is None else None)
 
 
 def _refuse_impossible(shot: TrackedShot, lens: LensResult, intrinsics: np.ndarray) -> None:

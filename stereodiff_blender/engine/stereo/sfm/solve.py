@@ -17,7 +17,7 @@ from ..mapping import ADJUSTMENT_ROUNDS
 from ..tracking import Tracks, longest_linked_run, refine_on_plates, thin_tracks, track_features
 from .keyframes import choose_keyframes
 from .lens_check import lens_that_fits
-from .lens_choice import contradicts_distortion
+from .lens_choice import contradicts_axis, contradicts_distortion, contradicts_readout
 from .loops import close_loops
 from .model_choice import contest, is_turn, may_be_turn, turn_of_all_frames, turn_of_keyframes
 from .object_track import is_object_track
@@ -26,7 +26,13 @@ from .shot import MIN_SOLVED_SHARE, Steps, TrackedShot, square_tracks, unsolved
 from .solutions import moving_solution, rotation_solution, static_solution
 from .still_background import find_still_background
 from .traveling import Travel, find_travel, focal_seeds, with_ordinary_lens
-from .warnings import warn_doubtful_distortion, warn_doubtful_travel, warn_object_track
+from .warnings import (
+    warn_doubtful_axis,
+    warn_doubtful_distortion,
+    warn_doubtful_readout,
+    warn_doubtful_travel,
+    warn_object_track,
+)
 
 TRACKS_PER_FRAME = 1000
 MIN_TRACKS = 40
@@ -35,8 +41,8 @@ MAX_SEED = 2**31
 USUAL_SENSOR_MM = 36.0
 
 
-def solve_cameras(frames, *, lens: KnownLens | None = None, pixel_aspect: float = 1.0, masks=None, seed: int = 0,
-                  context: RunContext) -> CameraSolution:
+def solve_cameras(frames, *, lens: KnownLens | None = None, pixel_aspect: float = 1.0, masks=None,
+                  readout: float | None = None, seed: int = 0, context: RunContext) -> CameraSolution:
     """Solve the camera of every frame.
 
     Inside, x is stretched by pixel_aspect, so that pixels are square and one focal length f, in rows, serves both axes;
@@ -52,6 +58,9 @@ def solve_cameras(frames, *, lens: KnownLens | None = None, pixel_aspect: float 
         True width / height of one raster pixel, between 0.1 and 10.
     masks : ndarray or None
         (T,H,W) bool-like, true where nothing may be tracked because it moves.
+    readout : float or None
+        Of a known rolling shutter, in frames, as of contract.LensResult; None: the shot tells. Only a camera that
+        travels is solved with it.
     seed : int
         Of every random draw.
     context : RunContext
@@ -91,7 +100,7 @@ def solve_cameras(frames, *, lens: KnownLens | None = None, pixel_aspect: float 
     square = square_tracks(tracks, axis, pixel_aspect, focal, distortion)
     sensor_mm = USUAL_SENSOR_MM if lens is None else lens.sensor_mm or USUAL_SENSOR_MM
     shot = TrackedShot(tracks, square, np.flatnonzero(linked), focal, axis, pixel_aspect, sensor_mm, seed % MAX_SEED,
-                       context.told_from, context.report, distortion, context.plate_scale)
+                       context.told_from, context.report, distortion, context.plate_scale, readout)
     return _solve(shot, followed, frames)
 
 
@@ -178,6 +187,12 @@ def _solve(shot: TrackedShot, followed: Tracks, frames: np.ndarray) -> CameraSol
     travel = close_loops(shot, travel, frames)
     if shot.distortion is not None and contradicts_distortion(travel.reconstruction):
         warn_doubtful_distortion(shot.report)
+    axis = contradicts_axis(travel.reconstruction, shot)
+    if axis is not None:
+        warn_doubtful_axis(shot.report, is_center=axis == (0.5 * shot.tracks.size[0], 0.5 * shot.tracks.size[1]))
+    told = None if shot.readout is None else contradicts_readout(travel.reconstruction)
+    if told is not None:
+        warn_doubtful_readout(shot.report, travel.reconstruction.readout, told)
     if is_object_track(followed, travel.fitted):
         warn_object_track(shot.report)
     return moving_solution(shot, travel, lens_that_fits(shot, keyframes, travel.fitted))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from ...contract import StereoDiffError
 from ..mapping import CameraFit, Reconstruction, pair_candidates, reconstruct, register_all_frames
 from .keyframes import choose_keyframes, choose_seed_keyframes
-from .lens_choice import choose_lens, choose_shutter, explains_better
+from .lens_choice import choose_lens, choose_shutter, explains_better, hold_shutter
 from .shot import MIN_FRAMES_FOR_FOCAL, MIN_SOLVED_SHARE, TrackedShot, unsolved
 from .turning import carry_on_turning, lens_of_turn
 
@@ -119,10 +120,17 @@ def _from_seeds(shot: TrackedShot, keyframes: np.ndarray, seeds: list[float],
     if shot.distortion is None and not is_assumed and choose_lens(best) and len(seeds) > 1:
         best, zoom_spread = _zooming(shot, keyframes, few, seeds, best)
     best.register_frames(keyframes)
+    best.middle_row, best.distortion_taken_out = 0.5 * shot.tracks.size[1] - shot.principal_point[1], shot.distortion
     step()
     reach = float(best.registered[keyframes].mean())
-    fitted = register_all_frames(best, step, choose=None if is_assumed else choose_shutter)
+    fitted = register_all_frames(best, step, choose=_shutter_choice(shot, is_assumed))
     return Travel(best, fitted, focal_spread, np.zeros(len(fitted.solved), bool), zoom_spread=zoom_spread), reach
+
+
+def _shutter_choice(shot: TrackedShot, is_assumed: bool) -> Callable[[Reconstruction], bool] | None:
+    if shot.readout is not None:
+        return partial(hold_shutter, readout=shot.readout)
+    return None if is_assumed else choose_shutter
 
 
 def _zooming(shot: TrackedShot, keyframes: np.ndarray, few: np.ndarray, seeds: list[float],

@@ -66,6 +66,29 @@ def warn_doubtful_distortion(report: Report) -> None:
                                  "already.")
 
 
+def warn_doubtful_axis(report: Report, *, is_center: bool) -> None:
+    """is_center: the picture's center fits better than the principal point that was given; else its mirror image."""
+    where = "the picture's center" if is_center else "one as far above the middle row as it is below, or the other way,"
+    report.warn("lens_doubtful", f"The principal point that was given does not fit the shot: {where} fits far better. "
+                                 "Look at where it is counted from, and whether the plate was cropped.")
+
+
+def warn_doubtful_readout(report: Report, given: float, told: float) -> None:
+    """In frames: the readout that was given, and the one that the shot tells."""
+    report.warn("lens_doubtful", f"The rolling shutter that was given, {_share(given)}, does not fit the shot, which "
+                                 f"tells {_share(told)}: look at the frame rate, and at the sign, which is below 0 "
+                                 "where the bottom row comes first.")
+
+
+def warn_unused_shutter(report: Report) -> None:
+    report.warn("rolling_shutter", "The rolling shutter that was given is not taken into account, because the camera "
+                                   "only turns: its rotation fits all rows of a frame as well as one camera can.")
+
+
+def _share(readout: float) -> str:
+    return f"{100 * readout:.0f} % of the time from frame to frame"
+
+
 def warn_doubtful_rotation(report: Report, off: np.ndarray, misfit_px: np.ndarray, first_frame: int) -> None:
     """off: indices of the frames that a turn does not explain. misfit_px: typical distance of tracks, by frame, in
     pixels of the plate."""
@@ -91,10 +114,9 @@ def warn_lens(report: Report, lens: LensResult, zoom_ratio: float) -> None:
     if lens.zooms:
         report.warn("lens_zooms", f"The lens zooms: the longest focal length is {zoom_ratio:.3f} times the shortest.")
     if lens.readout:
-        report.warn("rolling_shutter", f"The rows are read out one after the other, in {100 * abs(lens.readout):.0f} % "
-                                       f"of the time from frame to frame (give or take "
-                                       f"{100 * (lens.readout_std or 0.0):.1f} %): each frame's camera is that of its "
-                                       "middle row.")
+        source = "as was given" if lens.readout_std is None else f"give or take {100 * lens.readout_std:.1f} %"
+        report.warn("rolling_shutter", f"The rows are read out one after the other, in {_share(abs(lens.readout))} "
+                                       f"({source}): each frame's camera is that of its middle row.")
 
 
 def _measured(value: float, deviation: float | None) -> str:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from camera_scenes import FOCAL_PX, point_scene
 
+from stereodiff_blender.engine.contract import Distortion
 from stereodiff_blender.engine.geometry import align_similarity, exp_so3, rotation_angle_deg
+from stereodiff_blender.engine.lens import distorted
 from stereodiff_blender.engine.stereo.mapping import bundle_adjustment
 from stereodiff_blender.engine.stereo.mapping.bundle_adjustment import (
     BundleOptions,
@@ -316,3 +318,13 @@ def test_points_are_eliminated_over_the_cameras_that_see_them(truth, unseen):
     expected_matrix, expected_gradient = dense_system(problem, ordered, 1e-3)
     np.testing.assert_allclose(matrix, expected_matrix, atol=1e-6 * np.abs(expected_matrix).max())
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6 * np.abs(expected_gradient).max())
+
+
+# --- Rows of a shutter -------------------------------------------------------------------------------------------
+
+def test_rows_of_a_shutter_are_those_of_the_plate():
+    """Counted from the picture's middle, which lies 10 rows below the axis, and where the lens shows them."""
+    still, lens, places = np.zeros((1, 3, 4)), Distortion(-0.2, 0.05, 0.0, 0.003), np.array([[0.3, -0.2], [0.0, 0.25]])
+    shutter = Shutter(0.5, 360.0, still, still, 10.0, lens, 500.0)
+    np.testing.assert_allclose(shutter.rows(500.0 * places), 500.0 * distorted(places, lens)[:, 1] - 10.0)
+    np.testing.assert_allclose(Shutter(0.5, 360.0, still, still).rows(500.0 * places), [-100.0, 125.0])

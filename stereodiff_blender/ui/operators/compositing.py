@@ -20,6 +20,9 @@ from .base import OnImport
 
 __all__ = ["register", "unregister"]
 
+EDGES = "CG is cut off near the plate's edges: for CG there take Add Overscan Camera."
+ZOOM = "The lens zooms: distortion is that of the middle frame, and is off towards both ends of the shot."
+
 
 class STEREODIFF_OT_add_depth_group(OnImport, bpy.types.Operator):
     """Add the footage's depth to the compositor as one node, beside what is there, or bring that node up to date"""
@@ -67,11 +70,11 @@ class STEREODIFF_OT_add_lens_groups(OnImport, bpy.types.Operator):
         if not is_on(context.scene):
             self.report({"WARNING"}, f"{names}, which is switched off.")
             return None
-        return f"{names}. With overscan the plate has {width} x {height} pixels."
+        return f"{names}. With overscan the plate has {width} x {height} pixels.{_zoom_words(shot.result.lens.zooms)}"
 
 
 class STEREODIFF_OT_set_up_hold_out(OnImport, bpy.types.Operator):
-    """Let the footage hide CG behind it and catch its shadows, with the clip behind the render. Again: take it back"""
+    """Let the footage hide CG behind it and catch its shadows, over the plate as it was shot. Again: take it back"""
 
     bl_idname = "stereodiff.set_up_hold_out"
     bl_label = "Set Up Hold-Out"
@@ -86,15 +89,29 @@ class STEREODIFF_OT_set_up_hold_out(OnImport, bpy.types.Operator):
         description="Catch the shadows of CG on the footage. Needs Cycles and lights like those of the set")
     plate: bpy.props.BoolProperty(
         name="Plate Behind", default=True,
-        description="Lay the render over the clip, as the last step of the compositor")
+        description="Lay the render over the clip, as the last step of the compositor. The clip stays as it was shot; "
+                    "where its lens has distortion, the render is redistorted onto it")
 
     def act(self, context, found):
         if self.state == "OFF" or (self.state == "TOGGLE" and has_hold_out(context.scene, found)):
             remove_hold_out(context.scene, found)
-            return
+            return None
         catches = set_up_hold_out(context.scene, found, shadows=self.shadows, plate=self.plate)
         if self.shadows and not catches:
             self.report({"WARNING"}, "This render engine catches no shadows. Choose Cycles and set up again for them.")
+        return _on_plate(found) if self.plate and found.has_lens_maps else None
+
+
+def _on_plate(found: SceneImport) -> str:
+    """What becomes of the render of a lens with distortion."""
+    lens = found.read_imported_result().result.lens
+    edges = f" {EDGES}" if any(lens.overscan) else ""
+    return f"The plate stays as it was shot, and the render is redistorted onto it.{edges}{_zoom_words(lens.zooms)}"
+
+
+def _zoom_words(zooms: bool) -> str:
+    """The honest word about maps of a lens that zooms."""
+    return f" {ZOOM}" if zooms else ""
 
 
 class STEREODIFF_OT_show_view(OnImport, bpy.types.Operator):

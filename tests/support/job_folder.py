@@ -66,7 +66,8 @@ class Example:
         if self.distortion is None:
             return LensResult()
         model = "radial" if self.distortion.is_radial else "brown"
-        return LensResult(model, self.distortion, zooms=self.zoom != 1.0, undistort="lens/undistort.exr", redistort="lens/redistort.exr",
+        return LensResult(model, self.distortion, zooms=self.zoom != 1.0, undistort="lens/undistort.exr",
+                          redistort="lens/redistort.exr",
                           overscan=overscan_of(self.distortion, clip_intrinsics(self), self.clip))
 
 

@@ -16,6 +16,7 @@ from .camera import (
     match_scene,
     place_root,
     reframe,
+    refresh_lens_camera,
     refresh_overscan_camera,
     set_picture,
 )
@@ -137,6 +138,7 @@ def _bring_in(scene: bpy.types.Scene, shot: ImportedResult, clip: bpy.types.Movi
     place_root(root, shot)
     camera = import_camera(scene, collection, root, shot, clip)
     refresh_overscan_camera(collection, camera, shot)
+    refresh_lens_camera(collection, camera, shot)
     images = import_depth_images(shot)
     mesh = None
     if shot.result.depth_range is None:

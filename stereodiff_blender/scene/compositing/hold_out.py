@@ -29,7 +29,7 @@ def set_up_hold_out(scene: bpy.types.Scene, found: SceneImport, *, shadows: bool
         Also catch them; Cycles alone can, and then lights fall on the mesh instead of its glowing by itself.
     plate : bool
         Lay the render over the clip in the compositor, as its last step. The clip stays as it was shot: where its lens
-        has distortion, the render is redistorted to it.
+        has distortion, the render is redistorted to it, unless the scene's camera has that lens itself.
 
     Returns
     -------

@@ -1,6 +1,7 @@
 """The clip behind the render, as the last step of the scene's compositor, and out again without a trace.
 
-The clip is the plate as it was shot. Where its lens has distortion, the render goes through "Redistort CG" on its way.
+The clip is the plate as it was shot. Where its lens has distortion, the render goes through "Redistort CG" on its way,
+unless it comes from a camera that has the lens itself.
 """
 
 from __future__ import annotations
@@ -74,17 +75,18 @@ def _redistort(scene: bpy.types.Scene, found: SceneImport, shot: ImportedResult,
     """Lead what is laid over the plate through the lens first; once is enough."""
     own = parts(tree.nodes, found.footage)
     over = own.get("plate over")
-    if over is None or REDISTORT in own or not over_inputs(over)[1].links:
+    if over is None or REDISTORT in own or not over_inputs(over)[1].links or has_lens_itself(scene, found):
         return
     render = over_inputs(over)[1].links[0].from_socket
-    left, top = over.location.x - 460, over.location.y - 240
-    node = add_node(tree, "CompositorNodeGroup", (left, top), "Redistort CG")
+    node = add_node(tree, "CompositorNodeGroup", (0, 0), "Redistort CG")
     node.node_tree = claim_redistort_group(scene, shot)
     tree.links.new(render, node.inputs["Image"])
-    fitted = add_fitted(tree, (left + 260, top), node.outputs["Image"], _framing(scene, found))
+    fitted = add_fitted(tree, (0, 0), node.outputs["Image"], _framing(scene, found))
     tree.links.new(fitted, over_inputs(over)[1])
-    _mark(found, own.get("plate frame"), {REDISTORT: node, "plate CG fit": fitted.node,
-                                          "plate CG crop": crop_before(fitted.node)})
+    added = {REDISTORT: node, "plate CG fit": fitted.node, "plate CG crop": crop_before(fitted.node)}
+    _mark(found, own.get("plate frame"), added)
+    for column, one in enumerate(filter(None, added.values())):  # after they joined the frame, whose corner counts
+        one.location = (over.location.x - 460 + 230 * column, over.location.y - 320)
 
 
 def remove_plate(scene: bpy.types.Scene, found: SceneImport) -> None:
@@ -107,6 +109,11 @@ def remove_plate(scene: bpy.types.Scene, found: SceneImport) -> None:
 
 def uses_plate(scene: bpy.types.Scene, found: SceneImport) -> bool:
     return _tree_with_plate(scene, found) is not None
+
+
+def has_lens_itself(scene: bpy.types.Scene, found: SceneImport) -> bool:
+    """Whether the scene renders through the import's camera that has the lens's distortion."""
+    return scene.camera is not None and scene.camera == found.part(scene, "lens camera")
 
 
 def reframe_plate(scene: bpy.types.Scene, found: SceneImport) -> None:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import bpy
 
 from ...engine.contract import StereoDiffError
-from ...scene.camera import add_overscan_camera
+from ...scene.camera import (
+    add_lens_camera,
+    add_overscan_camera,
+    has_lens_cameras,
+    set_rolling_shutter,
+    shutter_of,
+)
 from ...scene.compositing import (
     add_depth_group,
     add_lens_groups,
     has_hold_out,
+    has_lens_itself,
     is_on,
     remove_hold_out,
     set_up_hold_out,
@@ -20,7 +27,8 @@ from .base import OnImport
 
 __all__ = ["register", "unregister"]
 
-EDGES = "CG is cut off near the plate's edges: for CG there take Add Overscan Camera."
+EDGES = "CG is cut off near the plate's edges: for CG there, render through Add Lens Camera or Add Overscan Camera."
+THROUGH_LENS = "The plate stays as it was shot, and the scene's camera has its lens: nothing is redistorted."
 ZOOM = "The lens zooms: distortion is that of the middle frame, and is off towards both ends of the shot."
 
 
@@ -73,6 +81,39 @@ class STEREODIFF_OT_add_lens_groups(OnImport, bpy.types.Operator):
         return f"{names}. With overscan the plate has {width} x {height} pixels.{_zoom_words(shot.result.lens.zooms)}"
 
 
+class STEREODIFF_OT_add_lens_camera(OnImport, bpy.types.Operator):
+    """Add a camera for Cycles that shoots CG as the lens shot the plate: distorted, up to the edges, with its zoom.
+    EEVEE and the viewport cannot show it"""
+
+    bl_idname = "stereodiff.add_lens_camera"
+    bl_label = "Add Lens Camera"
+
+    rolling_shutter: bpy.props.BoolProperty(
+        name="Rolling Shutter", default=False, options={"SKIP_SAVE"},
+        description="Also let this scene's render expose row after row, as the shot's camera did. This switches motion "
+                    "blur on, and sets its shutter")
+    exposure: bpy.props.FloatProperty(
+        name="Exposure", default=0.5, min=0.01, max=1.0, options={"SKIP_SAVE"},
+        description="For Rolling Shutter: how long each row was exposed, in frames; 0.5 is a shutter of 180 degrees")
+
+    @classmethod
+    def poll(cls, context):
+        if not has_lens_cameras():
+            cls.poll_message_set("Needs Blender 4.5 or later: before, a shader can give no lens to a camera of Cycles")
+            return False
+        return super().poll(context)
+
+    def act(self, context, found):
+        shot = found.read_imported_result()
+        shutter = shutter_of(shot.result.lens.readout, self.exposure) if self.rolling_shutter else None
+        camera = add_lens_camera(found, shot)
+        if shutter is not None:
+            set_rolling_shutter(context.scene, *shutter)
+        width, height = shot.clip_size
+        return (f"Render {camera.name} with Cycles, in the clip's shape, {width} x {height} pixels. "
+                "What it renders lies on the plate as shot, without Redistort CG.")
+
+
 class STEREODIFF_OT_set_up_hold_out(OnImport, bpy.types.Operator):
     """Let the footage hide CG behind it and catch its shadows, over the plate as it was shot. Again: take it back"""
 
@@ -99,7 +140,9 @@ class STEREODIFF_OT_set_up_hold_out(OnImport, bpy.types.Operator):
         catches = set_up_hold_out(context.scene, found, shadows=self.shadows, plate=self.plate)
         if self.shadows and not catches:
             self.report({"WARNING"}, "This render engine catches no shadows. Choose Cycles and set up again for them.")
-        return _on_plate(found) if self.plate and found.has_lens_maps else None
+        if not self.plate or not found.has_lens_maps:
+            return None
+        return THROUGH_LENS if has_lens_itself(context.scene, found) else _on_plate(found)
 
 
 def _on_plate(found: SceneImport) -> str:
@@ -127,8 +170,8 @@ class STEREODIFF_OT_show_view(OnImport, bpy.types.Operator):
         show_view(found, self.view)
 
 
-CLASSES = (STEREODIFF_OT_add_depth_group, STEREODIFF_OT_add_lens_groups, STEREODIFF_OT_set_up_hold_out,
-           STEREODIFF_OT_show_view)
+CLASSES = (STEREODIFF_OT_add_depth_group, STEREODIFF_OT_add_lens_groups, STEREODIFF_OT_add_lens_camera,
+           STEREODIFF_OT_set_up_hold_out, STEREODIFF_OT_show_view)
 
 
 def register() -> None:

@@ -178,6 +178,26 @@ def test_what_becomes_of_the_render_is_said(addon, import_here, zoom, lens, word
     assert ("zooms" in told) == (zoom > 1.0) and ("cut off" in told) == (lens.k1 < 0.0)
 
 
+@pytest.mark.skipif(bpy.app.version < (4, 5, 0), reason="Cycles has no Custom camera before 4.5")
+def test_through_the_camera_that_has_the_lens_nothing_is_redistorted(import_here, compiles, tmp_path):
+    """And CG is there up to the edges of the plate, which a plain render does not reach."""
+    imported = import_here()
+    corners = add_cube(imported, (-1.42, 0.0, 2.2))
+    assert bpy.ops.stereodiff.add_lens_camera() == {"FINISHED"}
+    scene = bpy.context.scene
+    scene.camera = next(o for o in scene.objects if o.get("stereodiff", {}).get("part") == "lens camera")
+    set_up()
+    assert "plate redistort" not in nodes_of(imported.shot.key)
+    import_here(replace(SHOT, job_id="again"), "again")
+    assert "plate redistort" not in nodes_of(imported.shot.key), "nor after another import"
+    plate = read_linear(plate_file(tmp_path / "clip", SHOT, 2))
+    expected = coverage(SHOT, 1, corners, SHOT.clip)
+    assert expected[:, 0].max() == 1.0 and expected.sum() > 100, "it reaches the edge"
+    found = glowing(final(tmp_path / "final.exr"), plate)
+    assert np.abs(center(found) - center(expected)).max() < WORST_PX
+    assert found.sum() == pytest.approx(expected.sum(), rel=0.03)
+
+
 def our_images() -> set[str]:
     return {image.name for image in bpy.data.images if "stereodiff" in image}
 

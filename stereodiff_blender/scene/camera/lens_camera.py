@@ -54,13 +54,13 @@ def add_lens_camera(found: SceneImport, shot: ImportedResult) -> bpy.types.Objec
     if found.camera is None:
         raise StereoDiffError("import_missing", f"The camera of {found.name} was deleted.")
     if not has_lens_cameras():
-        raise StereoDiffError("lens_camera_unsupported", f"This is Blender {bpy.app.version_string}.")
+        raise StereoDiffError("lens_camera_unsupported", f"Blender {bpy.app.version_string} is too old.")
     is_new = find(found.collection.objects, shot, PART) is None
     data = claim(bpy.data.cameras, shot, PART, bpy.data.cameras.new)
     if not _has_shader(data, shot):
         if is_new:
             _drop(data)
-        raise StereoDiffError("lens_camera_unsupported", "Its shader was not compiled.")
+        raise StereoDiffError("lens_camera_unsupported", "The shader was not compiled.")
     return _follow(found.collection, found.camera, shot, data)
 
 
@@ -156,9 +156,9 @@ def shutter_of(readout: float, exposure: float) -> tuple[float, float]:
         "rolling_shutter_missing": all rows are taken at once, or the last row comes first, which Cycles cannot do.
     """
     if readout == 0.0:
-        raise StereoDiffError("rolling_shutter_missing", "All its rows were taken at once.")
+        raise StereoDiffError("rolling_shutter_missing", "All rows were taken at once.")
     if readout < 0.0:
-        raise StereoDiffError("rolling_shutter_missing", "Its last row was read first, and Cycles begins at the top.")
+        raise StereoDiffError("rolling_shutter_missing", "The last row was read first, and Cycles begins at the top.")
     return readout + exposure, exposure / (readout + exposure)
 
 

@@ -112,7 +112,20 @@ def uses_plate(scene: bpy.types.Scene, found: SceneImport) -> bool:
 
 
 def has_lens_itself(scene: bpy.types.Scene, found: SceneImport) -> bool:
-    """Whether the scene renders through the import's camera that has the lens's distortion."""
+    """Whether the scene renders through the import's camera that has the lens's distortion.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Whose camera is meant.
+    found : SceneImport
+        The import.
+
+    Returns
+    -------
+    bool
+        True if its render lies on the plate as shot already.
+    """
     return scene.camera is not None and scene.camera == found.part(scene, "lens camera")
 
 

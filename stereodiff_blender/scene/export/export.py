@@ -21,7 +21,7 @@ from .camera_text import write_chan, write_tum
 from .colmap import write_colmap
 from .picture_format import format_of, in_format
 
-__all__ = ["ENDINGS", "export_camera"]
+__all__ = ["ENDINGS", "WITH_OVERSCAN", "export_camera", "picture_overscan"]
 
 ENDINGS = {"CHAN": ".chan", "FBX": ".fbx", "ALEMBIC": ".abc", "USD": ".usdc", "COLMAP": "", "TUM": ".txt"}
 _EXPORTERS = {"FBX": ("export_scene", "fbx"), "ALEMBIC": ("wm", "alembic_export"), "USD": ("wm", "usd_export")}

@@ -82,8 +82,7 @@ class STEREODIFF_OT_add_lens_groups(OnImport, bpy.types.Operator):
 
 
 class STEREODIFF_OT_add_lens_camera(OnImport, bpy.types.Operator):
-    """Add a camera for Cycles that shoots CG as the lens shot the plate: distorted, up to the edges, with its zoom.
-    EEVEE and the viewport cannot show it"""
+    """Add a camera for Cycles alone that shoots CG as the lens shot the plate: distorted, to its edges, and its zoom"""
 
     bl_idname = "stereodiff.add_lens_camera"
     bl_label = "Add Lens Camera"

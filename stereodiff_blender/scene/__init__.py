@@ -16,12 +16,14 @@ from .camera import (
     match_scene,
     place_root,
     reframe,
+    refresh_lens_camera,
     refresh_overscan_camera,
     set_picture,
 )
 from .compositing import (
     add_depth_pass,
     reframe_depth,
+    reframe_lens,
     reframe_plate,
     refresh_depth_group,
     refresh_lens_groups,
@@ -136,6 +138,7 @@ def _bring_in(scene: bpy.types.Scene, shot: ImportedResult, clip: bpy.types.Movi
     place_root(root, shot)
     camera = import_camera(scene, collection, root, shot, clip)
     refresh_overscan_camera(collection, camera, shot)
+    refresh_lens_camera(collection, camera, shot)
     images = import_depth_images(shot)
     mesh = None
     if shot.result.depth_range is None:
@@ -147,7 +150,7 @@ def _bring_in(scene: bpy.types.Scene, shot: ImportedResult, clip: bpy.types.Movi
     refresh_points(scene, shot)
     imported = Imported(collection, root, camera, mesh, images, shot.result, shot)
     refresh_depth_group(scene, imported)
-    refresh_lens_groups(shot)
+    refresh_lens_groups(scene, shot)
     refresh_plate(scene, shot, clip)
     return imported
 
@@ -209,7 +212,7 @@ def set_scene_to_clip(scene: bpy.types.Scene, found: SceneImport) -> None:
 
 
 def reframe_pictures(scene: bpy.types.Scene) -> None:
-    """Lay plate and depth of every import anew, behind its camera and in the compositor.
+    """Lay plate, depth and redistorted CG of every import anew, behind its camera and in the compositor.
 
     Parameters
     ----------
@@ -220,6 +223,7 @@ def reframe_pictures(scene: bpy.types.Scene) -> None:
         reframe(scene, found)
         reframe_plate(scene, found)
         reframe_depth(scene, found)
+        reframe_lens(scene, found)
 
 
 def _claim_root(collection: bpy.types.Collection, shot: ImportedResult) -> bpy.types.Object:

@@ -64,6 +64,15 @@ def fresh_blender(addon, preferences):
 
 
 @pytest.fixture
+def compiles(monkeypatch):
+    """Blender's own Python modules, among them that which reads shaders; bpy as a module leaves them aside."""
+    for folder in Path(bpy.utils.resource_path("LOCAL")).glob("python/lib/python3.*/site-packages"):
+        monkeypatch.syspath_prepend(str(folder))
+    yield
+    sys.modules.pop("oslquery", None)
+
+
+@pytest.fixture
 def session(addon):
     return addon.session.session.current()
 

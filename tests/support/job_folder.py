@@ -67,7 +67,8 @@ class Example:
             return LensResult()
         model = "radial" if self.distortion.is_radial else "brown"
         model = "fisheye" if self.distortion.is_fisheye else model
-        return LensResult(model, self.distortion, undistort="lens/undistort.exr", redistort="lens/redistort.exr",
+        return LensResult(model, self.distortion, zooms=self.zoom != 1.0, undistort="lens/undistort.exr",
+                          redistort="lens/redistort.exr",
                           overscan=overscan_of(self.distortion, clip_intrinsics(self), self.clip))
 
 

@@ -31,7 +31,7 @@ ERROR_CODES = frozenset({
     "download_running", "download_address_invalid", "models_disk_full", "models_folder_not_writable",
     "network_not_finite", "pointmaps_unsure",
     "import_missing", "better_import", "points_missing", "points_unusable", "floor_not_found", "depth_missing",
-    "lens_maps_missing",
+    "lens_maps_missing", "lens_camera_unsupported", "rolling_shutter_missing",
     "root_animated", "tracks_unsolved", "exporter_missing",
     "dataset_missing", "dataset_invalid", "job_interrupted", "disk_silent", "job_folder_unsafe", "job_folder_mixed",
 })

@@ -223,6 +223,13 @@ ERRORS = {
     "lens_maps_missing": Explanation(
         "The result has no ST maps of its lens.",
         "A lens without distortion needs none. If the result is of an earlier version, solve the clip again."),
+    "lens_camera_unsupported": Explanation(
+        "This Blender has no camera that a shader can give a lens to.",
+        "Use an official build of Blender 4.5 or later, with Cycles; or render through the solved camera, or the one "
+        "with overscan, and lead the picture through Redistort CG."),
+    "rolling_shutter_missing": Explanation(
+        "The shot has no rolling shutter that Cycles could follow.",
+        "Leave Rolling Shutter off."),
     "root_animated": Explanation(
         "The root is animated, so it would jump back on the next frame.",
         "Clear the root's keys, drivers and constraints, or parent it to an empty of yours and move that."),
@@ -293,8 +300,8 @@ WARNINGS = {
     "rolling_shutter": Explanation(
         "The camera reads its rows one after the other (rolling shutter).",
         "The camera is that of each frame's middle row: what stands in the scene slips off the top and the bottom of "
-        "the plate while the camera moves fast. Cycles can render the same shutter: turn on Motion Blur, and choose "
-        "Rolling Shutter Top-Bottom."),
+        "the plate while the camera moves fast. Cycles can render the same shutter: Add Lens Camera sets it, with "
+        "Rolling Shutter (Blender 4.5 or later)."),
     "rotation_doubtful": Explanation(
         "A camera that only turns does not explain all frames.",
         "Solve the frames that are named, and the others, each by themselves: the camera may travel in some of them."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import bpy
 import numpy as np
@@ -31,6 +31,12 @@ class CameraSamples:
     @property
     def is_lens_constant(self) -> bool:
         return bool(np.ptp(self.intrinsics, axis=0).max() < 1e-3)
+
+    def with_overscan(self, overscan: tuple[int, int, int, int]) -> CameraSamples:
+        """The same camera for pictures that are larger, by pixels at the left, right, top and bottom."""
+        (width, height), (left, right, top, bottom) = self.size, overscan
+        return replace(self, size=(width + left + right, height + top + bottom),
+                       intrinsics=self.intrinsics + [0.0, 0.0, left, top])
 
 
 def sample_camera(scene: bpy.types.Scene, camera: bpy.types.Object, shot: ImportedResult) -> CameraSamples:

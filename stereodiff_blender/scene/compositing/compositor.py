@@ -227,7 +227,7 @@ def crop_before(node: bpy.types.Node) -> bpy.types.Node | None:
     """4.2's Scale node never writes one line of pixels at the edge where it crops, so that a node before it does."""
     links = node.inputs["Image"].links
     before = links[0].from_node if links else None
-    return before if before is not None and before.bl_idname == "CompositorNodeCrop" else None
+    return before if before is not None and getattr(before, "relative", False) else None
 
 
 def add_fitted_to_nearest(tree: bpy.types.NodeTree, location: tuple[float, float], picture: bpy.types.NodeSocket,

@@ -3,26 +3,42 @@
 The group plays its own image sequence, so one node is all that stands in the artist's tree. Z is the file's value, bit
 for bit; where the render is larger than the depth's raster each pixel shows the nearest one, so no depth is invented
 at edges. Invalid depth (0) counts as farthest, except in Hold-Out, where it hides nothing.
+
+Depth lies on the plate as it was shot. Where the lens has distortion, the input Undistorted lays it as the solved
+camera sees it, and CG Z is taken to wherever the depth lies; both by looking up the nearest pixel.
 """
 
 from __future__ import annotations
 
 import bpy
 
-from ..data import Framing, add_node, claim, find_node, frame_pixels, parts, play_product, tag
+from ..data import (
+    Framing,
+    add_node,
+    claim,
+    find_node,
+    frame_picture,
+    frame_pixels,
+    import_lens_maps,
+    parts,
+    play_product,
+    tag,
+)
 from ..result import ImportedResult
 from .compositor import (
     LOOK_UP_PARTS,
-    SCALES_TO_NEAREST,
+    add_fitted,
     add_fitted_to_nearest,
     add_math,
     add_value,
     give_framing,
     give_place,
 )
+from .st_maps import look_up, redistort_places, reframe_places, undistort_places
 
 NAME = "StereoDiff Depth"
-NEAR, FAR, FOCUS, CG_Z = "Near", "Far", "Focus", "CG Z"
+NEAR, FAR, FOCUS, CG_Z, UNDISTORTED = "Near", "Far", "Focus", "CG Z", "Undistorted"
+MAP_FIT = "ST map fit"
 SMALLEST = 1e-6
 APART = 1.0 + 1e-5  # the least far / near, so that a flat wall can be divided by
 
@@ -32,6 +48,10 @@ INPUTS = {
     FOCUS: "Depth that stays sharp, in the units of Z",
     CG_Z: "How far the CG is, in scene units: link a render layer's Depth, or set a distance",
 }
+OF_LENS = {
+    UNDISTORTED: "0: all lies on the plate as it was shot. 1: on the undistorted plate, as the camera renders CG",
+}
+"""Inputs of a lens with distortion alone; CG Z is as rendered by the solved camera, whatever is chosen."""
 OUTPUTS = {
     "Z": "Depth along the camera's axis as solved, 0 where there is none",
     "Scene Z": "Depth in scene units, comparable with a render layer's Depth: Z times the scale of the root",
@@ -54,10 +74,16 @@ def claim_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.t
     """Make the footage's group or bring it up to date: picture, place, timing, and the root it takes the scale from."""
     group = claim(bpy.data.node_groups, shot, "depth group", _new_group)
     camera = parts(scene.objects, shot.key).get("camera")
-    framing = frame_pixels(scene, camera.data if camera is not None else None, shot.clip_shape, shot.raster_size)
-    if any(find_node(group, shot, part) is None for part in ("depth picture", "depth scale")):
-        _build(group, shot, framing)
-    reframe_group(group, shot.key, framing)
+    lens = camera.data if camera is not None else None
+    raster = frame_pixels(scene, lens, shot.clip_shape, shot.raster_size)
+    maps = import_lens_maps(shot)
+    if maps:
+        _add_inputs(group, OF_LENS)
+    had_maps = any(node.get(MAP_FIT) for node in group.nodes)
+    if maps or had_maps or any(find_node(group, shot, part) is None for part in ("depth picture", "depth scale")):
+        _build(group, shot, raster, maps)
+    clip = frame_pixels(scene, lens, shot.clip_shape, shot.clip_size)
+    reframe_group(group, shot.key, raster, clip, frame_picture(scene, lens, shot.clip_shape, shot.clip_shape).extent)
     picture = find_node(group, shot, "depth picture")
     picture.image = depth
     play_product(picture, shot)
@@ -68,27 +94,40 @@ def claim_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.t
     return group
 
 
-def reframe_group(group: bpy.types.NodeTree, key: str, framing: Framing) -> None:
-    """In a group that an earlier version made with 4.2, there is nothing that could be set: it stays stretched."""
-    if bpy.app.version >= SCALES_TO_NEAREST:
-        for node in (node for node in group.nodes if node.bl_idname == "CompositorNodeScale"):
-            give_framing(node, framing)
-        return
+def reframe_group(group: bpy.types.NodeTree, key: str, raster: Framing, clip: Framing,
+                  extent: tuple[float, float]) -> None:
+    """Lay depth anew. raster, clip: of pictures of their sizes; extent: how often the clip goes into the render.
+
+    In a group that an earlier version made with 4.2, there is nothing that could be set: it stays stretched.
+    """
+    for node in (node for node in group.nodes if node.bl_idname == "CompositorNodeScale"):
+        give_framing(node, clip if node.get(MAP_FIT) else raster)
+    reframe_places(group, key, extent)
     own = parts(group.nodes, key)
-    for part, often in zip(LOOK_UP_PARTS, framing.extent, strict=True):
+    for part, often in zip(LOOK_UP_PARTS, raster.extent, strict=True):
         if part in own:
             give_place(own[part], often)
 
 
 def _new_group(name: str) -> bpy.types.NodeTree:
     group = bpy.data.node_groups.new(NAME, "CompositorNodeTree")
-    for direction, sockets in (("INPUT", INPUTS), ("OUTPUT", OUTPUTS)):
-        for name, description in sockets.items():
-            socket = group.interface.new_socket(name, description=description, in_out=direction,
-                                                socket_type="NodeSocketFloat")
-            if direction == "INPUT":
-                socket.min_value = SMALLEST
+    for name, description in OUTPUTS.items():
+        group.interface.new_socket(name, description=description, in_out="OUTPUT", socket_type="NodeSocketFloat")
+    _add_inputs(group, INPUTS)
     return group
+
+
+def _add_inputs(group: bpy.types.NodeTree, inputs: dict[str, str]) -> None:
+    """Those that it has not yet."""
+    there = {item.name for item in group.interface.items_tree if item.item_type == "SOCKET" and item.in_out == "INPUT"}
+    for name, description in inputs.items():
+        if name in there:
+            continue
+        socket = group.interface.new_socket(name, description=description, in_out="INPUT",
+                                            socket_type="NodeSocketFloat")
+        socket.min_value = 0.0 if name in OF_LENS else SMALLEST
+        if name in OF_LENS:
+            socket.max_value, socket.default_value = 1.0, 0.0
 
 
 def _follow_scale(socket: bpy.types.NodeSocket, root: bpy.types.Object) -> None:
@@ -102,30 +141,64 @@ def _follow_scale(socket: bpy.types.NodeSocket, root: bpy.types.Object) -> None:
     target.id, target.transform_type, target.transform_space = root, "SCALE_AVG", "WORLD_SPACE"
 
 
-def _build(group: bpy.types.NodeTree, shot: ImportedResult, framing: Framing) -> None:
+def _build(group: bpy.types.NodeTree, shot: ImportedResult, framing: Framing, maps: dict[str, bpy.types.Image]
+           ) -> None:
     group.nodes.clear()
     entry = add_node(group, "NodeGroupInput", (-900, -300))
     leave = add_node(group, "NodeGroupOutput", (900, 0))
-    z = _read_depth(group, shot, framing)
+    picture = add_node(group, "CompositorNodeImage", (-900, 300), "z-depth")
+    tag(picture, shot, "depth picture")
+    fitted = add_fitted_to_nearest(group, (-500, 300), picture.outputs["Image"], shot, framing)
+    z, cg_z = _red_of(group, (-300, 300), fitted), entry.outputs[CG_Z]
+    if maps:
+        undistorted = _undistorted(group, shot, framing, maps["undistort"], picture)
+        z = _choice(group, (-100, 900), entry, z, undistorted)
+        cg_z = _choice(group, (-100, 1300), entry, _redistorted(group, shot, framing, maps["redistort"], cg_z), cg_z)
     scale = add_value(group, (-100, 300), "Scale of Root", 1.0)
     tag(scale, shot, "depth scale")
     valid = add_math(group, (-100, 100), "GREATER_THAN", z, 0.0, label="Valid")
     scene_z = add_math(group, (100, 300), "MULTIPLY", z, scale.outputs[0], label="Scene Z")
     normalized, defocus = _disparities(group, entry, z)
     products = {"Z": z, "Scene Z": scene_z, "Normalized": normalized, "Fog": _fog(group, entry, z, valid),
-                "Defocus": defocus, "Hold-Out": _hold_out(group, entry, scene_z, valid)}
+                "Defocus": defocus, "Hold-Out": _hold_out(group, cg_z, scene_z, valid)}
     for name, socket in products.items():
         group.links.new(socket, leave.inputs[name])
 
 
-def _read_depth(group: bpy.types.NodeTree, shot: ImportedResult, framing: Framing) -> bpy.types.NodeSocket:
+def _red_of(group: bpy.types.NodeTree, location, picture: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
     """The red channel alone, because turning a color into a number rounds."""
-    picture = add_node(group, "CompositorNodeImage", (-900, 300), "z-depth")
-    tag(picture, shot, "depth picture")
-    fitted = add_fitted_to_nearest(group, (-500, 300), picture.outputs["Image"], shot, framing)
-    channels = add_node(group, "CompositorNodeSeparateColor", (-300, 300))
-    group.links.new(fitted, channels.inputs[0])
+    channels = add_node(group, "CompositorNodeSeparateColor", location)
+    group.links.new(picture, channels.inputs[0])
     return channels.outputs["Red"]
+
+
+def _undistorted(group, shot: ImportedResult, framing: Framing, st_map: bpy.types.Image, picture
+                 ) -> bpy.types.NodeSocket:
+    """Depth as the solved camera sees it. The map, which is smooth, is laid into the render; depth is not mixed."""
+    places, _ = undistort_places(group, (-1700, 900), st_map, shot)
+    fitted = _fit_map(group, (-900, 900), places, framing)
+    return _red_of(group, (-300, 900), look_up(group, (-500, 900), picture.outputs["Image"], fitted, nearest=True))
+
+
+def _redistorted(group, shot: ImportedResult, framing: Framing, st_map: bpy.types.Image, cg_z) -> bpy.types.NodeSocket:
+    places = redistort_places(group, (-1700, 1700), st_map, shot, 0.0)
+    fitted = _fit_map(group, (-900, 1700), places, framing)
+    return _red_of(group, (-300, 1700), look_up(group, (-500, 1700), cg_z, fitted, nearest=True))
+
+
+def _fit_map(group, location, places: bpy.types.NodeSocket, framing: Framing) -> bpy.types.NodeSocket:
+    fitted = add_fitted(group, location, places, framing)
+    fitted.node[MAP_FIT] = True
+    return fitted
+
+
+def _choice(group, location, entry, as_shot, undistorted) -> bpy.types.NodeSocket:
+    """By the input Undistorted; exactly one of the two at 0 and at 1."""
+    left, top = location
+    chosen = entry.outputs[UNDISTORTED]
+    rest = add_math(group, (left, top), "SUBTRACT", 1.0, chosen)
+    part = add_math(group, (left + 200, top), "MULTIPLY", as_shot, rest)
+    return add_math(group, (left + 400, top), "MULTIPLY_ADD", undistorted, chosen, part)
 
 
 def _disparities(group, entry, z) -> tuple[bpy.types.NodeSocket, bpy.types.NodeSocket]:
@@ -154,6 +227,6 @@ def _fog(group, entry, z, valid) -> bpy.types.NodeSocket:
     return add_math(group, (500, -440), "MAXIMUM", even, invalid, label="Fog")
 
 
-def _hold_out(group, entry, scene_z, valid) -> bpy.types.NodeSocket:
-    in_front = add_math(group, (300, 300), "GREATER_THAN", entry.outputs[CG_Z], scene_z, label="In Front")
+def _hold_out(group, cg_z, scene_z, valid) -> bpy.types.NodeSocket:
+    in_front = add_math(group, (300, 300), "GREATER_THAN", cg_z, scene_z, label="In Front")
     return add_math(group, (500, 300), "MULTIPLY", in_front, valid, label="Hold-Out")

@@ -8,6 +8,7 @@ from ..data import SceneImport, find, find_node, frame_pixels, parts, render_sha
 from ..result import ImportedResult
 from .compositor import all_trees, compositor_tree, free_corner, output_node, scene_trees, switch_on
 from .depth_group import CG_Z, FOCUS, NAME, claim_depth_group, default_values, reframe_group
+from .st_maps import clip_in_render
 
 GIVEN = "stereodiff_given"
 WIDTH = 180.0
@@ -91,7 +92,9 @@ def reframe_depth(scene: bpy.types.Scene, found: SceneImport) -> None:
         return
     camera = found.camera.data if found.camera is not None else None
     shape = found.clip_shape or render_shape(scene)  # an earlier version's lies over all of the render
-    reframe_group(group, found.footage, frame_pixels(scene, camera, shape, (depth.size[0], depth.size[1])))
+    clip = found.clip.size if found.clip is not None else (0, 0)
+    raster, plate = (frame_pixels(scene, camera, shape, (size[0], size[1])) for size in (depth.size, clip))
+    reframe_group(group, found.footage, raster, plate, clip_in_render(scene, found))
 
 
 def refresh_depth_group(scene: bpy.types.Scene, imported) -> None:

@@ -28,7 +28,8 @@ def set_up_hold_out(scene: bpy.types.Scene, found: SceneImport, *, shadows: bool
     shadows : bool
         Also catch them; Cycles alone can, and then lights fall on the mesh instead of its glowing by itself.
     plate : bool
-        Lay the render over the clip in the compositor, as its last step.
+        Lay the render over the clip in the compositor, as its last step. The clip stays as it was shot: where its lens
+        has distortion, the render is redistorted to it, unless the scene's camera has that lens itself.
 
     Returns
     -------
@@ -39,13 +40,14 @@ def set_up_hold_out(scene: bpy.types.Scene, found: SceneImport, *, shadows: bool
     ------
     StereoDiffError
         Before anything is changed. "depth_missing": without a mesh. "import_missing": a plate is wanted, and the camera
-        that shows it, or the clip behind it, was deleted.
+        that shows it, or the clip behind it, was deleted. Of a lens with distortion, as read_imported_result() does.
     """
     surfaces = _surfaces(scene, found)
     if not surfaces:
         raise StereoDiffError("depth_missing", f"{found.name} has no mesh in this scene.")
     if plate and found.clip is None:
         raise StereoDiffError("import_missing", f"The camera of {found.name}, or the clip behind it, was deleted.")
+    shot = found.read_imported_result() if plate and found.has_lens_maps else None
     remove_hold_out(scene, found)
     catches = shadows and scene.render.engine == "CYCLES"
     for surface in surfaces:
@@ -57,7 +59,7 @@ def set_up_hold_out(scene: bpy.types.Scene, found: SceneImport, *, shadows: bool
         scene[MARK] = {"film_transparent": scene.render.film_transparent}
     scene.render.film_transparent = True
     if plate:
-        put_plate_behind(scene, found)
+        put_plate_behind(scene, found, shot)
     return catches
 
 

@@ -1,8 +1,4 @@
-"""The compositor's node groups "Undistort Plate" and "Redistort CG": a footage's lens, by the ST maps of its result.
-
-Map UV is the one node that does it exactly: Movie Distortion lays its picture pixels off in Blender 4.5 to 5.3. Blender
-4.2 and 4.5 have no bilinear look-up, so that they are a quarter of a pixel off.
-"""
+"""The compositor's node groups "Undistort Plate" and "Redistort CG": a footage's lens, by the ST maps of its result."""
 
 from __future__ import annotations
 
@@ -10,9 +6,10 @@ from dataclasses import dataclass
 
 import bpy
 
-from ..data import add_node, claim, feed, find, find_node, import_lens_maps, tag
+from ..data import SceneImport, add_node, claim, find, find_node, import_lens_maps, imports_in, parts, tag
 from ..result import ImportedResult
-from .compositor import SHARES_SHADER_NODES, add_math, compositor_tree, free_corner, scene_trees
+from .compositor import compositor_tree, free_corner, scene_trees
+from .st_maps import clip_in_render, look_up, redistort_places, reframe_places, undistort_places
 
 IMAGE, OVERSCAN = "Image", "Overscan"
 WIDTH, APART = 180.0, 220.0
@@ -56,26 +53,64 @@ def add_lens_groups(scene: bpy.types.Scene, shot: ImportedResult) -> tuple[bpy.t
     tuple of bpy.types.Node
         The two group nodes. Sockets: see UNDISTORT and REDISTORT.
     """
-    maps = import_lens_maps(shot)
-    groups = [claim(bpy.data.node_groups, shot, f"{kind.part} group", lambda _, kind=kind: _new_group(kind))
-              for kind in (UNDISTORT, REDISTORT)]
-    _fill(groups, shot, maps)
+    groups = [_claim_group(shot, kind) for kind in (UNDISTORT, REDISTORT)]
+    refresh_lens_groups(scene, shot)
     undistort, redistort = (_node(scene, shot, kind, group)
                             for kind, group in zip((UNDISTORT, REDISTORT), groups, strict=True))
     return undistort, redistort
 
 
-def refresh_lens_groups(shot: ImportedResult) -> None:
+def claim_redistort_group(scene: bpy.types.Scene, shot: ImportedResult) -> bpy.types.NodeTree:
+    """The footage's group "Redistort CG", for a node elsewhere, for renders of this scene's shape."""
+    group = _claim_group(shot, REDISTORT)
+    refresh_lens_groups(scene, shot)
+    return group
+
+
+def refresh_lens_groups(scene: bpy.types.Scene, shot: ImportedResult) -> None:
     """After another import: bring the groups of the same footage up to date, wherever they are used.
 
     Parameters
     ----------
+    scene : bpy.types.Scene
+        Whose render CG comes from.
     shot : ImportedResult
         The new result; if it has no ST maps the groups pass pictures through.
     """
     groups = [find(bpy.data.node_groups, shot, f"{kind.part} group") for kind in (UNDISTORT, REDISTORT)]
     if any(group is not None for group in groups):
         _fill(groups, shot, import_lens_maps(shot))
+    for found in (found for found in imports_in(scene) if found.footage == shot.key):
+        reframe_lens(scene, found)
+
+
+def reframe_lens(scene: bpy.types.Scene, found: SceneImport) -> None:
+    """Let "Redistort CG" read renders of another shape, after that of the scene's has changed.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Whose render is meant.
+    found : SceneImport
+        The import; nothing is done if it has no group.
+    """
+    group = parts(bpy.data.node_groups, found.footage).get(f"{REDISTORT.part} group")
+    if group is not None:
+        reframe_places(group, found.footage, clip_in_render(scene, found))
+
+
+def drop_unused_group(footage: str) -> None:
+    """Take away the group "Redistort CG" and the ST maps, if nothing uses them any more."""
+    maps = (f"{kind.part} map" for kind in (REDISTORT, UNDISTORT))
+    group = (bpy.data.node_groups, f"{REDISTORT.part} group")
+    for blocks, part in (group, *((bpy.data.images, name) for name in maps)):
+        block = parts(blocks, footage).get(part)
+        if block is not None and block.users == 0 and block.library is None:
+            blocks.remove(block)
+
+
+def _claim_group(shot: ImportedResult, kind: _Kind) -> bpy.types.NodeTree:
+    return claim(bpy.data.node_groups, shot, f"{kind.part} group", lambda _: _new_group(kind))
 
 
 def _node(scene: bpy.types.Scene, shot: ImportedResult, kind: _Kind, group: bpy.types.NodeTree) -> bpy.types.Node:
@@ -120,54 +155,11 @@ def _fill(groups: list[bpy.types.NodeTree | None], shot: ImportedResult, maps: d
 
 
 def _undistort(group, shot: ImportedResult, st_map: bpy.types.Image, entry, leave) -> None:
-    """The map is cropped, not the picture: 4.2 looks a cropped picture's outermost pixels up wrongly."""
-    source = add_node(group, "CompositorNodeImage", (-900, -200), "ST Map", image=st_map)
-    places = {OVERSCAN: source.outputs["Image"],
-              IMAGE: _crop(group, (-500, 100), source.outputs["Image"], shot)}
-    for row, (output, place) in enumerate(places.items()):
-        group.links.new(_look_up(group, (0, -200 * row), entry.outputs[IMAGE], place), leave.inputs[output])
+    plain, overscan = undistort_places(group, (-900, -200), st_map, shot)
+    for row, (output, places) in enumerate({OVERSCAN: overscan, IMAGE: plain}.items()):
+        group.links.new(look_up(group, (0, -200 * row), entry.outputs[IMAGE], places), leave.inputs[output])
 
 
 def _redistort(group, shot: ImportedResult, st_map: bpy.types.Image, entry, leave) -> None:
-    """The map reads CG with overscan; for CG without, u and v are counted from the edges of that."""
-    source = add_node(group, "CompositorNodeImage", (-900, -200), "ST Map", image=st_map)
-    parts = add_node(group, "CompositorNodeSeparateColor", (-700, -200))
-    group.links.new(source.outputs["Image"], parts.inputs[0])
-    place = add_node(group, "CompositorNodeCombineColor", (-300, -200), "Place")
-    place.inputs["Blue"].default_value = 1.0  # the look-up takes it for the alpha of what it finds
-    left, right, top, bottom = shot.result.lens.overscan
-    for row, (side, before, after) in enumerate(zip(shot.clip_size, (left, bottom), (right, top), strict=True)):
-        more, corner = (before + after) / side, before / side
-        scale = add_math(group, (-700, -400 - 360 * row), "MULTIPLY_ADD", entry.outputs[OVERSCAN], -more, 1.0 + more)
-        shift = add_math(group, (-700, -560 - 360 * row), "MULTIPLY_ADD", entry.outputs[OVERSCAN], corner, -corner)
-        placed = add_math(group, (-500, -400 - 360 * row), "MULTIPLY_ADD", parts.outputs[row], scale, shift)
-        group.links.new(placed, place.inputs[row])
-    group.links.new(_look_up(group, (0, 0), entry.outputs[IMAGE], place.outputs[0]), leave.inputs[IMAGE])
-
-
-def _look_up(group: bpy.types.NodeTree, location, picture: bpy.types.NodeSocket, place: bpy.types.NodeSocket
-             ) -> bpy.types.NodeSocket:
-    node = add_node(group, "CompositorNodeMapUV", location)
-    if bpy.app.version >= SHARES_SHADER_NODES:
-        node.inputs["Interpolation"].default_value = "Bilinear"
-    else:
-        node.filter_type = "ANISOTROPIC"
-    feed(group, node, picture, place)
-    return node.outputs[0]
-
-
-def _crop(group: bpy.types.NodeTree, location, picture: bpy.types.NodeSocket, shot: ImportedResult
-          ) -> bpy.types.NodeSocket:
-    """The part of the picture with overscan that the solved camera sees."""
-    (width, height), (left, _, _, bottom) = shot.clip_size, shot.result.lens.overscan
-    node = add_node(group, "CompositorNodeCrop", location, "Without Overscan")
-    if "Width" in node.inputs:  # since 4.5
-        sides = {"X": left, "Y": bottom, "Width": width, "Height": height, "Alpha Crop": False}
-        for name, value in sides.items():
-            node.inputs[name].default_value = value
-    else:
-        node.use_crop_size = True
-        node.min_x, node.max_x = left, left + width
-        node.min_y, node.max_y = bottom + height, bottom  # Blender calls the upper one the least
-    group.links.new(picture, node.inputs["Image"])
-    return node.outputs[0]
+    places = redistort_places(group, (-900, -200), st_map, shot, entry.outputs[OVERSCAN])
+    group.links.new(look_up(group, (0, 0), entry.outputs[IMAGE], places), leave.inputs[IMAGE])

@@ -1,4 +1,8 @@
-"""The clip behind the render, as the last step of the scene's compositor, and out again without a trace."""
+"""The clip behind the render, as the last step of the scene's compositor, and out again without a trace.
+
+The clip is the plate as it was shot. Where its lens has distortion, the render goes through "Redistort CG" on its way,
+unless it comes from a camera that has the lens itself.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +28,20 @@ from .compositor import (
     scene_trees,
     switch_on,
 )
+from .lens_groups import claim_redistort_group, drop_unused_group
 
-PLATE_PARTS = ("plate frame", "plate clip", "plate fit", "plate over", "plate crop")
+FITS = {"plate fit": "plate crop", "plate CG fit": "plate CG crop"}
+"""What lays a picture into the render, with the node before it that 4.2 needs."""
+REDISTORT = "plate redistort"
+PLATE_PARTS = ("plate frame", "plate clip", "plate over", REDISTORT, *FITS, *FITS.values())
 WAS_OFF = "stereodiff_compositor_was_off"
 
 
-def put_plate_behind(scene: bpy.types.Scene, found: SceneImport) -> None:
-    """Lay what is now the compositor's picture over the clip; a compositor that was off is switched on."""
+def put_plate_behind(scene: bpy.types.Scene, found: SceneImport, shot: ImportedResult | None = None) -> None:
+    """Lay what is now the compositor's picture over the clip; a compositor that was off is switched on.
+
+    shot: the import's result, if its lens has distortion.
+    """
     if not is_on(scene):
         scene[WAS_OFF] = {"use_compositing": scene.render.use_compositing, "has_tree_on": has_tree_on(scene)}
     tree = compositor_tree(scene)
@@ -43,12 +54,39 @@ def put_plate_behind(scene: bpy.types.Scene, found: SceneImport) -> None:
     fitted = add_fitted(tree, (left + 260, top), clip.outputs["Image"], _framing(scene, found))
     over = add_over(tree, (left + 460, top), fitted, render)
     tree.links.new(over.outputs[0], output_node(tree).inputs[0])
-    for part, node in zip(PLATE_PARTS, (frame, clip, fitted.node, over, crop_before(fitted.node)), strict=True):
+    own = {"plate frame": frame, "plate clip": clip, "plate fit": fitted.node, "plate over": over,
+           "plate crop": crop_before(fitted.node)}
+    _mark(found, frame, own)
+    if shot is not None:
+        _redistort(scene, found, shot, tree)
+
+
+def _mark(found: SceneImport, frame: bpy.types.Node | None, own: dict[str, bpy.types.Node | None]) -> None:
+    """own: nodes by their parts; None where this Blender needs none."""
+    for part, node in own.items():
         if node is None:
             continue
         node[TAG] = {"footage": found.footage, "job": found.collection[TAG]["job"], "part": part}
         if node != frame:
             node.parent = frame
+
+
+def _redistort(scene: bpy.types.Scene, found: SceneImport, shot: ImportedResult, tree: bpy.types.NodeTree) -> None:
+    """Lead what is laid over the plate through the lens first; once is enough."""
+    own = parts(tree.nodes, found.footage)
+    over = own.get("plate over")
+    if over is None or REDISTORT in own or not over_inputs(over)[1].links or has_lens_itself(scene, found):
+        return
+    render = over_inputs(over)[1].links[0].from_socket
+    node = add_node(tree, "CompositorNodeGroup", (0, 0), "Redistort CG")
+    node.node_tree = claim_redistort_group(scene, shot)
+    tree.links.new(render, node.inputs["Image"])
+    fitted = add_fitted(tree, (0, 0), node.outputs["Image"], _framing(scene, found))
+    tree.links.new(fitted, over_inputs(over)[1])
+    added = {REDISTORT: node, "plate CG fit": fitted.node, "plate CG crop": crop_before(fitted.node)}
+    _mark(found, own.get("plate frame"), added)
+    for column, one in enumerate(filter(None, added.values())):  # after they joined the frame, whose corner counts
+        one.location = (over.location.x - 460 + 230 * column, over.location.y - 320)
 
 
 def remove_plate(scene: bpy.types.Scene, found: SceneImport) -> None:
@@ -58,9 +96,10 @@ def remove_plate(scene: bpy.types.Scene, found: SceneImport) -> None:
         return
     own = parts(tree.nodes, found.footage)
     if "plate over" in own:
-        _bridge(tree, own["plate over"])
+        _bridge(tree, own["plate over"], own.get("plate CG fit"), own.get(REDISTORT))
     for part in set(PLATE_PARTS) & set(own):
         tree.nodes.remove(own[part])
+    drop_unused_group(found.footage)
     if WAS_OFF in scene and not any(TAG in node for node in tree.nodes):
         before = scene.pop(WAS_OFF)
         scene.render.use_compositing = bool(before["use_compositing"])
@@ -70,6 +109,24 @@ def remove_plate(scene: bpy.types.Scene, found: SceneImport) -> None:
 
 def uses_plate(scene: bpy.types.Scene, found: SceneImport) -> bool:
     return _tree_with_plate(scene, found) is not None
+
+
+def has_lens_itself(scene: bpy.types.Scene, found: SceneImport) -> bool:
+    """Whether the scene renders through the import's camera that has the lens's distortion.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Whose camera is meant.
+    found : SceneImport
+        The import.
+
+    Returns
+    -------
+    bool
+        True if its render lies on the plate as shot already.
+    """
+    return scene.camera is not None and scene.camera == found.part(scene, "lens camera")
 
 
 def reframe_plate(scene: bpy.types.Scene, found: SceneImport) -> None:
@@ -83,8 +140,8 @@ def reframe_plate(scene: bpy.types.Scene, found: SceneImport) -> None:
         The import; nothing is done if its plate is not in the compositor, or its camera shows no clip any more.
     """
     tree = _tree_with_plate(scene, found)
-    fit = parts(tree.nodes, found.footage).get("plate fit") if tree is not None else None
-    if fit is not None and found.clip is not None:
+    own = parts(tree.nodes, found.footage) if tree is not None else {}
+    for fit in (own[part] for part in FITS if part in own and found.clip is not None):
         give_framing(fit, _framing(scene, found))
 
 
@@ -96,7 +153,7 @@ def _framing(scene: bpy.types.Scene, found: SceneImport) -> Framing:
 
 
 def refresh_plate(scene: bpy.types.Scene, shot: ImportedResult, clip: bpy.types.MovieClip) -> None:
-    """After another import: show the clip that it found, laid as the camera needs it.
+    """After another import: show the clip that it found, laid as the camera needs it, and go by the new lens.
 
     Parameters
     ----------
@@ -110,6 +167,9 @@ def refresh_plate(scene: bpy.types.Scene, shot: ImportedResult, clip: bpy.types.
     for node in (node for tree in all_trees() for node in tree.nodes if part_of(node, shot) == "plate clip"):
         node.clip = clip
     for found in (found for found in imports_in(scene) if found.footage == shot.key):
+        tree = _tree_with_plate(scene, found)
+        if tree is not None and shot.result.lens.redistort is not None and found.clip is not None:
+            _redistort(scene, found, shot, tree)
         reframe_plate(scene, found)
 
 
@@ -117,9 +177,16 @@ def _tree_with_plate(scene: bpy.types.Scene, found: SceneImport) -> bpy.types.No
     return next((tree for tree in scene_trees(scene) if set(PLATE_PARTS) & set(parts(tree.nodes, found.footage))), None)
 
 
-def _bridge(tree: bpy.types.NodeTree, over: bpy.types.Node) -> None:
-    incoming = over_inputs(over)[1].links
-    source = incoming[0].from_socket if incoming else None
+def _bridge(tree: bpy.types.NodeTree, over: bpy.types.Node, *before: bpy.types.Node | None) -> None:
+    """What fed the first of our nodes goes where the last one went. before: ours on the way to it, last one first."""
+    source = _source_of(over_inputs(over)[1])
+    for node in before:
+        if node is not None and source is not None and source.node == node:
+            source = _source_of((crop_before(node) or node).inputs["Image"])
     for target in [link.to_socket for link in over.outputs[0].links]:
         if source is not None:
             tree.links.new(source, target)
+
+
+def _source_of(socket: bpy.types.NodeSocket) -> bpy.types.NodeSocket | None:
+    return socket.links[0].from_socket if socket.links else None

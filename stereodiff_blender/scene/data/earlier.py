@@ -131,7 +131,7 @@ def note_import(collection: bpy.types.Collection, shot: ImportedResult) -> None:
     mark["folder"], mark["name"], mark["quality"] = str(shot.folder), shot.name, shot.quality
     mark["scene_frames"] = [int(frames[0]), int(frames[-1])]
     mark["pixels"], mark["clip_shape"] = shot.result.width * shot.result.height, shot.clip_shape
-    mark["lens_maps"] = shot.result.lens.undistort is not None
+    mark["lens_maps"], mark["readout"] = shot.result.lens.undistort is not None, shot.result.lens.readout
 
 
 def _belongs(block: bpy.types.ID, scene: bpy.types.Scene) -> bool:

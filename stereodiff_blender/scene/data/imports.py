@@ -51,6 +51,11 @@ class SceneImport:
         return bool(self.collection[TAG].get("lens_maps", False))
 
     @property
+    def readout(self) -> float:
+        """Of a rolling shutter, first row to last, in frames; 0 if all rows were taken at once."""
+        return float(self.collection[TAG].get("readout", 0.0))
+
+    @property
     def scene_frames(self) -> range:
         """Scene frames that were solved."""
         first, last = self.collection[TAG]["scene_frames"]

@@ -27,6 +27,7 @@ COUNT = 150
 FEWEST_FRAMES = 5  # that a point must be seen in, to become a track
 FEWEST_TRACKS = 8  # Blender's solver needs them in both of its key frames
 CELLS = (8, 6)  # places in the picture that share the tracks
+MOST_ZOOM = 0.02  # of the focal length; Blender's solver has one for all frames, and is a pixel of 1920 off beyond it
 ENOUGH_PARALLAX = 0.15  # of the median depth; a longer base makes the solver no surer
 _REFINE = tuple(f"refine_intrinsics_{what}" for what in
                 ("focal_length", "principal_point", "radial_distortion", "tangential_distortion"))
@@ -38,12 +39,15 @@ class WrittenTracks:
     """tracks: written. bundles: of them, solved by Blender. cameras: frames that it solved, normally all.
 
     has_lens: whether the clip's camera now has the solved lens; not if the artist has a solve or a lens of their own.
+    zoom: how much longer the longest focal length is than the shortest, where one lens for all frames is too wrong for
+    that; else 0.
     """
 
     tracks: int
     bundles: int
     cameras: int
     has_lens: bool
+    zoom: float
 
 
 def write_tracks(context: bpy.types.Context, shot: ImportedResult, clip: bpy.types.MovieClip,
@@ -175,7 +179,13 @@ def _judge(clip: bpy.types.MovieClip, shot: ImportedResult, has_lens: bool) -> W
     if not ours.reconstruction.is_valid or bundles < FEWEST_TRACKS:
         remove_tracks(clip, shot)
         raise StereoDiffError("tracks_unsolved", f"Blender solved {bundles} of the tracks.")
-    return WrittenTracks(len(ours.tracks), bundles, len(ours.reconstruction.cameras), has_lens)
+    return WrittenTracks(len(ours.tracks), bundles, len(ours.reconstruction.cameras), has_lens, _zoom(shot))
+
+
+def _zoom(shot: ImportedResult) -> float:
+    focal = shot.clip_intrinsics[:, 0]
+    zoom = float(focal.max() / focal.min() - 1.0)
+    return zoom if zoom > MOST_ZOOM else 0.0
 
 
 @contextmanager

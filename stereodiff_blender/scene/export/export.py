@@ -19,15 +19,20 @@ from ..placing.orientation import transformed, world_from_result
 from ..result import ImportedResult, camera_math, read_points
 from .camera_text import write_chan, write_tum
 from .colmap import write_colmap
-from .picture_format import in_format
+from .picture_format import format_of, in_format
 
-__all__ = ["ENDINGS", "export_camera"]
+__all__ = ["ENDINGS", "WITH_OVERSCAN", "export_camera", "picture_overscan"]
 
 ENDINGS = {"CHAN": ".chan", "FBX": ".fbx", "ALEMBIC": ".abc", "USD": ".usdc", "COLMAP": "", "TUM": ".txt"}
 _EXPORTERS = {"FBX": ("export_scene", "fbx"), "ALEMBIC": ("wm", "alembic_export"), "USD": ("wm", "usd_export")}
 
 
-def export_camera(context: bpy.types.Context, found: SceneImport, kind: str, path: Path) -> Path:
+WITH_OVERSCAN = ("CHAN", "FBX", "ALEMBIC", "USD")
+"""Formats of an ideal camera with a picture; COLMAP has the lens's distortion, TUM no lens at all."""
+
+
+def export_camera(context: bpy.types.Context, found: SceneImport, kind: str, path: Path, *, overscan: bool = True
+                  ) -> Path:
     """Write an import's camera over its solved frames.
 
     Parameters
@@ -40,6 +45,8 @@ def export_camera(context: bpy.types.Context, found: SceneImport, kind: str, pat
         One of ENDINGS.
     path : Path
         A file, whose ending becomes that of the format, or a folder for COLMAP.
+    overscan : bool
+        For one of WITH_OVERSCAN: see as much as the undistorted plate with overscan, not just as much as the plate.
 
     Returns
     -------
@@ -57,16 +64,38 @@ def export_camera(context: bpy.types.Context, found: SceneImport, kind: str, pat
     _check_exporter(kind)
     shot, scene = found.read_imported_result(), context.scene
     samples = sample_camera(scene, found.camera, shot)
+    wide = samples.with_overscan(picture_overscan(kind, shot)) if overscan else samples
     path = path if kind == "COLMAP" else path.with_suffix(ENDINGS[kind])
     if kind == "CHAN":
-        write_chan(path, in_format(samples, shot), _plate_numbers(shot), shot.distortion)
+        write_chan(path, in_format(wide, shot), _plate_numbers(shot), shot.distortion)
     elif kind == "TUM":
         write_tum(path, samples, shot, scene.render.fps / scene.render.fps_base)
     elif kind == "COLMAP":
         write_colmap(path, samples, shot, *_world_points(found, shot))
     else:
-        _export_by_blender(context, kind, path, found.camera, samples, shot)
+        _export_by_blender(context, kind, path, found.camera, wide, shot)
     return path
+
+
+def picture_overscan(kind: str, shot: ImportedResult) -> tuple[int, int, int, int]:
+    """By how many pixels the picture of an exported camera may be larger than the plate, at its four sides.
+
+    Parameters
+    ----------
+    kind : str
+        One of ENDINGS.
+    shot : ImportedResult
+        Whose lens is meant.
+
+    Returns
+    -------
+    tuple of int
+        At the left, right, top and bottom; zeros where the format has the lens's distortion or no lens, and in a .chan
+        for an EXR's format, which is a frame of its own.
+    """
+    if kind not in WITH_OVERSCAN or (kind == "CHAN" and format_of(shot) is not None):
+        return 0, 0, 0, 0
+    return shot.result.lens.overscan
 
 
 def has_exporter(kind: str) -> bool:
@@ -101,6 +130,7 @@ def _export_by_blender(context: bpy.types.Context, kind: str, path: Path, camera
                        samples: CameraSamples, shot: ImportedResult) -> None:
     _check_place(path)
     with _flat_camera(camera, samples, shot) as flat, stage(context.scene, flat, shot) as own:
+        own.render.resolution_x, own.render.resolution_y = samples.size
         own.frame_set(own.frame_start)
         layer = own.view_layers[0]
         flat.select_set(True, view_layer=layer)
@@ -157,7 +187,7 @@ def _key_pose(flat: bpy.types.Object, samples: CameraSamples) -> None:
 
 
 def _key_lens(data: bpy.types.Camera, samples: CameraSamples, shot: ImportedResult) -> None:
-    frame = (samples.size, shot.pixel_aspect, shot.sensor_mm)
+    frame = (samples.size, shot.pixel_aspect, shot.sensor_mm * samples.size[0] / shot.clip_size[0])
     data.sensor_fit = "HORIZONTAL"
     data.sensor_width, data.sensor_height = camera_math.sensor_size(data.sensor_fit, *frame)
     lenses = [camera_math.lens_from_intrinsics(k, *frame) for k in _steadied(samples)]

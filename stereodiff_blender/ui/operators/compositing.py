@@ -5,11 +5,18 @@ from __future__ import annotations
 import bpy
 
 from ...engine.contract import StereoDiffError
-from ...scene.camera import add_overscan_camera
+from ...scene.camera import (
+    add_lens_camera,
+    add_overscan_camera,
+    has_lens_cameras,
+    set_rolling_shutter,
+    shutter_of,
+)
 from ...scene.compositing import (
     add_depth_group,
     add_lens_groups,
     has_hold_out,
+    has_lens_itself,
     is_on,
     remove_hold_out,
     set_up_hold_out,
@@ -19,6 +26,10 @@ from ...scene.mesh import VIEWS, show_view
 from .base import OnImport
 
 __all__ = ["register", "unregister"]
+
+EDGES = "CG is cut off near the plate's edges: for CG there, render through Add Lens Camera or Add Overscan Camera."
+THROUGH_LENS = "The plate stays as it was shot, and the scene's camera has its lens: nothing is redistorted."
+ZOOM = "The lens zooms: distortion is that of the middle frame, and is off towards both ends of the shot."
 
 
 class STEREODIFF_OT_add_depth_group(OnImport, bpy.types.Operator):
@@ -67,11 +78,43 @@ class STEREODIFF_OT_add_lens_groups(OnImport, bpy.types.Operator):
         if not is_on(context.scene):
             self.report({"WARNING"}, f"{names}, which is switched off.")
             return None
-        return f"{names}. With overscan the plate has {width} x {height} pixels."
+        return f"{names}. With overscan the plate has {width} x {height} pixels.{_zoom_words(shot.result.lens.zooms)}"
+
+
+class STEREODIFF_OT_add_lens_camera(OnImport, bpy.types.Operator):
+    """Add a camera for Cycles alone that shoots CG as the lens shot the plate: distorted, to its edges, and its zoom"""
+
+    bl_idname = "stereodiff.add_lens_camera"
+    bl_label = "Add Lens Camera"
+
+    rolling_shutter: bpy.props.BoolProperty(
+        name="Rolling Shutter", default=False, options={"SKIP_SAVE"},
+        description="Also let this scene's render expose row after row, as the shot's camera did. This switches motion "
+                    "blur on, and sets its shutter")
+    exposure: bpy.props.FloatProperty(
+        name="Exposure", default=0.5, min=0.01, max=1.0, options={"SKIP_SAVE"},
+        description="For Rolling Shutter: how long each row was exposed, in frames; 0.5 is a shutter of 180 degrees")
+
+    @classmethod
+    def poll(cls, context):
+        if not has_lens_cameras():
+            cls.poll_message_set("Needs Blender 4.5 or later: before, a shader can give no lens to a camera of Cycles")
+            return False
+        return super().poll(context)
+
+    def act(self, context, found):
+        shot = found.read_imported_result()
+        shutter = shutter_of(shot.result.lens.readout, self.exposure) if self.rolling_shutter else None
+        camera = add_lens_camera(found, shot)
+        if shutter is not None:
+            set_rolling_shutter(context.scene, *shutter)
+        width, height = shot.clip_size
+        return (f"Render {camera.name} with Cycles, in the clip's shape, {width} x {height} pixels. "
+                "What it renders lies on the plate as shot, without Redistort CG.")
 
 
 class STEREODIFF_OT_set_up_hold_out(OnImport, bpy.types.Operator):
-    """Let the footage hide CG behind it and catch its shadows, with the clip behind the render. Again: take it back"""
+    """Let the footage hide CG behind it and catch its shadows, over the plate as it was shot. Again: take it back"""
 
     bl_idname = "stereodiff.set_up_hold_out"
     bl_label = "Set Up Hold-Out"
@@ -86,15 +129,31 @@ class STEREODIFF_OT_set_up_hold_out(OnImport, bpy.types.Operator):
         description="Catch the shadows of CG on the footage. Needs Cycles and lights like those of the set")
     plate: bpy.props.BoolProperty(
         name="Plate Behind", default=True,
-        description="Lay the render over the clip, as the last step of the compositor")
+        description="Lay the render over the clip, as the last step of the compositor. The clip stays as it was shot; "
+                    "where its lens has distortion, the render is redistorted onto it")
 
     def act(self, context, found):
         if self.state == "OFF" or (self.state == "TOGGLE" and has_hold_out(context.scene, found)):
             remove_hold_out(context.scene, found)
-            return
+            return None
         catches = set_up_hold_out(context.scene, found, shadows=self.shadows, plate=self.plate)
         if self.shadows and not catches:
             self.report({"WARNING"}, "This render engine catches no shadows. Choose Cycles and set up again for them.")
+        if not self.plate or not found.has_lens_maps:
+            return None
+        return THROUGH_LENS if has_lens_itself(context.scene, found) else _on_plate(found)
+
+
+def _on_plate(found: SceneImport) -> str:
+    """What becomes of the render of a lens with distortion."""
+    lens = found.read_imported_result().result.lens
+    edges = f" {EDGES}" if any(lens.overscan) else ""
+    return f"The plate stays as it was shot, and the render is redistorted onto it.{edges}{_zoom_words(lens.zooms)}"
+
+
+def _zoom_words(zooms: bool) -> str:
+    """The honest word about maps of a lens that zooms."""
+    return f" {ZOOM}" if zooms else ""
 
 
 class STEREODIFF_OT_show_view(OnImport, bpy.types.Operator):
@@ -110,8 +169,8 @@ class STEREODIFF_OT_show_view(OnImport, bpy.types.Operator):
         show_view(found, self.view)
 
 
-CLASSES = (STEREODIFF_OT_add_depth_group, STEREODIFF_OT_add_lens_groups, STEREODIFF_OT_set_up_hold_out,
-           STEREODIFF_OT_show_view)
+CLASSES = (STEREODIFF_OT_add_depth_group, STEREODIFF_OT_add_lens_groups, STEREODIFF_OT_add_lens_camera,
+           STEREODIFF_OT_set_up_hold_out, STEREODIFF_OT_show_view)
 
 
 def register() -> None:

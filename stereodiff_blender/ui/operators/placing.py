@@ -16,6 +16,7 @@ from ...scene.camera import camera
 from ...scene.data import SceneImport, chosen_import, imports_in
 from ...scene.export import clip_tracks, export, picture_format
 from ...scene.placing import floor, orientation, picking
+from ...scene.result import ImportedResult
 from ...session import session
 from .base import OnImport
 
@@ -287,12 +288,18 @@ class STEREODIFF_OT_write_tracks(OnSolve, bpy.types.Operator):
         few = written.cameras < len(found.scene_frames)
         frames = f" Only {written.cameras} frames share enough of them." if few else ""
         kept = "" if written.has_lens else " The clip's lens was left as you have it."
+        if written.zoom:
+            self.report({"WARNING"}, ZOOMED_TRACKS.format(written.zoom))
         return f"{written.tracks} tracks were written, {written.bundles} of them with a bundle.{frames}{kept}"
 
 
+ZOOMED_TRACKS = ("The lens zooms by {:.0%}, and a clip has one lens for all frames, that of the middle one: its "
+                 "tracks, as Blender solves them, are off. The camera in the scene follows the zoom.")
 LANDSCAPE_ONLY = {"FBX", "ALEMBIC"}
-WITHOUT_DISTORTION = {"CHAN", "FBX", "ALEMBIC", "USD"}
 IDEAL = "It is the ideal camera, because the format holds no lens distortion; undistort the plate with the ST maps"
+WIDE = "Its picture is the undistorted plate with overscan, {} x {} pixels, as lens/undistort.exr of the job makes it"
+ZOOMS = "The ST maps are those of the middle frame, and the camera's lens is that of every frame"
+SQUARE = "The format holds no pixel aspect: set {:.4g} where its picture is rendered"
 IN_FORMAT = "Its field of view is that of the format, {} x {}; Blender's camera has the plate's, with its overscan"
 FOR_BLENDER = "Other programs read it right; Blender takes a portrait camera's lens wrong from it, and right from USD"
 
@@ -305,17 +312,25 @@ class STEREODIFF_OT_export_camera(OnSolve, bpy.types.Operator):
     bl_options = {"REGISTER"}
 
     kind: bpy.props.EnumProperty(name="Format", items=[
-        ("CHAN", "Nuke (.chan)", "World y up, camera along its -z, rotation order ZXY, vertical field of view"),
-        ("FBX", "FBX (.fbx)", "By Blender's exporter: world y up, in centimeters. Of portrait clips, take USD"),
-        ("ALEMBIC", "Alembic (.abc)", "By Blender's exporter: world y up. Of portrait clips, take USD"),
-        ("USD", "USD (.usdc)", "By Blender's exporter: world z up"),
+        ("CHAN", "Nuke (.chan)", "World y up, camera along its -z, rotation order ZXY, vertical field of view of "
+                                 "every frame. Holds no lens distortion, lens shift or pixel aspect"),
+        ("FBX", "FBX (.fbx)", "By Blender's exporter: world y up, in centimeters. Holds no lens distortion or pixel "
+                              "aspect. Of portrait clips, take USD"),
+        ("ALEMBIC", "Alembic (.abc)", "By Blender's exporter: world y up. Holds no lens distortion or pixel aspect. Of "
+                                      "portrait clips, take USD"),
+        ("USD", "USD (.usdc)", "By Blender's exporter: world z up. Holds no lens distortion or pixel aspect"),
         ("COLMAP", "COLMAP (folder)", "cameras, images, points3D, as text: world z up as here, world to camera, "
-                                      "camera x right, y down, z forward"),
+                                      "camera x right, y down, z forward. Holds lens distortion, for the plate as "
+                                      "shot"),
         ("TUM", "TUM (.txt)", "Seconds, position, quaternion x y z w: world z up as here, camera to world, camera x "
-                              "right, y down, z forward"),
+                              "right, y down, z forward. Holds no lens"),
     ])
     filepath: bpy.props.StringProperty(name="File", description="File to write; a folder for COLMAP",
                                        subtype="FILE_PATH", options={"SKIP_SAVE"})
+    overscan: bpy.props.BoolProperty(
+        name="Overscan", default=True, options={"SKIP_SAVE"},
+        description="Of a lens with distortion: a camera for the plate that the ST map undistorts, which is larger "
+                    "than the plate as shot. Not for COLMAP and TUM")
 
     def invoke(self, context, event):
         found = chosen_import(context)
@@ -327,20 +342,31 @@ class STEREODIFF_OT_export_camera(OnSolve, bpy.types.Operator):
         if not self.filepath:
             raise StereoDiffError("output_not_writable", "No file was chosen.")
         path = Path(bpy.path.abspath(self.filepath)).absolute()
-        written = export.export_camera(context, found, self.kind, path)
-        return ". ".join([f"{written} was written", *_remarks(self.kind, found)]) + "."
+        written = export.export_camera(context, found, self.kind, path, overscan=self.overscan)
+        return ". ".join([f"{written} was written", *_remarks(self.kind, found, self.overscan)]) + "."
 
 
-def _remarks(kind: str, found: SceneImport) -> Iterator[str]:
-    """What has to be known about a camera in a format."""
+def _remarks(kind: str, found: SceneImport, overscan: bool) -> Iterator[str]:
+    """What has to be known about a camera in a format. overscan: that it was asked for."""
     shot = found.read_imported_result()
     shown = picture_format.format_of(shot) if kind == "CHAN" else None
     if shown is not None:
         yield IN_FORMAT.format(*shown.size)
     if kind in LANDSCAPE_ONLY and found.clip is not None and found.clip.size[1] > found.clip.size[0]:
         yield FOR_BLENDER
-    if kind in WITHOUT_DISTORTION and shot.distortion is not None:
+    if kind in export.WITH_OVERSCAN and shot.pixel_aspect != 1.0:
+        yield SQUARE.format(shot.pixel_aspect)
+    if kind in export.WITH_OVERSCAN and shot.distortion is not None:
         yield IDEAL
+        yield from _picture_words(kind, shot, overscan)
+
+
+def _picture_words(kind: str, shot: ImportedResult, overscan: bool) -> Iterator[str]:
+    """Which undistorted picture an ideal camera is for."""
+    if overscan and any(export.picture_overscan(kind, shot)):
+        yield WIDE.format(*shot.overscan_size)
+    if shot.result.lens.zooms:
+        yield ZOOMS
 
 
 CLASSES = (

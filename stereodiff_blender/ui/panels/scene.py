@@ -16,7 +16,10 @@ def draw_compositing(layout, context) -> None:
     column = layout.column(align=True)
     column.label(text="Comp")
     column.operator("stereodiff.add_depth_group", icon="NODETREE")
-    if chosen_import(context).has_lens_maps:
+    found = chosen_import(context)
+    if found.has_lens_maps or found.readout != 0.0:
+        column.operator("stereodiff.add_lens_camera", icon="OUTLINER_OB_CAMERA")
+    if found.has_lens_maps:
         column.operator("stereodiff.add_lens_groups", icon="NODETREE")
         column.operator("stereodiff.add_lens_groups", text="Add Overscan Camera", icon="CAMERA_DATA").overscan = True
     column.operator("stereodiff.set_up_hold_out", icon="HOLDOUT_ON").state = "ON"

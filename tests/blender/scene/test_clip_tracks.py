@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -305,3 +306,16 @@ def test_triangulation_needs_parallax(bring_in, parts):
     near = np.array([[0.3, 0.1, 4.0]])
     pixels = np.array([projected(LONG, index, near)[0] for index in range(3)])
     assert np.allclose(parts["observations"].triangulate(imported.shot, np.arange(3), pixels), near[0], atol=1e-9)
+
+
+@pytest.mark.parametrize(("zoom", "is_told"), [(1.0, False), (1.015, False), (1.03, True)])
+def test_a_zoom_that_one_lens_cannot_stand_for_is_warned_about(addon, bring_in, zoom, is_told):
+    """Blender's clip camera has one focal length for all frames."""
+    bring_in(replace(LONG, zoom=zoom))
+    operators = importlib.import_module(f"{addon.__name__}.ui.operators.placing")
+    chosen = importlib.import_module(f"{addon.__name__}.ui.operators.base").chosen_import(bpy.context)
+    told = []
+    asked = SimpleNamespace(count=60, report=lambda kinds, words: told.extend((*kinds, words)))
+    operators.STEREODIFF_OT_write_tracks.act(asked, bpy.context, chosen)
+    assert told == ([] if not is_told else ["WARNING", told[-1]])
+    assert not is_told or "zooms by 3%" in told[-1]

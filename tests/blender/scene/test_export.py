@@ -213,7 +213,8 @@ def test_chan_of_an_overscan_plate_is_for_its_format(addon, contract, bring_in, 
     importlib.import_module(f"{addon.__name__}.scene").import_result(bpy.context.scene, tmp_path / "job")
     operator = importlib.import_module(f"{addon.__name__}.ui.operators.placing").STEREODIFF_OT_export_camera
     chosen = importlib.import_module(f"{addon.__name__}.ui.operators.base").chosen_import(bpy.context)
-    told = operator.act(SimpleNamespace(kind="CHAN", filepath=str(tmp_path / "camera")), bpy.context, chosen)
+    told = operator.act(SimpleNamespace(kind="CHAN", filepath=str(tmp_path / "camera"), overscan=True), bpy.context,
+                        chosen)
     lens = clip_intrinsics(replace(EXAMPLE, first_frame=1, frame_count=2))[0]
     expected = np.degrees(2 * np.arctan(format_size[1] / 2 / lens[1]))
     assert float(rows(tmp_path / "camera.chan")[0][7]) == pytest.approx(expected, abs=1e-4)
@@ -282,7 +283,7 @@ def test_a_portrait_camera_is_sent_back_by_usd(addon, bring_in, tmp_path, kind, 
     found = bring_in(replace(EXAMPLE, clip=size, raster=tuple(side // 2 for side in size)))
     operator = importlib.import_module(f"{addon.__name__}.ui.operators.placing").STEREODIFF_OT_export_camera
     chosen = importlib.import_module(f"{addon.__name__}.ui.operators.base").chosen_import(bpy.context)
-    asked = SimpleNamespace(kind=kind, filepath=str(tmp_path / "camera"))
+    asked = SimpleNamespace(kind=kind, filepath=str(tmp_path / "camera"), overscan=True)
     assert ("right from USD" in operator.act(asked, bpy.context, chosen)) == is_told
     assert found.camera is not None
 

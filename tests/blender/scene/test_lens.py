@@ -418,7 +418,7 @@ def test_formats_without_distortion_say_for_which_plate_they_are(addon, bring_in
     told = []
     for example in (BENT, replace(BENT, distortion=None, job_id="pinhole")):
         bring_in(example, example.job_id, replace_better=True)
-        asked = SimpleNamespace(kind=kind, filepath=str(tmp_path / "camera"))
+        asked = SimpleNamespace(kind=kind, filepath=str(tmp_path / "camera"), overscan=True)
         found = base.chosen_import(bpy.context)
         told.append("ST maps" in module.STEREODIFF_OT_export_camera.act(asked, bpy.context, found))
     assert told == [is_told, False]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import bpy
 import pytest
 from job_folder import Example, write_job_folder
 
-from stereodiff_blender.engine.contract import Distortion
+from stereodiff_blender.engine.contract import Distortion, JobFolder
 
 ICONS = set(bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items.keys())
 
@@ -84,7 +85,18 @@ def test_everything_drawn_exists(addon, scene_module, tmp_path, editor, kind):
 def test_a_lens_with_distortion_has_a_button(addon, scene_module, tmp_path):
     write_job_folder(tmp_path, Example(distortion=Distortion(-0.2)))
     scene_module.import_result(bpy.context.scene, tmp_path)
-    assert "stereodiff.add_lens_groups" in {idname for idname, _ in draw(addon, "VIEW_3D").operators}
+    drawn = {idname for idname, _ in draw(addon, "VIEW_3D").operators}
+    assert {"stereodiff.add_lens_groups", "stereodiff.add_lens_camera"} <= drawn
+
+
+@pytest.mark.parametrize("readout", [0.0, 0.3])
+def test_a_rolling_shutter_alone_has_the_button_of_the_lens_camera(addon, scene_module, tmp_path, readout):
+    result = write_job_folder(tmp_path, Example())
+    JobFolder(tmp_path).write_result(replace(result, lens=replace(result.lens, readout=readout)))
+    scene_module.import_result(bpy.context.scene, tmp_path)
+    drawn = {idname for idname, _ in draw(addon, "VIEW_3D").operators}
+    assert ("stereodiff.add_lens_camera" in drawn) == (readout != 0.0)
+    assert "stereodiff.add_lens_groups" not in drawn
 
 
 def test_in_the_clip_editor_points_are_tracks(addon, scene_module, tmp_path):

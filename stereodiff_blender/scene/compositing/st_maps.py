@@ -1,0 +1,106 @@
+"""Nodes that look pictures up by the ST maps of a result's lens, for the groups that undistort and redistort.
+
+Map UV is the one node that does it exactly: Movie Distortion lays its picture pixels off in Blender 4.5 to 5.3. Blender
+4.2 and 4.5 have no bilinear look-up, so that they are a quarter of a pixel off.
+"""
+
+from __future__ import annotations
+
+import bpy
+
+from ..data import SceneImport, add_node, feed, frame_picture, parts, render_shape, tag
+from ..result import ImportedResult
+from .compositor import SHARES_SHADER_NODES, add_math
+
+PLACE_PARTS = ("redistort place across", "redistort place up")
+SCALE, SHIFT = "scale", "shift"
+OVERSCAN = "stereodiff_overscan"
+"""On a place's nodes: how much more of the clip CG with overscan has along a side, and how much of that lies before."""
+WHOLE = (1.0, 1.0)
+
+
+def undistort_places(tree: bpy.types.NodeTree, location, st_map: bpy.types.Image, shot: ImportedResult
+                     ) -> tuple[bpy.types.NodeSocket, bpy.types.NodeSocket]:
+    """Where the plate shows what the solved camera sees, of the clip's size; and the same with overscan.
+
+    The map is cropped, not the picture: 4.2 looks a cropped picture's outermost pixels up wrongly.
+    """
+    left, top = location
+    source = add_node(tree, "CompositorNodeImage", (left, top), "ST Map", image=st_map)
+    return _crop(tree, (left + 400, top + 300), source.outputs["Image"], shot), source.outputs["Image"]
+
+
+def redistort_places(tree: bpy.types.NodeTree, location, st_map: bpy.types.Image, shot: ImportedResult,
+                     overscan: bpy.types.NodeSocket | float) -> bpy.types.NodeSocket:
+    """Where CG shows what the plate shows, of the clip's size. overscan: 1 for CG that has it, 0 for a plain render.
+
+    The map reads CG with overscan; for a plain render, u and v are counted from its edges. See reframe_places().
+    """
+    left, top = location
+    source = add_node(tree, "CompositorNodeImage", (left, top), "ST Map", image=st_map)
+    channels = add_node(tree, "CompositorNodeSeparateColor", (left + 200, top))
+    tree.links.new(source.outputs["Image"], channels.inputs[0])
+    place = add_node(tree, "CompositorNodeCombineColor", (left + 600, top), "Place")
+    place.inputs["Blue"].default_value = 1.0  # the look-up takes it for the alpha of what it finds
+    left_px, right_px, top_px, bottom_px = shot.result.lens.overscan
+    beside = ((left_px, right_px), (bottom_px, top_px))  # v counts from the bottom
+    for row, (side, (before, after)) in enumerate(zip(shot.clip_size, beside, strict=True)):
+        at = top - 200 - 360 * row
+        coefficients = [add_math(tree, (left + 200, at - 160 * which), "MULTIPLY_ADD", overscan)
+                        for which in range(2)]
+        for name, socket in zip((SCALE, SHIFT), coefficients, strict=True):
+            tag(socket.node, shot, f"{PLACE_PARTS[row]} {name}")
+            socket.node[OVERSCAN] = ((before + after) / side, before / side)
+        placed = add_math(tree, (left + 400, at), "MULTIPLY_ADD", channels.outputs[row], *coefficients)
+        tree.links.new(placed, place.inputs[row])
+    reframe_places(tree, shot.key, WHOLE)
+    return place.outputs[0]
+
+
+def reframe_places(tree: bpy.types.NodeTree, key: str, extent: tuple[float, float]) -> None:
+    """Let the places of redistort_places() fit a render whose shape is not the clip's. extent: as of Framing.extent."""
+    own = parts(tree.nodes, key)
+    for part, often in zip(PLACE_PARTS, extent, strict=True):
+        scale, shift = (own.get(f"{part} {name}") for name in (SCALE, SHIFT))
+        if scale is None or shift is None:
+            continue
+        more, before = scale[OVERSCAN]
+        plain_scale, plain_shift = (1.0 + more) / often, 0.5 - (before + 0.5) / often
+        for node, plain, wide in ((scale, plain_scale, 1.0), (shift, plain_shift, 0.0)):
+            node.inputs[1].default_value, node.inputs[2].default_value = wide - plain, plain
+
+
+def clip_in_render(scene: bpy.types.Scene, found: SceneImport) -> tuple[float, float]:
+    """How often the clip goes into what the solved camera renders, across and up."""
+    camera = found.camera.data if found.camera is not None else None
+    shape = found.clip_shape or render_shape(scene)
+    return frame_picture(scene, camera, shape, shape).extent
+
+
+def look_up(tree: bpy.types.NodeTree, location, picture: bpy.types.NodeSocket, place: bpy.types.NodeSocket, *,
+            nearest: bool = False) -> bpy.types.NodeSocket:
+    """The picture at the places, of their size. nearest: every value one of the picture's own."""
+    node = add_node(tree, "CompositorNodeMapUV", location)
+    if bpy.app.version >= SHARES_SHADER_NODES:
+        node.inputs["Interpolation"].default_value = "Nearest" if nearest else "Bilinear"
+    else:
+        node.filter_type = "NEAREST" if nearest else "ANISOTROPIC"
+    feed(tree, node, picture, place)
+    return node.outputs[0]
+
+
+def _crop(tree: bpy.types.NodeTree, location, picture: bpy.types.NodeSocket, shot: ImportedResult
+          ) -> bpy.types.NodeSocket:
+    """The part of a picture with overscan that the solved camera sees."""
+    (width, height), (left, _, _, bottom) = shot.clip_size, shot.result.lens.overscan
+    node = add_node(tree, "CompositorNodeCrop", location, "Without Overscan")
+    if "Width" in node.inputs:  # since 4.5
+        sides = {"X": left, "Y": bottom, "Width": width, "Height": height, "Alpha Crop": False}
+        for name, value in sides.items():
+            node.inputs[name].default_value = value
+    else:
+        node.use_crop_size = True
+        node.min_x, node.max_x = left, left + width
+        node.min_y, node.max_y = bottom + height, bottom  # Blender calls the upper one the least
+    tree.links.new(picture, node.inputs["Image"])
+    return node.outputs[0]

@@ -54,7 +54,7 @@ LOSSES_PX, ITERATIONS, TOLERANCE = (30.0, 8.0), 12, 1e-2
 """Widths of the loss, one after the other: what is far off has to count at first, or nothing would draw it in."""
 EVERY_POINT, MIN_IN_FRAME = 4, 50
 """One in so many points brings the visits together, and all of a frame that has fewer observations than this left."""
-ROUNDS = ((4.0, 1.0, 8, 1e-2), (1.5, 0.3, 60, 5e-4))
+CLOSING_ROUNDS = ((4.0, 1.0, 8, 1e-2), (1.5, 0.3, 60, 5e-4))
 """Of the adjustment with every point: it begins near its end, so it needs no gate between, and may stop sooner."""
 
 
@@ -69,7 +69,7 @@ def close_loops(shot: TrackedShot, travel: Travel, frames: np.ndarray) -> Travel
         return travel
     closed = deepcopy(found)
     tie(closed, links)
-    fitted, turning = register_all_frames(closed, lambda: None, rounds=ROUNDS), travel.turning
+    fitted, turning = register_all_frames(closed, lambda: None, rounds=CLOSING_ROUNDS), travel.turning
     if turning.any():
         fitted, turning = carry_on_turning(closed.ideal_tracks(), shot.frames, fitted)
     return replace(travel, reconstruction=closed, fitted=fitted, turning=turning) if _holds(fitted, travel) else travel

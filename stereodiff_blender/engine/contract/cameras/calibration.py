@@ -305,7 +305,8 @@ def _distortion(named: dict[str, float], coefficients: list[float]) -> Distortio
     if any(coefficients[5:]):
         raise StereoDiffError("lens_not_followed", "Beside K1, K2, K3, P1 and P2 the lens has the coefficients "
                               f"{' '.join(f'{value:.4g}' for value in coefficients[5:13])}.")
-    return Distortion(*(named.get(name, 0.0) for name in ("k1", "k2", "k3", "p1", "p2")))
+    k1, k2, k3, p1, p2 = (named.get(name, 0.0) for name in ("k1", "k2", "k3", "p1", "p2"))
+    return Distortion(k1, k2, k3, p1, p2)
 
 
 # --- COLMAP ------------------------------------------------------------------------------------------------------

@@ -116,7 +116,8 @@ def _parameters(shot: ImportedResult) -> dict[str, np.ndarray | float]:
     width, height = shot.clip_size
     moving = dict(zip(("fx", "fy", "cx", "cy"), shot.clip_intrinsics.T, strict=True))
     return {"width": float(width), "height": float(height), **moving,
-            **{name: getattr(lens, name) for name in ("k1", "k2", "k3", "p1", "p2")}}
+            **{name: getattr(lens, name) for name in ("k1", "k2", "k3", "k4", "p1", "p2")},
+            "fisheye": float(lens.is_fisheye)}
 
 
 def _set_parameters(data: bpy.types.Camera, shot: ImportedResult) -> None:

@@ -20,7 +20,8 @@ needs_lens_cameras = pytest.mark.skipif(not HAS_LENS_CAMERAS, reason="Cycles has
 SHOT = Example(raster=(96, 54), clip=(192, 108), focal=80.0, frame_count=3, zoom=1.0, invalid_corner=False,
                distortion=Distortion(-0.25, 0.08))
 LENSES = {"radial": SHOT.distortion, "brown": Distortion(-0.25, 0.08, -0.01, 0.004, -0.006),
-          "pincushion": Distortion(0.2), "pinhole": None}
+          "pincushion": Distortion(0.2), "fisheye": Distortion(0.05, -0.02, 0.004, k4=-0.001, is_fisheye=True),
+          "pinhole": None}
 PLACES = [(-1.2, -0.5, 2.2), (0.1, 0.05, 2.0), (1.1, 0.6, 2.2)]
 RADIUS = 0.025
 WORST_PX = 0.1

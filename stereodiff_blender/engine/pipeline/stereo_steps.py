@@ -84,8 +84,11 @@ def _finished(prepared: PreparedFootage, measurable: np.ndarray, clip: MeasuredC
               is_focal_known: bool,
               context: RunContext) -> MeasuredClip:
     """With cameras truer to points tracked in the pictures, if that is asked for, and with depth behind lettering."""
-    if settings.refine_cameras:
-        lens = clip.cameras.lens
+    lens = clip.cameras.lens
+    if settings.refine_cameras and lens.readout:
+        context.report.warn("rolling_shutter", "The cameras are not refined, because refining takes all rows of a "
+                                               "frame as shot at once.")
+    elif settings.refine_cameras:
         is_held = is_focal_known or lens.distortion is not None or lens.zooms  # what is measured was rectified for it
         refinement = refine_cameras(measurable, clip.stereo, is_focal_known=is_held, seed=settings.seed,
                                     report=context.report)

@@ -14,15 +14,17 @@ from recording_report import RecordingReport
 
 from stereodiff_blender.engine.contract import Distortion, LensResult, Settings
 from stereodiff_blender.engine.lens import undistorted
-from stereodiff_blender.engine.pipeline.networks import Networks
+from stereodiff_blender.engine.pipeline.networks import Networks, load_networks
 from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
 from stereodiff_blender.engine.solution import KnownLens
 from stereodiff_blender.engine.storage import RunContext
 
 torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
+from tiny_depthcrafter import write_tiny_depthcrafter  # noqa: E402
 from tiny_monst3r import write_tiny_monst3r  # noqa: E402
 
+from stereodiff_blender.engine.diffusion.depthcrafter import refine as refine_module  # noqa: E402
 from stereodiff_blender.engine.stereo.monst3r import clip as monst3r_clip  # noqa: E402
 from stereodiff_blender.engine.stereo.monst3r.checkpoint import load_network  # noqa: E402
 
@@ -67,8 +69,8 @@ def shown_to_network(monkeypatch) -> list[np.ndarray]:
 
 def solved(frames: np.ndarray, lens: KnownLens | None, networks: Networks, **settings) -> Estimate:
     report = RecordingReport()
-    estimate = estimate_depth(frames, Settings(stereo="monst3r", device="cpu", refine="none", **settings), lens=lens,
-                              networks=networks, context=RunContext(report=report))
+    chosen = Settings(**{"stereo": "monst3r", "device": "cpu", "refine": "none"} | settings)
+    estimate = estimate_depth(frames, chosen, lens=lens, networks=networks, context=RunContext(report=report))
     assert "lens_distortion_ignored" not in report.warnings
     return estimate
 
@@ -106,3 +108,29 @@ def test_without_known_distortion_the_pictures_are_as_they_were_shot(ideal, netw
     estimate = solved(filmed, lens, networks)
     np.testing.assert_array_equal(shown_to_network[0], filmed)
     assert estimate.cameras.lens == LensResult()
+
+
+def test_depthcrafter_is_given_rectified_pictures_and_depth(ideal, networks, tmp_path, monkeypatch):
+    """And what it refines comes back to the plate, as stage 1's does."""
+    pytest.importorskip("diffusers")
+    given, refine = [], refine_module.refine_by_diffusion
+
+    def noted(frames, stereo, *arguments, **options):
+        given.append((np.array(frames), stereo))
+        return refine(frames, stereo, *arguments, **options)
+
+    monkeypatch.setattr(refine_module, "refine_by_diffusion", noted)
+    write_tiny_depthcrafter(tmp_path)
+    refiner = load_networks(Settings(refine="depthcrafter", device="cpu"), str(tmp_path)).refiner
+    filmed = plate_through(LENSES[0], ideal, (WIDTH / 2, HEIGHT / 2))
+    estimate = solved(filmed, KnownLens(FOCAL_PX, None, LENSES[0]), Networks(networks.matcher, refiner),
+                      refine="depthcrafter")
+    (frames, stereo), = given
+    height, width = frames.shape[1:3]
+    assert height > HEIGHT and width > WIDTH and stereo.depth.shape == frames.shape[:3]
+    row, column = (ideal.shape[1] - height) // 2, (ideal.shape[2] - width) // 2
+    expected = ideal[:, row:row + height, column:column + width].astype(int)
+    off, as_filmed = (np.abs(one.astype(int) - same)[:, 20:-20, 20:-20].mean() for one, same in (
+        (frames, expected), (filmed, ideal[:, MARGIN:-MARGIN, MARGIN:-MARGIN])))
+    assert off < 0.5 * as_filmed
+    assert estimate.refined_depth.shape == filmed.shape[:3] and (estimate.refined_depth > 0).all()

@@ -43,6 +43,13 @@ class Distortion:
     def is_radial(self) -> bool:
         return self.p1 == self.p2 == 0.0
 
+    @property
+    def model(self) -> str:
+        """The one of LENS_MODELS that has these coefficients."""
+        if self.is_fisheye:
+            return "fisheye"
+        return "brown" if self.k3 != 0.0 or not self.is_radial else "radial"
+
     def radius(self, ideal: float) -> float:
         """Radius on the plate of an ideal radius, both over the focal length."""
         base = math.atan(ideal) if self.is_fisheye else ideal

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from ..contract import LensResult
+from ..contract import Distortion, LensResult
 from ..geometry import fill_unsolved, rebase
 from ..imaging import (
     BEHIND_CAMERA,
@@ -25,7 +25,7 @@ from ..imaging import (
     warp_between,
 )
 from ..lens import distorted, undistorted
-from ..solution import TRUSTED, CameraSolution
+from ..solution import TRUSTED, CameraSolution, KnownLens
 from ..storage import Scratch
 from .inspection import Footage
 
@@ -82,10 +82,30 @@ class PreparedFootage:
         """The same, to be measured without the distortion of these cameras' lens."""
         if cameras.lens.distortion is None:
             return self
+        return self._rectified(cameras.intrinsics, cameras.lens.distortion)
+
+    def rectified_around(self, lens: KnownLens | None) -> PreparedFootage:
+        """The same, to be measured without the distortion of a lens that is known, with its axis in the middle of what
+        is measured: for a network of pointmaps, which has no cameras yet and knows no other axis."""
+        if lens is None or lens.distortion is None:
+            return self
+        return self._rectified(self._intrinsics_of(lens), lens.distortion, centered=True)
+
+    def _rectified(self, intrinsics: np.ndarray, distortion: Distortion, *, centered: bool = False) -> PreparedFootage:
         top, bottom, left, right = self.footage.picture
-        rectify = rectifier((bottom - top, right - left), cameras.intrinsics - (0.0, 0.0, left, top),
-                            cameras.lens.distortion)
+        rectify = rectifier((bottom - top, right - left), intrinsics - (0.0, 0.0, left, top), distortion,
+                            centered=centered)
         return replace(self, _rectify=rectify)
+
+    def measurable_intrinsics(self, lens: KnownLens) -> np.ndarray:
+        """(D,4) those of the scene's frames for a lens that is known, in its pixels."""
+        return self._intrinsics_of(lens)[self.measurable] - (0.0, 0.0, *self._corner)
+
+    def _intrinsics_of(self, lens: KnownLens) -> np.ndarray:
+        """(T,4) in pixels of the raster, which are square."""
+        height, width = self.footage.size
+        axis = lens.principal_point or (0.5 * width, 0.5 * height)
+        return np.tile([lens.focal_px, lens.focal_px, *axis], (len(self.footage.shown_in), 1))
 
     @property
     def cut_share(self) -> float:

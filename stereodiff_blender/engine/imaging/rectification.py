@@ -81,7 +81,8 @@ class Rectification:
         return np.where(np.abs(interpolated - nearest) < SAME_SURFACE * nearest, interpolated, nearest)
 
 
-def rectifier(size: tuple[int, int], intrinsics: np.ndarray, distortion: Distortion) -> Callable[[int], Rectification]:
+def rectifier(size: tuple[int, int], intrinsics: np.ndarray, distortion: Distortion, *,
+              centered: bool = False) -> Callable[[int], Rectification]:
     """The way from the plate's frames to their ideal raster and back.
 
     Parameters
@@ -92,6 +93,9 @@ def rectifier(size: tuple[int, int], intrinsics: np.ndarray, distortion: Distort
         (T,4) fx, fy, cx, cy of the ideal camera in each frame, in the plate's pixels.
     distortion : Distortion
         Of the lens that the plate was shot through.
+    centered : bool
+        Whether the ideal raster is made larger so that the first frame's principal point lies in its middle, within
+        half a pixel; for a network that knows no other.
 
     Returns
     -------
@@ -101,8 +105,19 @@ def rectifier(size: tuple[int, int], intrinsics: np.ndarray, distortion: Distort
     """
     lenses, of_frame = np.unique(intrinsics, axis=0, return_inverse=True)
     margins = tuple(np.max([_margins(size, lens, distortion) for lens in lenses], axis=0).tolist())
+    if centered:
+        margins = _around_axis(size, intrinsics[0, 2:], margins)
     of_frame = of_frame.reshape(-1)
     return lambda index: _rectification(size, tuple(lenses[of_frame[index]].tolist()), distortion, margins)
+
+
+def _around_axis(size: tuple[int, int], center: np.ndarray, margins: tuple[int, int, int, int]
+                 ) -> tuple[int, int, int, int]:
+    """The least margins, no smaller than these, under which the raster reaches equally far to both sides of it."""
+    height, width = size
+    left, right, top, bottom = margins
+    across, down = (round(2.0 * float(place) - side) for place, side in zip(center, (width, height), strict=True))
+    return (max(left, right - across), max(right, left + across), max(top, bottom - down), max(bottom, top + down))
 
 
 @lru_cache(maxsize=4)

@@ -25,7 +25,6 @@ from .stereo_steps import (
     solve_clip,
     take_cameras,
     warn_of_cut_corners,
-    warn_of_distortion,
 )
 
 NO_NETWORKS = Networks()
@@ -70,7 +69,8 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     pixel_aspect : float
         Of the raster: width / height of one of its pixels.
     lens : KnownLens or None
-        None where it is not known. Stage 1 by pointmaps takes the center for its principal point.
+        None where it is not known. Stage 1 by pointmaps takes the center for its principal point, unless the lens has
+        distortion: that is taken out around the point that is known.
     known : KnownCameras or None
         Cameras to measure with in place of a solve, which then needs no lens; only of the stereo engine "geometric".
     networks : Networks
@@ -97,12 +97,13 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     footage = inspect_footage(frames)
     refuse_cuts(footage, context.first_frame, context.told_from)
     warn_of_faults(footage, context.told_from, context.report)
-    warn_of_distortion(settings, context.report)
     prepared = prepare_footage(frames, masks, footage, stage_2.scratch)  # frames (T,H,W,3)
 
     # 1. Where the camera was, 2. and how far away everything is; the network of pointmaps tells both at once.
     stages = Stages(context)
     if settings.stereo == "monst3r":
+        prepared = prepared.rectified_around(lens)
+        warn_of_cut_corners(prepared, context.report)
         measurable = prepared.measurable_frames(stage_2.scratch)  # (D,h,w,3): what is no flash, inside the bars
         clip = stages.run("measured", match_clip, prepared, measurable, networks.matcher, settings, lens)
     else:

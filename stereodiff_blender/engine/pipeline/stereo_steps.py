@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..contract import Settings, StereoDiffError
+from ..contract import LensResult, Settings, StereoDiffError
 from ..footage import PreparedFootage
 from ..imaging import OpticalFlow, flows_in
 from ..report import Report
@@ -43,15 +43,6 @@ def take_cameras(prepared: PreparedFootage, known: KnownCameras, *, context: Run
     return SolvedClip(prepared.with_equal_repeats(cameras))
 
 
-def warn_of_distortion(settings: Settings, report: Report) -> None:
-    """Say that lens distortion which is set for the clip is not taken out for the network of pointmaps."""
-    if settings.stereo == "monst3r" and settings.distortion is not None and any(settings.distortion):
-        named = ", ".join(f"{name} {value:.3g}" for name, value in zip(("K1", "K2", "K3", "P1", "P2"),
-                                                                      settings.distortion, strict=False) if value)
-        report.warn("lens_distortion_ignored", f"This clip has lens distortion set ({named}); MonST3R takes its "
-                                               "pictures as a pinhole camera's.")
-
-
 def warn_of_cut_corners(prepared: PreparedFootage, report: Report) -> None:
     """Say that a part of the picture lies too far off the lens's axis to be measured."""
     if prepared.cut_share > SEEN_SHARE:
@@ -73,11 +64,19 @@ def measure_clip(prepared: PreparedFootage, measurable: np.ndarray, cameras: Cam
 
 def match_clip(prepared: PreparedFootage, measurable: np.ndarray, network: TwoViewNetwork, settings: Settings,
                lens: KnownLens | None, *, context: RunContext) -> MeasuredClip:
-    """Cameras, and depth (D,h,w) of the scene's frames, by the network. Loaded only here: it brings torch with it."""
+    """Cameras, and depth (D,h,w) of the scene's frames, by the network. Loaded only here: it brings torch with it.
+
+    What it is shown has no distortion, where that is known; so its cameras are the ideal ones, and their intrinsics
+    exactly those that the pictures were rectified for.
+    """
     from ..stereo.monst3r.clip import match_clip as match
     stereo = match(measurable, network, masks=prepared.measurable_matte(context.of_stage_2.scratch),
                    focal_px=None if lens is None else lens.focal_px, context=context)
-    clip = MeasuredClip(prepared.clip_cameras(stereo.cameras), stereo)
+    of_clip = LensResult()
+    if lens is not None and lens.distortion is not None:
+        of_clip = LensResult(lens.distortion.model, lens.distortion, is_given=True)
+        stereo = replace(stereo, cameras=replace(stereo.cameras, intrinsics=prepared.measurable_intrinsics(lens)))
+    clip = MeasuredClip(prepared.clip_cameras(stereo.cameras, of_clip), stereo)
     return _finished(prepared, measurable, clip, settings, lens is not None, context)
 
 
@@ -85,8 +84,11 @@ def _finished(prepared: PreparedFootage, measurable: np.ndarray, clip: MeasuredC
               is_focal_known: bool,
               context: RunContext) -> MeasuredClip:
     """With cameras truer to points tracked in the pictures, if that is asked for, and with depth behind lettering."""
-    if settings.refine_cameras:
-        lens = clip.cameras.lens
+    lens = clip.cameras.lens
+    if settings.refine_cameras and lens.readout:
+        context.report.warn("rolling_shutter", "The cameras are not refined, because refining takes all rows of a "
+                                               "frame as shot at once.")
+    elif settings.refine_cameras:
         is_held = is_focal_known or lens.distortion is not None or lens.zooms  # what is measured was rectified for it
         refinement = refine_cameras(measurable, clip.stereo, is_focal_known=is_held, seed=settings.seed,
                                     report=context.report)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..contract import Distortion
 from ..geometry import invert_rigid, project
+from ..lens import distorted, undistorted
 from ..solution import TRUSTED
 
 OTHER_SURFACE = 0.15
@@ -23,25 +25,40 @@ def static_grid(confidence: np.ndarray, motion_mask: np.ndarray, step_px: int) -
 
 
 def world_points(depth: np.ndarray, rows: np.ndarray, cols: np.ndarray, camera_to_world: np.ndarray,
-                 intrinsics: np.ndarray) -> np.ndarray:
-    """Where the pixels (rows, cols) of an (H,W) depth lie in the world, (n,3) float64."""
+                 intrinsics: np.ndarray, distortion: Distortion | None = None) -> np.ndarray:
+    """Where the pixels (rows, cols) of an (H,W) depth lie in the world, (n,3) float64; each sees along the ray of its
+    undistorted place."""
     fx, fy, cx, cy = intrinsics
     z = depth[rows, cols].astype(np.float64)
-    points = np.stack([(cols + 0.5 - cx) / fx * z, (rows + 0.5 - cy) / fy * z, z], axis=-1)
+    places = np.stack([(cols + 0.5 - cx) / fx, (rows + 0.5 - cy) / fy], axis=-1)
+    if distortion is not None:
+        places = undistorted(places, distortion)
+    points = np.column_stack([places, np.ones(len(z))]) * z[:, None]
     return points @ camera_to_world[:3, :3].T + camera_to_world[:3, 3]
 
 
 def log_error(depth: np.ndarray, motion_mask: np.ndarray, points: np.ndarray, camera_to_world: np.ndarray,
-              intrinsics: np.ndarray) -> np.ndarray:
+              intrinsics: np.ndarray, distortion: Distortion | None = None) -> np.ndarray:
     """ln(found / expected) z-depth of world points (n,3) in one frame, (n,); infinite where it does not show them."""
     pose = invert_rigid(camera_to_world)
     local = points @ pose[:3, :3].T + pose[:3, 3]
     error = np.full(len(points), np.inf)
     front = local[:, 2] > 1e-6
-    found = _lookup(depth, motion_mask, project(local[front], intrinsics))
+    if distortion is not None:
+        fold = distortion.ideal_fold_radius()
+        front &= np.hypot(local[:, 0], local[:, 1]) < fold * np.abs(local[:, 2])
+    found = _lookup(depth, motion_mask, _shown_at(local[front], intrinsics, distortion))
     seen = found > 0
     error[np.flatnonzero(front)[seen]] = np.log(found[seen] / local[front][seen, 2])
     return error
+
+
+def _shown_at(local: np.ndarray, intrinsics: np.ndarray, distortion: Distortion | None) -> np.ndarray:
+    """(n,2) pixels of points (n,3) in the camera's axes, in front of it and within the lens's fold."""
+    pixels = project(local, intrinsics)
+    if distortion is None:
+        return pixels
+    return distorted((pixels - intrinsics[2:]) / intrinsics[:2], distortion) * intrinsics[:2] + intrinsics[2:]
 
 
 def _lookup(depth: np.ndarray, motion_mask: np.ndarray, pixels: np.ndarray) -> np.ndarray:

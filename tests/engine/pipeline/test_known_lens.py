@@ -1,29 +1,14 @@
-"""What is known of a lens besides its focal length: its axis and its distortion are used, but not by MonST3R."""
+"""What is known of a lens besides its focal length: its axis and its distortion."""
 
 from __future__ import annotations
 
 import pytest
-from recording_report import RecordingReport
 
 from stereodiff_blender.engine.contract import Distortion, Settings, StereoDiffError
 from stereodiff_blender.engine.media.frames import Raster
-from stereodiff_blender.engine.pipeline.stereo_steps import warn_of_distortion
 from stereodiff_blender.engine.worker.known_cameras import known_lens
 
 KNOWN = {"focal_mm": 35.0, "sensor_mm": 36.0}
-
-
-@pytest.mark.parametrize(("distortion", "words"), [
-    ((-0.12, 0.0, 0.0), "K1 -0.12"), ((0.0, 0.03, 0.0), "K2 0.03"), ((0.0, 0.0, 0.0), None), (None, None),
-    ((0.0, 0.0, 0.0, 0.0, 0.01), "P2 0.01"),
-])
-def test_distortion_that_is_set_is_said_to_be_ignored_by_the_network(distortion, words):
-    report = RecordingReport()
-    warn_of_distortion(Settings(**KNOWN, distortion=distortion), report)
-    assert not report.warnings, "it is taken out"
-    warn_of_distortion(Settings(**KNOWN, distortion=distortion, stereo="monst3r"), report)
-    assert set(report.warnings) == ({"lens_distortion_ignored"} if words else set())
-    assert words is None or words in report.warnings["lens_distortion_ignored"]
 
 
 def test_the_principal_point_is_scaled_to_the_raster():

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...contract import Distortion, LensResult, StereoDiffError, distortion_fault
+from ...contract import LensResult, StereoDiffError, distortion_fault
 from ...geometry import fill_unsolved, invert_rigid, rebase, rescale_gauge
 from ...solution import CameraSolution
 from ..mapping import CameraFit
@@ -130,7 +130,7 @@ def _lens(shot: TrackedShot, fitted: CameraFit) -> LensResult:
     lens = _given_lens(shot)
     if shot.distortion is None and fitted.distortion is not None:
         k1_std, k2_std = map(_finite, fitted.radial_std)
-        lens = LensResult(_model_of(fitted.distortion), fitted.distortion, k1_std=k1_std, k2_std=k2_std)
+        lens = LensResult(fitted.distortion.model, fitted.distortion, k1_std=k1_std, k2_std=k2_std)
     return replace(lens, zooms=fitted.zoom is not None, readout=fitted.readout,
                    readout_std=_finite(fitted.readout_std) if fitted.readout and shot.readout is None else None)
 
@@ -152,13 +152,7 @@ def _finite(deviation: float) -> float | None:
 def _given_lens(shot: TrackedShot) -> LensResult:
     if shot.distortion is None:
         return LensResult()
-    return LensResult(_model_of(shot.distortion), shot.distortion, is_given=True)
-
-
-def _model_of(distortion: Distortion) -> str:
-    if distortion.is_fisheye:
-        return "fisheye"
-    return "brown" if distortion.k3 != 0.0 or not distortion.is_radial else "radial"
+    return LensResult(shot.distortion.model, shot.distortion, is_given=True)
 
 
 def _warn_about(shot: TrackedShot, travel: Travel) -> bool:

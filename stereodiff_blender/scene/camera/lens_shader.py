@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 SOURCE = """\
-// The lens of a StereoDiff result, for a Custom camera in Cycles: pinhole with the distortion of Brown (1966), or, where
-// fisheye is 1, an angle off the axis bent by k1 to k4 (Kannala and Brandt 2006), both in the meaning of OpenCV. fx, fy, cx, cy in pixels of a plate of width x height, from its left and top edge.
+// The lens of a StereoDiff result, for a Custom camera in Cycles, in the meaning of OpenCV: pinhole with the distortion
+// of Brown (1966), or, where fisheye is 1, an angle off the axis bent by k1 to k4 (Kannala and Brandt 2006). fx, fy,
+// cx, cy in pixels of a plate of width x height, from its left and top edge.
 
 float bent(float squared, float k1, float k2, float k3, float k4)
 {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
+import weakref
+from contextlib import suppress
 
 import pytest
 
@@ -104,6 +107,25 @@ def test_what_is_missing_is_nothing(folder):
     assert folder.stat("a") is None and folder.stat("a/b") is None and not folder.is_file("a")
     assert not folder.unlink("a") and not folder.remove_tree("a")
     folder.refuse_unsafe("a")
+
+
+@pytest.mark.parametrize("missing", ["a", "a/b"])
+def test_a_file_that_was_looked_for_in_vain_holds_nothing_of_its_caller(folder, missing):
+    """An error that is its own cause would keep the pictures of whoever looked, until a collection."""
+    class Picture:
+        pass
+
+    def read_in_vain() -> weakref.ref:
+        picture = Picture()
+        with suppress(FileNotFoundError):
+            folder.read_bytes(missing)
+        return weakref.ref(picture)
+
+    gc.disable()
+    try:
+        assert read_in_vain()() is None
+    finally:
+        gc.enable()
 
 
 def test_a_file_on_the_way_is_no_folder(folder):

@@ -182,8 +182,9 @@ def enter_below(handle: Handle, folder: str) -> Handle:
     """A handle on a folder right below another; to be closed."""
     try:
         return handle.enter(folder)
-    except OSError as error:
-        raise _explained(error, handle, folder) from error
+    except OSError:
+        _refuse_unplain(handle, folder)
+        raise
 
 
 # --- What is plain -----------------------------------------------------------------------------------------------
@@ -195,8 +196,9 @@ def opened(handle: Handle, name: str, flags: int, mode: int = 0o666, *, for_writ
     """
     try:
         descriptor = handle.open(name, flags | _PLAIN, mode)
-    except OSError as error:
-        raise _explained(error, handle, name) from error
+    except OSError:
+        _refuse_unplain(handle, name)
+        raise
     try:
         status = os.fstat(descriptor)
         check_plain(status, handle.path / name)
@@ -210,13 +212,13 @@ def opened(handle: Handle, name: str, flags: int, mode: int = 0o666, *, for_writ
     return descriptor
 
 
-def _explained(error: OSError, handle: Handle, name: str) -> OSError:
-    """What stood in the way, where that is a link or a pipe: the system has various words for it."""
+def _refuse_unplain(handle: Handle, name: str) -> None:
+    """Say what stood in the way, where that is a link or a pipe: the system has various words for it."""
     try:
-        check_plain(handle.lstat(name), handle.path / name)
-    except OSError as reason:
-        return reason if isinstance(reason, UnsafeFileError) else error
-    return error
+        status = handle.lstat(name)
+    except OSError:
+        return
+    check_plain(status, handle.path / name)
 
 
 def refuse_unsafe(handle: Handle, name: str, may_be_shared: bool, with_all_below: bool = True, depth: int = 0) -> None:

@@ -63,7 +63,7 @@ def _shown_at(local: np.ndarray, intrinsics: np.ndarray, distortion: Distortion 
 
 def _lookup(depth: np.ndarray, motion_mask: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     """Depth at (n,2) pixels, interpolated in disparity, in which a plane is linear; 0 where the picture does not tell:
-    outside, on something that moves, and between two surfaces, where the mean of both is neither."""
+    outside, on something that moves, where depth is 0, and between two surfaces, where the mean of both is neither."""
     height, width = depth.shape
     x, y = pixels[:, 0] - 0.5, pixels[:, 1] - 0.5
     inside = (x >= 0) & (y >= 0) & (x < width - 1) & (y < height - 1)
@@ -71,10 +71,13 @@ def _lookup(depth: np.ndarray, motion_mask: np.ndarray, pixels: np.ndarray) -> n
     a, b = x[inside] - col, y[inside] - row
     corners = [(row + down, col + right) for down in (0, 1) for right in (0, 1)]
     weights = ((1 - b) * (1 - a), (1 - b) * a, b * (1 - a), b * a)
-    disparities = np.stack([1.0 / depth[corner].astype(np.float64) for corner in corners])
+    with np.errstate(divide="ignore"):  # where nothing was measured: no corner is of one surface with that
+        disparities = np.stack([1.0 / depth[corner].astype(np.float64) for corner in corners])
     is_still = ~np.any([motion_mask[corner] > 0 for corner in corners], axis=0)
     is_one_surface = disparities.max(axis=0) < disparities.min(axis=0) * (1 + OTHER_SURFACE)
     found = np.zeros(len(pixels))
-    mean = sum(weight * disparity for weight, disparity in zip(weights, disparities, strict=True))
-    found[inside] = np.where(is_still & is_one_surface, 1.0 / mean, 0.0)
+    usable = is_still & is_one_surface
+    told = np.where(usable, disparities, 1.0)
+    mean = sum(weight * disparity for weight, disparity in zip(weights, told, strict=True))
+    found[inside] = np.where(usable, 1.0 / mean, 0.0)
     return found

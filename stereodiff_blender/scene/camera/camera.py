@@ -121,6 +121,36 @@ def set_lens(data: bpy.types.Camera, shot: ImportedResult, overscan: tuple[int, 
     animate(data, "shift_y", shot.scene_frames, [lens.shift_y for lens in lenses])
 
 
+def claim_camera_beside(solved: bpy.types.Object, collection: bpy.types.Collection, shot: ImportedResult, part: str,
+                        data: bpy.types.Camera) -> bpy.types.Object:
+    """A further camera that moves with the solved one and sees as far.
+
+    Parameters
+    ----------
+    solved : bpy.types.Object
+        The import's camera.
+    collection : bpy.types.Collection
+        The import's.
+    shot : ImportedResult
+        Its result.
+    part : str
+        What the camera is to the import; the one that is there is taken again.
+    data : bpy.types.Camera
+        What it is to look through; clipping and display size are set.
+
+    Returns
+    -------
+    bpy.types.Object
+        The camera, at the solved one.
+    """
+    camera = claim_object(collection, shot, part, data)
+    camera.parent = solved
+    camera.matrix_parent_inverse.identity()
+    for name in ("clip_start", "clip_end", "display_size"):
+        setattr(data, name, getattr(solved.data, name))
+    return camera
+
+
 def _set_reach(data: bpy.types.Camera, shot: ImportedResult, root: bpy.types.Object) -> None:
     """Widen the clipping range to hold all depth, and draw the camera at a size that suits the scene.
 

@@ -9,8 +9,9 @@ import bpy
 import numpy as np
 
 from ...engine.contract import Distortion, StereoDiffError
-from ..data import SceneImport, animate, claim, claim_object, clear_curves, find
+from ..data import SceneImport, animate, claim, clear_curves, find
 from ..result import ImportedResult
+from .camera import claim_camera_beside
 from .lens_shader import SOURCE
 
 PART = "lens camera"
@@ -90,10 +91,8 @@ def _drop(data: bpy.types.Camera) -> None:
 
 def _follow(collection: bpy.types.Collection, solved: bpy.types.Object, shot: ImportedResult, data: bpy.types.Camera
             ) -> bpy.types.Object:
-    camera = claim_object(collection, shot, PART, data)
-    camera.parent = solved
-    camera.matrix_parent_inverse.identity()
-    for name in ("clip_start", "clip_end", "display_size", "sensor_fit", "sensor_width", "sensor_height", "lens"):
+    camera = claim_camera_beside(solved, collection, shot, PART, data)
+    for name in ("sensor_fit", "sensor_width", "sensor_height", "lens"):
         setattr(data, name, getattr(solved.data, name))
     data.shift_x = data.shift_y = 0.0  # Cycles would move the picture that the shader makes
     _set_parameters(data, shot)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import bpy
 
 from ...engine.contract import StereoDiffError
-from ..data import SceneImport, claim, claim_object, find
+from ..data import SceneImport, claim, find
 from ..result import ImportedResult
-from .camera import set_lens
+from .camera import claim_camera_beside, set_lens
 
 PART = "overscan camera"
 
@@ -55,11 +55,7 @@ def refresh_overscan_camera(collection: bpy.types.Collection, camera: bpy.types.
 
 def _follow(collection: bpy.types.Collection, solved: bpy.types.Object, shot: ImportedResult) -> bpy.types.Object:
     data = claim(bpy.data.cameras, shot, PART, bpy.data.cameras.new)
-    camera = claim_object(collection, shot, PART, data)
-    camera.parent = solved
-    camera.matrix_parent_inverse.identity()
+    camera = claim_camera_beside(solved, collection, shot, PART, data)
     data.sensor_fit = "HORIZONTAL"  # so that the sensor's width alone says how much is seen
     set_lens(data, shot, shot.result.lens.overscan)
-    for name in ("clip_start", "clip_end", "display_size"):
-        setattr(data, name, getattr(solved.data, name))
     return camera

@@ -75,6 +75,15 @@ def filmed_through(points: np.ndarray, walk: Callable[[np.ndarray], tuple[np.nda
     return Tracks(count, (WIDTH, HEIGHT), len(points), frame[seen], point[seen], pixels)
 
 
+def walk_through_room(count: int) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """A walk as filmed_through takes it, sideways and forward in so many frames, looking about."""
+    def walk(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        share = times / (count - 1)
+        places = np.stack([-1.2 + 2.4 * share, 0.1 * np.sin(5 * share), -1 + 1.2 * share], axis=1)
+        return places, np.stack([1.5 * np.sin(6 * share), -8 + 11.2 * share, np.sin(4 * share)], axis=1)
+    return walk
+
+
 def joined(first: Tracks, second: Tracks) -> Tracks:
     """Both, of the same frames."""
     frame = np.r_[first.frame, second.frame]

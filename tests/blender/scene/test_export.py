@@ -13,6 +13,7 @@ import bpy
 import numpy as np
 import OpenEXR
 import pytest
+from exported_cameras import imported_camera
 from job_folder import Example, camera_to_world, intrinsics, write_job_folder
 from mathutils import Matrix, Quaternion
 from scene_checks import datablocks, projected
@@ -260,21 +261,6 @@ def test_the_axes_stand_in_the_file_and_at_the_button(bring_in, tmp_path, kind, 
 
 
 # --- Blender's exporters -------------------------------------------------------------------------------------------
-
-def imported_camera(kind: str, path: Path) -> bpy.types.Object:
-    """The camera that the file holds, brought into an empty scene of the same size."""
-    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
-    bpy.context.scene.render.fps = 24
-    if kind == "FBX":
-        bpy.ops.import_scene.fbx(filepath=str(path), anim_offset=0.0)
-    elif kind == "ALEMBIC":
-        bpy.ops.wm.alembic_import(filepath=str(path), as_background_job=False)
-    else:
-        bpy.ops.wm.usd_import(filepath=str(path))
-    cameras = [thing for thing in bpy.data.objects if thing.type == "CAMERA"]
-    assert len(cameras) == 1
-    return cameras[0]
-
 
 @pytest.mark.parametrize(("kind", "size", "is_told"), [
     ("FBX", (72, 128), True), ("ALEMBIC", (72, 128), True), ("USD", (72, 128), False), ("FBX", (128, 72), False)])

@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 import pytest
 from bpy_extras.object_utils import world_to_camera_view
+from exported_cameras import imported_camera
 from job_folder import Example, intrinsics, write_job_folder
 from mathutils import Matrix, Vector
 from scene_checks import projected
@@ -53,18 +54,9 @@ def size_with(example: Example, overscan) -> tuple[int, int]:
 
 def seen_by_blender(kind: str, path: Path, example: Example, size: tuple[int, int], points: np.ndarray) -> np.ndarray:
     """(T,N,2) pixels, y down, of Blender-world points through the camera that the file holds."""
-    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
-    scene = bpy.context.scene
-    scene.render.fps = 24
+    camera, scene = imported_camera(kind, path), bpy.context.scene
     scene.render.resolution_x, scene.render.resolution_y = size
     scene.render.pixel_aspect_x = example.pixel_aspect
-    if kind == "FBX":
-        bpy.ops.import_scene.fbx(filepath=str(path), anim_offset=0.0)
-    elif kind == "ALEMBIC":
-        bpy.ops.wm.alembic_import(filepath=str(path), as_background_job=False)
-    else:
-        bpy.ops.wm.usd_import(filepath=str(path))
-    (camera,) = (thing for thing in bpy.data.objects if thing.type == "CAMERA")
     seen = []
     for index in range(example.frame_count):
         scene.frame_set(example.first_frame + index)

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 from camera_scenes import path_error
 from recording_report import RecordingReport
-from track_scenes import FOCAL_PX, HEIGHT, WIDTH, KeptTracks, filmed, filmed_through, path, room, solved
+from track_scenes import (
+    FOCAL_PX,
+    HEIGHT,
+    WIDTH,
+    KeptTracks,
+    filmed,
+    filmed_through,
+    path,
+    room,
+    solved,
+    walk_through_room,
+)
 
 from stereodiff_blender.engine.contract import Distortion, LensResult, StereoDiffError
 from stereodiff_blender.engine.lens import undistorted
@@ -22,13 +33,7 @@ SAID = {"lens_distorts", "lens_zooms", "rolling_shutter"}
 pytestmark = pytest.mark.slow
 
 
-def walk(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sideways and forward through the room, looking about."""
-    share = times / (COUNT - 1)
-    places = np.stack([-1.2 + 2.4 * share, 0.1 * np.sin(5 * share), -1 + 1.2 * share], axis=1)
-    return places, np.stack([1.5 * np.sin(6 * share), -8 + 11.2 * share, np.sin(4 * share)], axis=1)
-
-
+walk = walk_through_room(COUNT)
 POSES = path(*walk(np.arange(float(COUNT))))
 WORLD = room(400)
 

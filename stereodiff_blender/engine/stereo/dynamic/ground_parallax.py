@@ -3,6 +3,9 @@
 Before the camera the ground goes by fastest, and often looks the same everywhere: there matches fail first, and what
 they say is taken for motion or for a pit. But where the ground is known, so is where each of its pixels lies a little
 earlier and a little later. What looks the same there is ground; what travels along with the camera is not.
+
+Ground that goes by slowly is not asked for. It can be matched; and on its way of a pixel or two most things look the
+same, such as the trousers of someone who walks before it.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ...imaging import CostFeatures, mean_of_better_half, photometric_cost, warp_between, warp_pixels
+from ...imaging import CostFeatures, PlaneParallax, mean_of_better_half, photometric_cost, warp_between, warp_pixels
 from ...solution import CameraSolution
 
 FRAME_OFFSETS = (-2, -1, 1, 2)
@@ -18,6 +21,9 @@ FRAME_OFFSETS = (-2, -1, 1, 2)
 STEP_PX, WINDOW_PX, MAX_COST = 3, 9, 0.5
 """Every so many pixels are looked at, across and down. Photometric cost, as a mean over a window, up to which it shows
 the ground: a road in the sun has 0.3, a bonnet before it 0.9."""
+MIN_SPEED = 0.012
+"""Of the ground, as a share of the picture's width from one frame to the next: its parallax against what is infinitely
+far. A road before a car has 0.02 to 0.2, a floor that one walks across 0.005."""
 SOFTENING_PX = 1.0
 """Frames are blurred by so much: the plane is never quite right."""
 
@@ -42,28 +48,44 @@ def shows_ground(index: int, asked: np.ndarray, ground: np.ndarray, cameras: Cam
     Returns
     -------
     ndarray
-        (H,W) bool, within asked; none where no frame around shows the place.
+        (H,W) bool, within asked; none where no frame around shows the place, or the ground goes by slowly.
     """
+    warps = {other: warp_between(cameras, index, other) for other in (index + offset for offset in FRAME_OFFSETS)
+             if 0 <= other < len(cameras.camera_to_world)}
     sample = np.zeros(asked.shape, bool)
     sample[::STEP_PX, ::STEP_PX] = (asked & (ground > 0))[::STEP_PX, ::STEP_PX]
-    others = [index + offset for offset in FRAME_OFFSETS if 0 <= index + offset < len(cameras.camera_to_world)]
-    if not sample.any() or not others:
+    sample[sample] = _speed_px(sample, ground, index, warps) > MIN_SPEED * asked.shape[1]
+    if not sample.any():
         return np.zeros(asked.shape, bool)
-    rows, columns = np.nonzero(sample)
-    warps = [(other, warp_between(cameras, index, other)) for other in others]
     picture = np.zeros(asked.shape, np.float32)
-    picture[sample] = _cost([plane[rows, columns] for plane in features[index]], rows, columns, ground[sample], warps,
-                            features)
+    picture[sample] = _cost(sample, ground, index, warps, features)
     cost, share = (cv2.blur(each, (WINDOW_PX, WINDOW_PX)) for each in (picture, sample.astype(np.float32)))
     return asked & (ground > 0) & (cost < MAX_COST * share)
 
 
-def _cost(own, rows, columns, disparity, warps, features: CostFeatures) -> np.ndarray:
-    """Photometric cost (n,) of pixels at a disparity, in the better half of the frames that warps lead to."""
-    x, y = (axis.astype(np.float32) + np.float32(0.5) for axis in (columns, rows))
-    costs = []
-    for other, warp in warps:
+def _speed_px(sample: np.ndarray, ground: np.ndarray, index: int, warps: dict[int, PlaneParallax]) -> np.ndarray:
+    """Parallax (n,) of the ground to the frame next to this one, at the pixels of a sample (H,W) bool."""
+    x, y, disparity = *_pixels_of(sample), ground[sample]
+    speed = np.zeros(len(x), np.float32)
+    for other in {index - 1, index + 1} & warps.keys():
+        near, far = (warp_pixels(warps[other], x, y, each).places for each in (disparity, np.zeros_like(disparity)))
+        np.maximum(speed, np.hypot(near[0] - far[0], near[1] - far[1]), out=speed)
+    return speed
+
+
+def _cost(sample: np.ndarray, ground: np.ndarray, index: int, warps: dict[int, PlaneParallax],
+          features: CostFeatures) -> np.ndarray:
+    """Photometric cost (n,) of the ground at the pixels of a sample, in the better half of the frames around."""
+    x, y, disparity = *_pixels_of(sample), ground[sample]
+    own, costs = [plane[sample] for plane in features[index]], []
+    for other, warp in warps.items():
         warped = warp_pixels(warp, x, y, disparity)
         cost = photometric_cost(own, features[other], *warped.places)
         costs.append(np.where(warped.inside(features.size), cost, np.float32(1.0)))
     return mean_of_better_half(costs)
+
+
+def _pixels_of(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x and y (n,) float32 of the centers of a sample's pixels."""
+    rows, columns = np.nonzero(sample)
+    return columns.astype(np.float32) + np.float32(0.5), rows.astype(np.float32) + np.float32(0.5)

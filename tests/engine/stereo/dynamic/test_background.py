@@ -99,12 +99,30 @@ def with_bonnet(shot):
     return frames
 
 
-def test_ground_that_every_frame_takes_for_moving_is_ground_and_what_travels_along_is_not(shot):
+def going_ahead(step: float):
+    """The camera goes ahead over the floor, by so much a frame."""
+    poses = np.tile(np.eye(4), (13, 1, 1))
+    poses[:, 2, 3] = step * np.arange(13)
+    return ray_cast(13, poses=poses)
+
+
+def test_ground_that_every_frame_takes_for_moving_is_ground_and_what_travels_along_is_not():
     """So the road comes free of the bonnet before it, beside which matches fail."""
+    shot = going_ahead(0.3)
     mask = np.zeros(shot.depth.shape, np.uint8)
     mask[:, *FLOOR_AHEAD] = 1
     found = search(shot, with_bonnet(shot), mask)
     assert found[92:98].mean() > 0.9 and found[107:].mean() < 0.05
+
+
+def test_a_plain_thing_before_ground_that_goes_by_slowly_stays():
+    """A pixel or two further on it looks the same, so it would pass for the ground."""
+    shot = going_ahead(0.03)
+    trousers, mask = (slice(88, 108), slice(60, 76)), np.zeros(shot.depth.shape, np.uint8)
+    frames, walker = shot.frames.copy(), np.random.default_rng(2).normal(90, 1.5, (120, 160, 1))
+    frames[:, *trousers] = np.clip(walker[trousers], 0, 255).astype(np.uint8)
+    mask[:, *trousers] = 1
+    assert not search(shot, frames, mask).any()
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -101,7 +101,7 @@ def test_a_street_is_solved_and_trusted(outcome):
 def test_bare_walls_give_no_depth(outcome):
     made = outcome("white_room")
     assert made.failure == "camera_unsolved" or made.warnings & DOUBTS
-    assert made.failure or has_no_depth(made.result) or "low_coverage" in made.warnings
+    assert made.failure or has_no_depth(made.result) or not made.result.quality.coverage
 
 
 def test_a_crowd_is_named(outcome):

@@ -170,13 +170,13 @@ def _warn_about(shot: TrackedShot, travel: Travel) -> bool:
         return False
     if shot.square.frame_count < MIN_FRAMES_FOR_FOCAL or travel.is_focal_assumed:
         warn_assumed_focal(shot.report)
-        return False
+        return travel.is_doubtful
     if fitted.zoom is not None and warn_weak_zoom(shot.report, travel.zoom_spread):
         return True
     return warn_weak_focal(shot.report, focal_spread=travel.focal_spread, rel_std=fitted.focal_rel_std,
                            jackknife_ratio=focal_jackknife_ratio(fitted),
                            halves_ratio=focal_halves_ratio(fitted),
-                           width_share=fitted.focal / shot.square.size[0])
+                           width_share=fitted.focal / shot.square.size[0], is_travel_doubtful=travel.is_doubtful)
 
 
 def _in_gauge(fitted: CameraFit) -> tuple[np.ndarray, np.ndarray]:

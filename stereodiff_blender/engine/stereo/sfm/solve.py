@@ -7,6 +7,8 @@ that explains most; add the other keyframes, then all frames; close the loop whe
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...contract import StereoDiffError, distortion_fault
@@ -217,4 +219,5 @@ def _travel_or_turn(shot: TrackedShot, keyframes: np.ndarray, rotation: Rotation
         return rotation
     if rivals.is_doubtful:
         warn_doubtful_travel(shot.report)
-    return with_ordinary_lens(shot, keyframes, travel) if rotation.is_certain else travel
+    travel = with_ordinary_lens(shot, keyframes, travel) if rotation.is_certain else travel
+    return replace(travel, is_doubtful=rivals.is_doubtful)

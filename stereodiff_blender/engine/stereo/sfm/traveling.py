@@ -35,7 +35,8 @@ class Travel:
     reconstruction: what fitted was read from. focal_spread: longest over shortest focal length of the good seeds.
     turning: (T,) bool, frames whose camera was found by its turn alone, at the place of the frame beside them.
     is_focal_assumed: any lens explains the shot, and an ordinary one was held. is_lens_from_turn: those frames tell it.
-    zoom_spread: longest over shortest focal length that seeds lead to, which zoom from the beginning.
+    zoom_spread: longest over shortest focal length that seeds lead to, which zoom from the beginning. is_doubtful: a
+    turn on the spot explains the shot nearly as well.
     """
 
     reconstruction: Reconstruction
@@ -45,6 +46,7 @@ class Travel:
     is_focal_assumed: bool = False
     is_lens_from_turn: bool = False
     zoom_spread: float = 1.0
+    is_doubtful: bool = False
 
     @property
     def traveling(self) -> np.ndarray:

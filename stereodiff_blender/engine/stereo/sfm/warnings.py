@@ -215,12 +215,13 @@ def warn_weak_zoom(report: Report, ratio: float) -> bool:
 
 
 def warn_weak_focal(report: Report, *, focal_spread: float, rel_std: float, jackknife_ratio: float,
-                    halves_ratio: float = 1.0, width_share: float) -> bool:
+                    halves_ratio: float = 1.0, width_share: float, is_travel_doubtful: bool = False) -> bool:
     """Whether the shot speaks against the lens found for it, not only for too little of it; warns of either.
 
     focal_spread: longest over shortest focal length that explains the shot about as well. rel_std: of it.
     jackknife_ratio: longest over shortest that parts of the picture tell; halves_ratio: that halves of the shot tell.
-    width_share: focal length over width.
+    width_share: focal length over width. is_travel_doubtful: a turn explains the shot nearly as well, and a turn tells
+    another lens; so any doubt of the lens is one of all that was solved with it.
     """
     is_odd = not SHORT_LENS < width_share < LONG_LENS
     is_disputed = jackknife_ratio > MAX_FOCAL_JACKKNIFE_RATIO
@@ -240,4 +241,4 @@ def warn_weak_focal(report: Report, *, focal_spread: float, rel_std: float, jack
     else:
         return False
     report.warn("weak_focal", f"{reason} Enter focal length and sensor size if you know them.")
-    return is_odd or max(jackknife_ratio, halves_ratio) > FOCAL_CONTRADICTION
+    return is_odd or is_travel_doubtful or max(jackknife_ratio, halves_ratio) > FOCAL_CONTRADICTION

@@ -205,6 +205,7 @@ def test_a_walk_behind_people_travels_though_most_points_have_two_views(travel):
     assert "rotation_only" not in warnings
     if travel < 0.5:  # Further, the travel gains so much that nothing is in doubt.
         assert "tripod" in warnings["travel_doubtful"]
+        assert solution.is_focal_unreliable == ("weak_focal" in warnings)
     true = np.linspace(0, 1, 40)[:, None] * (1.0, 0.0, 0.3)
     steps = solution.camera_to_world[-1, :3, 3]
     assert steps @ true[-1] / np.linalg.norm(steps) / np.linalg.norm(true[-1]) > 0.9

@@ -65,6 +65,8 @@ def test_too_little_to_try_disagrees_with_nothing():
     ({"jackknife_ratio": 1.35}, "different focal lengths", True),
     ({"width_share": 3.3}, "119 mm", True),
     ({"width_share": 0.2}, "7 mm", True),
+    ({"is_travel_doubtful": True}, None, False),
+    ({"is_travel_doubtful": True, "rel_std": 0.05}, "only roughly", True),
 ])
 def test_a_doubtful_lens_is_named_with_its_reason(found, words, contradicts):
     report = RecordingReport()

@@ -37,6 +37,10 @@ BLACK_LEVEL = 4.0
 MIN_AGREEING_SHARE = 0.5
 """Share of the moving pixels around one that must show background too."""
 WINDOW_PX = 7
+LEAST_SPEED = 0.012
+"""Of ground that is told by the frames next to its own, as a share of the picture's width: a road before a car has 0.02
+to 0.2, a floor that one walks across 0.005. Slower ground can be matched; and on its way of a pixel or two most things
+look the same, such as the trousers of someone who walks before it."""
 
 
 def find_background(index: int, frames: np.ndarray, moving: np.ndarray, surroundings: np.ndarray,
@@ -60,7 +64,7 @@ def find_background(index: int, frames: np.ndarray, moving: np.ndarray, surround
             elsewhere, is_known = _seen_elsewhere(index, frames, moving, disparity[box], cameras, box)
             like |= is_known & _is_like(here, elsewhere, least_brightness)
     if ground is not None:
-        like |= shows_ground(index, moving[index] > 0, ground, cameras, features)[box]
+        like |= shows_ground(index, moving[index] > 0, ground, cameras, features, LEAST_SPEED)[box]
     found[box] = _open_to_outside(candidates, _agreed(like & candidates, candidates))
     return found
 

@@ -3,9 +3,6 @@
 Before the camera the ground goes by fastest, and often looks the same everywhere: there matches fail first, and what
 they say is taken for motion or for a pit. But where the ground is known, so is where each of its pixels lies a little
 earlier and a little later. What looks the same there is ground; what travels along with the camera is not.
-
-Ground that goes by slowly is not asked for. It can be matched; and on its way of a pixel or two most things look the
-same, such as the trousers of someone who walks before it.
 """
 
 from __future__ import annotations
@@ -21,15 +18,12 @@ FRAME_OFFSETS = (-2, -1, 1, 2)
 STEP_PX, WINDOW_PX, MAX_COST = 3, 9, 0.5
 """Every so many pixels are looked at, across and down. Photometric cost, as a mean over a window, up to which it shows
 the ground: a road in the sun has 0.3, a bonnet before it 0.9."""
-MIN_SPEED = 0.012
-"""Of the ground, as a share of the picture's width from one frame to the next: its parallax against what is infinitely
-far. A road before a car has 0.02 to 0.2, a floor that one walks across 0.005."""
 SOFTENING_PX = 1.0
 """Frames are blurred by so much: the plane is never quite right."""
 
 
 def shows_ground(index: int, asked: np.ndarray, ground: np.ndarray, cameras: CameraSolution,
-                 features: CostFeatures) -> np.ndarray:
+                 features: CostFeatures, least_speed: float = 0.0) -> np.ndarray:
     """Which of the pixels asked for look like the ground in the frames around.
 
     Parameters
@@ -44,6 +38,9 @@ def shows_ground(index: int, asked: np.ndarray, ground: np.ndarray, cameras: Cam
         Of the T frames.
     features : CostFeatures
         Of the same frames, softened by SOFTENING_PX.
+    least_speed : float
+        Of ground that is asked for: its parallax against what is infinitely far, from one frame to the next, as a share
+        of the picture's width.
 
     Returns
     -------
@@ -54,8 +51,8 @@ def shows_ground(index: int, asked: np.ndarray, ground: np.ndarray, cameras: Cam
              if 0 <= other < len(cameras.camera_to_world)}
     sample = np.zeros(asked.shape, bool)
     sample[::STEP_PX, ::STEP_PX] = (asked & (ground > 0))[::STEP_PX, ::STEP_PX]
-    sample[sample] = _speed_px(sample, ground, index, warps) > MIN_SPEED * asked.shape[1]
-    if not sample.any():
+    sample[sample] = _speed_px(sample, ground, index, warps) >= least_speed * asked.shape[1]
+    if not sample.any() or not warps:
         return np.zeros(asked.shape, bool)
     picture = np.zeros(asked.shape, np.float32)
     picture[sample] = _cost(sample, ground, index, warps, features)

@@ -32,12 +32,12 @@ def known_lens(settings: Settings, raster: Raster) -> KnownLens | None:
     fold the picture over."""
     if settings.focal_mm is None:
         return None
-    focal_px, axis, distortion = settings.focal_mm / settings.sensor_mm * raster.width, None, None
+    focal_px, axis = settings.focal_mm / settings.sensor_mm * raster.width, None
     if settings.principal_point_px is not None:
         x, y = settings.principal_point_px
         axis = x * raster.width / raster.clip_width, y * raster.height / raster.clip_height
-    if settings.distortion is not None and any(settings.distortion):
-        distortion = Distortion(*settings.distortion)
+    distortion = settings.known_distortion
+    if distortion is not None:
         _refuse_fold(distortion, raster, focal_px, axis)
     return KnownLens(focal_px, axis, distortion, settings.sensor_mm)
 

@@ -29,6 +29,7 @@ from .traveling import Travel, find_travel, focal_seeds, with_ordinary_lens
 from .warnings import (
     warn_doubtful_axis,
     warn_doubtful_distortion,
+    warn_doubtful_lens,
     warn_doubtful_readout,
     warn_doubtful_travel,
     warn_object_track,
@@ -185,17 +186,31 @@ def _solve(shot: TrackedShot, followed: Tracks, frames: np.ndarray) -> CameraSol
     if isinstance(travel, RotationFit):
         return rotation_solution(shot, travel, turn_of_all_frames(shot, travel))
     travel = close_loops(shot, travel, frames)
-    if shot.distortion is not None and contradicts_distortion(travel.reconstruction):
-        warn_doubtful_distortion(shot.report)
-    axis = contradicts_axis(travel.reconstruction, shot)
-    if axis is not None:
-        warn_doubtful_axis(shot.report, is_center=axis == (0.5 * shot.tracks.size[0], 0.5 * shot.tracks.size[1]))
-    told = None if shot.readout is None else contradicts_readout(travel.reconstruction)
-    if told is not None:
-        warn_doubtful_readout(shot.report, travel.reconstruction.readout, told)
+    fitting_focal = lens_that_fits(shot, keyframes, travel.fitted)
+    _doubt_given_lens(shot, travel, fitting_focal)
     if is_object_track(followed, travel.fitted):
         warn_object_track(shot.report)
-    return moving_solution(shot, travel, lens_that_fits(shot, keyframes, travel.fitted))
+    return moving_solution(shot, travel, is_focal_doubtful=fitting_focal is not None)
+
+
+def _doubt_given_lens(shot: TrackedShot, travel: Travel, fitting_focal: float | None) -> None:
+    """Say the first thing that the shot contradicts of the lens and shutter that were given: it makes the next ones
+    look wrong, too. fitting_focal: of the lens that fits far better than the given one, if there is one."""
+    found = travel.reconstruction
+    if shot.distortion is not None and contradicts_distortion(found):
+        warn_doubtful_distortion(shot.report, shot.distortion)
+        return
+    axis = contradicts_axis(found, shot)
+    if axis is not None:
+        warn_doubtful_axis(shot.report, is_center=axis == (0.5 * shot.tracks.size[0], 0.5 * shot.tracks.size[1]))
+        return
+    told = None if shot.readout is None else contradicts_readout(found)
+    if told is not None:
+        warn_doubtful_readout(shot.report, found.readout, told)
+        return
+    if fitting_focal is not None:
+        warn_doubtful_lens(shot.report, given_share=travel.fitted.focal / shot.square.size[0],
+                           fitting_share=fitting_focal / shot.square.size[0], sensor_mm=shot.sensor_mm)
 
 
 def _travel_or_turn(shot: TrackedShot, keyframes: np.ndarray, rotation: RotationFit | None,

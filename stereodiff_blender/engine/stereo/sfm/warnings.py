@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...contract import LensResult
+from ...contract import Distortion, LensResult
 from ...report import Report
 from .scale_drift import ScaleDrift
 
@@ -60,10 +60,15 @@ def warn_doubtful_lens(report: Report, *, given_share: float, fitting_share: flo
                                  "picture may be stabilized, reframed, or strongly distorted.")
 
 
-def warn_doubtful_distortion(report: Report) -> None:
+def warn_doubtful_distortion(report: Report, given: Distortion) -> None:
+    if not given.bends:
+        report.warn("lens_doubtful", "The lens was given as one without distortion, but the shot has some: give its "
+                                     "coefficients, or leave the distortion for the shot to tell.")
+        return
+    what = ("whether the calibration is a fisheye's, at the order of K1 to K4," if given.is_fisheye
+            else "the signs of K1 to K3,")
     report.warn("lens_doubtful", "The distortion that was given for the lens does not fit the shot, which bends "
-                                 "otherwise: look at the signs of K1 to K3, and whether the plate is undistorted "
-                                 "already.")
+                                 f"otherwise: look at {what} and whether the plate is undistorted already.")
 
 
 def warn_doubtful_axis(report: Report, *, is_center: bool) -> None:

@@ -173,8 +173,8 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
         name="Cameras", description="Where the camera of every frame comes from", items=CAMERAS_ITEMS,
     )
     cameras_folder: bpy.props.StringProperty(
-        name="Model", description="Folder with COLMAP's cameras.bin and images.bin, or .txt; often sparse/0. Without "
-                                  "lens distortion: let COLMAP's image_undistorter undistort first",
+        name="Model", description="Folder with COLMAP's cameras.bin and images.bin, or .txt; often sparse/0. Lens "
+                                  "distortion comes with it, if all pictures share one camera",
         subtype="DIR_PATH",
     )
     cameras_object: bpy.props.PointerProperty(

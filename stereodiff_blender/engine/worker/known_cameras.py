@@ -19,7 +19,7 @@ def read_known_cameras(job: Job, folder: JobFolder, raster: Raster) -> KnownCame
     scale = np.tile([raster.width / given.width, raster.height / given.height], 2)
     lens = np.array([np.ones(4) if one is None else scale * (one.fx, one.fy, one.cx, one.cy) for one in frames])
     poses = np.array([np.eye(4) if one is None else one.camera_to_world for one in frames], np.float64)
-    return KnownCameras(poses, lens, np.array([one is not None for one in frames]))
+    return KnownCameras(poses, lens, np.array([one is not None for one in frames]), given.distortion)
 
 
 def placement_of(known: KnownCameras) -> tuple[tuple[float, ...], ...]:

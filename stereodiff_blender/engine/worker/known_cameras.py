@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..contract import Distortion, Job, JobFolder, Settings, StereoDiffError, distortion_fault, read_cameras
+from ..contract import Job, JobFolder, Settings, StereoDiffError, distortion_fault, read_cameras
 from ..media.frames import Raster
 from ..solution import KnownCameras, KnownLens
 
@@ -36,15 +36,15 @@ def known_lens(settings: Settings, raster: Raster) -> KnownLens | None:
     if settings.principal_point_px is not None:
         x, y = settings.principal_point_px
         axis = x * raster.width / raster.clip_width, y * raster.height / raster.clip_height
-    distortion = settings.known_distortion
-    if distortion is not None:
-        _refuse_fold(distortion, raster, focal_px, axis)
-    return KnownLens(focal_px, axis, distortion, settings.sensor_mm)
+    lens = KnownLens(focal_px, axis, settings.known_distortion, settings.sensor_mm)
+    if lens.distortion is not None:
+        fault = distortion_fault(lens.distortion, raster.width, raster.height, lens_intrinsics(lens, raster))
+        if fault:
+            raise StereoDiffError("settings_invalid", fault)
+    return lens
 
 
-def _refuse_fold(distortion: Distortion, raster: Raster, focal_px: float, axis: tuple[float, float] | None) -> None:
-    cx, cy = axis or (0.5 * raster.width, 0.5 * raster.height)
-    fault = distortion_fault(distortion, raster.width, raster.height,
-                             (focal_px, focal_px * raster.pixel_aspect, cx, cy))
-    if fault:
-        raise StereoDiffError("settings_invalid", fault)
+def lens_intrinsics(lens: KnownLens, raster: Raster) -> tuple[float, float, float, float]:
+    """fx, fy, cx, cy in pixels of the raster."""
+    cx, cy = lens.principal_point or (0.5 * raster.width, 0.5 * raster.height)
+    return lens.focal_px, lens.focal_px * raster.pixel_aspect, cx, cy

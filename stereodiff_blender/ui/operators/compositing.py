@@ -80,8 +80,8 @@ class STEREODIFF_OT_add_lens_groups(OnImport, bpy.types.Operator):
         if self.overscan:
             camera = add_overscan_camera(found, shot)
             redistort.inputs["Overscan"].default_value = 1.0
-            self.report({"INFO"}, f"Render {camera.name} at {width} x {height} pixels, in a scene of its own; or make it "
-                                  "this scene's camera, and set up hold-out.")
+            self.report({"INFO"}, f"Render {camera.name} at {width} x {height} pixels, in a scene of its own; or make "
+                                  "it this scene's camera, and set up hold-out.")
         names = f"{undistort.label} and {redistort.label} are in the compositor"
         if not is_on(context.scene):
             self.report({"WARNING"}, f"{names}, which is switched off.")

@@ -70,7 +70,7 @@ def rotation_solution(shot: TrackedShot, keyframe_fit: RotationFit, fit: Rotatio
         warn_assumed_focal(shot.report)
     elif has_narrow_view(shot, fit):
         warn_narrow_view(shot.report, fit.focal / shot.square.size[0])
-    if shot.readout:
+    if shot.readout and not shot.is_of_middle_rows:
         warn_unused_shutter(shot.report)
     if not keyframe_fit.is_certain:
         warn_doubtful_rotation(shot.report, shot.frames[fit.misfit_px > ROTATION_FRAME_PX],
@@ -78,8 +78,12 @@ def rotation_solution(shot: TrackedShot, keyframe_fit: RotationFit, fit: Rotatio
     warn_unsolved(shot.report, solved, shot.first_frame)
     mean = mean_by_frame(frame, fit.residual_px[close], solved)
     solution = _without_points(shot, "rotation", rebase(poses), fit.focal, solved, mean)
-    return solution if fit.zoom is None else _zoomed(shot, solution, np.interp(np.arange(len(solved)), shot.frames,
-                                                                               fit.zoom))
+    if shot.is_of_middle_rows and shot.readout:
+        solution = replace(solution, lens=replace(solution.lens, readout=shot.readout))
+    if fit.zoom is None:
+        warn_lens(shot.report, solution.lens, 1.0)
+        return solution
+    return _zoomed(shot, solution, np.interp(np.arange(len(solved)), shot.frames, fit.zoom))
 
 
 def _zoomed(shot: TrackedShot, solution: CameraSolution, zoom: np.ndarray) -> CameraSolution:

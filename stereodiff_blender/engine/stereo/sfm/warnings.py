@@ -85,9 +85,16 @@ def warn_doubtful_readout(report: Report, given: float, told: float) -> None:
                                  "where the bottom row comes first.")
 
 
+def warn_doubtful_shutter(report: Report, given: float) -> None:
+    """Of a camera that only turns. given: in frames."""
+    report.warn("lens_doubtful", f"The rolling shutter that was given, {_share(given)}, does not fit the shot, whose "
+                                 "turn is explained better by one that takes all rows at once: look at the frame rate, "
+                                 "and at the sign, which is below 0 where the bottom row comes first.")
+
+
 def warn_unused_shutter(report: Report) -> None:
-    report.warn("rolling_shutter", "The rolling shutter that was given is not taken into account, because the camera "
-                                   "only turns: its rotation fits all rows of a frame as well as one camera can.")
+    report.warn("rolling_shutter", "The rolling shutter that was given is not taken into account, because too few "
+                                   "frames, or too many moving things, tell how the camera turns.")
 
 
 def _share(readout: float) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 __all__ = [
     "align_similarity", "camera_matrix", "depth_from_disparity", "disparity_from_depth", "exp_so3", "fill_unsolved",
-    "fit_scale_shift", "interpolate_rotations", "invert_rigid", "nearest_rotation", "project", "rebase",
+    "fit_scale_shift", "interpolate_rotations", "invert_rigid", "log_so3", "nearest_rotation", "project", "rebase",
     "relative_pose", "rescale_gauge", "rotation_angle_deg", "unproject",
 ]
 
@@ -205,6 +205,26 @@ def exp_so3(rotation_vectors: np.ndarray) -> np.ndarray:
     first = np.where(small, 1.0, np.sin(safe) / safe)
     second = np.where(small, 0.5, (1.0 - np.cos(safe)) / safe**2)
     return np.eye(3) + first * cross + second * (cross @ cross)
+
+
+def log_so3(rotations: np.ndarray) -> np.ndarray:
+    """Rotation vectors of rotation matrices: the inverse of exp_so3.
+
+    Parameters
+    ----------
+    rotations : ndarray
+        (...,3,3), of turns of less than a half circle.
+
+    Returns
+    -------
+    ndarray
+        (...,3), in radians.
+    """
+    skew = 0.5 * np.stack([rotations[..., 2, 1] - rotations[..., 1, 2], rotations[..., 0, 2] - rotations[..., 2, 0],
+                           rotations[..., 1, 0] - rotations[..., 0, 1]], axis=-1)
+    angle = np.radians(rotation_angle_deg(rotations))
+    sine = np.sin(angle)
+    return skew * np.where(sine > 1e-8, angle / np.maximum(sine, 1e-8), 1.0)[..., None]
 
 
 def nearest_rotation(matrices: np.ndarray) -> np.ndarray:

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from .contract import Distortion, StereoDiffError, invalid_lens_file
-from .lens import distorted
+from .lens import distorted, radial_scale
 
 __all__ = ["fit_distortion", "lens_of_map"]
 
 MOST_MAP_ERROR_PX = 0.1
 """Of the plate, that a fitted lens may be off an ST map."""
+_EXACT_PX = 0.01
+"""Of the plate, up to which the simpler lens is the one: more is not told apart from rounding."""
 _SAMPLES = 96
 """Across and down a map."""
 _SLOPE_REACH, _LEAST_REACH_PX, _SLOPE_DEGREE = 0.15, 8, 5
@@ -27,6 +29,8 @@ _WHOLE = 0.1
 
 def fit_distortion(ideal: np.ndarray, plate: np.ndarray, focal_px: np.ndarray) -> tuple[Distortion, float]:
     """The coefficients that come nearest to showing ideal places where a plate shows them.
+
+    Of no distortion, K1 to K3 with P1 and P2, and a fisheye, the first that is exact counts, else the best.
 
     Parameters
     ----------
@@ -40,14 +44,38 @@ def fit_distortion(ideal: np.ndarray, plate: np.ndarray, focal_px: np.ndarray) -
     tuple of Distortion and float
         The lens, and how far it is off at worst, in pixels of the plate.
     """
+    best, best_px = Distortion(), np.inf
+    for fit in (lambda *_: Distortion(), _brown, _fisheye):
+        lens = fit(ideal, plate)
+        worst_px = float(np.abs((distorted(ideal, lens) - plate) * focal_px).max(initial=0.0))
+        if worst_px < best_px:
+            best, best_px = lens, worst_px
+        if best_px < _EXACT_PX:
+            break
+    return best, best_px
+
+
+def _brown(ideal: np.ndarray, plate: np.ndarray) -> Distortion:
     x, y = ideal.T
     squared = x * x + y * y
     columns = [np.concatenate([x * squared**power, y * squared**power]) for power in (1, 2, 3)]
     columns.append(np.concatenate([2.0 * x * y, squared + 2.0 * y * y]))
     columns.append(np.concatenate([squared + 2.0 * x * x, 2.0 * x * y]))
-    found, *_ = np.linalg.lstsq(np.stack(columns, axis=1), (plate - ideal).T.ravel(), rcond=None)
-    lens = Distortion(*map(float, found))
-    return lens, float(np.abs((distorted(ideal, lens) - plate) * focal_px).max(initial=0.0))
+    return Distortion(*_least_squares(columns, plate - ideal))
+
+
+def _fisheye(ideal: np.ndarray, plate: np.ndarray) -> Distortion:
+    squared = (ideal * ideal).sum(axis=1)
+    equidistant = ideal * radial_scale(squared, Distortion(is_fisheye=True))[:, None]
+    angle = np.arctan(np.sqrt(squared))
+    columns = [(equidistant * angle[:, None] ** power).T.ravel() for power in (2, 4, 6, 8)]
+    k1, k2, k3, k4 = _least_squares(columns, plate - equidistant)
+    return Distortion(k1, k2, k3, k4=k4, is_fisheye=True)
+
+
+def _least_squares(columns: list[np.ndarray], wanted: np.ndarray) -> list[float]:
+    found, *_ = np.linalg.lstsq(np.stack(columns, axis=1), wanted.T.ravel(), rcond=None)
+    return found.tolist()
 
 
 def lens_of_map(u: np.ndarray, v: np.ndarray, size: tuple[int, int], intrinsics: tuple[float, ...],
@@ -97,8 +125,9 @@ def lens_of_map(u: np.ndarray, v: np.ndarray, size: tuple[int, int], intrinsics:
     lens, worst_px = fit_distortion(((shown - offset) / (scale * focal)).reshape(-1, 2),
                                     ((plate - center) / focal).reshape(-1, 2), focal)
     if not worst_px <= MOST_MAP_ERROR_PX:
-        raise StereoDiffError("lens_not_followed", f"K1 to K3, P1 and P2 come within {worst_px:.3g} pixels of the ST "
-                                                   f"map {path.name} at best; {MOST_MAP_ERROR_PX} are allowed.")
+        raise StereoDiffError("lens_not_followed", f"K1 to K3, P1 and P2, or K1 to K4 of a fisheye, come within "
+                                                   f"{worst_px:.3g} pixels of the ST map {path.name} at best; "
+                                                   f"{MOST_MAP_ERROR_PX} are allowed.")
     return lens
 
 

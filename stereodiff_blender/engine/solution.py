@@ -27,12 +27,14 @@ class KnownCameras:
     """Cameras of T frames that need not be solved, in a world of their own.
 
     camera_to_world: (T,4,4) float64, rigid. intrinsics: (T,4) float64 fx, fy, cx, cy, raster pixels. known: (T,) bool;
-    where False, both are the identity and 1, and the camera is to be interpolated.
+    where False, both are the identity and 1, and the camera is to be interpolated. distortion: of their lens; None of a
+    pinhole.
     """
 
     camera_to_world: np.ndarray
     intrinsics: np.ndarray
     known: np.ndarray
+    distortion: Distortion | None = None
 
 
 @dataclass(frozen=True)

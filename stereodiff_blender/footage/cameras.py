@@ -8,18 +8,14 @@ from contextlib import contextmanager
 import bpy
 import numpy as np
 
-from ..engine.contract import GivenCamera, GivenCameras, StereoDiffError
+from ..engine.contract import Distortion, GivenCamera, GivenCameras, StereoDiffError
 from . import clip as clips
+from .lens import clip_distortion
 
 __all__ = ["clip_cameras", "scene_cameras"]
 
 FLIP_CAMERA_AXES = np.diag([1.0, -1.0, -1.0, 1.0])
 """Blender's camera looks along its -z with y up, the contract's along z with y down."""
-COEFFICIENTS = {
-    "POLYNOMIAL": ("k1", "k2", "k3"), "DIVISION": ("division_k1", "division_k2"),
-    "NUKE": ("nuke_k1", "nuke_k2", "nuke_p1", "nuke_p2"),  # p1 and p2 from 5.2 on
-    "BROWN": ("brown_k1", "brown_k2", "brown_k3", "brown_k4", "brown_p1", "brown_p2"),
-}
 
 
 def clip_cameras(clip: bpy.types.MovieClip, frames: range) -> GivenCameras:
@@ -42,25 +38,16 @@ def clip_cameras(clip: bpy.types.MovieClip, frames: range) -> GivenCameras:
     Raises
     ------
     StereoDiffError
-        "cameras_missing": the clip is not solved. "cameras_distorted": its lens settings have distortion.
-        "cameras_incomplete": frames are without a camera.
+        "cameras_missing": the clip is not solved. "cameras_incomplete": frames are without a camera. As of
+        with_clip_lens for a distortion in its lens settings that ours cannot be.
     """
     reconstruction = clip.tracking.reconstruction
     if not reconstruction.is_valid or not len(reconstruction.cameras):
         raise StereoDiffError("cameras_missing", f"The camera of {clip.name} was not solved in the clip editor.")
-    _refuse_distortion(clip)
-    lens = _clip_lens(clip)
+    lens, distortion = _clip_lens(clip), clip_distortion(clip)
     solved = {camera.frame: np.array(camera.matrix).reshape(4, 4) for camera in reconstruction.cameras}
     given = [_given(frame, lens, solved[frame]) for frame in frames if frame in solved]
-    return _checked(clip, given, frames)
-
-
-def _refuse_distortion(clip: bpy.types.MovieClip) -> None:
-    camera = clip.tracking.camera
-    names = COEFFICIENTS.get(camera.distortion_model, ())
-    if any(abs(getattr(camera, name, 0.0)) > 0.0 for name in names):
-        raise StereoDiffError("cameras_distorted", f"The lens of {clip.name} has distortion set "
-                                                   f"({camera.distortion_model.title()}).")
+    return _checked(clip, given, frames, distortion)
 
 
 def _clip_lens(clip: bpy.types.MovieClip) -> tuple[float, float, float, float]:
@@ -147,8 +134,9 @@ def _given(frame: int, lens: tuple[float, ...], matrix: np.ndarray) -> GivenCame
     return GivenCamera(frame, *map(float, lens), rows)
 
 
-def _checked(clip: bpy.types.MovieClip, given: list[GivenCamera], frames: range) -> GivenCameras:
-    cameras = GivenCameras(*clip.size, tuple(given))
+def _checked(clip: bpy.types.MovieClip, given: list[GivenCamera], frames: range,
+             distortion: Distortion | None = None) -> GivenCameras:
+    cameras = GivenCameras(*clip.size, tuple(given), distortion=distortion)
     cameras.of_frames(frames, clips.number_of_clip_frame(clip, 0))
     cameras.validate()
     return cameras

@@ -20,7 +20,6 @@ from ..engine.contract import (
     GivenLens,
     Settings,
     StereoDiffError,
-    coefficients_of,
     distortion_fault,
     invalid_lens_file,
     is_exr,
@@ -28,21 +27,25 @@ from ..engine.contract import (
 )
 from ..engine.contract.job_files.picture_headers import read_header
 from ..engine.lens_fit import fit_distortion, lens_of_map
-from .cameras import COEFFICIENTS
 
-__all__ = ["with_clip_lens", "with_lens_file"]
+__all__ = ["clip_distortion", "with_clip_lens", "with_lens_file"]
 
 MOST_FIT_ERROR_PX = 0.05
 """Of the plate, that our coefficients may be off a lens of another model."""
 SAME_ASPECT = 0.01
 CENTERED_PX = 0.01
+COEFFICIENTS = {
+    "POLYNOMIAL": ("k1", "k2", "k3"), "DIVISION": ("division_k1", "division_k2"),
+    "NUKE": ("nuke_k1", "nuke_k2", "nuke_p1", "nuke_p2"),  # p1 and p2 from 5.2 on
+    "BROWN": ("brown_k1", "brown_k2", "brown_k3", "brown_k4", "brown_p1", "brown_p2"),
+}
 _GRID = 41
 _STEPS, _ROUNDS, _DIFFERENCE, _REACHED = 25, 4, 1e-6, 1e-9
 
 _Model = Callable[[np.ndarray], np.ndarray]
 
 
-def with_clip_lens(settings: Settings, clip: bpy.types.MovieClip) -> Settings:
+def with_clip_lens(settings: Settings, clip: bpy.types.MovieClip, *, is_undistorted: bool = False) -> Settings:
     """The settings with the lens of the clip's lens panel as the known one.
 
     Parameters
@@ -50,7 +53,10 @@ def with_clip_lens(settings: Settings, clip: bpy.types.MovieClip) -> Settings:
     settings : Settings
         All else that is asked for.
     clip : bpy.types.MovieClip
-        Its camera may have any of Blender's distortion models.
+        Its camera may have any of Blender's distortion models. Coefficients that are all 0, as a new clip's are, say
+        nothing of the distortion.
+    is_undistorted : bool
+        The plate has no distortion, whatever the lens panel says.
 
     Returns
     -------
@@ -63,12 +69,34 @@ def with_clip_lens(settings: Settings, clip: bpy.types.MovieClip) -> Settings:
         "lens_not_followed": the distortion is none that our coefficients can be. "settings_invalid": it folds the
         picture over, or is for pixels of another aspect than the clip's.
     """
-    camera, lens = clip.tracking.camera, _panel_lens(clip)
+    camera = clip.tracking.camera
+    lens = replace(_panel_place(clip), distortion=Distortion()) if is_undistorted else _panel_lens(clip)
     is_centered = max(abs(2.0 * at - side) for at, side in zip((lens.cx, lens.cy), clip.size, strict=True)) < (
         2.0 * CENTERED_PX)
     known = lens.in_settings(settings, clip.size[0], camera.sensor_width)
     return replace(known, focal_mm=camera.focal_length,
                    principal_point_px=None if is_centered else known.principal_point_px)
+
+
+def clip_distortion(clip: bpy.types.MovieClip) -> Distortion | None:
+    """The distortion of the clip's lens panel.
+
+    Parameters
+    ----------
+    clip : bpy.types.MovieClip
+        Its camera may have any of Blender's distortion models.
+
+    Returns
+    -------
+    Distortion or None
+        None where all coefficients are 0.
+
+    Raises
+    ------
+    StereoDiffError
+        As with_clip_lens.
+    """
+    return _panel_lens(clip).distortion
 
 
 def with_lens_file(settings: Settings, clip: bpy.types.MovieClip, path: Path) -> Settings:
@@ -103,11 +131,15 @@ def with_lens_file(settings: Settings, clip: bpy.types.MovieClip, path: Path) ->
 
 # --- The lens panel ----------------------------------------------------------------------------------------------
 
-def _panel_lens(clip: bpy.types.MovieClip) -> GivenLens:
-    """In pixels of the clip; Blender counts its principal point from the bottom."""
+def _panel_place(clip: bpy.types.MovieClip) -> GivenLens:
+    """Without distortion, in pixels of the clip; Blender counts its principal point from the bottom."""
     camera, (_, height) = clip.tracking.camera, clip.size
     (across, up), focal = camera.principal_point_pixels, camera.focal_length_pixels
-    place = GivenLens(focal, focal * _plate_aspect(clip), across, height - up, Distortion())
+    return GivenLens(focal, focal * _plate_aspect(clip), across, height - up, None)
+
+
+def _panel_lens(clip: bpy.types.MovieClip) -> GivenLens:
+    camera, place = clip.tracking.camera, _panel_place(clip)
     values = {name: getattr(camera, name, 0.0) for name in COEFFICIENTS.get(camera.distortion_model, ())}
     if not any(values.values()):
         return place
@@ -132,7 +164,8 @@ def _refuse_other_aspect(clip: bpy.types.MovieClip) -> None:
 
 
 def _refuse_fold(lens: GivenLens, clip: bpy.types.MovieClip) -> None:
-    fault = distortion_fault(lens.distortion, *clip.size, (lens.fx, lens.fy, lens.cx, lens.cy))
+    intrinsics = (lens.fx, lens.fy, lens.cx, lens.cy)
+    fault = "" if lens.distortion is None else distortion_fault(lens.distortion, *clip.size, intrinsics)
     if fault:
         raise StereoDiffError("settings_invalid", fault)
 
@@ -159,7 +192,8 @@ def _distortion(model: str, values: dict[str, float], lens: GivenLens, clip: bpy
 def _why_not(worst_px: float) -> str:
     if not np.isfinite(worst_px):
         return "folds the picture over"
-    return f"is {worst_px:.3g} pixels off K1 to K3, P1 and P2 at best; {MOST_FIT_ERROR_PX} are allowed"
+    return (f"is {worst_px:.3g} pixels off K1 to K3, P1 and P2, and off a fisheye's K1 to K4, at best; "
+            f"{MOST_FIT_ERROR_PX} are allowed")
 
 
 def _plate_places(lens: GivenLens, size: tuple[int, int]) -> np.ndarray:
@@ -245,7 +279,7 @@ def _with_map(settings: Settings, clip: bpy.types.MovieClip, path: Path) -> Sett
     with _opened(path) as (u, v):
         lens = GivenLens(*place, lens_of_map(u, v, (width, height), place, path))
     _refuse_fold(lens, clip)
-    return replace(settings, distortion=coefficients_of(lens.distortion))
+    return settings.with_distortion(lens.distortion)
 
 
 def _refuse_other_size(path: Path, size: tuple[int, int]) -> None:

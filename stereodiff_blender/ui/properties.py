@@ -18,6 +18,7 @@ from ..engine.contract import (
     NOISE_LEVELS,
     PAPER_NOISE_LEVEL,
     DiffusionSettings,
+    Distortion,
     Settings,
     is_exr,
 )
@@ -146,7 +147,12 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
     use_known_focal: bpy.props.BoolProperty(
         name="Known Lens",
         description="Take focal length, sensor width, principal point and distortion from the clip's camera settings "
-                    "instead of finding them",
+                    "instead of finding them. Where all coefficients are 0, the distortion is found all the same",
+    )
+    is_undistorted: bpy.props.BoolProperty(
+        name="No Distortion",
+        description="The clip has no lens distortion, because it is rendered or undistorted already: none is sought, "
+                    "and the coefficients of the clip's camera settings or the lens file are passed over",
     )
     lens_file: bpy.props.StringProperty(
         name="Lens File", description="Take the lens from a file: a calibration of OpenCV's (YAML, JSON, XML), a "
@@ -167,8 +173,8 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
         name="Cameras", description="Where the camera of every frame comes from", items=CAMERAS_ITEMS,
     )
     cameras_folder: bpy.props.StringProperty(
-        name="Model", description="Folder with COLMAP's cameras.bin and images.bin, or .txt; often sparse/0. Without "
-                                  "lens distortion: let COLMAP's image_undistorter undistort first",
+        name="Model", description="Folder with COLMAP's cameras.bin and images.bin, or .txt; often sparse/0. Lens "
+                                  "distortion comes with it, if all pictures share one camera",
         subtype="DIR_PATH",
     )
     cameras_object: bpy.props.PointerProperty(
@@ -238,13 +244,15 @@ def settings_from(scene: bpy.types.Scene, clip: bpy.types.MovieClip | None = Non
 def _with_lens(settings: Settings, group: STEREODIFF_PG_scene, clip: bpy.types.MovieClip) -> Settings:
     """Of a clip that is not the chosen one, only its own lens panel counts."""
     if group.use_known_focal:
-        settings = with_clip_lens(settings, clip)
+        settings = with_clip_lens(settings, clip, is_undistorted=group.is_undistorted and clip == group.clip)
     if group.cameras != "SOLVE" or clip != group.clip:
         return settings
     if group.lens_file:
         path = Path(bpy.path.abspath(group.lens_file))
         read_beside(lambda: is_exr(path))  # a disk that does not answer is told, and Blender does not wait for it
         settings = with_lens_file(settings, clip, path)
+    if group.is_undistorted and settings.focal_mm is not None:
+        settings = settings.with_distortion(Distortion())
     return replace(settings, readout=round(group.readout, 5)) if group.use_known_readout else settings
 
 

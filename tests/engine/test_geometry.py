@@ -81,6 +81,13 @@ def test_rebase_starts_at_the_identity_and_keeps_relations(generator):
         assert np.allclose(old, new)
 
 
+@pytest.mark.parametrize("length", [0.0, 1e-9, 1e-4, 0.3, 3.0])
+def test_log_so3_is_the_inverse_of_exp_so3(generator, length):
+    vectors = generator.normal(0, 1, (4, 5, 3))
+    vectors *= length / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    assert np.allclose(geometry.log_so3(geometry.exp_so3(vectors)), vectors, rtol=1e-7, atol=1e-14)
+
+
 def test_exp_so3_turns_by_the_right_hand_rule():
     quarter = geometry.exp_so3(np.array([0.0, 0.0, np.pi / 2]))
     assert np.allclose(quarter @ [1, 0, 0], [0, 1, 0])

@@ -127,3 +127,12 @@ def test_what_no_lens_can_be(lens):
     with pytest.raises(StereoDiffError, match="lens"):
         lens.validate(*HD)
     replace(lens, model="radial", distortion=Distortion(-0.1)).validate(*HD)
+
+
+def test_a_lens_that_is_given_without_distortion_is_a_pinhole_that_is_known():
+    assert LensResult.as_given(None) == LensResult()
+    assert LensResult.as_given(Distortion()) == LensResult(is_given=True)
+    for lens in (LENSES[1], *FISHEYES):
+        given = LensResult.as_given(lens)
+        given.validate(1920, 1080, (1600.0, 1600.0, 960.0, 540.0))
+        assert given == LensResult(lens.model, lens, is_given=True)

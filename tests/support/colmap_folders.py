@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 NUMBERS = {"SIMPLE_PINHOLE": 0, "PINHOLE": 1, "SIMPLE_RADIAL": 2, "RADIAL": 3, "OPENCV": 4, "OPENCV_FISHEYE": 5,
-           "FULL_OPENCV": 6, "FOV": 7}
+           "FULL_OPENCV": 6, "FOV": 7, "SIMPLE_RADIAL_FISHEYE": 8, "RADIAL_FISHEYE": 9, "THIN_PRISM_FISHEYE": 10}
 SEEN = ((10.5, 20.25, -1), (30.0, 40.0, 7))
 """Points that every picture sees: x, y and the number of the point."""
 

@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 from truth import Compared, Truth, compare, newest_finished, read_truth
 
-from stereodiff_blender.engine.contract import JobFolder, Result
+from stereodiff_blender.engine.contract import Distortion, JobFolder, Result
 from stereodiff_blender.engine.geometry import invert_rigid
+from stereodiff_blender.engine.lens import distorted, undistorted
 from stereodiff_blender.engine.solution import TRUSTED
 
 RIGHT = 0.10
@@ -172,9 +173,8 @@ def alignment_error(frames: list[Compared], truth: Truth, indices: list[int]) ->
     errors = []
     for here, there, index, after in zip(frames, frames[1:], indices, indices[1:], strict=False):
         rows, cols = np.nonzero(here.both & ~here.dynamic)
-        points = lifted(here.true, rows, cols, truth.intrinsics_on(index, here.true.shape),
-                        truth.camera_to_world[index])
-        pixels, z = projected(points, truth.intrinsics_on(after, there.true.shape), truth.camera_to_world[after])
+        points = lifted(here.true, rows, cols, *true_camera(index, truth, here.true.shape))
+        pixels, z = projected(points, *true_camera(after, truth, there.true.shape))
         seen = is_seen(there, pixels, z)
         found = looked_up(there.depth, pixels[seen])
         change = np.log(found / here.depth[rows, cols][seen]) - np.log(z[seen] / here.true[rows, cols][seen])
@@ -192,12 +192,10 @@ def drift(frames: list[Compared], scale: float, result: Result, truth: Truth) ->
         grid = np.zeros(shape, bool)
         grid[::DRIFT_STEP_PX, ::DRIFT_STEP_PX] = True
         rows, cols = np.nonzero(grid & here.both & ~here.dynamic & (here.confidence > TRUSTED))
-        true_points = lifted(here.true, rows, cols, truth.intrinsics_on(first.frame - 1, shape),
-                             truth.camera_to_world[first.frame - 1])
+        true_points = lifted(here.true, rows, cols, *true_camera(first.frame - 1, truth, shape))
         points = lifted(here.depth / scale, rows, cols, *camera_of(first, result, shape))
         for other, there in zip(result.frames[start + 1:start + 1 + DRIFT_FRAMES], frames[start + 1:], strict=False):
-            pixels, z = projected(true_points, truth.intrinsics_on(other.frame - 1, shape),
-                                  truth.camera_to_world[other.frame - 1])
+            pixels, z = projected(true_points, *true_camera(other.frame - 1, truth, shape))
             solved, _ = projected(points, *camera_of(other, result, shape))
             seen = is_seen(there, pixels, z)
             errors.append(np.linalg.norm(solved[seen] - pixels[seen], axis=1) * result.width / shape[1])
@@ -205,29 +203,40 @@ def drift(frames: list[Compared], scale: float, result: Result, truth: Truth) ->
     return mean_of(every)
 
 
-def camera_of(frame, result: Result, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Intrinsics (4,) on a raster of shape, and camera_to_world, as the job solved them."""
+def true_camera(index: int, truth: Truth, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, Distortion | None]:
+    """Intrinsics (4,) on a raster of shape, camera_to_world, and the lens's distortion."""
+    return truth.intrinsics_on(index, shape), truth.camera_to_world[index], truth.distortion
+
+
+def camera_of(frame, result: Result, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, Distortion | None]:
+    """The same as the job solved it."""
     across, down = shape[1] / result.width, shape[0] / result.height
     return (np.array([frame.fx * across, frame.fy * down, frame.cx * across, frame.cy * down]),
-            np.array(frame.camera_to_world))
+            np.array(frame.camera_to_world), result.lens.distortion)
 
 
 def lifted(depth: np.ndarray, rows: np.ndarray, cols: np.ndarray, intrinsics: np.ndarray,
-           camera_to_world: np.ndarray) -> np.ndarray:
-    """World points (n,3) of pixels of an (h,w) depth."""
-    fx, fy, cx, cy = intrinsics
+           camera_to_world: np.ndarray, distortion: Distortion | None) -> np.ndarray:
+    """World points (n,3) of pixels of an (h,w) depth on the plate as it was shot."""
     z = depth[rows, cols]
-    local = np.stack([(cols + 0.5 - cx) / fx * z, (rows + 0.5 - cy) / fy * z, z], axis=-1)
+    places = (np.stack([cols, rows], axis=-1) + 0.5 - intrinsics[2:]) / intrinsics[:2]
+    if distortion is not None:
+        places = undistorted(places, distortion)
+    local = np.column_stack([places, np.ones(len(places))]) * z[:, None]
     return local @ camera_to_world[:3, :3].T + camera_to_world[:3, 3]
 
 
-def projected(points: np.ndarray, intrinsics: np.ndarray, camera_to_world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (n,2) and z-depth (n,) of world points (n,3); behind the camera: NaN and a z of 0 or less."""
-    fx, fy, cx, cy = intrinsics
+def projected(points: np.ndarray, intrinsics: np.ndarray, camera_to_world: np.ndarray,
+              distortion: Distortion | None) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (n,2) of the plate and z-depth (n,) of world points (n,3); behind the camera: NaN and a z of 0 or less.
+    NaN also where the lens shows nothing."""
     pose = invert_rigid(camera_to_world)
     x, y, z = (points @ pose[:3, :3].T + pose[:3, 3]).T
-    front = np.where(z > 1e-9, z, np.nan)
-    return np.stack([fx * x / front + cx, fy * y / front + cy], axis=-1), z
+    places = np.stack([x, y], axis=-1) / np.where(z > 1e-9, z, np.nan)[:, None]
+    if distortion is not None:
+        is_shown = np.hypot(*places.T) < distortion.ideal_fold_radius()
+        places = np.where(is_shown[:, None], distorted(places, distortion), np.nan)
+    return places * intrinsics[:2] + intrinsics[2:], z
 
 
 def is_seen(frame: Compared, pixels: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from contact_sheet import CELL_WIDTH, contact_sheet
 from job_folder import EXAMPLE, write_gray, write_job_folder
 from truth import compare, read_channel, read_truth
 
-from stereodiff_blender.engine.contract import StereoDiffError
+from stereodiff_blender.engine.contract import Distortion, JobFolder, LensResult, StereoDiffError
 
 CLIP_PER_RASTER = 2
 
@@ -52,6 +52,25 @@ def test_the_truth_itself_has_no_error(job, tmp_path):
         assert abs(getattr(accuracy, name)) <= floor, name
     assert accuracy.within_25_percent == accuracy.coverage == accuracy.right == accuracy.trusted_right == 1.0
     assert accuracy.absrel_moving is accuracy.mask_iou is None
+
+
+BENT = {"barrel": Distortion(-0.25, 0.05), "brown": Distortion(-0.2, 0.06, 0.0, 0.01, -0.008),
+        "fisheye": Distortion(-0.05, 0.01, 0.004, k4=-0.001, is_fisheye=True)}
+
+
+@pytest.mark.parametrize("lens", BENT.values(), ids=BENT)
+def test_a_distorted_plate_is_measured_along_the_rays_of_its_lens(tmp_path, lens):
+    """The truth itself has no error; a job that takes the lens for a pinhole lets points drift."""
+    folder = tmp_path / "example"
+    result = write_job_folder(folder, replace(EXAMPLE, frame_count=10, invalid_corner=False, focal=40.0,
+                                              distortion=lens))
+    in_order = {"fisheye": lens.coefficients} if lens.is_fisheye else {
+        "dist": (lens.k1, lens.k2, lens.p1, lens.p2, lens.k3)}
+    exact = measured((folder, result), tmp_path, **in_order)
+    assert exact.alignment_percent < 0.05 and exact.drift_px < 0.01 and exact.ate_percent < 1e-5
+    JobFolder(folder).write_result(replace(result, lens=LensResult(zooms=True)))
+    pinhole = measured((folder, result), tmp_path, **in_order)
+    assert pinhole.drift_px > 0.1 and pinhole.absrel_static == exact.absrel_static, "depth lies on the plate as shot"
 
 
 def test_each_error_is_found_where_it_is(job, tmp_path):
@@ -128,6 +147,10 @@ def test_a_recorded_truth_says_the_same(job, tmp_path):
     accuracy = measure(folder, tmp_path)
     assert accuracy.ate_percent < 1e-4 and accuracy.rotation_deg < 1e-5
     assert accuracy.absrel_static < 1e-4 and accuracy.absrel_moving is None
+    assert read_truth(tmp_path).distortion is None
+    with open(tmp_path / "intrinsics.txt", "a") as stream:
+        stream.write("k1=-0.1\np2=0.003\n")
+    assert read_truth(tmp_path).distortion == Distortion(-0.1, p2=0.003)
 
 
 def test_no_truth(tmp_path):

@@ -6,8 +6,11 @@ A truth is one of
         dynamic (T,h,w) True where a moving thing is seen
         camera_to_world (T,4,4) OpenCV axes; K (3,3) and size (width, height) of the clip
         focal_px (T,) pixels of the clip, only where the lens zooms
+        dist k1 k2 (p1 p2 k3), or fisheye k1 k2 k3 k4, as OpenCV orders them: of the lens that bends the picture, on
+            which depth and dynamic lie as it was shot
     a folder as RGB-D data sets have it: poses.txt ("stamp x y z qx qy qz qw", camera to world), intrinsics.txt
-        ("name=value" lines: width, height, fx, fy, cx, cy, depth_scale) and, where depth is known, depth/*.png
+        ("name=value" lines: width, height, fx, fy, cx, cy, depth_scale, k1 to p2 where the lens bends the picture) and,
+        where depth is known, depth/*.png
 Its first frame is frame 1 of the clip.
 """
 
@@ -21,7 +24,7 @@ import cv2
 import numpy as np
 import OpenEXR
 
-from stereodiff_blender.engine.contract import Result, StereoDiffError
+from stereodiff_blender.engine.contract import Distortion, Result, StereoDiffError
 
 FARTHEST = 1000.0
 """Depth from here on is sky, and is not compared."""
@@ -30,6 +33,7 @@ FARTHEST = 1000.0
 @dataclass(frozen=True)
 class Truth:
     """camera_to_world (T,4,4). intrinsics (T,4): fx, fy, cx, cy in pixels of the clip. size: (width, height) of it.
+    distortion: of the lens; None of a pinhole.
 
     depth(index): (h,w) float64, inf for sky, 0 where unknown; dynamic(index): (h,w) bool. None: not known.
     """
@@ -39,6 +43,7 @@ class Truth:
     size: tuple[int, int]
     depth: Callable[[int], np.ndarray] | None
     dynamic: Callable[[int], np.ndarray] | None
+    distortion: Distortion | None = None
 
     @property
     def path_length(self) -> float:
@@ -69,7 +74,16 @@ def _rendered(file: Path) -> Truth:
     middle = np.tile(arrays["K"][:2, 2], (count, 1))
     intrinsics = np.column_stack([focal, focal * arrays["K"][1, 1] / arrays["K"][0, 0], middle])
     return Truth(arrays["camera_to_world"], intrinsics, tuple(int(n) for n in arrays["size"]),
-                 lambda index: arrays["depth"][index].astype(np.float64), lambda index: arrays["dynamic"][index])
+                 lambda index: arrays["depth"][index].astype(np.float64), lambda index: arrays["dynamic"][index],
+                 _distortion(arrays))
+
+
+def _distortion(arrays: dict[str, np.ndarray]) -> Distortion | None:
+    if "fisheye" in arrays:
+        k1, k2, k3, k4 = map(float, arrays["fisheye"])
+        return Distortion(k1, k2, k3, k4=k4, is_fisheye=True)
+    in_order = dict(zip(("k1", "k2", "p1", "p2", "k3"), map(float, arrays.get("dist", ())), strict=False))
+    return Distortion(**in_order) if any(in_order.values()) else None
 
 
 def _recorded(folder: Path) -> Truth:
@@ -78,8 +92,10 @@ def _recorded(folder: Path) -> Truth:
     poses = np.array([_pose(numbers) for numbers in np.loadtxt(folder / "poses.txt", comments="#", ndmin=2)[:, 1:8]])
     files, scale = sorted((folder / "depth").glob("*.png")), named.get("depth_scale", 1.0)
     intrinsics = np.tile([named[name] for name in ("fx", "fy", "cx", "cy")], (len(poses), 1))
+    distortion = Distortion(*(named.get(name, 0.0) for name in ("k1", "k2", "k3", "p1", "p2")))
     return Truth(poses, intrinsics, (int(named["width"]), int(named["height"])),
-                 (lambda index: cv2.imread(str(files[index]), cv2.IMREAD_UNCHANGED) / scale) if files else None, None)
+                 (lambda index: cv2.imread(str(files[index]), cv2.IMREAD_UNCHANGED) / scale) if files else None, None,
+                 distortion if distortion.bends else None)
 
 
 def _pose(numbers: np.ndarray) -> np.ndarray:

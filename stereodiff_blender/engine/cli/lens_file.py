@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import numpy as np
 from ..contract import (
     Settings,
     StereoDiffError,
-    coefficients_of,
     invalid_lens_file,
     is_exr,
     read_calibration,
@@ -40,7 +38,7 @@ def with_lens_file(settings: Settings, path: Path, clip: ClipInfo) -> Settings:
     axis = settings.principal_point_px or (0.5 * clip.width, 0.5 * clip.height)
     u, v = _map(path, clip.width * clip.height)
     lens = lens_of_map(u, v, (clip.width, clip.height), (fx, fx * clip.pixel_aspect, *axis), path)
-    return replace(settings, distortion=coefficients_of(lens))
+    return settings.with_distortion(lens)
 
 
 def _map(path: Path, pixels: int) -> tuple[np.ndarray, np.ndarray]:

@@ -88,6 +88,8 @@ def add_solve(parser: argparse.ArgumentParser, command: Callable[[argparse.Names
     parser.add_argument("--lens-file", type=Path, metavar="FILE", help="the lens is known: a calibration of OpenCV's "
                         "(YAML, JSON, XML) or a cameras.txt of COLMAP's; or a redistort ST map (EXR) of the clip's "
                         "size, with --focal-mm and --sensor-mm")
+    parser.add_argument("--undistorted", action="store_true", help="the clip has no lens distortion, because it is "
+                        "rendered or undistorted already; needs --focal-mm and --sensor-mm, or --lens-file")
     parser.add_argument("--readout", type=float, metavar="R", help="known rolling shutter: share of the time from "
                         "frame to frame between the first row and the last (-1 to 1; 0: none; below 0: from the "
                         "bottom up)")

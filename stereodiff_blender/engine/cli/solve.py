@@ -14,6 +14,7 @@ from typing import TextIO
 
 from ..contract import (
     ClipSource,
+    Distortion,
     GivenCameras,
     Job,
     JobFolder,
@@ -128,6 +129,9 @@ def _job_from(options: argparse.Namespace, clip_path: str, job_id: str) -> Job:
                                                       "out.")
     if options.lens_file:
         settings = with_lens_file(settings, options.lens_file, probe_clip(clip, settings.max_pixels))
+    if options.undistorted:
+        settings = settings.with_distortion(Distortion())
+        settings.validate()
     clip = replace(clip, fingerprint=fingerprint(clip, range(first, last + 1)))
     return Job(job_id, clip, first, last, settings, _matte_from(options), models_folder(options),
                "colmap" if options.cameras else "")

@@ -44,8 +44,21 @@ class Distortion:
         return self.p1 == self.p2 == 0.0
 
     @property
+    def bends(self) -> bool:
+        """Whether the plate differs from the ideal picture. That of a fisheye does, whatever its coefficients."""
+        return self.is_fisheye or any(self.coefficients)
+
+    @property
+    def coefficients(self) -> tuple[float, ...]:
+        """As Settings has them: (k1, k2, k3, k4) of a fisheye, (k1, k2, k3, p1, p2) of any other lens."""
+        last = (self.k4,) if self.is_fisheye else (self.p1, self.p2)
+        return (self.k1, self.k2, self.k3, *last)
+
+    @property
     def model(self) -> str:
         """The one of LENS_MODELS that has these coefficients."""
+        if not self.bends:
+            return "pinhole"
         if self.is_fisheye:
             return "fisheye"
         return "brown" if self.k3 != 0.0 or not self.is_radial else "radial"
@@ -120,6 +133,24 @@ class LensResult:
     undistort: str | None = None
     redistort: str | None = None
     overscan: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @classmethod
+    def as_given(cls, distortion: Distortion | None) -> LensResult:
+        """The lens of a clip whose distortion is known; of one whose is not, that of a pinhole.
+
+        Parameters
+        ----------
+        distortion : Distortion or None
+            All 0 where the picture is known to have none.
+
+        Returns
+        -------
+        LensResult
+            With is_given, unless nothing was.
+        """
+        if distortion is None or not distortion.bends:
+            return cls(is_given=distortion is not None)
+        return cls(distortion.model, distortion, is_given=True)
 
     def validate(self, width: int, height: int, intrinsics: tuple[float, float, float, float]) -> None:
         """Raises StereoDiffError "result_invalid" for a lens that none can be, or that folds the picture over.

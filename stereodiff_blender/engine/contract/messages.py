@@ -156,9 +156,10 @@ ERRORS = {
         "The cameras are of pictures of other proportions than the clip's.",
         "Use cameras that were solved on this clip, uncropped; half size or double size is fine."),
     "cameras_distorted": Explanation(
-        "The cameras have lens distortion, which is not modeled.",
-        "Undistort first: COLMAP's image_undistorter writes pictures and a model without distortion. Then choose both, "
-        "the undistorted pictures as the clip and their model."),
+        "The cameras have lens distortion that is not followed.",
+        "Let all pictures share one camera (COLMAP: ImageReader.single_camera) of a kind from SIMPLE_RADIAL to "
+        "OPENCV_FISHEYE. Or undistort first: COLMAP's image_undistorter writes pictures and a model without "
+        "distortion; choose both, the undistorted pictures as the clip and their model."),
     "cameras_do_not_fit": Explanation(
         "The cameras contradict the footage.",
         "Check that they are of this clip, that frame and camera belong together, and that the lens is right; or set "

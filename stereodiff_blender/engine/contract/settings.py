@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .errors import StereoDiffError
+from .lens import Distortion
 
 STEREO_ENGINES = ("geometric", "monst3r")
 REFINE_ENGINES = ("guided", "depthcrafter", "none")
@@ -71,8 +72,9 @@ class Settings:
     focal_mm, sensor_mm: the known lens and sensor width; both or neither.
     principal_point_px: (x, y) where the known lens's axis meets the picture, in pixels of the clip from its top left
         corner; None: the picture's center. Only with a known lens.
-    distortion: coefficients (k1, k2, k3, p1, p2) of the known lens, as of Distortion, or only the first three; None
-        where it is not known.
+    distortion: coefficients (k1, k2, k3, p1, p2) of the known lens, as of Distortion, or only the first three; all 0
+        where the picture is known to have no distortion; None where it is not known.
+    is_fisheye: the known lens is a fisheye, and distortion has its (k1, k2, k3, k4).
     readout: of a known rolling shutter, as of LensResult: share of the time from frame to frame that passes between the
         first row and the last, -1 to 1, below 0 from the bottom up; 0: all rows at once; None: the shot tells.
     exposure_ev: stops added to scene-linear footage (EXR) before it is exposed to display; 0 = none, or chosen where
@@ -99,6 +101,7 @@ class Settings:
     principal_point_px: tuple[float, float] | None = None
     distortion: tuple[float, ...] | None = None
     readout: float | None = None
+    is_fisheye: bool = False
 
     def validate(self) -> None:
         """Raises StereoDiffError "settings_invalid" naming the first field that is out of range."""
@@ -125,7 +128,10 @@ class Settings:
         self.diffusion.validate()
 
     def _check_axis_and_distortion(self) -> None:
-        for name, counts in (("principal_point_px", (2,)), ("distortion", (3, 5))):
+        if self.is_fisheye and self.distortion is None:
+            raise _invalid_setting("A fisheye is given with its distortion, K1 to K4; all 0 are those of an "
+                                   "equidistant one.")
+        for name, counts in (("principal_point_px", (2,)), ("distortion", (4,) if self.is_fisheye else (3, 5))):
             values = getattr(self, name)
             if values is None:
                 continue
@@ -143,6 +149,34 @@ class Settings:
         if self.readout and self.stereo != "geometric":
             raise _invalid_setting("MonST3R takes all rows of a picture at once: leave the readout out, or solve with "
                                    "Geometric.")
+
+    @property
+    def known_distortion(self) -> Distortion | None:
+        """That of the known lens, all 0 where the picture has none; None where it is not known."""
+        if self.distortion is None:
+            return None
+        if self.is_fisheye:
+            k1, k2, k3, k4 = self.distortion
+            return Distortion(k1, k2, k3, k4=k4, is_fisheye=True)
+        k1, k2, k3, p1, p2 = (*self.distortion, 0.0, 0.0)[:5]
+        return Distortion(k1, k2, k3, p1, p2)
+
+    def with_distortion(self, distortion: Distortion | None) -> Settings:
+        """The same, with this distortion as that of the known lens.
+
+        Parameters
+        ----------
+        distortion : Distortion or None
+            All 0 where the picture is known to have none; None where it is not known.
+
+        Returns
+        -------
+        Settings
+            Not validated.
+        """
+        if distortion is None:
+            return replace(self, distortion=None, is_fisheye=False)
+        return replace(self, distortion=distortion.coefficients, is_fisheye=distortion.is_fisheye)
 
     @property
     def working_side_px(self) -> int:

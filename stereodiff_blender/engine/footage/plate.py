@@ -87,7 +87,7 @@ class PreparedFootage:
     def rectified_around(self, lens: KnownLens | None) -> PreparedFootage:
         """The same, to be measured without the distortion of a lens that is known, with its axis in the middle of what
         is measured: for a network of pointmaps, which has no cameras yet and knows no other axis."""
-        if lens is None or lens.distortion is None:
+        if lens is None or lens.distortion is None or not lens.distortion.bends:
             return self
         return self._rectified(self._intrinsics_of(lens), lens.distortion, centered=True)
 

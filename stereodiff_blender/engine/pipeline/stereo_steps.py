@@ -72,9 +72,8 @@ def match_clip(prepared: PreparedFootage, measurable: np.ndarray, network: TwoVi
     from ..stereo.monst3r.clip import match_clip as match
     stereo = match(measurable, network, masks=prepared.measurable_matte(context.of_stage_2.scratch),
                    focal_px=None if lens is None else lens.focal_px, context=context)
-    of_clip = LensResult()
-    if lens is not None and lens.distortion is not None:
-        of_clip = LensResult(lens.distortion.model, lens.distortion, is_given=True)
+    of_clip = LensResult.as_given(None if lens is None else lens.distortion)
+    if lens is not None and of_clip.distortion is not None:
         stereo = replace(stereo, cameras=replace(stereo.cameras, intrinsics=prepared.measurable_intrinsics(lens)))
     clip = MeasuredClip(prepared.clip_cameras(stereo.cameras, of_clip), stereo)
     return _finished(prepared, measurable, clip, settings, lens is not None, context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..contract import Distortion, Job, JobFolder, Settings, StereoDiffError, distortion_fault, read_cameras
+from ..contract import Job, JobFolder, Settings, StereoDiffError, distortion_fault, read_cameras
 from ..media.frames import Raster
 from ..solution import KnownCameras, KnownLens
 
@@ -19,7 +19,7 @@ def read_known_cameras(job: Job, folder: JobFolder, raster: Raster) -> KnownCame
     scale = np.tile([raster.width / given.width, raster.height / given.height], 2)
     lens = np.array([np.ones(4) if one is None else scale * (one.fx, one.fy, one.cx, one.cy) for one in frames])
     poses = np.array([np.eye(4) if one is None else one.camera_to_world for one in frames], np.float64)
-    return KnownCameras(poses, lens, np.array([one is not None for one in frames]))
+    return KnownCameras(poses, lens, np.array([one is not None for one in frames]), given.distortion)
 
 
 def placement_of(known: KnownCameras) -> tuple[tuple[float, ...], ...]:
@@ -32,19 +32,19 @@ def known_lens(settings: Settings, raster: Raster) -> KnownLens | None:
     fold the picture over."""
     if settings.focal_mm is None:
         return None
-    focal_px, axis, distortion = settings.focal_mm / settings.sensor_mm * raster.width, None, None
+    focal_px, axis = settings.focal_mm / settings.sensor_mm * raster.width, None
     if settings.principal_point_px is not None:
         x, y = settings.principal_point_px
         axis = x * raster.width / raster.clip_width, y * raster.height / raster.clip_height
-    if settings.distortion is not None and any(settings.distortion):
-        distortion = Distortion(*settings.distortion)
-        _refuse_fold(distortion, raster, focal_px, axis)
-    return KnownLens(focal_px, axis, distortion, settings.sensor_mm)
+    lens = KnownLens(focal_px, axis, settings.known_distortion, settings.sensor_mm)
+    if lens.distortion is not None:
+        fault = distortion_fault(lens.distortion, raster.width, raster.height, lens_intrinsics(lens, raster))
+        if fault:
+            raise StereoDiffError("settings_invalid", fault)
+    return lens
 
 
-def _refuse_fold(distortion: Distortion, raster: Raster, focal_px: float, axis: tuple[float, float] | None) -> None:
-    cx, cy = axis or (0.5 * raster.width, 0.5 * raster.height)
-    fault = distortion_fault(distortion, raster.width, raster.height,
-                             (focal_px, focal_px * raster.pixel_aspect, cx, cy))
-    if fault:
-        raise StereoDiffError("settings_invalid", fault)
+def lens_intrinsics(lens: KnownLens, raster: Raster) -> tuple[float, float, float, float]:
+    """fx, fy, cx, cy in pixels of the raster."""
+    cx, cy = lens.principal_point or (0.5 * raster.width, 0.5 * raster.height)
+    return lens.focal_px, lens.focal_px * raster.pixel_aspect, cx, cy

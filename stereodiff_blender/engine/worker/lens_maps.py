@@ -15,13 +15,17 @@ from ..lens import distorted, undistorted
 from ..media import exr
 from ..storage import translated_errors
 
-__all__ = ["write_lens_maps"]
+__all__ = ["bytes_of_lens_maps", "write_lens_maps"]
 
 NOWHERE = -1.0
 """u and v of what no place of the plate shows."""
 ROWS_AT_ONCE = 64
 MOST_OVERSCAN = 1.0
 """Of the plate's side. Fisheyes of more than about 150 degrees would have more; the outermost corners are left out."""
+BYTES_PER_PIXEL = 8
+"""Of a map in its file: two floats that compress little. Measured, 6.6 to 6.8."""
+USUAL_OVERSCAN = 2.0
+"""Undistorted plate over the plate where the lens is yet to be found: wide barrels have less, fisheyes up to 9."""
 _ROUNDING_PX = 1e-6
 _MEANINGS = {
     "undistort": "ST map: for the ideal camera with overscan, where in the plate it is shown",
@@ -50,6 +54,19 @@ def write_lens_maps(folder: JobFolder, lens: LensResult, intrinsics: np.ndarray,
         exr.write_exr(folder.file(files[name]), {"R": u, "G": v, "B": np.ones_like(u)},
                       {"comments": f"{_MEANINGS[name]}; {_CONVENTION}", **attributes})
     return replace(lens, overscan=overscan, **{name: folder.relative(path) for name, path in files.items()})
+
+
+def bytes_of_lens_maps(size: tuple[int, int], distortion: Distortion | None, intrinsics: np.ndarray | None) -> int:
+    """What both maps take on a disk, before they are made.
+
+    size, intrinsics: of the plate, as of write_lens_maps. distortion: None where it is yet to be found.
+    """
+    width, height = size
+    undistorted_pixels = USUAL_OVERSCAN * width * height
+    if distortion is not None and intrinsics is not None:
+        left, right, top, bottom = overscan_of(distortion, intrinsics, size)
+        undistorted_pixels = (width + left + right) * (height + top + bottom)
+    return int(BYTES_PER_PIXEL * (width * height + undistorted_pixels))
 
 
 def overscan_of(distortion: Distortion, intrinsics: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:

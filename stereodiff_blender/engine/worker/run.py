@@ -16,7 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from ..contract import MIN_FRAMES, Event, Job, JobFolder, Result, Settings, StereoDiffError
+import numpy as np
+
+from ..contract import MIN_FRAMES, Distortion, Event, Job, JobFolder, Result, Settings, StereoDiffError
 from ..contract.failures import error_from_exception
 from ..contract.footage_fingerprint import fingerprint, is_other_footage
 from ..contract.guarded_files import GuardedFolder
@@ -26,9 +28,11 @@ from ..contract.redaction import traceback_text
 from ..media.frames import ClipInfo, Raster, check_files, plan_raster, probe_clip
 from ..media.mattes import examine_matte
 from ..pipeline import estimate_depth, load_networks, refuse_missing, refuse_unavailable
+from ..solution import KnownCameras
 from ..storage import RunContext
 from .event_report import EventReport
-from .known_cameras import known_lens, placement_of, read_known_cameras
+from .known_cameras import known_lens, lens_intrinsics, placement_of, read_known_cameras
+from .lens_maps import bytes_of_lens_maps
 from .provenance import refuse_changed_footage
 from .publication import discard_products, publish
 from .reading import Request, exposed, read_masks, read_plates, wants_plates
@@ -162,11 +166,11 @@ def plan_of(settings: Settings) -> tuple[tuple[str, float], ...]:
 
 def _solve(request: Request, workspace: Workspace, report: EventReport) -> Result:
     job, raster = request.job, request.raster
-    _check_disk_space(request, workspace.cache)
+    known = read_known_cameras(job, request.folder, raster)
+    _check_disk_space(request, known, workspace.cache)
     networks = load_networks(job.settings, job.models_folder)
     with workspace.input.relieved():
         # Before the frames, so that a matte that cannot be used is found out at once.
-        known = read_known_cameras(job, request.folder, raster)
         masks = read_masks(request, workspace.input, report)  # (T,H,W) uint8, or None
         request = exposed(request, report)
         frames, plates = read_plates(request, workspace.input, report)  # (T,H,W,3), (T,h,w) uint8
@@ -225,17 +229,34 @@ def _check_length(job: Job, info: ClipInfo) -> None:
 
 # --- The folder around it --------------------------------------------------------------------------------------
 
-def _check_disk_space(request: Request, cache: GuardedFolder) -> None:
+def _check_disk_space(request: Request, known: KnownCameras | None, cache: GuardedFolder) -> None:
     """What an earlier run left counts as free: it is used, or written over."""
     folder, raster, frames = request.folder.path, request.raster, len(request.job.frame_numbers)
     pixels, there = frames * raster.width * raster.height, cache.total_bytes()
     of_plates = frames * math.prod(raster.plate_size) if wants_plates(request) else 0
-    scratch, written = pixels * SCRATCH_BYTES_PER_PIXEL + of_plates, pixels * PRODUCT_BYTES_PER_PIXEL
+    scratch = pixels * SCRATCH_BYTES_PER_PIXEL + of_plates
+    written = pixels * PRODUCT_BYTES_PER_PIXEL + _map_bytes(request, known)
     if os.stat(folder).st_dev == os.stat(cache.path).st_dev:
         _refuse_full(folder, scratch + written, there)
     else:
         _refuse_full(cache.path, scratch, there)
         _refuse_full(folder, written, 0)
+
+
+def _map_bytes(request: Request, known: KnownCameras | None) -> int:
+    """What the lens's ST maps take; nothing of a lens that is known to have no distortion, or is taken as free of it.
+    """
+    raster, settings = request.raster, request.job.settings
+    size = raster.clip_width, raster.clip_height
+    if known is not None:
+        distortion, intrinsics = known.distortion or Distortion(), np.median(known.intrinsics[known.known], axis=0)
+    else:
+        lens = known_lens(settings, raster)
+        distortion, intrinsics = (None, None) if lens is None else (lens.distortion, lens_intrinsics(lens, raster))
+    if (distortion is None and settings.stereo == "monst3r") or (distortion is not None and not distortion.bends):
+        return 0
+    to_clip = np.tile(np.divide(size, (raster.width, raster.height)), 2)
+    return bytes_of_lens_maps(size, distortion, None if intrinsics is None else to_clip * intrinsics)
 
 
 def _refuse_full(folder: Path, needed: int, there: int) -> None:

@@ -193,10 +193,6 @@ def add_fitted(tree: bpy.types.NodeTree, location: tuple[float, float], picture:
                framing: Framing) -> bpy.types.NodeSocket:
     """The picture laid into the render, smoothly; see give_framing()."""
     node = add_node(tree, "CompositorNodeScale", location, "Fit to Render")
-    if bpy.app.version >= SHARES_SHADER_NODES:
-        node.inputs["Type"].default_value = "Render Size"
-    else:
-        node.space = "RENDER_SIZE"
     if bpy.app.version < SCALES_TO_NEAREST:
         left, top = location
         crop = add_node(tree, "CompositorNodeCrop", (left - 20, top - 200), "Crop to Render", relative=True,
@@ -210,11 +206,17 @@ def add_fitted(tree: bpy.types.NodeTree, location: tuple[float, float], picture:
 
 def give_framing(node: bpy.types.Node, framing: Framing) -> None:
     """How a Scale node of add_fitted() lays its picture into the render; what it leaves free is empty."""
-    crop = crop_before(node)
+    as_it_is, crop = framing.method == "PIXELS", crop_before(node)
+    if bpy.app.version >= SHARES_SHADER_NODES:
+        node.inputs["Type"].default_value = "Scene Size" if as_it_is else "Render Size"
+    else:
+        node.space = "SCENE_SIZE" if as_it_is else "RENDER_SIZE"  # the former goes by the render's percentage alone
     if crop is not None:
-        across, up = (0.5 * min(often, 1.0) for often in framing.extent)
+        across, up = (0.5 if as_it_is else 0.5 * min(often, 1.0) for often in framing.extent)
         crop.rel_min_x, crop.rel_max_x = 0.5 - across, 0.5 + across
         crop.rel_min_y, crop.rel_max_y = 0.5 + up, 0.5 - up  # Blender calls the upper one the least
+    if as_it_is:
+        return
     if bpy.app.version < SHARES_SHADER_NODES:
         node.frame_method = "STRETCH" if framing.method == "CROP" and crop is not None else framing.method
         return

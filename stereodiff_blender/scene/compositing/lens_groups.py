@@ -9,7 +9,14 @@ import bpy
 from ..data import SceneImport, add_node, claim, find, find_node, import_lens_maps, imports_in, parts, tag
 from ..result import ImportedResult
 from .compositor import compositor_tree, free_corner, scene_trees
-from .st_maps import clip_in_render, look_up, redistort_places, reframe_places, undistort_places
+from .st_maps import (
+    clip_in_render,
+    look_up,
+    overscan_in_render,
+    redistort_places,
+    reframe_places,
+    undistort_places,
+)
 
 IMAGE, OVERSCAN = "Image", "Overscan"
 WIDTH, APART = 180.0, 220.0
@@ -96,7 +103,7 @@ def reframe_lens(scene: bpy.types.Scene, found: SceneImport) -> None:
     """
     group = parts(bpy.data.node_groups, found.footage).get(f"{REDISTORT.part} group")
     if group is not None:
-        reframe_places(group, found.footage, clip_in_render(scene, found))
+        reframe_places(group, found.footage, clip_in_render(scene, found), overscan_in_render(scene, found, group))
 
 
 def drop_unused_group(footage: str) -> None:

@@ -1,7 +1,8 @@
 """The clip behind the render, as the last step of the scene's compositor, and out again without a trace.
 
 The clip is the plate as it was shot. Where its lens has distortion, the render goes through "Redistort CG" on its way,
-unless it comes from a camera that has the lens itself.
+unless it comes from a camera that has the lens itself. What comes from the overscan camera is read with its overscan;
+in a render of just that size, the plate lies in the middle, pixel upon pixel.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from .compositor import (
     switch_on,
 )
 from .lens_groups import claim_redistort_group, drop_unused_group
+from .st_maps import overscan_of, sees_overscan
 
 FITS = {"plate fit": "plate crop", "plate CG fit": "plate CG crop"}
 """What lays a picture into the render, with the node before it that 4.2 needs."""
@@ -80,7 +82,10 @@ def _redistort(scene: bpy.types.Scene, found: SceneImport, shot: ImportedResult,
     render = over_inputs(over)[1].links[0].from_socket
     node = add_node(tree, "CompositorNodeGroup", (0, 0), "Redistort CG")
     node.node_tree = claim_redistort_group(scene, shot)
+    node.inputs["Overscan"].default_value = float(sees_overscan(scene, found))
     tree.links.new(render, node.inputs["Image"])
+    if "plate fit" in own:
+        give_framing(own["plate fit"], _framing(scene, found))  # the group knows the overscan's size
     fitted = add_fitted(tree, (0, 0), node.outputs["Image"], _framing(scene, found))
     tree.links.new(fitted, over_inputs(over)[1])
     added = {REDISTORT: node, "plate CG fit": fitted.node, "plate CG crop": crop_before(fitted.node)}
@@ -145,8 +150,33 @@ def reframe_plate(scene: bpy.types.Scene, found: SceneImport) -> None:
         give_framing(fit, _framing(scene, found))
 
 
+def has_overscan_size(scene: bpy.types.Scene, found: SceneImport) -> bool:
+    """Whether the scene renders just the undistorted plate with overscan, through the import's camera for that.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Whose camera and render are meant.
+    found : SceneImport
+        The import, with its clip.
+
+    Returns
+    -------
+    bool
+        True if a pixel of the render is one of the plate, which then lies in its middle.
+    """
+    group = parts(bpy.data.node_groups, found.footage).get("redistort group")
+    if group is None or not sees_overscan(scene, found):
+        return False
+    size = (scene.render.resolution_x, scene.render.resolution_y)
+    more = overscan_of(group, found.footage)
+    return size == tuple(round(side * (1.0 + share)) for side, share in zip(found.clip.size, more, strict=True))
+
+
 def _framing(scene: bpy.types.Scene, found: SceneImport) -> Framing:
     width, height = found.clip.size
+    if has_overscan_size(scene, found):
+        return Framing("PIXELS", width / height, render_shape(scene))
     camera = found.camera.data if found.camera is not None else None
     shape = found.clip_shape or render_shape(scene)  # an earlier version's lies over all of the render
     return frame_pixels(scene, camera, shape, (width, height))

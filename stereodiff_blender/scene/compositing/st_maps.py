@@ -57,16 +57,21 @@ def redistort_places(tree: bpy.types.NodeTree, location, st_map: bpy.types.Image
     return place.outputs[0]
 
 
-def reframe_places(tree: bpy.types.NodeTree, key: str, extent: tuple[float, float]) -> None:
-    """Let the places of redistort_places() fit a render whose shape is not the clip's. extent: as of Framing.extent."""
+def reframe_places(tree: bpy.types.NodeTree, key: str, extent: tuple[float, float],
+                   wide_extent: tuple[float, float] = WHOLE) -> None:
+    """Let the places of redistort_places() fit a render whose shape is not the clip's, or not that of the overscan.
+
+    extent: as of Framing.extent, of the clip for a plain render; wide_extent: of CG with overscan.
+    """
     own = parts(tree.nodes, key)
-    for part, often in zip(PLACE_PARTS, extent, strict=True):
+    for part, often, wide_often in zip(PLACE_PARTS, extent, wide_extent, strict=True):
         scale, shift = (own.get(f"{part} {name}") for name in (SCALE, SHIFT))
         if scale is None or shift is None:
             continue
         more, before = scale[OVERSCAN]
         plain_scale, plain_shift = (1.0 + more) / often, 0.5 - (before + 0.5) / often
-        for node, plain, wide in ((scale, plain_scale, 1.0), (shift, plain_shift, 0.0)):
+        wide_scale, wide_shift = 1.0 / wide_often, 0.5 - 0.5 / wide_often
+        for node, plain, wide in ((scale, plain_scale, wide_scale), (shift, plain_shift, wide_shift)):
             node.inputs[1].default_value, node.inputs[2].default_value = wide - plain, plain
 
 
@@ -75,6 +80,43 @@ def clip_in_render(scene: bpy.types.Scene, found: SceneImport) -> tuple[float, f
     camera = found.camera.data if found.camera is not None else None
     shape = found.clip_shape or render_shape(scene)
     return frame_picture(scene, camera, shape, shape).extent
+
+
+def overscan_in_render(scene: bpy.types.Scene, found: SceneImport, group: bpy.types.NodeTree) -> tuple[float, float]:
+    """The same of the undistorted plate with overscan, if the scene renders through the import's camera that sees it;
+    else once, because such CG comes from a scene of its own. group: with the nodes of redistort_places()."""
+    shape = found.clip_shape
+    if not sees_overscan(scene, found) or not shape:
+        return WHOLE
+    more_across, more_up = overscan_of(group, found.footage)
+    wide = shape * (1.0 + more_across) / (1.0 + more_up)
+    return frame_picture(scene, scene.camera.data, wide, wide).extent
+
+
+def sees_overscan(scene: bpy.types.Scene, found: SceneImport) -> bool:
+    """Whether the scene renders through the import's overscan camera.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Whose camera is meant.
+    found : SceneImport
+        The import.
+
+    Returns
+    -------
+    bool
+        True if its render holds what "Redistort CG" needs up to the plate's edges.
+    """
+    return scene.camera is not None and scene.camera == found.part(scene, "overscan camera")
+
+
+def overscan_of(group: bpy.types.NodeTree, key: str) -> tuple[float, float]:
+    """How much more of the clip CG with overscan has, across and up, as shares of the clip's sides."""
+    own = parts(group.nodes, key)
+    nodes = [own.get(f"{part} {SCALE}") for part in PLACE_PARTS]
+    across, up = (0.0 if node is None else float(node[OVERSCAN][0]) for node in nodes)
+    return across, up
 
 
 def look_up(tree: bpy.types.NodeTree, location, picture: bpy.types.NodeSocket, place: bpy.types.NodeSocket, *,

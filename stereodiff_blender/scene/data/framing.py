@@ -15,8 +15,8 @@ from ..result import camera_math
 
 @dataclass(frozen=True)
 class Framing:
-    """method: "FIT", "CROP" or "STRETCH", as Blender calls them. picture_shape, render_shape: width / height, as
-    looked at, of the picture as Blender takes it and of the render."""
+    """method: "FIT", "CROP" or "STRETCH", as Blender calls them; or "PIXELS", pixel upon pixel in the middle.
+    picture_shape, render_shape: width / height, as looked at, of the picture as Blender takes it and of the render."""
 
     method: str
     picture_shape: float

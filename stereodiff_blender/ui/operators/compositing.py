@@ -17,17 +17,24 @@ from ...scene.compositing import (
     add_lens_groups,
     has_hold_out,
     has_lens_itself,
+    has_overscan_size,
     is_on,
     remove_hold_out,
+    sees_overscan,
     set_up_hold_out,
 )
 from ...scene.data import SceneImport
 from ...scene.mesh import VIEWS, show_view
+from ...scene.result import ImportedResult
 from .base import OnImport
 
 __all__ = ["register", "unregister"]
 
-EDGES = "CG is cut off near the plate's edges: for CG there, render through Add Lens Camera or Add Overscan Camera."
+EDGES = ("CG is cut off near the plate's edges: for CG there, make the camera of Add Lens Camera or Add Overscan "
+         "Camera the scene's, and set up again.")
+CROP = "The plate lies in the middle of the render, pixel upon pixel: crop it to {} x {}."
+COARSER = ("CG has {:.0f} % fewer pixels across than the plate. For all of them, render {} x {} pixels, set up again, "
+           "and crop the middle.")
 THROUGH_LENS = "The plate stays as it was shot, and the scene's camera has its lens: nothing is redistorted."
 ZOOM = "The lens zooms: distortion is that of the middle frame, and is off towards both ends of the shot."
 
@@ -73,7 +80,8 @@ class STEREODIFF_OT_add_lens_groups(OnImport, bpy.types.Operator):
         if self.overscan:
             camera = add_overscan_camera(found, shot)
             redistort.inputs["Overscan"].default_value = 1.0
-            self.report({"INFO"}, f"Render {camera.name} at {width} x {height} pixels, in a scene of its own.")
+            self.report({"INFO"}, f"Render {camera.name} at {width} x {height} pixels, in a scene of its own; or make "
+                                  "it this scene's camera, and set up hold-out.")
         names = f"{undistort.label} and {redistort.label} are in the compositor"
         if not is_on(context.scene):
             self.report({"WARNING"}, f"{names}, which is switched off.")
@@ -141,14 +149,23 @@ class STEREODIFF_OT_set_up_hold_out(OnImport, bpy.types.Operator):
             self.report({"WARNING"}, "This render engine catches no shadows. Choose Cycles and set up again for them.")
         if not self.plate or not found.has_lens_maps:
             return None
-        return THROUGH_LENS if has_lens_itself(context.scene, found) else _on_plate(found)
+        return THROUGH_LENS if has_lens_itself(context.scene, found) else _on_plate(context.scene, found)
 
 
-def _on_plate(found: SceneImport) -> str:
+def _on_plate(scene: bpy.types.Scene, found: SceneImport) -> str:
     """What becomes of the render of a lens with distortion."""
-    lens = found.read_imported_result().result.lens
-    edges = f" {EDGES}" if any(lens.overscan) else ""
+    shot = found.read_imported_result()
+    lens = shot.result.lens
+    edges = f" {_edge_words(scene, found, shot)}" if any(lens.overscan) else ""
     return f"The plate stays as it was shot, and the render is redistorted onto it.{edges}{_zoom_words(lens.zooms)}"
+
+
+def _edge_words(scene: bpy.types.Scene, found: SceneImport, shot: ImportedResult) -> str:
+    if not sees_overscan(scene, found):
+        return EDGES
+    if has_overscan_size(scene, found):
+        return CROP.format(*shot.clip_size)
+    return COARSER.format(100.0 * (1.0 - shot.clip_size[0] / shot.overscan_size[0]), *shot.overscan_size)
 
 
 def _zoom_words(zooms: bool) -> str:

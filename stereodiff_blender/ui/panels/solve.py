@@ -243,6 +243,8 @@ def draw_cameras(column, group) -> None:
             lens.prop(group.clip.tracking.camera, "focal_length", text="Focal Length")
             lens.prop(group.clip.tracking.camera, "sensor_width", text="Sensor Width")
         column.prop(group, "lens_file")
+        if group.use_known_focal or group.lens_file:
+            column.prop(group, "is_undistorted")
         column.prop(group, "use_known_readout")
         if group.use_known_readout:
             column.prop(group, "readout")

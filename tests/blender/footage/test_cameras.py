@@ -143,10 +143,15 @@ def test_the_solve_stands_where_a_camera_with_the_constraint_would(cameras, solv
         assert np.abs(np.subtract(one.camera_to_world, other.camera_to_world)).max() < 1e-4
 
 
-def test_distortion_of_the_clips_lens_is_refused(cameras, solved):
+def test_distortion_of_the_clips_lens_comes_with_its_cameras(cameras, solved):
+    plain = cameras.clip_cameras(solved, range(1, 5))
     solved.tracking.camera.distortion_model, solved.tracking.camera.k1 = "POLYNOMIAL", -0.02
+    bent = cameras.clip_cameras(solved, range(1, 5))
+    assert plain.distortion is None and bent.cameras == plain.cameras
+    assert bent.distortion.coefficients == pytest.approx((-0.02, 0.0, 0.0, 0.0, 0.0))
+    solved.tracking.camera.k1 = -3.0
     code, message = code_of(cameras.clip_cameras, solved, range(1, 5))
-    assert code == "cameras_distorted" and solved.name in message
+    assert code == "settings_invalid" and "fold" in message
 
 
 def test_a_clip_that_is_not_solved(cameras, sequence):

@@ -95,7 +95,7 @@ def test_blenders_solver_agrees_with_what_is_read(addon, lens, through, contract
     fx = known.focal_mm / known.sensor_mm * SIZE[0]
     assert fx == pytest.approx(FOCAL_PX) and known.principal_point_px == pytest.approx((330.0, 188.0))
     places = ideal_places() / (1.0, aspect)  # as high as the picture is, squeezed
-    pixels = through.distorted(places, contract.Distortion(*known.distortion)) * (fx, fx * aspect) + (330.0, 188.0)
+    pixels = through.distorted(places, known.known_distortion) * (fx, fx * aspect) + (330.0, 188.0)
     assert solved_by_blender(addon, clip, pixels) < 0.003
 
 
@@ -116,7 +116,7 @@ def test_nukes_half_lengths_are_of_the_side_that_is_longer_on_a_screen(addon, le
     set_model(upright, "nuke barrel")
     known = lens.with_clip_lens(contract.Settings(), upright)
     places = ideal_places() / (1.5, 1.0)
-    pixels = through.distorted(places, contract.Distortion(*known.distortion)) * (FOCAL_PX, 2 * FOCAL_PX) + (180, 320)
+    pixels = through.distorted(places, known.known_distortion) * (FOCAL_PX, 2 * FOCAL_PX) + (180, 320)
     assert solved_by_blender(addon, upright, pixels) < 0.003
 
 
@@ -125,6 +125,44 @@ def test_without_coefficients_the_shot_is_asked(lens, contract, clip):
         clip.tracking.camera.distortion_model = model
         known = lens.with_clip_lens(contract.Settings(), clip)
         assert known.distortion is None and known.principal_point_px is None
+
+
+def test_a_clip_without_distortion_is_told(addon, settings, contract, clip, tmp_path):
+    """Zeros are a new clip's, so they say nothing by themselves; nor does it matter what the panel says then."""
+    settings.clip, settings.use_known_focal = clip, True
+    asked = addon.ui.properties.settings_from
+    assert asked(bpy.context.scene).known_distortion is None
+    settings.is_undistorted = True
+    assert asked(bpy.context.scene).known_distortion == contract.Distortion()
+    clip.tracking.camera.k1 = -3.0
+    assert asked(bpy.context.scene).known_distortion == contract.Distortion()
+    clip.tracking.camera.k1 = 0.0
+    path = tmp_path / "cameras.txt"
+    path.write_text("1 RADIAL 640 360 500 320 180 -0.1 0\n")
+    settings.use_known_focal, settings.lens_file = False, str(path)
+    assert asked(bpy.context.scene).known_distortion == contract.Distortion()
+    settings.lens_file = ""
+    assert asked(bpy.context.scene).focal_mm is None and asked(bpy.context.scene).known_distortion is None
+
+
+@pytest.mark.parametrize("lens_of_result", [(0.0, 0.0), (-0.05, 0.01)])
+def test_the_nuke_model_of_a_fisheye_gives_the_fisheye_back(lens, through, contract, clip, lens_of_result):
+    """As an import writes it into the clip, 94 degrees across."""
+    camera = clip.tracking.camera
+    camera.focal_length_pixels = 390.0
+    true = contract.Distortion(*lens_of_result, is_fisheye=True)
+    camera.distortion_model = "NUKE"
+    half = 320.0 / 390.0
+    reach = np.linspace(0.01, np.hypot(320.0, 180.0) / 390.0, 60)
+    ideal = through.undistorted(np.stack([reach, 0 * reach], -1), true)[:, 0]
+    columns = np.stack([(reach / half)**2, (reach / half)**4], -1)
+    camera.nuke_k1, camera.nuke_k2 = np.linalg.lstsq(columns, reach / ideal - 1.0, rcond=None)[0]
+    known = lens.with_clip_lens(contract.Settings(), clip)
+    known.validate()
+    assert known.is_fisheye
+    places = np.stack(np.meshgrid(np.linspace(-0.8, 0.8, 20), np.linspace(-0.4, 0.4, 20)), -1)
+    off = through.undistorted(places, known.known_distortion) - through.undistorted(places, true)
+    assert np.abs(off).max() * 390.0 < 0.3, "what Nuke's two coefficients are off by"
 
 
 def test_the_exact_models_are_taken_as_they_are(lens, contract, clip):
@@ -239,6 +277,27 @@ def test_a_calibration_makes_the_lens_known_by_itself(addon, settings, contract,
     settings.cameras = "SOLVE"
     path.write_text("1 OPENCV 1280 720 1000 1000 650 350 -3 0 0 0\n")
     assert code_of(addon.ui.properties.settings_from, bpy.context.scene)[0] == "settings_invalid"
+
+
+def test_a_fisheye_is_taken_from_a_calibration_and_from_an_st_map(addon, settings, through, contract, clip, tmp_path):
+    path = tmp_path / "cameras.txt"
+    path.write_text("1 OPENCV_FISHEYE 1280 720 700 700 650 350 -0.05 0.01 0.004 -0.001\n")
+    settings.clip, settings.lens_file = clip, str(path)
+    asked = addon.ui.properties.settings_from(bpy.context.scene)
+    asked.validate()
+    true = contract.Distortion(-0.05, 0.01, 0.004, k4=-0.001, is_fisheye=True)
+    assert asked.known_distortion == true and asked.focal_mm == pytest.approx(350.0 / 640 * asked.sensor_mm)
+    settings.lens_file = str(write_map(tmp_path / "redistort.exr", through, contract, true))
+    settings.use_known_focal = True
+    asked = addon.ui.properties.settings_from(bpy.context.scene)
+    asked.validate()
+    pixels = np.stack(np.meshgrid(np.linspace(-320, 320, 20), np.linspace(-180, 180, 20)), -1)
+    off = through.undistorted(pixels / FOCAL_PX, asked.known_distortion) - through.undistorted(pixels / FOCAL_PX, true)
+    assert np.abs(off).max() * FOCAL_PX < 0.1
+    path.write_text("1 OPENCV_FISHEYE 640 360 200 200 320 180 0 0 0 0\n")
+    settings.lens_file = str(path)
+    code, message = code_of(addon.ui.properties.settings_from, bpy.context.scene)
+    assert code == "settings_invalid" and "170 degrees" in message
 
 
 def test_another_clip_has_neither_file_nor_readout(addon, settings, clip, sequence, tmp_path):

@@ -198,6 +198,76 @@ def test_through_the_camera_that_has_the_lens_nothing_is_redistorted(import_here
     assert found.sum() == pytest.approx(expected.sum(), rel=0.03)
 
 
+def look_through_overscan(size: tuple[int, int]) -> bpy.types.Object:
+    assert bpy.ops.stereodiff.add_lens_groups(overscan=True) == {"FINISHED"}
+    scene = bpy.context.scene
+    scene.camera = next(o for o in scene.objects if o.get("stereodiff", {}).get("part") == "overscan camera")
+    scene.render.resolution_x, scene.render.resolution_y = size
+    return scene.camera
+
+
+OFF_CENTER = replace(SHOT, principal=(5.0, -2.0))
+
+
+@pytest.mark.parametrize("example", [SHOT, OFF_CENTER], ids=["centered", "off center"])
+@pytest.mark.parametrize(("times", "has_overscan_size"), [(1, False), (2, False), (1, True), (2, True)])
+def test_through_the_overscan_camera_cg_reaches_the_plates_edges(import_here, tmp_path, example, times,
+                                                                 has_overscan_size):
+    """At the clip's size the plate fills the picture; at the overscan's, it lies in the middle, pixel upon pixel, also
+    at half of the percentage."""
+    imported = import_here(example)
+    corners = add_cube(imported, (-1.42 if example == SHOT else -1.62, 0.0, 2.2))
+    plate_size, scene = SHOT.clip, bpy.context.scene
+    wide = imported.shot.overscan_size
+    assert wide[0] > plate_size[0] + 8
+    if has_overscan_size:
+        look_through_overscan(wide)
+        scene.render.resolution_percentage = 100 // times
+        times = 1.0 / times
+    else:
+        look_through_overscan((plate_size[0] * times, plate_size[1] * times))
+    set_up()
+    shown = final(tmp_path / "with.exr")
+    bpy.data.objects.remove(bpy.context.view_layer.objects["Cube"])
+    without = final(tmp_path / "without.exr")
+    expected = coverage(example, 1, corners, plate_size)
+    assert expected[:, 0].max() == 1.0 and expected.sum() > 100, "it reaches the edge"
+    found = glowing(shown, without)
+    middle = np.divide(found.shape[::-1], 2)
+    off = (center(found) - middle) / times - (center(expected) - np.divide(plate_size, 2))
+    between_pixels = 0.6 / times if times < 1.0 else 0.0  # half the margins need not be whole pixels then
+    assert np.abs(off).max() < WORST_PX * max(1.0, 1.0 / times) + between_pixels
+    assert found.sum() / times**2 == pytest.approx(expected.sum(), rel=0.05 if times >= 1.0 else 0.08)
+    if has_overscan_size and times == 1.0:
+        plate = read_linear(plate_file(tmp_path / "clip", example, 2))
+        left, top = (wide[0] - plate_size[0]) // 2, (wide[1] - plate_size[1]) // 2
+        assert np.abs(without[top:top + plate_size[1], left:left + plate_size[0], :3] - plate[..., :3]).max() < 1e-3
+
+
+@pytest.mark.parametrize(("has_overscan_size", "words"), [
+    (False, "fewer pixels across"), (True, "crop it to 192 x 108")])
+def test_the_size_for_the_overscan_camera_is_said(addon, import_here, has_overscan_size, words):
+    wide = import_here().shot.overscan_size
+    look_through_overscan(wide if has_overscan_size else SHOT.clip)
+    operators = importlib.import_module(f"{addon.__name__}.ui.operators.compositing")
+    chosen = importlib.import_module(f"{addon.__name__}.ui.operators.base").chosen_import(bpy.context)
+    told = operators.STEREODIFF_OT_set_up_hold_out.act(SimpleNamespace(state="ON", shadows=False, plate=True),
+                                                       bpy.context, chosen)
+    assert words in told and "cut off" not in told
+    assert has_overscan_size or f"render {wide[0]} x {wide[1]}" in told
+
+
+def test_back_at_the_solved_camera_a_plain_render_is_read_again(import_here):
+    imported = import_here()
+    solved = bpy.context.scene.camera
+    look_through_overscan(SHOT.clip)
+    set_up(state="ON")
+    assert nodes_of(imported.shot.key)["plate redistort"].inputs["Overscan"].default_value == 1.0
+    bpy.context.scene.camera = solved
+    set_up(state="ON")
+    assert nodes_of(imported.shot.key)["plate redistort"].inputs["Overscan"].default_value == 0.0
+
+
 def our_images() -> set[str]:
     return {image.name for image in bpy.data.images if "stereodiff" in image}
 

@@ -95,6 +95,32 @@ def test_the_command_line_puts_a_calibration_into_the_job(clip, tmp_path):
     assert with_sensor.focal_mm == pytest.approx(250.0 / 320 * 24.0), "the file's"
 
 
+def test_the_command_line_puts_a_fisheye_into_the_job(clip, tmp_path):
+    path = tmp_path / "cameras.txt"
+    path.write_text("1 OPENCV_FISHEYE 640 360 300 300 330 175 -0.05 0.01 0.004 -0.001\n")
+    job = job_of(clip, "--lens-file", path)
+    assert job.settings.distortion == (-0.05, 0.01, 0.004, -0.001) and job.settings.is_fisheye
+    worker.examine(job)
+    folder = JobFolder(tmp_path / "out")
+    folder.path.mkdir()
+    folder.write_job(job)
+    assert folder.read_job() == job
+    path.write_text("1 OPENCV_FISHEYE 320 180 110 110 160 90 0 0 0 0\n")
+    error = refusal(worker.examine, job_of(clip, "--lens-file", path))
+    assert error.code == "settings_invalid" and "170 degrees" in error.message
+
+
+def test_a_plate_without_distortion_is_told(clip, tmp_path):
+    known = ("--focal-mm", "28", "--sensor-mm", "36")
+    assert job_of(clip, *known).settings.known_distortion is None
+    assert job_of(clip, *known, "--undistorted").settings.known_distortion == Distortion()
+    path = tmp_path / "cameras.txt"
+    path.write_text("1 RADIAL 320 180 250 160 90 -0.1 0\n")
+    assert job_of(clip, "--lens-file", path, "--undistorted").settings.known_distortion == Distortion(), "the lens's"
+    error = refusal(job_of, clip, "--undistorted")
+    assert error.code == "settings_invalid" and "focal_mm" in error.message
+
+
 def test_a_lens_that_folds_the_picture_over_is_refused_before_any_work(clip, tmp_path):
     path = tmp_path / "cameras.txt"
     path.write_text("1 RADIAL 320 180 250 160 90 -2 0\n")

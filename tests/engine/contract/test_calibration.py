@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from stereodiff_blender.engine.contract import Distortion, Settings, StereoDiffError, coefficients_of, read_calibration
+from stereodiff_blender.engine.contract import Distortion, Settings, StereoDiffError, read_calibration
 
 MATRIX = np.array([[1500.0, 0.0, 979.5], [0.0, 1500.0, 519.5], [0.0, 0.0, 1.0]])
 LENS = Distortion(-0.21, 0.08, 0.015, 0.002, -0.001)
 IN_ORDER = (LENS.k1, LENS.k2, LENS.p1, LENS.p2, LENS.k3)
+FISHEYE = Distortion(-0.05, 0.01, 0.004, k4=-0.001, is_fisheye=True)
 ENDINGS = ("yml", "json", "xml")
 
 
@@ -64,14 +65,45 @@ def test_rational_coefficients_are_refused(tmp_path, ending):
     assert error.code == "lens_not_followed" and "0.1" in error.message
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_a_fisheye_is_refused(tmp_path, ending):
-    path = write_opencv(tmp_path / f"lens.{ending}", coefficients=(0.1, 0.0, 0.0, 0.0))
-    text = path.read_text()
-    flag = {"yml": ("flags: 0", "fisheye_model: 1"), "json": ('"flags": 0', '"fisheye_model": 1'),
-            "xml": ("<flags>0</flags>", "<fisheye_model>1</fisheye_model>")}[ending]
+def write_fisheye(path, **options):
+    """As OpenCV's calibration sample writes it with cv2.fisheye."""
+    text = write_opencv(path, **options).read_text()
+    flag = {".yml": ("flags: 0", "fisheye_model: 1"), ".json": ('"flags": 0', '"fisheye_model": 1'),
+            ".xml": ("<flags>0</flags>", "<fisheye_model>1</fisheye_model>")}[path.suffix]
     assert flag[0] in text
-    assert refusal(written(path, text.replace(*flag))).code == "lens_not_followed"
+    return written(path, text.replace(*flag))
+
+
+@pytest.mark.parametrize("lens", [FISHEYE, Distortion(is_fisheye=True)])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_fisheye_is_read(tmp_path, ending, lens):
+    path = write_fisheye(tmp_path / f"lens.{ending}", coefficients=lens.coefficients)
+    assert read_calibration(path, 1920, 1080).distortion == lens
+
+
+@pytest.mark.parametrize(("coefficients", "code", "words"), [
+    (IN_ORDER, "lens_not_followed", "K1 to K4"), ((0.1, 0.0), "lens_file_invalid", "four"),
+    ((), "lens_file_invalid", "without")])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_fisheye_of_other_than_four_coefficients_is_refused(tmp_path, ending, coefficients, code, words):
+    error = refusal(write_fisheye(tmp_path / f"lens.{ending}", coefficients=coefficients))
+    assert error.code == code and words in error.message
+
+
+def test_a_fisheye_flag_that_is_none_is_refused(tmp_path):
+    text = json.dumps({"K": MATRIX.tolist(), "D": [0.1, 0, 0, 0], "fisheye_model": ["yes"]})
+    assert refusal(written(tmp_path / "lens.json", text)).code == "lens_file_invalid"
+    text = json.dumps({"K": MATRIX.tolist(), "D": [0.1, 0, 0, 0], "fisheye_model": False})
+    assert read_calibration(written(tmp_path / "lens.json", text), 1920, 1080).distortion == Distortion(0.1)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_zeros_are_known_and_nothing_is_not(tmp_path, ending):
+    zeros = read_calibration(write_opencv(tmp_path / f"lens.{ending}", coefficients=[0.0] * 5), 1920, 1080)
+    assert zeros.distortion == Distortion()
+    assert zeros.in_settings(Settings(), 1920, 36.0).known_distortion == Distortion()
+    nothing = read_calibration(written(tmp_path / "lens.json", json.dumps({"K": MATRIX.tolist()})), 1920, 1080)
+    assert nothing.distortion is None and nothing.in_settings(Settings(), 1920, 36.0).known_distortion is None
 
 
 def test_the_yaml_of_ros_is_read(tmp_path):
@@ -79,8 +111,9 @@ def test_the_yaml_of_ros_is_read(tmp_path):
             "  data: [1500, 0, 979.5, 0, 1500, 519.5,\n    0, 0, 1]\ndistortion_model: plumb_bob\n"
             "distortion_coefficients:\n  rows: 1\n  cols: 5\n  data: [-0.21, 0.08, 0.002, -0.001, 0.015]\n")
     assert read_calibration(written(tmp_path / "left.yaml", text), 1920, 1080).distortion == LENS
-    text = text.replace("plumb_bob", "equidistant")
-    assert refusal(written(tmp_path / "left.yaml", text)).code == "lens_not_followed"
+    text = text.replace("plumb_bob", "equidistant").replace("cols: 5", "cols: 4").replace(", 0.015", "")
+    assert read_calibration(written(tmp_path / "left.yaml", text), 1920, 1080).distortion == Distortion(
+        -0.21, 0.08, 0.002, k4=-0.001, is_fisheye=True)
 
 
 def test_lists_in_lists_are_read(tmp_path):
@@ -95,7 +128,12 @@ def test_lists_in_lists_are_read(tmp_path):
     ("RADIAL 1920 1080 1500 980 520 -0.1 0.02", Distortion(-0.1, 0.02)),
     ("OPENCV 1920 1080 1500 1500 980 520 -0.1 0.02 0.003 0.004", Distortion(-0.1, 0.02, 0.0, 0.003, 0.004)),
     ("FULL_OPENCV 1920 1080 1500 1500 980 520 -0.1 0.02 0.003 0.004 0.005 0 0 0",
-     Distortion(-0.1, 0.02, 0.005, 0.003, 0.004))])
+     Distortion(-0.1, 0.02, 0.005, 0.003, 0.004)),
+    ("OPENCV_FISHEYE 1920 1080 1500 1500 980 520 -0.05 0.01 0.004 -0.001", FISHEYE),
+    ("OPENCV_FISHEYE 1920 1080 1500 1500 980 520 0 0 0 0", Distortion(is_fisheye=True)),
+    ("SIMPLE_RADIAL_FISHEYE 1920 1080 1500 980 520 -0.05", Distortion(-0.05, is_fisheye=True)),
+    ("RADIAL_FISHEYE 1920 1080 1500 980 520 -0.05 0.01", Distortion(-0.05, 0.01, is_fisheye=True)),
+    ("THIN_PRISM_FISHEYE 1920 1080 1500 1500 980 520 -0.05 0.01 0 0 0.004 -0.001 0 0", FISHEYE)])
 def test_a_camera_of_colmap_is_read(tmp_path, line, expected):
     path = written(tmp_path / "cameras.txt", f"# Camera list\n# Number of cameras: 1\n1 {line}\n")
     lens = read_calibration(path, 1920, 1080)
@@ -112,7 +150,8 @@ def test_of_several_cameras_the_one_of_the_clips_size_is_taken(tmp_path):
     assert error.code == "lens_file_invalid" and "2 cameras" in error.message
 
 
-@pytest.mark.parametrize("kind", ["OPENCV_FISHEYE 1920 1080 1500 1500 980 520 0 0 0 0", "FOV 1920 1080 1 1 1 1 1",
+@pytest.mark.parametrize("kind", ["FOV 1920 1080 1 1 1 1 1",
+                                  "THIN_PRISM_FISHEYE 1920 1080 1500 1500 980 520 0 0 0.01 0 0 0 0 0",
                                   "FULL_OPENCV 1920 1080 1500 1500 980 520 0 0 0 0 0 0.1 0 0"])
 def test_a_lens_of_colmap_that_is_none_of_ours_is_refused(tmp_path, kind):
     assert refusal(written(tmp_path / "cameras.txt", f"1 {kind}\n")).code == "lens_not_followed"
@@ -143,8 +182,19 @@ def test_the_lens_of_a_file_becomes_the_known_lens_of_the_settings(tmp_path):
     settings.validate()
     assert settings.focal_mm == pytest.approx(1500.0 / 1920 * 24.0) and settings.sensor_mm == 24.0
     assert settings.principal_point_px == pytest.approx((980.0, 520.0))
-    assert settings.distortion == coefficients_of(LENS) == (LENS.k1, LENS.k2, LENS.k3, LENS.p1, LENS.p2)
-    assert coefficients_of(Distortion()) is None
+    assert settings.distortion == (LENS.k1, LENS.k2, LENS.k3, LENS.p1, LENS.p2) and not settings.is_fisheye
+    assert settings.known_distortion == LENS
+
+
+def test_a_fisheye_of_a_file_becomes_the_known_lens_of_the_settings(tmp_path):
+    path = write_fisheye(tmp_path / "lens.yml", coefficients=FISHEYE.coefficients)
+    settings = read_calibration(path, 1920, 1080).in_settings(Settings(), 1920, 24.0)
+    settings.validate()
+    assert settings.distortion == (-0.05, 0.01, 0.004, -0.001) and settings.is_fisheye
+    assert settings.known_distortion == FISHEYE
+    other = settings.with_distortion(LENS)
+    other.validate()
+    assert other.known_distortion == LENS and settings.with_distortion(None).known_distortion is None
 
 
 BOMB = ('<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;">]>'

@@ -10,7 +10,13 @@ import pytest
 from camera_scenes import camera_path
 from colmap_folders import write_model
 
-from stereodiff_blender.engine.contract import ClipSource, GivenCameras, StereoDiffError, read_colmap_cameras
+from stereodiff_blender.engine.contract import (
+    ClipSource,
+    Distortion,
+    GivenCameras,
+    StereoDiffError,
+    read_colmap_cameras,
+)
 
 SIZE, LENS = (640, 360), (500.0, 510.0, 321.0, 179.5)
 SEQUENCE = ClipSource("sequence", "/shot/plate.1001.exr", 1001)
@@ -66,16 +72,50 @@ def test_the_binary_one_counts_of_both(model):
 @pytest.mark.parametrize("binary", [False, True])
 def test_lenses_without_distortion(model, kind, parameters, lens, binary):
     folder = model(names_of("a", 1), model=kind, parameters=parameters, binary=binary)
-    camera = read_colmap_cameras(folder, MOVIE, range(1, 10)).cameras[0]
-    assert (camera.fx, camera.fy, camera.cx, camera.cy) == pytest.approx(lens)
+    given = read_colmap_cameras(folder, MOVIE, range(1, 10))
+    camera = given.cameras[0]
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == pytest.approx(lens) and given.distortion is None
+
+
+@pytest.mark.parametrize(("kind", "parameters", "distortion"), [
+    ("SIMPLE_RADIAL", (500, 320, 180, -0.02), Distortion(-0.02)),
+    ("OPENCV", (*LENS, -0.1, 0.02, 1e-3, 1e-4), Distortion(-0.1, 0.02, 0.0, 1e-3, 1e-4)),
+    ("FULL_OPENCV", (*LENS, -0.1, 0.02, 1e-3, 1e-4, 0.01, 0, 0, 0), Distortion(-0.1, 0.02, 0.01, 1e-3, 1e-4)),
+    ("OPENCV_FISHEYE", (*LENS, 0, 0, 0, 0), Distortion(is_fisheye=True)),
+    ("OPENCV_FISHEYE", (*LENS, -0.05, 0.01, 0.004, -0.001), Distortion(-0.05, 0.01, 0.004, k4=-0.001, is_fisheye=True)),
+    ("SIMPLE_RADIAL_FISHEYE", (500, 320, 180, -0.05), Distortion(-0.05, is_fisheye=True)),
+    ("RADIAL_FISHEYE", (500, 320, 180, -0.05, 0.01), Distortion(-0.05, 0.01, is_fisheye=True)),
+])
+@pytest.mark.parametrize("binary", [False, True])
+def test_distortion_comes_with_the_cameras(model, kind, parameters, distortion, binary):
+    folder = model(names_of("a", 1), model=kind, parameters=parameters, binary=binary)
+    assert read_colmap_cameras(folder, MOVIE, range(1, 10)).distortion == distortion
+
+
+def test_pictures_of_lenses_that_bend_differently_are_refused(model):
+    folder = model(names_of("a", 1), model="SIMPLE_RADIAL", parameters=(500, 320, 180, -0.02))
+    with open(folder / "cameras.txt", "a", encoding="utf-8") as stream:
+        stream.write("7 SIMPLE_RADIAL 640 360 500 320 180 -0.03\n")
+    assert read_colmap_cameras(folder, MOVIE, range(1, 10)).distortion == Distortion(-0.02), "no picture has the other"
+    lines = (folder / "images.txt").read_text()
+    (folder / "images.txt").write_text(lines.replace(" 3 images/a0004", " 7 images/a0004"))
+    error = error_of(folder, MOVIE, range(1, 10))
+    assert error.code == "cameras_distorted" and "2 lenses" in error.message
+    assert read_colmap_cameras(folder, MOVIE, range(5, 10)).distortion == Distortion(-0.02)
+
+
+def test_a_lens_that_folds_the_picture_over_is_refused(model):
+    folder = model(names_of("a", 1), model="RADIAL", parameters=(500, 320, 180, -2, 0))
+    error = error_of(folder, MOVIE, range(1, 10))
+    assert error.code == "cameras_invalid" and "fold" in error.message
 
 
 @pytest.mark.parametrize(("kind", "parameters"), [
-    ("SIMPLE_RADIAL", (500, 320, 180, -0.02)), ("OPENCV", (*LENS, 0, 0, 0, 1e-4)),
-    ("OPENCV_FISHEYE", (*LENS, 0, 0, 0, 0)), ("FOV", (*LENS, 0.1)),
+    ("FULL_OPENCV", (*LENS, 0, 0, 0, 0, 0, 0.1, 0, 0)), ("FOV", (*LENS, 0.1)),
+    ("THIN_PRISM_FISHEYE", (*LENS, 0, 0, 0, 0, 0, 0, 0.01, 0)),
 ])
 @pytest.mark.parametrize("binary", [False, True])
-def test_distortion_is_refused(model, kind, parameters, binary):
+def test_distortion_that_ours_cannot_be_is_refused(model, kind, parameters, binary):
     error = error_of(model(names_of("a", 1), model=kind, parameters=parameters, binary=binary), MOVIE, range(1, 10))
     assert error.code == "cameras_distorted"
 

@@ -99,6 +99,8 @@ def test_an_error_needs_a_known_code():
     ({"focal_mm": 35.0, "sensor_mm": 36.0, "distortion": (0.1,)}, "distortion"),
     ({"focal_mm": 35.0, "sensor_mm": 36.0, "distortion": (0.1, 0.0, 0.0, 0.0)}, "3 or 5"),
     ({"focal_mm": 35.0, "sensor_mm": 36.0, "distortion": (0.1, 0.0, 0.0, 0.0, float("inf"))}, "distortion"),
+    ({"focal_mm": 35.0, "sensor_mm": 36.0, "distortion": (0.1, 0.0, 0.0, 0.0, 0.0), "is_fisheye": True}, "4 finite"),
+    ({"focal_mm": 35.0, "sensor_mm": 36.0, "is_fisheye": True}, "fisheye"),
     ({"readout": 0.5, "stereo": "monst3r"}, "MonST3R"),
     ({"readout": 1.01}, "readout"), ({"readout": -1.5}, "readout"), ({"readout": float("nan")}, "readout"),
     ({"device": "gpu"}, "device"), ({"device": "cuda:x"}, "device"), ({"device": "cpu:1"}, "device"),
@@ -108,11 +110,14 @@ def test_settings_out_of_range_are_named(change, word):
         replace(Settings(), **change).validate()
 
 
-@pytest.mark.parametrize("distortion", [(-0.1, 0.02, 0.0), (-0.1, 0.02, 0.0, 0.001, -0.002), None])
+@pytest.mark.parametrize("distortion", [(-0.1, 0.02, 0.0), (-0.1, 0.02, 0.0, 0.001, -0.002), (0.1, 0.0, 0.0, 0.0),
+                                        None])
 @pytest.mark.parametrize("readout", [None, 0.0, -1.0, 0.5])
 def test_a_known_lens_is_kept_whole(distortion, readout, folder):
     """Also of three coefficients, as earlier versions wrote it."""
-    job = replace(JOB, settings=replace(JOB.settings, distortion=distortion, readout=readout))
+    is_fisheye = distortion is not None and len(distortion) == 4
+    settings = replace(JOB.settings, distortion=distortion, readout=readout, is_fisheye=is_fisheye)
+    job = replace(JOB, settings=settings)
     job.validate()
     folder.write_job(job)
     assert folder.read_job() == job

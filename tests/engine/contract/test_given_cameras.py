@@ -10,6 +10,7 @@ import pytest
 
 from stereodiff_blender.engine.contract import (
     ClipSource,
+    Distortion,
     GivenCamera,
     GivenCameras,
     Job,
@@ -38,6 +39,25 @@ def error_of(call, *arguments) -> StereoDiffError:
 def test_what_is_written_is_read(tmp_path):
     write_cameras(tmp_path / "cameras.json", cameras(3, 4, 7))
     assert read_cameras(tmp_path / "cameras.json") == cameras(3, 4, 7)
+    bent = replace(cameras(3, 4), distortion=Distortion(-0.05, 0.01, k4=-0.001, is_fisheye=True))
+    write_cameras(tmp_path / "cameras.json", bent)
+    assert read_cameras(tmp_path / "cameras.json") == bent
+
+
+def test_cameras_of_earlier_versions_have_no_distortion(tmp_path):
+    write_cameras(tmp_path / "cameras.json", cameras(3))
+    data = json.loads((tmp_path / "cameras.json").read_text())
+    del data["distortion"]
+    (tmp_path / "cameras.json").write_text(json.dumps(data))
+    assert read_cameras(tmp_path / "cameras.json").distortion is None
+
+
+@pytest.mark.parametrize(("distortion", "words"), [
+    (Distortion(-2.0), "fold"), (Distortion(float("nan")), "beyond measure"),
+    (Distortion(p1=0.1, is_fisheye=True), "K1 to K4")])
+def test_a_lens_that_none_can_be_is_refused(distortion, words):
+    error = error_of(replace(cameras(3), distortion=distortion).validate)
+    assert error.code == "cameras_invalid" and words in error.message
 
 
 def with_rows(*rows) -> GivenCamera:

@@ -23,7 +23,12 @@ def test_the_distortion_is_the_settings():
         -0.1, 0.02, 0.003)
     assert known_lens(Settings(**KNOWN, distortion=(-0.1, 0.02, 0.003, 0.001, 0.002)), raster).distortion == Distortion(
         -0.1, 0.02, 0.003, 0.001, 0.002)
-    assert known_lens(Settings(**KNOWN, distortion=(0.0, 0.0, 0.0)), raster).distortion is None
+    assert known_lens(Settings(**KNOWN), raster).distortion is None
+    assert known_lens(Settings(**KNOWN, distortion=(0.0, 0.0, 0.0)), raster).distortion == Distortion(), "known as none"
+    for coefficients in ((-0.05, 0.01, 0.004, -0.001), (0.0, 0.0, 0.0, 0.0)):
+        k1, k2, k3, k4 = coefficients
+        found = known_lens(Settings(**KNOWN, distortion=coefficients, is_fisheye=True), raster).distortion
+        assert found == Distortion(k1, k2, k3, k4=k4, is_fisheye=True)
 
 
 def test_a_fold_is_looked_for_in_the_picture_as_it_is_wide_on_a_screen():

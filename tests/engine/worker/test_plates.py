@@ -13,10 +13,12 @@ from camera_scenes import FOCAL_PX, HEIGHT, WIDTH, camera_path, render_boards
 from clips import write_encoded
 from recording_report import RecordingReport
 
-from stereodiff_blender.engine.contract import Job, JobFolder, Settings, StereoDiffError
+from stereodiff_blender.engine.contract import Distortion, Job, JobFolder, LensResult, Settings, StereoDiffError
 from stereodiff_blender.engine.media.frames import Raster, read_frames, source_from_path
 from stereodiff_blender.engine.stereo.sfm import solve_cameras
 from stereodiff_blender.engine.storage import DiskScratch, RunContext
+from stereodiff_blender.engine.worker import run as worker
+from stereodiff_blender.engine.worker.lens_maps import bytes_of_lens_maps, overscan_of, write_lens_maps
 from stereodiff_blender.engine.worker.reading import Request, read_plates, wants_plates
 from stereodiff_blender.engine.worker.run import examine, run
 
@@ -79,7 +81,8 @@ def test_plates_have_no_more_than_4096_pixels(clip_size, plate_size):
 def test_the_plates_room_is_asked_for(tmp_path, clip, monkeypatch, free, code):
     """Only so much is free, beside the rest, of what the plates take; or the job is not begun."""
     request_for(tmp_path / "plates", clip, quality="draft")
-    rest, plates = COUNT * WIDTH * HEIGHT * (46 + 8), COUNT * SCALE**2 * WIDTH * HEIGHT
+    clip_pixels = SCALE**2 * WIDTH * HEIGHT
+    rest, plates = COUNT * WIDTH * HEIGHT * (46 + 8) + 3 * 8 * clip_pixels, COUNT * clip_pixels
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, int(rest + free * plates)))
     if code is None:
         assert len(run(tmp_path / "plates").frames) == COUNT
@@ -87,6 +90,43 @@ def test_the_plates_room_is_asked_for(tmp_path, clip, monkeypatch, free, code):
     with pytest.raises(StereoDiffError) as caught:
         run(tmp_path / "plates")
     assert caught.value.code == code
+
+
+FISHEYE = {"distortion": (-0.03, 0.01, 0.0, 0.0), "is_fisheye": True}
+
+
+@pytest.mark.parametrize(("lens", "plates_of_maps"), [
+    (FISHEYE, None), ({"distortion": (0.0, 0.0, 0.0)}, 0.0), ({"distortion": (-0.1, 0.0, 0.0)}, None), ({}, 3.0)])
+def test_room_for_the_lens_maps_is_asked_for(tmp_path, clip, monkeypatch, lens, plates_of_maps):
+    """By the overscan of a lens that is known; of one that is not, by what wide barrels have."""
+    request = request_for(tmp_path / "maps", clip, quality="draft", focal_mm=18.0, sensor_mm=36.0, **lens)
+    clip_pixels = SCALE**2 * WIDTH * HEIGHT
+    if plates_of_maps is None:
+        size, focal_px = (SCALE * WIDTH, SCALE * HEIGHT), 0.5 * SCALE * WIDTH
+        left, right, top, bottom = overscan_of(request.job.settings.known_distortion,
+                                               np.array([focal_px, focal_px, 0.5 * size[0], 0.5 * size[1]]), size)
+        plates_of_maps = 1.0 + (size[0] + left + right) * (size[1] + top + bottom) / clip_pixels
+        assert plates_of_maps > 2.2
+    needed = COUNT * WIDTH * HEIGHT * (46 + 8) + COUNT * clip_pixels + 8 * clip_pixels * plates_of_maps
+
+    def stop(*_):
+        raise StereoDiffError("cancelled", "The next step has begun.")
+    monkeypatch.setattr(worker, "load_networks", stop)
+    for free, code in ((int(0.99 * needed), "disk_full"), (int(needed) + 10, "cancelled")):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: Usage(0, 0, free))
+        with pytest.raises(StereoDiffError) as caught:
+            run(tmp_path / "maps")
+        assert caught.value.code == code
+
+
+def test_the_maps_take_what_is_asked_for(tmp_path):
+    folder = JobFolder(tmp_path / "job")
+    folder.path.mkdir()
+    lens, size = Distortion(-0.05, 0.01, is_fisheye=True), (640, 360)
+    intrinsics = np.array([300.0, 300.0, 320.0, 180.0])
+    write_lens_maps(folder, LensResult("fisheye", lens), intrinsics, size, {})
+    taken = folder.undistort_file.stat().st_size + folder.redistort_file.stat().st_size
+    assert 0.7 * bytes_of_lens_maps(size, lens, intrinsics) < taken <= bytes_of_lens_maps(size, lens, intrinsics)
 
 
 @pytest.mark.slow

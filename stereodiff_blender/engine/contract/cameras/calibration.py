@@ -18,8 +18,9 @@ from pathlib import Path
 from ..errors import StereoDiffError
 from ..lens import Distortion
 from ..settings import Settings
+from .colmap_lenses import colmap_lens, refuse_more
 
-__all__ = ["GivenLens", "coefficients_of", "invalid_lens_file", "is_exr", "read_calibration", "read_lens_bytes"]
+__all__ = ["GivenLens", "invalid_lens_file", "is_exr", "read_calibration", "read_lens_bytes"]
 
 MAX_LENS_FILE_BYTES = 1_000_000
 _EXR = b"\x76\x2f\x31\x01"
@@ -34,44 +35,29 @@ _KEYS = {"camera_matrix": ("camera_matrix", "cameramatrix", "k"),
          "model": ("distortion_model",)}
 """What is looked for, and the names that OpenCV's samples and tutorials write it under, in lower case."""
 _WANTED = frozenset(name for names in _KEYS.values() for name in names)
-_COLMAP = {  # where each parameter stands: focal lengths, principal point, and k1, k2, p1, p2, k3 as far as it has them
-    "SIMPLE_PINHOLE": ("f", ""), "PINHOLE": ("ff", ""), "SIMPLE_RADIAL": ("f", "k1"), "RADIAL": ("f", "k1 k2"),
-    "OPENCV": ("ff", "k1 k2 p1 p2"), "FULL_OPENCV": ("ff", "k1 k2 p1 p2 k3 k4 k5 k6"),
-}
-_OPENCV_ORDER = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
+_OPENCV_ORDER, _FISHEYE_ORDER = ("k1", "k2", "p1", "p2", "k3"), ("k1", "k2", "k3", "k4")
+_FISHEYE_MODELS = ("equidistant", "fisheye", "kannala_brandt")
+"""As ROS, Kalibr and OpenCV's own programs name them, in lower case."""
 
 
 @dataclass(frozen=True)
 class GivenLens:
-    """A lens in pixels of the clip, whose edges are whole numbers: the center of the first pixel is at 0.5."""
+    """A lens in pixels of the clip, whose edges are whole numbers: the center of the first pixel is at 0.5.
+
+    distortion: all 0 where the picture is known to have none; None where that is not known.
+    """
 
     fx: float
     fy: float
     cx: float
     cy: float
-    distortion: Distortion
+    distortion: Distortion | None
 
     def in_settings(self, settings: Settings, width: int, sensor_mm: float) -> Settings:
         """The settings with this lens as the known one. width: of the clip, in pixels. sensor_mm: of the sensor."""
-        return replace(settings, focal_mm=self.fx / width * sensor_mm, sensor_mm=sensor_mm,
-                       principal_point_px=(self.cx, self.cy), distortion=coefficients_of(self.distortion))
-
-
-def coefficients_of(distortion: Distortion) -> tuple[float, ...] | None:
-    """As Settings has them.
-
-    Parameters
-    ----------
-    distortion : Distortion
-        Of a known lens.
-
-    Returns
-    -------
-    tuple of float or None
-        (k1, k2, k3, p1, p2); None if all are 0: then the shot is asked whether there is any.
-    """
-    values = (distortion.k1, distortion.k2, distortion.k3, distortion.p1, distortion.p2)
-    return values if any(values) else None
+        placed = replace(settings, focal_mm=self.fx / width * sensor_mm, sensor_mm=sensor_mm,
+                         principal_point_px=(self.cx, self.cy))
+        return placed.with_distortion(self.distortion)
 
 
 @dataclass(frozen=True)
@@ -106,7 +92,7 @@ def read_calibration(path: Path, width: int, height: int, pixel_aspect: float = 
     StereoDiffError
         "lens_file_missing": there is no such file. "lens_file_invalid": it is damaged, or is none of these.
         "lens_file_wrong_size": it is for pictures of another shape. "lens_not_followed": the lens does what ours do
-        not (a fisheye, rational coefficients).
+        not (rational coefficients, a thin prism).
     """
     found = _for_size(_lenses(_text(read_lens_bytes(path, MAX_LENS_FILE_BYTES), path), path), path, width, height)
     lens = _scaled(found, path, width, height)
@@ -282,15 +268,15 @@ def _opencv(values: dict[str, object]) -> _Lens:
         raise ValueError("its camera_matrix is that of no lens")
     if coefficients is not None and not isinstance(coefficients, list):
         raise ValueError("its distortion_coefficients are no numbers")
-    _refuse_fisheye(str(named["fisheye"] or "0"), str(named["model"] or ""))
     width, height = (0 if named[side] is None else _side(named[side]) for side in ("width", "height"))
-    distortion = _distortion(dict(zip(_OPENCV_ORDER, coefficients or [], strict=False)), coefficients or [])
+    distortion = _distortion(coefficients, is_fisheye=_is_fisheye(named["fisheye"], named["model"]))
     return _Lens(width, height, GivenLens(matrix[0], matrix[4], matrix[2] + 0.5, matrix[5] + 0.5, distortion))
 
 
-def _refuse_fisheye(flag: str, model: str) -> None:
-    if flag not in ("0", "0.0") or model.lower() in ("equidistant", "fisheye", "kannala_brandt"):
-        raise StereoDiffError("lens_not_followed", "The lens is calibrated as a fisheye.")
+def _is_fisheye(flag: object, model: object) -> bool:
+    if flag is not None and not isinstance(flag, (int, float, str)):
+        raise ValueError("its fisheye_model is neither 0 nor 1")
+    return str(flag or "0").lower() not in ("0", "0.0", "false") or str(model or "").lower() in _FISHEYE_MODELS
 
 
 def _side(value: object) -> int:
@@ -300,13 +286,17 @@ def _side(value: object) -> int:
     return int(side)
 
 
-def _distortion(named: dict[str, float], coefficients: list[float]) -> Distortion:
-    """named: as far as ours have them; coefficients: all, of which those beyond the fifth have to be 0."""
-    if any(coefficients[5:]):
-        raise StereoDiffError("lens_not_followed", "Beside K1, K2, K3, P1 and P2 the lens has the coefficients "
-                              f"{' '.join(f'{value:.4g}' for value in coefficients[5:13])}.")
-    k1, k2, k3, p1, p2 = (named.get(name, 0.0) for name in ("k1", "k2", "k3", "p1", "p2"))
-    return Distortion(k1, k2, k3, p1, p2)
+def _distortion(coefficients: list[float] | None, *, is_fisheye: bool) -> Distortion | None:
+    """None where the file has no coefficients. Those beyond ours have to be 0."""
+    if not coefficients:
+        if is_fisheye:
+            raise ValueError("it is a fisheye's without distortion_coefficients")
+        return None
+    order = _FISHEYE_ORDER if is_fisheye else _OPENCV_ORDER
+    if is_fisheye and len(coefficients) < len(order):
+        raise ValueError(f"a fisheye has four distortion_coefficients, it has {len(coefficients)}")
+    refuse_more(coefficients[len(order):], is_fisheye=is_fisheye, code="lens_not_followed")
+    return Distortion(**dict(zip(order, coefficients, strict=False)), is_fisheye=is_fisheye)
 
 
 # --- COLMAP ------------------------------------------------------------------------------------------------------
@@ -322,18 +312,10 @@ def _from_colmap(text: str) -> list[_Lens]:
 
 
 def _of_colmap(model: str, width: str, height: str, parameters: list[float]) -> _Lens:
-    if model not in _COLMAP:
-        if re.fullmatch(r"[A-Z_]{3,40}", model):
-            raise StereoDiffError("lens_not_followed", f"The lens is of COLMAP's kind {model}.")
+    if not re.fullmatch(r"[A-Z_]{3,40}", model):
         raise ValueError("it is neither a calibration of OpenCV's nor a cameras.txt of COLMAP's")
-    focals, names = _COLMAP[model]
-    first, names = len(focals) + 2, names.split()
-    if len(parameters) != first + len(names):
-        raise ValueError(f"a lens {model} has {len(parameters)} numbers")
-    cx, cy = parameters[first - 2:first]
-    distortion = _distortion(dict(zip(names, parameters[first:], strict=True)), parameters[first:])
-    return _Lens(_side(width), _side(height),
-                 GivenLens(parameters[0], parameters[len(focals) - 1], cx, cy, distortion))
+    intrinsics, distortion = colmap_lens(model, parameters, code="lens_not_followed")
+    return _Lens(_side(width), _side(height), GivenLens(*intrinsics, distortion))
 
 
 # --- The clip's size ---------------------------------------------------------------------------------------------

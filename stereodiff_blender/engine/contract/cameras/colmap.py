@@ -15,6 +15,8 @@ from typing import BinaryIO
 
 from ..errors import StereoDiffError
 from ..job import ClipSource
+from ..lens import Distortion
+from .colmap_lenses import MODEL_NUMBERS, colmap_lens, parameters_of
 from .given import MAX_CAMERAS, MAX_PROPORTION_ERROR, GivenCamera, GivenCameras, invalid_cameras
 from .picture_frames import frames_of_pictures
 
@@ -23,11 +25,6 @@ __all__ = ["is_colmap_model", "read_colmap_cameras"]
 MAX_LINE, MAX_NAME_BYTES = 65_536, 4096
 BYTES_OF_A_POINT = 24
 MAX_QUATERNION_ERROR = 0.01
-FOCAL_LENGTHS = {"SIMPLE_PINHOLE": 1, "PINHOLE": 2, "SIMPLE_RADIAL": 1, "RADIAL": 1, "OPENCV": 2, "FULL_OPENCV": 2}
-"""Models whose lens is a pinhole's where all further coefficients are 0."""
-PARAMETERS = {"SIMPLE_PINHOLE": 3, "PINHOLE": 4, "SIMPLE_RADIAL": 4, "RADIAL": 5, "OPENCV": 8, "FULL_OPENCV": 12}
-MODEL_NAMES = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "OPENCV_FISHEYE", "FULL_OPENCV")
-"""By COLMAP's number, as far as they can be used; those beyond are lenses with distortion."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,7 @@ class _Lens:
     focal_y: float
     center_x: float
     center_y: float
+    distortion: Distortion
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,8 @@ def read_colmap_cameras(folder: Path, clip: ClipSource, frames: range) -> GivenC
     ------
     StereoDiffError
         "cameras_missing": there is no model in the folder. "cameras_invalid": it is damaged, or its pictures cannot be
-        told apart. "cameras_distorted": its lenses have distortion. "cameras_incomplete": frames are without a camera.
+        told apart. "cameras_distorted": its lenses have distortion that ours cannot have, or several.
+        "cameras_incomplete": frames are without a camera.
     """
     if not is_colmap_model(folder):
         raise StereoDiffError("cameras_missing", f"There is no cameras.bin and images.bin (or .txt) in {folder}.")
@@ -113,8 +112,17 @@ def _given(lenses: dict[int, _Lens], pictures: list[_Picture], numbers: list[int
         raise StereoDiffError("cameras_incomplete", f"None of the {len(pictures)} pictures of the model is one of the "
                                                     f"frames {frames[0]} to {frames[-1]}.")
     first = _lens_of(lenses, wanted[0][1])
-    return GivenCameras(first.width, first.height, tuple(_camera(frame, picture, _lens_of(lenses, picture), first)
-                                                         for frame, picture in wanted))
+    cameras = tuple(_camera(frame, picture, _lens_of(lenses, picture), first) for frame, picture in wanted)
+    distortion = _one_distortion({_lens_of(lenses, picture).distortion for _, picture in wanted})
+    return GivenCameras(first.width, first.height, cameras, distortion=distortion)
+
+
+def _one_distortion(distortions: set[Distortion]) -> Distortion | None:
+    if len(distortions) > 1:
+        raise StereoDiffError("cameras_distorted", f"The pictures of the model have {len(distortions)} lenses of "
+                                                   "different distortion.")
+    (distortion,) = distortions
+    return distortion if distortion.bends else None
 
 
 def _lens_of(lenses: dict[int, _Lens], picture: _Picture) -> _Lens:
@@ -149,18 +157,11 @@ def _camera_to_world(picture: _Picture):
 
 
 def _lens(model: str, width: int, height: int, parameters: list[float]) -> _Lens:
-    """Raises StereoDiffError "cameras_distorted" for all but a pinhole."""
-    if model not in FOCAL_LENGTHS:
-        raise StereoDiffError("cameras_distorted", f"The model has a lens of the kind {model[:40]}.")
-    if len(parameters) != PARAMETERS[model]:
-        raise ValueError(f"a lens {model} has {len(parameters)} numbers")
-    count = FOCAL_LENGTHS[model]
-    if any(parameters[count + 2:]):
-        raise StereoDiffError("cameras_distorted", f"The model's lens {model} has distortion "
-                                                   f"{' '.join(f'{value:.4g}' for value in parameters[count + 2:])}.")
+    """Raises StereoDiffError "cameras_distorted" for one that ours cannot be."""
+    intrinsics, distortion = colmap_lens(model, parameters, code="cameras_distorted")
     if min(width, height) < 1:
         raise ValueError("a picture has no size")
-    return _Lens(width, height, parameters[0], parameters[count - 1], *parameters[count:count + 2])
+    return _Lens(width, height, *intrinsics, distortion)
 
 
 # --- Text --------------------------------------------------------------------------------------------------------
@@ -205,8 +206,8 @@ def _read_binary(folder: Path) -> tuple[dict[int, _Lens], list[_Picture]]:
     with open(folder / "cameras.bin", "rb") as stream:
         for _ in range(_count(stream)):
             number, model, width, height = _unpack(stream, "<IiQQ")
-            name = MODEL_NAMES[model] if 0 <= model < len(MODEL_NAMES) else f"number {model}"
-            parameters = _unpack(stream, f"<{PARAMETERS.get(name, 0)}d")
+            name = MODEL_NUMBERS.get(model, f"number {model}")
+            parameters = _unpack(stream, f"<{parameters_of(name)}d")
             lenses[number] = _lens(name, width, height, list(parameters))
     pictures: list[_Picture] = []
     with open(folder / "images.bin", "rb") as stream:

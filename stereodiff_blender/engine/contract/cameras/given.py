@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..errors import StereoDiffError
 from ..guarded_files import GuardedFolder
+from ..lens import Distortion, distortion_fault
 from ..strict_json import as_json, from_dict, to_dict
 
 MAX_CAMERAS = 100_000
@@ -55,13 +56,15 @@ class GivenCamera:
 class GivenCameras:
     """Cameras of some frames of a clip. width, height: of the pictures that their pixels count, of any size.
 
-    cameras: frames ascend.
+    cameras: frames ascend; they are the ideal ones. distortion: of the lens that the clip was shot with through all of
+    them; None of a pinhole.
     """
 
     width: int
     height: int
     cameras: tuple[GivenCamera, ...]
     schema_version: int = 1
+    distortion: Distortion | None = None
 
     def validate(self) -> None:
         """Raises StereoDiffError "cameras_invalid"."""
@@ -74,6 +77,14 @@ class GivenCameras:
             raise invalid_cameras("their frames do not ascend")
         for camera in self.cameras:
             camera.validate()
+        if self.distortion is not None:
+            self._refuse_fold(self.distortion)
+
+    def _refuse_fold(self, distortion: Distortion) -> None:
+        widest = min(self.cameras, key=lambda camera: camera.fx)
+        fault = distortion_fault(distortion, self.width, self.height, (widest.fx, widest.fy, widest.cx, widest.cy))
+        if fault:
+            raise StereoDiffError("cameras_invalid", fault)
 
     def of_frames(self, frames: range, told_later: int = 0) -> list[GivenCamera | None]:
         """The camera of every frame; None where it can be interpolated between two that are near.

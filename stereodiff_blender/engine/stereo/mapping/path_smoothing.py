@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...geometry import exp_so3, rotation_angle_deg
+from ...geometry import exp_so3, log_so3
 from .bundle_state import BundleState, Observations
 from .registration import CameraFit
 
@@ -109,17 +109,8 @@ def _liveliness_px(fitted: CameraFit, noise_px: float) -> np.ndarray:
 
 def _acceleration(turned: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """(T-2,6) second differences of the path, turns as rotation vectors in world axes."""
-    return np.diff(np.concatenate([_rotation_vectors(turned[1:] @ np.swapaxes(turned[:-1], -1, -2)),
+    return np.diff(np.concatenate([log_so3(turned[1:] @ np.swapaxes(turned[:-1], -1, -2)),
                                    np.diff(centers, axis=0)], axis=1), axis=0)
-
-
-def _rotation_vectors(rotations: np.ndarray) -> np.ndarray:
-    """(n,3) in radians, of turns of less than a half circle."""
-    skew = 0.5 * np.stack([rotations[:, 2, 1] - rotations[:, 1, 2], rotations[:, 0, 2] - rotations[:, 2, 0],
-                           rotations[:, 1, 0] - rotations[:, 0, 1]], axis=1)
-    angle = np.radians(rotation_angle_deg(rotations))
-    sine = np.sin(angle)
-    return skew * np.where(sine > 1e-8, angle / np.maximum(sine, 1e-8), 1.0)[:, None]
 
 
 def solve_path(information: np.ndarray, stiffness: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...contract import StereoDiffError
+from ...contract import Distortion, LensResult, StereoDiffError
 from ...geometry import fill_unsolved, invert_rigid, nearest_rotation, rebase, rescale_gauge
+from ...lens import undistorted
 from ...report import Report
 from ...solution import CameraSolution, KnownCameras
 from ...storage import RunContext
@@ -76,13 +77,15 @@ def use_cameras(frames, known: KnownCameras, *, masks=None, context: RunContext)
 class _Path:
     """Poses (T,4,4) from the first camera, which reach as far as 1, and intrinsics (T,4), all frames filled in.
 
-    known: (T,) bool. unit: how long 1 is in the given world; 0 if the camera does not travel.
+    known: (T,) bool. unit: how long 1 is in the given world; 0 if the camera does not travel. distortion: of the lens;
+    None of a pinhole.
     """
 
     poses: np.ndarray
     intrinsics: np.ndarray
     known: np.ndarray
     unit: float
+    distortion: Distortion | None
 
     @classmethod
     def from_known(cls, known: KnownCameras) -> _Path:
@@ -95,13 +98,13 @@ class _Path:
         reach = float(np.abs(poses[:, :3, 3]).max())
         unit = reach if reach > STILL * float(np.abs(known.camera_to_world[given, :3, 3]).max()) else 0.0
         poses[:, :3, 3] /= unit or np.inf
-        return cls(poses, np.stack(lens, axis=-1), known.known, unit)
+        return cls(poses, np.stack(lens, axis=-1), known.known, unit, known.distortion)
 
 
 def _solution(tracks: Tracks, path: _Path, context: RunContext) -> CameraSolution:
     if not path.unit:
         return _on_the_spot(path, context.report)
-    observations, focal = _in_one_lens(tracks, path.intrinsics)
+    observations, focal = _in_one_lens(tracks, path.intrinsics, path.distortion)
     to_camera = invert_rigid(path.poses)
     rotations, translations = to_camera[:, :3, :3], to_camera[:, :3, 3]
     points = triangulate_points(rotations, translations, focal, observations, tracks.points)
@@ -125,14 +128,18 @@ def _on_the_spot(path: _Path, report: Report) -> CameraSolution:
         warn_static(report)
     nothing = [(np.zeros(0, np.int64), np.zeros((0, 2))) for _ in poses]
     return CameraSolution("rotation" if turns else "static", poses, path.intrinsics, path.known,
-                          np.full(len(poses), np.nan), np.zeros((0, 3)), np.zeros(0), nothing)
+                          np.full(len(poses), np.nan), np.zeros((0, 3)), np.zeros(0), nothing,
+                          lens=LensResult.as_given(path.distortion))
 
 
-def _in_one_lens(tracks: Tracks, intrinsics: np.ndarray) -> tuple[Observations, float]:
-    """The tracks as a lens would see them that all frames share: square pixels from its axis, and its focal length."""
+def _in_one_lens(tracks: Tracks, intrinsics: np.ndarray, distortion: Distortion | None) -> tuple[Observations, float]:
+    """The tracks as a pinhole would see them that all frames share: square pixels from its axis, and its focal length.
+    """
     focal = float(np.median(intrinsics[:, 1]))
     lens = intrinsics[tracks.frame]
-    return Observations(tracks.frame, tracks.point, focal * (tracks.pixels - lens[:, 2:]) / lens[:, :2]), focal
+    places = (tracks.pixels - lens[:, 2:]) / lens[:, :2]
+    ideal = places if distortion is None else undistorted(places, distortion)
+    return Observations(tracks.frame, tracks.point, focal * ideal), focal
 
 
 def _of_static_points(observations: Observations, residual: np.ndarray, min_views: int) -> np.ndarray:
@@ -172,4 +179,4 @@ def _in_gauge(tracks: Tracks, fits: np.ndarray, residual: np.ndarray, points: np
     observations = [(point[a:b], pixels[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
     return CameraSolution("moving", rescale_gauge(poses, 1.0 / depth), path.intrinsics, path.known,
                           mean_by_frame(frame, residual[fits], path.known), points / depth, angle[used], observations,
-                          unit=path.unit * depth)
+                          unit=path.unit * depth, lens=LensResult.as_given(path.distortion))

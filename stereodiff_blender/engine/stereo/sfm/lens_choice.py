@@ -68,9 +68,13 @@ def contradicts_distortion(found: Reconstruction) -> bool:
     trial = trial_on(found)
     if trial is None or found.radial:
         return False
-    simple, rival = (trial.fit(replace(model_of(found), radial=radial)) for radial in (0, 1))
-    is_seen = _bend_px(rival.state, found.tracks.size) > DOUBTFUL_BEND_PX
-    return is_seen and trial.is_better(rival, simple) and _is_determined(trial, rival)
+    simple = trial.fit(replace(model_of(found), radial=0))
+    for radial in (1, 2):
+        rival = trial.fit(replace(model_of(found), radial=radial))  # it may fold the corners: it is no lens to be taken
+        is_seen = _bend_px(rival.state, found.tracks.size) > DOUBTFUL_BEND_PX
+        if is_seen and trial.is_better(rival, simple) and _tells_k1(trial, rival):
+            return True
+    return False
 
 
 def contradicts_axis(found: Reconstruction, shot: TrackedShot) -> tuple[float, float] | None:
@@ -149,7 +153,11 @@ def _is_determined(trial: LensTrial, rival: LensFit) -> bool:
         return False
     if rival.model.radial > 1:
         return True
-    return bool(abs(state.k1) > MOST_DEVIATIONS * np.sqrt(trial.covariance(rival)[1, 1]))
+    return _tells_k1(trial, rival)
+
+
+def _tells_k1(trial: LensTrial, rival: LensFit) -> bool:
+    return bool(abs(rival.state.k1) > MOST_DEVIATIONS * np.sqrt(trial.covariance(rival)[1, 1]))
 
 
 def _forget_zoom_of_distortion(found: Reconstruction) -> None:

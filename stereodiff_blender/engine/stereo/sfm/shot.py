@@ -22,7 +22,8 @@ class TrackedShot:
 
     frames: those that tracks link. focal: in rows, or None where unknown. principal_point: (x, y), raster pixels.
     sensor_mm: width, for what is said about lenses. distortion: of the lens, where it is known; square is without it.
-    plate_scale: as of RunContext. readout: of the shutter, in frames, where it is known.
+    plate_scale: as of RunContext. readout: of the shutter, in frames, where it is known. is_of_middle_rows: square is
+    as if all rows of a frame had been taken with its middle one.
     """
 
     tracks: Tracks
@@ -38,6 +39,7 @@ class TrackedShot:
     distortion: Distortion | None = None
     plate_scale: float = 1.0
     readout: float | None = None
+    is_of_middle_rows: bool = False
 
     @property
     def linked(self) -> np.ndarray:

@@ -21,7 +21,6 @@ from .traveling import Travel
 from .warnings import (
     warn_assumed_focal,
     warn_covered_background,
-    warn_doubtful_lens,
     warn_doubtful_rotation,
     warn_lens,
     warn_moving_camera,
@@ -71,7 +70,7 @@ def rotation_solution(shot: TrackedShot, keyframe_fit: RotationFit, fit: Rotatio
         warn_assumed_focal(shot.report)
     elif has_narrow_view(shot, fit):
         warn_narrow_view(shot.report, fit.focal / shot.square.size[0])
-    if shot.readout:
+    if shot.readout and not shot.is_of_middle_rows:
         warn_unused_shutter(shot.report)
     if not keyframe_fit.is_certain:
         warn_doubtful_rotation(shot.report, shot.frames[fit.misfit_px > ROTATION_FRAME_PX],
@@ -79,8 +78,12 @@ def rotation_solution(shot: TrackedShot, keyframe_fit: RotationFit, fit: Rotatio
     warn_unsolved(shot.report, solved, shot.first_frame)
     mean = mean_by_frame(frame, fit.residual_px[close], solved)
     solution = _without_points(shot, "rotation", rebase(poses), fit.focal, solved, mean)
-    return solution if fit.zoom is None else _zoomed(shot, solution, np.interp(np.arange(len(solved)), shot.frames,
-                                                                               fit.zoom))
+    if shot.is_of_middle_rows and shot.readout:
+        solution = replace(solution, lens=replace(solution.lens, readout=shot.readout))
+    if fit.zoom is None:
+        warn_lens(shot.report, solution.lens, 1.0)
+        return solution
+    return _zoomed(shot, solution, np.interp(np.arange(len(solved)), shot.frames, fit.zoom))
 
 
 def _zoomed(shot: TrackedShot, solution: CameraSolution, zoom: np.ndarray) -> CameraSolution:
@@ -90,13 +93,10 @@ def _zoomed(shot: TrackedShot, solution: CameraSolution, zoom: np.ndarray) -> Ca
     return replace(solution, lens=lens, intrinsics=_zoomed_intrinsics(solution.intrinsics, zoom))
 
 
-def moving_solution(shot: TrackedShot, travel: Travel, fitting_focal: float | None = None) -> CameraSolution:
-    """fitting_focal: of the lens that fits far better than the given one, if there is one."""
+def moving_solution(shot: TrackedShot, travel: Travel, *, is_focal_doubtful: bool = False) -> CameraSolution:
+    """is_focal_doubtful: another focal length fits far better than the one that was given."""
     fitted = travel.fitted
-    is_focal_unreliable = _warn_about(shot, travel)
-    if fitting_focal is not None:
-        warn_doubtful_lens(shot.report, given_share=fitted.focal / shot.square.size[0],
-                           fitting_share=fitting_focal / shot.square.size[0], sensor_mm=shot.sensor_mm)
+    is_focal_unreliable = _warn_about(shot, travel) or is_focal_doubtful
     poses, points = _in_gauge(fitted)
     mean = mean_by_frame(fitted.frame, fitted.residual_px, fitted.solved)
     lens, intrinsics = _lens(shot, fitted), _intrinsics(shot, fitted)
@@ -106,8 +106,7 @@ def moving_solution(shot: TrackedShot, travel: Travel, fitting_focal: float | No
     bounds = np.searchsorted(fitted.frame, np.arange(len(poses) + 1))
     observations = [(fitted.point[a:b], raster[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
     return CameraSolution("moving", poses, intrinsics, fitted.solved, mean, points,
-                          fitted.point_parallax_deg, observations, is_focal_unreliable or fitting_focal is not None,
-                          lens=lens)
+                          fitted.point_parallax_deg, observations, is_focal_unreliable, lens=lens)
 
 
 def _filmed(fitted: CameraFit) -> np.ndarray:
@@ -127,7 +126,7 @@ def _zoomed_intrinsics(intrinsics: np.ndarray, zoom: np.ndarray) -> np.ndarray:
 
 
 def _lens(shot: TrackedShot, fitted: CameraFit) -> LensResult:
-    lens = _given_lens(shot)
+    lens = LensResult.as_given(shot.distortion)
     if shot.distortion is None and fitted.distortion is not None:
         k1_std, k2_std = map(_finite, fitted.radial_std)
         lens = LensResult(fitted.distortion.model, fitted.distortion, k1_std=k1_std, k2_std=k2_std)
@@ -147,12 +146,6 @@ def _refuse_impossible(shot: TrackedShot, lens: LensResult, intrinsics: np.ndarr
 def _finite(deviation: float) -> float | None:
     """None where nothing tells it."""
     return deviation if np.isfinite(deviation) else None
-
-
-def _given_lens(shot: TrackedShot) -> LensResult:
-    if shot.distortion is None:
-        return LensResult()
-    return LensResult(shot.distortion.model, shot.distortion, is_given=True)
 
 
 def _warn_about(shot: TrackedShot, travel: Travel) -> bool:
@@ -197,7 +190,7 @@ def _in_gauge(fitted: CameraFit) -> tuple[np.ndarray, np.ndarray]:
 def _without_points(shot: TrackedShot, kind: str, poses, focal: float, solved, mean) -> CameraSolution:
     nothing = [(np.zeros(0, np.int64), np.zeros((0, 2))) for _ in range(len(poses))]
     return CameraSolution(kind, poses, shot.intrinsics(focal), solved, mean, np.zeros((0, 3)), np.zeros(0), nothing,
-                          lens=_given_lens(shot))
+                          lens=LensResult.as_given(shot.distortion))
 
 
 def mean_by_frame(frame: np.ndarray, residual_px: np.ndarray, solved: np.ndarray) -> np.ndarray:

@@ -28,10 +28,13 @@ from .shot import MIN_SOLVED_SHARE, Steps, TrackedShot, square_tracks, unsolved
 from .solutions import moving_solution, rotation_solution, static_solution
 from .still_background import find_still_background
 from .traveling import Travel, find_travel, focal_seeds, with_ordinary_lens
+from .turning_shutter import contradicts_shutter, without_shutter
 from .warnings import (
     warn_doubtful_axis,
     warn_doubtful_distortion,
+    warn_doubtful_lens,
     warn_doubtful_readout,
+    warn_doubtful_shutter,
     warn_doubtful_travel,
     warn_object_track,
 )
@@ -61,8 +64,7 @@ def solve_cameras(frames, *, lens: KnownLens | None = None, pixel_aspect: float 
     masks : ndarray or None
         (T,H,W) bool-like, true where nothing may be tracked because it moves.
     readout : float or None
-        Of a known rolling shutter, in frames, as of contract.LensResult; None: the shot tells. Only a camera that
-        travels is solved with it.
+        Of a known rolling shutter, in frames, as of contract.LensResult; None: the shot tells, if the camera travels.
     seed : int
         Of every random draw.
     context : RunContext
@@ -177,27 +179,50 @@ def _solve(shot: TrackedShot, followed: Tracks, frames: np.ndarray) -> CameraSol
         return static_solution(shot, background)
     keyframes = choose_keyframes(shot.square, shot.frames)
     steps = Steps(shot.report, 2 + len(focal_seeds(shot)) + len(ADJUSTMENT_ROUNDS))
-    rotation = turn_of_keyframes(shot, keyframes)
+    turning = without_shutter(shot, keyframes)
+    rotation = turn_of_keyframes(turning, keyframes)
     steps.step()
     if rotation is not None and rotation.is_certain and rotation.zoom is None:
-        whole = turn_of_all_frames(shot, rotation)
-        if is_turn(shot, rotation, whole):
-            return rotation_solution(shot, rotation, whole)
+        whole = turn_of_all_frames(turning, rotation)
+        if is_turn(turning, rotation, whole):
+            return _solved_turn(shot, turning, rotation, whole)
     travel = _travel_or_turn(shot, keyframes, rotation, steps)
     if isinstance(travel, RotationFit):
-        return rotation_solution(shot, travel, turn_of_all_frames(shot, travel))
+        return _solved_turn(shot, turning, travel, turn_of_all_frames(turning, travel))
     travel = close_loops(shot, travel, frames)
-    if shot.distortion is not None and contradicts_distortion(travel.reconstruction):
-        warn_doubtful_distortion(shot.report)
-    axis = contradicts_axis(travel.reconstruction, shot)
-    if axis is not None:
-        warn_doubtful_axis(shot.report, is_center=axis == (0.5 * shot.tracks.size[0], 0.5 * shot.tracks.size[1]))
-    told = None if shot.readout is None else contradicts_readout(travel.reconstruction)
-    if told is not None:
-        warn_doubtful_readout(shot.report, travel.reconstruction.readout, told)
+    fitting_focal = lens_that_fits(shot, keyframes, travel.fitted)
+    _doubt_given_lens(shot, travel, fitting_focal)
     if is_object_track(followed, travel.fitted):
         warn_object_track(shot.report)
-    return moving_solution(shot, travel, lens_that_fits(shot, keyframes, travel.fitted))
+    return moving_solution(shot, travel, is_focal_doubtful=fitting_focal is not None)
+
+
+def _solved_turn(shot: TrackedShot, turning: TrackedShot, keyframe_fit: RotationFit, fit: RotationFit
+                 ) -> CameraSolution:
+    """turning: the shot that the fits are of, without a shutter that is known."""
+    if shot.readout and turning.is_of_middle_rows and contradicts_shutter(shot, fit):
+        warn_doubtful_shutter(shot.report, shot.readout)
+    return rotation_solution(turning, keyframe_fit, fit)
+
+
+def _doubt_given_lens(shot: TrackedShot, travel: Travel, fitting_focal: float | None) -> None:
+    """Say the first thing that the shot contradicts of the lens and shutter that were given: it makes the next ones
+    look wrong, too. fitting_focal: of the lens that fits far better than the given one, if there is one."""
+    found = travel.reconstruction
+    if shot.distortion is not None and contradicts_distortion(found):
+        warn_doubtful_distortion(shot.report, shot.distortion)
+        return
+    axis = contradicts_axis(found, shot)
+    if axis is not None:
+        warn_doubtful_axis(shot.report, is_center=axis == (0.5 * shot.tracks.size[0], 0.5 * shot.tracks.size[1]))
+        return
+    told = None if shot.readout is None else contradicts_readout(found)
+    if told is not None:
+        warn_doubtful_readout(shot.report, found.readout, told)
+        return
+    if fitting_focal is not None:
+        warn_doubtful_lens(shot.report, given_share=travel.fitted.focal / shot.square.size[0],
+                           fitting_share=fitting_focal / shot.square.size[0], sensor_mm=shot.sensor_mm)
 
 
 def _travel_or_turn(shot: TrackedShot, keyframes: np.ndarray, rotation: RotationFit | None,

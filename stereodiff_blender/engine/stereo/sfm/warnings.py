@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...contract import LensResult
+from ...contract import Distortion, LensResult
 from ...report import Report
 from .scale_drift import ScaleDrift
 
@@ -60,10 +60,15 @@ def warn_doubtful_lens(report: Report, *, given_share: float, fitting_share: flo
                                  "picture may be stabilized, reframed, or strongly distorted.")
 
 
-def warn_doubtful_distortion(report: Report) -> None:
+def warn_doubtful_distortion(report: Report, given: Distortion) -> None:
+    if not given.bends:
+        report.warn("lens_doubtful", "The lens was given as one without distortion, but the shot has some: give its "
+                                     "coefficients, or leave the distortion for the shot to tell.")
+        return
+    what = ("whether the calibration is a fisheye's, at the order of K1 to K4," if given.is_fisheye
+            else "the signs of K1 to K3,")
     report.warn("lens_doubtful", "The distortion that was given for the lens does not fit the shot, which bends "
-                                 "otherwise: look at the signs of K1 to K3, and whether the plate is undistorted "
-                                 "already.")
+                                 f"otherwise: look at {what} and whether the plate is undistorted already.")
 
 
 def warn_doubtful_axis(report: Report, *, is_center: bool) -> None:
@@ -80,9 +85,16 @@ def warn_doubtful_readout(report: Report, given: float, told: float) -> None:
                                  "where the bottom row comes first.")
 
 
+def warn_doubtful_shutter(report: Report, given: float) -> None:
+    """Of a camera that only turns. given: in frames."""
+    report.warn("lens_doubtful", f"The rolling shutter that was given, {_share(given)}, does not fit the shot, whose "
+                                 "turn is explained better by one that takes all rows at once: look at the frame rate, "
+                                 "and at the sign, which is below 0 where the bottom row comes first.")
+
+
 def warn_unused_shutter(report: Report) -> None:
-    report.warn("rolling_shutter", "The rolling shutter that was given is not taken into account, because the camera "
-                                   "only turns: its rotation fits all rows of a frame as well as one camera can.")
+    report.warn("rolling_shutter", "The rolling shutter that was given is not taken into account, because too few "
+                                   "frames, or too many moving things, tell how the camera turns.")
 
 
 def _share(readout: float) -> str:

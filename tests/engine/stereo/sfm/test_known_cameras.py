@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from camera_scenes import FOCAL_PX, HEIGHT, WIDTH, camera_path, render_boards, render_wall, turned
 from recording_report import RecordingReport
+from track_scenes import KeptTracks, filmed_through, path, room, walk_through_room
 
-from stereodiff_blender.engine.contract import StereoDiffError
+from stereodiff_blender.engine.contract import Distortion, LensResult, StereoDiffError
 from stereodiff_blender.engine.geometry import invert_rigid, project
 from stereodiff_blender.engine.solution import CameraSolution, KnownCameras
 from stereodiff_blender.engine.stereo.sfm import use_cameras
@@ -132,3 +133,33 @@ def test_nothing_to_follow():
     with pytest.raises(StereoDiffError) as caught:
         use(np.full((COUNT, HEIGHT, WIDTH, 3), 90, np.uint8), KnownCameras(POSES, LENS, ALL))
     assert caught.value.code == "camera_unsolved"
+
+
+BENT = {"fisheye": (Distortion(-0.05, 0.01, 0.004, k4=-0.001, is_fisheye=True), 0.48),
+        "brown": (Distortion(-0.2, 0.06, -0.01, 0.004, -0.003), 0.875)}
+
+
+@pytest.mark.parametrize(("lens", "share"), BENT.values(), ids=BENT)
+def test_cameras_of_a_lens_that_bends_the_picture(lens, share):
+    """Points lie where they are, and are seen where the lens shows them; without it the cameras are doubted."""
+    count, walk, points = 24, walk_through_room(24), room(400)
+    poses = path(*walk(np.arange(float(count))))
+    tracks = filmed_through(points, walk, count, lens=lens, focal_px=share * 480)
+    width, height = tracks.size
+    intrinsics = np.tile([share * 480, share * 480, width / 2, height / 2], (count, 1))
+    frames = np.broadcast_to(np.uint8(0), (count, height, width, 3))
+    found = {}
+    for distortion in (lens, None):
+        report = RecordingReport()
+        solution = use_cameras(frames, KnownCameras(poses, intrinsics, np.ones(count, bool), distortion),
+                               context=RunContext(KeptTracks(tracks), report))
+        found[distortion] = solution, report
+    solution, report = found[lens]
+    assert solution.lens == LensResult(lens.model, lens, is_given=True) and "cameras_doubtful" not in report.warnings
+    assert np.nanmean(solution.reprojection_px) < 0.15
+    world = solution.points * solution.unit @ poses[0, :3, :3].T + poses[0, :3, 3]
+    off = np.linalg.norm(world[:, None] - points[None], axis=2).min(axis=1)
+    assert len(world) > 300 and np.median(off) < 0.01
+    filmed_px = {tuple(pixel) for pixel in np.round(tracks.observed(0)[1], 6)}
+    assert all(tuple(pixel) in filmed_px for pixel in np.round(solution.observations[0][1], 6)), "as filmed"
+    assert "cameras_doubtful" in found[None][1].warnings and found[None][0].lens == LensResult()

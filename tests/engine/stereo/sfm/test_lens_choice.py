@@ -100,6 +100,29 @@ def test_a_known_fisheye_is_used_as_it_is_given():
     assert not (SAID | {"lens_doubtful"}) & set(warnings) and off_path(solution) < 1e-3
 
 
+@pytest.mark.parametrize(("lens", "share", "given", "words"), [
+    (Distortion(-0.05, 0.01, is_fisheye=True), 0.48, Distortion(is_fisheye=True), "K1 to K4"),
+    (Distortion(-0.35, 0.1), 0.55, Distortion(is_fisheye=True), "a fisheye's"),
+    (Distortion(-0.05, 0.01, is_fisheye=True), 0.48, Distortion(-0.25, 0.08), "K1 to K3"),
+    (Distortion(is_fisheye=True), 0.46, Distortion(), "without distortion"),
+    (Distortion(-0.12), FOCAL_PX / WIDTH, Distortion(), "without distortion")])
+def test_a_wide_lens_that_the_shot_contradicts_is_held_and_doubted(lens, share, given, words):
+    focal_px = share * WIDTH
+    solution, warnings = solved(filmed_through(room(600), walk, COUNT, lens=lens, focal_px=focal_px),
+                                focal_px=focal_px, distortion=given)
+    assert solution.lens == LensResult.as_given(given) and words in warnings["lens_doubtful"]
+
+
+def test_no_distortion_is_sought_where_it_is_known_that_there_is_none():
+    """What is so slight that nobody would doubt it is left alone, and a true pinhole is not doubted."""
+    faint = filmed_through(WORLD, walk, COUNT, lens=Distortion(-0.02))
+    assert "lens_distorts" in solved(faint, focal_px=FOCAL_PX)[1]
+    for tracks in (faint, filmed_through(WORLD, walk, COUNT)):
+        solution, warnings = solved(tracks, focal_px=FOCAL_PX, distortion=Distortion())
+        assert solution.lens == LensResult(is_given=True) and "lens_distorts" not in warnings
+    assert "lens_doubtful" not in warnings and off_path(solution) < 1e-3
+
+
 def test_points_are_seen_where_the_lens_shows_them():
     tracks = filmed_through(WORLD, walk, COUNT, lens=Distortion(-0.12))
     solution, _ = solved(tracks)

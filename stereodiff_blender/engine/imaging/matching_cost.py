@@ -43,9 +43,10 @@ def cost_features(frame: np.ndarray) -> Features:
 class CostFeatures:
     """cost_features of frames (T,H,W,3), the most recently used kept. size: (H,W) of each."""
 
-    def __init__(self, frames: np.ndarray, softening_px: float = 0.0):
-        """softening_px: standard deviation that frames are blurred by before; 0: not at all."""
-        self._frames, self._softening_px = frames, softening_px
+    def __init__(self, frames: np.ndarray, softening_px: float = 0.0, gain: float = 1.0):
+        """softening_px: standard deviation that frames are blurred by before; 0: not at all. gain: that they are
+        brightened by, where costs are to mean the same in a dark clip."""
+        self._frames, self._softening_px, self._gain = frames, softening_px, gain
         self._kept: FrameWindow[int, Features] = FrameWindow(KEPT_FRAMES)
         self.size: tuple[int, int] = frames.shape[1:3]
 
@@ -54,6 +55,7 @@ class CostFeatures:
 
     def _features(self, index: int) -> Features:
         frame = np.ascontiguousarray(self._frames[index])
+        frame = cv2.convertScaleAbs(frame, alpha=self._gain) if self._gain != 1.0 else frame
         return cost_features(cv2.GaussianBlur(frame, (0, 0), self._softening_px) if self._softening_px else frame)
 
 

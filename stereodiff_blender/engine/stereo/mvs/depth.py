@@ -29,7 +29,7 @@ from ..dynamic import (
 from .borrowing import MIN_LENDERS, borrow_disparity, lenders_of
 from .consistency import find_occlusion_conflicts, median_background, project_surfaces
 from .coverage import warn_of_coverage
-from .explanation import SOFTENING_PX, StaticScene
+from .explanation import StaticScene, scene_features
 from .far import judge_far
 from .filling import fill_static
 from .filtering import filter_depth, texture_of
@@ -161,7 +161,7 @@ def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw
     count = len(frames)
     candidates = [find_plain_sky(frames[index], texture_of(frames[index]), point_depths(cameras, index)[0])[1]
                   for index in range(journal.done)]
-    features = CostFeatures(frames, SOFTENING_PX)
+    features = scene_features(frames)
     for index in range(journal.done, count + LATENESS):
         if index < count:
             measured = _triangulate_frame(index, sources[index], cameras, masks, flow, limits, frames.shape[1:3])

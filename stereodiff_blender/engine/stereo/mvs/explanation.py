@@ -29,6 +29,8 @@ DEPTH_MARGIN = 1.5
 """Depths are tried as far beyond the solved points' nearest and farthest."""
 LEAST_SHARE = 0.5
 """Of the disparity around a pixel, that it is tried at: what travels along with the camera looks far beyond it all."""
+USUAL_BRIGHTNESS, MAX_GAIN, SAMPLED_FRAMES = 100.0, 3.0, 12
+"""Mean gray level up to which frames are brightened, and how far: in the dark all depths make frames look alike."""
 MIN_VIEWS = 2
 """Frames that have to show the place, or a depth explains nothing; fewer where there are no more."""
 UNSEEN = np.float32(2.0)
@@ -85,6 +87,13 @@ class StaticScene:
     @property
     def _tried(self) -> tuple[float, float]:
         return 1.0 / (DEPTH_MARGIN * self.limits.far), DEPTH_MARGIN / self.limits.near
+
+
+def scene_features(frames: np.ndarray) -> CostFeatures:
+    """What StaticScene compares of frames (T,H,W,3) uint8."""
+    sampled = frames[::max(1, len(frames) // SAMPLED_FRAMES), ::4, ::4]
+    brightness = float(np.mean([frame.mean() for frame in sampled]))
+    return CostFeatures(frames, SOFTENING_PX, float(np.clip(USUAL_BRIGHTNESS / max(brightness, 1.0), 1.0, MAX_GAIN)))
 
 
 class _Looks:

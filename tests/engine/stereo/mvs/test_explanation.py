@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from known_depth import HEIGHT, WIDTH, blurred, boards_shot
 
-from stereodiff_blender.engine.imaging import CostFeatures
 from stereodiff_blender.engine.imaging.warp import warp_between
-from stereodiff_blender.engine.stereo.mvs.explanation import SOFTENING_PX, StaticScene
+from stereodiff_blender.engine.stereo.mvs.explanation import StaticScene, scene_features
 from stereodiff_blender.engine.stereo.mvs.sources import depth_limits
 
 SQUARE = (60, 50)
@@ -23,7 +22,7 @@ def place_of_square(index):
 
 def static_cost(shot, frames=None, asked=EVERYWHERE, others=OTHERS):
     """Of frame 4, with surroundings that say nothing."""
-    features = CostFeatures(shot.frames if frames is None else frames, SOFTENING_PX)
+    features = scene_features(shot.frames if frames is None else frames)
     scene = StaticScene(4, [(j, warp_between(shot.cameras, 4, j)) for j in others], features,
                         depth_limits(shot.cameras))
     return scene.static_cost(asked, np.full((HEIGHT, WIDTH), 0.1, np.float32))
@@ -42,6 +41,15 @@ def test_what_stands_still_is_explained_and_what_moves_is_not(still):
     assert moving.dtype == np.float32 and moving.shape == (HEIGHT, WIDTH)
     assert np.median(static[4:-4, 8:-8]) < 0.4 and np.percentile(static[4:-4, 8:-8], 90) < 0.7
     assert np.percentile(moving[square], 10) > 0.8
+
+
+@pytest.mark.parametrize("share", [0.25, 0.15])
+def test_nor_in_the_dark_where_any_depth_looks_alike(still, share):
+    x, y = place_of_square(4)
+    square = (slice(y + 6, y + SQUARE[0] - 6), slice(x + 6, x + SQUARE[1] - 6))
+    moving = boards_shot(9, travel=0.6, moving=place_of_square)
+    assert np.percentile(static_cost(moving, (share * moving.frames).astype(np.uint8))[square], 10) > 0.8
+    assert np.median(static_cost(still, (share * still.frames).astype(np.uint8))[4:-4, 8:-8]) < 0.4
 
 
 def test_an_even_thing_is_explained_by_anything(still):

@@ -45,7 +45,7 @@ class Playback:
 
 def write_long_job(folder: Path, size: tuple[int, int], count: int) -> Result:
     """A job of count frames: DRAWN_FRAMES that are drawn, over and over, each in files of its own."""
-    example = Example(raster=size, clip=size, focal=0.9 * size[0], frame_count=DRAWN_FRAMES)
+    example = Example(raster=size, clip=size, focal=0.9 * size[0], frame_count=DRAWN_FRAMES, knows_footage=False)
     drawn = write_job_folder(folder, example)
     frames = tuple(_repeated(folder, drawn, frame) for frame in range(1, count + 1))
     job_folder = JobFolder(folder)
@@ -107,6 +107,7 @@ VARIANTS = (
     ("displaced only", {"Tear at Depth Edges": False, "Fill Seams": False}),
     ("torn", {"Fill Seams": False}),
     ("torn, seams filled (as imported)", {}),
+    ("the same, whatever its confidence", {"Least Confidence": 0.0}),
     ("the same, confidence over 0.5, still", {"Least Confidence": 0.5, "Moving Parts": False}),
 )
 

@@ -1,5 +1,7 @@
 """CG stands in the footage: the depth mesh hides what is behind it and catches shadows, the plate shows through.
 
+A hold-out must have no holes, however sure its depth is: the mesh goes by its own least confidence meanwhile.
+
 Everything that is changed is noted where it was changed, so that it can be put back as it was.
 """
 
@@ -8,8 +10,8 @@ from __future__ import annotations
 import bpy
 
 from ...engine.contract import StereoDiffError
-from ..data import SceneImport, parts
-from ..mesh import RELIGHT, slider_of
+from ..data import SceneImport, get_input, has_input, parts, set_input
+from ..mesh import HOLD_OUT, RELIGHT, depth_modifier, slider_of
 from .plate_behind import put_plate_behind, remove_plate, uses_plate
 
 MARK = "stereodiff_hold_out"
@@ -53,6 +55,7 @@ def set_up_hold_out(scene: bpy.types.Scene, found: SceneImport, *, shadows: bool
     for surface in surfaces:
         surface[MARK] = {"is_holdout": surface.is_holdout, "is_shadow_catcher": surface.is_shadow_catcher}
         surface.is_holdout, surface.is_shadow_catcher = not catches, catches
+        _close(surface)
     if catches:
         _light(found)
     if MARK not in scene:
@@ -74,7 +77,9 @@ def remove_hold_out(scene: bpy.types.Scene, found: SceneImport) -> None:
         The import.
     """
     for surface in _surfaces(scene, found):
-        for name, value in surface.pop(MARK, {}).items():
+        before = dict(surface.pop(MARK, {}))
+        _reopen(surface, before.pop(HOLD_OUT, None))
+        for name, value in before.items():
             setattr(surface, name, bool(value))
     _unlight(found)
     remove_plate(scene, found)
@@ -103,6 +108,21 @@ def has_hold_out(scene: bpy.types.Scene, found: SceneImport) -> bool:
 def _surfaces(scene: bpy.types.Scene, found: SceneImport) -> list[bpy.types.Object]:
     own = parts(scene.objects, found.footage)
     return [own[part] for part in SURFACES if part in own]
+
+
+def _close(surface: bpy.types.Object) -> None:
+    """Go by the hold-out's own confidence. A baked mesh, and one of an earlier version, has no such input."""
+    modifier = depth_modifier(surface)
+    if modifier is not None and has_input(modifier, HOLD_OUT):
+        surface[MARK][HOLD_OUT] = get_input(modifier, HOLD_OUT)
+        set_input(modifier, HOLD_OUT, True)
+
+
+def _reopen(surface: bpy.types.Object, before: bool | None) -> None:
+    """Go by the confidence of before; None if that was not changed."""
+    modifier = depth_modifier(surface)
+    if before is not None and modifier is not None and has_input(modifier, HOLD_OUT):
+        set_input(modifier, HOLD_OUT, bool(before))
 
 
 def _plate_material(found: SceneImport) -> bpy.types.Material | None:

@@ -15,6 +15,7 @@ from ..result import ImportedResult
 from .undistortion import add_undistortion
 
 TEAR_THRESHOLD = 0.05
+LEAST_CONFIDENCE = 0.2  # what was filled without anything beside it to go by, as at a frame's edges, lies below
 NEVER = 1e30
 
 STEP = "Step"
@@ -22,6 +23,8 @@ TEAR = "Tear at Depth Edges"
 TEAR_AT = "Tear Threshold"
 FILL = "Fill Seams"
 CONFIDENCE = "Least Confidence"
+HOLD_OUT = "Hold-Out"
+HOLD_OUT_CONFIDENCE = "Hold-Out Confidence"
 STILL = "Still Parts"
 MOVING = "Moving Parts"
 SHOW = "Shown Material"
@@ -38,12 +41,18 @@ INPUTS = (
                                        "their depths"}),
     (FILL, "Bool", {"default_value": True, "description": "Continue the far side under the edge of the near one, so "
                                                           "that the solved camera sees no gap"}),
-    (CONFIDENCE, "Float", {"default_value": 0.0, "min_value": 0.0, "max_value": 1.0, "subtype": "FACTOR",
-                           "description": "Leave out what was measured less surely than this"}),
+    (CONFIDENCE, "Float", {"default_value": LEAST_CONFIDENCE, "min_value": 0.0, "max_value": 1.0, "subtype": "FACTOR",
+                           "description": "Leave out what was measured less surely than this. What moves by itself "
+                                          "stays: no other frame can vouch for it, and Moving Parts takes it out"}),
     (STILL, "Bool", {"default_value": True, "description": "Show what stands still"}),
     (MOVING, "Bool", {"default_value": True, "description": "Show what moves by itself"}),
     (SHOW, "Int", {"min_value": 0, "max_value": 99,
                    "description": "Slot of the material: 0 plate, 1 depth, 2 confidence, 3 motion mask"}),
+    (HOLD_OUT, "Bool", {"default_value": False, "description": "Go by Hold-Out Confidence instead of Least Confidence. "
+                                                               "Set Up Hold-Out switches this on"}),
+    (HOLD_OUT_CONFIDENCE, "Float", {"default_value": 0.0, "min_value": 0.0, "max_value": 1.0, "subtype": "FACTOR",
+                                    "description": "Least confidence of the hold-out. At 0 it has no holes, and CG "
+                                                   "is hidden behind what was only guessed, too"}),
 )
 
 
@@ -57,7 +66,7 @@ def build_displacement(shot: ImportedResult, images: dict[str, bpy.types.Image],
     clear_animation(tree)
     tree.nodes.clear()
     for name, kind, settings in INPUTS:
-        ensure_input(tree, name, kind, **settings)
+        ensure_input(tree, name, kind, **settings).description = settings["description"]
     ensure_input(tree, STEP, "Int").default_value = usual_step
     entry = add_node(tree, "NodeGroupInput", (-2600, 0))
     _finish(tree, entry, _displaced(tree, shot, images, entry))
@@ -228,20 +237,38 @@ def _read(tree: bpy.types.NodeTree, image: bpy.types.Image, frame, uv, location,
 def _filters(tree: bpy.types.NodeTree, images: dict[str, bpy.types.Image], entry: bpy.types.Node, frame, uv
              ) -> list[bpy.types.NodeSocket]:
     """1 where a vertex is wanted, else 0; one for each product. A filter that is off does not read its pictures."""
-    wanted = []
-    if "confidence" in images:
-        sure = _read(tree, images["confidence"], frame, uv, (-1100, -620), "Confidence")
-        enough = _compared(tree, "GREATER_EQUAL", (-840, -760), sure, entry.outputs[CONFIDENCE])
-        is_on = _compared(tree, "GREATER_THAN", (-1100, -900), entry.outputs[CONFIDENCE], 0.0)
-        wanted.append(_switched(tree, (-680, -700), is_on, 1.0, enough))
+    wanted, moves = [], None
     if "motion_mask" in images:
         moves = _compared(tree, "GREATER_THAN", (-840, -1040),
                           _read(tree, images["motion_mask"], frame, uv, (-1100, -1040), "Motion Mask"), 0.5)
-        shown = _switched(tree, (-680, -1040), moves, entry.outputs[STILL], entry.outputs[MOVING])
-        both = add_node(tree, "FunctionNodeBooleanMath", (-840, -1240), "All", operation="AND")
-        feed(tree, both, entry.outputs[STILL], entry.outputs[MOVING])
-        wanted.append(_switched(tree, (-500, -1040), both.outputs[0], shown, 1.0))
+        wanted.append(_still_or_moving(tree, entry, moves))
+    if "confidence" in images:
+        sure = _read(tree, images["confidence"], frame, uv, (-1100, -620), "Confidence")
+        wanted.append(_sure_or_moving(tree, entry, sure, moves))
     return wanted
+
+
+def _sure_or_moving(tree: bpy.types.NodeTree, entry: bpy.types.Node, sure: bpy.types.NodeSocket,
+                    moves: bpy.types.NodeSocket | None) -> bpy.types.NodeSocket:
+    """1 where confidence is enough, or not to be had: no frame can vouch for another's depth of what moves."""
+    least = _switched(tree, (-1100, -800), entry.outputs[HOLD_OUT], entry.outputs[CONFIDENCE],
+                      entry.outputs[HOLD_OUT_CONFIDENCE])
+    wanted = _compared(tree, "GREATER_EQUAL", (-840, -760), sure, least)
+    if moves is not None:
+        either = add_node(tree, "FunctionNodeBooleanMath", (-680, -860), "Sure or Moving", operation="OR")
+        feed(tree, either, wanted, moves)
+        wanted = either.outputs[0]
+    is_on = _compared(tree, "GREATER_THAN", (-900, -900), least, 0.0)
+    return _switched(tree, (-500, -700), is_on, 1.0, wanted)
+
+
+def _still_or_moving(tree: bpy.types.NodeTree, entry: bpy.types.Node, moves: bpy.types.NodeSocket
+                     ) -> bpy.types.NodeSocket:
+    """1 where what stands still, or what moves, is to be shown."""
+    shown = _switched(tree, (-680, -1040), moves, entry.outputs[STILL], entry.outputs[MOVING])
+    both = add_node(tree, "FunctionNodeBooleanMath", (-840, -1240), "All", operation="AND")
+    feed(tree, both, entry.outputs[STILL], entry.outputs[MOVING])
+    return _switched(tree, (-500, -1040), both.outputs[0], shown, 1.0)
 
 
 def _compared(tree: bpy.types.NodeTree, operation: str, location, a, b) -> bpy.types.NodeSocket:

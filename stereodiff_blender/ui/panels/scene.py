@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import bpy
 
-from ...scene.data import chosen_import, has_imports, has_input, input_property
-from ...scene.mesh import CONFIDENCE, FILL, MOVING, STEP, STILL, TEAR, TEAR_AT, depth_modifier
+from ...scene.data import chosen_import, get_input, has_imports, has_input, input_property
+from ...scene.mesh import (
+    CONFIDENCE,
+    FILL,
+    HOLD_OUT,
+    HOLD_OUT_CONFIDENCE,
+    MOVING,
+    STEP,
+    STILL,
+    TEAR,
+    TEAR_AT,
+    depth_modifier,
+)
 from ..drawing.text import draw_help
 
 __all__ = ["register", "unregister"]
@@ -39,14 +50,20 @@ def draw_mesh(layout, context) -> None:
 
 
 def _draw_inputs(layout, modifier: bpy.types.NodesModifier) -> None:
-    """What can be set, and keyed, on the depth mesh."""
+    """What can be set, and keyed, on the depth mesh; of the two confidences, the one it goes by now stands out."""
     column = layout.column(align=True)
     column.use_property_split = True
+    idle = None
+    if has_input(modifier, HOLD_OUT):
+        idle = CONFIDENCE if get_input(modifier, HOLD_OUT) else HOLD_OUT_CONFIDENCE
     for name, text in ((STEP, "Step"), (TEAR, "Tear"), (TEAR_AT, "Threshold"), (FILL, "Fill Seams"),
-                       (CONFIDENCE, "Confidence"), (STILL, "Still Parts"), (MOVING, "Moving Parts")):
+                       (CONFIDENCE, "Confidence"), (HOLD_OUT_CONFIDENCE, "In Hold-Out"), (STILL, "Still Parts"),
+                       (MOVING, "Moving Parts")):
         if has_input(modifier, name):
             owner, attribute = input_property(modifier, name)
-            column.prop(owner, attribute, text=text)
+            row = column.row(align=True)
+            row.active = name != idle
+            row.prop(owner, attribute, text=text)
 
 
 def draw_report(layout, context) -> None:

@@ -298,6 +298,8 @@ def test_step_is_animatable_and_an_input_as_any_other(scene_module, inputs, tmp_
 
 
 def write_confidence(folder, frame: int) -> np.ndarray:
+    """Of a frame in which nothing moves: from 0 in the first row to 1 in the last."""
+    write_gray(folder / "motion_mask" / f"{frame:04d}.exr", np.zeros((18, 32), np.float32))
     confidence = np.linspace(0.0, 1.0, 32 * 18).reshape(18, 32).astype(np.float32)
     write_gray(folder / "confidence" / f"{frame:04d}.exr", confidence)
     return confidence
@@ -322,6 +324,61 @@ def test_what_is_less_sure_than_the_threshold_is_gone_and_the_threshold_can_be_k
         assert not shown[confidence[frame] < least].any()
         whole_rows = (confidence[frame] >= least).all(axis=1)
         assert whole_rows.sum() >= 4 and shown[whole_rows].all()
+
+
+GUESSED, DOUBTED, MEASURED = 0.1, 0.3, 0.9
+WALKER_PX = slice(4, 12), slice(6, 20)
+
+
+def write_doubts(folder, frame: int) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence and what moves: guessed in the left third, doubted in the middle, measured at the right. What moves
+    stands in two of them, and has the confidence that the engine gives what moves."""
+    confidence = np.repeat(np.float32([[GUESSED] * 12 + [DOUBTED] * 10 + [MEASURED] * 10]), 18, axis=0)
+    moves = np.zeros((18, 32), bool)
+    moves[WALKER_PX] = True
+    confidence[moves] = GUESSED
+    write_gray(folder / "confidence" / f"{frame:04d}.exr", confidence)
+    write_gray(folder / "motion_mask" / f"{frame:04d}.exr", moves.astype(np.float32))
+    return confidence, moves
+
+
+def test_as_imported_the_mesh_leaves_out_what_was_guessed_and_holds_what_moves(scene_module, tmp_path):
+    mesh = import_whole(scene_module, tmp_path, SMALL)
+    confidence, moves = write_doubts(tmp_path, 2)
+    show_frame(2)
+    assert np.array_equal(shown_pixels(mesh, SMALL, 1), (confidence > GUESSED) | moves)
+    set_input(mesh, "Least Confidence", 0.5)
+    assert np.array_equal(shown_pixels(mesh, SMALL, 1), (confidence > DOUBTED) | moves)
+    set_input(mesh, "Moving Parts", False)
+    assert np.array_equal(shown_pixels(mesh, SMALL, 1), confidence > DOUBTED)
+    set_input(mesh, "Least Confidence", 0.0)
+    assert np.array_equal(shown_pixels(mesh, SMALL, 1), ~moves)
+    set_input(mesh, "Moving Parts", True)
+    assert_unprojected(mesh, replace(SMALL, invalid_corner=False), 1)
+
+
+def test_as_hold_out_the_mesh_goes_by_a_confidence_of_its_own(scene_module, tmp_path):
+    mesh = import_whole(scene_module, tmp_path, SMALL)
+    confidence, moves = write_doubts(tmp_path, 2)
+    show_frame(2)
+    set_input(mesh, "Hold-Out Confidence", 0.5)
+    assert np.array_equal(shown_pixels(mesh, SMALL, 1), (confidence > GUESSED) | moves)
+    set_input(mesh, "Hold-Out", True)
+    assert np.array_equal(shown_pixels(mesh, SMALL, 1), (confidence > DOUBTED) | moves)
+    set_input(mesh, "Hold-Out Confidence", 0.0)
+    assert_unprojected(mesh, replace(SMALL, invalid_corner=False), 1)
+
+
+def test_without_a_motion_mask_confidence_alone_decides(scene_module, tmp_path, contract):
+    result = write_job_folder(tmp_path, replace(SMALL, invalid_corner=False))
+    frames = tuple(replace(frame, motion_mask=None) for frame in result.frames)
+    contract.JobFolder(tmp_path).write_result(replace(result, frames=frames))
+    mesh = scene_module.import_result(bpy.context.scene, tmp_path).mesh
+    for name in ("Tear at Depth Edges", "Fill Seams"):
+        set_input(mesh, name, False)
+    confidence, _ = write_doubts(tmp_path, 2)
+    show_frame(2)
+    assert np.array_equal(shown_pixels(mesh, SMALL, 1), confidence > GUESSED)
 
 
 @pytest.mark.parametrize(("still", "moving"), [(True, True), (True, False), (False, True), (False, False)])
@@ -352,6 +409,7 @@ def test_what_is_set_on_the_modifier_survives_another_import(scene_module, input
     mesh = import_whole(scene_module, tmp_path / "job", SMALL, clip_folder=tmp_path / "clip")
     key_input(inputs, mesh, "Least Confidence", {1: 0.2, 3: 0.4})
     set_input(mesh, "Step", 4)
+    set_input(mesh, "Hold-Out Confidence", 0.6)
     mine = bpy.data.materials.new("mine")
     mesh.data.materials[0] = mine
     again = import_example(scene_module, tmp_path / "again", replace(SMALL, job_id="again"),
@@ -362,6 +420,18 @@ def test_what_is_set_on_the_modifier_survives_another_import(scene_module, input
         == [4, False, False]
     show_frame(2)
     assert inputs.get_input(modifier, "Least Confidence") == pytest.approx(0.3, abs=1e-6)
+    assert inputs.get_input(modifier, "Hold-Out Confidence") == pytest.approx(0.6, abs=1e-6)
+
+
+def test_an_artist_who_wants_everything_keeps_everything(scene_module, inputs, tmp_path):
+    mesh = import_whole(scene_module, tmp_path / "job", SMALL, clip_folder=tmp_path / "clip")
+    set_input(mesh, "Least Confidence", 0.0)
+    again = replace(SMALL, invalid_corner=False, job_id="again")
+    import_example(scene_module, tmp_path / "again", again, clip_folder=tmp_path / "clip")
+    write_doubts(tmp_path / "again", 2)
+    show_frame(2)
+    assert inputs.get_input(mesh.modifiers[0], "Least Confidence") == 0.0
+    assert_unprojected(mesh, again, 1)
 
 
 @pytest.mark.slow

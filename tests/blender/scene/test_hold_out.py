@@ -9,8 +9,8 @@ import bpy
 import numpy as np
 import pytest
 from compositors import empty_tree, tree_of
-from job_folder import Example, plate_file, write_job_folder
-from scene_checks import prepare_render, read_linear
+from job_folder import Example, plate_file, write_gray, write_job_folder
+from scene_checks import evaluated_mesh, prepare_render, read_linear, set_input, show_frame
 
 EXAMPLE = Example(raster=(64, 36), clip=(64, 36), zoom=1.0, invalid_corner=False)
 SINCE_5 = bpy.app.version >= (5, 0, 0)
@@ -131,6 +131,61 @@ def test_plate_shows_through_where_there_is_no_cg(import_here, tmp_path):
     hidden = render_rgba(tmp_path / "hidden.exr", 1)[..., :3]
     first = read_linear(plate_file(tmp_path / "clip", EXAMPLE, 1))
     assert np.abs(hidden - first)[BOX].max() < 1e-3
+
+
+# --- What was only guessed -------------------------------------------------------------------------------------------
+
+def import_guessed_left(import_here, folder):
+    """An import whose left half nobody can vouch for at frame 2, which is shown."""
+    imported = import_here()
+    confidence = np.where(np.arange(64) < 32, 0.1, 0.9) * np.ones((36, 1))
+    write_gray(folder / "job" / "confidence" / "0002.exr", confidence.astype(np.float32))
+    write_gray(folder / "job" / "motion_mask" / "0002.exr", np.zeros((36, 64), np.float32))
+    show_frame(2)
+    return imported
+
+
+def shows_left(mesh: bpy.types.Object) -> bool:
+    """Whether the mesh reaches the left half of the picture, or begins in its middle."""
+    vertices = evaluated_mesh(mesh)[0]
+    across = vertices[:, 0] / -vertices[:, 2]
+    return bool(across.min() < -0.5 * across.max())
+
+
+def test_what_was_only_guessed_holds_out_too_and_is_left_out_of_view_again(import_here, tmp_path):
+    mesh = import_guessed_left(import_here, tmp_path).mesh
+    assert not shows_left(mesh)
+    for _ in range(2):
+        set_up(state="ON", plate=False)
+        assert shows_left(mesh)
+    set_input(mesh, "Hold-Out Confidence", 0.5)
+    assert not shows_left(mesh)
+    set_up(state="OFF")
+    set_input(mesh, "Least Confidence", 0.0)
+    assert shows_left(mesh)
+
+
+def test_a_hold_out_of_the_artists_own_stays_one(import_here, tmp_path):
+    mesh = import_guessed_left(import_here, tmp_path).mesh
+    set_input(mesh, "Hold-Out", True)
+    set_up(plate=False)
+    set_up(plate=False)
+    assert shows_left(mesh)
+
+
+@pytest.mark.parametrize("lacks", ["modifier", "input"])
+def test_a_mesh_without_the_input_is_held_out_as_it_is(import_here, lacks):
+    mesh = import_here().mesh
+    modifier = mesh.modifiers[0]
+    if lacks == "modifier":
+        mesh.modifiers.clear()
+    else:  # as of an earlier version
+        tree = modifier.node_group
+        tree.interface.remove(next(item for item in tree.interface.items_tree if item.name == "Hold-Out"))
+    set_up(shadows=False, plate=False)
+    assert mesh.is_holdout
+    set_up(state="OFF")
+    assert not mesh.is_holdout
 
 
 # --- Switching it on and off -----------------------------------------------------------------------------------------

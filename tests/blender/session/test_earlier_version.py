@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from earlier_version import Shots, copy_shots, copy_shots_in_place
 from followed_jobs import states, tick_until
-from scene_checks import datablocks, evaluated_mesh, orphans, show_frame
+from scene_checks import datablocks, evaluated_mesh, get_input, orphans, show_frame
 
 
 @pytest.fixture
@@ -105,6 +105,8 @@ def test_its_import_is_brought_up_to_date_where_it_is(session, imports_in, tmp_p
     before, (was,) = datablocks(), imports_in()
     names = [block.name for block in (was.collection, was.root, was.camera, was.mesh)]
     was.root.location = (1, 2, 3)
+    show_frame(6)
+    everything = evaluated_mesh(was.mesh)[0]
     assert bpy.ops.stereodiff.import_result(directory=str(shots.finished)) == {"FINISHED"}
     (found,) = imports_in()
     assert [block.name for block in (found.collection, found.root, found.camera, found.mesh)] == names
@@ -112,7 +114,9 @@ def test_its_import_is_brought_up_to_date_where_it_is(session, imports_in, tmp_p
     assert datablocks() == before and orphans() == []
     assert states(settings)[0] == "finished" and Path(settings.jobs[0].folder) == shots.finished
     show_frame(6)
-    assert len(evaluated_mesh(found.mesh)[1]) > 1000
+    assert np.array_equal(evaluated_mesh(found.mesh)[0], everything) and len(everything) > 1000
+    assert [get_input(found.mesh, name) for name in ("Least Confidence", "Hold-Out", "Hold-Out Confidence")] \
+        == [0.0, False, 0.0]
 
 
 @pytest.mark.slow

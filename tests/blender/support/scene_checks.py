@@ -62,6 +62,15 @@ def set_input(thing: bpy.types.Object, name: str, value) -> None:
     bpy.context.view_layer.update()
 
 
+def get_input(thing: bpy.types.Object, name: str):
+    """An input of the geometry nodes modifier, as the artist reads it in its panel."""
+    modifier = thing.modifiers[0]
+    socket = next(s for s in modifier.node_group.interface.items_tree if s.name == name and s.in_out == "INPUT")
+    if hasattr(modifier, "properties"):
+        return getattr(modifier.properties.inputs, socket.identifier).value
+    return modifier[socket.identifier]
+
+
 def projected(example: Example, index: int, points: np.ndarray) -> np.ndarray:
     """(N,2) pixels of the clip where its plate shows world points (N,3), by the lens's formula alone."""
     pose = camera_to_world(example, index)

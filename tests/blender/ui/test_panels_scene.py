@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import bpy
 import pytest
 from job_folder import Example, write_job_folder
+from scene_checks import set_input
 
 from stereodiff_blender.engine.contract import Distortion, JobFolder
 
@@ -21,6 +22,8 @@ class Sheet:
     def __init__(self):
         self.operators: list[tuple[str, SimpleNamespace]] = []
         self.drawn: list[str] = []
+        self.faint: list[str] = []
+        self.active = True
 
     def row(self, **_):
         return self
@@ -31,9 +34,11 @@ class Sheet:
         assert icon in ICONS
         self.drawn.append(text)
 
-    def prop(self, owner, name: str, **_):
+    def prop(self, owner, name: str, text: str = "", **_):
         assert name.startswith("[") or name in owner.bl_rna.properties
         self.drawn.append(name)
+        if not self.active:
+            self.faint.append(text)
 
     def operator(self, idname: str, *, icon: str = "NONE", **_) -> SimpleNamespace:
         assert icon in ICONS
@@ -80,6 +85,15 @@ def test_everything_drawn_exists(addon, scene_module, tmp_path, editor, kind):
     assert placing | {"stereodiff.write_tracks", "stereodiff.export_camera"} <= drawn
     assert ("stereodiff.pick_points" in drawn) == (editor == "VIEW_3D")
     assert "stereodiff.add_lens_groups" not in drawn
+
+
+def test_the_confidence_that_the_mesh_goes_by_stands_out(addon, scene_module, tmp_path):
+    write_job_folder(tmp_path, Example())
+    mesh = scene_module.import_result(bpy.context.scene, tmp_path).mesh
+    for is_held_out in (False, True):
+        set_input(mesh, "Hold-Out", is_held_out)
+        faint = draw(addon, "VIEW_3D").faint
+        assert faint == (["Confidence"] if is_held_out else ["In Hold-Out"])
 
 
 def test_a_lens_with_distortion_has_a_button(addon, scene_module, tmp_path):

@@ -55,30 +55,34 @@ def sliding_path(count: int) -> np.ndarray:
     return poses
 
 
-def ray_cast(count: int = 12, *, with_object: bool = False, poses: np.ndarray | None = None) -> RayCastShot:
-    """What a camera on the sliding path, or on these poses, sees. The mover is a board that crosses the picture."""
+def ray_cast(count: int = 12, *, with_object: bool = False, with_post: bool = False,
+             poses: np.ndarray | None = None, scale: int = 1) -> RayCastShot:
+    """What a camera on the sliding path, or on these poses, sees, on a raster this many times finer. The mover is a
+    board that crosses the picture; the post stands to the right of the board."""
     poses = sliding_path(count) if poses is None else poses
-    pictures = [_noise(seed) for seed in range(4)]
-    views = [_view(pose, _planes(index, with_object), pictures) for index, pose in enumerate(poses)]
+    pictures = [_noise(seed) for seed in range(5)]
+    views = [_view(pose, _planes(index, with_object, with_post), pictures, scale) for index, pose in enumerate(poses)]
     frames, depth, moves = (np.stack(parts) for parts in zip(*views, strict=True))
-    intrinsics = np.tile([FOCAL_PX, FOCAL_PX, WIDTH / 2, HEIGHT / 2], (count, 1))
+    intrinsics = scale * np.tile([FOCAL_PX, FOCAL_PX, WIDTH / 2, HEIGHT / 2], (count, 1))
     return RayCastShot(frames, depth, moves, poses, intrinsics)
 
 
-def _planes(index: int, with_object: bool) -> list[_Plane]:
+def _planes(index: int, with_object: bool, with_post: bool) -> list[_Plane]:
     planes = [_Plane((0.15, 0.0, 1.0), 7.0, (150, 110, 90)), _Plane((0.0, 1.0, 0.0), 1.4, (90, 120, 80)),
               _Plane((0.0, 0.0, 1.0), 3.5, (80, 100, 170), (0.1, -0.1), (0.6, 0.7))]
     if with_object:
         planes.append(_Plane((0.0, 0.0, 1.0), 3.0, (190, 170, 60), (-0.9 + 0.05 * index, 0.3), (0.3, 0.4), moves=True))
+    if with_post:
+        planes.append(_Plane((0.0, 0.0, 1.0), 4.5, (170, 90, 90), (1.35, 0.0), (0.045, 1.2)))
     return planes
 
 
-def _view(pose: np.ndarray, planes: list[_Plane], pictures: list[np.ndarray]):
-    rows, cols = np.mgrid[0:HEIGHT, 0:WIDTH] + 0.5
+def _view(pose: np.ndarray, planes: list[_Plane], pictures: list[np.ndarray], scale: int):
+    rows, cols = (np.mgrid[0:scale * HEIGHT, 0:scale * WIDTH] + 0.5) / scale
     rays = np.stack([(cols - WIDTH / 2) / FOCAL_PX, (rows - HEIGHT / 2) / FOCAL_PX, np.ones_like(cols)], axis=-1)
     rays = rays @ pose[:3, :3].T
-    frame = np.zeros((HEIGHT, WIDTH, 3), np.float32)
-    depth, moves = np.full((HEIGHT, WIDTH), np.inf), np.zeros((HEIGHT, WIDTH), np.uint8)
+    frame = np.zeros((*rows.shape, 3), np.float32)
+    depth, moves = np.full(rows.shape, np.inf), np.zeros(rows.shape, np.uint8)
     for plane, picture in zip(planes, pictures, strict=False):
         distance_per_depth = rays @ np.array(plane.normal)
         distance = (plane.level - np.array(plane.normal) @ pose[:3, 3]) / np.where(np.abs(distance_per_depth) > 1e-9,

@@ -10,6 +10,7 @@ from .rectification import Rectification, rectifier
 from .regions import Regions, find_regions, without_holes, without_specks
 from .warp import (
     BEHIND_CAMERA,
+    Cameras,
     PlaneParallax,
     induced_flow,
     pixel_axes,
@@ -21,6 +22,7 @@ from .warp import (
 
 __all__ = [
     "BEHIND_CAMERA",
+    "Cameras",
     "CostFeatures",
     "Features",
     "FrameWindow",

@@ -1,0 +1,156 @@
+"""Depth at the plate's size from depth at the working size: the whole way, frame by frame.
+
+At the working size surfaces grow up to their edges (propagation.py); then from raster to raster, each at most
+MAX_FACTOR finer, pixels near edges choose their surface again (choice.py), and on the plate itself the frames beside
+have a vote. Nothing is kept but of the frames around the one at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+
+from ...imaging import Cameras, FrameWindow, frames_around
+from .choice import Choice, enlarged, prepare_choice, votes_of
+from .evidence import MAX_OFFSET, Evidence, Refutation, ScaledCameras, choose_sources
+from .propagation import complete, project_bands, propagate
+
+MAX_FACTOR = 4.0
+"""From one raster to the next: beyond, an edge lies farther off than choice.py searches."""
+VOTER_OFFSET = 2
+"""Frames apart that those may be which vote."""
+
+
+def plate_depth(plates: np.ndarray, depth: np.ndarray, motion_mask: np.ndarray, cameras: Cameras, *,
+                first: int = 0) -> Iterator[np.ndarray]:
+    """Depth of a clip at the plate's size, its edges where the plate has them.
+
+    Parameters
+    ----------
+    plates : ndarray
+        (T,H,W) uint8 gray, an array or memory map, of the very picture that depth is of, edge to edge, as a pinhole
+        shows it.
+    depth : ndarray
+        (T,h,w) float32 > 0, scene units, an array or memory map.
+    motion_mask : ndarray
+        (T,h,w), not 0 where the thing itself moves: there depth is enlarged, and nothing else.
+    cameras : Cameras
+        Of the T frames; intrinsics in pixels of depth's raster.
+    first : int
+        Index of the frame to begin with, as a run does that goes on with another's work.
+
+    Yields
+    ------
+    ndarray
+        (H,W) float32 > 0, scene units, of each frame from the first on; the same wherever it begins.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or the plates are smaller than depth.
+
+    References
+    ----------
+    Bleyer et al. 2011, PatchMatch stereo; Rong and Tan 2006, jump flooding; Besag 1986, iterated conditional modes.
+    """
+    if not depth.shape == motion_mask.shape or len(plates) != len(depth) or len(cameras.camera_to_world) != len(depth):
+        raise ValueError(f"plates {plates.shape}, depth {depth.shape}, motion mask {motion_mask.shape} and "
+                         f"{len(cameras.camera_to_world)} cameras must agree")
+    if plates.shape[1] < depth.shape[1] or plates.shape[2] < depth.shape[2]:
+        raise ValueError(f"plates of {plates.shape[1:]} are smaller than depth of {depth.shape[1:]}")
+    return _Sharpening(plates, depth, motion_mask, cameras).frames(first)
+
+
+class _Raster:
+    """One size at which the clip is worked on: pictures and cameras."""
+
+    def __init__(self, plates: np.ndarray, size: tuple[int, int], cameras: Cameras, of_size: tuple[int, int]):
+        self.size, self.cameras = size, ScaledCameras.on(cameras, of_size, size)
+        self._plates = plates
+        self._kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * (MAX_OFFSET + VOTER_OFFSET) + 1)
+
+    def picture(self, index: int) -> np.ndarray:
+        """(H,W) uint8 gray."""
+        return self._kept.get(index, lambda: self._picture(index))
+
+    def _picture(self, index: int) -> np.ndarray:
+        plate = np.ascontiguousarray(self._plates[index])
+        return plate if plate.shape == self.size else cv2.resize(plate, self.size[::-1], interpolation=cv2.INTER_AREA)
+
+    def evidence_of(self, index: int, sources: tuple[int, ...]) -> Callable[..., Evidence]:
+        return lambda rows, cols, disparity: Evidence(self.picture, self.cameras, index, sources, (rows, cols),
+                                                      disparity)
+
+
+class _Sharpening:
+    """A clip on its way to the plate's size."""
+
+    def __init__(self, plates: np.ndarray, depth: np.ndarray, motion_mask: np.ndarray, cameras: Cameras):
+        self._depth, self._motion_mask = depth, motion_mask
+        working, plate = depth.shape[1:], plates.shape[1:]
+        self._rasters = [_Raster(plates, size, cameras, working) for size in (working, *_sizes(working, plate))]
+        self._sources = choose_sources(self._rasters[0].cameras, 1.0 / float(np.median(depth[len(depth) // 2])),
+                                       working)
+        self._kept_grown: FrameWindow[int, np.ndarray] = FrameWindow(2 * (VOTER_OFFSET + MAX_OFFSET) + 2)
+        self._choices: FrameWindow[int, Choice] = FrameWindow(2 * VOTER_OFFSET + 2)
+        self._settled: FrameWindow[int, np.ndarray] = FrameWindow(2 * VOTER_OFFSET + 2)
+
+    def frames(self, first: int) -> Iterator[np.ndarray]:
+        """Depth (H,W) from this frame on."""
+        for index in range(first, len(self._depth)):
+            voters = [k for k in frames_around(index, VOTER_OFFSET, len(self._depth)) if k != index]
+            choice = self._choice(index)
+            settled = {k: self._settled_alone(k) for k in voters}
+            agreed = choice.settled(votes_of(choice, settled, self._rasters[-1].cameras, voters))
+            yield 1.0 / agreed
+
+    def _settled_alone(self, index: int) -> np.ndarray:
+        return self._settled.get(index, lambda: self._choice(index).settled())
+
+    def _choice(self, index: int) -> Choice:
+        return self._choices.get(index, lambda: self._prepared(index))
+
+    def _moves(self, index: int) -> np.ndarray:
+        """(h,w) bool."""
+        return np.asarray(self._motion_mask[index]) > 0
+
+    def _grown(self, index: int) -> np.ndarray:
+        """(h,w) disparity at the working size, its surfaces grown up to their edges."""
+        return self._kept_grown.get(index, lambda: self._newly_grown(index))
+
+    def _newly_grown(self, index: int) -> np.ndarray:
+        disparity = np.float32(1.0) / np.asarray(self._depth[index], np.float32)
+        if not self._sources[index]:
+            return disparity
+        return propagate(disparity, self._moves(index), self._rasters[0].evidence_of(index, self._sources[index]))
+
+    def _prepared(self, index: int) -> Choice:
+        """What the pixels of a frame's plate may choose from."""
+        working, *finer = self._rasters
+        sources = self._sources[index]
+        fixed, disparity = self._moves(index), self._grown(index)
+        if sources:
+            projected = [project_bands(self._grown(k), self._moves(k), working.cameras, k, index) for k in sources]
+            source_disparity = [np.where(self._moves(k), np.float32(0), self._grown(k)) for k in sources]
+            disparity = complete(disparity, projected, fixed, working.evidence_of(index, sources),
+                                 lambda *pixels: Refutation(source_disparity, working.cameras, index, sources, pixels))
+        choice = None
+        for raster in finer:
+            if choice is not None:
+                disparity = choice.settled()
+            disparity = enlarged(disparity, raster.size)
+            stays = (cv2.resize(fixed.astype(np.uint8), raster.size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+                     if sources else np.ones(raster.size, bool))
+            choice = prepare_choice(index, raster.picture(index), disparity, stays, raster.evidence_of(index, sources))
+        assert choice is not None
+        return choice
+
+
+def _sizes(working: tuple[int, int], plate: tuple[int, int]) -> list[tuple[int, int]]:
+    """(H,W) of the rasters on the way from the working size to the plate's, which is the last."""
+    if max(plate[0] / working[0], plate[1] / working[1]) <= MAX_FACTOR:
+        return [plate]
+    half = (-(-plate[0] // 2), -(-plate[1] // 2))
+    return [*_sizes(working, half), plate]

@@ -40,6 +40,7 @@ class Example:
     first_number. files_by_clip_frame: as earlier versions numbered the files they wrote. zoom: focal length of the last
     frame over that of the first. knows_footage: False for a job of an earlier version, which knows the path of its
     footage alone. distortion: of the lens that shot the footage; None of a pinhole. Its ST maps are the engine's own.
+    has_plate_depth: depth at the clip's size, too.
     """
 
     raster: tuple[int, int] = (64, 36)
@@ -60,6 +61,7 @@ class Example:
     quality: str = "standard"
     knows_footage: bool = True
     distortion: Distortion | None = None
+    has_plate_depth: bool = False
 
     @property
     def lens(self) -> LensResult:
@@ -193,6 +195,8 @@ def _write_frame(folder: JobFolder, example: Example, index: int) -> FrameResult
         return solved
     depth = depth_of(example, index)
     products = {"depth": depth, "confidence": (depth > 0) * 0.9, "motion_mask": (depth < 3.0) & (depth > 0)}
+    if example.has_plate_depth:
+        products["plate_depth"] = trace_depth(example, index, example.clip)[0]
     for product, picture in products.items():
         write_gray(folder.product_file(product, file_number(example, index)), picture)
     return replace(solved, **{p: folder.relative(folder.product_file(p, file_number(example, index)))
@@ -207,7 +211,8 @@ def _result(example: Example, clip: ClipSource, frames: tuple[FrameResult, ...])
     return Result(job_id=example.job_id, clip=clip, width=example.raster[0], height=example.raster[1],
                   clip_width=example.clip[0], clip_height=example.clip[1], clip_pixel_aspect=example.pixel_aspect,
                   fps=24.0, stereo="geometric", refine="guided", camera_kind=example.camera_kind, frames=frames,
-                  quality=Quality(solved_share=1.0), depth_range=depth_range, lens=example.lens)
+                  quality=Quality(solved_share=1.0), depth_range=depth_range, lens=example.lens,
+                  plate_size=example.clip if example.has_plate_depth else None)
 
 
 def _rotation(angle: float, axis: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from ..contract import (
+    DEPTH_SIZES,
     DIFFUSION_PRESETS,
     MAX_FPS,
     MAX_MEGAPIXELS,
@@ -39,6 +40,8 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--refine", choices=REFINE_ENGINES, default="guided", help="stage 2 (guided)")
     parser.add_argument("--quality", choices=QUALITIES, default="standard", help="preset (standard)")
     parser.add_argument("--max-side", type=int, default=0, metavar="N", help="longest working side in pixels")
+    parser.add_argument("--depth-size", choices=DEPTH_SIZES, default="working", help="plate: pictures of depth at the "
+                        "clip's size, too (up to 4096 pixels across), its edges on the plate's (working)")
     parser.add_argument("--max-megapixels", type=int, default=MAX_MEGAPIXELS, metavar="N", help="million pixels of a "
                         f"picture of the footage, beyond which it is not read ({MAX_MEGAPIXELS})")
     parser.add_argument("--refine-cameras", action="store_true",
@@ -160,7 +163,7 @@ def engine_settings(options: argparse.Namespace, *, focal_mm: float | None = Non
                         exposure_ev, options.device, options.seed, options.refine_cameras,
                         DiffusionSettings(options.diffusion, options.schedule, options.noise_level, options.ensemble,
                                           options.keep_static, options.compile), options.max_megapixels,
-                        principal_point_px, readout=readout)
+                        principal_point_px, readout=readout, depth_size=options.depth_size)
     settings.validate()
     return settings
 

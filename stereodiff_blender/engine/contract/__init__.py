@@ -86,6 +86,7 @@ from .result import (
     plate_scale,
 )
 from .settings import (
+    DEPTH_SIZES,
     DIFFUSION_PRESETS,
     MAX_ENSEMBLE,
     MAX_MEGAPIXELS,
@@ -106,6 +107,7 @@ from .settings import (
 __all__ = [
     "CAMERA_KINDS",
     "CAMERA_SOURCES",
+    "DEPTH_SIZES",
     "DIFFUSION_PRESETS",
     "ENGINE_VERSION",
     "ERROR_CODES",

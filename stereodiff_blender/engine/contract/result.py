@@ -28,6 +28,7 @@ class FrameResult:
     fx, fy, cx, cy: pixels of the result's raster. camera_to_world: four rows of four, OpenCV axes.
     reprojection_px: mean reprojection error of the tracks seen here, in pixels of the raster; None if interpolated or
         without tracks.
+    plate_depth: depth at the plate's size; None where none was asked for.
     """
 
     frame: int
@@ -40,6 +41,7 @@ class FrameResult:
     confidence: str | None = None
     motion_mask: str | None = None
     reprojection_px: float | None = None
+    plate_depth: str | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ class WeightsUsed:
 class Result:
     """A finished job. Written last and atomically: its file's existence is success.
 
-    width, height: the raster of every product. clip_width, clip_height, clip_pixel_aspect: the footage.
+    width, height: the raster of every product but plate_depth. plate_size: width and height of that, which shows the
+        same picture, edge to edge; None without it. clip_width, clip_height, clip_pixel_aspect: the footage.
     camera_kind: "moving", or "rotation" / "static", for which depth cannot be measured and no depth is written.
     depth_range: nearest and farthest trusted depth over the clip; None without depth.
     refinement: of the diffusion network; None if it did not run. plot: what stage 2 did to the flicker, as a picture;
@@ -169,6 +172,7 @@ class Result:
     plot: str | None = None
     camera_plot: str | None = None
     stereo_from: str | None = None
+    plate_size: tuple[int, int] | None = None
     placement: tuple[Row, Row, Row, Row] | None = None
     lens: LensResult = field(default_factory=LensResult)
     timings_s: dict[str, float] = field(default_factory=dict)
@@ -227,9 +231,10 @@ class Result:
             raise _invalid_result(f"The depth range {self.depth_range} is not positive and ordered.")
         if (self.depth_range is None) != all(f.depth is None for f in self.frames):
             raise _invalid_result("Depth files and depth range must come together.")
+        _check_plate_depth(self)
 
     def _files(self) -> list[str]:
-        per_frame = [path for f in self.frames for path in (f.depth, f.confidence, f.motion_mask)]
+        per_frame = [path for f in self.frames for path in (f.depth, f.confidence, f.motion_mask, f.plate_depth)]
         of_the_clip = (self.points, self.preview_image, self.preview_movie, self.plot, self.camera_plot,
                        self.lens.undistort, self.lens.redistort)
         return [path for path in (*per_frame, *of_the_clip) if path is not None]
@@ -268,7 +273,7 @@ def _check_clip(clip: ClipSource) -> None:
 
 def _check_extent(result: Result) -> None:
     """No solve has such numbers, and Blender's integers and single precision cannot hold them."""
-    sides = (result.width, result.height, result.clip_width, result.clip_height)
+    sides = (result.width, result.height, result.clip_width, result.clip_height, *(result.plate_size or ()))
     if max(sides) > MAX_CLIP_SIDE_PX or result.fps > MAX_FPS or not 1e-3 <= result.clip_pixel_aspect <= 1e3:
         raise _invalid_result("The raster, the clip's size, its pixels' shape or its frame rate is beyond measure.")
     if result.depth_range is not None and not 1 / MAX_EXTENT < min(result.depth_range) <= MAX_EXTENT > max(
@@ -280,6 +285,13 @@ def _check_extent(result: Result) -> None:
             raise _invalid_result(f"Frame {frame.frame}: the camera or its lens is beyond all measure.")
         if min(frame.fx, frame.fy) < 1 / MAX_EXTENT:
             raise _invalid_result(f"Frame {frame.frame}: the focal length is not positive.")
+
+
+def _check_plate_depth(result: Result) -> None:
+    if any((frame.plate_depth is None) != (result.plate_size is None) for frame in result.frames):
+        raise _invalid_result("Depth at the plate's size and that size must come together.")
+    if min(result.plate_size or (1,)) < 1:
+        raise _invalid_result("The size of depth at the plate's size is not positive.")
 
 
 def _check_camera(frame: FrameResult) -> None:

@@ -11,6 +11,7 @@ from .lens import Distortion
 STEREO_ENGINES = ("geometric", "monst3r")
 REFINE_ENGINES = ("guided", "depthcrafter", "none")
 QUALITIES = ("draft", "standard", "high")
+DEPTH_SIZES = ("working", "plate")
 MAX_SIDE_PX = {"draft": 480, "standard": 640, "high": 960}
 MAX_ENLARGEMENT = {"draft": 1.0, "standard": 1.0, "high": 2.0}
 MIN_SIDE_PX = 64
@@ -77,6 +78,8 @@ class Settings:
     is_fisheye: the known lens is a fisheye, and distortion has its (k1, k2, k3, k4).
     readout: of a known rolling shutter, as of LensResult: share of the time from frame to frame that passes between the
         first row and the last, -1 to 1, below 0 from the bottom up; 0: all rows at once; None: the shot tells.
+    depth_size: "plate": pictures of depth at the plate's size, too, with its edges where the plate has them, for
+        compositing; where the plate is larger than the working raster. Up to 4096 pixels across.
     exposure_ev: stops added to scene-linear footage (EXR) before it is exposed to display; 0 = none, or chosen where
         the footage is far too dark or bright.
     max_megapixels: million pixels; a larger picture of the clip or of its matte is refused before it is decoded.
@@ -101,11 +104,13 @@ class Settings:
     principal_point_px: tuple[float, float] | None = None
     distortion: tuple[float, ...] | None = None
     readout: float | None = None
+    depth_size: str = "working"
     is_fisheye: bool = False
 
     def validate(self) -> None:
         """Raises StereoDiffError "settings_invalid" naming the first field that is out of range."""
-        choices = (("stereo", STEREO_ENGINES), ("refine", REFINE_ENGINES), ("quality", QUALITIES))
+        choices = (("stereo", STEREO_ENGINES), ("refine", REFINE_ENGINES), ("quality", QUALITIES),
+                   ("depth_size", DEPTH_SIZES))
         for name, allowed in choices:
             if getattr(self, name) not in allowed:
                 raise _invalid_setting(f"The {name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")

@@ -99,7 +99,7 @@ class PreparedFootage:
 
     def measurable_intrinsics(self, lens: KnownLens) -> np.ndarray:
         """(D,4) those of the scene's frames for a lens that is known, in its pixels."""
-        return self._intrinsics_of(lens)[self.measurable] - (0.0, 0.0, *self._corner)
+        return self._intrinsics_of(lens)[self.measurable] - (0.0, 0.0, *self.corner)
 
     def _intrinsics_of(self, lens: KnownLens) -> np.ndarray:
         """(T,4) in pixels of the raster, which are square."""
@@ -144,7 +144,7 @@ class PreparedFootage:
 
     def measurable_cameras(self, cameras: CameraSolution) -> CameraSolution:
         """The cameras of the scene's frames, in its pixels: a pinhole's, as what is measured is rectified."""
-        chosen, (left, top) = self.measurable, self._corner
+        chosen, (left, top) = self.measurable, self.corner
         observations = [(cameras.observations[k][0], _ideal(cameras, k) - (left, top)) for k in chosen]
         return replace(cameras, camera_to_world=cameras.camera_to_world[chosen],
                        intrinsics=cameras.intrinsics[chosen] - (0.0, 0.0, left, top), solved=cameras.solved[chosen],
@@ -152,7 +152,7 @@ class PreparedFootage:
                        lens=LensResult(zooms=cameras.lens.zooms))
 
     @property
-    def _corner(self) -> tuple[int, int]:
+    def corner(self) -> tuple[int, int]:
         """Where in the raster the upper left corner of what is measured lies, x and y; below 0 with an overscan."""
         top, _, left, _ = self.footage.picture
         margins = (0, 0, 0, 0) if self._rectify is None else self._rectify(0).margins
@@ -177,10 +177,10 @@ class PreparedFootage:
         poses = measurable.camera_to_world[place].copy()
         poses[:, :3, :3], poses[:, :3, 3] = fill_unsolved(poses[:, :3, :3], poses[:, :3, 3], is_shown)
         nothing = (np.empty(0, np.int64), np.empty((0, 2)))
-        observations = [(measurable.observations[k][0], _filmed(measurable, k, lens) + self._corner) if shown
+        observations = [(measurable.observations[k][0], _filmed(measurable, k, lens) + self.corner) if shown
                         else nothing for k, shown in zip(place, is_shown, strict=True) if measurable.observations]
         return replace(measurable, camera_to_world=rebase(poses), lens=lens, observations=observations,
-                       intrinsics=measurable.intrinsics[place] + (0.0, 0.0, *self._corner),
+                       intrinsics=measurable.intrinsics[place] + (0.0, 0.0, *self.corner),
                        solved=measurable.solved[place] & is_shown,
                        reprojection_px=np.where(is_shown, measurable.reprojection_px[place], np.nan))
 
@@ -206,11 +206,17 @@ class PreparedFootage:
         shown = (rectification.shown_depth if name.endswith("depth") else rectification.shown)(measured)
         return np.where(rectification.in_ideal(), shown, 0) if name.endswith("confidence") else shown
 
+    def measured_overlay(self, place: int) -> np.ndarray:
+        """(h,w) bool: where lettering lies in one of the scene's frames."""
+        top, bottom, left, right = self.footage.picture
+        painted = self.footage.overlay_mask()[top:bottom, left:right]
+        return self._without_distortion(painted, int(self.measurable[place]))
+
     def carry_depth(self, depth: np.ndarray, confidence: np.ndarray, cameras: CameraSolution) -> None:
         """A frame that was not measured, a flash or one without a camera, is given the depth of the frame beside it, as
         seen from where it is itself. In place, (T,H,W)."""
         top, bottom, left, right = self.footage.picture
-        pinhole = replace(cameras, intrinsics=cameras.intrinsics - (0.0, 0.0, *self._corner))
+        pinhole = replace(cameras, intrinsics=cameras.intrinsics - (0.0, 0.0, *self.corner))
         for index in np.flatnonzero(self.measured_in != self.footage.shown_in):
             beside = self.measured_in[index]
             warp = warp_between(pinhole, int(index), int(beside))

@@ -6,7 +6,7 @@ from .frame_window import FrameWindow, frames_around
 from .matching_cost import CostFeatures, Features, cost_features, mean_of_better_half, photometric_cost
 from .medians import lower_median
 from .plane_fill import fill_along_planes
-from .rectification import Rectification, rectifier
+from .rectification import Rectification, finer_rectification, rectifier
 from .regions import Regions, find_regions, without_holes, without_specks
 from .warp import (
     BEHIND_CAMERA,
@@ -35,6 +35,7 @@ __all__ = [
     "fast_global_smoother",
     "fill_along_planes",
     "find_regions",
+    "finer_rectification",
     "flows_in",
     "frames_around",
     "induced_flow",

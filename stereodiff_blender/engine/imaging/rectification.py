@@ -111,6 +111,43 @@ def rectifier(size: tuple[int, int], intrinsics: np.ndarray, distortion: Distort
     return lambda index: _rectification(size, tuple(lenses[of_frame[index]].tolist()), distortion, margins)
 
 
+def finer_rectification(size: tuple[int, int], within: tuple[tuple[int, int], tuple[float, float]],
+                        plate: tuple[int, int], intrinsics: tuple[float, ...],
+                        distortion: Distortion | None) -> Rectification:
+    """The way from a plate to a raster as fine as it is, of what was measured on a coarser one; and back.
+
+    Parameters
+    ----------
+    size : tuple of int
+        (height, width) of the plate as it was worked on.
+    within : tuple of tuple
+        (height, width) of the ideal raster that was measured, and where in that plate its upper left corner lies, x
+        and y, below 0 with an overscan.
+    plate : tuple of int
+        (height, width) of the plate at its own size; it shows the same, edge to edge.
+    intrinsics : tuple of float
+        fx, fy, cx, cy of the ideal camera, in pixels of the plate as it was worked on.
+    distortion : Distortion or None
+        Of the lens that the plate was shot through; None of a pinhole.
+
+    Returns
+    -------
+    Rectification
+        Between the plate at its own size and an ideal raster that shows what the coarse one does, edge to edge.
+    """
+    (height, width), corner = within
+    finer = np.divide(plate[::-1], size[::-1])
+    ideal_size = tuple(np.maximum(np.round((width, height) * finer), 1).astype(int).tolist())
+    coarser = np.divide((width, height), ideal_size)
+    focal, center = np.array(intrinsics[:2]), np.array(intrinsics[2:])
+    shown, straightened = (lambda places: places, ) * 2 if distortion is None else (
+        lambda places: distorted((places - center) / focal, distortion) * focal + center,
+        lambda places: undistorted((places - center) / focal, distortion) * focal + center)
+    of_plate = shown(np.stack(_centers(*ideal_size), axis=-1) * coarser + corner) * finer
+    of_ideal = (straightened(np.stack(_centers(*plate[::-1]), axis=-1) / finer) - corner) / coarser
+    return Rectification((0, 0, 0, 0), (of_plate - 0.5).astype(np.float32), (of_ideal - 0.5).astype(np.float32))
+
+
 def _around_axis(size: tuple[int, int], center: np.ndarray, margins: tuple[int, int, int, int]
                  ) -> tuple[int, int, int, int]:
     """The least margins, no smaller than these, under which the raster reaches equally far to both sides of it."""

@@ -16,6 +16,7 @@ from ..quality.assess import assess
 from ..solution import CameraSolution, KnownCameras, KnownLens, StereoResult
 from ..storage import RunContext, Scratch
 from .networks import Networks
+from .plate_steps import ClipPlateDepth
 from .refine_steps import average_over_time, diffuse, fit_to_stereo
 from .stages import Stages
 from .stereo_steps import (
@@ -36,7 +37,8 @@ class Estimate:
 
     cameras: the solve. quality: the trust report. stereo: stage 1's answer, in one gauge with the cameras; None, and
     with it every depth, unless cameras.kind is "moving". refined_depth: (T,H,W) in the same gauge; None if no
-    refinement was asked for. refinement: of the diffusion network, if it ran.
+    refinement was asked for. refinement: of the diffusion network, if it ran. plate_depth: the depth to use at the
+    plate's size, made as it is asked for; None unless that was asked for, and the plate is larger.
     """
 
     cameras: CameraSolution
@@ -44,6 +46,7 @@ class Estimate:
     stereo: StereoResult | None = None
     refined_depth: np.ndarray | None = None
     refinement: Refinement | None = None
+    plate_depth: ClipPlateDepth | None = None
 
     @property
     def depth(self) -> np.ndarray | None:
@@ -140,7 +143,13 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
 
     # 7. What was found out about the scene's frames, as all frames of the clip show it.
     shown, shown_refined = _shown(prepared, clip.cameras, stereo, refined_depth, stage_2.scratch)  # depth (T,H,W)
-    return Estimate(clip.cameras, trust, shown, shown_refined, refinement)
+    estimate = Estimate(clip.cameras, trust, shown, shown_refined, refinement)
+
+    # 8. The same at the plate's size, its edges where the plate has them.
+    if settings.depth_size == "working" or context.plates is None:
+        return estimate
+    used = stereo if refined_depth is None else replace(stereo, depth=refined_depth)
+    return replace(estimate, plate_depth=ClipPlateDepth(prepared, context.plates, clip.cameras, used, estimate.depth))
 
 
 def _with_all_frames(trust: Quality, of_clip: Quality, measured_share: float) -> Quality:

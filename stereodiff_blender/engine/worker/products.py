@@ -5,6 +5,8 @@ Arrays may be memory-mapped; they are read frame by frame. Previews are in previ
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from ..contract import JobFolder, StereoDiffError, WeightsUsed
@@ -23,28 +25,40 @@ _FEW_TRUSTED = 0.01  # of the valid samples; fewer say nothing about the shot as
 _MEANINGS = {
     "depth": "z-depth along the optical axis in scene units of relative scale; 0 is invalid",
     "confidence": "0 to 1, larger is surer",
+    "plate_depth": "z-depth along the optical axis in scene units of relative scale, at the plate's size; 0 is invalid",
     "motion_mask": "1 where the thing itself moves, else 0",
 }
 _POINT = np.dtype([("position", "<f4", 3), ("color", "u1", 3)])
 
 
+class FramesOfDepth(Protocol):
+    """(T,H,W), read frame by frame."""
+
+    def __getitem__(self, index: int, /) -> np.ndarray: ...
+
+
 def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoResult,
-                         weights: tuple[WeightsUsed, ...], scratch: Scratch, report: Report) -> None:
-    """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, with these numbers.
+                         weights: tuple[WeightsUsed, ...], scratch: Scratch, report: Report,
+                         plate_depth: FramesOfDepth | None = None) -> None:
+    """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, with these numbers; and
+    plate_depth/####.exr, if there is any.
 
     stereo: of T frames, one for each number, with the depth to use, which is written in its cameras' unit. weights:
     that the result was made with; every file names them and their licenses. scratch: knows which frames an earlier run
     has written of the very same depth. report: told the progress in frames; its stage is the caller's. Raises
     StereoDiffError "disk_full" or "output_not_writable".
     """
-    arrays = {"depth": stereo.depth, "confidence": stereo.confidence, "motion_mask": stereo.motion_mask}
+    arrays: dict[str, FramesOfDepth] = {"depth": stereo.depth, "confidence": stereo.confidence,
+                                        "motion_mask": stereo.motion_mask}
+    if plate_depth is not None:
+        arrays["plate_depth"] = plate_depth
     for product in arrays:
         with translated_errors(folder.path / product):
             folder.files.make_folder(product)
     attributes = weights_attributes(weights)
     journal = scratch.journal(JOURNAL, lambda index: [_bytes_of(_product(folder, product, file_numbers[index]))
                                                     for product in arrays])
-    units = {"depth": np.float32(stereo.cameras.unit)}
+    units = dict.fromkeys(("depth", "plate_depth"), np.float32(stereo.cameras.unit))
     for index in range(journal.done, len(file_numbers)):
         for product, array in arrays.items():
             picture = array[index] * units[product] if product in units else array[index]

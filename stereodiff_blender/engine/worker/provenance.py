@@ -39,8 +39,9 @@ STEREO_CODE = ("pipeline/pipeline.py", "pipeline/stages.py", "pipeline/stereo_st
                "stereo/dynamic", "stereo/boundaries", "torch_support")
 MONST3R_CODE = ("pipeline/networks.py", "stereo/monst3r")
 REFINE_CODE = ("pipeline/networks.py", "pipeline/refine_steps.py", "diffusion", "worker/products.py")
+PLATE_CODE = ("pipeline/plate_steps.py", "stereo/plate")
 """Of the products, too: stage 2's folder says which of them are written."""
-OF_STAGE_2 = ("refine", "diffusion")
+OF_STAGE_2 = ("refine", "diffusion", "depth_size")
 OF_THE_DOOR = ("max_megapixels",)
 """What lets footage in or not, and changes nothing of what comes of it."""
 
@@ -84,7 +85,8 @@ def refine_key(job: Job, of_stereo: str) -> str:
     if job.settings.refine == DEPTHCRAFTER:
         settings += [to_dict(job.settings.diffusion), job.settings.device, job.settings.seed]
         weights = list(_weights(job, DEPTHCRAFTER))
-    return _hash("refine", of_stereo, _code(REFINE_CODE), settings, weights)
+    plate = [] if job.settings.depth_size == "working" else [job.settings.depth_size, _code(PLATE_CODE)]
+    return _hash("refine", of_stereo, _code(REFINE_CODE), settings, weights, *plate)
 
 
 def refuse_changed_footage(job: Job, folder: JobFolder, raster: Raster, expected: str) -> None:

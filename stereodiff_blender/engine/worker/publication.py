@@ -22,6 +22,7 @@ from .event_report import EventReport
 from .reading import Request
 
 DEPTH_PRODUCTS = ("depth", "confidence", "motion_mask")
+PLATE_DEPTH = "plate_depth"
 
 
 def publish(request: Request, frames: np.ndarray, estimate: Estimate, weights: tuple[WeightsUsed, ...],
@@ -36,7 +37,8 @@ def publish(request: Request, frames: np.ndarray, estimate: Estimate, weights: t
     if not products.has_begun(scratch):
         discard_products(folder)  # of an earlier run on other footage
     if depth is not None:
-        products.write_depth_products(folder, numbers, replace(estimate.stereo, depth=depth), weights, scratch, report)
+        products.write_depth_products(folder, numbers, replace(estimate.stereo, depth=depth), weights, scratch, report,
+                                      estimate.plate_depth)
     else:
         report.progress(len(numbers))
     if len(estimate.cameras.points):
@@ -105,6 +107,7 @@ def _result(request: Request, estimate: Estimate, weights: tuple[WeightsUsed, ..
         frames=tuple(_frame_result(job, folder, index, estimate) for index in range(len(job.frame_numbers))),
         quality=estimate.quality,
         depth_range=_depth_range(estimate),
+        plate_size=None if estimate.plate_depth is None else estimate.plate_depth.size[::-1],
         warnings=report.warnings, points=_relative_if_there(folder, folder.points_file),
         preview_image=_relative_if_there(folder, folder.preview_image),
         preview_movie=_relative_if_there(folder, folder.preview_movie),
@@ -138,7 +141,8 @@ def _frame_result(job: Job, folder: JobFolder, index: int, estimate: Estimate) -
     files = dict.fromkeys(DEPTH_PRODUCTS)
     if estimate.depth is not None:
         number = job.file_numbers[index]
-        files = {name: folder.relative(folder.product_file(name, number)) for name in DEPTH_PRODUCTS}
+        written = DEPTH_PRODUCTS if estimate.plate_depth is None else (*DEPTH_PRODUCTS, PLATE_DEPTH)
+        files = {name: folder.relative(folder.product_file(name, number)) for name in written}
     return FrameResult(job.frame_numbers[index], fx, fy, cx, cy,
                        tuple(tuple(float(value) for value in row) for row in camera),
                        reprojection_px=reprojection if math.isfinite(reprojection) else None, **files)
@@ -165,7 +169,7 @@ def discard_products(folder: JobFolder) -> None:
     OSError
         If something cannot be removed.
     """
-    for name in (*DEPTH_PRODUCTS, folder.undistort_file.parent.name):
+    for name in (*DEPTH_PRODUCTS, PLATE_DEPTH, folder.undistort_file.parent.name):
         folder.files.remove_tree(name)
     for path in (folder.points_file, folder.preview_image, folder.preview_movie, folder.plot_file,
                  folder.camera_plot_file, folder.result_file):

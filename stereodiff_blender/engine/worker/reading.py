@@ -86,4 +86,5 @@ def read_plates(request: Request, scratch: Scratch, report: Report) -> tuple[np.
 
 def wants_plates(request: Request) -> bool:
     """Whether the plate shows more than the raster to what looks at it; the network of pointmaps tracks nothing."""
-    return request.raster.is_finer_plate and request.job.settings.stereo != "monst3r"
+    settings = request.job.settings
+    return request.raster.is_finer_plate and (settings.stereo != "monst3r" or settings.depth_size == "plate")

@@ -55,6 +55,9 @@ PLANS = {
 MONST3R_PLAN = (("read", 0.01), ("match", 0.80), ("solve", 0.04), ("motion", 0.08), ("refine", 0.05), ("write", 0.02))
 MONST3R_REFINED_PLAN = (*MONST3R_PLAN[:4], ("track", 0.03), *MONST3R_PLAN[4:])
 
+# Of an HD plate at Standard.
+PLATE_DEPTH_SHARE = 0.25
+
 # In place of the weight-free refinement; on a GPU, after either stage 1.
 REFINE_PLANS = {"none": (), "depthcrafter": (("encode", 0.10), ("refine", 0.25))}
 
@@ -64,6 +67,8 @@ REFINE_PLANS = {"none": (), "depthcrafter": (("encode", 0.10), ("refine", 0.25))
 # preview.
 SCRATCH_BYTES_PER_PIXEL = 46
 PRODUCT_BYTES_PER_PIXEL = 8
+PLATE_DEPTH_BYTES_PER_PIXEL = 3.3
+"""Of the plate; less than of the working raster, because little of what lies between edges is new."""
 RESERVED_BYTES = 262_144
 
 
@@ -159,7 +164,12 @@ def plan_of(settings: Settings) -> tuple[tuple[str, float], ...]:
     stages = []
     for entry in plan:
         stages += REFINE_PLANS.get(settings.refine, (entry,)) if entry[0] == "refine" else (entry,)
-    return tuple(stages)
+    return _with_plate_depth(stages) if settings.depth_size == "plate" else tuple(stages)
+
+
+def _with_plate_depth(stages: list[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
+    """Depth at the plate's size is made while it is written."""
+    return tuple((name, PLATE_DEPTH_SHARE if name == "write" else share) for name, share in stages)
 
 
 # --- The job, step by step -------------------------------------------------------------------------------------
@@ -236,6 +246,7 @@ def _check_disk_space(request: Request, known: KnownCameras | None, cache: Guard
     of_plates = frames * math.prod(raster.plate_size) if wants_plates(request) else 0
     scratch = pixels * SCRATCH_BYTES_PER_PIXEL + of_plates
     written = pixels * PRODUCT_BYTES_PER_PIXEL + _map_bytes(request, known)
+    written += of_plates * PLATE_DEPTH_BYTES_PER_PIXEL if request.job.settings.depth_size == "plate" else 0
     if os.stat(folder).st_dev == os.stat(cache.path).st_dev:
         _refuse_full(folder, scratch + written, there)
     else:
@@ -259,7 +270,7 @@ def _map_bytes(request: Request, known: KnownCameras | None) -> int:
     return bytes_of_lens_maps(size, distortion, None if intrinsics is None else to_clip * intrinsics)
 
 
-def _refuse_full(folder: Path, needed: int, there: int) -> None:
+def _refuse_full(folder: Path, needed: float, there: int) -> None:
     free = shutil.disk_usage(folder).free + there
     if free < needed:
         raise StereoDiffError("disk_full", f"The solve needs about {needed / 1e6:.0f} MB, but {folder} has "

@@ -31,7 +31,7 @@ def read_picture(shot: ImportedResult, relative: str) -> np.ndarray:
     StereoDiffError
         "result_invalid": it is not a picture of the result's raster.
     """
-    check_product(JobFolder(shot.folder).files, relative, shot.result)
+    check_product(JobFolder(shot.folder).files, relative, shot.raster_size)
     image = bpy.data.images.load(str(shot.folder / relative), check_existing=False)
     try:
         image.colorspace_settings.name = "Non-Color"

@@ -9,7 +9,13 @@ import bpy
 import numpy as np
 
 from ...engine.contract import Distortion, JobFolder, Result, StereoDiffError
-from ...engine.contract.job_files.result_checks import check_lens_maps, check_plate, check_product
+from ...engine.contract.job_files.result_checks import (
+    PRODUCTS,
+    check_lens_maps,
+    check_plate,
+    check_product,
+    size_of_product,
+)
 from ...engine.contract.numbered_files import refuse_misnamed
 from . import camera_math
 from .plate import find_plate, load_clip
@@ -72,7 +78,7 @@ class ImportedResult:
         return self.result.first_file_number
 
     def first_file(self, product: str) -> Path | None:
-        """The earliest file of a product ("depth", "confidence", "motion_mask"); None if there is none."""
+        """The earliest file of a product, such as "depth" or "plate_depth"; None if there is none."""
         files = [getattr(frame, product) for frame in self.result.frames]
         return next((self.folder / file for file in files if file is not None), None)
 
@@ -163,13 +169,14 @@ def read_imported_result(folder: Path, clip: bpy.types.MovieClip | None, result:
 
 def _check_raster(folder: Path, result: Result) -> None:
     """Look into the first file of each product: a picture Blender cannot read would play as black."""
-    for product in ("depth", "confidence", "motion_mask"):
+    for product in PRODUCTS:
+        size = size_of_product(result, product)
         path = next((getattr(f, product) for f in result.frames if getattr(f, product)), None)
         if path is None:
             continue
-        check_product(JobFolder(folder).files, path, result)  # first, because Blender makes room for any size
-        if _picture_size(folder / path) != (result.width, result.height):
-            raise StereoDiffError("result_invalid", f"{path} is no picture of {result.width} x {result.height} pixels.")
+        check_product(JobFolder(folder).files, path, size)  # first, because Blender makes room for any size
+        if _picture_size(folder / path) != size:
+            raise StereoDiffError("result_invalid", f"{path} is no picture of {size[0]} x {size[1]} pixels.")
 
 
 def _picture_size(path: Path) -> tuple[int, int]:

@@ -103,6 +103,7 @@ def test_an_error_needs_a_known_code():
     ({"focal_mm": 35.0, "sensor_mm": 36.0, "is_fisheye": True}, "fisheye"),
     ({"readout": 0.5, "stereo": "monst3r"}, "MonST3R"),
     ({"readout": 1.01}, "readout"), ({"readout": -1.5}, "readout"), ({"readout": float("nan")}, "readout"),
+    ({"depth_size": "4K"}, "depth_size"),
     ({"device": "gpu"}, "device"), ({"device": "cuda:x"}, "device"), ({"device": "cpu:1"}, "device"),
 ])
 def test_settings_out_of_range_are_named(change, word):
@@ -339,3 +340,36 @@ def test_a_folder_without_events(folder):
 def test_files_are_numbered_by_clip_frame(folder):
     assert folder.relative(folder.product_file("depth", 7)) == "depth/0007.exr"
     assert folder.relative(folder.product_file("depth", 123456)) == "depth/123456.exr"
+
+
+# --- Depth at the plate's size -----------------------------------------------------------------------------------
+
+def with_plate_depth(folder: JobFolder, result: Result) -> Result:
+    (folder.path / "plate_depth").mkdir()
+    for frame in result.frames:
+        folder.product_file("plate_depth", frame.frame).write_bytes(b"picture")
+    frames = tuple(replace(frame, plate_depth=f"plate_depth/{frame.frame:04d}.exr") for frame in result.frames)
+    return replace(result, frames=frames, plate_size=(1920, 1080))
+
+
+def test_depth_at_the_plates_size_is_kept_and_read(folder, result):
+    whole = with_plate_depth(folder, result)
+    folder.write_result(whole)
+    assert folder.read_result() == whole
+
+
+def test_a_result_without_it_says_nothing_that_earlier_versions_do_not_know(folder, result):
+    folder.write_result(result)
+    written = json.loads(folder.result_file.read_text())
+    assert "plate_size" not in written and "plate_depth" not in written["frames"][0]
+    assert folder.read_result() == result
+
+
+@pytest.mark.parametrize("change", [
+    lambda result: replace(result, plate_size=None), lambda result: replace(result, plate_size=(0, 1080)),
+    lambda result: replace(result, frames=(replace(result.frames[0], plate_depth=None), *result.frames[1:])),
+    lambda result: replace(result, frames=(*result.frames[:2], replace(result.frames[2], plate_depth="away.exr")))])
+def test_half_of_it_is_refused(folder, result, change):
+    whole = with_plate_depth(folder, result)
+    with refused("result_invalid"):
+        folder.write_result(change(whole))

@@ -13,7 +13,8 @@ from camera_scenes import FOCAL_PX, HEIGHT, WIDTH, camera_path, render_boards
 from clips import write_encoded
 from recording_report import RecordingReport
 
-from stereodiff_blender.engine.contract import Distortion, Job, JobFolder, LensResult, Settings, StereoDiffError
+from stereodiff_blender.engine.contract import Distortion, Job, JobFolder, LensResult, Result, Settings, StereoDiffError
+from stereodiff_blender.engine.media import exr
 from stereodiff_blender.engine.media.frames import Raster, read_frames, source_from_path
 from stereodiff_blender.engine.stereo.sfm import solve_cameras
 from stereodiff_blender.engine.storage import DiskScratch, RunContext
@@ -137,3 +138,93 @@ def test_a_job_solves_with_what_the_plates_show(tmp_path, clip):
     found = np.array([frame.camera_to_world for frame in run(tmp_path / "plates").frames])
     assert np.array_equal(found, with_plates.camera_to_world)
     assert not np.array_equal(found, without.camera_to_world)
+
+
+# --- Depth at the plate's size -----------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def plate_job(tmp_path_factory, clip) -> JobFolder:
+    folder = tmp_path_factory.mktemp("solved") / "plates"
+    request_for(folder, clip, quality="draft", depth_size="plate")
+    run(folder)
+    return JobFolder(folder)
+
+
+def depth_file(folder: JobFolder, product: str, number: int) -> np.ndarray:
+    (picture,) = exr.read_exr(folder.product_file(product, number)).values()
+    return picture
+
+
+def test_depth_is_written_at_the_plates_size_beside_the_working_one(plate_job):
+    result = plate_job.read_result()
+    assert result.plate_size == (SCALE * WIDTH, SCALE * HEIGHT) and (result.width, result.height) == (WIDTH, HEIGHT)
+    for frame in result.frames:
+        assert frame.plate_depth == f"plate_depth/{frame.frame:04d}.exr"
+        coarse, fine = (depth_file(plate_job, product, frame.frame) for product in ("depth", "plate_depth"))
+        assert fine.shape == (SCALE * HEIGHT, SCALE * WIDTH) and (fine > 0).all()
+        shrunk = cv2.resize(1.0 / fine, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        assert np.median(np.abs(shrunk * coarse - 1.0)) < 0.01
+
+
+def test_its_edges_are_truer_than_those_of_enlarged_depth(plate_job):
+    """By what both say of the next frame: the pictures agree where depth is right."""
+    result = plate_job.read_result()
+    wrong = {product: np.mean([unlike(plate_job, result, index, product) for index in range(COUNT - 1)])
+             for product in ("depth", "plate_depth")}
+    assert wrong["plate_depth"] < 0.9 * wrong["depth"]
+
+
+def unlike(folder: JobFolder, result: Result, index: int, product: str) -> float:
+    """Mean difference in gray levels between a frame and the next one, looked up through depth, where depth changes."""
+    here, there = (cv2.imread(file_of(result, index + k), cv2.IMREAD_GRAYSCALE).astype(np.float32) for k in (0, 1))
+    size = here.shape[::-1]
+    depth = cv2.resize(depth_file(folder, product, index + 1), size, interpolation=cv2.INTER_NEAREST)
+    first, second = result.frames[index:index + 2]
+    intrinsics = np.array([[f.fx, f.fy, f.cx, f.cy] for f in (first, second)]) * SCALE
+    rows, columns = np.nonzero(edges_of(folder, index + 1, size))
+    fx, fy, cx, cy = intrinsics[0]
+    points = np.stack([(columns + 0.5 - cx) / fx, (rows + 0.5 - cy) / fy, np.ones(len(rows))]) * depth[rows, columns]
+    to_next = np.linalg.inv(second.camera_to_world) @ np.array(first.camera_to_world)
+    x, y, z = to_next[:3, :3] @ points + to_next[:3, 3:]
+    fx, fy, cx, cy = intrinsics[1]
+    places = ((x / z * fx + cx - 0.5).astype(np.float32)[None], (y / z * fy + cy - 0.5).astype(np.float32)[None])
+    found = cv2.remap(there, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+    return float(np.abs(found - here[rows, columns]).mean())
+
+
+def file_of(result: Result, index: int) -> str:
+    return result.clip.path.replace("0001", f"{index + 1:04d}")
+
+
+def edges_of(folder: JobFolder, number: int, size: tuple[int, int]) -> np.ndarray:
+    """(H,W) bool: where depth of the working size changes its surface, and a little around it."""
+    depth = np.log(depth_file(folder, "depth", number))
+    changes = cv2.morphologyEx(depth, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0.15
+    return cv2.resize(changes.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+
+
+def test_the_same_with_and_without_is_measured_once(tmp_path, clip, plate_job):
+    """Stage 1 does not depend on how large its depth is written."""
+    folder = plate_job.path.parent / "working"
+    request_for(folder, clip, quality="draft")
+    result = run(folder)
+    assert result.stereo_from == "plates" or result.plate_size is None
+    assert not (folder / "plate_depth").exists()
+    for number in range(1, COUNT + 1):
+        np.testing.assert_array_equal(depth_file(JobFolder(folder), "depth", number),
+                                      depth_file(plate_job, "depth", number))
+
+
+def test_room_for_plate_depth_is_asked_for(tmp_path, clip, monkeypatch):
+    def stop(*_):
+        raise StereoDiffError("cancelled", "The next step has begun.")
+    monkeypatch.setattr(worker, "load_networks", stop)
+    clip_pixels = SCALE**2 * WIDTH * HEIGHT
+    without = COUNT * WIDTH * HEIGHT * (46 + 8) + COUNT * clip_pixels + 3 * 8 * clip_pixels
+    for size, more, code in (("plate", 0, "disk_full"), ("working", 0, "cancelled"),
+                             ("plate", 3.3 * COUNT * clip_pixels, "cancelled")):
+        request_for(tmp_path / "room", clip, quality="draft", depth_size=size)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, more=more: Usage(0, 0, int(without + more) + 10))
+        with pytest.raises(StereoDiffError) as caught:
+            run(tmp_path / "room")
+        assert caught.value.code == code

@@ -1,5 +1,5 @@
 """Depth at the plate's size, its edges where the plate has them."""
 
-from .sharpening import plate_depth
+from .sharpening import PlateDepth
 
-__all__ = ["plate_depth"]
+__all__ = ["PlateDepth"]

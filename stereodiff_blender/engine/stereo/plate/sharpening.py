@@ -7,7 +7,8 @@ have a vote. Nothing is kept but of the frames around the one at hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -23,50 +24,19 @@ VOTER_OFFSET = 2
 """Frames apart that those may be which vote."""
 
 
-def plate_depth(plates: np.ndarray, depth: np.ndarray, motion_mask: np.ndarray, cameras: Cameras, *,
-                first: int = 0) -> Iterator[np.ndarray]:
-    """Depth of a clip at the plate's size, its edges where the plate has them.
+class Pictures(Protocol):
+    """(T,H,W), read frame by frame: an array, a memory map, or what makes them when they are asked for."""
 
-    Parameters
-    ----------
-    plates : ndarray
-        (T,H,W) uint8 gray, an array or memory map, of the very picture that depth is of, edge to edge, as a pinhole
-        shows it.
-    depth : ndarray
-        (T,h,w) float32 > 0, scene units, an array or memory map.
-    motion_mask : ndarray
-        (T,h,w), not 0 where the thing itself moves: there depth is enlarged, and nothing else.
-    cameras : Cameras
-        Of the T frames; intrinsics in pixels of depth's raster.
-    first : int
-        Index of the frame to begin with, as a run does that goes on with another's work.
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
-    Yields
-    ------
-    ndarray
-        (H,W) float32 > 0, scene units, of each frame from the first on; the same wherever it begins.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit, or the plates are smaller than depth.
-
-    References
-    ----------
-    Bleyer et al. 2011, PatchMatch stereo; Rong and Tan 2006, jump flooding; Besag 1986, iterated conditional modes.
-    """
-    if not depth.shape == motion_mask.shape or len(plates) != len(depth) or len(cameras.camera_to_world) != len(depth):
-        raise ValueError(f"plates {plates.shape}, depth {depth.shape}, motion mask {motion_mask.shape} and "
-                         f"{len(cameras.camera_to_world)} cameras must agree")
-    if plates.shape[1] < depth.shape[1] or plates.shape[2] < depth.shape[2]:
-        raise ValueError(f"plates of {plates.shape[1:]} are smaller than depth of {depth.shape[1:]}")
-    return _Sharpening(plates, depth, motion_mask, cameras).frames(first)
+    def __getitem__(self, index: int, /) -> np.ndarray: ...
 
 
 class _Raster:
     """One size at which the clip is worked on: pictures and cameras."""
 
-    def __init__(self, plates: np.ndarray, size: tuple[int, int], cameras: Cameras, of_size: tuple[int, int]):
+    def __init__(self, plates: Pictures, size: tuple[int, int], cameras: Cameras, of_size: tuple[int, int]):
         self.size, self.cameras = size, ScaledCameras.on(cameras, of_size, size)
         self._plates = plates
         self._kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * (MAX_OFFSET + VOTER_OFFSET) + 1)
@@ -84,10 +54,34 @@ class _Raster:
                                                       disparity)
 
 
-class _Sharpening:
-    """A clip on its way to the plate's size."""
+class PlateDepth:
+    """Depth of a clip at the plate's size, its edges where the plate has them, made frame by frame as it is asked for.
 
-    def __init__(self, plates: np.ndarray, depth: np.ndarray, motion_mask: np.ndarray, cameras: Cameras):
+    References
+    ----------
+    Bleyer et al. 2011, PatchMatch stereo; Rong and Tan 2006, jump flooding; Besag 1986, iterated conditional modes.
+    """
+
+    def __init__(self, plates: Pictures, depth: np.ndarray, motion_mask: Pictures, cameras: Cameras):
+        """Look at nothing yet but how far the cameras are apart.
+
+        Parameters
+        ----------
+        plates : Pictures
+            (T,H,W) uint8 gray, of the very picture that depth is of, edge to edge, as a pinhole shows it.
+        depth : ndarray
+            (T,h,w) float32 > 0, scene units, an array or memory map.
+        motion_mask : Pictures
+            (T,h,w), not 0 where the thing itself moves: there depth is enlarged, and nothing else.
+        cameras : Cameras
+            Of the T frames; intrinsics in pixels of depth's raster.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit, or the plates are smaller than depth.
+        """
+        _check(plates, depth, motion_mask, cameras)
         self._depth, self._motion_mask = depth, motion_mask
         working, plate = depth.shape[1:], plates.shape[1:]
         self._rasters = [_Raster(plates, size, cameras, working) for size in (working, *_sizes(working, plate))]
@@ -97,14 +91,12 @@ class _Sharpening:
         self._choices: FrameWindow[int, Choice] = FrameWindow(2 * VOTER_OFFSET + 2)
         self._settled: FrameWindow[int, np.ndarray] = FrameWindow(2 * VOTER_OFFSET + 2)
 
-    def frames(self, first: int) -> Iterator[np.ndarray]:
-        """Depth (H,W) from this frame on."""
-        for index in range(first, len(self._depth)):
-            voters = [k for k in frames_around(index, VOTER_OFFSET, len(self._depth)) if k != index]
-            choice = self._choice(index)
-            settled = {k: self._settled_alone(k) for k in voters}
-            agreed = choice.settled(votes_of(choice, settled, self._rasters[-1].cameras, voters))
-            yield 1.0 / agreed
+    def __getitem__(self, index: int) -> np.ndarray:
+        """(H,W) float32 > 0, scene units, of one frame; the same whatever was asked for before."""
+        voters = [k for k in frames_around(index, VOTER_OFFSET, len(self._depth)) if k != index]
+        choice = self._choice(index)
+        settled = {k: self._settled_alone(k) for k in voters}
+        return 1.0 / choice.settled(votes_of(choice, settled, self._rasters[-1].cameras, voters))
 
     def _settled_alone(self, index: int) -> np.ndarray:
         return self._settled.get(index, lambda: self._choice(index).settled())
@@ -146,6 +138,14 @@ class _Sharpening:
             choice = prepare_choice(index, raster.picture(index), disparity, stays, raster.evidence_of(index, sources))
         assert choice is not None
         return choice
+
+
+def _check(plates: Pictures, depth: np.ndarray, motion_mask: Pictures, cameras: Cameras) -> None:
+    if not depth.shape == motion_mask.shape or not plates.shape[0] == len(depth) == len(cameras.camera_to_world):
+        raise ValueError(f"plates {plates.shape}, depth {depth.shape}, motion mask {motion_mask.shape} and "
+                         f"{len(cameras.camera_to_world)} cameras must agree")
+    if plates.shape[1] < depth.shape[1] or plates.shape[2] < depth.shape[2]:
+        raise ValueError(f"plates of {plates.shape[1:]} are smaller than depth of {depth.shape[1:]}")
 
 
 def _sizes(working: tuple[int, int], plate: tuple[int, int]) -> list[tuple[int, int]]:

@@ -61,6 +61,11 @@ QUALITY_ITEMS = (
     ("standard", "Standard", "For most shots: 640 pixels on the long side, the balance of detail and time"),
     ("high", "High", "For final results: 960 pixels on the long side with sharper edges; takes several times as long"),
 )
+DEPTH_SIZE_ITEMS = (
+    ("working", "Working Size", "As large as depth is worked on: quick, and small on the disk"),
+    ("plate", "Plate Size", "As large as the plate, up to 4096 pixels across, its edges where the plate has them; an "
+                            "HD frame takes half a second more, and 6 MB"),
+)
 MATTE_ITEMS = (
     ("NONE", "None", "Find what moves by itself"),
     ("MASK", "Mask", "A mask drawn over this clip; its outlines count, feather does not"),
@@ -143,6 +148,10 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
     max_side_px: bpy.props.IntProperty(
         name="Working Size", description="Longest side of depth in pixels. 0: as the quality preset says",
         default=0, min=0, max=4096, subtype="PIXEL",
+    )
+    depth_size: bpy.props.EnumProperty(
+        name="Depth Pass", description="Size of depth in the compositor; the mesh has the working size in any case",
+        items=DEPTH_SIZE_ITEMS, default="working",
     )
     use_known_focal: bpy.props.BoolProperty(
         name="Known Lens",
@@ -235,7 +244,7 @@ def settings_from(scene: bpy.types.Scene, clip: bpy.types.MovieClip | None = Non
         exposure_ev=group.exposure_ev, device=preferences.current().device, refine_cameras=group.refine_cameras,
         diffusion=DiffusionSettings(group.diffusion_preset, group.noise_schedule, round(group.noise_level, 5),
                                     group.noise_ensemble, round(group.keep_static, 4)),
-        max_megapixels=group.max_megapixels,
+        max_megapixels=group.max_megapixels, depth_size=group.depth_size,
     )
     clip = clip or group.clip
     return settings if clip is None or not with_lens else _with_lens(settings, group, clip)

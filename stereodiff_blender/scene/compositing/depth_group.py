@@ -75,7 +75,7 @@ def claim_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.t
     group = claim(bpy.data.node_groups, shot, "depth group", _new_group)
     camera = parts(scene.objects, shot.key).get("camera")
     lens = camera.data if camera is not None else None
-    raster = frame_pixels(scene, lens, shot.clip_shape, shot.raster_size)
+    raster = frame_pixels(scene, lens, shot.clip_shape, tuple(depth.size))
     maps = import_lens_maps(shot)
     if maps:
         _add_inputs(group, OF_LENS)

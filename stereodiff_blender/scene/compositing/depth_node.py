@@ -44,6 +44,25 @@ def add_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.typ
     return node
 
 
+def finest_depth(shot: ImportedResult, images: dict[str, bpy.types.Image]) -> bpy.types.Image:
+    """The depth to composite with: at the plate's size, if the result has it.
+
+    Parameters
+    ----------
+    shot : ImportedResult
+        The result.
+    images : dict of str to bpy.types.Image
+        By product, "depth" among them; a "plate_depth" of an earlier result does not count.
+
+    Returns
+    -------
+    bpy.types.Image
+        One of them.
+    """
+    has_plate_depth = shot.result.plate_size is not None and "plate_depth" in images
+    return images["plate_depth" if has_plate_depth else "depth"]
+
+
 def add_depth_pass(scene: bpy.types.Scene, imported, *, connect: bool = False) -> bpy.types.NodeSocket:
     """Add the depth group of an Imported, or update it.
 
@@ -69,7 +88,7 @@ def add_depth_pass(scene: bpy.types.Scene, imported, *, connect: bool = False) -
     """
     if "depth" not in imported.images:
         raise ValueError("this result has no depth: its camera only turned or stood still")
-    node = add_depth_group(scene, imported.shot, imported.images["depth"], imported.root)
+    node = add_depth_group(scene, imported.shot, finest_depth(imported.shot, imported.images), imported.root)
     if connect:
         switch_on(scene)
         tree = node.id_data
@@ -87,7 +106,9 @@ def reframe_depth(scene: bpy.types.Scene, found: SceneImport) -> None:
     found : SceneImport
         The import; nothing is done if it has no group.
     """
-    group, depth = parts(bpy.data.node_groups, found.footage).get("depth group"), found.images.get("depth")
+    group = parts(bpy.data.node_groups, found.footage).get("depth group")
+    picture = None if group is None else parts(group.nodes, found.footage).get("depth picture")
+    depth = found.images.get("depth") if picture is None else picture.image
     if group is None or depth is None:
         return
     camera = found.camera.data if found.camera is not None else None
@@ -112,7 +133,7 @@ def refresh_depth_group(scene: bpy.types.Scene, imported) -> None:
     group = find(bpy.data.node_groups, imported.shot, "depth group")
     if group is None or "depth" not in imported.images:
         return
-    claim_depth_group(scene, imported.shot, imported.images["depth"], imported.root)
+    claim_depth_group(scene, imported.shot, finest_depth(imported.shot, imported.images), imported.root)
     for node in (node for tree in all_trees() for node in tree.nodes if getattr(node, "node_tree", None) == group):
         _give_values(node, imported.shot)
 

@@ -15,6 +15,7 @@ from ...scene.camera import (
 from ...scene.compositing import (
     add_depth_group,
     add_lens_groups,
+    finest_depth,
     has_hold_out,
     has_lens_itself,
     has_overscan_size,
@@ -58,7 +59,8 @@ def _add_depth_group(scene: bpy.types.Scene, found: SceneImport) -> bpy.types.No
         raise StereoDiffError("depth_missing", "")
     if found.root is None:
         raise StereoDiffError("import_missing", f"The root of {found.name} was deleted.")
-    return add_depth_group(scene, found.read_imported_result(), found.images["depth"], found.root)
+    shot = found.read_imported_result()
+    return add_depth_group(scene, shot, finest_depth(shot, found.images), found.root)
 
 
 class STEREODIFF_OT_add_lens_groups(OnImport, bpy.types.Operator):

@@ -323,6 +323,7 @@ class AdvancedPanel:
         if group.refine == "depthcrafter":
             draw_diffusion(layout.column(align=True), group)
         layout.prop(group, "max_side_px")
+        layout.prop(group, "depth_size")
         layout.prop(group, "exposure_ev")
         layout.prop(group, "max_megapixels")
         layout.prop(group, "import_when_finished", text="Import at End")

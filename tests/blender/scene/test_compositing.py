@@ -9,10 +9,11 @@ import bpy
 import numpy as np
 import pytest
 from compositors import tree_of
-from job_folder import Example, depth_of, write_job_folder
+from job_folder import Example, depth_of, trace_depth, write_job_folder
 from scene_checks import orphans, prepare_render, read_linear, render
 
 EXAMPLE = Example(raster=(64, 36), clip=(64, 36), first_frame=3)
+PLATE = replace(EXAMPLE, clip=(128, 72), has_plate_depth=True)
 HALF = replace(EXAMPLE, raster=(32, 18), focal=30.0)
 SINCE_5 = bpy.app.version >= (5, 0, 0)
 
@@ -93,6 +94,27 @@ def test_z_is_the_file_bit_for_bit(import_here, tmp_path):
     node = add_group()
     for index in range(EXAMPLE.frame_count):
         assert np.array_equal(shown(node.outputs["Z"], tmp_path / "z.exr", 3 + index), depth_of(EXAMPLE, index))
+
+
+def test_z_at_the_plates_size_is_the_file_of_that_size(import_here, tmp_path):
+    imported = import_here(PLATE)
+    node = add_group()
+    assert tuple(sequence_node().image.size) == (128, 72)
+    bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 128, 72
+    assert np.array_equal(shown(node.outputs["Z"], tmp_path / "z.exr", 5),
+                          trace_depth(PLATE, 2, (128, 72))[0].astype(np.float32))
+    sampled = {each.image for group in bpy.data.node_groups if group.bl_idname == "GeometryNodeTree"
+               for each in group.nodes if getattr(each, "image", None)}
+    assert imported.images["plate_depth"] not in sampled, "the mesh plays as lightly as ever"
+
+
+def test_an_import_without_plate_depth_takes_the_working_size_again(import_here, tmp_path):
+    import_here(PLATE)
+    node = add_group()
+    import_here(replace(PLATE, has_plate_depth=False, job_id="again"), "again")
+    picture = sequence_node()
+    assert tuple(picture.image.size) == (64, 36) and "again" in picture.image.filepath
+    assert add_group() == node and sequence_node().image == picture.image
 
 
 def write_files_from(socket: bpy.types.NodeSocket, folder) -> None:

@@ -160,6 +160,12 @@ def _tells_k1(trial: LensTrial, rival: LensFit) -> bool:
     return bool(abs(rival.state.k1) > MOST_DEVIATIONS * np.sqrt(trial.covariance(rival)[1, 1]))
 
 
+def is_zoom(zoom: np.ndarray | None) -> bool:
+    """Whether anybody sees it: a zoom that was taken may be all but gone when everything else is adjusted. zoom: (T,)
+    natural logarithm of each frame's focal length; None where the lens does not zoom."""
+    return zoom is not None and bool(np.expm1(np.ptp(zoom)) > LEAST_ZOOM)
+
+
 def _forget_zoom_of_distortion(found: Reconstruction) -> None:
     """A picture that is bent seems to zoom while the camera goes on, before the distortion is known."""
     trial = trial_on(found) if found.zooms and found.radial else None

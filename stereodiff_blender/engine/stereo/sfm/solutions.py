@@ -12,6 +12,7 @@ from ...solution import CameraSolution
 from ..mapping import CameraFit
 from ..tracking import MIN_COMMON_TRACKS
 from .focal_stability import focal_halves_ratio, focal_jackknife_ratio
+from .lens_choice import is_zoom
 from .model_choice import ROTATION_FRAME_PX, ROTATION_GATE_PX, has_narrow_view, tells_lens
 from .rotation import RotationFit
 from .scale_drift import measure_scale_drift
@@ -130,7 +131,7 @@ def _lens(shot: TrackedShot, fitted: CameraFit) -> LensResult:
     if shot.distortion is None and fitted.distortion is not None:
         k1_std, k2_std = map(_finite, fitted.radial_std)
         lens = LensResult(fitted.distortion.model, fitted.distortion, k1_std=k1_std, k2_std=k2_std)
-    return replace(lens, zooms=fitted.zoom is not None, readout=fitted.readout,
+    return replace(lens, zooms=is_zoom(fitted.zoom), readout=fitted.readout,
                    readout_std=_finite(fitted.readout_std) if fitted.readout and shot.readout is None else None)
 
 

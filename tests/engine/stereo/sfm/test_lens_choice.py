@@ -24,6 +24,7 @@ from track_scenes import (
 from stereodiff_blender.engine.contract import Distortion, LensResult, StereoDiffError
 from stereodiff_blender.engine.lens import undistorted
 from stereodiff_blender.engine.solution import CameraSolution
+from stereodiff_blender.engine.stereo.sfm.lens_choice import is_zoom
 from stereodiff_blender.engine.stereo.sfm.solve import solve_cameras
 from stereodiff_blender.engine.storage import RunContext
 
@@ -243,3 +244,9 @@ def test_pixels_that_are_not_square_bend_alike():
     index, pixels = COUNT // 2, solution.observations[COUNT // 2][1]
     filmed_px = {tuple(pixel) for pixel in np.round(squeezed.observed(index)[1], 6)}
     assert all(tuple(pixel) in filmed_px for pixel in np.round(pixels, 6))
+
+
+@pytest.mark.parametrize(("zoom", "is_told"), [
+    (None, False), (1.0004, False), (1.003, False), (1.006, True), (1.3, True)])
+def test_a_zoom_that_nobody_sees_is_not_told(zoom, is_told):
+    assert is_zoom(None if zoom is None else np.linspace(0.0, np.log(zoom), 9)) is is_told

@@ -140,12 +140,13 @@ def finer_rectification(size: tuple[int, int], within: tuple[tuple[int, int], tu
     ideal_size = tuple(np.maximum(np.round((width, height) * finer), 1).astype(int).tolist())
     coarser = np.divide((width, height), ideal_size)
     focal, center = np.array(intrinsics[:2]), np.array(intrinsics[2:])
-    shown, straightened = (lambda places: places, ) * 2 if distortion is None else (
-        lambda places: distorted((places - center) / focal, distortion) * focal + center,
-        lambda places: undistorted((places - center) / focal, distortion) * focal + center)
-    of_plate = shown(np.stack(_centers(*ideal_size), axis=-1) * coarser + corner) * finer
-    of_ideal = (straightened(np.stack(_centers(*plate[::-1]), axis=-1) / finer) - corner) / coarser
-    return Rectification((0, 0, 0, 0), (of_plate - 0.5).astype(np.float32), (of_ideal - 0.5).astype(np.float32))
+    on_plate = np.stack(_centers(*ideal_size), axis=-1) * coarser + corner
+    on_ideal = np.stack(_centers(*plate[::-1]), axis=-1) / finer
+    if distortion is not None:
+        on_plate = distorted((on_plate - center) / focal, distortion) * focal + center
+        on_ideal = undistorted((on_ideal - center) / focal, distortion) * focal + center
+    of_plate, of_ideal = on_plate * finer - 0.5, (on_ideal - corner) / coarser - 0.5
+    return Rectification((0, 0, 0, 0), of_plate.astype(np.float32), of_ideal.astype(np.float32))
 
 
 def _around_axis(size: tuple[int, int], center: np.ndarray, margins: tuple[int, int, int, int]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import OpenEXR
 import pytest
 from command_line import engine_here
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 from tiny_monst3r import published_tensors, write_tiny_monst3r  # noqa: E402
 
 from stereodiff_blender.engine.contract import JobFolder  # noqa: E402
+from stereodiff_blender.engine.media.exr import read_exr  # noqa: E402
 from stereodiff_blender.engine.weights import cards, licences, records  # noqa: E402
 from stereodiff_blender.jobs import worker_process as jobs  # noqa: E402
 
@@ -71,6 +73,19 @@ def test_the_whole_job(solve_alone, models, kind):
         ("MonST3R", "CC BY-NC-SA 4.0", False)]
     assert result.frames[0].fx == pytest.approx(30 / 36 * 192, rel=1e-3)
     assert list(result.timings_s)[:2] == ["read", "match"]
+
+
+@pytest.mark.slow
+def test_depth_at_the_plates_size(solve, models):
+    write_tiny_monst3r(models / "monst3r")
+    done, folder = solve("--models", models, "--max-side", "96", "--depth-size", "plate", *LENS)
+    assert done.returncode == 0, done.stderr
+    result = folder.read_result()
+    result.validate(folder.path)
+    assert ((result.width, result.height), result.plate_size) == ((96, 72), (192, 144))
+    for frame in result.frames:
+        (depth,) = read_exr(folder.path / frame.plate_depth).values()
+        assert depth.shape == (144, 192) and np.isfinite(depth).all() and (depth >= 0).all() and depth.any()
 
 
 @pytest.mark.slow

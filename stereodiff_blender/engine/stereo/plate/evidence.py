@@ -60,9 +60,9 @@ def choose_sources(cameras: Cameras, disparity: float, size: tuple[int, int]) ->
 
 def _nearest_targets(cameras: Cameras, index: int, candidates: Sequence[int], disparity: float,
                      size: tuple[int, int]) -> set[int]:
+    """One for each target, as far as there are so many."""
     if not candidates:
         return set()
-    """One for each target, as far as there are so many."""
     parallaxes = np.log([max(_parallax(cameras, index, j, disparity, size) / size[1], 1e-9) for j in candidates])
     chosen = set()
     for target in PARALLAX_TARGETS:

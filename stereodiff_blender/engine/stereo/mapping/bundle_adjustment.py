@@ -14,10 +14,9 @@ import numpy as np
 
 from ...geometry import exp_so3, nearest_rotation
 from .bundle_state import MIN_DEPTH, BundleState, Observations, Shutter
-from .normal_equations import Fit, Layout, Normal
+from .normal_equations import BEHIND_CAMERA_PX, Fit, Layout, Normal
 
 CHUNK_POINTS = 192
-BEHIND_CAMERA_PX = 50.0
 DAMPING_TRIALS = 8
 SUREST_PX = 0.1
 

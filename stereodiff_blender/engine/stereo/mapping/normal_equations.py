@@ -14,6 +14,10 @@ import numpy as np
 from ...lens import radial_derivatives
 from .bundle_state import MIN_DEPTH, BundleState, Observations
 
+BEHIND_CAMERA_PX = 50.0
+"""Residual of a point behind its camera. From there on an observation has no say in how the lens bends and is read out:
+that changes a place by the cube of how far out it is, and one stray point before a camera's plane would hold it."""
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -82,6 +86,7 @@ class Layout:
         if state.shutter is not None:
             shift_x, shift_y, shift_z = state.row_shift(self.observations)[1].T
             by_lens[3] = by_x * shift_x + by_y * shift_y + by_z * shift_z
+        by_lens[1:, :, (fit.residuals**2).sum(1) >= BEHIND_CAMERA_PX**2] = 0.0
         return Derivatives(np.concatenate([by_rotation, by_camera_point]), by_point, by_lens)
 
     def normal(self, state: BundleState, fit: Fit, prior: tuple[float, float]) -> Normal:
@@ -99,8 +104,8 @@ class Layout:
         rows = np.take(rows, self.by_camera, axis=2)
         few = np.empty((self.cameras, columns, columns))
         for camera, block in enumerate(few):
-            seen = rows[:, :, self.camera_ends[camera]:self.camera_ends[camera + 1]]
-            block[:] = seen[:, 0] @ seen[:, 0].T + seen[:, 1] @ seen[:, 1].T
+            shown = rows[:, :, self.camera_ends[camera]:self.camera_ends[camera + 1]]
+            block[:] = shown[:, 0] @ shown[:, 0].T + shown[:, 1] @ shown[:, 1].T
         ways = zoom.shape[1]
         if not ways:
             return few
@@ -138,7 +143,7 @@ def _lens_derivatives(state: BundleState, place: np.ndarray, camera: np.ndarray,
     k1, k2 and 0 for the shutter."""
     x, y = place
     by_place, by_lens = np.zeros((2, 2, len(x))), np.zeros((columns, 2, len(x)))
-    focal = state.focal if state.zoom is None else state.focals(camera)[:, 0]
+    focal = state.focal if state.zoom is None else state.focal * np.exp(state.zoom[camera])
     if state.is_pinhole and columns == 1:
         by_place[0, 0] = by_place[1, 1] = focal
         by_lens[0] = place * (focal / state.focal)

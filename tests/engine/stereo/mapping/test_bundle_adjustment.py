@@ -247,6 +247,20 @@ def test_the_derivatives_by_the_lens_are_those_of_differences(truth):
     assert found.focal == pytest.approx(exact.focal, rel=1e-5)
 
 
+@pytest.mark.parametrize("depth", [-0.1, 1e-3])
+def test_a_stray_point_at_a_cameras_plane_does_not_hold_the_lens(truth, depth):
+    """Its place is so far out that, by the cube of that, it would tell all there is to know of k1."""
+    bent = replace(truth[0], k1=-0.1)
+    exact = filmed(bent, truth[1])
+    local = np.array([0.3, 0.2, depth])
+    stray = (local - bent.translations[2]) @ bent.rotations[2]
+    more = Observations(np.r_[exact.camera, 2, 3], np.r_[exact.point, [len(bent.points)] * 2],
+                        np.concatenate([exact.pixels, [[40.0, 30.0], [35.0, 30.0]]]))
+    start = replace(truth[0], points=np.concatenate([truth[0].points, stray[None]]))
+    found, _ = bundle_adjust(start, more, free=BundleOptions(radial=1), loss_px=0.5, iterations=40, tolerance=1e-9)
+    assert found.k1 == pytest.approx(-0.1, abs=2e-3)
+
+
 def test_a_pinhole_is_adjusted_to_the_same_bytes_whatever_a_lens_could_do(truth):
     state, observations = truth
     plain, cost = bundle_adjust(disturbed(state), observations, iterations=5)
@@ -325,7 +339,7 @@ def test_points_are_eliminated_over_the_cameras_that_see_them(truth, unseen, len
     chosen &= (np.bincount(observations.point[chosen], minlength=len(state.points)) > 1)[observations.point]
     names, point = np.unique(observations.point[chosen], return_inverse=True)
     few = replace(observations.select(chosen), point=point)
-    start, free = lens(disturbed(replace(state, points=state.points[names])))
+    start, free = lens(disturbed(replace(state, points=state.points[names]), 0.2))
     problem = bundle_adjustment._Problem(few, start, free, 1.0, None)
     ordered = replace(start, points=start.points[problem.point_order])
     normal = problem.normal_equations(ordered, problem.fit(ordered))
@@ -337,11 +351,11 @@ def test_points_are_eliminated_over_the_cameras_that_see_them(truth, unseen, len
 
 @pytest.mark.parametrize("lens", [lambda state: (state, BundleOptions()), of_everything], ids=["pinhole", "everything"])
 def test_the_derivatives_are_those_of_differences(truth, lens):
-    start, free = lens(disturbed(truth[0]))
+    start, free = lens(disturbed(truth[0], 0.05))
     problem = bundle_adjustment._Problem(truth[1], start, free, 1.0, None)
     state, step = replace(start, points=start.points[problem.point_order]), 1e-6
     fit, axes = problem.fit(state), step * np.eye(3)
-    by = problem.layout.derivatives(state, fit)
+    by, near = problem.layout.derivatives(state, fit), np.hypot(*fit.residuals.T) < 50.0
     moved = [(column, {"translations": state.translations + axis})
              for column, axis in zip(by.pose[3:], axes, strict=True)]
     if state.shutter is None:  # what is seen late shifts with its point and turns with its camera, which is left out
@@ -356,7 +370,7 @@ def test_the_derivatives_are_those_of_differences(truth, lens):
         moved += list(zip(lens_columns(problem, state, by), lenses, strict=True))
     for column, change in moved:
         expected = (problem.fit(replace(state, **change)).residuals - fit.residuals).T / step
-        np.testing.assert_allclose(column, expected, atol=1e-4 * max(1.0, np.abs(expected).max()))
+        np.testing.assert_allclose(column[:, near], expected[:, near], atol=1e-4 * max(1.0, np.abs(expected).max()))
 
 
 # --- Rows of a shutter -------------------------------------------------------------------------------------------

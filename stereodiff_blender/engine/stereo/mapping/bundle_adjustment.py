@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...geometry import exp_so3, nearest_rotation
-from ...lens import radial_derivatives
 from .bundle_state import MIN_DEPTH, BundleState, Observations, Shutter
+from .normal_equations import BEHIND_CAMERA_PX, Fit, Layout, Normal
 
 CHUNK_POINTS = 192
-BEHIND_CAMERA_PX = 50.0
 DAMPING_TRIALS = 8
 SUREST_PX = 0.1
 
@@ -203,36 +202,10 @@ def center_deviations(initial: BundleState, observations: Observations, directio
     return influences, (sums @ moves.T) * _noise_px2(fit)
 
 
-def _noise_px2(fit: _Fit) -> float:
+def _noise_px2(fit: Fit) -> float:
     """Variance of an observation. Points seen few times swallow the noise of theirs, so small residuals do not prove
     exact ones."""
     return max(float(np.median((fit.residuals**2).sum(1))) / (2.0 * np.log(2.0)), SUREST_PX**2)
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """A state's residuals (N,2), points in camera axes (N,3), robust weights (N,) and cost."""
-
-    residuals: np.ndarray
-    in_camera: np.ndarray
-    weights: np.ndarray
-    cost: float
-
-
-@dataclass(frozen=True)
-class _Normal:
-    """Normal equations in blocks.
-
-    frames (C,7+S,7+S): products of the columns pose (6), lens (S), residual, summed over each camera's observations.
-    points (P,3,4+S): products of a point's columns with point (3), lens, residual, summed over its observations.
-    coupling (N,6,3): pose times point columns of each observation.
-    prior: curvature and gradient that the focal prior adds.
-    """
-
-    frames: np.ndarray
-    points: np.ndarray
-    coupling: np.ndarray
-    prior: tuple[float, float]
 
 
 def _rolled(shutter: Shutter | None, change: float) -> Shutter | None:
@@ -245,21 +218,6 @@ def _pose_columns(cameras: np.ndarray) -> slice | np.ndarray:
     if cameras[-1] - cameras[0] == len(cameras) - 1:
         return slice(6 * cameras[0], 6 * cameras[-1] + 6)
     return (6 * cameras[:, None] + np.arange(6)).ravel()
-
-
-def _lens_derivatives(state: BundleState, place: np.ndarray, camera: np.ndarray,
-                      zoom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of the pixels of ideal places (N,2) in cameras (N,), by these (N,2,2) and by the lens: focal, k1, k2, 0 for the
-    shutter, zoom (N,2,4+K)."""
-    x, y = place.T
-    scale, bend, by_k1, by_k2 = radial_derivatives(x * x + y * y, state.distortion)
-    by_place = np.empty((len(place), 2, 2))
-    by_place[:, 0, 0], by_place[:, 1, 1] = scale + bend * x * x, scale + bend * y * y
-    by_place[:, 0, 1] = by_place[:, 1, 0] = bend * x * y
-    focal = np.broadcast_to(state.focals(camera), (len(place), 1))[:, 0]
-    columns = [scale * focal / state.focal, focal * by_k1, focal * by_k2, np.zeros(len(focal))]
-    columns += list((focal * scale)[None] * zoom[camera].T)
-    return focal[:, None, None] * by_place, np.stack(columns, axis=1)[:, None, :] * place[:, :, None]
 
 
 class _Problem:
@@ -300,11 +258,10 @@ class _Problem:
         self.order = order = np.lexsort((observations.camera, rank[observations.point]))
         self.observations = Observations(observations.camera[order], rank[observations.point[order]],
                                          observations.pixels[order])
-        self.point_starts = np.searchsorted(self.observations.point, np.arange(self.points))
-        self.by_camera = np.argsort(self.observations.camera, kind="stable")
-        self.camera_ends = np.searchsorted(self.observations.camera[self.by_camera], np.arange(self.cameras + 1))
+        self.layout = Layout(self.observations, self.cameras, self.points, self.zoom, min(self.shared, 4))
+        self.point_starts = self.layout.point_starts
 
-    def fit(self, state: BundleState) -> _Fit:
+    def fit(self, state: BundleState) -> Fit:
         in_camera = state.in_camera(self.observations)
         behind = in_camera[:, 2] <= MIN_DEPTH
         depth = np.where(behind, 1.0, in_camera[:, 2])
@@ -315,9 +272,9 @@ class _Problem:
         cost = float(self.loss_px**2 * np.log1p(squared).sum())
         if self.focal_prior is not None:
             cost += self.focal_prior[1] * np.log(state.focal / self.focal_prior[0]) ** 2
-        return _Fit(residuals, in_camera, 1.0 / (1.0 + squared), cost)
+        return Fit(residuals, in_camera, 1.0 / (1.0 + squared), cost)
 
-    def improve(self, state: BundleState, fit: _Fit, damping: float) -> tuple[BundleState, _Fit, float] | None:
+    def improve(self, state: BundleState, fit: Fit, damping: float) -> tuple[BundleState, Fit, float] | None:
         """A state of lower cost, its fit and the damping that led there; None if none was found."""
         normal = self.normal_equations(state, fit)
         for _ in range(DAMPING_TRIALS):
@@ -329,35 +286,8 @@ class _Problem:
             damping *= 5.0
         return None
 
-    def normal_equations(self, state: BundleState, fit: _Fit) -> _Normal:
-        pose, point, lens = self._derivatives(state, fit)
-        root = np.sqrt(fit.weights)[:, None, None]
-        pose, point, lens, residual = pose * root, point * root, lens * root, fit.residuals[:, :, None] * root
-        rows = np.concatenate([pose, lens, residual], axis=2)[self.by_camera]
-        columns = rows.shape[2]
-        frames = np.zeros((self.cameras, columns, columns))
-        for camera in range(self.cameras):
-            block = rows[self.camera_ends[camera]:self.camera_ends[camera + 1]].reshape(-1, columns)
-            frames[camera] = block.T @ block
-        products = np.swapaxes(point, 1, 2) @ np.concatenate([point, lens, residual], axis=2)
-        return _Normal(frames, np.add.reduceat(products, self.point_starts), np.swapaxes(pose, 1, 2) @ point,
-                       self._prior_terms(state.focal))
-
-    def _derivatives(self, state: BundleState, fit: _Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of the projection by pose (N,2,6; left rotation, translation), point (N,2,3) and lens (N,2,S)."""
-        depth = np.maximum(fit.in_camera[:, 2], MIN_DEPTH)
-        place = fit.in_camera[:, :2] / depth[:, None]
-        by_place, by_lens = _lens_derivatives(state, place, self.observations.camera, self.zoom)
-        by_camera_point = np.empty((len(depth), 2, 3))
-        by_camera_point[:, :, :2] = by_place / depth[:, None, None]
-        by_camera_point[:, :, 2] = -np.einsum("nai,ni->na", by_camera_point[:, :, :2], place)
-        turned = fit.in_camera - state.translations[self.observations.camera]
-        by_rotation = np.cross(turned[:, None, :], by_camera_point)
-        by_point = by_camera_point @ state.rotations[self.observations.camera]
-        if state.shutter is not None:
-            by_lens[:, :, 3] = np.einsum("nai,ni->na", by_camera_point, state.row_shift(self.observations)[1])
-        by_lens = by_lens[:, :, :self.shared]
-        return np.concatenate([by_rotation, by_camera_point], axis=2), by_point, by_lens
+    def normal_equations(self, state: BundleState, fit: Fit) -> Normal:
+        return self.layout.normal(state, fit, self._prior_terms(state.focal))
 
     def _prior_terms(self, focal: float) -> tuple[float, float]:
         if self.focal_prior is None:
@@ -365,9 +295,9 @@ class _Problem:
         prior, weight = self.focal_prior
         return weight / focal**2, weight * np.log(focal / prior) / focal
 
-    def reduced(self, normal: _Normal, damping: float):
+    def reduced(self, normal: Normal, damping: float):
         """The system of cameras and lens after the points are eliminated: matrix, gradient, and the whitened point
-        blocks (inverse factors (P,3,3), point columns (P,3,S+1), coupling (N,6,3)) for substituting back."""
+        blocks (inverse factors (P,3,3), point columns (P,3,S+1), coupling (6,3,N)) for substituting back."""
         size = self.first_shared + self.shared
         matrix, gradient = np.zeros((size, size)), np.zeros(size)
         self._add_frames(normal, matrix, gradient)
@@ -377,10 +307,18 @@ class _Problem:
         damped[:, [0, 1, 2], [0, 1, 2]] += damping * diagonal + floor
         factors = np.linalg.inv(np.linalg.cholesky(damped))
         columns = factors @ normal.points[:, :, 3:]
-        coupling = normal.coupling @ np.ascontiguousarray(np.swapaxes(factors, 1, 2))[self.observations.point]
+        coupling = self._whitened(normal.coupling, factors)
         for start in range(0, self.points, CHUNK_POINTS):
             self._eliminate(start, coupling, columns, matrix, gradient)
         return matrix, gradient, (factors, columns, coupling)
+
+    def _whitened(self, coupling: np.ndarray, factors: np.ndarray) -> np.ndarray:
+        """coupling (6,3,N) with each point's factors (P,3,3), which are lower triangular."""
+        factors = np.ascontiguousarray(factors.reshape(-1, 9).T)[:, self.observations.point].reshape(3, 3, -1)
+        whitened = coupling * np.stack([factors[0, 0], factors[1, 1], factors[2, 2]])
+        whitened[:, 1] += coupling[:, 0] * factors[1, 0]
+        whitened[:, 2] += coupling[:, 0] * factors[2, 0] + coupling[:, 1] * factors[2, 1]
+        return whitened
 
     def solved(self, matrix: np.ndarray, sides: np.ndarray) -> np.ndarray:
         """(K,6C+S) solutions of the reduced system; zero for what is held. The scale, which nothing holds, stays."""
@@ -390,17 +328,19 @@ class _Problem:
         solutions[:, self.unknowns] = np.linalg.solve(system, sides[:, self.unknowns].T).T
         return solutions
 
-    def pull(self, state: BundleState, fit: _Fit, factors: np.ndarray, move: np.ndarray) -> np.ndarray:
+    def pull(self, state: BundleState, fit: Fit, factors: np.ndarray, move: np.ndarray) -> np.ndarray:
         """(N,) share of each observation in the pull along a move of poses and lens, the points following it."""
-        pose, point, lens = self._derivatives(state, fit)
-        shift = np.einsum("nai,ni->na", pose, move[:self.first_shared].reshape(-1, 6)[self.observations.camera])
-        shift += lens @ move[self.first_shared:]
-        back = np.add.reduceat(np.einsum("nai,na,n->ni", point, shift, fit.weights), self.point_starts)
-        following = -np.einsum("nji,njk,nk->ni", factors, factors, back)
-        shift += np.einsum("nai,ni->na", point, following[self.observations.point])
-        return (shift * fit.residuals).sum(1) * fit.weights
+        by, camera = self.layout.derivatives(state, fit), self.observations.camera
+        poses = np.ascontiguousarray(move[:self.first_shared].reshape(-1, 6).T)[:, camera]
+        lens = move[self.first_shared:]
+        shift = (by.pose * poses[:, None]).sum(0) + np.tensordot(lens[:len(by.lens)], by.lens, 1)
+        shift += state.focal * (self.zoom @ lens[len(by.lens):])[camera] * by.lens[0]
+        back = np.add.reduceat((by.point * (shift * fit.weights)).sum(1), self.point_starts, axis=1).T
+        following = -np.einsum("nji,njk,nk->in", factors, factors, back)
+        shift += (by.point * following[:, None, self.observations.point]).sum(0)
+        return (shift * fit.residuals.T).sum(0) * fit.weights
 
-    def _add_frames(self, normal: _Normal, matrix: np.ndarray, gradient: np.ndarray) -> None:
+    def _add_frames(self, normal: Normal, matrix: np.ndarray, gradient: np.ndarray) -> None:
         first, lens = self.first_shared, slice(6, 6 + self.shared)
         poses = np.arange(first).reshape(-1, 6)
         matrix[poses[:, :, None], poses[:, None, :]] = normal.frames[:, :6, :6]
@@ -421,7 +361,7 @@ class _Problem:
         is_among = np.bincount(camera, minlength=self.cameras) > 0
         among, position = np.flatnonzero(is_among), np.cumsum(is_among) - 1
         coupled = np.zeros((len(among), 6, stop - start, 3))
-        coupled[position[camera], :, point] = coupling[first:last]
+        coupled[position[camera], :, point] = coupling[:, :, first:last].transpose(2, 0, 1)
         tail = columns[start:stop].transpose(2, 0, 1).reshape(self.shared + 1, -1)
         rows = np.concatenate([coupled.reshape(6 * len(among), -1), tail])
         product = rows @ rows.T
@@ -434,7 +374,7 @@ class _Problem:
         gradient[poses] -= product[:end, -1]
         gradient[lens] -= product[end:-1, -1]
 
-    def _step(self, state: BundleState, normal: _Normal, damping: float) -> BundleState | None:
+    def _step(self, state: BundleState, normal: Normal, damping: float) -> BundleState | None:
         matrix, gradient, (factors, columns, coupling) = self.reduced(normal, damping)
         diagonal = np.einsum("nii->ni", normal.frames)
         undamped = np.concatenate([diagonal[:, :6].ravel(), diagonal[:, 6:6 + self.shared].sum(0)])
@@ -451,8 +391,9 @@ class _Problem:
         lens = replace(state, focal=float(focal), k1=float(k1), k2=float(k2))
         if not np.isfinite(change).all() or focal <= 0 or self._folds(lens):
             return None
-        pulled = np.einsum("nij,ni->nj", coupling, pose_change[self.observations.camera])
-        whitened = np.add.reduceat(pulled, self.point_starts) + columns[:, :, :-1] @ lens_change[:self.shared]
+        moved = np.ascontiguousarray(pose_change.T)[:, self.observations.camera]
+        pulled = np.add.reduceat((coupling * moved[:, None]).sum(0), self.point_starts, axis=1)
+        whitened = pulled.T + columns[:, :, :-1] @ lens_change[:self.shared]
         whitened += columns[:, :, -1]
         points = state.points - np.einsum("nij,ni->nj", factors, whitened)
         return replace(lens, rotations=exp_so3(pose_change[:, :3]) @ state.rotations,
@@ -469,7 +410,7 @@ class _Problem:
             return state.zoom
         return (np.zeros(self.cameras) if state.zoom is None else state.zoom) + self.zoom @ change
 
-    def _step_of_poses(self, state: BundleState, normal: _Normal, damping: float) -> BundleState | None:
+    def _step_of_poses(self, state: BundleState, normal: Normal, damping: float) -> BundleState | None:
         """Every camera by its own six equations, points and lens as they are."""
         moves = np.zeros(6 * self.cameras)
         moves[self.unknowns] = 1.0

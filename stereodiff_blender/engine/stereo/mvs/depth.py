@@ -125,7 +125,8 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
     draw_outlines(frames, cameras, depth, objects.tracks, sources, masks)
     objects.place_on_ground(depth, limits.disparity)
     _finish_mask(raw, objects.tracks, confidence)
-    warn_of_coverage(raw.mask, confidence, open_share, report, has_matte=masks is not None)
+    warn_of_coverage(raw.mask, confidence, open_share, report, has_matte=masks is not None,
+                     is_lens_doubtful=cameras.is_focal_unreliable)
     return StereoResult(cameras, depth, confidence, raw.mask)
 
 

@@ -10,14 +10,15 @@ import numpy as np
 from ...contract import distortion_fault
 from ...geometry import exp_so3
 from ..mapping import BundleState, Reconstruction
-from .lens_trial import ITERATIONS, LensFit, LensModel, LensTrial, model_of, trial_on
+from .lens_trial import ITERATIONS, LEAST_GAIN, LensFit, LensModel, LensTrial, model_of, trial_on
 from .shot import TrackedShot, square_tracks
 from .warnings import LONG_LENS, SHORT_LENS
 
 LEAST_BEND_PX = 0.15
 """In the picture's corners: less is nothing that anybody sees, and noise bends as much."""
-DOUBTFUL_BEND_PX = 2.0
-"""In the corners, from which a distortion that was given does not fit: coefficients are measured with some error."""
+DOUBTFUL_BEND_PX, BEND_SHARES = 2.0, (0.25, 0.5, 0.75, 1.0)
+"""From which a distortion that was given does not fit: coefficients are measured with some error. And where that is
+looked for, of the way to a corner: a barrel in a fisheye's place is right in the middle and once more further out."""
 DOUBTFUL_AXIS, AXIS_GAIN = 0.01, 1.03
 """Share of the picture's width by which another principal point has to be off the one that was given, and how much the
 cost of the held-out tracks has to fall under it: a lens that is measured is never quite that of the shot."""
@@ -26,6 +27,9 @@ LEAST_ZOOM, MUCH_ZOOM = 0.004, 0.15
 been bent out of shape by a solve under one focal length."""
 LEAST_READOUT, DOUBTFUL_READOUT = 0.05, 0.1
 """In frames: less is no rolling shutter; and how far the shot's may be off the one that was given."""
+BENT_GAIN = 1.02
+"""How much the cost of the held-out tracks has to fall by a shutter in a solve that is out of shape, a part of which it
+explains though there is none: by .1 to .5 %. One of .5 frames takes 2 to 5 % then, one of .25 else 4 %."""
 MOST_STEPS = 3
 MOST_BARREL, MOST_PINCUSHION = -0.35, 0.05
 """How far the corners move, of their distance from the middle: what lenses for filming do."""
@@ -71,7 +75,7 @@ def contradicts_distortion(found: Reconstruction) -> bool:
     simple = trial.fit(replace(model_of(found), radial=0))
     for radial in (1, 2):
         rival = trial.fit(replace(model_of(found), radial=radial))  # it may fold the corners: it is no lens to be taken
-        is_seen = _bend_px(rival.state, found.tracks.size) > DOUBTFUL_BEND_PX
+        is_seen = max(_bend_px(rival.state, found.tracks.size, share) for share in BEND_SHARES) > DOUBTFUL_BEND_PX
         if is_seen and trial.is_better(rival, simple) and _tells_k1(trial, rival):
             return True
     return False
@@ -185,10 +189,10 @@ def _tells_zoom(trial: LensTrial, rival: LensFit) -> bool:
     return bool(np.ptp(knots) > max(LEAST_ZOOM, MOST_DEVIATIONS * np.sqrt(variance)))
 
 
-def _bend_px(state: BundleState, size: tuple[float, float]) -> float:
-    """How far the lens moves the picture's corners."""
-    corner = 0.5 * float(np.hypot(*size)) / state.focal
-    return abs(state.distortion.radius(corner) - corner) * state.focal
+def _bend_px(state: BundleState, size: tuple[float, float], share: float = 1.0) -> float:
+    """How far the lens moves the picture's corners; or what lies at a share of the way to them."""
+    radius = share * 0.5 * float(np.hypot(*size)) / state.focal
+    return abs(state.distortion.radius(radius) - radius) * state.focal
 
 
 def _take(found: Reconstruction, frames: np.ndarray, lens: LensFit) -> None:
@@ -209,11 +213,12 @@ def _take(found: Reconstruction, frames: np.ndarray, lens: LensFit) -> None:
 
 # --- All frames: the shutter ---------------------------------------------------------------------------------------
 
-def choose_shutter(found: Reconstruction) -> bool:
+def choose_shutter(found: Reconstruction, *, is_bent: bool = False) -> bool:
     """Let the rows be read out one after the other, where held-out tracks ask for it; whether they do.
 
     Only a frame's neighbors tell how its camera moves while its rows are taken: all frames have to be solved. What the
-    keyframes took for a zoom may have been the shutter; it is given up where it explains nothing more.
+    keyframes took for a zoom may have been the shutter; it is given up where it explains nothing more. is_bent: the
+    solve is out of shape, because the shot does not tell how its lens zooms.
     """
     trial = trial_on(found)
     if trial is None:
@@ -221,7 +226,7 @@ def choose_shutter(found: Reconstruction) -> bool:
     simple = trial.fit(model_of(found), lets_focal_go=True)
     rival = trial.fit(replace(model_of(found), rolls=True))
     readout = 0.0 if rival.state.shutter is None else rival.state.shutter.readout
-    if not trial.is_better(rival, simple) or abs(readout) < LEAST_READOUT:
+    if not trial.is_better(rival, simple, BENT_GAIN if is_bent else LEAST_GAIN) or abs(readout) < LEAST_READOUT:
         return False
     if abs(readout) < MOST_DEVIATIONS * np.sqrt(trial.covariance(rival)[3, 3]) or not trial.keeps_focal(rival):
         return False

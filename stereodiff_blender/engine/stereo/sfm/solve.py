@@ -191,7 +191,10 @@ def _solve(shot: TrackedShot, followed: Tracks, frames: np.ndarray) -> CameraSol
         return _solved_turn(shot, turning, travel, turn_of_all_frames(turning, travel))
     travel = close_loops(shot, travel, frames)
     fitting_focal = lens_that_fits(shot, keyframes, travel.fitted)
-    _doubt_given_lens(shot, travel, fitting_focal)
+    is_bent = shot.distortion is not None and contradicts_distortion(travel.reconstruction)
+    if is_bent and shot.readout is None:
+        travel = replace(travel, fitted=replace(travel.fitted, readout=0.0))  # it explained a part of what is wrong
+    _doubt_given_lens(shot, travel, fitting_focal, is_bent=is_bent)
     if is_object_track(followed, travel.fitted):
         warn_object_track(shot.report)
     return moving_solution(shot, travel, is_focal_doubtful=fitting_focal is not None)
@@ -205,11 +208,12 @@ def _solved_turn(shot: TrackedShot, turning: TrackedShot, keyframe_fit: Rotation
     return rotation_solution(turning, keyframe_fit, fit)
 
 
-def _doubt_given_lens(shot: TrackedShot, travel: Travel, fitting_focal: float | None) -> None:
+def _doubt_given_lens(shot: TrackedShot, travel: Travel, fitting_focal: float | None, *, is_bent: bool) -> None:
     """Say the first thing that the shot contradicts of the lens and shutter that were given: it makes the next ones
-    look wrong, too. fitting_focal: of the lens that fits far better than the given one, if there is one."""
+    look wrong, too. fitting_focal: of the lens that fits far better than the given one, if there is one. is_bent: the
+    shot contradicts its distortion."""
     found = travel.reconstruction
-    if shot.distortion is not None and contradicts_distortion(found):
+    if is_bent and shot.distortion is not None:
         warn_doubtful_distortion(shot.report, shot.distortion)
         return
     axis = contradicts_axis(found, shot)

@@ -14,6 +14,7 @@ from .keyframes import choose_keyframes, choose_seed_keyframes
 from .lens_choice import choose_lens, choose_shutter, explains_better, hold_shutter
 from .shot import MIN_FRAMES_FOR_FOCAL, MIN_SOLVED_SHARE, TrackedShot, unsolved
 from .turning import carry_on_turning, lens_of_turn
+from .warnings import FOCAL_SPREAD
 
 FOCAL_SEEDS = (0.5, 0.75, 1.1, 1.8)
 MIN_EXPLAINED_SHARE = 0.25
@@ -125,14 +126,16 @@ def _from_seeds(shot: TrackedShot, keyframes: np.ndarray, seeds: list[float],
     best.middle_row, best.distortion_taken_out = 0.5 * shot.tracks.size[1] - shot.principal_point[1], shot.distortion
     step()
     reach = float(best.registered[keyframes].mean())
-    fitted = register_all_frames(best, step, choose=_shutter_choice(shot, is_assumed))
+    is_bent = best.zooms and zoom_spread > FOCAL_SPREAD
+    fitted = register_all_frames(best, step, choose=_shutter_choice(shot, is_assumed, is_bent))
     return Travel(best, fitted, focal_spread, np.zeros(len(fitted.solved), bool), zoom_spread=zoom_spread), reach
 
 
-def _shutter_choice(shot: TrackedShot, is_assumed: bool) -> Callable[[Reconstruction], bool] | None:
+def _shutter_choice(shot: TrackedShot, is_assumed: bool, is_bent: bool) -> Callable[[Reconstruction], bool] | None:
+    """is_bent: as choose_shutter has it."""
     if shot.readout is not None:
         return partial(hold_shutter, readout=shot.readout)
-    return None if is_assumed else choose_shutter
+    return None if is_assumed else partial(choose_shutter, is_bent=is_bent)
 
 
 def _zooming(shot: TrackedShot, keyframes: np.ndarray, few: np.ndarray, seeds: list[float],

@@ -247,6 +247,20 @@ def test_the_derivatives_by_the_lens_are_those_of_differences(truth):
     assert found.focal == pytest.approx(exact.focal, rel=1e-5)
 
 
+@pytest.mark.parametrize("depth", [-0.1, 1e-3])
+def test_a_stray_point_at_a_cameras_plane_does_not_hold_the_lens(truth, depth):
+    """Its place is so far out that, by the cube of that, it would tell all there is to know of k1."""
+    bent = replace(truth[0], k1=-0.1)
+    exact = filmed(bent, truth[1])
+    local = np.array([0.3, 0.2, depth])
+    stray = (local - bent.translations[2]) @ bent.rotations[2]
+    more = Observations(np.r_[exact.camera, 2, 3], np.r_[exact.point, [len(bent.points)] * 2],
+                        np.concatenate([exact.pixels, [[40.0, 30.0], [35.0, 30.0]]]))
+    start = replace(truth[0], points=np.concatenate([truth[0].points, stray[None]]))
+    found, _ = bundle_adjust(start, more, free=BundleOptions(radial=1), loss_px=0.5, iterations=40, tolerance=1e-9)
+    assert found.k1 == pytest.approx(-0.1, abs=2e-3)
+
+
 def test_a_pinhole_is_adjusted_to_the_same_bytes_whatever_a_lens_could_do(truth):
     state, observations = truth
     plain, cost = bundle_adjust(disturbed(state), observations, iterations=5)
@@ -286,13 +300,13 @@ def test_a_lens_that_nothing_tells_has_no_end_of_a_deviation():
 def dense_system(problem, state: BundleState, damping: float) -> tuple[np.ndarray, np.ndarray]:
     """The reduced matrix and gradient, by the Schur complement of the whole system written out."""
     fit = problem.fit(state)
-    pose, point, lens = problem._derivatives(state, fit)
+    by = problem.layout.derivatives(state, fit)
     rows, size = len(fit.weights), problem.first_shared + problem.shared
     jacobian = np.zeros((rows, 2, size + 3 * problem.points))
     for row, (camera, name) in enumerate(zip(problem.observations.camera, problem.observations.point, strict=True)):
-        jacobian[row, :, 6 * camera:6 * camera + 6] = pose[row]
-        jacobian[row, :, problem.first_shared:size] = lens[row]
-        jacobian[row, :, size + 3 * name:size + 3 * name + 3] = point[row]
+        jacobian[row, :, 6 * camera:6 * camera + 6] = by.pose[:, :, row].T
+        jacobian[row, :, problem.first_shared:size] = lens_columns(problem, state, by)[:, :, row].T
+        jacobian[row, :, size + 3 * name:size + 3 * name + 3] = by.point[:, :, row].T
     weighted = jacobian * fit.weights[:, None, None]
     whole = np.einsum("nai,naj->ij", weighted, jacobian)
     gradient = np.einsum("nai,na->i", weighted, fit.residuals)
@@ -302,22 +316,61 @@ def dense_system(problem, state: BundleState, damping: float) -> tuple[np.ndarra
     return whole[outer, outer] - eliminated @ whole[inner, outer], gradient[outer] - eliminated @ gradient[inner]
 
 
+def lens_columns(problem, state: BundleState, by) -> np.ndarray:
+    """(S,2,N): what a unit of each of the lens's unknowns does, with the zoom's written out."""
+    zoom = problem.zoom[problem.observations.camera].T[:, None]
+    return np.concatenate([by.lens, state.focal * zoom * by.lens[0]])
+
+
+def of_everything(state: BundleState) -> tuple[BundleState, BundleOptions]:
+    """A lens that does all it may, and lets all of it go."""
+    cameras = len(state.rotations)
+    knots = np.stack([np.interp(np.arange(cameras), [0, 3, cameras - 1], one) for one in np.eye(3)], axis=1)
+    lens = replace(state, k1=-0.1, k2=0.03, zoom=0.01 * np.arange(cameras), shutter=shutter_of(state, 0.3))
+    return lens, BundleOptions(focal=False, radial=2, zoom=knots, readout=True)
+
+
+@pytest.mark.parametrize("lens", [lambda state: (state, BundleOptions()), of_everything], ids=["pinhole", "everything"])
 @pytest.mark.parametrize("unseen", [(), (4, 5, 6, 7)], ids=["a range of cameras", "the first and the last alone"])
-def test_points_are_eliminated_over_the_cameras_that_see_them(truth, unseen):
+def test_points_are_eliminated_over_the_cameras_that_see_them(truth, unseen, lens):
     """As the points of a loop are: the first cameras see them, and the last."""
     state, observations = truth
     chosen = (observations.point < 40) & ~np.isin(observations.camera, unseen)
     chosen &= (np.bincount(observations.point[chosen], minlength=len(state.points)) > 1)[observations.point]
     names, point = np.unique(observations.point[chosen], return_inverse=True)
     few = replace(observations.select(chosen), point=point)
-    start = disturbed(replace(state, points=state.points[names]))
-    problem = bundle_adjustment._Problem(few, start, BundleOptions(), 1.0, None)
+    start, free = lens(disturbed(replace(state, points=state.points[names]), 0.2))
+    problem = bundle_adjustment._Problem(few, start, free, 1.0, None)
     ordered = replace(start, points=start.points[problem.point_order])
     normal = problem.normal_equations(ordered, problem.fit(ordered))
     matrix, gradient, _ = problem.reduced(normal, 1e-3)
     expected_matrix, expected_gradient = dense_system(problem, ordered, 1e-3)
     np.testing.assert_allclose(matrix, expected_matrix, atol=1e-6 * np.abs(expected_matrix).max())
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6 * np.abs(expected_gradient).max())
+
+
+@pytest.mark.parametrize("lens", [lambda state: (state, BundleOptions()), of_everything], ids=["pinhole", "everything"])
+def test_the_derivatives_are_those_of_differences(truth, lens):
+    start, free = lens(disturbed(truth[0], 0.05))
+    problem = bundle_adjustment._Problem(truth[1], start, free, 1.0, None)
+    state, step = replace(start, points=start.points[problem.point_order]), 1e-6
+    fit, axes = problem.fit(state), step * np.eye(3)
+    by, near = problem.layout.derivatives(state, fit), np.hypot(*fit.residuals.T) < 50.0
+    moved = [(column, {"translations": state.translations + axis})
+             for column, axis in zip(by.pose[3:], axes, strict=True)]
+    if state.shutter is None:  # what is seen late shifts with its point and turns with its camera, which is left out
+        moved += [(column, {"points": state.points + axis}) for column, axis in zip(by.point, axes, strict=True)]
+        moved += [(column, {"rotations": exp_so3(axis) @ state.rotations})
+                  for column, axis in zip(by.pose[:3], axes, strict=True)]
+        moved += [(by.lens[0], {"focal": state.focal + step})]
+    else:
+        zooms = [{"zoom": state.zoom + step * way} for way in problem.zoom.T]
+        lenses = [{"focal": state.focal + step}, {"k1": state.k1 + step}, {"k2": state.k2 + step},
+                  {"shutter": replace(state.shutter, readout=state.shutter.readout + step)}, *zooms]
+        moved += list(zip(lens_columns(problem, state, by), lenses, strict=True))
+    for column, change in moved:
+        expected = (problem.fit(replace(state, **change)).residuals - fit.residuals).T / step
+        np.testing.assert_allclose(column[:, near], expected[:, near], atol=1e-4 * max(1.0, np.abs(expected).max()))
 
 
 # --- Rows of a shutter -------------------------------------------------------------------------------------------

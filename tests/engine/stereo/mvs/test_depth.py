@@ -12,6 +12,7 @@ from known_depth import FOCAL_PX, HEIGHT, WIDTH, KnownShot, boards_depth, boards
 from recording_report import RecordingReport
 
 from stereodiff_blender.engine.imaging.flow import OpticalFlow
+from stereodiff_blender.engine.quality.assess import assess
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import TRUSTED
 from stereodiff_blender.engine.stereo.mvs import depth as dense
@@ -354,3 +355,16 @@ def test_open_sky_alone_does_not_count_against_coverage(measured_rows, open_rows
     report = RecordingReport()
     warn_of_coverage(np.zeros(confidence.shape, np.uint8), confidence, open_rows / 40, report)
     assert ("low_coverage" in report.warnings) == warns
+
+
+@pytest.mark.parametrize("is_doubtful", [False, True])
+def test_a_doubted_lens_leaves_nothing_that_words_call_measured(noise, is_doubtful):
+    """As the panel has it, which shows 0 % then, however much agrees."""
+    report, doubted = RecordingReport(), replace(noise.cameras, is_focal_unreliable=is_doubtful)
+    result = measure(replace(noise, cameras=doubted), report=report)
+    agreeing = 100 * float((result.confidence > TRUSTED).mean())
+    said = report.warnings["low_coverage"]
+    assert f"{agreeing:.0f} % of the picture" in said
+    assert said.startswith("None of the picture counts as measured" if is_doubtful else "Only ")
+    trust = assess(doubted, 1, result)
+    assert trust.coverage == (0.0 if is_doubtful else pytest.approx(agreeing / 100))

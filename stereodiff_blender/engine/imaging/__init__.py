@@ -8,10 +8,12 @@ from .medians import lower_median
 from .plane_fill import fill_along_planes
 from .rectification import Rectification, finer_rectification, rectifier
 from .regions import Regions, find_regions, without_holes, without_specks
+from .rolling_parallax import LocatedPixels, RollingParallax
 from .warp import (
     BEHIND_CAMERA,
     Cameras,
     PlaneParallax,
+    Warp,
     induced_flow,
     pixel_axes,
     sample_at,
@@ -26,10 +28,13 @@ __all__ = [
     "CostFeatures",
     "Features",
     "FrameWindow",
+    "LocatedPixels",
     "OpticalFlow",
     "PlaneParallax",
     "Rectification",
     "Regions",
+    "RollingParallax",
+    "Warp",
     "boundary_confidence",
     "cost_features",
     "fast_global_smoother",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import CostFeatures, Features, PlaneParallax, photometric_cost, warp_between, warp_pixels
+from ...imaging import CostFeatures, Features, Warp, photometric_cost, warp_between, warp_pixels
 from ...solution import CameraSolution
 from .sources import DepthLimits, near_sources
 
@@ -43,7 +43,7 @@ class StaticScene:
     and the depths at hand. Features are asked for only when there is something to explain."""
 
     index: int
-    others: Sequence[tuple[int, PlaneParallax]]
+    others: Sequence[tuple[int, Warp]]
     features: CostFeatures | Sequence[Features]
     limits: DepthLimits
 
@@ -125,11 +125,11 @@ class _Looks:
         picture[self._cells] = values
         return picture
 
-    def _cost_in(self, disparity: np.ndarray, features: Features, warp: PlaneParallax) -> np.ndarray:
+    def _cost_in(self, disparity: np.ndarray, features: Features, warp: Warp) -> np.ndarray:
         warped = self._warped(disparity, warp)
         return np.where(warped.inside(self._size), photometric_cost(self._own, features, *warped.places), UNSEEN)
 
-    def _warped(self, disparity: np.ndarray, warp: PlaneParallax):
+    def _warped(self, disparity: np.ndarray, warp: Warp):
         return warp_pixels(warp, self._x, self._y, disparity)
 
 

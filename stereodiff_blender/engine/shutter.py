@@ -5,7 +5,7 @@ A frame's camera is that of its middle row. A row that is read `time` frames lat
     world_to_camera + time * velocity + time^2 / 2 * acceleration          (3,4) each,
 
 and what the camera does in between is told by the frames beside it. So each pixel has a camera of its own, and its
-depth is measured along that one's axis. Times depend on the plate as it was shot, on whatever raster pixels are counted.
+depth is measured along that one's axis. Times go by the plate as it was shot, on whatever raster pixels are counted.
 """
 
 from __future__ import annotations

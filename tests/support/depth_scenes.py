@@ -9,6 +9,7 @@ import numpy as np
 
 from stereodiff_blender.engine.contract import LensResult
 from stereodiff_blender.engine.geometry import exp_so3
+from stereodiff_blender.engine.shutter import RollingShutter
 from stereodiff_blender.engine.solution import CameraSolution
 
 WIDTH, HEIGHT, FOCAL_PX = 160, 112, 150.0
@@ -23,7 +24,10 @@ class RayCastShot:
     motion_mask: np.ndarray
     camera_to_world: np.ndarray
     intrinsics: np.ndarray
-    readout: float = 0.0
+
+    @property
+    def shutter(self) -> RollingShutter | None:
+        return self.cameras.shutter
 
     @property
     def confidence(self) -> np.ndarray:
@@ -32,9 +36,19 @@ class RayCastShot:
     @property
     def cameras(self) -> CameraSolution:
         count = len(self.frames)
-        cameras = CameraSolution("moving", self.camera_to_world, self.intrinsics, np.ones(count, bool),
-                                 np.full(count, 0.2), np.zeros((0, 3)), np.zeros(0),
-                                 lens=LensResult(readout=self.readout))
+        return CameraSolution("moving", self.camera_to_world, self.intrinsics, np.ones(count, bool),
+                              np.full(count, 0.2), np.zeros((0, 3)), np.zeros(0))
+
+
+@dataclass(frozen=True)
+class RollingShot(RayCastShot):
+    """readout: of the rows, in frames; camera_to_world: of the middle ones."""
+
+    readout: float
+
+    @property
+    def cameras(self) -> CameraSolution:
+        cameras = replace(super().cameras, lens=LensResult(readout=self.readout))
         return replace(cameras, shutter=cameras.rolling_shutter((self.depth.shape[2], self.depth.shape[1])))
 
 
@@ -68,12 +82,13 @@ def shaken_pose(time: np.ndarray) -> np.ndarray:
     return poses
 
 
-def rolling_cast(count: int, readout: float, **more) -> RayCastShot:
+def rolling_cast(count: int, readout: float, **more) -> RollingShot:
     """What a shaken camera sees whose rows are read out one after the other, in `readout` of the time from frame to
     frame; depth is along the axis that it has then. more: as of ray_cast."""
     rows = readout * ((np.arange(HEIGHT) + 0.5) / HEIGHT - 0.5)
     shot = ray_cast(poses=shaken_pose(np.arange(count)[:, None] + rows), **more)
-    return replace(shot, camera_to_world=shaken_pose(np.arange(count, dtype=float)), readout=readout)
+    return RollingShot(shot.frames, shot.depth, shot.motion_mask, shaken_pose(np.arange(count, dtype=float)),
+                       shot.intrinsics, readout)
 
 
 def ray_cast(count: int = 12, *, with_object: bool = False, with_post: bool = False,

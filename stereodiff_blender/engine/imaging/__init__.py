@@ -12,6 +12,7 @@ from .rolling_parallax import LocatedPixels, RollingParallax
 from .warp import (
     BEHIND_CAMERA,
     Cameras,
+    Located,
     PlaneParallax,
     Warp,
     induced_flow,
@@ -19,6 +20,7 @@ from .warp import (
     sample_at,
     warp_between,
     warp_grid,
+    warp_located,
     warp_pixels,
 )
 
@@ -28,6 +30,7 @@ __all__ = [
     "CostFeatures",
     "Features",
     "FrameWindow",
+    "Located",
     "LocatedPixels",
     "OpticalFlow",
     "PlaneParallax",
@@ -54,6 +57,7 @@ __all__ = [
     "sample_at",
     "warp_between",
     "warp_grid",
+    "warp_located",
     "warp_pixels",
     "without_holes",
     "without_specks",

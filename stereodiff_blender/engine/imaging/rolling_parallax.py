@@ -20,6 +20,8 @@ NEAREST = 1e-4
 """As of warp.BEHIND_CAMERA: what is behind has no row, and is given one far outside."""
 MOST_FRAMES = 1.0
 """Between the readings of two rows, also of such that no picture has."""
+LEAST_WAY = 0.1
+"""Of a point that runs ahead of the rows, which are read at a speed of 1."""
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,17 @@ class RollingParallax:
         """Homogeneous pixels of frame j at these times, when the rows that show them are read."""
         u, v, w = pixel
         du, dv, dw = self._going(pixel, disparity)
-        gone = self._gone(u, v, w, time)
-        gone = self._gone(u if self.target.bend is None else u + gone * du, v + gone * dv, w + gone * dw, time)
+        ahead = np.maximum(w, NEAREST)
+        rows = (self.target.slope / self.target.intrinsics[1]) * (dv - v / ahead * dw) / ahead
+        # While the camera goes on to where a row is read, the point goes on to another row.
+        gone = (self.target.at(u, v, ahead) - time) / np.maximum(1.0 - rows, LEAST_WAY)
+        gone = np.clip(gone, -MOST_FRAMES, MOST_FRAMES)
         return [u + gone * du, v + gone * dv, w + gone * dw]
 
     def _going(self, pixel: Coordinates, disparity: np.ndarray | float) -> Coordinates:
         """What a frame's time adds to homogeneous pixels of frame j."""
         u, v, w = pixel
         return [across * u + down * v + one * w + shift * disparity for across, down, one, shift in self.drift.tolist()]
-
-    def _gone(self, u, v, w, time) -> np.ndarray:
-        w = np.maximum(w, NEAREST)
-        return np.clip(self.target.at(u, v, w) - time, -MOST_FRAMES, MOST_FRAMES)
 
     def grid(self, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> Coordinates:
         """As of PlaneParallax."""

@@ -39,12 +39,20 @@ class Cameras(Protocol):
     def shutter(self) -> RollingShutter | None: ...
 
 
+class Located(Protocol):
+    """Pixels of one frame, for one disparity after another."""
+
+    def at(self, disparity: np.ndarray) -> Coordinates: ...
+
+
 class Warp(Protocol):
     """From the pixels of one frame to those of another: a PlaneParallax, or a RollingParallax."""
 
     def grid(self, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> Coordinates: ...
 
     def points(self, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> Coordinates: ...
+
+    def located(self, x: np.ndarray, y: np.ndarray) -> Located: ...
 
     def depth_ratio(self, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> np.ndarray: ...
 
@@ -85,6 +93,10 @@ class PlaneParallax:
         """Three homogeneous coordinates of any pixels, in the shape that x, y and disparity have."""
         return [self._coordinate(k, x, y, disparity) for k in range(3)]
 
+    def located(self, x: np.ndarray, y: np.ndarray) -> PlanePixels:
+        """Any pixels, for one disparity after another, as of points()."""
+        return PlanePixels(self, x, y)
+
     def depth_ratio(self, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> np.ndarray:
         """Depth in the other frame over depth here: the third coordinate of points() alone, not positive behind."""
         return self._coordinate(2, x, y, disparity)
@@ -97,6 +109,19 @@ class PlaneParallax:
     def _coordinate(self, k: int, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> np.ndarray:
         row, shift = self.infinite_homography[k].astype(x.dtype), self.epipole[k].astype(x.dtype)
         return row[0] * x + row[1] * y + row[2] + shift * disparity
+
+
+@dataclass(frozen=True)
+class PlanePixels:
+    """Pixels of any shape. Nothing is kept: what is shared between disparities is less than a lookup."""
+
+    warp: PlaneParallax
+    x: np.ndarray
+    y: np.ndarray
+
+    def at(self, disparity: np.ndarray) -> Coordinates:
+        """Three homogeneous coordinates, in the shape that the pixels and disparity have."""
+        return self.warp.points(self.x, self.y, disparity)
 
 
 def warp_between(cameras: Cameras, i: int, j: int) -> Warp:
@@ -190,7 +215,25 @@ def warp_pixels(warp: Warp, x: np.ndarray, y: np.ndarray, disparity: np.ndarray)
     WarpedPixels
         Each array in that shape.
     """
-    return _divided(*warp.points(x, y, disparity))
+    return warp_located(warp.located(x, y), disparity)
+
+
+def warp_located(located: Located, disparity: np.ndarray) -> WarpedPixels:
+    """Where scattered pixels lie in another frame, for one disparity after another.
+
+    Parameters
+    ----------
+    located : Located
+        As of Warp.located.
+    disparity : ndarray
+        Of the pixels' shape, 1 / scene unit; 0 is infinitely far.
+
+    Returns
+    -------
+    WarpedPixels
+        Each array in that shape.
+    """
+    return _divided(*located.at(disparity))
 
 
 def warp_grid(warp: Warp, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> WarpedPixels:

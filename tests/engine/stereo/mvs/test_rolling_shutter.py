@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from depth_scenes import FOCAL_PX, HEIGHT, WIDTH, RayCastShot, rolling_cast
+from depth_scenes import FOCAL_PX, HEIGHT, WIDTH, RollingShot, rolling_cast
 
 from stereodiff_blender.engine.quality.assess import flicker
 from stereodiff_blender.engine.report import Report
@@ -24,7 +24,7 @@ def shot(request):
     return rolling_cast(COUNT, request.param)
 
 
-def measure(shot: RayCastShot, cameras: CameraSolution):
+def measure(shot: RollingShot, cameras: CameraSolution):
     return estimate_depth_maps(shot.frames, cameras, context=RunContext(Scratch(), Report()))
 
 

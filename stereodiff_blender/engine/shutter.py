@@ -19,7 +19,7 @@ from .lens import radial_scale, undistorted
 
 __all__ = ["RollingShutter", "RowCamera", "RowTimes", "path_derivatives"]
 
-ROUNDS = 2
+ROW_ROUNDS = 2
 """For the row that shows a point, which is where the row's own camera sees it: each leaves a hundredth of the miss."""
 FIT_SAMPLES = 64
 
@@ -109,7 +109,7 @@ class RowCamera:
         outside the picture, in the axes of some row's."""
         local = points @ self.world_to_camera[:, :3].T + self.world_to_camera[:, 3]
         fx, fy, cx, cy = self.times.intrinsics
-        for _ in range(ROUNDS):
+        for _ in range(ROW_ROUNDS):
             ahead = np.where(local[:, 2] > 1e-9, local[:, 2], np.inf)
             time = self.times.at(fx * local[:, 0] / ahead + cx, fy * local[:, 1] / ahead + cy)
             poses = self.at(np.clip(time, -1.0, 1.0))

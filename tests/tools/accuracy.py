@@ -218,7 +218,7 @@ class Camera(NamedTuple):
     rows: RowCamera | None
 
     @classmethod
-    def of(cls, index: int, intrinsics: np.ndarray, camera_to_world: np.ndarray, distortion: Distortion | None,
+    def of_frame(cls, index: int, intrinsics: np.ndarray, camera_to_world: np.ndarray, distortion: Distortion | None,
            shutter: RollingShutter | None) -> Camera:
         rows = None if shutter is None else shutter.camera(index, invert_rigid(camera_to_world), intrinsics)
         return cls(intrinsics, camera_to_world, distortion, rows)
@@ -226,7 +226,7 @@ class Camera(NamedTuple):
 
 def true_camera(index: int, truth: Truth, shape: tuple[int, int]) -> Camera:
     """On a raster of shape."""
-    return Camera.of(index, truth.intrinsics_on(index, shape), truth.camera_to_world[index], truth.distortion,
+    return Camera.of_frame(index, truth.intrinsics_on(index, shape), truth.camera_to_world[index], truth.distortion,
                      truth.shutter)
 
 
@@ -237,7 +237,7 @@ def solved_cameras(result: Result, shape: tuple[int, int]) -> list[Camera]:
     is_solved = ~np.isin([frame.frame for frame in result.frames], result.quality.unsolved_frames)
     shutter = RollingShutter.of_cameras(poses, intrinsics, is_solved, result.lens, (result.width, result.height))
     on_raster = intrinsics * np.tile((shape[1] / result.width, shape[0] / result.height), 2)
-    return [Camera.of(index, on_raster[index], pose, result.lens.distortion, shutter)
+    return [Camera.of_frame(index, on_raster[index], pose, result.lens.distortion, shutter)
             for index, pose in enumerate(poses)]
 
 

@@ -74,13 +74,15 @@ class RollingParallax:
         time = self.source.at(x, y)
         base, epipole = [], []
         for row in np.moveaxis(self.terms, 0, -1).tolist():
-            across, down, one, shift = (term[0] + time * (term[1] + time * term[2]) for term in row)
-            base.append((across * x + one) + down * y)
+            across, down, one, shift = (_quadratic(terms, time) for terms in row)
+            down *= y
+            one += down
+            base.append(across * x + one)
             epipole.append(shift)
         return LocatedPixels(self, base, epipole, time)
 
     def landed(self, pixel: Coordinates, disparity: np.ndarray, time: np.ndarray) -> Coordinates:
-        """Homogeneous pixels of frame j at these times, when the rows that show them are read."""
+        """Homogeneous pixels of frame j at these times, when the rows that show them are read. In place."""
         u, v, w = pixel
         du, dv, dw = self._going(pixel, disparity)
         ahead = np.maximum(w, NEAREST)
@@ -88,12 +90,21 @@ class RollingParallax:
         # While the camera goes on to where a row is read, the point goes on to another row.
         gone = (self.target.at(u, v, ahead) - time) / np.maximum(1.0 - rows, LEAST_WAY)
         gone = np.clip(gone, -MOST_FRAMES, MOST_FRAMES)
-        return [u + gone * du, v + gone * dv, w + gone * dw]
+        for part, going in ((u, du), (v, dv), (w, dw)):
+            going *= gone
+            part += going
+        return pixel
 
     def _going(self, pixel: Coordinates, disparity: np.ndarray | float) -> Coordinates:
         """What a frame's time adds to homogeneous pixels of frame j."""
         u, v, w = pixel
-        return [across * u + down * v + one * w + shift * disparity for across, down, one, shift in self.drift.tolist()]
+        going = []
+        for across, down, one, shift in self.drift.tolist():
+            total = across * u
+            for factor, part in ((down, v), (one, w), (shift, disparity)):
+                total += factor * part
+            going.append(total)
+        return going
 
     def grid(self, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> Coordinates:
         """As of PlaneParallax."""
@@ -112,6 +123,14 @@ class RollingParallax:
         base, epipole = ([part + gone * going for part, going in zip(parts, self._going(parts, disparity), strict=True)]
                          for parts, disparity in ((there.base, 0.0), (there.epipole, 1.0)))
         return base, epipole
+
+
+def _quadratic(terms: list[float], time: np.ndarray) -> np.ndarray:
+    value = terms[2] * time
+    value += terms[1]
+    value *= time
+    value += terms[0]
+    return value
 
 
 def _homogeneous(matrix: np.ndarray, last: float) -> np.ndarray:

@@ -74,10 +74,8 @@ class RollingParallax:
         time = self.source.at(x, y)
         base, epipole = [], []
         for row in np.moveaxis(self.terms, 0, -1).tolist():
-            across, down, one, shift = (_quadratic(terms, time) for terms in row)
-            down *= y
-            one += down
-            base.append(across * x + one)
+            across, down, one, shift = (term[0] + time * (term[1] + time * term[2]) for term in row)
+            base.append(across * x + (one + down * y))
             epipole.append(shift)
         return LocatedPixels(self, base, epipole, time)
 
@@ -123,14 +121,6 @@ class RollingParallax:
         base, epipole = ([part + gone * going for part, going in zip(parts, self._going(parts, disparity), strict=True)]
                          for parts, disparity in ((there.base, 0.0), (there.epipole, 1.0)))
         return base, epipole
-
-
-def _quadratic(terms: list[float], time: np.ndarray) -> np.ndarray:
-    value = terms[2] * time
-    value += terms[1]
-    value *= time
-    value += terms[0]
-    return value
 
 
 def _homogeneous(matrix: np.ndarray, last: float) -> np.ndarray:

@@ -64,7 +64,7 @@ class RowTimes:
     slope: float
     bend: tuple[float, ...] | None = None
 
-    def at(self, x, y, w=1.0):
+    def at(self, x, y, w: np.ndarray | float = 1.0):
         """Of pixels x / w, y / w: arrays of any kind that broadcast; without distortion x takes no part."""
         fx, fy, cx, cy = self.intrinsics
         if self.bend is None:

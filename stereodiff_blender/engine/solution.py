@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .contract import Distortion, LensResult
+from .geometry import invert_rigid
+from .shutter import RollingShutter, RowCamera
 
 __all__ = ["TRUSTED", "CameraSolution", "KnownCameras", "KnownLens", "StereoResult"]
 
@@ -50,6 +52,7 @@ class CameraSolution:
     is_focal_unreliable: the shot itself speaks against the lens found for it, so camera and depth may be wrong
         throughout, however well they fit.
     lens: what it does beside intrinsics, which are those of the pinhole that it amounts to; pixels are as filmed.
+    shutter: how the rows of measured frames are read out; None if at once. A clip's cameras have lens.readout instead.
     unit: how long 1 of these cameras, points and their depth is in the world of given cameras; 1 where there are none.
     """
 
@@ -64,6 +67,17 @@ class CameraSolution:
     is_focal_unreliable: bool = False
     unit: float = 1.0
     lens: LensResult = field(default_factory=LensResult)
+    shutter: RollingShutter | None = None
+
+    def row_camera(self, index: int) -> RowCamera | None:
+        """Of a frame whose rows are not read at once."""
+        if self.shutter is None:
+            return None
+        return self.shutter.camera(index, invert_rigid(self.camera_to_world[index]), self.intrinsics[index])
+
+    def rolling_shutter(self, size: tuple[int, int]) -> RollingShutter | None:
+        """That of a clip's cameras, from the lens; size: (width, height) of the raster of their pixels."""
+        return RollingShutter.of_cameras(self.camera_to_world, self.intrinsics, self.solved, self.lens, size)
 
 
 @dataclass(frozen=True)

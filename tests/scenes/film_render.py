@@ -154,8 +154,9 @@ def measure_truth(scene, camera, film: Film, path: Path) -> None:
         depth.append(frame_depth.astype(np.float16))
         dynamic.append(frame_dynamic)
     zoom = {"focal_px": np.array(focal_px)} if max(focal_px) > min(focal_px) else {}
+    shutter = {"readout": np.array(film.readout)} if film.readout else {}
     np.savez_compressed(path, depth=np.array(depth), dynamic=np.array(dynamic), camera_to_world=np.array(poses),
-                        K=camera_matrix(film, focal_px[0]), size=np.array([film.width, film.height]), **zoom)
+                        K=camera_matrix(film, focal_px[0]), size=np.array([film.width, film.height]), **zoom, **shutter)
 
 
 def camera_matrix(film: Film, focal: float) -> np.ndarray:

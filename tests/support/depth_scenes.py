@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
+from stereodiff_blender.engine.contract import LensResult
 from stereodiff_blender.engine.geometry import exp_so3
+from stereodiff_blender.engine.shutter import RollingShutter
 from stereodiff_blender.engine.solution import CameraSolution
 
 WIDTH, HEIGHT, FOCAL_PX = 160, 112, 150.0
@@ -24,6 +26,10 @@ class RayCastShot:
     intrinsics: np.ndarray
 
     @property
+    def shutter(self) -> RollingShutter | None:
+        return self.cameras.shutter
+
+    @property
     def confidence(self) -> np.ndarray:
         return np.ones_like(self.depth)
 
@@ -32,6 +38,18 @@ class RayCastShot:
         count = len(self.frames)
         return CameraSolution("moving", self.camera_to_world, self.intrinsics, np.ones(count, bool),
                               np.full(count, 0.2), np.zeros((0, 3)), np.zeros(0))
+
+
+@dataclass(frozen=True)
+class RollingShot(RayCastShot):
+    """readout: of the rows, in frames; camera_to_world: of the middle ones."""
+
+    readout: float
+
+    @property
+    def cameras(self) -> CameraSolution:
+        cameras = replace(super().cameras, lens=LensResult(readout=self.readout))
+        return replace(cameras, shutter=cameras.rolling_shutter((self.depth.shape[2], self.depth.shape[1])))
 
 
 @dataclass(frozen=True)
@@ -55,15 +73,34 @@ def sliding_path(count: int) -> np.ndarray:
     return poses
 
 
+def shaken_pose(time: np.ndarray) -> np.ndarray:
+    """camera_to_world (...,4,4) at any times (...), in frames: sideways, with a hand that pans and nods by pixels."""
+    poses = np.tile(np.eye(4), (*time.shape, 1, 1))
+    poses[..., 0, 3], poses[..., 1, 3], poses[..., 2, 3] = 0.06 * time, 0.02 * np.sin(0.5 * time), 0.03 * time
+    turns = 0.03 * np.sin(0.5 * time + 1.0), 0.05 * np.sin(0.45 * time), 0.02 * np.sin(0.6 * time + 2.0)
+    poses[..., :3, :3] = exp_so3(np.stack(turns, axis=-1))
+    return poses
+
+
+def rolling_cast(count: int, readout: float, **more) -> RollingShot:
+    """What a shaken camera sees whose rows are read out one after the other, in `readout` of the time from frame to
+    frame; depth is along the axis that it has then. more: as of ray_cast."""
+    rows = readout * ((np.arange(HEIGHT) + 0.5) / HEIGHT - 0.5)
+    shot = ray_cast(poses=shaken_pose(np.arange(count)[:, None] + rows), **more)
+    return RollingShot(shot.frames, shot.depth, shot.motion_mask, shaken_pose(np.arange(count, dtype=float)),
+                       shot.intrinsics, readout)
+
+
 def ray_cast(count: int = 12, *, with_object: bool = False, with_post: bool = False,
              poses: np.ndarray | None = None, scale: int = 1) -> RayCastShot:
     """What a camera on the sliding path, or on these poses, sees, on a raster this many times finer. The mover is a
-    board that crosses the picture; the post stands to the right of the board."""
+    board that crosses the picture; the post stands to the right of the board. poses: (T,4,4), or one for each row,
+    (T,H,4,4)."""
     poses = sliding_path(count) if poses is None else poses
     pictures = [_noise(seed) for seed in range(5)]
     views = [_view(pose, _planes(index, with_object, with_post), pictures, scale) for index, pose in enumerate(poses)]
     frames, depth, moves = (np.stack(parts) for parts in zip(*views, strict=True))
-    intrinsics = scale * np.tile([FOCAL_PX, FOCAL_PX, WIDTH / 2, HEIGHT / 2], (count, 1))
+    intrinsics = scale * np.tile([FOCAL_PX, FOCAL_PX, WIDTH / 2, HEIGHT / 2], (len(poses), 1))
     return RayCastShot(frames, depth, moves, poses, intrinsics)
 
 
@@ -80,14 +117,14 @@ def _planes(index: int, with_object: bool, with_post: bool) -> list[_Plane]:
 def _view(pose: np.ndarray, planes: list[_Plane], pictures: list[np.ndarray], scale: int):
     rows, cols = (np.mgrid[0:scale * HEIGHT, 0:scale * WIDTH] + 0.5) / scale
     rays = np.stack([(cols - WIDTH / 2) / FOCAL_PX, (rows - HEIGHT / 2) / FOCAL_PX, np.ones_like(cols)], axis=-1)
-    rays = rays @ pose[:3, :3].T
+    rays, center = rays @ np.swapaxes(pose[..., :3, :3], -1, -2), pose[..., None, :3, 3]
     frame = np.zeros((*rows.shape, 3), np.float32)
     depth, moves = np.full(rows.shape, np.inf), np.zeros(rows.shape, np.uint8)
     for plane, picture in zip(planes, pictures, strict=False):
         distance_per_depth = rays @ np.array(plane.normal)
-        distance = (plane.level - np.array(plane.normal) @ pose[:3, 3]) / np.where(np.abs(distance_per_depth) > 1e-9,
+        distance = (plane.level - center @ np.array(plane.normal)) / np.where(np.abs(distance_per_depth) > 1e-9,
                                                                                    distance_per_depth, 1e-9)
-        points = pose[:3, 3] + distance[..., None] * rays
+        points = center + distance[..., None] * rays
         hit = (distance > 0) & (distance < depth) & _covers(plane, points)
         depth[hit], moves[hit] = distance[hit], plane.moves
         frame[hit] = _paint(plane, picture, points)[hit]

@@ -40,7 +40,7 @@ class Example:
     first_number. files_by_clip_frame: as earlier versions numbered the files they wrote. zoom: focal length of the last
     frame over that of the first. knows_footage: False for a job of an earlier version, which knows the path of its
     footage alone. distortion: of the lens that shot the footage; None of a pinhole. Its ST maps are the engine's own.
-    has_plate_depth: depth at the clip's size, too.
+    has_plate_depth: depth at the clip's size, too. readout: of a rolling shutter, in frames.
     """
 
     raster: tuple[int, int] = (64, 36)
@@ -62,15 +62,16 @@ class Example:
     knows_footage: bool = True
     distortion: Distortion | None = None
     has_plate_depth: bool = False
+    readout: float = 0.0
 
     @property
     def lens(self) -> LensResult:
         if self.distortion is None:
-            return LensResult()
+            return LensResult(readout=self.readout)
         model = "radial" if self.distortion.is_radial else "brown"
         model = "fisheye" if self.distortion.is_fisheye else model
-        return LensResult(model, self.distortion, zooms=self.zoom != 1.0, undistort="lens/undistort.exr",
-                          redistort="lens/redistort.exr",
+        return LensResult(model, self.distortion, zooms=self.zoom != 1.0, readout=self.readout,
+                          undistort="lens/undistort.exr", redistort="lens/redistort.exr",
                           overscan=overscan_of(self.distortion, clip_intrinsics(self), self.clip))
 
 
@@ -119,8 +120,8 @@ def clip_intrinsics(example: Example) -> np.ndarray:
     return intrinsics(example, example.frame_count // 2) * np.tile(np.divide(example.clip, example.raster), 2)
 
 
-def camera_to_world(example: Example, index: int) -> np.ndarray:
-    """Sideways and forward, turning and rolling a little; the identity first."""
+def camera_to_world(example: Example, index: float) -> np.ndarray:
+    """Sideways and forward, turning and rolling a little; the identity first. index: of a frame, or between two."""
     pose = np.eye(4)
     if example.camera_kind == "static":
         return pose
@@ -147,8 +148,9 @@ def trace_depth(example: Example, index: int, size: tuple[int, int] | None = Non
     width, height = size or example.raster
     columns, rows = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     rays = camera_rays(example, index, columns, rows, size)
-    pose = camera_to_world(example, index)
-    origin, directions = pose[:3, 3] / example.depth_scale, rays @ pose[:3, :3].T
+    times = example.readout * ((np.arange(height) + 0.5) / height - 0.5)
+    poses = np.stack([camera_to_world(example, index + time) for time in times])
+    origin, directions = poses[:, None, :3, 3] / example.depth_scale, rays @ np.swapaxes(poses[:, :3, :3], 1, 2)
     depth = np.minimum(_to_wall(origin, directions), _to_box(origin, directions))
     return depth * example.depth_scale, _color(origin + directions * depth[..., None])
 

@@ -11,6 +11,7 @@ import argparse
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,7 +19,9 @@ from truth import Compared, Truth, compare, newest_finished, read_truth
 
 from stereodiff_blender.engine.contract import Distortion, JobFolder, Result
 from stereodiff_blender.engine.geometry import invert_rigid
-from stereodiff_blender.engine.lens import distorted, undistorted
+from stereodiff_blender.engine.lens import distorted
+from stereodiff_blender.engine.quality.static_points import world_points
+from stereodiff_blender.engine.shutter import RollingShutter, RowCamera
 from stereodiff_blender.engine.solution import TRUSTED
 
 RIGHT = 0.10
@@ -173,8 +176,8 @@ def alignment_error(frames: list[Compared], truth: Truth, indices: list[int]) ->
     errors = []
     for here, there, index, after in zip(frames, frames[1:], indices, indices[1:], strict=False):
         rows, cols = np.nonzero(here.both & ~here.dynamic)
-        points = lifted(here.true, rows, cols, *true_camera(index, truth, here.true.shape))
-        pixels, z = projected(points, *true_camera(after, truth, there.true.shape))
+        points = lifted(here.true, rows, cols, true_camera(index, truth, here.true.shape))
+        pixels, z = projected(points, true_camera(after, truth, there.true.shape))
         seen = is_seen(there, pixels, z)
         found = looked_up(there.depth, pixels[seen])
         change = np.log(found / here.depth[rows, cols][seen]) - np.log(z[seen] / here.true[rows, cols][seen])
@@ -192,51 +195,68 @@ def drift(frames: list[Compared], scale: float, result: Result, truth: Truth) ->
         grid = np.zeros(shape, bool)
         grid[::DRIFT_STEP_PX, ::DRIFT_STEP_PX] = True
         rows, cols = np.nonzero(grid & here.both & ~here.dynamic & (here.confidence > TRUSTED))
-        true_points = lifted(here.true, rows, cols, *true_camera(first.frame - 1, truth, shape))
-        points = lifted(here.depth / scale, rows, cols, *camera_of(first, result, shape))
-        for other, there in zip(result.frames[start + 1:start + 1 + DRIFT_FRAMES], frames[start + 1:], strict=False):
-            pixels, z = projected(true_points, *true_camera(other.frame - 1, truth, shape))
-            solved, _ = projected(points, *camera_of(other, result, shape))
+        true_points = lifted(here.true, rows, cols, true_camera(first.frame - 1, truth, shape))
+        solved_as = solved_cameras(result, shape)
+        points = lifted(here.depth / scale, rows, cols, solved_as[start])
+        for k, there in enumerate(frames[start + 1:start + 1 + DRIFT_FRAMES], start + 1):
+            other = result.frames[k]
+            pixels, z = projected(true_points, true_camera(other.frame - 1, truth, shape))
+            solved, _ = projected(points, solved_as[k])
             seen = is_seen(there, pixels, z)
             errors.append(np.linalg.norm(solved[seen] - pixels[seen], axis=1) * result.width / shape[1])
     every = np.concatenate(errors) if errors else np.empty(0)
     return mean_of(every)
 
 
-def true_camera(index: int, truth: Truth, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, Distortion | None]:
-    """Intrinsics (4,) on a raster of shape, camera_to_world, and the lens's distortion."""
-    return truth.intrinsics_on(index, shape), truth.camera_to_world[index], truth.distortion
+class Camera(NamedTuple):
+    """intrinsics (4,) on a raster of some shape, camera_to_world (4,4), the lens's distortion, and the same camera row
+    by row if it has a rolling shutter."""
+
+    intrinsics: np.ndarray
+    camera_to_world: np.ndarray
+    distortion: Distortion | None
+    rows: RowCamera | None
+
+    @classmethod
+    def of_frame(cls, index: int, intrinsics: np.ndarray, camera_to_world: np.ndarray, distortion: Distortion | None,
+           shutter: RollingShutter | None) -> Camera:
+        rows = None if shutter is None else shutter.camera(index, invert_rigid(camera_to_world), intrinsics)
+        return cls(intrinsics, camera_to_world, distortion, rows)
 
 
-def camera_of(frame, result: Result, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, Distortion | None]:
-    """The same as the job solved it."""
-    across, down = shape[1] / result.width, shape[0] / result.height
-    return (np.array([frame.fx * across, frame.fy * down, frame.cx * across, frame.cy * down]),
-            np.array(frame.camera_to_world), result.lens.distortion)
+def true_camera(index: int, truth: Truth, shape: tuple[int, int]) -> Camera:
+    """On a raster of shape."""
+    return Camera.of_frame(index, truth.intrinsics_on(index, shape), truth.camera_to_world[index], truth.distortion,
+                     truth.shutter)
 
 
-def lifted(depth: np.ndarray, rows: np.ndarray, cols: np.ndarray, intrinsics: np.ndarray,
-           camera_to_world: np.ndarray, distortion: Distortion | None) -> np.ndarray:
+def solved_cameras(result: Result, shape: tuple[int, int]) -> list[Camera]:
+    """The same as the job solved it, of all its frames."""
+    poses = np.array([frame.camera_to_world for frame in result.frames])
+    intrinsics = np.array([(frame.fx, frame.fy, frame.cx, frame.cy) for frame in result.frames])
+    is_solved = ~np.isin([frame.frame for frame in result.frames], result.quality.unsolved_frames)
+    shutter = RollingShutter.of_cameras(poses, intrinsics, is_solved, result.lens, (result.width, result.height))
+    on_raster = intrinsics * np.tile((shape[1] / result.width, shape[0] / result.height), 2)
+    return [Camera.of_frame(index, on_raster[index], pose, result.lens.distortion, shutter)
+            for index, pose in enumerate(poses)]
+
+
+def lifted(depth: np.ndarray, rows: np.ndarray, cols: np.ndarray, camera: Camera) -> np.ndarray:
     """World points (n,3) of pixels of an (h,w) depth on the plate as it was shot."""
-    z = depth[rows, cols]
-    places = (np.stack([cols, rows], axis=-1) + 0.5 - intrinsics[2:]) / intrinsics[:2]
-    if distortion is not None:
-        places = undistorted(places, distortion)
-    local = np.column_stack([places, np.ones(len(places))]) * z[:, None]
-    return local @ camera_to_world[:3, :3].T + camera_to_world[:3, 3]
+    return world_points(depth, rows, cols, camera.camera_to_world, camera.intrinsics, camera.distortion, camera.rows)
 
 
-def projected(points: np.ndarray, intrinsics: np.ndarray, camera_to_world: np.ndarray,
-              distortion: Distortion | None) -> tuple[np.ndarray, np.ndarray]:
+def projected(points: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (n,2) of the plate and z-depth (n,) of world points (n,3); behind the camera: NaN and a z of 0 or less.
     NaN also where the lens shows nothing."""
-    pose = invert_rigid(camera_to_world)
-    x, y, z = (points @ pose[:3, :3].T + pose[:3, 3]).T
-    places = np.stack([x, y], axis=-1) / np.where(z > 1e-9, z, np.nan)[:, None]
-    if distortion is not None:
-        is_shown = np.hypot(*places.T) < distortion.ideal_fold_radius()
-        places = np.where(is_shown[:, None], distorted(places, distortion), np.nan)
-    return places * intrinsics[:2] + intrinsics[2:], z
+    pose = invert_rigid(camera.camera_to_world)
+    local = points @ pose[:3, :3].T + pose[:3, 3] if camera.rows is None else camera.rows.shown(points)
+    z = local[:, 2]
+    places = local[:, :2] / np.where(z > 1e-9, z, np.nan)[:, None]
+    if camera.distortion is not None:
+        is_shown = np.hypot(*places.T) < camera.distortion.ideal_fold_radius()
+        places = np.where(is_shown[:, None], distorted(places, camera.distortion), np.nan)
+    return places * camera.intrinsics[:2] + camera.intrinsics[2:], z
 
 
 def is_seen(frame: Compared, pixels: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -73,6 +73,19 @@ def test_a_distorted_plate_is_measured_along_the_rays_of_its_lens(tmp_path, lens
     assert pinhole.drift_px > 0.1 and pinhole.absrel_static == exact.absrel_static, "depth lies on the plate as shot"
 
 
+@pytest.mark.parametrize("lens", [None, BENT["barrel"]])
+def test_a_rolling_shutter_is_measured_row_by_row(tmp_path, lens):
+    """The truth itself has no error; a job that takes all rows for read at once lets points drift."""
+    folder = tmp_path / "example"
+    result = write_job_folder(folder, replace(EXAMPLE, frame_count=10, invalid_corner=False, focal=40.0, readout=0.7,
+                                              distortion=lens))
+    of_lens = {} if lens is None else {"dist": (lens.k1, lens.k2, lens.p1, lens.p2, lens.k3)}
+    exact = measured((folder, result), tmp_path, readout=0.7, **of_lens)
+    assert exact.alignment_percent < 0.05 and exact.drift_px < 0.02 and exact.absrel_static < 1e-6
+    JobFolder(folder).write_result(replace(result, lens=replace(result.lens, readout=0.0)))
+    assert measured((folder, result), tmp_path, readout=0.7, **of_lens).drift_px > 2 * exact.drift_px + 0.02
+
+
 def test_each_error_is_found_where_it_is(job, tmp_path):
     arrays = truth_arrays(*job)
     depth, dynamic, poses = arrays["depth"].copy(), arrays["dynamic"].copy(), arrays["camera_to_world"].copy()

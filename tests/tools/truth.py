@@ -8,6 +8,7 @@ A truth is one of
         focal_px (T,) pixels of the clip, only where the lens zooms
         dist k1 k2 (p1 p2 k3), or fisheye k1 k2 k3 k4, as OpenCV orders them: of the lens that bends the picture, on
             which depth and dynamic lie as it was shot
+        readout of a rolling shutter, in frames: depth is along the axis that the camera has when a pixel's row is read
     a folder as RGB-D data sets have it: poses.txt ("stamp x y z qx qy qz qw", camera to world), intrinsics.txt
         ("name=value" lines: width, height, fx, fy, cx, cy, depth_scale, k1 to p2 where the lens bends the picture) and,
         where depth is known, depth/*.png
@@ -18,13 +19,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 import OpenEXR
 
-from stereodiff_blender.engine.contract import Distortion, Result, StereoDiffError
+from stereodiff_blender.engine.contract import Distortion, LensResult, Result, StereoDiffError
+from stereodiff_blender.engine.shutter import RollingShutter
 
 FARTHEST = 1000.0
 """Depth from here on is sky, and is not compared."""
@@ -33,7 +36,7 @@ FARTHEST = 1000.0
 @dataclass(frozen=True)
 class Truth:
     """camera_to_world (T,4,4). intrinsics (T,4): fx, fy, cx, cy in pixels of the clip. size: (width, height) of it.
-    distortion: of the lens; None of a pinhole.
+    distortion: of the lens; None of a pinhole. readout: of a rolling shutter, in frames.
 
     depth(index): (h,w) float64, inf for sky, 0 where unknown; dynamic(index): (h,w) bool. None: not known.
     """
@@ -44,6 +47,14 @@ class Truth:
     depth: Callable[[int], np.ndarray] | None
     dynamic: Callable[[int], np.ndarray] | None
     distortion: Distortion | None = None
+    readout: float = 0.0
+
+    @cached_property
+    def shutter(self) -> RollingShutter | None:
+        """None if all rows of a frame are read at once."""
+        everywhere = np.ones(len(self.camera_to_world), bool)
+        return RollingShutter.of_cameras(self.camera_to_world, self.intrinsics, everywhere,
+                                         LensResult(distortion=self.distortion, readout=self.readout), self.size)
 
     @property
     def path_length(self) -> float:
@@ -75,7 +86,7 @@ def _rendered(file: Path) -> Truth:
     intrinsics = np.column_stack([focal, focal * arrays["K"][1, 1] / arrays["K"][0, 0], middle])
     return Truth(arrays["camera_to_world"], intrinsics, tuple(int(n) for n in arrays["size"]),
                  lambda index: arrays["depth"][index].astype(np.float64), lambda index: arrays["dynamic"][index],
-                 _distortion(arrays))
+                 _distortion(arrays), float(arrays.get("readout", 0.0)))
 
 
 def _distortion(arrays: dict[str, np.ndarray]) -> Distortion | None:

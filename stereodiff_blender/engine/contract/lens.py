@@ -114,7 +114,8 @@ class LensResult:
     k1_std, k2_std: standard deviations where it was solved.
     zooms: the frames' focal lengths differ, because the lens zooms.
     readout: of a rolling shutter, first row to last, in frames; 0 if all rows are taken at once; below 0 if the last
-        row comes first. The frames' cameras are those of the middle row. readout_std: its standard deviation.
+        row comes first. The frames' cameras are those of the middle row; a pixel's depth is along the axis that
+        the camera has when its row is read (engine/shutter.py). readout_std: its standard deviation.
     undistort, redistort: ST maps for the clip's own size, relative POSIX paths of EXRs; None of a pinhole, and in
         results of earlier versions. Undistort has the size of the plate with overscan as the ideal camera sees it, and
         says where the plate shows each pixel; redistort has the plate's, and says where the ideal camera with overscan

@@ -300,6 +300,7 @@ WARNINGS = {
         "so tracks written for it are exact in the middle frame alone."),
     "rolling_shutter": Explanation(
         "The camera reads its rows one after the other (rolling shutter).",
+        "Nothing needs to be done for depth, which is measured row by row, and for the mesh, which stays on the plate. "
         "The camera is that of each frame's middle row: what stands in the scene slips off the top and the bottom of "
         "the plate while the camera moves fast. Cycles can render the same shutter: Add Lens Camera sets it, with "
         "Rolling Shutter (Blender 4.5 or later)."),

@@ -25,6 +25,7 @@ from ..imaging import (
     warp_between,
     warp_grid,
 )
+from ..shutter import RollingShutter
 from ..solution import StereoResult
 from ..storage import RunContext, Scratch
 
@@ -59,6 +60,7 @@ class _Clip:
     motion_mask: np.ndarray
     camera_to_world: np.ndarray
     intrinsics: np.ndarray
+    shutter: RollingShutter | None
     flow: OpticalFlow
 
     def gray(self, index: int) -> np.ndarray:
@@ -102,7 +104,8 @@ def refine_guided(frames: np.ndarray, stereo: StereoResult, *, flow: OpticalFlow
     if not depth.shape == confidence.shape == motion_mask.shape == frames.shape[:3]:
         raise ValueError(f"frames {frames.shape}, depth {depth.shape}, confidence {confidence.shape} and motion mask "
                          f"{motion_mask.shape} must agree in (T,H,W)")
-    clip = _Clip(frames, confidence, motion_mask, stereo.cameras.camera_to_world, stereo.cameras.intrinsics, flow)
+    clip = _Clip(frames, confidence, motion_mask, stereo.cameras.camera_to_world, stereo.cameras.intrinsics,
+                 stereo.cameras.shutter, flow)
     count = len(depth)
     report.stage("refine", count * (PASSES + 1))
 

@@ -16,8 +16,8 @@ from ..contract import Distortion, LensResult
 from ..geometry import fill_unsolved, rebase
 from ..imaging import (
     BEHIND_CAMERA,
-    PlaneParallax,
     Rectification,
+    Warp,
     pixel_axes,
     pull_push,
     rectifier,
@@ -25,6 +25,7 @@ from ..imaging import (
     warp_between,
 )
 from ..lens import distorted, undistorted
+from ..shutter import RollingShutter
 from ..solution import TRUSTED, CameraSolution, KnownLens
 from ..storage import Scratch
 from .inspection import Footage
@@ -146,10 +147,17 @@ class PreparedFootage:
         """The cameras of the scene's frames, in its pixels: a pinhole's, as what is measured is rectified."""
         chosen, (left, top) = self.measurable, self.corner
         observations = [(cameras.observations[k][0], _ideal(cameras, k) - (left, top)) for k in chosen]
+        shutter = self._shutter(cameras)
         return replace(cameras, camera_to_world=cameras.camera_to_world[chosen],
                        intrinsics=cameras.intrinsics[chosen] - (0.0, 0.0, left, top), solved=cameras.solved[chosen],
                        reprojection_px=cameras.reprojection_px[chosen], observations=observations,
-                       lens=LensResult(zooms=cameras.lens.zooms))
+                       lens=LensResult(zooms=cameras.lens.zooms),
+                       shutter=None if shutter is None else shutter.select(chosen))
+
+    def _shutter(self, cameras: CameraSolution) -> RollingShutter | None:
+        """Of all T frames, by the rows of the plate."""
+        height, width = self.footage.size
+        return cameras.rolling_shutter((width, height))
 
     @property
     def corner(self) -> tuple[int, int]:
@@ -216,7 +224,8 @@ class PreparedFootage:
         """A frame that was not measured, a flash or one without a camera, is given the depth of the frame beside it, as
         seen from where it is itself. In place, (T,H,W)."""
         top, bottom, left, right = self.footage.picture
-        pinhole = replace(cameras, intrinsics=cameras.intrinsics - (0.0, 0.0, *self.corner))
+        pinhole = replace(cameras, intrinsics=cameras.intrinsics - (0.0, 0.0, *self.corner),
+                          shutter=self._shutter(cameras))
         for index in np.flatnonzero(self.measured_in != self.footage.shown_in):
             beside = self.measured_in[index]
             warp = warp_between(pinhole, int(index), int(beside))
@@ -313,7 +322,7 @@ def _filmed(cameras: CameraSolution, index: int, lens: LensResult) -> np.ndarray
     return distorted((pixels - center) / focal, lens.distortion) * focal + center
 
 
-def _warped_from(depth: np.ndarray, warp: PlaneParallax) -> np.ndarray:
+def _warped_from(depth: np.ndarray, warp: Warp) -> np.ndarray:
     """Depth (H,W) of one frame as another camera sees it; warp: of that camera's pixels to the frame.
 
     Each round looks up where the disparity guessed so far would lie in the frame, and takes what is found there.

@@ -8,15 +8,19 @@ from .medians import lower_median
 from .plane_fill import fill_along_planes
 from .rectification import Rectification, finer_rectification, rectifier
 from .regions import Regions, find_regions, without_holes, without_specks
+from .rolling_parallax import LocatedPixels, RollingParallax
 from .warp import (
     BEHIND_CAMERA,
     Cameras,
+    Located,
     PlaneParallax,
+    Warp,
     induced_flow,
     pixel_axes,
     sample_at,
     warp_between,
     warp_grid,
+    warp_located,
     warp_pixels,
 )
 
@@ -26,10 +30,14 @@ __all__ = [
     "CostFeatures",
     "Features",
     "FrameWindow",
+    "Located",
+    "LocatedPixels",
     "OpticalFlow",
     "PlaneParallax",
     "Rectification",
     "Regions",
+    "RollingParallax",
+    "Warp",
     "boundary_confidence",
     "cost_features",
     "fast_global_smoother",
@@ -49,6 +57,7 @@ __all__ = [
     "sample_at",
     "warp_between",
     "warp_grid",
+    "warp_located",
     "warp_pixels",
     "without_holes",
     "without_specks",

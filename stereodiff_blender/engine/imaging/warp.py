@@ -2,7 +2,7 @@
 
 With both cameras known, a pixel x of frame i with disparity q (1 / z-depth) is seen in frame j at
 x' ~ infinite_homography @ x + q * epipole, in homogeneous pixels. The third of them is the point's depth in frame j
-over its depth in frame i.
+over its depth in frame i. Behind a rolling shutter both change from row to row (rolling_parallax.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from ..geometry import camera_matrix, relative_pose
+from ..geometry import camera_matrix, invert_rigid, relative_pose
+from ..shutter import RollingShutter
+from .rolling_parallax import Coordinates, RollingParallax
 
 BEHIND_CAMERA = 1e-4
 """Depth in the other frame, as a share of that in a pixel's own, up to which its point counts as behind the camera."""
@@ -24,13 +26,38 @@ MOST_ROWS = 32_000
 
 
 class Cameras(Protocol):
-    """camera_to_world: (T,4,4). intrinsics: (T,4) fx, fy, cx, cy. A CameraSolution is one."""
+    """camera_to_world: (T,4,4). intrinsics: (T,4) fx, fy, cx, cy. shutter: None if all rows of a frame are read at
+    once. A CameraSolution is one."""
 
     @property
     def camera_to_world(self) -> np.ndarray: ...
 
     @property
     def intrinsics(self) -> np.ndarray: ...
+
+    @property
+    def shutter(self) -> RollingShutter | None: ...
+
+
+class Located(Protocol):
+    """Pixels of one frame, for one disparity after another."""
+
+    def at(self, disparity: np.ndarray) -> Coordinates: ...
+
+
+class Warp(Protocol):
+    """From the pixels of one frame to those of another: a PlaneParallax, or a RollingParallax."""
+
+    def grid(self, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> Coordinates: ...
+
+    def points(self, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> Coordinates: ...
+
+    def located(self, x: np.ndarray, y: np.ndarray) -> Located: ...
+
+    def depth_ratio(self, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> np.ndarray: ...
+
+    def towards(self, x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray
+                ) -> tuple[Coordinates, Coordinates]: ...
 
 
 @dataclass(frozen=True)
@@ -52,44 +79,69 @@ class PlaneParallax:
         matrix_i, matrix_j = camera_matrix(intrinsics_i), camera_matrix(intrinsics_j)
         return cls(matrix_j @ rotation @ np.linalg.inv(matrix_i), matrix_j @ translation)
 
-    def grid_at_infinity(self, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    def grid_at_infinity(self, x: np.ndarray, y: np.ndarray) -> Coordinates:
         """Three homogeneous coordinates, (H,W) each, of pixels without end. x: (1,W), y: (H,1), as of pixel_axes."""
         matrix = self.infinite_homography.astype(x.dtype)
         return [(row[0] * x + row[2]) + row[1] * y for row in matrix]
 
-    def grid(self, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> list[np.ndarray]:
+    def grid(self, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> Coordinates:
         """Three homogeneous coordinates, (H,W) each. x: (1,W), y: (H,1), as of pixel_axes. disparity: (H,W)."""
         return [row + shift * disparity for row, shift in zip(self.grid_at_infinity(x, y), self.epipole.astype(x.dtype),
                                                               strict=True)]
 
-    def points(self, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> list[np.ndarray]:
+    def points(self, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> Coordinates:
         """Three homogeneous coordinates of any pixels, in the shape that x, y and disparity have."""
         return [self._coordinate(k, x, y, disparity) for k in range(3)]
+
+    def located(self, x: np.ndarray, y: np.ndarray) -> PlanePixels:
+        """Any pixels, for one disparity after another, as of points()."""
+        return PlanePixels(self, x, y)
 
     def depth_ratio(self, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> np.ndarray:
         """Depth in the other frame over depth here: the third coordinate of points() alone, not positive behind."""
         return self._coordinate(2, x, y, disparity)
+
+    def towards(self, x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[Coordinates, Coordinates]:
+        """Coordinates (H,W) of a grid's pixels without end, and what a disparity of 1 adds to them, if they are matched
+        with the places (u, v): here any, because all rows are read at once."""
+        return self.grid_at_infinity(x, y), list(self.epipole.astype(x.dtype))
 
     def _coordinate(self, k: int, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> np.ndarray:
         row, shift = self.infinite_homography[k].astype(x.dtype), self.epipole[k].astype(x.dtype)
         return row[0] * x + row[1] * y + row[2] + shift * disparity
 
 
-def warp_between(cameras: Cameras, i: int, j: int) -> PlaneParallax:
+@dataclass(frozen=True)
+class PlanePixels:
+    """Pixels of any shape. Nothing is kept: what is shared between disparities is less than a lookup."""
+
+    warp: PlaneParallax
+    x: np.ndarray
+    y: np.ndarray
+
+    def at(self, disparity: np.ndarray) -> Coordinates:
+        """Three homogeneous coordinates, in the shape that the pixels and disparity have."""
+        return self.warp.points(self.x, self.y, disparity)
+
+
+def warp_between(cameras: Cameras, i: int, j: int) -> Warp:
     """The warp from frame i to frame j.
 
     Parameters
     ----------
     cameras : Cameras
-        Of the clip: camera_to_world (T,4,4) and intrinsics (T,4).
+        Of the clip: camera_to_world (T,4,4), intrinsics (T,4) and the shutter.
     i, j : int
         Indices, 0-based.
 
     Returns
     -------
-    PlaneParallax
-        Of pixels of frame i to pixels of frame j.
+    PlaneParallax or RollingParallax
+        Of pixels of frame i to pixels of frame j; the latter behind a rolling shutter.
     """
+    if cameras.shutter is not None:
+        return RollingParallax.between(*(
+            cameras.shutter.camera(k, invert_rigid(cameras.camera_to_world[k]), cameras.intrinsics[k]) for k in (i, j)))
     motion = relative_pose(cameras.camera_to_world[i], cameras.camera_to_world[j])
     return PlaneParallax.from_motion(*motion, cameras.intrinsics[i], cameras.intrinsics[j])
 
@@ -146,12 +198,12 @@ class WarpedPixels:
         return self.in_front & (column > 0) & (row > 0) & (column < size[1] - 1) & (row < size[0] - 1)
 
 
-def warp_pixels(warp: PlaneParallax, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> WarpedPixels:
+def warp_pixels(warp: Warp, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> WarpedPixels:
     """Where scattered pixels of any shape lie in another frame.
 
     Parameters
     ----------
-    warp : PlaneParallax
+    warp : Warp
         From their frame to the other.
     x, y : ndarray
         Pixels, float; the center of the first pixel is 0.5.
@@ -163,15 +215,33 @@ def warp_pixels(warp: PlaneParallax, x: np.ndarray, y: np.ndarray, disparity: np
     WarpedPixels
         Each array in that shape.
     """
-    return _divided(*warp.points(x, y, disparity))
+    return warp_located(warp.located(x, y), disparity)
 
 
-def warp_grid(warp: PlaneParallax, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> WarpedPixels:
+def warp_located(located: Located, disparity: np.ndarray) -> WarpedPixels:
+    """Where scattered pixels lie in another frame, for one disparity after another.
+
+    Parameters
+    ----------
+    located : Located
+        As of Warp.located.
+    disparity : ndarray
+        Of the pixels' shape, 1 / scene unit; 0 is infinitely far.
+
+    Returns
+    -------
+    WarpedPixels
+        Each array in that shape.
+    """
+    return _divided(*located.at(disparity))
+
+
+def warp_grid(warp: Warp, x: np.ndarray, y: np.ndarray, disparity: np.ndarray) -> WarpedPixels:
     """Where a grid of pixels lies in another frame.
 
     Parameters
     ----------
-    warp : PlaneParallax
+    warp : Warp
         From its frame to the other.
     x, y : ndarray
         (1,W) and (H,1) pixels, as of pixel_axes.
@@ -194,7 +264,7 @@ def _divided(u: np.ndarray, v: np.ndarray, w: np.ndarray) -> WarpedPixels:
     return WarpedPixels(np.where(in_front, u / w, w.dtype.type(FAR_OUTSIDE_PX)), v / w, w, in_front)
 
 
-def induced_flow(disparity: np.ndarray, warp: PlaneParallax) -> np.ndarray:
+def induced_flow(disparity: np.ndarray, warp: Warp) -> np.ndarray:
     """Flow of a static scene with this disparity.
 
     Points that come to lie behind the other camera are sent to a great distance, in their direction.
@@ -203,7 +273,7 @@ def induced_flow(disparity: np.ndarray, warp: PlaneParallax) -> np.ndarray:
     ----------
     disparity : ndarray
         (H,W) float32, 1 / scene unit.
-    warp : PlaneParallax
+    warp : Warp
         From its frame to the other.
 
     Returns

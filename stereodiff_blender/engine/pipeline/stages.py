@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from ..contract import LensResult
 from ..contract.strict_json import from_dict, to_dict
 from ..report import Report
+from ..shutter import RollingShutter
 from ..solution import CameraSolution, StereoResult
 from ..storage import KEPT, RunContext, Scratch, as_text_array, from_text_array
 
@@ -193,6 +194,9 @@ def _packed(prefix: str, cameras: CameraSolution) -> dict[str, np.ndarray]:
                "seen_ends": np.cumsum([len(indices) for indices in points], dtype=np.int64),
                "seen_points": np.concatenate([np.empty(0, np.int64), *points]),
                "seen_pixels": np.concatenate([np.empty((0, 2)), *pixels])}
+    if cameras.shutter is not None:
+        arrays |= {f"shutter_{part.name}": np.asarray(getattr(cameras.shutter, part.name))
+                   for part in fields(RollingShutter) if getattr(cameras.shutter, part.name) is not None}
     return {prefix + name: array for name, array in arrays.items()}
 
 
@@ -205,4 +209,12 @@ def _unpacked(prefix: str, stored: dict[str, np.ndarray]) -> CameraSolution:
     observations = [(stored[prefix + "seen_points"][start:end], stored[prefix + "seen_pixels"][start:end])
                     for start, end in zip(starts, ends, strict=True)]
     return CameraSolution(kind, **arrays, observations=observations, is_focal_unreliable=is_contradicted,
-                          unit=unit, lens=from_dict(LensResult, lens))
+                          unit=unit, lens=from_dict(LensResult, lens),
+                          shutter=_unpacked_shutter(prefix + "shutter_", stored))
+
+
+def _unpacked_shutter(prefix: str, stored: dict[str, np.ndarray]) -> RollingShutter | None:
+    parts = {part.name: stored[prefix + part.name] for part in fields(RollingShutter) if prefix + part.name in stored}
+    if "bend" in parts:
+        parts["bend"] = tuple(parts["bend"].tolist())
+    return RollingShutter(**parts) if parts else None

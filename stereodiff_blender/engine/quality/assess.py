@@ -5,12 +5,13 @@ Pure functions on arrays; (T,H,W) arrays may be memory-mapped and are read frame
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from ..contract import Quality
+from ..shutter import RowCamera
 from ..solution import TRUSTED, CameraSolution, StereoResult
 from .static_points import OTHER_SURFACE, log_error, static_grid, world_points
 
@@ -54,7 +55,7 @@ def assess(cameras: CameraSolution, first_frame: int, stereo: StereoResult | Non
         gauge_residual=gauge_residual)
     if stereo is None:
         return quality
-    where = (stereo.confidence, stereo.motion_mask, cameras.camera_to_world, cameras.intrinsics)
+    where = (stereo.confidence, stereo.motion_mask, cameras.camera_to_world, cameras.intrinsics, cameras.row_camera)
     return replace(quality, coverage=_trusted_share(cameras, stereo.confidence),
                    moving_share=moving_share(stereo.motion_mask), flicker_before=flicker(stereo.depth, *where),
                    flicker_after=None if refined_depth is None else flicker(refined_depth, *where))
@@ -80,7 +81,7 @@ def moving_share(motion_mask: np.ndarray) -> float:
 
 
 def flicker(depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray, camera_to_world: np.ndarray,
-            intrinsics: np.ndarray) -> float | None:
+            intrinsics: np.ndarray, row_camera: Callable[[int], RowCamera | None] = lambda index: None) -> float | None:
     """High-band energy of static depth over time, in percent of depth; None if it cannot be told.
 
     A static trusted pixel of frame t with depth z is carried by its own depth into frames t - 1 and t + 1, where its
@@ -90,13 +91,15 @@ def flicker(depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray, 
     deviation. Where a neighbor frame shows an edge, an occlusion or something moving instead, there is no sample.
 
     depth: (T,H,W) > 0. confidence, motion_mask: (T,H,W). camera_to_world: (T,4,4). intrinsics: (T,4).
+    row_camera: that of a frame whose rows are not read at once.
     """
     squares, samples = 0.0, 0
     for index in range(1, len(depth) - 1):
         rows, cols = static_grid(confidence[index], motion_mask[index], FLICKER_STEP_PX)
-        points = world_points(depth[index], rows, cols, camera_to_world[index], intrinsics[index])
-        before, after = (log_error(depth[k], motion_mask[k], points, camera_to_world[k], intrinsics[k])
-                         for k in (index - 1, index + 1))
+        points = world_points(depth[index], rows, cols, camera_to_world[index], intrinsics[index],
+                              row_camera=row_camera(index))
+        before, after = (log_error(depth[k], motion_mask[k], points, camera_to_world[k], intrinsics[k],
+                                   row_camera=row_camera(k)) for k in (index - 1, index + 1))
         same_surface = np.maximum(np.abs(before), np.abs(after)) < OTHER_SURFACE
         second_difference = (before + after)[same_surface]
         squares += float((second_difference**2).sum())

@@ -10,6 +10,7 @@ import numpy as np
 from ..contract import Distortion
 from ..geometry import invert_rigid, project
 from ..lens import distorted, undistorted
+from ..shutter import RowCamera
 from ..solution import TRUSTED
 
 OTHER_SURFACE = 0.15
@@ -25,23 +26,27 @@ def static_grid(confidence: np.ndarray, motion_mask: np.ndarray, step_px: int) -
 
 
 def world_points(depth: np.ndarray, rows: np.ndarray, cols: np.ndarray, camera_to_world: np.ndarray,
-                 intrinsics: np.ndarray, distortion: Distortion | None = None) -> np.ndarray:
+                 intrinsics: np.ndarray, distortion: Distortion | None = None,
+                 row_camera: RowCamera | None = None) -> np.ndarray:
     """Where the pixels (rows, cols) of an (H,W) depth lie in the world, (n,3) float64; each sees along the ray of its
-    undistorted place."""
+    undistorted place. row_camera: the same camera, if its rows are not read at once."""
     fx, fy, cx, cy = intrinsics
     z = depth[rows, cols].astype(np.float64)
     places = np.stack([(cols + 0.5 - cx) / fx, (rows + 0.5 - cy) / fy], axis=-1)
     if distortion is not None:
         places = undistorted(places, distortion)
+    if row_camera is not None:
+        return row_camera.to_world(*(places * (fx, fy) + (cx, cy)).T, z)
     points = np.column_stack([places, np.ones(len(z))]) * z[:, None]
     return points @ camera_to_world[:3, :3].T + camera_to_world[:3, 3]
 
 
 def log_error(depth: np.ndarray, motion_mask: np.ndarray, points: np.ndarray, camera_to_world: np.ndarray,
-              intrinsics: np.ndarray, distortion: Distortion | None = None) -> np.ndarray:
+              intrinsics: np.ndarray, distortion: Distortion | None = None,
+              row_camera: RowCamera | None = None) -> np.ndarray:
     """ln(found / expected) z-depth of world points (n,3) in one frame, (n,); infinite where it does not show them."""
     pose = invert_rigid(camera_to_world)
-    local = points @ pose[:3, :3].T + pose[:3, 3]
+    local = points @ pose[:3, :3].T + pose[:3, 3] if row_camera is None else row_camera.shown(points)
     error = np.full(len(points), np.inf)
     front = local[:, 2] > 1e-6
     if distortion is not None:

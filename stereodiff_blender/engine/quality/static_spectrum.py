@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..contract import Distortion
+from ..geometry import invert_rigid
+from ..shutter import RollingShutter, RowCamera
 from .spectrum import CUTOFF, band_edges, frequencies, one_sided_weights
 from .static_points import OTHER_SURFACE, log_error, static_grid, world_points
 
@@ -47,7 +49,8 @@ class StaticSpectrum:
 
 def static_spectrum(stereo_depth: np.ndarray, refined_depth: np.ndarray | None, confidence: np.ndarray,
                     motion_mask: np.ndarray, camera_to_world: np.ndarray,
-                    intrinsics: np.ndarray, distortion: Distortion | None = None) -> StaticSpectrum | None:
+                    intrinsics: np.ndarray, distortion: Distortion | None = None,
+                    shutter: RollingShutter | None = None) -> StaticSpectrum | None:
     """Spectrum over time of depth's error on trusted static points, relative to what cameras and depth predict.
 
     The clip is cut into half-overlapping blocks. Trusted static pixels of a block's middle frame are carried by their
@@ -71,6 +74,8 @@ def static_spectrum(stereo_depth: np.ndarray, refined_depth: np.ndarray | None, 
         (T,4) fx, fy, cx, cy, raster pixels.
     distortion : Distortion or None
         Of the lens on whose plate all this lies; None of a pinhole.
+    shutter : RollingShutter or None
+        Of the same frames; None if all rows of one are read at once.
 
     Returns
     -------
@@ -78,7 +83,7 @@ def static_spectrum(stereo_depth: np.ndarray, refined_depth: np.ndarray | None, 
         None for a clip too short, or if too few points can be followed.
     """
     scene = _Scene([stereo_depth] if refined_depth is None else [stereo_depth, refined_depth], confidence, motion_mask,
-                   camera_to_world, intrinsics, distortion)
+                   camera_to_world, intrinsics, distortion, shutter)
     found, length = None, min(len(stereo_depth), MAX_BLOCK)
     while length >= MIN_BLOCK:
         starts = _block_starts(len(stereo_depth), length)
@@ -101,9 +106,12 @@ class _Scene(NamedTuple):
     camera_to_world: np.ndarray
     intrinsics: np.ndarray
     distortion: Distortion | None
+    shutter: RollingShutter | None
 
-    def camera(self, index: int) -> tuple[np.ndarray, np.ndarray, Distortion | None]:
-        return self.camera_to_world[index], self.intrinsics[index], self.distortion
+    def camera(self, index: int) -> tuple[np.ndarray, np.ndarray, Distortion | None, RowCamera | None]:
+        pose, intrinsics = self.camera_to_world[index], self.intrinsics[index]
+        rows = None if self.shutter is None else self.shutter.camera(index, invert_rigid(pose), intrinsics)
+        return pose, intrinsics, self.distortion, rows
 
 
 def _block_starts(count: int, length: int) -> list[int]:

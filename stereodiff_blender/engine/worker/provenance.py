@@ -34,7 +34,7 @@ INPUT_CODE = ("contract/settings.py", "contract/matte_shapes.py", "contract/numb
 Of the contract, what computes. Its words, its files and its version have no part in any array.
 """
 STEREO_CODE = ("pipeline/pipeline.py", "pipeline/stages.py", "pipeline/stereo_steps.py", "footage", "imaging",
-               "geometry.py", "lens.py", "solution.py", "contract/lens.py", "contract/cameras/given.py",
+               "geometry.py", "lens.py", "shutter.py", "solution.py", "contract/lens.py", "contract/cameras/given.py",
                "worker/known_cameras.py", "stereo/tracking", "stereo/mapping", "stereo/sfm", "stereo/mvs",
                "stereo/dynamic", "stereo/boundaries", "torch_support")
 MONST3R_CODE = ("pipeline/networks.py", "stereo/monst3r")

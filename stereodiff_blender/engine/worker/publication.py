@@ -69,7 +69,8 @@ def _write_plot(job: Job, folder: JobFolder, estimate: Estimate) -> None:
     from ..quality.plots import write_refinement_plot
     cameras, stereo = estimate.cameras, estimate.stereo
     found = static_spectrum(stereo.depth, estimate.refined_depth, stereo.confidence, stereo.motion_mask,
-                            cameras.camera_to_world, cameras.intrinsics, cameras.lens.distortion)
+                            cameras.camera_to_world, cameras.intrinsics, cameras.lens.distortion,
+                            cameras.rolling_shutter((stereo.depth.shape[2], stereo.depth.shape[1])))
     stereo_mean, refined_mean = mean_disparities(stereo.depth, estimate.refined_depth)
     seams = estimate.refinement.seam_frames if estimate.refinement else ()
     write_refinement_plot(folder.file(folder.plot_file), spectrum=found, stereo_disparity=stereo_mean,

@@ -17,6 +17,7 @@ from ...engine.contract.job_files.result_checks import (
     size_of_product,
 )
 from ...engine.contract.numbered_files import refuse_misnamed
+from ...engine.shutter import RollingShutter
 from . import camera_math
 from .plate import find_plate, load_clip
 
@@ -104,6 +105,14 @@ class ImportedResult:
     def distortion(self) -> Distortion | None:
         """Of the lens; None of a pinhole. It is the same for every raster of the plate."""
         return self.result.lens.distortion
+
+    @property
+    def rolling_shutter(self) -> RollingShutter | None:
+        """Of all frames; None if all rows of one are read at once."""
+        frames, unsolved = self.result.frames, self.result.quality.unsolved_frames
+        return RollingShutter.of_cameras(
+            np.array([frame.camera_to_world for frame in frames]), self.raster_intrinsics,
+            np.array([frame.frame not in unsolved for frame in frames]), self.result.lens, self.raster_size)
 
     @property
     def overscan_size(self) -> tuple[int, int]:

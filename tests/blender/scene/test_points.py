@@ -23,7 +23,7 @@ from job_folder import (
 from mathutils import Matrix
 from scene_checks import datablocks, orphans, read_linear, render, set_input
 
-from stereodiff_blender.engine.contract import Distortion
+from stereodiff_blender.engine.contract import Distortion, JobFolder
 
 SMALL = Example(raster=(32, 18), clip=(64, 36), focal=30.0)
 COLORS = np.array([[255, 0, 0], [10, 200, 30], [0, 0, 255], [128, 128, 128]], np.uint8)
@@ -223,6 +223,22 @@ def test_dense_points_lie_on_the_scene_from_all_frames_at_the_spacing(import_her
     assert off_the_scene(positions.astype(float)).max() < 0.01
     cells = np.floor(positions.astype(float) / 0.05)
     assert len(np.unique(cells, axis=0)) > 0.995 * len(cells)
+
+
+@pytest.mark.parametrize("lens", [None, Distortion(-0.25, 0.08)])
+def test_dense_points_lie_on_the_scene_whenever_their_rows_were_read(import_here, tmp_path, lens):
+    """Taken for those of the middle row, they would lie off it."""
+    example = replace(SMALL, distortion=lens, readout=0.8)
+    import_here(example)
+    write_all_still(tmp_path / "job", example)
+    assert bpy.ops.stereodiff.import_points(source="DENSE", spacing=0.02, frame_count=6) == {"FINISHED"}
+    positions, _ = read(points_object("dense points"))
+    assert off_the_scene(positions.astype(float)).max() < 0.02
+    result = JobFolder(tmp_path / "job").read_result()
+    JobFolder(tmp_path / "job").write_result(replace(result, lens=replace(result.lens, readout=0.0)))
+    bpy.ops.stereodiff.import_points(source="DENSE", spacing=0.02, frame_count=6)
+    as_at_once, _ = read(points_object("dense points"))
+    assert off_the_scene(as_at_once.astype(float)).max() > 0.04
 
 
 def test_spacing_is_measured_in_the_scene(import_here, tmp_path):

@@ -319,3 +319,48 @@ def test_cameras_come_back_to_the_plate_through_the_lens(boards):
     np.testing.assert_allclose(back.intrinsics, cameras.intrinsics)
     np.testing.assert_allclose(back.observations[3][1], cameras.observations[3][1], atol=1e-9)
     assert back.lens == LENS
+
+
+# --- Behind a rolling shutter --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("lens", [LensResult(readout=0.5), replace(LENS, readout=0.5)], ids=["pinhole", "barrel"])
+def test_rows_of_what_is_measured_have_the_times_of_the_plates(boards, lens):
+    """Inside bars, without distortion, and without a frame that has no camera of its own."""
+    plate = boards.copy()
+    plate[:, :18] = plate[:, -18:] = 0
+    cameras = cameras_of(COUNT, lens)
+    cameras.camera_to_world[:, 1, 3] = 0.01 * np.arange(COUNT) ** 2
+    prepared = prepare_footage(plate, None, inspect_footage(plate), Scratch())
+    prepared = prepared.measured_where_solved(np.arange(COUNT) != 4).rectified(cameras)
+    scene = prepared.measurable_cameras(cameras)
+    times = scene.row_camera(5).times
+    for x, y in ((30.0, 40.0), (150.0, 100.0)):
+        place = (np.array([x, y]) - (WIDTH / 2, HEIGHT / 2)) / FOCAL_PX
+        ideal = place if lens.distortion is None else undistorted(place, lens.distortion)
+        assert times.at(*(ideal * scene.intrinsics[5, :2] + scene.intrinsics[5, 2:])) == pytest.approx(
+            0.5 * (y / HEIGHT - 0.5), abs=1e-9)
+    assert scene.shutter.velocity.shape == (COUNT - 1, 3, 4)
+    assert scene.shutter.velocity[5, 1, 3] == pytest.approx(-0.12), "of frame 6, by its neighbors in the clip"
+
+
+def test_a_carried_frame_is_carried_row_by_row(boards):
+    """The camera pans to and fro, and turns back in the frame that is carried: there the edge of what is near stands
+    upright, and in those beside it leans."""
+    def pan(time: np.ndarray) -> np.ndarray:
+        return 0.03 * (time - 4.0) ** 2
+
+    rows = (np.arange(HEIGHT) + 0.5) / HEIGHT - 0.5
+    edges = WIDTH / 2 - FOCAL_PX * np.tan(pan(np.arange(COUNT)[:, None] + rows))  # column of each row
+    off = {}
+    for readout in (1.0, 0.0):
+        cameras = cameras_of(COUNT, LensResult(readout=readout))
+        angle, poses = pan(np.arange(COUNT)), cameras.camera_to_world
+        poses[:, 0, 3], poses[:, 0, 0], poses[:, 2, 2] = 0.0, np.cos(angle), np.cos(angle)
+        poses[:, 0, 2], poses[:, 2, 0] = np.sin(angle), -np.sin(angle)
+        prepared = prepare_footage(boards, None, inspect_footage(boards), Scratch())
+        prepared = prepared.measured_where_solved(np.arange(COUNT) != 4)
+        near = (np.arange(WIDTH) + 0.5)[None, None] < edges[prepared.measurable, :, None]
+        depth = prepared.shown(np.where(near, 2.0, 4.0).astype(np.float32), "stereo_depth", Scratch())
+        prepared.carry_depth(depth, np.ones_like(depth), cameras)
+        off[readout] = np.abs((depth[4] < 2.9).sum(axis=1) - edges[4]).max()
+    assert off[1.0] < 1.5 < 0.5 * off[0.0]

@@ -12,6 +12,7 @@ from recording_report import RecordingReport
 
 from stereodiff_blender.engine.contract import Distortion, LensResult
 from stereodiff_blender.engine.pipeline.stages import MeasuredClip, SolvedClip, Stages, remove_superseded
+from stereodiff_blender.engine.shutter import RollingShutter
 from stereodiff_blender.engine.solution import CameraSolution, StereoResult
 from stereodiff_blender.engine.storage import DiskScratch, RunContext
 
@@ -29,9 +30,15 @@ def cameras(kind: str = "moving") -> CameraSolution:
                           np.full(COUNT, 0.25), np.zeros((2, 3)), np.ones(2), observations, lens=LENS)
 
 
+def shuttered(bend: tuple[float, ...] | None = (1.0, -0.12, 0.01, 0.0)) -> CameraSolution:
+    """As what is measured has it."""
+    moves = np.arange(COUNT * 12.0).reshape(COUNT, 3, 4)
+    return replace(cameras(), shutter=RollingShutter(moves, -moves, np.full(COUNT, 0.1), np.full(COUNT, 0.5), bend))
+
+
 def measured(value: float) -> MeasuredClip:
     depth = np.full((COUNT, HEIGHT, WIDTH), value, np.float32)
-    return MeasuredClip(cameras(), StereoResult(cameras(), depth, 0.5 * depth, np.ones(depth.shape, np.uint8)), 0.75)
+    return MeasuredClip(cameras(), StereoResult(shuttered(), depth, 0.5 * depth, np.ones(depth.shape, np.uint8)), 0.75)
 
 
 class Run:
@@ -87,6 +94,22 @@ def test_a_run_goes_on_after_the_last_stage_that_was_done(tmp_path, done):
     assert clip.reprojection_before_px == 0.75
     assert [len(points) for points, _ in clip.cameras.observations] == [0, 1, 2]
     assert clip.cameras.lens == clip.stereo.cameras.lens == LENS
+    assert clip.cameras.shutter is None
+    assert_same_shutter(clip.stereo.cameras.shutter, shuttered().shutter)
+
+
+@pytest.mark.parametrize("bend", [None, (1.0, 0.5, 0.25, 0.125)])
+def test_a_shutter_is_kept_as_it_is(tmp_path, bend):
+    scratch = DiskScratch(tmp_path)
+    Stages(RunContext(scratch, RecordingReport())).run("cameras", lambda context: SolvedClip(shuttered(bend)))
+    kept_clip = Stages(RunContext(scratch, RecordingReport())).run("cameras", pytest.fail)
+    assert_same_shutter(kept_clip.cameras.shutter, shuttered(bend).shutter)
+
+
+def assert_same_shutter(one: RollingShutter, other: RollingShutter) -> None:
+    assert one.bend == other.bend
+    for name in ("velocity", "acceleration", "offset", "slope"):
+        assert np.array_equal(getattr(one, name), getattr(other, name))
 
 
 def test_a_later_stage_answers_for_an_earlier_one(tmp_path):

@@ -12,11 +12,13 @@ PyTorch, on CPU and CUDA by the same code; this module is imported only when the
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from ...imaging import BEHIND_CAMERA, PlaneParallax, warp_between
+from ...imaging import BEHIND_CAMERA, PlaneParallax, Warp, pixel_axes, warp_between
 from ...solution import CameraSolution, StereoResult
 from ...storage import RunContext
 from ...torch_support.device import torch_device
@@ -158,8 +160,7 @@ class _PhotometricCost:
         return self._guide(better_half)
 
     def _source_cost(self, disparity, warp, other) -> torch.Tensor:
-        base, epipole = warp
-        point = base[None] + disparity[:, None] * epipole[None, :, None, None]  # (B,3,H,W)
+        point = warp(disparity)  # (B,3,H,W)
         depth = point[:, 2].clamp_min(BEHIND_CAMERA)
         grid = torch.stack([point[:, 0] / depth, point[:, 1] / depth], dim=-1) * self._size - 1.0
         seen = functional.grid_sample(other.expand(len(disparity), -1, -1, -1), grid, mode="bilinear",
@@ -169,11 +170,15 @@ class _PhotometricCost:
         return torch.where(is_outside, torch.full_like(difference, MAX_FEATURE_DIFFERENCE), difference)
 
 
-def _on_device(warp: PlaneParallax, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Homogeneous pixels (3,H,W) warped at infinity, and what disparity adds, (3,): on the pixels' device."""
+def _on_device(warp: Warp, pixels: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """From disparity (B,H,W) to homogeneous pixels (B,3,H,W) of the other frame: on the pixels' device."""
+    if not isinstance(warp, PlaneParallax):
+        return lambda disparity: torch.from_numpy(np.stack(warp.grid(
+            *pixel_axes(*disparity.shape[1:]), disparity.cpu().numpy()), axis=1)).to(pixels.device)
     homography, epipole = (torch.tensor(part, dtype=torch.float32, device=pixels.device)
                            for part in (warp.infinite_homography, warp.epipole))
-    return torch.einsum("ij,jhw->ihw", homography, pixels), epipole
+    base = torch.einsum("ij,jhw->ihw", homography, pixels)
+    return lambda disparity: base[None] + disparity[:, None] * epipole[None, :, None, None]
 
 
 def _picture(frame: np.ndarray, device) -> torch.Tensor:

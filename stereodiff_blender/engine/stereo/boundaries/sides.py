@@ -21,7 +21,7 @@ from ...imaging import (
     mean_of_better_half,
     photometric_cost,
     warp_between,
-    warp_pixels,
+    warp_located,
 )
 from ...solution import CameraSolution
 
@@ -190,7 +190,8 @@ class _Pictures:
         own = [planes[rows, cols] for planes in self._own]
         first_costs, second_costs, weights = [], [], []
         for warp, features in self._sources:
-            at_first, at_second = (warp_pixels(warp, x, y, np.exp(each)) for each in (first, second))
+            located = warp.located(x, y)
+            at_first, at_second = (warp_located(located, np.exp(each)) for each in (first, second))
             (first_x, first_y), (second_x, second_y) = at_first.places, at_second.places
             weight = np.clip(np.hypot(first_x - second_x, first_y - second_y) / APART_PX, 0, 1)
             weight *= at_first.inside(self._size) & at_second.inside(self._size)

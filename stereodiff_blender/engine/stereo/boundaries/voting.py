@@ -17,7 +17,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from ...imaging import FrameWindow, frames_around, sample_at, warp_between, warp_pixels
+from ...imaging import FrameWindow, Located, frames_around, sample_at, warp_between, warp_located
 from ...solution import CameraSolution, StereoResult
 from ...storage import RunContext, Scratch
 from ..mvs import select_sources
@@ -190,7 +190,7 @@ class _Votes:
         self._shape = (-(-len(rows) // ROW_LENGTH), ROW_LENGTH)
         self._x, self._y, self._gray = (self._laid_out(values.astype(np.float32)) for values in
                                         (cols + 0.5, rows + 0.5, views[index][rows, cols, 1]))
-        self._voters = [(views[index + offset], warp_between(cameras, index, index + offset))
+        self._voters = [(views[index + offset], warp_between(cameras, index, index + offset).located(self._x, self._y))
                         for offset in FRAME_OFFSETS if index + offset in views]
 
     def _laid_out(self, values: np.ndarray) -> np.ndarray:
@@ -202,16 +202,16 @@ class _Votes:
         laid_out = self._laid_out(hypothesis)
         disparity = np.exp(laid_out)
         votes, difference = np.zeros(self._shape, np.float32), np.zeros(self._shape, np.float32)
-        for view, warp in self._voters:
-            found, weight = self._vote(view, warp, laid_out, disparity)
+        for view, located in self._voters:
+            found, weight = self._vote(view, located, laid_out, disparity)
             votes += weight
             difference += weight * found
         mean = laid_out + difference / np.maximum(votes, np.float32(1e-9))
         return votes.ravel()[:self._count], mean.ravel()[:self._count]
 
-    def _vote(self, view: np.ndarray, warp, hypothesis: np.ndarray, disparity: np.ndarray):
+    def _vote(self, view: np.ndarray, located: Located, hypothesis: np.ndarray, disparity: np.ndarray):
         """How far, in log disparity, one frame finds the hypotheses wrong, and the weight of its word."""
-        warped = warp_pixels(warp, self._x, self._y, disparity)
+        warped = warp_located(located, disparity)
         # Nothing seen outside the picture: the border has no vote.
         there = sample_at(view, *warped.places, border=cv2.BORDER_CONSTANT)
         # Depth there over depth here turns the one's disparity into what the still scene would show.

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...imaging import (
     CostFeatures,
-    PlaneParallax,
+    Warp,
     find_regions,
     lower_median,
     pixel_axes,
@@ -85,7 +85,7 @@ def _seen_elsewhere(index, frames, moving, disparity, cameras, box) -> tuple[np.
     return median.astype(np.float32), count > 0
 
 
-def _seen_in(frame, moving, warp: PlaneParallax, x, y, disparity) -> tuple[np.ndarray, np.ndarray]:
+def _seen_in(frame, moving, warp: Warp, x, y, disparity) -> tuple[np.ndarray, np.ndarray]:
     """Color (h,w,3) uint16 of static pixels in another frame, and whether nothing moving covers them there."""
     places = warp_grid(warp, x, y, disparity).places
     color = sample_at(np.ascontiguousarray(frame), *places)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ...imaging import CostFeatures, PlaneParallax, mean_of_better_half, photometric_cost, warp_between, warp_pixels
+from ...imaging import CostFeatures, Warp, mean_of_better_half, photometric_cost, warp_between, warp_pixels
 from ...solution import CameraSolution
 
 FRAME_OFFSETS = (-2, -1, 1, 2)
@@ -60,7 +60,7 @@ def shows_ground(index: int, asked: np.ndarray, ground: np.ndarray, cameras: Cam
     return asked & (ground > 0) & (cost < MAX_COST * share)
 
 
-def _speed_px(sample: np.ndarray, ground: np.ndarray, index: int, warps: dict[int, PlaneParallax]) -> np.ndarray:
+def _speed_px(sample: np.ndarray, ground: np.ndarray, index: int, warps: dict[int, Warp]) -> np.ndarray:
     """Parallax (n,) of the ground to the frame next to this one, at the pixels of a sample (H,W) bool."""
     x, y, disparity = *_pixels_of(sample), ground[sample]
     speed = np.zeros(len(x), np.float32)
@@ -70,7 +70,7 @@ def _speed_px(sample: np.ndarray, ground: np.ndarray, index: int, warps: dict[in
     return speed
 
 
-def _cost(sample: np.ndarray, ground: np.ndarray, index: int, warps: dict[int, PlaneParallax],
+def _cost(sample: np.ndarray, ground: np.ndarray, index: int, warps: dict[int, Warp],
           features: CostFeatures) -> np.ndarray:
     """Photometric cost (n,) of the ground at the pixels of a sample, in the better half of the frames around."""
     x, y, disparity = *_pixels_of(sample), ground[sample]

@@ -7,11 +7,12 @@ nothing is made up. (RANSAC: Fischler and Bolles 1981, refined by iteratively re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...geometry import camera_matrix
+from ...shutter import RowCamera, RowTimes
 from ...solution import CameraSolution
 
 SUNK = 0.02
@@ -42,11 +43,18 @@ class GroundPlane:
     up: np.ndarray
     level: float
 
-    def seen_by(self, camera_to_world: np.ndarray, intrinsics: np.ndarray) -> GroundView:
-        """The plane as one camera has it."""
+    def seen_by(self, camera_to_world: np.ndarray, intrinsics: np.ndarray,
+                row_camera: RowCamera | None = None) -> GroundView:
+        """The plane as one camera has it; row_camera: the same, if its rows are not read at once."""
         up = camera_to_world[:3, :3].T @ self.up
         height = float(self.up @ camera_to_world[:3, 3] - self.level)
-        return GroundView(-(up @ np.linalg.inv(camera_matrix(intrinsics))) / height, upright_normal(up, intrinsics))
+        to_pixels = np.linalg.inv(camera_matrix(intrinsics))
+        view = GroundView(-(up @ to_pixels) / height, upright_normal(up, intrinsics))
+        if row_camera is None:
+            return view
+        turning, moving = row_camera.velocity[:, :3] @ self.up, row_camera.velocity[:, 3]
+        rising = -float(turning @ row_camera.world_to_camera[:, 3] + up @ moving)
+        return replace(view, going=-(turning @ to_pixels + view.disparity * rising) / height, times=row_camera.times)
 
 
 @dataclass(frozen=True)
@@ -55,15 +63,21 @@ class GroundView:
 
     disparity: (3,), the ground's disparity is disparity . p; not positive above the horizon. distance_per_depth: (3,),
     distance_per_depth . p is the horizontal depth of the pixel's ray per unit of z-depth: an upright board that faces
-    the camera at horizontal depth d has disparity distance_per_depth . p / d.
+    the camera at horizontal depth d has disparity distance_per_depth . p / d. going: (3,), by how much disparity
+    changes in a frame's time, where the pixels are read at these times.
     """
 
     disparity: np.ndarray
     distance_per_depth: np.ndarray
+    going: np.ndarray | None = None
+    times: RowTimes | None = None
 
     def disparity_at(self, x, y):
         """Ground disparity at pixels x, y (arrays that broadcast), 1 / scene unit."""
-        return self.disparity[0] * x + self.disparity[1] * y + self.disparity[2]
+        disparity = self.disparity[0] * x + self.disparity[1] * y + self.disparity[2]
+        if self.going is None or self.times is None:
+            return disparity
+        return disparity + self.times.at(x, y) * (self.going[0] * x + self.going[1] * y + self.going[2])
 
     def disparity_of(self, shape: tuple[int, int]) -> np.ndarray:
         """Ground disparity of all pixels of a raster, (H,W) float32."""

@@ -95,7 +95,8 @@ class DynamicObjects:
         """The ground in one frame, and what is upright there."""
         if self._ground is None:
             return None, FLAT_VIEW
-        ground = self._ground.seen_by(self._cameras.camera_to_world[index], self._cameras.intrinsics[index])
+        ground = self._ground.seen_by(self._cameras.camera_to_world[index], self._cameras.intrinsics[index],
+                                      self._cameras.row_camera(index))
         return ground, ground
 
 

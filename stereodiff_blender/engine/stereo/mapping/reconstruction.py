@@ -10,6 +10,7 @@ import numpy as np
 from ...contract import Distortion
 from ...geometry import camera_matrix
 from ...lens import undistorted
+from ...shutter import path_derivatives
 from ..tracking import Tracks
 from .bundle_adjustment import BundleOptions, bundle_adjust
 from .bundle_state import BundleState, Observations, Shutter
@@ -183,13 +184,8 @@ class Reconstruction:
     def shutter(self, frames: np.ndarray) -> Shutter:
         """How the cameras of the frames (C,) move while their rows are taken, as their neighbors tell."""
         matrices = np.concatenate([self.rotations, self.translations[:, :, None]], axis=2)
-        before, after = np.maximum(frames - 1, 0), np.minimum(frames + 1, len(matrices) - 1)
-        before, after = (np.where(self.registered[beside], beside, frames) for beside in (before, after))
-        span = np.maximum(after - before, 1)[:, None, None]
-        is_between = ((before < frames) & (after > frames))[:, None, None]
-        bent = matrices[after] - 2.0 * matrices[frames] + matrices[before]
-        return Shutter(self.readout, self.tracks.size[1], (matrices[after] - matrices[before]) / span,
-                       np.where(is_between, bent, 0.0), self.middle_row, self.distortion_taken_out, self.focal)
+        return Shutter(self.readout, self.tracks.size[1], *path_derivatives(matrices, frames, self.registered),
+                       self.middle_row, self.distortion_taken_out, self.focal)
 
     def free_lens(self, frames: np.ndarray) -> BundleOptions:
         """What of the lens may move in an adjustment of the frames (C,)."""

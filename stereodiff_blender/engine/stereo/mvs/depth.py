@@ -279,7 +279,7 @@ def _judge_far(frames, cameras, raw: RawDepth, ground: GroundPlane | None, limit
     for index, frame in enumerate(frames):
         below, is_far = np.zeros((height, width), bool), raw.status[index] == SKY
         if ground is not None:
-            view = ground.seen_by(cameras.camera_to_world[index], cameras.intrinsics[index])
+            view = ground.seen_by(cameras.camera_to_world[index], cameras.intrinsics[index], cameras.row_camera(index))
             below = view.disparity_of((height, width)) > BELOW_HORIZON * limits.disparity[0]
             is_bottomless = below & _below(view, raw.disparity[index], BOTTOMLESS)
             is_far |= is_bottomless & (raw.status[index] == TRUSTED_STATIC)
@@ -299,14 +299,21 @@ def _static_points(cameras, raw: RawDepth) -> tuple[np.ndarray, np.ndarray]:
         grid = (index, rows[:, None], columns[None, :])
         sure = ((raw.status[grid] == TRUSTED_STATIC) & (raw.mask[grid] == 0)
                 & (raw.uncertainty[grid] < POINT_PRECISION))
-        fx, fy, cx, cy = cameras.intrinsics[index]
         y, x = np.nonzero(sure)
         depth = 1.0 / raw.disparity[grid][sure].astype(float)
-        seen = np.stack([(columns[x] + 0.5 - cx) / fx, (rows[y] + 0.5 - cy) / fy, np.ones(len(x))], axis=1)
-        pose = cameras.camera_to_world[index]
-        points.append(depth[:, None] * seen @ pose[:3, :3].T + pose[:3, 3])
+        points.append(_in_world(cameras, index, columns[x] + 0.5, rows[y] + 0.5, depth))
         seen_in.append(np.full(len(x), index))
     return np.concatenate(points), np.concatenate(seen_in)
+
+
+def _in_world(cameras: CameraSolution, index: int, x: np.ndarray, y: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Points (n,3), world axes, of a frame's pixels (n,) with their depth."""
+    row_camera = cameras.row_camera(index)
+    if row_camera is not None:
+        return row_camera.to_world(x, y, depth)
+    pose, (fx, fy, cx, cy) = cameras.camera_to_world[index], cameras.intrinsics[index]
+    seen = np.stack([(x - cx) / fx, (y - cy) / fy, np.ones(len(x))], axis=1)
+    return depth[:, None] * seen @ pose[:3, :3].T + pose[:3, 3]
 
 
 # --- Second pass: fill, and measure where objects stand ----------------------------------------------------------

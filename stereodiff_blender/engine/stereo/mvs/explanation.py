@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import CostFeatures, Features, PlaneParallax, photometric_cost, warp_between, warp_pixels
+from ...imaging import CostFeatures, Features, Located, Warp, photometric_cost, warp_between, warp_located
 from ...solution import CameraSolution
 from .sources import DepthLimits, near_sources
 
@@ -43,7 +43,7 @@ class StaticScene:
     and the depths at hand. Features are asked for only when there is something to explain."""
 
     index: int
-    others: Sequence[tuple[int, PlaneParallax]]
+    others: Sequence[tuple[int, Warp]]
     features: CostFeatures | Sequence[Features]
     limits: DepthLimits
 
@@ -102,21 +102,21 @@ class _Looks:
     def __init__(self, scene: StaticScene, cells: np.ndarray):
         rows, columns = (GRID_STEP_PX * each + GRID_STEP_PX // 2 for each in np.nonzero(cells))
         own = scene.features[scene.index]
-        self._others = [(scene.features[j], warp) for j, warp in scene.others]
         self._cells, self._size, self.count = cells, own[0].shape[:2], len(rows)
         self._own = [planes[rows, columns] for planes in own]
         self._x, self._y = (each.astype(np.float32) + np.float32(0.5) for each in (columns, rows))
+        self._others = [(scene.features[j], warp.located(self._x, self._y)) for j, warp in scene.others]
         self._share = np.maximum(_blurred(cells.astype(np.float32)), np.float32(1e-6))[cells]
 
     def cost(self, disparity: np.ndarray | float) -> np.ndarray:
         """(n,) at one disparity, or at (n,) of them; a cell is hidden in some of the frames."""
         disparity = np.broadcast_to(np.float32(disparity), (self.count,))
-        costs = [self._cost_in(disparity, features, warp) for features, warp in self._others]
+        costs = [self._cost_in(disparity, features, located) for features, located in self._others]
         return _blurred(self.picture(_of_better_half(costs)))[self._cells] / self._share
 
     def is_seen(self, disparity: np.ndarray) -> np.ndarray:
         """(n,) bool: shown by enough of the frames at a disparity (n,)."""
-        views = [self._warped(disparity, warp).inside(self._size) for _, warp in self._others]
+        views = [warp_located(located, disparity).inside(self._size) for _, located in self._others]
         return np.sum(views, axis=0) >= min(MIN_VIEWS, len(views))
 
     def picture(self, values: np.ndarray) -> np.ndarray:
@@ -125,12 +125,9 @@ class _Looks:
         picture[self._cells] = values
         return picture
 
-    def _cost_in(self, disparity: np.ndarray, features: Features, warp: PlaneParallax) -> np.ndarray:
-        warped = self._warped(disparity, warp)
+    def _cost_in(self, disparity: np.ndarray, features: Features, located: Located) -> np.ndarray:
+        warped = warp_located(located, disparity)
         return np.where(warped.inside(self._size), photometric_cost(self._own, features, *warped.places), UNSEEN)
-
-    def _warped(self, disparity: np.ndarray, warp: PlaneParallax):
-        return warp_pixels(warp, self._x, self._y, disparity)
 
 
 def _of_better_half(costs: list[np.ndarray]) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...imaging import (
     OpticalFlow,
-    PlaneParallax,
+    Warp,
     fast_global_smoother,
     find_regions,
     induced_flow,
@@ -78,7 +78,7 @@ class Neighbor:
 
     flow: np.ndarray
     error: np.ndarray
-    warp: PlaneParallax
+    warp: Warp
 
 
 def find_moving(frame: np.ndarray, measured: Triangulation, filtered: DepthFilter, texture: np.ndarray,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...geometry import invert_rigid
-from ...imaging import FrameWindow, OpticalFlow, PlaneParallax, induced_flow, pull_push, warp_between, warp_pixels
+from ...imaging import FrameWindow, OpticalFlow, Warp, induced_flow, pull_push, warp_between, warp_pixels
 from ...solution import CameraSolution
 from .sharpness import BLURRED
 
@@ -58,8 +58,12 @@ def point_depths(cameras: CameraSolution, index: int) -> tuple[np.ndarray, np.nd
     if not cameras.observations:
         return np.empty((0, 2)), np.empty(0)
     which, pixels = cameras.observations[index]
-    pose = invert_rigid(cameras.camera_to_world[index])
-    depth = cameras.points[which] @ pose[2, :3] + pose[2, 3]
+    row_camera = cameras.row_camera(index)
+    if row_camera is None:
+        pose = invert_rigid(cameras.camera_to_world[index])
+        depth = cameras.points[which] @ pose[2, :3] + pose[2, 3]
+    else:
+        depth = row_camera.seen(cameras.points[which], *pixels.T)[:, 2]
     front = np.isfinite(depth) & (depth > 1e-9)
     return pixels[front], depth[front]
 
@@ -191,7 +195,7 @@ def _frames_from(index: int, step: int, count: int) -> range:
     return range(index + step, last + step, step)
 
 
-def _shift(warp: PlaneParallax, pixels, depth, height, width) -> tuple[float, float, float]:
+def _shift(warp: Warp, pixels, depth, height, width) -> tuple[float, float, float]:
     """Median parallax (pixels), share that stays in the picture, and 80th percentile of flow (pixels)."""
     x, y = np.asarray(pixels, np.float64).T
     turned, moved = (warp_pixels(warp, x, y, disparity) for disparity in (np.zeros(len(depth)), 1.0 / depth))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...imaging import PlaneParallax, lower_median, pixel_axes
+from ...imaging import Warp, lower_median, pixel_axes
 
 MATCH_SIGMA_PX = 0.3
 ROBUST_PX = 0.5
@@ -44,7 +44,7 @@ class Triangulation:
     view_count: np.ndarray
 
 
-def triangulate(flows: list[np.ndarray], consistent: list[np.ndarray], warps: list[PlaneParallax],
+def triangulate(flows: list[np.ndarray], consistent: list[np.ndarray], warps: Sequence[Warp],
                 disparity_limits: tuple[float, float], judges: Sequence[bool] | None = None) -> Triangulation:
     """Join the matches of one frame in its S source frames.
 
@@ -72,9 +72,8 @@ def _equations(flows, consistent, warps, top, limits):
     own, sensitivity, offset = (np.empty(shape, np.float32) for _ in range(3))
     x, y = pixel_axes(*shape[1:], top=top)
     for s, (flow, usable, warp) in enumerate(zip(flows, consistent, warps, strict=True)):
-        ax, ay, az = warp.grid_at_infinity(x, y)
-        bx, by, bz = warp.epipole.astype(np.float32)
         u, v = x + flow[..., 0], y + flow[..., 1]
+        (ax, ay, az), (bx, by, bz) = warp.towards(x, y, u, v)
         cx, cy = bx - u * bz, by - v * bz
         dx, dy = u * az - ax, v * az - ay
         square = cx * cx + cy * cy

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...imaging import BEHIND_CAMERA, Cameras, warp_between
+from ...imaging import BEHIND_CAMERA, Cameras, RollingParallax, warp_between
+from ...shutter import RollingShutter
 
 MAX_DIFFERENCE_LEVELS = 12
 """Gray levels of difference that count as entirely unlike, as does what lies outside the other frame."""
@@ -31,16 +32,18 @@ SEEN_THROUGH = 0.05
 
 @dataclass(frozen=True)
 class ScaledCameras:
-    """Cameras of T frames on a raster of another size. camera_to_world: (T,4,4). intrinsics: (T,4), in its pixels."""
+    """Cameras of T frames on a raster of another size. camera_to_world: (T,4,4). intrinsics: (T,4), in its pixels.
+    shutter: as of Cameras."""
 
     camera_to_world: np.ndarray
     intrinsics: np.ndarray
+    shutter: RollingShutter | None
 
     @classmethod
     def on(cls, cameras: Cameras, size: tuple[int, int], raster: tuple[int, int]) -> ScaledCameras:
         """Of cameras in pixels of a picture of `size` (H,W): the same on a raster (H,W) of the same picture."""
         down, across = raster[0] / size[0], raster[1] / size[1]
-        return cls(cameras.camera_to_world, cameras.intrinsics * (across, down, across, down))
+        return cls(cameras.camera_to_world, cameras.intrinsics * (across, down, across, down), cameras.shutter)
 
 
 def choose_sources(cameras: Cameras, disparity: float, size: tuple[int, int]) -> list[tuple[int, ...]]:
@@ -91,9 +94,12 @@ class Warps:
     def __init__(self, cameras: Cameras, index: int, others: Sequence[int], rows: np.ndarray, cols: np.ndarray):
         """rows, cols: (n,) of the pixels."""
         x, y = cols.astype(np.float32) + np.float32(0.5), rows.astype(np.float32) + np.float32(0.5)
-        self._bases, self._epipoles = [], []
+        self._bases, self._epipoles, self._located = [], [], []
         for other in others:
             warp = warp_between(cameras, index, other)
+            if isinstance(warp, RollingParallax):
+                self._located.append(warp.located(x, y))
+                continue
             matrix, epipole = warp.infinite_homography.copy(), warp.epipole.copy()
             matrix[:2] -= 0.5 * matrix[2]  # the center of the first pixel is at 0, as OpenCV counts
             epipole[:2] -= 0.5 * epipole[2]
@@ -107,16 +113,24 @@ class Warps:
 
         other: which of the others. disparity: (n,) of all pixels, or of the chosen ones, (n,) int.
         """
-        base, epipole = self._bases[other], self._epipoles[other]
-        if chosen is not None:
-            base = [line.take(chosen) for line in base]
+        u, v, ratio = self._coordinates(other, disparity, chosen)
         count = len(disparity)
         rows = -(-count // ROW_LENGTH)
         columns, lines = np.zeros((2, rows * ROW_LENGTH), np.float32)
-        ratio = np.maximum(epipole[2] * disparity + base[2], np.float32(BEHIND_CAMERA))
-        np.divide(epipole[0] * disparity + base[0], ratio, out=columns[:count])
-        np.divide(epipole[1] * disparity + base[1], ratio, out=lines[:count])
+        np.maximum(ratio, np.float32(BEHIND_CAMERA), out=ratio)
+        np.divide(u, ratio, out=columns[:count])
+        np.divide(v, ratio, out=lines[:count])
         return columns.reshape(rows, ROW_LENGTH), lines.reshape(rows, ROW_LENGTH), ratio
+
+    def _coordinates(self, other: int, disparity: np.ndarray, chosen: np.ndarray | None) -> list[np.ndarray]:
+        """Homogeneous, (n,) each; the center of the first pixel is at 0."""
+        if self._located:
+            u, v, w = self._located[other].at(disparity, chosen)
+            return [u - np.float32(0.5) * w, v - np.float32(0.5) * w, w]
+        base, epipole = self._bases[other], self._epipoles[other]
+        if chosen is not None:
+            base = [line.take(chosen) for line in base]
+        return [shift * disparity + line for shift, line in zip(epipole, base, strict=True)]
 
 
 def looked_up(picture: np.ndarray, columns: np.ndarray, lines: np.ndarray, count: int, method: int) -> np.ndarray:

@@ -1,0 +1,149 @@
+"""Things that move just as something static far behind them would: told by what they hide, and marked as a whole.
+
+Such a thing matches perfectly, at a depth that is wrong, in every frame: no match contradicts another. But it hides, at
+its sides, static surfaces that are nearer than it seems to be, and that other frames see once it has moved on. Few of
+them do so at any place, and those in which the thing itself still covers the place say nothing. So a thing is found out
+by its sides, over the whole clip, and what goes on evenly from there, in depth and in the picture, is the rest of it.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ...imaging import fast_global_smoother, find_regions
+from ...solution import CameraSolution
+from ..dynamic import cells_before
+from .consistency import GRID, NEARER, SIGMAS, cells_as_pixels, median_background, project_surfaces
+from .raw_depth import PLAIN_SKY, SKY, TRUSTED_STATIC, RawDepth
+
+MIN_WITNESSES = 2
+"""Frames that must see something nearer at a place: one may err."""
+EVEN = 1.1
+"""Ratio of disparities between neighboring cells up to which they show one surface. At its rim any surface seems to hide
+its neighbor, as flow mixes the two; within a static one hardly anything does."""
+MIN_HIDING_SHARE, MIN_HIDING_CELLS = 0.1, 6
+"""Of a surface, which must hide something nearer: static ones have below 0.03, things that move 0.15 to 0.9."""
+UNDECIDED = 0.0005
+"""Weight of a surface's cells that hide nothing, against 1 for those that do: where a thing seems to lie in one surface
+with what is behind it, the picture's edges part the two."""
+ROUNDS = (1, 2)
+STRENGTH, EDGE_LEVELS, SMOOTHING_ROUNDS = 60.0, 8.0, 3
+REACH_CELLS, GAP_CELLS = 9, 7
+LARGE_CELLS, MAX_GAP = 24, 4
+FAR_SIGMA = 0.4
+"""Standard deviation, as a share of the least disparity, of what lies beyond the limits."""
+
+
+def mark_occluders(frames: np.ndarray, cameras: CameraSolution, raw: RawDepth) -> None:
+    """Add to the masks what moves as if it were far behind, and note the background again without it, in place.
+
+    Parameters
+    ----------
+    frames : ndarray
+        (T,H,W,3) uint8.
+    cameras : CameraSolution
+        Of the T frames.
+    raw : RawDepth
+        As it is after the vote on what moves. Its mask, background and hiding are changed.
+    """
+    for index in range(len(raw.mask)):
+        disparity, sigma, _ = _measured(raw, index, GRID)
+        raw.hiding[index] = _hiding_cells(disparity, sigma, _project(raw, cameras, index))
+    for least in ROUNDS:
+        told = [_all_hiding(raw, cameras, index, least) for index in range(len(raw.mask))]
+        for index, hiding in enumerate(told):
+            raw.hiding[index] = _find_cells(frames[index], raw.disparity[index][GRID, GRID], hiding)
+    if raw.hiding.any():
+        _bridge_gaps(raw)
+        for index, cells in enumerate(raw.hiding):
+            raw.mask[index] |= cells_as_pixels(cells, raw.mask.shape[1:])
+        for index in range(len(raw.mask)):
+            raw.background[index] = median_background(_project(raw, cameras, index))
+
+
+def _measured(raw: RawDepth, index: int, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Disparity, its standard deviation, and where a static surface was surely measured, in a part of a frame."""
+    place = (index, part, part)
+    disparity, status = raw.disparity[place], raw.status[place]
+    sigma = np.where(status == SKY, np.float32(FAR_SIGMA), raw.uncertainty[place].astype(np.float32)) * disparity
+    sigma[status == PLAIN_SKY] = np.inf
+    return disparity, sigma, (status == TRUSTED_STATIC) & (raw.mask[place] == 0)
+
+
+def _project(raw: RawDepth, cameras: CameraSolution, index: int) -> np.ndarray:
+    return project_surfaces(index, lambda other, part: _measured(raw, other, part), raw.mask.shape[1:], len(raw.mask),
+                            cameras)
+
+
+def _hiding_cells(disparity: np.ndarray, sigma: np.ndarray, projected: np.ndarray) -> np.ndarray:
+    """Cells (h,w) bool within surfaces that hide what others see nearer. projected: (S,h,w) as of project_surfaces."""
+    # Where the ground recedes, a cell's neighbors above and below differ a lot: no contradiction.
+    allowed = cv2.dilate(NEARER * disparity + SIGMAS * sigma, np.ones((3, 1), np.uint8))
+    hiding = ((projected > allowed).sum(axis=0) >= MIN_WITNESSES) & _is_even(disparity)
+    return cv2.morphologyEx(hiding.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)) > 0
+
+
+def _is_even(disparity: np.ndarray) -> np.ndarray:
+    """Cells (h,w) bool whose neighbors lie on the same surface."""
+    window = np.ones((3, 3), np.uint8)
+    return cv2.dilate(disparity, window) < EVEN * cv2.erode(disparity, window)
+
+
+def _all_hiding(raw: RawDepth, cameras: CameraSolution, index: int, least: int) -> np.ndarray:
+    """Cells (h,w) bool of a frame that hide something here, or did in the frames around: what looks static is found
+    again there as anything static is."""
+    def hiding(other: int, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return raw.disparity[other, part, part], raw.disparity[other, part, part], raw.hiding[other] > 0
+
+    disparity = raw.disparity[index][GRID, GRID]
+    carried = project_surfaces(index, hiding, raw.mask.shape[1:], len(raw.mask), cameras)
+    same = (carried > disparity / NEARER) & (carried < disparity * NEARER)
+    return (raw.hiding[index] > 0) | ((same.sum(axis=0) >= least) & _is_even(disparity))
+
+
+def _large_parts(cells: np.ndarray) -> np.ndarray:
+    """The parts of (h,w) bool that are large and compact: whatever surface they seem to belong to."""
+    regions = find_regions(cv2.morphologyEx(cells.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    return regions.pixels_of(regions.areas >= LARGE_CELLS)
+
+
+def _bridge_gaps(raw: RawDepth) -> None:
+    """Mark a thing's cells where it was not found for a few frames, between others in which it was, in place."""
+    count, shape = len(raw.mask), raw.mask.shape[1:]
+    for index in range(1, count):
+        rows, columns, inside = cells_before(raw.flow_back[index], shape)
+        before = np.where(inside, raw.hiding[index - 1][rows, columns], 0)
+        since = np.where((before > 0) & (before <= MAX_GAP), before + 1, 0)
+        raw.hiding[index] = np.where(raw.hiding[index] == 1, 1, since)
+    until = np.zeros(raw.hiding.shape[1:], np.uint8)
+    for index in range(count - 1, -1, -1):
+        found = raw.hiding[index] == 1
+        raw.hiding[index] = found | ((raw.hiding[index] > 0) & (until > 0))
+        until = np.where(found, np.uint8(1), until)
+        rows, columns, inside = cells_before(raw.flow_back[index], shape)
+        still = inside & (until > 0) & (until <= MAX_GAP)
+        earlier = np.zeros_like(until)
+        earlier[rows[still], columns[still]] = until[still] + 1
+        until = cv2.morphologyEx(earlier, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+
+
+def _find_cells(frame: np.ndarray, disparity: np.ndarray, hiding: np.ndarray) -> np.ndarray:
+    """Cells (h,w) bool of the surfaces that hide too much to be where they seem, with their rims."""
+    even = _is_even(disparity)
+    regions = find_regions(even, connectivity=4)
+    counts = regions.counts(hiding)
+    things = regions.pixels_of((counts >= MIN_HIDING_CELLS) & (counts > MIN_HIDING_SHARE * regions.areas))
+    things |= _large_parts(hiding)
+    if not things.any():
+        return things
+    told = things & hiding
+    weight = np.where(told, 1.0, np.where(things, UNDECIDED, 1e-3 * UNDECIDED)).astype(np.float32)
+    picture = cv2.resize(frame, disparity.shape[::-1], interpolation=cv2.INTER_AREA)
+    belief, _ = fast_global_smoother(picture, told.astype(np.float32), weight, strength=STRENGTH,
+                                     edge_levels=EDGE_LEVELS, rounds=SMOOTHING_ROUNDS)
+    things &= belief > 0.5
+    near = cv2.dilate(things.astype(np.uint8), np.ones((REACH_CELLS, REACH_CELLS), np.uint8)) > 0
+    rim = ~even & (cv2.dilate(things.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+    whole = (things | rim | (near & hiding)).astype(np.uint8)
+    return cv2.morphologyEx(whole, cv2.MORPH_CLOSE, np.ones((GAP_CELLS, GAP_CELLS), np.uint8)) > 0

@@ -34,7 +34,7 @@ from .far import judge_far
 from .filling import fill_static
 from .filtering import filter_depth, texture_of
 from .motion import Neighbor, find_moving, neighbors_of, vote
-from .occluders import FAR_SIGMA, mark_occluders
+from .occluders import mark_occluders
 from .raw_depth import HIDES, LATENESS, PLAIN_SKY, SKY, TRUSTED_STATIC, UNTRUSTED, RawDepth
 from .sharpness import relative_sharpness
 from .sky import SkyCandidate, find_plain_sky, is_sky
@@ -56,6 +56,8 @@ BEHIND_CONFIDENCE = 0.3
 """Of still pixels that were taken for a moving thing at first: filled, but the pictures agree."""
 PLAIN_SKY_SUPPORT = 0.5
 """Evidence for plain sky: a sign or two, no measurement."""
+FAR_SIGMA = 0.4
+"""Standard deviation, as a share of the least disparity, of what lies beyond the limits."""
 SUNKEN, BOTTOMLESS = 0.88, 0.1
 """Of the ground's disparity: below the first, only pictures that show something else than the ground prove a pit; below
 the second it is none at all, but something without parallax that travels along with the camera."""
@@ -114,7 +116,7 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
         _set_sky_to_far(raw, limits)
     _borrow_for_blurred(cameras, sharpness, raw)
     _add_occlusion_conflicts(cameras, raw)
-    mark_occluders(frames, cameras, raw)
+    mark_occluders(cameras, raw)
     ground = find_ground(*_static_points(cameras, raw), cameras)
     open_share = _judge_far(frames, cameras, raw, ground, limits)
     objects = DynamicObjects(frames, cameras, raw.mask, raw.flow_back, ground, scratch, masks)

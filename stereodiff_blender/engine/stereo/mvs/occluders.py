@@ -11,11 +11,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ...imaging import fast_global_smoother, find_regions
+from ...imaging import find_regions
 from ...solution import CameraSolution
 from ..dynamic import cells_before
 from .consistency import GRID, NEARER, SIGMAS, cells_as_pixels, median_background, project_surfaces
-from .raw_depth import PLAIN_SKY, SKY, TRUSTED_STATIC, RawDepth
+from .raw_depth import SKY, TRUSTED_STATIC, RawDepth
 
 MIN_WITNESSES = 2
 """Frames that must see something nearer at a place: one may err."""
@@ -24,24 +24,16 @@ EVEN = 1.1
 its neighbor, as flow mixes the two; within a static one hardly anything does."""
 MIN_HIDING_SHARE, MIN_HIDING_CELLS = 0.1, 6
 """Of a surface, which must hide something nearer: static ones have below 0.03, things that move 0.15 to 0.9."""
-UNDECIDED = 0.0005
-"""Weight of a surface's cells that hide nothing, against 1 for those that do: where a thing seems to lie in one surface
-with what is behind it, the picture's edges part the two."""
-ROUNDS = (1, 2)
-STRENGTH, EDGE_LEVELS, SMOOTHING_ROUNDS = 60.0, 8.0, 3
-REACH_CELLS, GAP_CELLS = 9, 7
+RIM_CELLS, REACH_CELLS, GAP_CELLS = 3, 5, 7
+LEAST_AGREEING = (1, 2)
 LARGE_CELLS, MAX_GAP = 24, 4
-FAR_SIGMA = 0.4
-"""Standard deviation, as a share of the least disparity, of what lies beyond the limits."""
 
 
-def mark_occluders(frames: np.ndarray, cameras: CameraSolution, raw: RawDepth) -> None:
+def mark_occluders(cameras: CameraSolution, raw: RawDepth) -> None:
     """Add to the masks what moves as if it were far behind, and note the background again without it, in place.
 
     Parameters
     ----------
-    frames : ndarray
-        (T,H,W,3) uint8.
     cameras : CameraSolution
         Of the T frames.
     raw : RawDepth
@@ -50,10 +42,10 @@ def mark_occluders(frames: np.ndarray, cameras: CameraSolution, raw: RawDepth) -
     for index in range(len(raw.mask)):
         disparity, sigma, _ = _measured(raw, index, GRID)
         raw.hiding[index] = _hiding_cells(disparity, sigma, _project(raw, cameras, index))
-    for least in ROUNDS:
+    for least in LEAST_AGREEING:
         told = [_all_hiding(raw, cameras, index, least) for index in range(len(raw.mask))]
         for index, hiding in enumerate(told):
-            raw.hiding[index] = _find_cells(frames[index], raw.disparity[index][GRID, GRID], hiding)
+            raw.hiding[index] = _find_cells(raw.disparity[index][GRID, GRID], hiding)
     if raw.hiding.any():
         _bridge_gaps(raw)
         for index, cells in enumerate(raw.hiding):
@@ -66,8 +58,7 @@ def _measured(raw: RawDepth, index: int, part: slice) -> tuple[np.ndarray, np.nd
     """Disparity, its standard deviation, and where a static surface was surely measured, in a part of a frame."""
     place = (index, part, part)
     disparity, status = raw.disparity[place], raw.status[place]
-    sigma = np.where(status == SKY, np.float32(FAR_SIGMA), raw.uncertainty[place].astype(np.float32)) * disparity
-    sigma[status == PLAIN_SKY] = np.inf
+    sigma = np.where(status >= SKY, np.float32(np.inf), raw.uncertainty[place].astype(np.float32) * disparity)
     return disparity, sigma, (status == TRUSTED_STATIC) & (raw.mask[place] == 0)
 
 
@@ -99,7 +90,7 @@ def _all_hiding(raw: RawDepth, cameras: CameraSolution, index: int, least: int) 
     disparity = raw.disparity[index][GRID, GRID]
     carried = project_surfaces(index, hiding, raw.mask.shape[1:], len(raw.mask), cameras)
     same = (carried > disparity / NEARER) & (carried < disparity * NEARER)
-    return (raw.hiding[index] > 0) | ((same.sum(axis=0) >= least) & _is_even(disparity))
+    return ((raw.hiding[index] > 0) | (same.sum(axis=0) >= least)) & _is_even(disparity)
 
 
 def _large_parts(cells: np.ndarray) -> np.ndarray:
@@ -128,22 +119,34 @@ def _bridge_gaps(raw: RawDepth) -> None:
         until = cv2.morphologyEx(earlier, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
 
 
-def _find_cells(frame: np.ndarray, disparity: np.ndarray, hiding: np.ndarray) -> np.ndarray:
-    """Cells (h,w) bool of the surfaces that hide too much to be where they seem, with their rims."""
+def _find_cells(disparity: np.ndarray, hiding: np.ndarray) -> np.ndarray:
+    """Cells (h,w) bool of the things that hide too much to be where they seem, with their rims."""
     even = _is_even(disparity)
-    regions = find_regions(even, connectivity=4)
-    counts = regions.counts(hiding)
-    things = regions.pixels_of((counts >= MIN_HIDING_CELLS) & (counts > MIN_HIDING_SHARE * regions.areas))
-    things |= _large_parts(hiding)
-    if not things.any():
-        return things
-    told = things & hiding
-    weight = np.where(told, 1.0, np.where(things, UNDECIDED, 1e-3 * UNDECIDED)).astype(np.float32)
-    picture = cv2.resize(frame, disparity.shape[::-1], interpolation=cv2.INTER_AREA)
-    belief, _ = fast_global_smoother(picture, told.astype(np.float32), weight, strength=STRENGTH,
-                                     edge_levels=EDGE_LEVELS, rounds=SMOOTHING_ROUNDS)
-    things &= belief > 0.5
-    near = cv2.dilate(things.astype(np.uint8), np.ones((REACH_CELLS, REACH_CELLS), np.uint8)) > 0
-    rim = ~even & (cv2.dilate(things.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
-    whole = (things | rim | (near & hiding)).astype(np.uint8)
-    return cv2.morphologyEx(whole, cv2.MORPH_CLOSE, np.ones((GAP_CELLS, GAP_CELLS), np.uint8)) > 0
+    things = _between_sides(even, hiding) | _large_parts(hiding)
+    rim = ~even & _widened(things, RIM_CELLS)
+    return _closed(things | rim | (_widened(things, REACH_CELLS) & hiding))
+
+
+def _between_sides(even: np.ndarray, hiding: np.ndarray) -> np.ndarray:
+    """The parts (h,w) bool of surfaces that lie between cells that hide something, of those that hide enough."""
+    surfaces = find_regions(even, connectivity=4)
+    counts = surfaces.counts(hiding)
+    found = np.zeros(even.shape, bool)
+    for number in np.flatnonzero((counts >= MIN_HIDING_CELLS) & (counts > MIN_HIDING_SHARE * surfaces.areas)):
+        surface = surfaces.labels == number
+        hull = np.zeros(even.shape, np.uint8)
+        cv2.fillConvexPoly(hull, cv2.convexHull(np.argwhere(surface & hiding)[:, ::-1].astype(np.int32)), 1)
+        found |= surface & even & _widened(hull > 0, REACH_CELLS)
+    return found
+
+
+def _widened(cells: np.ndarray, width: int) -> np.ndarray:
+    """Cells (h,w) bool and those around them, up to half of a window's width away."""
+    return cv2.dilate(cells.astype(np.uint8), np.ones((width, width), np.uint8)) > 0
+
+
+def _closed(cells: np.ndarray) -> np.ndarray:
+    """Cells (h,w) bool without gaps; what leaves the picture leaves none there."""
+    padded = cv2.copyMakeBorder(cells.astype(np.uint8), *[GAP_CELLS] * 4, cv2.BORDER_CONSTANT)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((GAP_CELLS, GAP_CELLS), np.uint8))
+    return closed[GAP_CELLS:-GAP_CELLS, GAP_CELLS:-GAP_CELLS] > 0

@@ -49,7 +49,8 @@ def mark_occluders(cameras: CameraSolution, raw: RawDepth) -> None:
     if raw.hiding.any():
         _bridge_gaps(raw)
         for index, cells in enumerate(raw.hiding):
-            raw.mask[index] |= cells_as_pixels(cells, raw.mask.shape[1:])
+            voted = (raw.mask[index] > 0) & (raw.found[index] != 1)
+            raw.mask[index] |= cells_as_pixels(_by_themselves(cells > 0, voted[GRID, GRID]), raw.mask.shape[1:])
         for index in range(len(raw.mask)):
             raw.background[index] = median_background(_project(raw, cameras, index))
 
@@ -91,6 +92,13 @@ def _all_hiding(raw: RawDepth, cameras: CameraSolution, index: int, least: int) 
     carried = project_surfaces(index, hiding, raw.mask.shape[1:], len(raw.mask), cameras)
     same = (carried > disparity / NEARER) & (carried < disparity * NEARER)
     return ((raw.hiding[index] > 0) | (same.sum(axis=0) >= least)) & _is_even(disparity)
+
+
+def _by_themselves(cells: np.ndarray, voted: np.ndarray) -> np.ndarray:
+    """The parts (h,w) bool of what was marked that are no appendix of what was known to move: the shadow under a car
+    moves with it, and hides the road, but is no part of it."""
+    joined = find_regions(cells | voted)
+    return cells & joined.pixels_of(joined.counts(voted) <= joined.counts(cells & ~voted))
 
 
 def _large_parts(cells: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from ...imaging import CostFeatures, OpticalFlow, flows_in, warp_between
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
-from ...storage import ProgressJournal, RunContext
+from ...storage import ProgressJournal, RunContext, Scratch
 from ..dynamic import (
     DynamicObjects,
     GroundPlane,
@@ -22,6 +22,7 @@ from ..dynamic import (
     coarse_flow,
     doubtful_beside,
     draw_outlines,
+    find_carried,
     find_ground,
     motion_beyond,
     without_matte,
@@ -119,12 +120,14 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
     mark_occluders(cameras, raw)
     ground = find_ground(*_static_points(cameras, raw), cameras)
     open_share = _judge_far(frames, cameras, raw, ground, limits)
-    objects = DynamicObjects(frames, cameras, raw.mask, raw.flow_back, ground, scratch, masks)
+    carried = find_carried(frames, cameras, ground)
+    known = _with_carried(carried, masks, raw, scratch)
+    objects = DynamicObjects(frames, cameras, raw.mask, raw.flow_back, ground, scratch, known, carried)
     report.stage("motion", count)
     depth = scratch.allocate("stereo_depth", (count, height, width), np.float32)
     confidence = scratch.allocate("stereo_confidence", (count, height, width), np.float32)
     _fill_frames(frames, raw, limits, objects, depth, confidence, report)
-    draw_outlines(frames, cameras, depth, objects.tracks, sources, masks)
+    draw_outlines(frames, cameras, depth, objects.tracks, sources, known)
     objects.place_on_ground(depth, limits.disparity)
     _finish_mask(raw, objects.tracks, confidence)
     warn_of_coverage(raw.mask, confidence, open_share, report, has_matte=masks is not None)
@@ -289,6 +292,17 @@ def _judge_far(frames, cameras, raw: RawDepth, ground: GroundPlane | None, limit
         raw.mask[index] |= far.traveling
         shares.append(((raw.status[index] == PLAIN_SKY) | far.sky).mean())
     return float(np.mean(shares))
+
+
+def _with_carried(carried: np.ndarray, masks: np.ndarray | None, raw: RawDepth, scratch: Scratch) -> np.ndarray | None:
+    """The artist's masks, and in every frame what is fixed to the camera, (H,W) bool, which is marked, too."""
+    if not carried.any():
+        return masks
+    known = scratch.allocate("stereo_known_motion", raw.mask.shape, np.uint8)
+    for index, mask in enumerate(raw.mask):
+        known[index] = carried if masks is None else carried | (np.asarray(masks[index]) > 0)
+        mask |= carried
+    return known
 
 
 def _static_points(cameras, raw: RawDepth) -> tuple[np.ndarray, np.ndarray]:

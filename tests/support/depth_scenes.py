@@ -69,8 +69,8 @@ def ray_cast(count: int = 12, *, with_object: bool = False, with_post: bool = Fa
 
 
 def box_that_seems_far(times: float, count: int = 24) -> RayCastShot:
-    """A camera that slides past a box, which stands on the floor before the wall and moves along with the camera just so
-    much that it looks so many times as far away as the wall."""
+    """A camera that slides past a box, which stands on the floor before the wall and moves along just so much that it
+    looks so many times as far away as the wall."""
     poses = np.tile(np.eye(4), (count, 1, 1))
     step = np.arange(count)
     poses[:, 0, 3], poses[:, 2, 3] = CAMERA_SPEED * step, 0.01 * step

@@ -48,7 +48,8 @@ def find_carried(frames: np.ndarray, cameras: CameraSolution, ground: GroundPlan
     if ground is None:
         return nothing
     features = CostFeatures(frames, SOFTENING_PX)
-    views = [_difference(index, cameras, ground, features) for index in range(0, count, max(1, count // SAMPLED_FRAMES))]
+    sampled = range(0, count, max(1, count // SAMPLED_FRAMES))
+    views = [_difference(index, cameras, ground, features) for index in sampled]
     shows = np.isfinite(views)
     # What is seldom below the horizon, or seldom passed quickly, is not judged.
     difference = np.median(np.where(shows, views, -1.0), axis=0).astype(np.float32)

@@ -77,7 +77,7 @@ class DynamicObjects:
             depth[index][rows, columns] = 1.0 / np.clip(inverse_ground_distance * distance_per_depth, *disparity_limits)
 
     def _without_background(self, index: int, disparity: np.ndarray) -> np.ndarray:
-        moving = self._mask[index] > 0
+        moving = (self._mask[index] > 0) | self._carried
         if not moving.any():
             return moving
         ground, _ = self._views(index)
@@ -85,6 +85,7 @@ class DynamicObjects:
         kept = moving & ~find_background(index, self._frames, self._mask, disparity, floor, self._cameras,
                                         self._features)
         kept = without_specks(moving & _tidied(kept), MIN_AREA)
+        kept |= self._carried
         return kept if self._masks is None else kept | (np.asarray(self._masks[index]) > 0)
 
     def _link(self, index: int, moving: np.ndarray) -> np.ndarray:

@@ -122,7 +122,7 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
     open_share = _judge_far(frames, cameras, raw, ground, limits)
     carried = find_carried(frames, cameras, ground)
     known = _with_carried(carried, masks, raw, scratch)
-    objects = DynamicObjects(frames, cameras, raw.mask, raw.flow_back, ground, scratch, known, carried)
+    objects = DynamicObjects(frames, cameras, raw.mask, raw.flow_back, ground, scratch, masks, carried)
     report.stage("motion", count)
     depth = scratch.allocate("stereo_depth", (count, height, width), np.float32)
     confidence = scratch.allocate("stereo_confidence", (count, height, width), np.float32)

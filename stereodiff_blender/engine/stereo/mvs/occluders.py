@@ -20,13 +20,21 @@ from .raw_depth import SKY, TRUSTED_STATIC, RawDepth
 MIN_WITNESSES = 2
 """Frames that must see something nearer at a place: one may err."""
 EVEN = 1.1
-"""Ratio of disparities between neighboring cells up to which they show one surface. At its rim any surface seems to hide
-its neighbor, as flow mixes the two; within a static one hardly anything does."""
+"""Ratio of disparities between neighboring cells up to which they show one surface. At its rim any surface seems to
+hide its neighbor, as flow mixes the two; within a static one hardly anything does."""
 MIN_HIDING_SHARE, MIN_HIDING_CELLS = 0.1, 6
 """Of a surface, which must hide something nearer: static ones have below 0.03, things that move 0.15 to 0.9."""
-RIM_CELLS, REACH_CELLS, GAP_CELLS = 3, 5, 7
+LARGE_CELLS = 24
+"""Area of a compact patch that hides something, from which on it counts whatever surface it seems to belong to: beside
+thin posts there are patches of 10."""
 LEAST_AGREEING = (1, 2)
-LARGE_CELLS, MAX_GAP = 24, 4
+"""Other frames that must have found a place out, in the first round and in the second, which starts from what the first
+has made of it."""
+RIM_CELLS, REACH_CELLS, GAP_CELLS = 3, 5, 7
+"""Widths of windows: of a thing's uneven rim, of what it reaches beyond the cells that were found out, and of the gaps
+in it that are closed."""
+MAX_GAP = 4
+"""Frames for which a thing may be lost on its way."""
 
 
 def mark_occluders(cameras: CameraSolution, raw: RawDepth) -> None:

@@ -26,7 +26,8 @@ class RawDepth:
     what may be plain sky. found: uint8 motion of single frames; then what hides nearer things, HIDES where it seems
     to be sky; after the second pass, what was taken for moving before its outlines were drawn. mask: uint8 motion after
     the vote; in the end, what moves. background: float32 (T,h,w) disparity that other frames measured, as of
-    median_background. hiding: uint8 (T,h,w) cells that hide what others see nearer. flow_back: float16 (T,h,w,2) flow to the frame before, as of coarse_flow.
+    median_background. hiding: uint8 (T,h,w) cells of what hides something nearer, as of mark_occluders. flow_back:
+    float16 (T,h,w,2) flow to the frame before, as of coarse_flow.
     """
 
     disparity: np.ndarray

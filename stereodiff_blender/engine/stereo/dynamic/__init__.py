@@ -1,6 +1,6 @@
 """What moves by itself: found, followed, and given depth."""
 
-from .carried import find_carried
+from .attached import find_attached
 from .ground_plane import GroundPlane, GroundView, find_ground
 from .matte import doubtful_beside, motion_beyond, without_matte
 from .objects import DynamicObjects
@@ -9,5 +9,5 @@ from .tracks import cells_before, coarse_flow, coarse_shape
 
 __all__ = [
     "DynamicObjects", "GroundPlane", "GroundView", "cells_before", "coarse_flow", "coarse_shape", "doubtful_beside",
-    "draw_outlines", "find_carried", "find_ground", "motion_beyond", "without_matte",
+    "draw_outlines", "find_attached", "find_ground", "motion_beyond", "without_matte",
 ]

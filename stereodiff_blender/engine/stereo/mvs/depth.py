@@ -22,7 +22,7 @@ from ..dynamic import (
     coarse_flow,
     doubtful_beside,
     draw_outlines,
-    find_carried,
+    find_attached,
     find_ground,
     motion_beyond,
     without_matte,
@@ -120,9 +120,9 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
     mark_occluders(cameras, raw)
     ground = find_ground(*_static_points(cameras, raw), cameras)
     open_share = _judge_far(frames, cameras, raw, ground, limits)
-    carried = find_carried(frames, cameras, ground)
-    known = _with_carried(carried, masks, raw, scratch)
-    objects = DynamicObjects(frames, cameras, raw.mask, raw.flow_back, ground, scratch, masks, carried)
+    attached = find_attached(frames, cameras, ground)
+    known = _with_attached(attached, masks, raw, scratch)
+    objects = DynamicObjects(frames, cameras, raw.mask, raw.flow_back, ground, scratch, masks, attached)
     report.stage("motion", count)
     depth = scratch.allocate("stereo_depth", (count, height, width), np.float32)
     confidence = scratch.allocate("stereo_confidence", (count, height, width), np.float32)
@@ -294,14 +294,15 @@ def _judge_far(frames, cameras, raw: RawDepth, ground: GroundPlane | None, limit
     return float(np.mean(shares))
 
 
-def _with_carried(carried: np.ndarray, masks: np.ndarray | None, raw: RawDepth, scratch: Scratch) -> np.ndarray | None:
+def _with_attached(attached: np.ndarray, masks: np.ndarray | None, raw: RawDepth,
+                   scratch: Scratch) -> np.ndarray | None:
     """The artist's masks, and in every frame what is fixed to the camera, (H,W) bool, which is marked, too."""
-    if not carried.any():
+    if not attached.any():
         return masks
     known = scratch.allocate("stereo_known_motion", raw.mask.shape, np.uint8)
     for index, mask in enumerate(raw.mask):
-        known[index] = carried if masks is None else carried | (np.asarray(masks[index]) > 0)
-        mask |= carried
+        known[index] = attached if masks is None else attached | (np.asarray(masks[index]) > 0)
+        mask |= attached
     return known
 
 

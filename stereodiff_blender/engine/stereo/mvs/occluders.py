@@ -97,8 +97,8 @@ def _all_hiding(raw: RawDepth, cameras: CameraSolution, index: int, least: int) 
         return raw.disparity[other, part, part], raw.disparity[other, part, part], raw.hiding[other] > 0
 
     disparity = raw.disparity[index][GRID, GRID]
-    carried = project_surfaces(index, hiding, raw.mask.shape[1:], len(raw.mask), cameras)
-    same = (carried > disparity / NEARER) & (carried < disparity * NEARER)
+    projected = project_surfaces(index, hiding, raw.mask.shape[1:], len(raw.mask), cameras)
+    same = (projected > disparity / NEARER) & (projected < disparity * NEARER)
     return ((raw.hiding[index] > 0) | (same.sum(axis=0) >= least)) & _is_even(disparity)
 
 

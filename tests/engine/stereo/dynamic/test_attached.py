@@ -10,8 +10,8 @@ import pytest
 from depth_scenes import RayCastShot, ray_cast
 from known_depth import known_cameras
 
-from stereodiff_blender.engine.stereo.dynamic import DynamicObjects, GroundPlane, find_carried
-from stereodiff_blender.engine.stereo.dynamic.objects import CARRIED_TRACK
+from stereodiff_blender.engine.stereo.dynamic import DynamicObjects, GroundPlane, find_attached
+from stereodiff_blender.engine.stereo.dynamic.objects import ATTACHED_TRACK
 from stereodiff_blender.engine.stereo.mvs import depth
 from stereodiff_blender.engine.storage import RunContext, Scratch
 
@@ -49,36 +49,36 @@ def road():
 
 
 def test_a_bonnet_is_found_whole(road):
-    found, inside = find_carried(with_bonnet(road), road.cameras, GROUND), bonnet_in(road.frames.shape[1:3])
+    found, inside = find_attached(with_bonnet(road), road.cameras, GROUND), bonnet_in(road.frames.shape[1:3])
     assert found.dtype == bool and (found & inside).sum() / (found | inside).sum() > 0.85
 
 
 def test_a_road_alone_has_none(road):
-    assert not find_carried(road.frames, road.cameras, GROUND).any()
+    assert not find_attached(road.frames, road.cameras, GROUND).any()
 
 
 def test_without_a_ground_nothing_is_told(road):
-    assert not find_carried(with_bonnet(road), road.cameras, None).any()
+    assert not find_attached(with_bonnet(road), road.cameras, None).any()
 
 
 def test_where_the_ground_goes_by_slowly_nothing_is_told():
     slow = drive(WALKING_SPEED)
-    assert not find_carried(with_bonnet(slow), slow.cameras, GROUND).any()
+    assert not find_attached(with_bonnet(slow), slow.cameras, GROUND).any()
 
 
 def test_it_stays_a_thing_by_itself_whatever_touches_it(road):
-    carried = bonnet_in(road.frames.shape[1:3])
+    attached = bonnet_in(road.frames.shape[1:3])
     mask = np.zeros(road.depth.shape, np.uint8)
     mask[:, 100:, 140:180] = 1
     matte = mask.copy()
-    mask |= carried
-    flow_back = np.zeros((COUNT, *carried[2::4, 2::4].shape, 2), np.float16)
-    objects = DynamicObjects(road.frames, road.cameras, mask, flow_back, GROUND, Scratch(), matte, carried)
+    mask |= attached
+    flow_back = np.zeros((COUNT, *attached[2::4, 2::4].shape, 2), np.float16)
+    objects = DynamicObjects(road.frames, road.cameras, mask, flow_back, GROUND, Scratch(), matte, attached)
     for index in range(2):
         objects.observe(index, 1.0 / road.depth[index], mask[index] == 0)
-        assert (objects.tracks[index][carried] == CARRIED_TRACK).all()
-        others = np.unique(objects.tracks[index][(mask[index] > 0) & ~carried])
-        assert len(others) == 1 and others[0] != CARRIED_TRACK
+        assert (objects.tracks[index][attached] == ATTACHED_TRACK).all()
+        others = np.unique(objects.tracks[index][(mask[index] > 0) & ~attached])
+        assert len(others) == 1 and others[0] != ATTACHED_TRACK
 
 
 @pytest.mark.slow

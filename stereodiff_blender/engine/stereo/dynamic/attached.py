@@ -26,8 +26,8 @@ MIN_AREA = 0.005
 """Share of the picture below which nothing is told."""
 
 
-def find_carried(frames: np.ndarray, cameras: CameraSolution, ground: GroundPlane | None) -> np.ndarray:
-    """What the camera carries along at the lower border of the picture.
+def find_attached(frames: np.ndarray, cameras: CameraSolution, ground: GroundPlane | None) -> np.ndarray:
+    """What is fixed to the camera, at the lower border of the picture.
 
     Parameters
     ----------

@@ -33,6 +33,8 @@ has made of it."""
 RIM_CELLS, REACH_CELLS, GAP_CELLS = 3, 5, 7
 """Widths of windows: of a thing's uneven rim, of what it reaches beyond the cells that were found out, and of the gaps
 in it that are closed."""
+THIN_CELLS = 3
+"""Width below which nothing is told: a bright wire before the dark is measured as far as what is behind it."""
 MAX_GAP = 4
 """Frames for which a thing may be lost on its way."""
 
@@ -138,7 +140,7 @@ def _bridge_gaps(raw: RawDepth) -> None:
 def _find_cells(disparity: np.ndarray, hiding: np.ndarray) -> np.ndarray:
     """Cells (h,w) bool of the things that hide too much to be where they seem, with their rims."""
     even = _is_even(disparity)
-    things = _between_sides(even, hiding) | _large_parts(hiding)
+    things = _without_thin(_between_sides(even, hiding) | _large_parts(hiding))
     rim = ~even & _widened(things, RIM_CELLS)
     return _closed(things | rim | (_widened(things, REACH_CELLS) & hiding))
 
@@ -154,6 +156,13 @@ def _between_sides(even: np.ndarray, hiding: np.ndarray) -> np.ndarray:
         cv2.fillConvexPoly(hull, cv2.convexHull(np.argwhere(surface & hiding)[:, ::-1].astype(np.int32)), 1)
         found |= surface & even & _widened(hull > 0, REACH_CELLS)
     return found
+
+
+def _without_thin(cells: np.ndarray) -> np.ndarray:
+    """The parts (h,w) bool that are somewhere as wide as they must be."""
+    regions = find_regions(cells)
+    window = np.ones((THIN_CELLS, THIN_CELLS), np.uint8)
+    return regions.pixels_of(regions.counts(cv2.erode(cells.astype(np.uint8), window) > 0) > 0)
 
 
 def _widened(cells: np.ndarray, width: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from .raw_depth import SKY, TRUSTED_STATIC, RawDepth
 
 MIN_WITNESSES = 2
 """Frames that must see something nearer at a place: one may err."""
-EVEN = 1.1
+SMOOTH = 1.1
 """Ratio of disparities between neighboring cells up to which they show one surface. At its rim any surface seems to
 hide its neighbor, as flow mixes the two; within a static one hardly anything does."""
 MIN_HIDING_SHARE, MIN_HIDING_CELLS = 0.1, 6
@@ -82,14 +82,14 @@ def _hiding_cells(disparity: np.ndarray, sigma: np.ndarray, projected: np.ndarra
     """Cells (h,w) bool within surfaces that hide what others see nearer. projected: (S,h,w) as of project_surfaces."""
     # Where the ground recedes, a cell's neighbors above and below differ a lot: no contradiction.
     allowed = cv2.dilate(NEARER * disparity + SIGMAS * sigma, np.ones((3, 1), np.uint8))
-    hiding = ((projected > allowed).sum(axis=0) >= MIN_WITNESSES) & _is_even(disparity)
+    hiding = ((projected > allowed).sum(axis=0) >= MIN_WITNESSES) & _is_smooth(disparity)
     return cv2.morphologyEx(hiding.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)) > 0
 
 
-def _is_even(disparity: np.ndarray) -> np.ndarray:
+def _is_smooth(disparity: np.ndarray) -> np.ndarray:
     """Cells (h,w) bool whose neighbors lie on the same surface."""
     window = np.ones((3, 3), np.uint8)
-    return cv2.dilate(disparity, window) < EVEN * cv2.erode(disparity, window)
+    return cv2.dilate(disparity, window) < SMOOTH * cv2.erode(disparity, window)
 
 
 def _all_hiding(raw: RawDepth, cameras: CameraSolution, index: int, least: int) -> np.ndarray:
@@ -101,7 +101,7 @@ def _all_hiding(raw: RawDepth, cameras: CameraSolution, index: int, least: int) 
     disparity = raw.disparity[index][GRID, GRID]
     projected = project_surfaces(index, hiding, raw.mask.shape[1:], len(raw.mask), cameras)
     same = (projected > disparity / NEARER) & (projected < disparity * NEARER)
-    return ((raw.hiding[index] > 0) | (same.sum(axis=0) >= least)) & _is_even(disparity)
+    return ((raw.hiding[index] > 0) | (same.sum(axis=0) >= least)) & _is_smooth(disparity)
 
 
 def _by_themselves(cells: np.ndarray, voted: np.ndarray) -> np.ndarray:
@@ -139,22 +139,22 @@ def _bridge_gaps(raw: RawDepth) -> None:
 
 def _find_cells(disparity: np.ndarray, hiding: np.ndarray) -> np.ndarray:
     """Cells (h,w) bool of the things that hide too much to be where they seem, with their rims."""
-    even = _is_even(disparity)
-    things = _without_thin(_between_sides(even, hiding) | _large_parts(hiding))
-    rim = ~even & _widened(things, RIM_CELLS)
+    smooth = _is_smooth(disparity)
+    things = _without_thin(_between_sides(smooth, hiding) | _large_parts(hiding))
+    rim = ~smooth & _widened(things, RIM_CELLS)
     return _closed(things | rim | (_widened(things, REACH_CELLS) & hiding))
 
 
-def _between_sides(even: np.ndarray, hiding: np.ndarray) -> np.ndarray:
+def _between_sides(smooth: np.ndarray, hiding: np.ndarray) -> np.ndarray:
     """The parts (h,w) bool of surfaces that lie between cells that hide something, of those that hide enough."""
-    surfaces = find_regions(even, connectivity=4)
+    surfaces = find_regions(smooth, connectivity=4)
     counts = surfaces.counts(hiding)
-    found = np.zeros(even.shape, bool)
+    found = np.zeros(smooth.shape, bool)
     for number in np.flatnonzero((counts >= MIN_HIDING_CELLS) & (counts > MIN_HIDING_SHARE * surfaces.areas)):
         surface = surfaces.labels == number
-        hull = np.zeros(even.shape, np.uint8)
+        hull = np.zeros(smooth.shape, np.uint8)
         cv2.fillConvexPoly(hull, cv2.convexHull(np.argwhere(surface & hiding)[:, ::-1].astype(np.int32)), 1)
-        found |= surface & even & _widened(hull > 0, REACH_CELLS)
+        found |= surface & smooth & _widened(hull > 0, REACH_CELLS)
     return found
 
 
@@ -172,6 +172,6 @@ def _widened(cells: np.ndarray, width: int) -> np.ndarray:
 
 def _closed(cells: np.ndarray) -> np.ndarray:
     """Cells (h,w) bool without gaps; what leaves the picture leaves none there."""
-    padded = cv2.copyMakeBorder(cells.astype(np.uint8), *[GAP_CELLS] * 4, cv2.BORDER_CONSTANT)
+    padded = np.pad(cells.astype(np.uint8), GAP_CELLS)
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((GAP_CELLS, GAP_CELLS), np.uint8))
     return closed[GAP_CELLS:-GAP_CELLS, GAP_CELLS:-GAP_CELLS] > 0

@@ -64,6 +64,11 @@ class _Plane:
     moves: bool = False
 
 
+WALL, FLOOR = _Plane((0.15, 0.0, 1.0), 7.0, (150, 110, 90)), _Plane((0.0, 1.0, 0.0), 1.4, (90, 120, 80))
+CAMERA_SPEED, BOX_DEPTH = 0.05, 3.5
+"""Scene units a frame, to the right; z of the box before the wall."""
+
+
 def sliding_path(count: int) -> np.ndarray:
     """camera_to_world (T,4,4): right and forward, with a slow pan."""
     poses = np.tile(np.eye(4), (count, 1, 1))
@@ -97,15 +102,32 @@ def ray_cast(count: int = 12, *, with_object: bool = False, with_post: bool = Fa
     board that crosses the picture; the post stands to the right of the board. poses: (T,4,4), or one for each row,
     (T,H,4,4)."""
     poses = sliding_path(count) if poses is None else poses
+    return _seen(poses, [_planes(index, with_object, with_post) for index in range(len(poses))], scale)
+
+
+def box_that_seems_far(times: float, count: int = 24) -> RayCastShot:
+    """A camera that slides past a box, which stands on the floor before the wall and moves along just so much that it
+    looks so many times as far away as the wall."""
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    step = np.arange(count)
+    poses[:, 0, 3], poses[:, 2, 3] = CAMERA_SPEED * step, 0.01 * step
+    poses[:, :3, :3] = exp_so3(np.stack([0.001 * step, -0.003 * step, 0.0005 * step], axis=1))
+    speed = CAMERA_SPEED * (1.0 - BOX_DEPTH / (times * WALL.level))
+    boxes = [_Plane((0.0, 0.0, 1.0), BOX_DEPTH, (190, 170, 60), (-0.5 + speed * index, 0.9), (0.35, 0.5), moves=True)
+             for index in range(count)]
+    return _seen(poses, [[WALL, FLOOR, box] for box in boxes], 2)
+
+
+def _seen(poses: np.ndarray, planes: list[list[_Plane]], scale: int) -> RayCastShot:
     pictures = [_noise(seed) for seed in range(5)]
-    views = [_view(pose, _planes(index, with_object, with_post), pictures, scale) for index, pose in enumerate(poses)]
+    views = [_view(pose, there, pictures, scale) for pose, there in zip(poses, planes, strict=True)]
     frames, depth, moves = (np.stack(parts) for parts in zip(*views, strict=True))
     intrinsics = scale * np.tile([FOCAL_PX, FOCAL_PX, WIDTH / 2, HEIGHT / 2], (len(poses), 1))
     return RayCastShot(frames, depth, moves, poses, intrinsics)
 
 
 def _planes(index: int, with_object: bool, with_post: bool) -> list[_Plane]:
-    planes = [_Plane((0.15, 0.0, 1.0), 7.0, (150, 110, 90)), _Plane((0.0, 1.0, 0.0), 1.4, (90, 120, 80)),
+    planes = [WALL, FLOOR,
               _Plane((0.0, 0.0, 1.0), 3.5, (80, 100, 170), (0.1, -0.1), (0.6, 0.7))]
     if with_object:
         planes.append(_Plane((0.0, 0.0, 1.0), 3.0, (190, 170, 60), (-0.9 + 0.05 * index, 0.3), (0.3, 0.4), moves=True))

@@ -63,8 +63,9 @@ def find_background(index: int, frames: np.ndarray, moving: np.ndarray, surround
         if disparity is not None:
             elsewhere, is_known = _seen_elsewhere(index, frames, moving, disparity[box], cameras, box)
             like |= is_known & _is_like(here, elsewhere, least_brightness)
-    if ground is not None:
-        like |= shows_ground(index, moving[index] > 0, ground, cameras, features, LEAST_SPEED)[box]
+    for disparity in (surroundings, ground):
+        if disparity is not None:
+            like |= shows_ground(index, moving[index] > 0, disparity, cameras, features, LEAST_SPEED)[box]
     found[box] = _open_to_outside(candidates, _agreed(like & candidates, candidates))
     return found
 

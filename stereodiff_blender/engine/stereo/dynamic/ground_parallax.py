@@ -47,22 +47,27 @@ def shows_ground(index: int, asked: np.ndarray, ground: np.ndarray, cameras: Cam
     ndarray
         (H,W) bool, within asked; none where no frame around shows the place, or the ground goes by slowly.
     """
-    warps = {other: warp_between(cameras, index, other) for other in (index + offset for offset in FRAME_OFFSETS)
-             if 0 <= other < len(cameras.camera_to_world)}
+    warps = warps_around(index, cameras)
     sample = np.zeros(asked.shape, bool)
     sample[::STEP_PX, ::STEP_PX] = (asked & (ground > 0))[::STEP_PX, ::STEP_PX]
-    sample[sample] = _speed_px(sample, ground, index, warps) >= least_speed * asked.shape[1]
+    sample[sample] = speed_px(sample, ground, index, warps) >= least_speed * asked.shape[1]
     if not sample.any() or not warps:
         return np.zeros(asked.shape, bool)
     picture = np.zeros(asked.shape, np.float32)
-    picture[sample] = _cost(sample, ground, index, warps, features)
+    picture[sample] = ground_cost(sample, ground, index, warps, features)
     cost, share = (cv2.blur(each, (WINDOW_PX, WINDOW_PX)) for each in (picture, sample.astype(np.float32)))
     return asked & (ground > 0) & (cost < MAX_COST * share)
 
 
-def _speed_px(sample: np.ndarray, ground: np.ndarray, index: int, warps: dict[int, Warp]) -> np.ndarray:
+def warps_around(index: int, cameras: CameraSolution) -> dict[int, Warp]:
+    """The frames that tell the ground of one, with the warps to them."""
+    return {other: warp_between(cameras, index, other) for other in (index + offset for offset in FRAME_OFFSETS)
+            if 0 <= other < len(cameras.camera_to_world)}
+
+
+def speed_px(sample: np.ndarray, ground: np.ndarray, index: int, warps: dict[int, Warp]) -> np.ndarray:
     """Parallax (n,) of the ground to the frame next to this one, at the pixels of a sample (H,W) bool."""
-    x, y, disparity = *_pixels_of(sample), ground[sample]
+    x, y, disparity = *pixels_of(sample), ground[sample]
     speed = np.zeros(len(x), np.float32)
     for other in {index - 1, index + 1} & warps.keys():
         near, far = (warp_pixels(warps[other], x, y, each).places for each in (disparity, np.zeros_like(disparity)))
@@ -70,10 +75,10 @@ def _speed_px(sample: np.ndarray, ground: np.ndarray, index: int, warps: dict[in
     return speed
 
 
-def _cost(sample: np.ndarray, ground: np.ndarray, index: int, warps: dict[int, Warp],
+def ground_cost(sample: np.ndarray, ground: np.ndarray, index: int, warps: dict[int, Warp],
           features: CostFeatures) -> np.ndarray:
     """Photometric cost (n,) of the ground at the pixels of a sample, in the better half of the frames around."""
-    x, y, disparity = *_pixels_of(sample), ground[sample]
+    x, y, disparity = *pixels_of(sample), ground[sample]
     own, costs = [plane[sample] for plane in features[index]], []
     for other, warp in warps.items():
         warped = warp_pixels(warp, x, y, disparity)
@@ -82,7 +87,7 @@ def _cost(sample: np.ndarray, ground: np.ndarray, index: int, warps: dict[int, W
     return mean_of_better_half(costs)
 
 
-def _pixels_of(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pixels_of(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """x and y (n,) float32 of the centers of a sample's pixels."""
     rows, columns = np.nonzero(sample)
     return columns.astype(np.float32) + np.float32(0.5), rows.astype(np.float32) + np.float32(0.5)

@@ -18,6 +18,8 @@ from .tracks import UNKNOWN_GROWTH, label_objects, link_objects, measure_growth
 NOTCH_PX = 9
 MIN_AREA = 0.001
 """Share of the picture below which what is left of a region, without its shadow, is a speck."""
+ATTACHED_TRACK = 1
+"""What is fixed to the camera."""
 
 
 class DynamicObjects:
@@ -27,15 +29,18 @@ class DynamicObjects:
     """
 
     def __init__(self, frames: np.ndarray, cameras: CameraSolution, mask: np.ndarray, flow_back: np.ndarray,
-                 ground: GroundPlane | None, scratch: Scratch, masks: np.ndarray | None = None):
+                 ground: GroundPlane | None, scratch: Scratch, masks: np.ndarray | None = None,
+                 attached: np.ndarray | None = None):
         """frames: (T,H,W,3) uint8. mask: (T,H,W) uint8, what looks as if it moved. flow_back: (T,h,w,2) as of
         coarse_flow, to the frame before. ground: None if the clip has none. masks: (T,H,W) or None, what the artist
-        says moves, which is never taken for background."""
+        says moves, which is never taken for background. attached: (H,W) bool or None, what is fixed to the camera: a
+        thing by itself, whatever it touches."""
         self._frames, self._cameras, self._mask, self._masks = frames, cameras, mask, masks
         self._flow_back, self._ground = flow_back, ground
         self._features = CostFeatures(frames, SOFTENING_PX)
         self._contacts: list[GroundContact] = []
-        self._first_new_track = 1
+        self._attached = np.zeros(mask.shape[1:], bool) if attached is None else attached
+        self._first_new_track = ATTACHED_TRACK + 1
         self.tracks = scratch.allocate("stereo_tracks", mask.shape, np.uint16)
 
     def ground_in(self, index: int) -> GroundView | None:
@@ -72,7 +77,7 @@ class DynamicObjects:
             depth[index][rows, columns] = 1.0 / np.clip(inverse_ground_distance * distance_per_depth, *disparity_limits)
 
     def _without_background(self, index: int, disparity: np.ndarray) -> np.ndarray:
-        moving = self._mask[index] > 0
+        moving = (self._mask[index] > 0) | self._attached
         if not moving.any():
             return moving
         ground, _ = self._views(index)
@@ -80,14 +85,17 @@ class DynamicObjects:
         kept = moving & ~find_background(index, self._frames, self._mask, disparity, floor, self._cameras,
                                         self._features)
         kept = without_specks(moving & _tidied(kept), MIN_AREA)
+        kept |= self._attached
         return kept if self._masks is None else kept | (np.asarray(self._masks[index]) > 0)
 
     def _link(self, index: int, moving: np.ndarray) -> np.ndarray:
-        labels, count = label_objects(moving if self._masks is None else with_gaps_bridged(moving))
-        labels[~moving] = 0
+        free = moving & ~self._attached
+        labels, count = label_objects(free if self._masks is None else with_gaps_bridged(free))
+        labels[~free] = 0
         before, flow_back = (self.tracks[index - 1], self._flow_back[index]) if index else (None, None)
         tracks = link_objects(labels, count, before, flow_back, self._first_new_track)
         self._first_new_track = max(self._first_new_track, int(tracks.max()) + 1)
+        tracks[self._attached] = ATTACHED_TRACK
         self.tracks[index] = tracks
         return tracks
 

@@ -126,6 +126,26 @@ def _overlaps(labels, count, tracks_before, flow_back) -> np.ndarray:
     return overlap
 
 
+def cells_before(flow_back: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the coarse grid's cells were in the frame before.
+
+    Parameters
+    ----------
+    flow_back : ndarray
+        (h,w,2) as of coarse_flow, to the frame before.
+    shape : tuple of int
+        (H,W) of the raster.
+
+    Returns
+    -------
+    tuple of ndarray
+        Rows and columns (h,w) of cells there, within the grid, and whether they were in the picture, (h,w) bool.
+    """
+    rows, columns, inside = _places_before(shape, flow_back)
+    return (np.minimum(rows // GRID_STEP_PX, flow_back.shape[0] - 1),
+            np.minimum(columns // GRID_STEP_PX, flow_back.shape[1] - 1), inside)
+
+
 def _look_back(image: np.ndarray, flow_back: np.ndarray) -> np.ndarray:
     """An image (H,W) of the frame before where the coarse grid's pixels were; 0 outside the picture."""
     rows, columns, inside = _places_before(image.shape, flow_back)

@@ -14,7 +14,7 @@ import numpy as np
 from ...imaging import CostFeatures, OpticalFlow, flows_in, warp_between
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
-from ...storage import ProgressJournal, RunContext
+from ...storage import ProgressJournal, RunContext, Scratch
 from ..dynamic import (
     DynamicObjects,
     GroundPlane,
@@ -22,6 +22,7 @@ from ..dynamic import (
     coarse_flow,
     doubtful_beside,
     draw_outlines,
+    find_attached,
     find_ground,
     motion_beyond,
     without_matte,
@@ -34,6 +35,7 @@ from .far import judge_far
 from .filling import fill_static
 from .filtering import filter_depth, texture_of
 from .motion import Neighbor, find_moving, neighbors_of, vote
+from .occluders import mark_occluders
 from .raw_depth import HIDES, LATENESS, PLAIN_SKY, SKY, TRUSTED_STATIC, UNTRUSTED, RawDepth
 from .sharpness import relative_sharpness
 from .sky import SkyCandidate, find_plain_sky, is_sky
@@ -115,14 +117,17 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
         _set_sky_to_far(raw, limits)
     _borrow_for_blurred(cameras, sharpness, raw)
     _add_occlusion_conflicts(cameras, raw)
+    mark_occluders(cameras, raw)
     ground = find_ground(*_static_points(cameras, raw), cameras)
     open_share = _judge_far(frames, cameras, raw, ground, limits)
-    objects = DynamicObjects(frames, cameras, raw.mask, raw.flow_back, ground, scratch, masks)
+    attached = find_attached(frames, cameras, ground)
+    known = _with_attached(attached, masks, raw, scratch)
+    objects = DynamicObjects(frames, cameras, raw.mask, raw.flow_back, ground, scratch, masks, attached)
     report.stage("motion", count)
     depth = scratch.allocate("stereo_depth", (count, height, width), np.float32)
     confidence = scratch.allocate("stereo_confidence", (count, height, width), np.float32)
     _fill_frames(frames, raw, limits, objects, depth, confidence, report)
-    draw_outlines(frames, cameras, depth, objects.tracks, sources, masks)
+    draw_outlines(frames, cameras, depth, objects.tracks, sources, known)
     objects.place_on_ground(depth, limits.disparity)
     _finish_mask(raw, objects.tracks, confidence)
     warn_of_coverage(raw.mask, confidence, open_share, report, has_matte=masks is not None,
@@ -288,6 +293,18 @@ def _judge_far(frames, cameras, raw: RawDepth, ground: GroundPlane | None, limit
         raw.mask[index] |= far.traveling
         shares.append(((raw.status[index] == PLAIN_SKY) | far.sky).mean())
     return float(np.mean(shares))
+
+
+def _with_attached(attached: np.ndarray, masks: np.ndarray | None, raw: RawDepth,
+                   scratch: Scratch) -> np.ndarray | None:
+    """The artist's masks, and in every frame what is fixed to the camera, (H,W) bool, which is marked, too."""
+    if not attached.any():
+        return masks
+    known = scratch.allocate("stereo_known_motion", raw.mask.shape, np.uint8)
+    for index, mask in enumerate(raw.mask):
+        known[index] = attached if masks is None else attached | (np.asarray(masks[index]) > 0)
+        mask |= attached
+    return known
 
 
 def _static_points(cameras, raw: RawDepth) -> tuple[np.ndarray, np.ndarray]:

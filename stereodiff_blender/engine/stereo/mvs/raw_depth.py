@@ -26,7 +26,8 @@ class RawDepth:
     what may be plain sky. found: uint8 motion of single frames; then what hides nearer things, HIDES where it seems
     to be sky; after the second pass, what was taken for moving before its outlines were drawn. mask: uint8 motion after
     the vote; in the end, what moves. background: float32 (T,h,w) disparity that other frames measured, as of
-    median_background. flow_back: float16 (T,h,w,2) flow to the frame before, as of coarse_flow.
+    median_background. hiding: uint8 (T,h,w) cells of what hides something nearer, as of mark_occluders. flow_back:
+    float16 (T,h,w,2) flow to the frame before, as of coarse_flow.
     """
 
     disparity: np.ndarray
@@ -36,6 +37,7 @@ class RawDepth:
     found: np.ndarray
     mask: np.ndarray
     background: np.ndarray
+    hiding: np.ndarray
     flow_back: np.ndarray
 
     @classmethod
@@ -44,8 +46,10 @@ class RawDepth:
                  "found": np.uint8, "mask": np.uint8}
         arrays = {name: allocate(f"{prefix}_{name}", shape, kind) for name, kind in kinds.items()}
         flow_back = allocate(f"{prefix}_flow_back", (shape[0], *coarse_shape(*shape[1:]), 2), np.float16)
-        background = allocate(f"{prefix}_background", (shape[0], *grid_shape(*shape[1:])), np.float32)
-        return cls(**arrays, background=background, flow_back=flow_back)
+        cells = (shape[0], *grid_shape(*shape[1:]))
+        background = allocate(f"{prefix}_background", cells, np.float32)
+        hiding = allocate(f"{prefix}_hiding", cells, np.uint8)
+        return cls(**arrays, background=background, hiding=hiding, flow_back=flow_back)
 
     @property
     def _of_first_pass(self) -> tuple[np.ndarray, ...]:

@@ -104,6 +104,14 @@ def test_still_edges_stay_on_their_side_from_frame_to_frame(clip, sharp):
     assert after < 0.5 * before
 
 
+@pytest.mark.parametrize("end", [0, COUNT - 1])
+def test_what_only_an_end_of_the_clip_shows_is_not_given_to_what_stands_before_it(clip, sharp, end):
+    # Beside each thing there is a strip that no frame around shows, so that none can tell what is there.
+    before, after = clip.wrong(clip.enlarged)[end].mean(), clip.wrong(sharp)[end].mean()
+    assert before > 0.02
+    assert after < 0.3 * before
+
+
 def test_surfaces_stay_as_they_were_measured(clip, sharp):
     true = clip.plate.depth
     window = np.ones((61, 61), np.uint8)

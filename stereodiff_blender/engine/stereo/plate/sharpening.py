@@ -20,6 +20,9 @@ from .propagation import complete, project_bands, propagate
 
 MAX_FACTOR = 4.0
 """From one raster to the next: beyond, an edge lies farther off than choice.py searches."""
+LEAST_FACTOR = 1.5
+"""Times that the plate has to be finer than depth: below, its edges are hardly finer, and choosing only unsettles them.
+"""
 VOTER_OFFSET = 2
 """Frames apart that those may be which vote."""
 
@@ -85,6 +88,7 @@ class PlateDepth:
         _check(plates, depth, motion_mask, cameras)
         self._depth, self._motion_mask = depth, motion_mask
         working, plate = depth.shape[1:], plates.shape[1:]
+        self._is_finer = min(plate[0] / working[0], plate[1] / working[1]) >= LEAST_FACTOR
         self._rasters = [_Raster(plates, size, cameras, working) for size in (working, *_sizes(working, plate))]
         self._sources = choose_sources(self._rasters[0].cameras, 1.0 / float(np.median(depth[depth.shape[0] // 2])),
                                        working)
@@ -94,6 +98,8 @@ class PlateDepth:
 
     def __getitem__(self, index: int) -> np.ndarray:
         """(H,W) float32 > 0, scene units, of one frame; the same whatever was asked for before."""
+        if not self._is_finer:
+            return 1.0 / enlarged(1.0 / np.asarray(self._depth[index], np.float32), self._rasters[-1].size)
         voters = [k for k in frames_around(index, VOTER_OFFSET, self._depth.shape[0]) if k != index]
         choice = self._choice(index)
         settled = {k: self._settled_alone(k) for k in voters}

@@ -160,6 +160,14 @@ def test_a_much_larger_plate_is_reached_by_halves():
     assert after < 0.4 * before
 
 
+def test_a_plate_that_is_hardly_finer_gets_depth_as_it_was_measured(clip):
+    size = np.multiply(clip.measured.shape[1:], 4) // 3
+    gray = np.stack([cv2.resize(each, size[::-1], interpolation=cv2.INTER_AREA) for each in clip.gray])
+    found = all_of(PlateDepth(gray, clip.measured, clip.working.motion_mask, clip.working.cameras))
+    nearest = np.stack([cv2.resize(each, size[::-1], interpolation=cv2.INTER_NEAREST) for each in clip.measured])
+    assert np.abs(np.log(found / nearest)).max() < 0.05
+
+
 def test_a_clip_of_one_frame_is_enlarged(clip):
     first = replace(clip.working, camera_to_world=clip.working.camera_to_world[:1],
                     intrinsics=clip.working.intrinsics[:1])

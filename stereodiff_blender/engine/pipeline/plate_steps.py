@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 
 from ..footage import PlateRaster, PreparedFootage
+from ..imaging import FrameWindow
 from ..solution import CameraSolution, StereoResult
-from ..stereo.plate import PlateDepth, depth_beside, depth_within
+from ..stereo.plate import PlateDepth, depth_beside, depth_within, nearer_share
 
 
 class ClipPlateDepth:
@@ -27,9 +28,14 @@ class ClipPlateDepth:
         still = measured.depth if matte is None else _BesideMatte(prepared, measured.depth)
         self._measured = PlateDepth(raster, still, _Fixed(prepared, measured.motion_mask), measured.cameras)
         self.size: tuple[int, int] = plates.shape[1:]
+        self.edges = _Edges(self, plates)
+        self._latest: FrameWindow[int, np.ndarray] = FrameWindow(1)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """(H,W) float32 of one frame, scene units; 0 is invalid. The same whatever was asked for before."""
+        return self._latest.get(index, lambda: self._made(index))
+
+    def _made(self, index: int) -> np.ndarray:
         prepared = self._prepared
         measured_in = int(prepared.measured_in[index])
         if measured_in != prepared.footage.shown_in[index]:
@@ -47,6 +53,16 @@ class ClipPlateDepth:
         within = np.float32(1.0) / depth_within(np.asarray(self._depth[place], np.float32), matte)
         finer = cv2.resize(within, self._raster.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
         return np.where(marked & (depth > 0), self._raster.shown(np.float32(1.0) / finer, index), depth)
+
+
+class _Edges:
+    """(T,H,W) float32, read frame by frame: the share of the nearer surface in pixels near an edge, 1 elsewhere."""
+
+    def __init__(self, depth: ClipPlateDepth, plates: np.ndarray):
+        self._depth, self._plates = depth, plates
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return nearer_share(self._depth[index], np.asarray(self._plates[index]))
 
 
 class _BesideMatte:

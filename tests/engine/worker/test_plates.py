@@ -176,6 +176,14 @@ def test_depth_is_written_at_the_plates_size_beside_the_working_one(plate_job):
         assert np.median(np.abs(shrunk * coarse - 1.0)) < 0.01
 
 
+def test_edges_are_written_beside_it(plate_job):
+    for frame in plate_job.read_result().frames:
+        assert frame.edge == f"edge/{frame.frame:04d}.exr"
+        share = depth_file(plate_job, "edge", frame.frame)
+        assert share.shape == (SCALE * HEIGHT, SCALE * WIDTH)
+        assert 0.0 <= share.min() < 0.1 and share.max() == 1.0 and (share == 1.0).mean() > 0.5
+
+
 def test_its_edges_are_truer_than_those_of_enlarged_depth(plate_job):
     """By what both say of the next frame: the pictures agree where depth is right."""
     result = plate_job.read_result()

@@ -32,8 +32,9 @@ LINK_LEVELS, LINK_DIAGONAL, LINK_FLOOR = 4.0, 0.7, 0.05
 """Gray levels of evidence that a neighbor of the same look outweighs; a diagonal one's share; the least share."""
 ALIKE_LEVELS, SOFTENING_PX = 12.0, 0.8
 """Difference of gray that cuts a link to 1/e, in a picture softened by this much against grain."""
-VOTE_LEVELS = 0.8
-"""Gray levels of evidence that a frame's vote outweighs, for a disparity or, where it looks through, against."""
+VOTES_LEVELS = 3.2
+"""Gray levels of evidence that the votes of all other frames together outweigh, for a disparity or, where they look
+through, against: at an end of the clip there are fewer, and nobody else knows what lies beside an edge."""
 CHOICE_ROUNDS, CHOICE_ROUNDS_ALONE = 3, 1
 """Turns of all pixels, with the votes of other frames, and before there are any."""
 NEIGHBORS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))
@@ -156,12 +157,13 @@ def votes_of(choice: Choice, settled: Mapping[int, np.ndarray], cameras: Cameras
     hidden there. What lies behind says that the voter looks through it.
     """
     votes = np.zeros(choice.hypotheses.shape, np.float32)
+    weight = np.float32(VOTES_LEVELS / max(len(voters), 1))
     warps = Warps(cameras, choice.index, voters, choice.rows, choice.cols)
     for k, voter in enumerate(voters):
         for vote, hypothesis in zip(votes, choice.hypotheses, strict=True):
             columns, lines, depth_ratio = warps.places(k, hypothesis)
             found = looked_up(settled[voter], columns, lines, len(hypothesis), cv2.INTER_NEAREST) * depth_ratio
             tolerance = np.float32(SAME_SURFACE) * hypothesis
-            vote -= np.float32(VOTE_LEVELS) * (np.abs(found - hypothesis) < tolerance)
-            vote += np.float32(VOTE_LEVELS) * ((found > 0) & (found < hypothesis - tolerance))
+            vote -= weight * (np.abs(found - hypothesis) < tolerance)
+            vote += weight * ((found > 0) & (found < hypothesis - tolerance))
     return votes

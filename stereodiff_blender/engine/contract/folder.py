@@ -61,8 +61,8 @@ class JobFolder:
         self.redistort_file = self.path / "lens" / "redistort.exr"
 
     def product_file(self, product: str, number: int) -> Path:
-        """product: "depth", "confidence", "motion_mask", "plate_depth" or "edge". number: one of Job.file_numbers; four digits
-        or more."""
+        """product: "depth", "confidence", "motion_mask", "plate_depth" or "edge". number: one of Job.file_numbers;
+        four digits or more."""
         return self.path / product / f"{number:04d}.exr"
 
     def relative(self, path: Path) -> str:

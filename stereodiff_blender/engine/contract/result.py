@@ -236,7 +236,8 @@ class Result:
         _check_plate_depth(self)
 
     def _files(self) -> list[str]:
-        per_frame = [path for f in self.frames for path in (f.depth, f.confidence, f.motion_mask, f.plate_depth, f.edge)]
+        per_frame = [path for f in self.frames
+                     for path in (f.depth, f.confidence, f.motion_mask, f.plate_depth, f.edge)]
         of_the_clip = (self.points, self.preview_image, self.preview_movie, self.plot, self.camera_plot,
                        self.lens.undistort, self.lens.redistort)
         return [path for path in (*per_frame, *of_the_clip) if path is not None]

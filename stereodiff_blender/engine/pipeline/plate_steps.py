@@ -5,7 +5,6 @@ Provenance covers what is imported here, and below: worker/provenance.py.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from ..footage import PlateRaster, PreparedFootage
@@ -50,9 +49,8 @@ class ClipPlateDepth:
         marked, matte = np.asarray(self._matte[index]) > 0, self._prepared.measured_matte(place)
         if not (marked.any() and matte.any()):
             return depth
-        within = np.float32(1.0) / depth_within(np.asarray(self._depth[place], np.float32), matte)
-        finer = cv2.resize(within, self._raster.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
-        return np.where(marked & (depth > 0), self._raster.shown(np.float32(1.0) / finer, index), depth)
+        within = self._raster.refined(depth_within(np.asarray(self._depth[place], np.float32), matte))
+        return np.where(marked & (depth > 0), self._raster.shown(within, index), depth)
 
 
 class _Edges:

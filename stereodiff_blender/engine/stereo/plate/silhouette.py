@@ -14,13 +14,39 @@ _AROUND = np.ones((3, 3), np.uint8)
 
 
 def depth_beside(depth: np.ndarray, matte: np.ndarray) -> np.ndarray:
-    """Depth (h,w) without what the matte (h,w) bool marks: there it is that of the nearest pixel beside it."""
+    """Depth without what a matte marks: there it is that of the nearest pixel beside it.
+
+    Parameters
+    ----------
+    depth : ndarray
+        (h,w) float32, any unit.
+    matte : ndarray
+        (h,w) bool, True where the artist says that something moves.
+
+    Returns
+    -------
+    ndarray
+        (h,w) float32; depth itself where the matte marks nothing, or all.
+    """
     marked = matte.astype(np.uint8)
     return _carried(depth, cv2.dilate(marked, _AROUND) == 0, marked > 0)
 
 
 def depth_within(depth: np.ndarray, matte: np.ndarray) -> np.ndarray:
-    """Depth (h,w) of what the matte (h,w) bool marks: elsewhere it is that of the nearest such pixel."""
+    """Depth of what a matte marks: elsewhere it is that of the nearest such pixel.
+
+    Parameters
+    ----------
+    depth : ndarray
+        (h,w) float32, any unit.
+    matte : ndarray
+        (h,w) bool, True where the artist says that something moves.
+
+    Returns
+    -------
+    ndarray
+        (h,w) float32; depth itself where the matte marks nothing.
+    """
     marked = matte.astype(np.uint8)
     core = cv2.erode(marked, _AROUND)
     is_thin = (marked > 0) & (cv2.dilate(core, _AROUND) == 0)  # it has no pixel but those of its outline

@@ -53,9 +53,9 @@ def test_without_an_edge_all_is_the_nearer_surface():
 
 
 def test_within_surfaces_it_is_one_and_never_beyond_its_range():
-    share, depth, picture = mixed(1.0, 60, 180)
+    _, depth, picture = mixed(1.0, 60, 180)
     found = nearer_share(depth, picture)
-    assert found.dtype == np.float32 and 0.0 <= found.min() and found.max() == 1.0
+    assert found.dtype == np.float32 and found.min() >= 0.0 and found.max() == 1.0
     assert found[135, 480] == found[10, 10] == 1.0
 
 

@@ -148,8 +148,8 @@ def read_matte(job: Job, folder: JobFolder, raster: Raster, marks: np.ndarray, r
     _judge(shares, report)
 
 
-def read_plate_matte(job: Job, folder: JobFolder, raster: Raster, marks: np.ndarray) -> None:
-    """The same as finely as the plate shows it; nothing is said of it again.
+def read_plate_matte(job: Job, folder: JobFolder, raster: Raster, marks: np.ndarray, report: Report) -> None:
+    """The same as finely as the plate shows it; nothing is warned of again.
 
     Parameters
     ----------
@@ -161,6 +161,8 @@ def read_plate_matte(job: Job, folder: JobFolder, raster: Raster, marks: np.ndar
         That the clip is solved on; its plate_size counts.
     marks : ndarray
         (T,H,W) uint8 of that size, one for each frame of the job; written to.
+    report : Report
+        Told the progress in frames; the stage is the caller's.
 
     Raises
     ------
@@ -170,6 +172,7 @@ def read_plate_matte(job: Job, folder: JobFolder, raster: Raster, marks: np.ndar
     width, height = raster.plate_size
     for index, inside in enumerate(_insides(job, folder, replace(raster, width=width, height=height))):
         marks[index] = inside != job.matte.invert
+        report.progress(index + 1)
 
 
 def _judge(shares: list[float], report: Report) -> None:

@@ -56,14 +56,15 @@ def read_masks(request: Request, scratch: Scratch, report: Report) -> np.ndarray
     return masks
 
 
-def read_plate_masks(request: Request, scratch: Scratch) -> np.ndarray | None:
+def read_plate_masks(request: Request, scratch: Scratch, report: Report) -> np.ndarray | None:
     """The artist's matte at the plate's size, (T,h,w) uint8, or None where depth of that size is not asked for, or is
     none. Raises StereoDiffError "matte_..."."""
     if not wants_plate_masks(request):
         return None
     job, size = request.job, request.raster.plate_size[::-1]
     masks = scratch.allocate("plate_matte", (len(job.frame_numbers), *size), np.uint8)
-    read_plate_matte(job, request.folder, request.raster, masks)
+    report.stage("read", len(masks))
+    read_plate_matte(job, request.folder, request.raster, masks, report)
     return masks
 
 

@@ -190,7 +190,7 @@ def _solve(request: Request, workspace: Workspace, report: EventReport) -> Resul
     with workspace.input.relieved():
         # Before the frames, so that a matte that cannot be used is found out at once.
         masks = read_masks(request, workspace.input, report)  # (T,H,W) uint8, or None
-        plate_masks = read_plate_masks(request, workspace.input)  # (T,h,w) uint8, or None
+        plate_masks = read_plate_masks(request, workspace.input, report)  # (T,h,w) uint8, or None
         request = exposed(request, report)
         frames, plates = read_plates(request, workspace.input, report)  # (T,H,W,3), (T,h,w) uint8
         refuse_changed_footage(job, request.folder, raster, workspace.input_key)

@@ -261,7 +261,7 @@ def test_without_a_matte_or_depth_of_that_size_none_is_read_so_large(tmp_path, c
     for settings in ({"depth_size": "plate"}, {}):
         request = request_for(tmp_path / "none", clip, quality="draft", **settings)
         with_matte = replace(request, job=replace(request.job, matte=Matte("shapes") if not settings else None))
-        assert read_plate_masks(with_matte, DiskScratch(tmp_path / "scratch")) is None
+        assert read_plate_masks(with_matte, DiskScratch(tmp_path / "scratch"), RecordingReport()) is None
 
 
 def test_room_for_plate_depth_is_asked_for(tmp_path, clip, monkeypatch):

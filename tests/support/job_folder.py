@@ -40,7 +40,8 @@ class Example:
     first_number. files_by_clip_frame: as earlier versions numbered the files they wrote. zoom: focal length of the last
     frame over that of the first. knows_footage: False for a job of an earlier version, which knows the path of its
     footage alone. distortion: of the lens that shot the footage; None of a pinhole. Its ST maps are the engine's own.
-    has_plate_depth: depth at the clip's size, too. readout: of a rolling shutter, in frames.
+    has_plate_depth: depth at the clip's size, too. has_edges: and the share of the nearer surface there. readout: of a
+    rolling shutter, in frames.
     """
 
     raster: tuple[int, int] = (64, 36)
@@ -62,6 +63,7 @@ class Example:
     knows_footage: bool = True
     distortion: Distortion | None = None
     has_plate_depth: bool = False
+    has_edges: bool = False
     readout: float = 0.0
 
     @property
@@ -199,6 +201,8 @@ def _write_frame(folder: JobFolder, example: Example, index: int) -> FrameResult
     products = {"depth": depth, "confidence": (depth > 0) * 0.9, "motion_mask": (depth < 3.0) & (depth > 0)}
     if example.has_plate_depth:
         products["plate_depth"] = trace_depth(example, index, example.clip)[0]
+    if example.has_edges:
+        products["edge"] = np.ones(example.clip[::-1])
     for product, picture in products.items():
         write_gray(folder.product_file(product, file_number(example, index)), picture)
     return replace(solved, **{p: folder.relative(folder.product_file(p, file_number(example, index)))

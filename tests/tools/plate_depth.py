@@ -2,7 +2,8 @@
 
 JOB is a job folder, or a folder of job folders, of which the newest finished one counts. TRUTH is what truth.py reads,
 of a clip made without a lens's distortion, its depth at the plate's own pixels or at a part of them. A job's depth may
-have any size: it is looked up where the truth has its pixels. All depth is brought to the truth's unit by one ratio.
+have any size, and is that of the plate's size where the job has both: it is looked up where the truth has its pixels.
+All depth is brought to the truth's unit by one ratio.
 accuracy.py compares both on the truth's raster, over all of the picture; here edges count, in pixels of the plate.
 """
 
@@ -51,7 +52,8 @@ class PlateDepth:
 
 def measure(folder: Path, truth_path: Path) -> PlateDepth:
     """Raises StereoDiffError "result_invalid" if the folder holds no finished job, "job_missing" without a truth."""
-    files = [folder / frame.depth for frame in JobFolder(folder).read_result().frames if frame.depth]
+    files = [folder / depth for frame in JobFolder(folder).read_result().frames
+             if (depth := frame.plate_depth or frame.depth)]
     return plate_scores(lambda index: read_channel(files[index]), len(files), read_truth(truth_path))
 
 

@@ -28,7 +28,8 @@ class FrameResult:
     fx, fy, cx, cy: pixels of the result's raster. camera_to_world: four rows of four, OpenCV axes.
     reprojection_px: mean reprojection error of the tracks seen here, in pixels of the raster; None if interpolated or
         without tracks.
-    plate_depth: depth at the plate's size; None where none was asked for.
+    plate_depth: depth at the plate's size; None where none was asked for. edge: of the same size, the share of the
+        nearer surface in each pixel near an edge of it; None without it, as of earlier versions.
     """
 
     frame: int
@@ -42,6 +43,7 @@ class FrameResult:
     motion_mask: str | None = None
     reprojection_px: float | None = None
     plate_depth: str | None = None
+    edge: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,8 +139,8 @@ class WeightsUsed:
 class Result:
     """A finished job. Written last and atomically: its file's existence is success.
 
-    width, height: the raster of every product but plate_depth. plate_size: width and height of that, which shows the
-        same picture, edge to edge; None without it. clip_width, clip_height, clip_pixel_aspect: the footage.
+    width, height: the raster of every product but plate_depth and edge. plate_size: width and height of those, which
+        show the same picture, edge to edge; None without them. clip_width, clip_height, clip_pixel_aspect: the footage.
     camera_kind: "moving", or "rotation" / "static", for which depth cannot be measured and no depth is written.
     depth_range: nearest and farthest trusted depth over the clip; None without depth.
     refinement: of the diffusion network; None if it did not run. plot: what stage 2 did to the flicker, as a picture;
@@ -234,7 +236,8 @@ class Result:
         _check_plate_depth(self)
 
     def _files(self) -> list[str]:
-        per_frame = [path for f in self.frames for path in (f.depth, f.confidence, f.motion_mask, f.plate_depth)]
+        per_frame = [path for f in self.frames
+                     for path in (f.depth, f.confidence, f.motion_mask, f.plate_depth, f.edge)]
         of_the_clip = (self.points, self.preview_image, self.preview_movie, self.plot, self.camera_plot,
                        self.lens.undistort, self.lens.redistort)
         return [path for path in (*per_frame, *of_the_clip) if path is not None]
@@ -292,6 +295,8 @@ def _check_plate_depth(result: Result) -> None:
         raise _invalid_result("Depth at the plate's size and that size must come together.")
     if min(result.plate_size or (1,)) < 1:
         raise _invalid_result("The size of depth at the plate's size is not positive.")
+    if any(frame.edge is not None and frame.plate_depth is None for frame in result.frames):
+        raise _invalid_result("A frame has edges without depth at the plate's size.")
 
 
 def _check_camera(frame: FrameResult) -> None:

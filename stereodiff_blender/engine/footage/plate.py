@@ -220,6 +220,13 @@ class PreparedFootage:
         painted = self.footage.overlay_mask()[top:bottom, left:right]
         return self._without_distortion(painted, int(self.measurable[place]))
 
+    def measured_matte(self, place: int) -> np.ndarray:
+        """(h,w) bool: what the artist's matte marks in one of the scene's frames; nothing without a matte."""
+        index, (top, bottom, left, right) = int(self.measurable[place]), self.footage.picture
+        if self._matte is None:
+            return np.zeros(self.footage.size if self._rectify is None else self._rectify(index).size, bool)
+        return self._without_distortion(np.asarray(self._matte[index, top:bottom, left:right]) > 0, index)
+
     def carry_depth(self, depth: np.ndarray, confidence: np.ndarray, cameras: CameraSolution) -> None:
         """A frame that was not measured, a flash or one without a camera, is given the depth of the frame beside it, as
         seen from where it is itself. In place, (T,H,W)."""

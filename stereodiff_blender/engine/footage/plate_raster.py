@@ -52,6 +52,10 @@ class PlateRaster:
         in_picture[top:bottom, left:right] = on_plate[top:bottom, left:right]
         return in_picture
 
+    def refined(self, depth: np.ndarray) -> np.ndarray:
+        """Depth > 0 of what was measured, on its raster, as finely as this one has it (h,w)."""
+        return 1.0 / cv2.resize(np.float32(1.0) / depth, self.shape[:0:-1], interpolation=cv2.INTER_LINEAR)
+
     def enlarged(self, depth: np.ndarray) -> np.ndarray:
         """Depth (h,w) of a frame of the clip as large as its plate (H,W): the nearest pixel's."""
         return cv2.resize(np.asarray(depth, np.float32), self.plates.shape[:0:-1], interpolation=cv2.INTER_NEAREST)

@@ -24,7 +24,7 @@ from ..report import Report
 from .color import NO_COLOR, SRGB
 from .frames import ClipInfo, Raster, check_files, probe_clip, read_frames
 
-__all__ = ["examine_matte", "read_matte"]
+__all__ = ["examine_matte", "read_matte", "read_plate_matte"]
 
 MID_GRAY = 128
 FULL_SHARE = 0.9
@@ -146,6 +146,33 @@ def read_matte(job: Job, folder: JobFolder, raster: Raster, marks: np.ndarray, r
         shares.append(float(marks[index].mean()))
         report.progress(index + 1)
     _judge(shares, report)
+
+
+def read_plate_matte(job: Job, folder: JobFolder, raster: Raster, marks: np.ndarray, report: Report) -> None:
+    """The same as finely as the plate shows it; nothing is warned of again.
+
+    Parameters
+    ----------
+    job : Job
+        One whose matte read_matte has read.
+    folder : JobFolder
+        The job's folder, where outlines lie.
+    raster : Raster
+        That the clip is solved on; its plate_size counts.
+    marks : ndarray
+        (T,H,W) uint8 of that size, one for each frame of the job; written to.
+    report : Report
+        Told the progress in frames; the stage is the caller's.
+
+    Raises
+    ------
+    StereoDiffError
+        As read_matte, but for "matte_full".
+    """
+    width, height = raster.plate_size
+    for index, inside in enumerate(_insides(job, folder, replace(raster, width=width, height=height))):
+        marks[index] = inside != job.matte.invert
+        report.progress(index + 1)
 
 
 def _judge(shares: list[float], report: Report) -> None:

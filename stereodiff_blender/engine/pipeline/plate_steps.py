@@ -8,30 +8,69 @@ from __future__ import annotations
 import numpy as np
 
 from ..footage import PlateRaster, PreparedFootage
+from ..imaging import FrameWindow
 from ..solution import CameraSolution, StereoResult
-from ..stereo.plate import PlateDepth
+from ..stereo.plate import PlateDepth, depth_beside, depth_within, nearer_share
 
 
 class ClipPlateDepth:
     """Depth of a clip's T frames at the plate's size, in the gauge of the cameras."""
 
     def __init__(self, prepared: PreparedFootage, plates: np.ndarray, cameras: CameraSolution, measured: StereoResult,
-                 shown: np.ndarray):
+                 shown: np.ndarray, matte: np.ndarray | None = None):
         """plates: (T,H,W) uint8 gray. cameras: of all T frames. measured: of the scene's D frames, with the depth to
-        use (D,h,w). shown: the same depth as the clip's frames show it at the working size."""
+        use (D,h,w). shown: the same depth as the clip's frames show it at the working size. matte: (T,H,W), not 0
+        where the artist says that something moves, whose outline then holds to the pixel."""
         raster = PlateRaster(prepared, cameras, plates, measured.depth.shape[1:])
         self._prepared, self._raster, self._shown = prepared, raster, shown
-        self._measured = PlateDepth(raster, measured.depth, _Fixed(prepared, measured.motion_mask), measured.cameras)
+        self._matte, self._depth = matte, measured.depth
+        still = measured.depth if matte is None else _BesideMatte(prepared, measured.depth)
+        self._measured = PlateDepth(raster, still, _Fixed(prepared, measured.motion_mask), measured.cameras)
         self.size: tuple[int, int] = plates.shape[1:]
+        self.edges = _Edges(self, plates)
+        self._latest: FrameWindow[int, np.ndarray] = FrameWindow(1)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """(H,W) float32 of one frame, scene units; 0 is invalid. The same whatever was asked for before."""
+        return self._latest.get(index, lambda: self._made(index))
+
+    def _made(self, index: int) -> np.ndarray:
         prepared = self._prepared
         measured_in = int(prepared.measured_in[index])
         if measured_in != prepared.footage.shown_in[index]:
             return self._raster.enlarged(self._shown[index])  # carried over from the frame beside it
         place = int(np.searchsorted(prepared.measurable, measured_in))
-        return self._raster.shown(self._measured[place], index)
+        depth = self._raster.shown(self._measured[place], index)
+        return depth if self._matte is None else self._with_movers(depth, place, index)
+
+    def _with_movers(self, depth: np.ndarray, place: int, index: int) -> np.ndarray:
+        """Depth (H,W) of a frame with what its matte marks put in."""
+        assert self._matte is not None
+        marked, matte = np.asarray(self._matte[index]) > 0, self._prepared.measured_matte(place)
+        if not (marked.any() and matte.any()):
+            return depth
+        within = self._raster.refined(depth_within(np.asarray(self._depth[place], np.float32), matte))
+        return np.where(marked & (depth > 0), self._raster.shown(within, index), depth)
+
+
+class _Edges:
+    """(T,H,W) float32, read frame by frame: the share of the nearer surface in pixels near an edge, 1 elsewhere."""
+
+    def __init__(self, depth: ClipPlateDepth, plates: np.ndarray):
+        self._depth, self._plates = depth, plates
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return nearer_share(self._depth[index], np.asarray(self._plates[index]))
+
+
+class _BesideMatte:
+    """(D,h,w) depth, read frame by frame: of what stands beside what the artist's matte marks."""
+
+    def __init__(self, prepared: PreparedFootage, depth: np.ndarray):
+        self._prepared, self._depth, self.shape = prepared, depth, depth.shape
+
+    def __getitem__(self, place: int) -> np.ndarray:
+        return depth_beside(np.asarray(self._depth[place], np.float32), self._prepared.measured_matte(place))
 
 
 class _Fixed:

@@ -19,6 +19,7 @@ class RunContext:
     clip frame of index 0. For what is said to people, first_number: the plate's own number of it, None: the same; and
     plate_scale: pixels of the plate in one of the frames'. plates: (T,h,w) uint8 gray, an array or memory map of the
     frames at the plate's own size, in which tracked points are measured finer; None where the frames are as large.
+    plate_matte: (T,h,w) uint8 of that size, not 0 where the artist's matte marks; None: none, or no depth of that size.
     (The seed is the job's: contract.Settings.)
     """
 
@@ -29,6 +30,7 @@ class RunContext:
     first_number: int | None = None
     plate_scale: float = 1.0
     plates: np.ndarray | None = None
+    plate_matte: np.ndarray | None = None
 
     @property
     def told_from(self) -> int:

@@ -26,6 +26,7 @@ _MEANINGS = {
     "depth": "z-depth along the optical axis in scene units of relative scale; 0 is invalid",
     "confidence": "0 to 1, larger is surer",
     "plate_depth": "z-depth along the optical axis in scene units of relative scale, at the plate's size; 0 is invalid",
+    "edge": "share of the nearer surface in pixels near an edge of plate_depth, 0 to 1; 1 elsewhere",
     "motion_mask": "1 where the thing itself moves, else 0",
 }
 _POINT = np.dtype([("position", "<f4", 3), ("color", "u1", 3)])
@@ -39,9 +40,9 @@ class FramesOfDepth(Protocol):
 
 def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoResult,
                          weights: tuple[WeightsUsed, ...], scratch: Scratch, report: Report,
-                         plate_depth: FramesOfDepth | None = None) -> None:
+                         plate_depth: FramesOfDepth | None = None, edge: FramesOfDepth | None = None) -> None:
     """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, with these numbers; and
-    plate_depth/####.exr, if there is any.
+    plate_depth/####.exr and edge/####.exr, if there are any.
 
     stereo: of T frames, one for each number, with the depth to use, which is written in its cameras' unit. weights:
     that the result was made with; every file names them and their licenses. scratch: knows which frames an earlier run
@@ -50,8 +51,8 @@ def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoR
     """
     arrays: dict[str, FramesOfDepth] = {"depth": stereo.depth, "confidence": stereo.confidence,
                                         "motion_mask": stereo.motion_mask}
-    if plate_depth is not None:
-        arrays["plate_depth"] = plate_depth
+    arrays |= {product: frames for product, frames in (("plate_depth", plate_depth), ("edge", edge))
+               if frames is not None}
     for product in arrays:
         with translated_errors(folder.path / product):
             folder.files.make_folder(product)

@@ -12,7 +12,7 @@ import numpy as np
 from ..contract import Job, JobFolder
 from ..media.exposure import choose_exposure, takes_exposure
 from ..media.frames import ClipInfo, Raster, check_not_frozen, read_pictures, to_plate, to_raster
-from ..media.mattes import read_matte
+from ..media.mattes import read_matte, read_plate_matte
 from ..report import Report
 from ..storage import Scratch
 
@@ -54,6 +54,24 @@ def read_masks(request: Request, scratch: Scratch, report: Report) -> np.ndarray
     report.stage("read", len(masks))
     read_matte(job, request.folder, raster, masks, report)
     return masks
+
+
+def read_plate_masks(request: Request, scratch: Scratch, report: Report) -> np.ndarray | None:
+    """The artist's matte at the plate's size, (T,h,w) uint8, or None where depth of that size is not asked for, or is
+    none. Raises StereoDiffError "matte_..."."""
+    if not wants_plate_masks(request):
+        return None
+    job, size = request.job, request.raster.plate_size[::-1]
+    masks = scratch.allocate("plate_matte", (len(job.frame_numbers), *size), np.uint8)
+    report.stage("read", len(masks))
+    read_plate_matte(job, request.folder, request.raster, masks, report)
+    return masks
+
+
+def wants_plate_masks(request: Request) -> bool:
+    """Whether a matte is to be honored at the plate's size."""
+    job = request.job
+    return job.matte is not None and job.settings.depth_size == "plate" and request.raster.is_finer_plate
 
 
 def read_plates(request: Request, scratch: Scratch, report: Report) -> tuple[np.ndarray, np.ndarray | None]:

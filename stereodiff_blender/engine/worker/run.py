@@ -35,7 +35,15 @@ from .known_cameras import known_lens, lens_intrinsics, placement_of, read_known
 from .lens_maps import bytes_of_lens_maps
 from .provenance import refuse_changed_footage
 from .publication import discard_products, publish
-from .reading import Request, exposed, read_masks, read_plates, wants_plates
+from .reading import (
+    Request,
+    exposed,
+    read_masks,
+    read_plate_masks,
+    read_plates,
+    wants_plate_masks,
+    wants_plates,
+)
 from .workspace import Workspace
 
 __all__ = ["discard_products", "examine", "run"]
@@ -63,8 +71,8 @@ REFINE_PLANS = {"none": (), "depthcrafter": (("encode", 0.10), ("refine", 0.25))
 
 # What one pixel of one frame takes on disk. Scratch, when it is most, at the end of measuring depth: 3 bytes of
 # picture, 1 of a matte, 10 of what was seen, kept and once more to be worked on, 13 of depth, and 9 of it to be kept.
-# Beside it a byte for each pixel of a larger plate. Products, measured: floats that compress to about half, and the
-# preview.
+# Beside it a byte for each pixel of a larger plate, and one of its matte. Products, measured: floats that compress to
+# about half, and the preview.
 SCRATCH_BYTES_PER_PIXEL = 46
 PRODUCT_BYTES_PER_PIXEL = 8
 PLATE_DEPTH_BYTES_PER_PIXEL = 3.3
@@ -182,11 +190,12 @@ def _solve(request: Request, workspace: Workspace, report: EventReport) -> Resul
     with workspace.input.relieved():
         # Before the frames, so that a matte that cannot be used is found out at once.
         masks = read_masks(request, workspace.input, report)  # (T,H,W) uint8, or None
+        plate_masks = read_plate_masks(request, workspace.input, report)  # (T,h,w) uint8, or None
         request = exposed(request, report)
         frames, plates = read_plates(request, workspace.input, report)  # (T,H,W,3), (T,h,w) uint8
         refuse_changed_footage(job, request.folder, raster, workspace.input_key)
         context = RunContext(workspace.stereo, report, job.first_frame, workspace.refine, job.plate_numbers[0],
-                             raster.plate_scale, plates)
+                             raster.plate_scale, plates, plate_masks)
         estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,
                                   lens=known_lens(job.settings, raster), known=known, networks=networks,
                                   context=context)
@@ -244,7 +253,7 @@ def _check_disk_space(request: Request, known: KnownCameras | None, cache: Guard
     folder, raster, frames = request.folder.path, request.raster, len(request.job.frame_numbers)
     pixels, there = frames * raster.width * raster.height, cache.total_bytes()
     of_plates = frames * math.prod(raster.plate_size) if wants_plates(request) else 0
-    scratch = pixels * SCRATCH_BYTES_PER_PIXEL + of_plates
+    scratch = pixels * SCRATCH_BYTES_PER_PIXEL + of_plates * (2 if wants_plate_masks(request) else 1)
     written = pixels * PRODUCT_BYTES_PER_PIXEL + _map_bytes(request, known)
     written += of_plates * PLATE_DEPTH_BYTES_PER_PIXEL if request.job.settings.depth_size == "plate" else 0
     if os.stat(folder).st_dev == os.stat(cache.path).st_dev:

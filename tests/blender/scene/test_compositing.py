@@ -13,7 +13,7 @@ from job_folder import Example, depth_of, trace_depth, write_job_folder
 from scene_checks import orphans, prepare_render, read_linear, render
 
 EXAMPLE = Example(raster=(64, 36), clip=(64, 36), first_frame=3)
-PLATE = replace(EXAMPLE, clip=(128, 72), has_plate_depth=True)
+PLATE = replace(EXAMPLE, clip=(128, 72), has_plate_depth=True, has_edges=True)
 HALF = replace(EXAMPLE, raster=(32, 18), focal=30.0)
 SINCE_5 = bpy.app.version >= (5, 0, 0)
 
@@ -111,7 +111,7 @@ def test_z_at_the_plates_size_is_the_file_of_that_size(import_here, tmp_path):
 def test_an_import_without_plate_depth_takes_the_working_size_again(import_here, tmp_path):
     import_here(PLATE)
     node = add_group()
-    import_here(replace(PLATE, has_plate_depth=False, job_id="again"), "again")
+    import_here(replace(PLATE, has_plate_depth=False, has_edges=False, job_id="again"), "again")
     picture = sequence_node()
     assert tuple(picture.image.size) == (64, 36) and "again" in picture.image.filepath
     assert add_group() == node and sequence_node().image == picture.image

@@ -365,6 +365,27 @@ def test_a_result_without_it_says_nothing_that_earlier_versions_do_not_know(fold
     assert folder.read_result() == result
 
 
+def with_edges(folder: JobFolder, result: Result) -> Result:
+    (folder.path / "edge").mkdir()
+    for frame in result.frames:
+        folder.product_file("edge", frame.frame).write_bytes(b"picture")
+    return replace(result, frames=tuple(replace(frame, edge=f"edge/{frame.frame:04d}.exr") for frame in result.frames))
+
+
+def test_edges_are_kept_and_read_and_not_named_where_there_are_none(folder, result):
+    without = with_plate_depth(folder, result)
+    folder.write_result(without)
+    assert "edge" not in json.loads(folder.result_file.read_text())["frames"][0]
+    whole = with_edges(folder, without)
+    folder.write_result(whole)
+    assert folder.read_result() == whole
+
+
+def test_edges_without_depth_of_their_size_are_refused(folder, result):
+    with refused("result_invalid"):
+        folder.write_result(with_edges(folder, result))
+
+
 @pytest.mark.parametrize("change", [
     lambda result: replace(result, plate_size=None), lambda result: replace(result, plate_size=(0, 1080)),
     lambda result: replace(result, frames=(replace(result.frames[0], plate_depth=None), *result.frames[1:])),

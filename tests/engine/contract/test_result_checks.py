@@ -46,6 +46,17 @@ def test_depth_at_the_plates_size_has_that_size_and_no_other(tmp_path, size):
         read_checked(folder)
 
 
+@pytest.mark.parametrize("size", [(9, 16), (18, 33)])
+def test_edges_have_the_plates_size_and_no_other(tmp_path, size):
+    write_job_folder(tmp_path / "job", Example(raster=(16, 9), clip=(32, 18), frame_count=4, has_plate_depth=True,
+                                               has_edges=True))
+    folder = JobFolder(tmp_path / "job")
+    assert read_checked(folder).frames[0].edge is not None
+    write_gray(folder.product_file("edge", 3), np.ones(size))
+    with refused("0003.exr in edge is no picture of 32 x 18"):
+        read_checked(folder)
+
+
 def test_a_picture_with_more_channels_is_refused(folder):
     write_exr(folder.product_file("depth", 2), dict.fromkeys("RGB", np.ones((9, 16))))
     with refused("0002.exr"):

@@ -14,7 +14,8 @@ from stereodiff_blender.engine.contract import Distortion, LensResult, Settings
 from stereodiff_blender.engine.footage import PlateRaster, inspect_footage, prepare_footage
 from stereodiff_blender.engine.lens import undistorted
 from stereodiff_blender.engine.pipeline import estimate_depth
-from stereodiff_blender.engine.solution import CameraSolution, KnownLens
+from stereodiff_blender.engine.pipeline.plate_steps import ClipPlateDepth
+from stereodiff_blender.engine.solution import CameraSolution, KnownLens, StereoResult
 from stereodiff_blender.engine.storage import RunContext, Scratch
 
 COUNT, SCALE = 4, 3
@@ -100,6 +101,28 @@ def test_bars_have_no_depth():
     assert not shown[:SCALE * top].any() and not shown[SCALE * bottom:].any()
     assert (shown[SCALE * top:SCALE * bottom] == 2.0).all()
     np.testing.assert_array_equal(raster[1], plates[1, SCALE * top:SCALE * bottom])
+
+
+@pytest.mark.parametrize("distortion", [None, BARREL])
+@pytest.mark.parametrize("fat", [0, 1])
+def test_a_mattes_outline_holds_to_the_pixel(distortion, fat):
+    """Whatever the working size knows of it: its own pixels, or something fatter."""
+    plates = smooth_plates()
+    matte = np.zeros(plates.shape, np.uint8)
+    cv2.circle(matte[1], (PLATE[1] // 2 + 1, PLATE[0] // 2), PLATE[0] // 4, 1, cv2.FILLED)
+    coarse = np.stack([cv2.resize(cv2.dilate(each, np.ones((1 + 2 * SCALE * fat,) * 2)), (WIDTH, HEIGHT),
+                                  interpolation=cv2.INTER_NEAREST) for each in matte])
+    frames, cameras = shrunk(plates), cameras_with(distortion)
+    prepared = prepare_footage(frames, coarse, inspect_footage(frames), Scratch()).rectified(cameras)
+    marked = np.stack([prepared.measured_matte(place) for place in range(COUNT)])
+    depth = np.where(marked, np.float32(2.0), np.float32(5.0))
+    measured = StereoResult(prepared.measurable_cameras(cameras), depth, np.ones_like(depth), marked.astype(np.uint8))
+    shown = np.full((COUNT, HEIGHT, WIDTH), 5.0, np.float32)
+    found = ClipPlateDepth(prepared, plates, cameras, measured, shown, matte)[1]
+    assert matte[1].sum() > 1000
+    np.testing.assert_array_equal(found < 3.0, matte[1] > 0)
+    without = ClipPlateDepth(prepared, plates, cameras, measured, shown)[1]
+    assert ((without < 3.0) != (matte[1] > 0)).sum() > 100
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,14 +14,23 @@ from camera_scenes import FOCAL_PX, HEIGHT, WIDTH, camera_path, render_boards
 from clips import write_encoded
 from recording_report import RecordingReport
 
-from stereodiff_blender.engine.contract import Distortion, Job, JobFolder, LensResult, Result, Settings, StereoDiffError
+from stereodiff_blender.engine.contract import (
+    Distortion,
+    Job,
+    JobFolder,
+    LensResult,
+    Matte,
+    Result,
+    Settings,
+    StereoDiffError,
+)
 from stereodiff_blender.engine.media import exr
 from stereodiff_blender.engine.media.frames import Raster, read_frames, source_from_path
 from stereodiff_blender.engine.stereo.sfm import solve_cameras
 from stereodiff_blender.engine.storage import DiskScratch, RunContext
 from stereodiff_blender.engine.worker import run as worker
 from stereodiff_blender.engine.worker.lens_maps import bytes_of_lens_maps, overscan_of, write_lens_maps
-from stereodiff_blender.engine.worker.reading import Request, read_plates, wants_plates
+from stereodiff_blender.engine.worker.reading import Request, read_plate_masks, read_plates, wants_plates
 from stereodiff_blender.engine.worker.run import examine, run
 
 COUNT, SCALE = 8, 2
@@ -166,6 +176,14 @@ def test_depth_is_written_at_the_plates_size_beside_the_working_one(plate_job):
         assert np.median(np.abs(shrunk * coarse - 1.0)) < 0.01
 
 
+def test_edges_are_written_beside_it(plate_job):
+    for frame in plate_job.read_result().frames:
+        assert frame.edge == f"edge/{frame.frame:04d}.exr"
+        share = depth_file(plate_job, "edge", frame.frame)
+        assert share.shape == (SCALE * HEIGHT, SCALE * WIDTH)
+        assert 0.0 <= share.min() < 0.1 and share.max() == 1.0 and (share == 1.0).mean() > 0.5
+
+
 def test_its_edges_are_truer_than_those_of_enlarged_depth(plate_job):
     """By what both say of the next frame: the pictures agree where depth is right."""
     result = plate_job.read_result()
@@ -213,6 +231,37 @@ def test_the_same_with_and_without_is_measured_once(tmp_path, clip, plate_job):
     for number in range(1, COUNT + 1):
         np.testing.assert_array_equal(depth_file(JobFolder(folder), "depth", number),
                                       depth_file(plate_job, "depth", number))
+
+
+@pytest.mark.parametrize(("times", "wrong"), [(1.0, 0), (0.5, 400)])
+def test_a_matte_is_honored_at_the_plates_size(tmp_path, clip, monkeypatch, times, wrong):
+    """One of another size as well as it can be: here by half a pixel of its own along the outline."""
+    size = SCALE * WIDTH, SCALE * HEIGHT
+    marked = cv2.ellipse(np.zeros(size[::-1], np.uint8), (151, 93), (61, 37), 20, 0, 360, 255, cv2.FILLED)
+    smaller = cv2.resize(marked, None, fx=times, fy=times, interpolation=cv2.INTER_AREA)
+    for number in range(1, COUNT + 1):
+        write_encoded(tmp_path / f"matte_{number:04d}.png", cv2.cvtColor(smaller, cv2.COLOR_GRAY2BGR))
+    matte = Matte("pictures", source_from_path(tmp_path / "matte_0001.png"))
+    folder = tmp_path / "job"
+    request = request_for(folder, clip, quality="draft", depth_size="plate")
+    JobFolder(folder).write_job(replace(request.job, matte=matte))
+    given = []
+
+    def stop(*_, context, **__):
+        given.append(np.array(context.plate_matte))
+        raise StereoDiffError("cancelled", "Enough was seen.")
+    monkeypatch.setattr(worker, "estimate_depth", stop)
+    with pytest.raises(StereoDiffError, match="Enough"):
+        run(folder)
+    assert given[0].shape == (COUNT, *size[::-1])
+    assert ((given[0][3] > 0) != (marked > 0)).sum() <= wrong
+
+
+def test_without_a_matte_or_depth_of_that_size_none_is_read_so_large(tmp_path, clip):
+    for settings in ({"depth_size": "plate"}, {}):
+        request = request_for(tmp_path / "none", clip, quality="draft", **settings)
+        with_matte = replace(request, job=replace(request.job, matte=Matte("shapes") if not settings else None))
+        assert read_plate_masks(with_matte, DiskScratch(tmp_path / "scratch"), RecordingReport()) is None
 
 
 def test_room_for_plate_depth_is_asked_for(tmp_path, clip, monkeypatch):

@@ -18,7 +18,7 @@ __all__ = ["MAX_SHOWN_BYTES", "PRODUCTS", "check_lens_maps", "check_plate", "che
 MAX_SHOWN_PIXELS, MAX_SHOWN_BYTES = 40_000_000, 100_000_000
 """Of a preview or a plot; the largest preview of ours, two pictures of 4096 x 4096 pixels, has 34 million."""
 
-PRODUCTS = ("depth", "confidence", "motion_mask", "plate_depth")
+PRODUCTS = ("depth", "confidence", "motion_mask", "plate_depth", "edge")
 _READ_BYTES = 1024
 
 
@@ -69,7 +69,7 @@ def size_of_product(result: Result, product: str) -> tuple[int, int]:
         In pixels.
     """
     raster = result.width, result.height
-    return result.plate_size or raster if product == "plate_depth" else raster
+    return result.plate_size or raster if product in ("plate_depth", "edge") else raster
 
 
 def _loaded(folder: GuardedFolder, result: Result) -> Iterator[tuple[tuple[int, int], str]]:

@@ -1,10 +1,11 @@
 """Which surface a pixel of the plate belongs to, near a depth edge.
 
 Disparity is brought to the finer raster inside its surfaces. In a narrow band around each edge a pixel then may have
-three disparities: the one it got, the nearest and the farthest close by. Each is judged by the frames around; pixels
-side by side want the same surface, the more so the more alike they look; and other frames that have chosen already
-vote for what they found at the same point. The best choice of all pixels together is approached by letting the pixels
-of a checkerboard's two colors choose in turn (iterated conditional modes, Besag 1986).
+three disparities: the one it got, the nearest and the farthest close by. Each is judged by the frames around, pixel by
+pixel, as a window would take a surface over its edge; pixels side by side want the same surface, the more so the more
+alike they look; and other frames that have chosen already vote for what they found at the same point. The best choice
+of all pixels together is approached by letting the pixels of a checkerboard's two colors choose in turn (iterated
+conditional modes, Besag 1986).
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ SAME_SURFACE = 0.03
 """Relative difference of disparity up to which two pixels are on one surface."""
 BAND_PX = 6
 """Pixels to both sides of an edge that choose, and within which the nearest and the farthest surface are found."""
-WINDOW_PX = 3
+COARSE_STEP_PX = 3
+"""Pixels of the raster before, between which a step is an edge: so far a ramp there reaches, which enlarging keeps."""
 OWN_LEVELS = 0.15
 """Gray levels of evidence that count for the disparity a pixel has."""
-LINK_LEVELS, LINK_DIAGONAL, LINK_FLOOR = 2.8, 0.7, 0.05
+LINK_LEVELS, LINK_DIAGONAL, LINK_FLOOR = 4.0, 0.7, 0.05
 """Gray levels of evidence that a neighbor of the same look outweighs; a diagonal one's share; the least share."""
 ALIKE_LEVELS, SOFTENING_PX = 12.0, 0.8
 """Difference of gray that cuts a link to 1/e, in a picture softened by this much against grain."""
-VOTE_LEVELS = 0.4
-"""Gray levels of evidence that a frame's vote outweighs, for a disparity or, where it looks through, against."""
+VOTES_LEVELS = 3.2
+"""Gray levels of evidence that the votes of all other frames together outweigh, for a disparity or, where they look
+through, against: at an end of the clip there are fewer, and nobody else knows what lies beside an edge."""
 CHOICE_ROUNDS, CHOICE_ROUNDS_ALONE = 3, 1
 """Turns of all pixels, with the votes of other frames, and before there are any."""
 NEIGHBORS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))
@@ -103,33 +106,33 @@ def _agreement(flat: np.ndarray, where: np.ndarray, hypotheses: np.ndarray, link
     return total
 
 
-def prepare_choice(index: int, gray: np.ndarray, disparity: np.ndarray, fixed: np.ndarray,
-                 evidence_of: EvidenceOf) -> Choice:
+def prepare_choice(index: int, gray: np.ndarray, disparity: np.ndarray, fixed: np.ndarray, factor: float,
+                   evidence_of: EvidenceOf) -> Choice:
     """What the pixels near edges may choose from.
 
     gray: (H,W) uint8. disparity: (H,W) float32 > 0, on this raster. fixed: (H,W) bool, True where pixels keep what they
-    have, and do not lend it.
+    have, and do not lend it. factor: how many times finer this raster is than the one before.
     """
-    chooses = edge_band(disparity, BAND_PX) & ~fixed
+    chooses = edge_band(disparity, BAND_PX, round(COARSE_STEP_PX * factor)) & ~fixed
     rows, cols = np.nonzero(chooses)
     window = np.ones((2 * BAND_PX + 1,) * 2, np.uint8)
     nearest = cv2.dilate(np.where(fixed, np.float32(0), disparity), window)
     farthest = cv2.erode(np.where(fixed, np.float32(np.inf), disparity), window)
-    hypotheses = np.stack([each[rows, cols] for each in (disparity, nearest, farthest)])
+    own, is_step = disparity[rows, cols], edge_band(disparity, BAND_PX)[rows, cols]
+    hypotheses = np.stack([own, *(_another(each[rows, cols], own, is_step) for each in (nearest, farthest))])
     if len(rows) == 0:
         return Choice(index, disparity, rows, cols, hypotheses, hypotheses, np.empty((len(NEIGHBORS), 0), np.float32))
     evidence = evidence_of(rows, cols, hypotheses[0])
-    weight = cv2.blur(chooses.astype(np.float32), (WINDOW_PX, WINDOW_PX))[rows, cols]
-    costs = np.stack([_window_mean(evidence.cost(each), rows, cols, gray.shape) / weight for each in hypotheses])
+    costs = np.stack([evidence.cost(each) for each in hypotheses])
     costs[0] -= np.float32(OWN_LEVELS)
     return Choice(index, disparity, rows, cols, hypotheses, costs, _links(gray, rows, cols))
 
 
-def _window_mean(values: np.ndarray, rows: np.ndarray, cols: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(n,) mean of values (n,) over each pixel's window, in which there is 0 elsewhere."""
-    picture = np.zeros(shape, np.float32)
-    picture[rows, cols] = values
-    return cv2.blur(picture, (WINDOW_PX, WINDOW_PX))[rows, cols]
+def _another(hypothesis: np.ndarray, own: np.ndarray, is_step: np.ndarray) -> np.ndarray:
+    """(n,) a hypothesis, but the disparity that a pixel has where that is on the same surface, and no step is near: it
+    may be a crease between two planes."""
+    is_same = np.abs(hypothesis - own) < np.float32(SAME_SURFACE) * own
+    return np.where(is_same & ~is_step, own, hypothesis)
 
 
 def _links(gray: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
@@ -154,12 +157,13 @@ def votes_of(choice: Choice, settled: Mapping[int, np.ndarray], cameras: Cameras
     hidden there. What lies behind says that the voter looks through it.
     """
     votes = np.zeros(choice.hypotheses.shape, np.float32)
+    weight = np.float32(VOTES_LEVELS / max(len(voters), 1))
     warps = Warps(cameras, choice.index, voters, choice.rows, choice.cols)
     for k, voter in enumerate(voters):
         for vote, hypothesis in zip(votes, choice.hypotheses, strict=True):
             columns, lines, depth_ratio = warps.places(k, hypothesis)
             found = looked_up(settled[voter], columns, lines, len(hypothesis), cv2.INTER_NEAREST) * depth_ratio
             tolerance = np.float32(SAME_SURFACE) * hypothesis
-            vote -= np.float32(VOTE_LEVELS) * (np.abs(found - hypothesis) < tolerance)
-            vote += np.float32(VOTE_LEVELS) * ((found > 0) & (found < hypothesis - tolerance))
+            vote -= weight * (np.abs(found - hypothesis) < tolerance)
+            vote += weight * ((found > 0) & (found < hypothesis - tolerance))
     return votes

@@ -2,7 +2,8 @@
 
 A pixel keeps its gray level in every frame that shows the same point. What lies behind a depth edge is hidden in the
 frames of one side in time, and comes free in those of the other: so the earlier frames and the later ones are heard
-apart, and the side counts that agrees better.
+apart, and the side counts that agrees better. At an end of the clip there is but one side: there a frame says nothing
+about what it has something in front of.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ ROW_LENGTH = 256
 MOST_BIAS_LEVELS = 6.0
 """By which two frames' light may differ, as long as that tells from a difference of what they show."""
 SEEN_THROUGH = 0.05
-"""Relative difference of disparity from which a frame sees through what is claimed."""
+"""Relative difference of disparity from which a frame sees through what is claimed, or has something in front of it."""
+UNSEEN_LEVELS = 7.0
+"""Gray levels of evidence for what no frame can have seen: more than for what is right, less than for what is not. It
+counts as one more frame."""
 
 
 @dataclass(frozen=True)
@@ -144,19 +148,28 @@ class Evidence:
     """How badly disparities of some of a frame's pixels agree with what its sources show."""
 
     def __init__(self, picture: Callable[[int], np.ndarray], cameras: Cameras, index: int, sources: Sequence[int],
-                 pixels: tuple[np.ndarray, np.ndarray], disparity: np.ndarray):
+                 pixels: tuple[np.ndarray, np.ndarray], disparity: np.ndarray,
+                 occluders: Callable[[int], np.ndarray] | None = None):
         """picture(index): (H,W) uint8 gray of a frame. pixels: rows and columns, (n,) each. disparity: (n,) of them as
-        it is believed, which tells how the sources' light differs."""
+        it is believed, which tells how the sources' light differs. occluders(index): (h,w) disparity of what stands
+        still in a source, 0 where that is unknown, on any raster of the same picture; a source then says nothing about
+        what they hide."""
         self._gray = picture(index)[pixels]
         self._sources = [picture(source) for source in sources]
         self._groups = _groups(index, sources)
+        self._occluders = None if occluders is None else [occluders(source) for source in sources]
         self._warps = Warps(cameras, index, sources, *pixels)
         self._bias = [self._bias_of(k, disparity) for k in range(len(sources))]
 
     def cost(self, disparity: np.ndarray, chosen: np.ndarray | None = None) -> np.ndarray:
         """(n,) float32 gray levels, 0 to MAX_DIFFERENCE_LEVELS, of all pixels or of the chosen ones, (n,) int."""
         costs = np.stack([self._source_cost(k, disparity, chosen) for k in range(len(self._sources))])
-        means = [costs[group].mean(axis=0, dtype=np.float32) for group in self._groups]
+        if self._occluders is None:
+            means = [costs[group].mean(axis=0, dtype=np.float32) for group in self._groups]
+        else:
+            sees = np.stack([self._sees(k, disparity, chosen) for k in range(len(self._sources))])
+            means = [(np.where(sees[group], costs[group], 0).sum(axis=0, dtype=np.float32) + np.float32(UNSEEN_LEVELS))
+                     / (sees[group].sum(axis=0, dtype=np.float32) + np.float32(1.0)) for group in self._groups]
         return means[0] if len(means) == 1 else np.minimum(*means)
 
     def _source_cost(self, k: int, disparity: np.ndarray, chosen: np.ndarray | None) -> np.ndarray:
@@ -164,6 +177,17 @@ class Evidence:
         own = self._gray if chosen is None else self._gray[chosen]
         difference = cv2.absdiff(found, cv2.add(own, self._bias[k]).ravel()).ravel()
         return np.where(is_inside, np.minimum(difference, MAX_DIFFERENCE_LEVELS), np.uint8(MAX_DIFFERENCE_LEVELS))
+
+    def _sees(self, k: int, disparity: np.ndarray, chosen: np.ndarray | None) -> np.ndarray:
+        """(n,) bool: whether this source has nothing in front of that."""
+        assert self._occluders is not None
+        columns, lines, depth_ratio = self._warps.places(k, disparity, chosen)
+        (height, width), occluder = self._sources[k].shape, self._occluders[k]
+        down, across = (np.float32(a / b) for a, b in zip(occluder.shape, (height, width), strict=True))
+        half = np.float32(0.5)
+        shown = looked_up(occluder, (columns + half) * across - half, (lines + half) * down - half, len(disparity),
+                          cv2.INTER_NEAREST)
+        return shown * depth_ratio <= np.float32(1.0 + SEEN_THROUGH) * disparity
 
     def _found(self, k: int, disparity: np.ndarray, chosen: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         columns, lines, _ = self._warps.places(k, disparity, chosen)

@@ -36,18 +36,20 @@ that is noise."""
 REFUTED_LEVELS = 1.0
 """Gray levels of evidence that a frame outweighs that sees through a disparity."""
 COMPLETED_PX, COMPLETED_REACHES_PX = 4, (1,)
-"""BAND_PX and REACHES_PX after other frames have lent what they found."""
+COMPLETED_AT_END_PX, COMPLETED_AT_END_REACHES_PX = 12, (12, 4, 1)
+"""BAND_PX and REACHES_PX after other frames have lent what they found; and at an end of the clip, where a strip beside
+each edge is seen in no other frame, so that its surface has to come from its own."""
 SPECK_PX = 3
 """Size of the median that takes out lone pixels, and leaves what is two pixels wide."""
 
 
-def edge_band(disparity: np.ndarray, reach_px: int) -> np.ndarray:
-    """(H,W) bool: pixels within reach of a depth edge, along both axes.
+def edge_band(disparity: np.ndarray, reach_px: int, step_px: int = STEP_PX) -> np.ndarray:
+    """(H,W) bool: pixels within reach of a depth edge, a step between pixels so far apart, along both axes.
 
     A plane's disparity is linear in the picture, however steep: only what is not is an edge.
     """
     edge = np.zeros(disparity.shape, bool)
-    for down, right in ((0, STEP_PX), (STEP_PX, 0)):
+    for down, right in ((0, step_px), (step_px, 0)):
         mean = np.float32(0.5) * (_shifted(disparity, down, right) + _shifted(disparity, -down, -right))
         edge |= np.abs(mean - disparity) > np.float32(0.5 * STEP) * disparity
     return cv2.dilate(edge.astype(np.uint8), np.ones((2 * reach_px + 1,) * 2, np.uint8)) > 0
@@ -121,12 +123,13 @@ def propagate(disparity: np.ndarray, fixed: np.ndarray, evidence_of: EvidenceOf)
 
 
 def complete(disparity: np.ndarray, projected: Sequence[np.ndarray], fixed: np.ndarray, evidence_of: EvidenceOf,
-             refutation_of: RefutationOf) -> np.ndarray:
+             refutation_of: RefutationOf, *, is_at_end: bool = False) -> np.ndarray:
     """Disparity (H,W) float32 of one frame with the surfaces that only other frames have found.
 
-    projected: (H,W) each, from other frames, 0 where there is none. The rest as of propagate.
+    projected: (H,W) each, from other frames, 0 where there is none. is_at_end: all other frames lie on one side in
+    time. The rest as of propagate.
     """
-    asked = edge_band(disparity, COMPLETED_PX)
+    asked = edge_band(disparity, COMPLETED_AT_END_PX if is_at_end else COMPLETED_PX)
     for offered in projected:
         asked |= (offered > 0) & (np.abs(offered - disparity) > np.float32(STEP) * disparity)
     asked &= ~fixed
@@ -135,7 +138,7 @@ def complete(disparity: np.ndarray, projected: Sequence[np.ndarray], fixed: np.n
     growth = Growth(disparity, asked, ~fixed, evidence_of, refutation_of)
     for offered in projected:
         growth.try_hypothesis(offered)
-    growth.propagate(COMPLETED_REACHES_PX)
+    growth.propagate(COMPLETED_AT_END_REACHES_PX if is_at_end else COMPLETED_REACHES_PX)
     return growth.without_specks()
 
 

@@ -20,6 +20,9 @@ from .propagation import complete, project_bands, propagate
 
 MAX_FACTOR = 4.0
 """From one raster to the next: beyond, an edge lies farther off than choice.py searches."""
+LEAST_FACTOR = 1.5
+"""Times that the plate has to be finer than depth: below, its edges are hardly finer, and choosing only unsettles them.
+"""
 VOTER_OFFSET = 2
 """Frames apart that those may be which vote."""
 
@@ -49,9 +52,10 @@ class _Raster:
         plate = np.ascontiguousarray(self._plates[index])
         return plate if plate.shape == self.size else cv2.resize(plate, self.size[::-1], interpolation=cv2.INTER_AREA)
 
-    def evidence_of(self, index: int, sources: tuple[int, ...]) -> Callable[..., Evidence]:
+    def evidence_of(self, index: int, sources: tuple[int, ...],
+                    occluders: Callable[[int], np.ndarray] | None = None) -> Callable[..., Evidence]:
         return lambda rows, cols, disparity: Evidence(self.picture, self.cameras, index, sources, (rows, cols),
-                                                      disparity)
+                                                      disparity, occluders)
 
 
 class PlateDepth:
@@ -62,15 +66,15 @@ class PlateDepth:
     Bleyer et al. 2011, PatchMatch stereo; Rong and Tan 2006, jump flooding; Besag 1986, iterated conditional modes.
     """
 
-    def __init__(self, plates: Pictures, depth: np.ndarray, motion_mask: Pictures, cameras: Cameras):
+    def __init__(self, plates: Pictures, depth: Pictures, motion_mask: Pictures, cameras: Cameras):
         """Look at nothing yet but how far the cameras are apart.
 
         Parameters
         ----------
         plates : Pictures
             (T,H,W) uint8 gray, of the very picture that depth is of, edge to edge, as a pinhole shows it.
-        depth : ndarray
-            (T,h,w) float32 > 0, scene units, an array or memory map.
+        depth : Pictures
+            (T,h,w) float32 > 0, scene units.
         motion_mask : Pictures
             (T,h,w), not 0 where the thing itself moves: there depth is enlarged, and nothing else.
         cameras : Cameras
@@ -84,8 +88,9 @@ class PlateDepth:
         _check(plates, depth, motion_mask, cameras)
         self._depth, self._motion_mask = depth, motion_mask
         working, plate = depth.shape[1:], plates.shape[1:]
+        self._is_finer = min(plate[0] / working[0], plate[1] / working[1]) >= LEAST_FACTOR
         self._rasters = [_Raster(plates, size, cameras, working) for size in (working, *_sizes(working, plate))]
-        self._sources = choose_sources(self._rasters[0].cameras, 1.0 / float(np.median(depth[len(depth) // 2])),
+        self._sources = choose_sources(self._rasters[0].cameras, 1.0 / float(np.median(depth[depth.shape[0] // 2])),
                                        working)
         self._kept_grown: FrameWindow[int, np.ndarray] = FrameWindow(2 * (VOTER_OFFSET + MAX_OFFSET) + 2)
         self._choices: FrameWindow[int, Choice] = FrameWindow(2 * VOTER_OFFSET + 2)
@@ -93,7 +98,9 @@ class PlateDepth:
 
     def __getitem__(self, index: int) -> np.ndarray:
         """(H,W) float32 > 0, scene units, of one frame; the same whatever was asked for before."""
-        voters = [k for k in frames_around(index, VOTER_OFFSET, len(self._depth)) if k != index]
+        if not self._is_finer:
+            return 1.0 / enlarged(1.0 / np.asarray(self._depth[index], np.float32), self._rasters[-1].size)
+        voters = [k for k in frames_around(index, VOTER_OFFSET, self._depth.shape[0]) if k != index]
         choice = self._choice(index)
         settled = {k: self._settled_alone(k) for k in voters}
         return 1.0 / choice.settled(votes_of(choice, settled, self._rasters[-1].cameras, voters))
@@ -118,30 +125,46 @@ class PlateDepth:
             return disparity
         return propagate(disparity, self._moves(index), self._rasters[0].evidence_of(index, self._sources[index]))
 
+    def _still(self, index: int) -> np.ndarray:
+        """(h,w) disparity at the working size, 0 where something moves."""
+        return np.where(self._moves(index), np.float32(0), self._grown(index))
+
+    def _is_at_end(self, index: int) -> bool:
+        """Whether all that a frame is compared with lies on one side in time."""
+        sources = self._sources[index]
+        return bool(sources) and not min(sources) < index < max(sources)
+
+    def _completed(self, index: int) -> np.ndarray:
+        """(h,w) disparity at the working size, with what only the frames around have found."""
+        sources, working, is_at_end = self._sources[index], self._rasters[0], self._is_at_end(index)
+        projected = [project_bands(self._grown(k), self._moves(k), working.cameras, k, index) for k in sources]
+        still = [self._still(k) for k in sources]
+        return complete(self._grown(index), projected, self._moves(index),
+                        working.evidence_of(index, sources, self._still if is_at_end else None),
+                        lambda *pixels: Refutation(still, working.cameras, index, sources, pixels),
+                        is_at_end=is_at_end)
+
     def _prepared(self, index: int) -> Choice:
         """What the pixels of a frame's plate may choose from."""
-        working, *finer = self._rasters
-        sources = self._sources[index]
-        fixed, disparity = self._moves(index), self._grown(index)
-        if sources:
-            projected = [project_bands(self._grown(k), self._moves(k), working.cameras, k, index) for k in sources]
-            source_disparity = [np.where(self._moves(k), np.float32(0), self._grown(k)) for k in sources]
-            disparity = complete(disparity, projected, fixed, working.evidence_of(index, sources),
-                                 lambda *pixels: Refutation(source_disparity, working.cameras, index, sources, pixels))
+        finer, sources = self._rasters[1:], self._sources[index]
+        fixed, disparity = self._moves(index), self._completed(index) if sources else self._grown(index)
+        occluders = self._still if self._is_at_end(index) else None
         choice = None
         for raster in finer:
             if choice is not None:
                 disparity = choice.settled()
+            factor = raster.size[0] / disparity.shape[0]
             disparity = enlarged(disparity, raster.size)
             stays = (cv2.resize(fixed.astype(np.uint8), raster.size[::-1], interpolation=cv2.INTER_NEAREST) > 0
                      if sources else np.ones(raster.size, bool))
-            choice = prepare_choice(index, raster.picture(index), disparity, stays, raster.evidence_of(index, sources))
+            choice = prepare_choice(index, raster.picture(index), disparity, stays, factor,
+                                    raster.evidence_of(index, sources, occluders))
         assert choice is not None
         return choice
 
 
-def _check(plates: Pictures, depth: np.ndarray, motion_mask: Pictures, cameras: Cameras) -> None:
-    if not depth.shape == motion_mask.shape or not plates.shape[0] == len(depth) == len(cameras.camera_to_world):
+def _check(plates: Pictures, depth: Pictures, motion_mask: Pictures, cameras: Cameras) -> None:
+    if not depth.shape == motion_mask.shape or not plates.shape[0] == depth.shape[0] == len(cameras.camera_to_world):
         raise ValueError(f"plates {plates.shape}, depth {depth.shape}, motion mask {motion_mask.shape} and "
                          f"{len(cameras.camera_to_world)} cameras must agree")
     if plates.shape[1] < depth.shape[1] or plates.shape[2] < depth.shape[2]:

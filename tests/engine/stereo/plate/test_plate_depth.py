@@ -104,6 +104,14 @@ def test_still_edges_stay_on_their_side_from_frame_to_frame(clip, sharp):
     assert after < 0.5 * before
 
 
+@pytest.mark.parametrize("end", [0, COUNT - 1])
+def test_what_only_an_end_of_the_clip_shows_is_not_given_to_what_stands_before_it(clip, sharp, end):
+    # Beside each thing there is a strip that no frame around shows, so that none can tell what is there.
+    before, after = clip.wrong(clip.enlarged)[end].mean(), clip.wrong(sharp)[end].mean()
+    assert before > 0.02
+    assert after < 0.3 * before
+
+
 def test_surfaces_stay_as_they_were_measured(clip, sharp):
     true = clip.plate.depth
     window = np.ones((61, 61), np.uint8)
@@ -144,12 +152,56 @@ def test_a_change_of_light_is_no_change_of_depth(clip, sharp):
     assert clip.wrong(darker).mean() < 1.3 * clip.wrong(sharp).mean()
 
 
+def grainy(frame: np.ndarray, index: int) -> np.ndarray:
+    """Noise of 8 levels of 255."""
+    noise = np.random.default_rng(index).normal(0.0, 8.0, frame.shape)
+    return np.clip(frame + noise, 0, 255).astype(np.uint8)
+
+
+def combed(frame: np.ndarray, index: int) -> np.ndarray:
+    """Every other row is of a moment later: shifted by as much as things move in half a frame."""
+    torn = frame.copy()
+    torn[1::2] = np.roll(frame, -2, axis=1)[1::2]
+    return torn
+
+
+def with_coarse_color(frame: np.ndarray, index: int) -> np.ndarray:
+    """4:2:0."""
+    planes = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)
+    half = cv2.resize(planes[..., 1:], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    planes[..., 1:] = cv2.resize(half, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    return cv2.cvtColor(planes, cv2.COLOR_YCrCb2RGB)
+
+
+def compressed(frame: np.ndarray, index: int) -> np.ndarray:
+    return cv2.imdecode(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 15])[1], cv2.IMREAD_COLOR)
+
+
+@pytest.mark.parametrize(("spoiled", "share"), [(grainy, 0.7), (combed, 0.9), (with_coarse_color, 0.3),
+                                                (compressed, 0.7)])
+def test_of_a_bad_picture_depth_is_no_worse_than_at_the_working_size(clip, spoiled, share):
+    frames = [spoiled(frame, index) for index, frame in enumerate(clip.plate.frames)]
+    gray = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
+    found = all_of(PlateDepth(gray, clip.measured, clip.working.motion_mask, clip.working.cameras))
+    before, after = clip.wrong(clip.enlarged), clip.wrong(found)
+    assert after[2:-2].mean() < share * before[2:-2].mean()
+    assert np.mean(after[2:-3] != after[3:-2]) < np.mean(before[2:-3] != before[3:-2])
+
+
 @pytest.mark.slow
 def test_a_much_larger_plate_is_reached_by_halves():
     clip = clip_of(6)
     before, after = clip.wrong(clip.enlarged)[2:-2].mean(), clip.wrong(clip.sharp())[2:-2].mean()
     assert before > 0.01
     assert after < 0.4 * before
+
+
+def test_a_plate_that_is_hardly_finer_gets_depth_as_it_was_measured(clip):
+    size = np.multiply(clip.measured.shape[1:], 4) // 3
+    gray = np.stack([cv2.resize(each, size[::-1], interpolation=cv2.INTER_AREA) for each in clip.gray])
+    found = all_of(PlateDepth(gray, clip.measured, clip.working.motion_mask, clip.working.cameras))
+    nearest = np.stack([cv2.resize(each, size[::-1], interpolation=cv2.INTER_NEAREST) for each in clip.measured])
+    assert np.abs(np.log(found / nearest)).max() < 0.05
 
 
 def test_a_clip_of_one_frame_is_enlarged(clip):

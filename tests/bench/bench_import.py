@@ -27,7 +27,7 @@ from stereodiff_blender.engine.contract import Job, JobFolder, Result
 from stereodiff_blender.scene import import_result
 
 DRAWN_FRAMES = 12  # more would turn the example's camera away from its scene
-PRODUCTS = ("depth", "confidence", "motion_mask")
+PRODUCTS = ("depth", "confidence", "motion_mask", "mesh_depth")
 WARM_UP = 3
 
 

@@ -33,7 +33,7 @@ class JobFolder:
     OWN_NAMES = frozenset({
         "job.json", "matte.json", "cameras.json", "events.jsonl", "worker.log", "cancelled", "lock", "heartbeat",
         "cache", "cache.json", "result.json", "points.ply", "preview.png", "preview.mp4", "flicker.png", "camera.png",
-        "depth", "confidence", "motion_mask", "plate_depth", "lens",
+        "depth", "confidence", "motion_mask", "plate_depth", "mesh_depth", "lens",
     })
     """What a job makes in its folder, besides temporary files."""
     ONLY_READ = frozenset({"job.json", "matte.json", "cameras.json", "cache", "cache.json", "result.json"})
@@ -61,8 +61,8 @@ class JobFolder:
         self.redistort_file = self.path / "lens" / "redistort.exr"
 
     def product_file(self, product: str, number: int) -> Path:
-        """product: "depth", "confidence", "motion_mask" or "plate_depth". number: one of Job.file_numbers; four digits
-        or more."""
+        """product: "depth", "confidence", "motion_mask", "plate_depth" or "mesh_depth". number: one of
+        Job.file_numbers; four digits or more."""
         return self.path / product / f"{number:04d}.exr"
 
     def relative(self, path: Path) -> str:
@@ -112,6 +112,9 @@ class JobFolder:
             del data["plate_size"]
             for frame in data["frames"]:
                 del frame["plate_depth"]
+        if all(frame.mesh_depth is None for frame in result.frames):
+            for frame in data["frames"]:
+                del frame["mesh_depth"]
         self.files.replace(self.result_file.name, as_json(data))
 
     def _read(self, cls, name: str, max_bytes: int, *, missing: str, invalid: str):

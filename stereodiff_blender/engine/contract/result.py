@@ -16,6 +16,8 @@ from .lens import LensResult
 from .numbered_files import numbered_name
 
 CAMERA_KINDS = ("moving", "rotation", "static")
+STILL, MOVING = 0, 1
+"""What a pixel of mesh_depth shows, in B."""
 MAX_NAME = 1000
 MAX_CLIP_SIDE_PX, MAX_FPS, MAX_EXTENT = 1_000_000, 100_000.0, 1e12
 """Of a result, in pixels, frames a second, and scene units or pixels."""
@@ -29,6 +31,8 @@ class FrameResult:
     reprojection_px: mean reprojection error of the tracks seen here, in pixels of the raster; None if interpolated or
         without tracks.
     plate_depth: depth at the plate's size; None where none was asked for.
+    mesh_depth: what the mesh is made of, in one picture: R z-depth, G confidence, B STILL or MOVING; None in
+        results of earlier versions.
     """
 
     frame: int
@@ -42,6 +46,7 @@ class FrameResult:
     motion_mask: str | None = None
     reprojection_px: float | None = None
     plate_depth: str | None = None
+    mesh_depth: str | None = None
 
 
 @dataclass(frozen=True)
@@ -232,9 +237,12 @@ class Result:
         if (self.depth_range is None) != all(f.depth is None for f in self.frames):
             raise _invalid_result("Depth files and depth range must come together.")
         _check_plate_depth(self)
+        if len({frame.mesh_depth is None for frame in self.frames if frame.depth is not None}) > 1:
+            raise _invalid_result("Some frames have no picture for the mesh, and others have one.")
 
     def _files(self) -> list[str]:
-        per_frame = [path for f in self.frames for path in (f.depth, f.confidence, f.motion_mask, f.plate_depth)]
+        per_frame = [path for f in self.frames for path in (f.depth, f.confidence, f.motion_mask, f.plate_depth,
+                                                       f.mesh_depth)]
         of_the_clip = (self.points, self.preview_image, self.preview_movie, self.plot, self.camera_plot,
                        self.lens.undistort, self.lens.redistort)
         return [path for path in (*per_frame, *of_the_clip) if path is not None]

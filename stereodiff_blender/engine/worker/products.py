@@ -15,11 +15,12 @@ from ..media import exr
 from ..report import Report
 from ..solution import TRUSTED, StereoResult
 from ..storage import Scratch, Target, translated_errors, write_bytes
+from .mesh_depth import mesh_channels
 from .preview import write_preview_image, write_preview_movie
 
 __all__ = ["depth_range", "write_depth_products", "write_points", "write_preview_image", "write_preview_movie"]
 
-JOURNAL = "write"
+JOURNAL, MESH_DEPTH = "write", "mesh_depth"
 _MAX_SAMPLES = 2_000_000
 _FEW_TRUSTED = 0.01  # of the valid samples; fewer say nothing about the shot as a whole
 _MEANINGS = {
@@ -27,6 +28,7 @@ _MEANINGS = {
     "confidence": "0 to 1, larger is surer",
     "plate_depth": "z-depth along the optical axis in scene units of relative scale, at the plate's size; 0 is invalid",
     "motion_mask": "1 where the thing itself moves, else 0",
+    MESH_DEPTH: "for Blender's mesh: R z-depth, rounded; G confidence, rounded up; B 1 where the thing itself moves",
 }
 _POINT = np.dtype([("position", "<f4", 3), ("color", "u1", 3)])
 
@@ -40,8 +42,8 @@ class FramesOfDepth(Protocol):
 def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoResult,
                          weights: tuple[WeightsUsed, ...], scratch: Scratch, report: Report,
                          plate_depth: FramesOfDepth | None = None) -> None:
-    """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, with these numbers; and
-    plate_depth/####.exr, if there is any.
+    """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, with these numbers;
+    plate_depth/####.exr, if there is any; and of the first three, mesh_depth/####.exr.
 
     stereo: of T frames, one for each number, with the depth to use, which is written in its cameras' unit. weights:
     that the result was made with; every file names them and their licenses. scratch: knows which frames an earlier run
@@ -52,18 +54,23 @@ def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoR
                                         "motion_mask": stereo.motion_mask}
     if plate_depth is not None:
         arrays["plate_depth"] = plate_depth
-    for product in arrays:
+    written = (*arrays, MESH_DEPTH)
+    for product in written:
         with translated_errors(folder.path / product):
             folder.files.make_folder(product)
     attributes = weights_attributes(weights)
     journal = scratch.journal(JOURNAL, lambda index: [_bytes_of(_product(folder, product, file_numbers[index]))
-                                                    for product in arrays])
+                                                    for product in written])
     units = dict.fromkeys(("depth", "plate_depth"), np.float32(stereo.cameras.unit))
     for index in range(journal.done, len(file_numbers)):
-        for product, array in arrays.items():
-            picture = array[index] * units[product] if product in units else array[index]
+        pictures = {product: array[index] * units[product] if product in units else array[index]
+                    for product, array in arrays.items()}
+        for product, picture in pictures.items():
             exr.write_gray(_product(folder, product, file_numbers[index]), picture,
                            {"comments": _MEANINGS[product], **attributes})
+        exr.write_exr(_product(folder, MESH_DEPTH, file_numbers[index]),
+                      mesh_channels(*(pictures[product] for product in ("depth", "confidence", "motion_mask"))),
+                      {"comments": _MEANINGS[MESH_DEPTH], **attributes})
         journal.note(index)
         report.progress(index + 1)
 

@@ -22,7 +22,7 @@ from .event_report import EventReport
 from .reading import Request
 
 DEPTH_PRODUCTS = ("depth", "confidence", "motion_mask")
-PLATE_DEPTH = "plate_depth"
+PLATE_DEPTH, MESH_DEPTH = "plate_depth", "mesh_depth"
 
 
 def publish(request: Request, frames: np.ndarray, estimate: Estimate, weights: tuple[WeightsUsed, ...],
@@ -141,7 +141,7 @@ def _frame_result(job: Job, folder: JobFolder, index: int, estimate: Estimate) -
     files = dict.fromkeys(DEPTH_PRODUCTS)
     if estimate.depth is not None:
         number = job.file_numbers[index]
-        written = DEPTH_PRODUCTS if estimate.plate_depth is None else (*DEPTH_PRODUCTS, PLATE_DEPTH)
+        written = (*DEPTH_PRODUCTS, MESH_DEPTH, *([] if estimate.plate_depth is None else [PLATE_DEPTH]))
         files = {name: folder.relative(folder.product_file(name, number)) for name in written}
     return FrameResult(job.frame_numbers[index], fx, fy, cx, cy,
                        tuple(tuple(float(value) for value in row) for row in camera),
@@ -169,7 +169,7 @@ def discard_products(folder: JobFolder) -> None:
     OSError
         If something cannot be removed.
     """
-    for name in (*DEPTH_PRODUCTS, PLATE_DEPTH, folder.undistort_file.parent.name):
+    for name in (*DEPTH_PRODUCTS, PLATE_DEPTH, MESH_DEPTH, folder.undistort_file.parent.name):
         folder.files.remove_tree(name)
     for path in (folder.points_file, folder.preview_image, folder.preview_movie, folder.plot_file,
                  folder.camera_plot_file, folder.result_file):

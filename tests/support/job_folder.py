@@ -216,12 +216,13 @@ def rewrite(folder: Path, product: str, number: int, picture: np.ndarray) -> Non
         write_mesh_depth(job_folder, number)
 
 
-def write_mesh_depth(folder: JobFolder, number: int) -> None:
-    """What the engine makes of depth, confidence and motion mask, as they are in the folder."""
+def write_mesh_depth(folder: JobFolder, number: int, sky: np.ndarray | None = None) -> None:
+    """What the engine makes of depth, confidence and motion mask, as they are in the folder. sky: (H,W) bool."""
     pictures = [read_exr(folder.product_file(product, number))["V"]
                 for product in ("depth", "confidence", "motion_mask")]
     folder.product_file("mesh_depth", number).parent.mkdir(exist_ok=True)
-    write_exr(folder.product_file("mesh_depth", number), mesh_channels(*pictures))
+    write_exr(folder.product_file("mesh_depth", number), 
+              mesh_channels(*pictures, np.zeros(pictures[0].shape, bool) if sky is None else sky))
 
 
 def _result(example: Example, clip: ClipSource, frames: tuple[FrameResult, ...]) -> Result:

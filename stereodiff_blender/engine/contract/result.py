@@ -16,8 +16,8 @@ from .lens import LensResult
 from .numbered_files import numbered_name
 
 CAMERA_KINDS = ("moving", "rotation", "static")
-STILL, MOVING = 0, 1
-"""What a pixel of mesh_depth shows, in B."""
+SKY, STILL, MOVING = -1, 0, 1
+"""What a pixel of mesh_depth shows, in B; SKY is also what is as far."""
 MAX_NAME = 1000
 MAX_CLIP_SIDE_PX, MAX_FPS, MAX_EXTENT = 1_000_000, 100_000.0, 1e12
 """Of a result, in pixels, frames a second, and scene units or pixels."""
@@ -31,8 +31,8 @@ class FrameResult:
     reprojection_px: mean reprojection error of the tracks seen here, in pixels of the raster; None if interpolated or
         without tracks.
     plate_depth: depth at the plate's size; None where none was asked for.
-    mesh_depth: what the mesh is made of, in one picture: R z-depth, G confidence, B STILL or MOVING; None in
-        results of earlier versions.
+    mesh_depth: what the mesh is made of, in one picture: R z-depth, G confidence, B SKY, STILL or MOVING; None
+        in results of earlier versions.
     """
 
     frame: int

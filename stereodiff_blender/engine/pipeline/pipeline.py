@@ -174,7 +174,7 @@ def _shown(prepared: PreparedFootage, cameras: CameraSolution, stereo: StereoRes
             prepared.carry_depth(one, confidence, cameras)
     trusted, still_or_not = (_where_solved(array, f"solved_{name}", cameras, scratch)
                              for name, array in (("confidence", confidence), ("motion_mask", motion_mask)))
-    return StereoResult(cameras, depth, trusted, still_or_not), refined_depth
+    return StereoResult(cameras, depth, trusted, still_or_not, stereo.far_limit), refined_depth
 
 
 def _where_solved(array: np.ndarray, name: str, cameras: CameraSolution, scratch: Scratch) -> np.ndarray:

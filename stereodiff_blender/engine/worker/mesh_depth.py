@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..contract import MOVING, STILL
+from ..contract import MOVING, SKY, STILL
 
 DEPTH_BITS = 7
 """Of the 23 that a float's fraction has, those that are rounded away: what is left is 1 part in 130 000."""
 CONFIDENCE_STEPS = 256.0
 
 
-def mesh_channels(depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray) -> dict[str, np.ndarray]:
+def mesh_channels(depth: np.ndarray, confidence: np.ndarray, motion_mask: np.ndarray, sky: np.ndarray
+                  ) -> dict[str, np.ndarray]:
     """The channels of a frame's picture.
 
     Parameters
@@ -27,15 +28,17 @@ def mesh_channels(depth: np.ndarray, confidence: np.ndarray, motion_mask: np.nda
         (H,W) in 0..1.
     motion_mask : ndarray
         (H,W), above 0 where the thing itself moves.
+    sky : ndarray
+        (H,W) bool, the sky and what is as far.
 
     Returns
     -------
     dict of str to ndarray
         (H,W) each. "R": depth, float32. "G": confidence, rounded up to the next of CONFIDENCE_STEPS, so that no pixel
-        is left out by a least confidence that it has; float16. "B": STILL or MOVING, float16.
+        is left out by a least confidence that it has; float16. "B": SKY, STILL or MOVING, float16.
     """
     sure = np.ceil(np.asarray(confidence, np.float32) * CONFIDENCE_STEPS) / CONFIDENCE_STEPS
-    kind = np.where(motion_mask > 0, MOVING, STILL)
+    kind = np.where(motion_mask > 0, MOVING, np.where(sky, SKY, STILL))
     return {"R": _rounded(depth), "G": sure.astype(np.float16), "B": kind.astype(np.float16)}
 
 

@@ -5,6 +5,7 @@ Arrays may be memory-mapped; they are read frame by frame. Previews are in previ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -28,7 +29,7 @@ _MEANINGS = {
     "confidence": "0 to 1, larger is surer",
     "plate_depth": "z-depth along the optical axis in scene units of relative scale, at the plate's size; 0 is invalid",
     "motion_mask": "1 where the thing itself moves, else 0",
-    MESH_DEPTH: "for Blender's mesh: R z-depth, rounded; G confidence, rounded up; B 1 where the thing itself moves",
+    MESH_DEPTH: "for Blender's mesh: R z-depth, rounded; G confidence, rounded up; B 1 where the thing itself moves, -1 where the sky is",
 }
 _POINT = np.dtype([("position", "<f4", 3), ("color", "u1", 3)])
 
@@ -41,11 +42,13 @@ class FramesOfDepth(Protocol):
 
 def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoResult,
                          weights: tuple[WeightsUsed, ...], scratch: Scratch, report: Report,
-                         plate_depth: FramesOfDepth | None = None) -> None:
+                         plate_depth: FramesOfDepth | None = None,
+                         sky: Callable[[int], np.ndarray] | None = None) -> None:
     """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, with these numbers;
     plate_depth/####.exr, if there is any; and of the first three, mesh_depth/####.exr.
 
-    stereo: of T frames, one for each number, with the depth to use, which is written in its cameras' unit. weights:
+    stereo: of T frames, one for each number, with the depth to use, which is written in its cameras' unit. sky: where
+    a frame shows it, (H,W) bool; None: as stereo tells. weights:
     that the result was made with; every file names them and their licenses. scratch: knows which frames an earlier run
     has written of the very same depth. report: told the progress in frames; its stage is the caller's. Raises
     StereoDiffError "disk_full" or "output_not_writable".
@@ -68,8 +71,9 @@ def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoR
         for product, picture in pictures.items():
             exr.write_gray(_product(folder, product, file_numbers[index]), picture,
                            {"comments": _MEANINGS[product], **attributes})
-        exr.write_exr(_product(folder, MESH_DEPTH, file_numbers[index]),
-                      mesh_channels(*(pictures[product] for product in ("depth", "confidence", "motion_mask"))),
+        channels = mesh_channels(pictures["depth"], pictures["confidence"], pictures["motion_mask"],
+                                 (sky or stereo.is_sky)(index))
+        exr.write_exr(_product(folder, MESH_DEPTH, file_numbers[index]), channels,
                       {"comments": _MEANINGS[MESH_DEPTH], **attributes})
         journal.note(index)
         report.progress(index + 1)

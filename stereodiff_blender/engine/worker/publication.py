@@ -38,7 +38,7 @@ def publish(request: Request, frames: np.ndarray, estimate: Estimate, weights: t
         discard_products(folder)  # of an earlier run on other footage
     if depth is not None:
         products.write_depth_products(folder, numbers, replace(estimate.stereo, depth=depth), weights, scratch, report,
-                                      estimate.plate_depth)
+                                      estimate.plate_depth, estimate.stereo.is_sky)
     else:
         report.progress(len(numbers))
     if len(estimate.cameras.points):

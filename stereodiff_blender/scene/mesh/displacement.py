@@ -28,6 +28,7 @@ HOLD_OUT = "Hold-Out"
 HOLD_OUT_CONFIDENCE = "Hold-Out Confidence"
 STILL = "Still Parts"
 MOVING = "Moving Parts"
+SKY = "Sky"
 SHOW = "Shown Material"
 UV_MAP = "UVMap"
 DISPLACED = "Displaced"
@@ -47,6 +48,8 @@ INPUTS = (
                                           "stays: no other frame can vouch for it, and Moving Parts takes it out"}),
     (STILL, "Bool", {"default_value": True, "description": "Show what stands still"}),
     (MOVING, "Bool", {"default_value": True, "description": "Show what moves by itself"}),
+    (SKY, "Bool", {"default_value": False, "description": "Show the sky, and what is as far: it has no depth of its own, "
+                                                          "and stands as a sheet behind everything"}),
     (SHOW, "Int", {"min_value": 0, "max_value": 99,
                    "description": "Slot of the material: 0 plate, 1 depth, 2 confidence, 3 motion mask"}),
     (HOLD_OUT, "Bool", {"default_value": False, "description": "Go by Hold-Out Confidence instead of Least Confidence. "
@@ -67,11 +70,18 @@ def build_displacement(shot: ImportedResult, images: dict[str, bpy.types.Image],
     clear_animation(tree)
     tree.nodes.clear()
     for name, kind, settings in INPUTS:
-        ensure_input(tree, name, kind, **settings).description = settings["description"]
+        if name != SKY or has_kinds(images):
+            ensure_input(tree, name, kind, **settings).description = settings["description"]
     ensure_input(tree, STEP, "Int").default_value = usual_step
     entry = add_node(tree, "NodeGroupInput", (-2600, 0))
     _finish(tree, entry, _displaced(tree, shot, images, entry))
     return tree
+
+
+def has_kinds(images: dict[str, bpy.types.Image]) -> bool:
+    """Whether the mesh can play from one picture, which tells the sky from what stands still; as of build_displacement.
+    """
+    return {"mesh_depth", *MEASUREMENTS} <= images.keys()
 
 
 def build_tearing(shot: ImportedResult) -> bpy.types.NodeTree:
@@ -209,7 +219,11 @@ def _depth(tree: bpy.types.NodeTree, shot: ImportedResult, images: dict[str, bpy
     depth = read["depth"]
     for wanted in _filters(tree, entry, read):
         depth = add_math(tree, "MULTIPLY", (-640, -400), depth, wanted)
-    return depth
+    if not has_kinds(images):
+        return depth
+    is_sky = _compared(tree, "LESS_THAN", (-840, -1400), read["motion_mask"], -0.5)
+    sky = add_math(tree, "MULTIPLY", (-640, -1400), read["depth"], entry.outputs[SKY])
+    return _switched(tree, (-500, -1300), is_sky, depth, sky)
 
 
 def _read_measurements(tree: bpy.types.NodeTree, images: dict[str, bpy.types.Image], frame: bpy.types.NodeSocket,
@@ -218,8 +232,8 @@ def _read_measurements(tree: bpy.types.NodeTree, images: dict[str, bpy.types.Ima
 
     All from one picture, if it has that: to open one takes Blender about as long as to read it.
     """
-    if {"mesh_depth", *MEASUREMENTS} <= images.keys():
-        channels = _read(tree, images["mesh_depth"], frame, uv, (-1100, -300), "Depth, Confidence, Motion Mask")
+    if has_kinds(images):
+        channels = _read(tree, images["mesh_depth"], frame, uv, (-1100, -300), "Depth, Confidence, Kind")
         return dict(zip(MEASUREMENTS, channels, strict=True))
     return {product: _read(tree, images[product], frame, uv, (-1100, -300 - 360 * row), product.title())[0]
             for row, product in enumerate(MEASUREMENTS) if product in images}

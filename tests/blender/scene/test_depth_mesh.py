@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 import pytest
 from compositors import empty_tree
-from job_folder import Example, depth_of, intrinsics, plate_file, rewrite, write_job_folder
+from job_folder import Example, depth_of, intrinsics, plate_file, rewrite, write_job_folder, write_mesh_depth
 from scene_checks import evaluated_mesh, read_linear, render, set_input, show_frame
 
 SMALL = Example(raster=(32, 18), clip=(64, 36), focal=30.0)
@@ -391,6 +391,45 @@ def test_as_hold_out_the_mesh_goes_by_a_confidence_of_its_own(scene_module, tmp_
     assert np.array_equal(shown_pixels(mesh, SMALL, 1), (confidence > DOUBTED) | moves)
     set_input(mesh, "Hold-Out Confidence", 0.0)
     assert_unprojected(mesh, replace(SMALL, invalid_corner=False), 1)
+
+
+def write_sky(contract, folder, frame: int, sure: float) -> tuple[np.ndarray, np.ndarray]:
+    """Its upper third, at confidence sure, beside what is guessed, doubted, measured, and what moves; and what of the
+    others is shown as imported."""
+    confidence, moves = write_doubts(folder, frame)
+    sky = np.zeros((18, 32), bool)
+    sky[:6] = True
+    sky &= ~moves
+    rewrite(folder, "confidence", frame, np.where(sky, np.float32(sure), confidence))
+    write_mesh_depth(contract.JobFolder(folder), frame, sky)
+    return sky, ~sky & ((confidence > GUESSED) | moves)
+
+
+@pytest.mark.parametrize("sure", [0.1, 0.2, 0.4, 0.9])
+def test_the_sky_is_a_part_of_its_own_whatever_its_confidence_and_off_at_first(scene_module, contract, tmp_path, sure):
+    mesh = import_whole(scene_module, tmp_path, SMALL)
+    sky, others = write_sky(contract, tmp_path, 2, sure)
+    show_frame(2)
+    assert np.array_equal(shown_pixels(mesh, SMALL, 1), others)
+    set_input(mesh, "Sky", True)
+    assert np.array_equal(shown_pixels(mesh, SMALL, 1), sky | others)
+    set_input(mesh, "Sky", False)
+    set_input(mesh, "Least Confidence", 0.0)
+    assert np.array_equal(shown_pixels(mesh, SMALL, 1), ~sky)
+
+
+@pytest.mark.parametrize(("least", "shows"), [(0.0, True), (0.2, True), (0.4, False)])
+def test_a_mesh_of_an_earlier_version_goes_on_showing_the_sky(scene_module, inputs, tmp_path, least, shows):
+    """As far as its confidence let it; and what was chosen since is kept."""
+    clip = tmp_path / "clip"
+    mesh = import_example(scene_module, tmp_path / "job", replace(SMALL, has_mesh_depth=False), clip_folder=clip).mesh
+    assert not inputs.has_input(mesh.modifiers[0], "Sky"), "a result that does not tell the sky has no such setting"
+    set_input(mesh, "Least Confidence", least)
+    import_example(scene_module, tmp_path / "again", replace(SMALL, job_id="again"), clip_folder=clip)
+    assert inputs.get_input(mesh.modifiers[0], "Sky") is shows
+    set_input(mesh, "Sky", not shows)
+    import_example(scene_module, tmp_path / "last", replace(SMALL, job_id="last"), clip_folder=clip)
+    assert inputs.get_input(mesh.modifiers[0], "Sky") is not shows
 
 
 def test_without_a_motion_mask_confidence_alone_decides(scene_module, tmp_path, contract):

@@ -16,6 +16,7 @@ from stereodiff_blender.engine.solution import CameraSolution, StereoResult
 from stereodiff_blender.engine.storage import DiskScratch, RunContext
 
 COUNT, HEIGHT, WIDTH = 3, 6, 8
+FAR_LIMIT = 42.0
 STAGE_FILES = {"settled.ledger", "settled.npz", "settled_confidence.npy", "settled_depth.npy",
                "settled_motion_mask.npy"}
 
@@ -31,7 +32,8 @@ def cameras(kind: str = "moving") -> CameraSolution:
 
 def measured(value: float) -> MeasuredClip:
     depth = np.full((COUNT, HEIGHT, WIDTH), value, np.float32)
-    return MeasuredClip(cameras(), StereoResult(cameras(), depth, 0.5 * depth, np.ones(depth.shape, np.uint8)), 0.75)
+    return MeasuredClip(cameras(), StereoResult(cameras(), depth, 0.5 * depth, np.ones(depth.shape, np.uint8), FAR_LIMIT),
+                        0.75)
 
 
 class Run:
@@ -84,7 +86,7 @@ def test_a_run_goes_on_after_the_last_stage_that_was_done(tmp_path, done):
     assert run.did == list(NAMES[done:])
     assert list(run.report.warnings) == list(NAMES), "what was warned of is said in every run"
     assert np.array_equal(clip.stereo.depth, np.full((COUNT, HEIGHT, WIDTH), 3.0))
-    assert clip.reprojection_before_px == 0.75
+    assert (clip.reprojection_before_px, clip.stereo.far_limit) == (0.75, FAR_LIMIT)
     assert [len(points) for points, _ in clip.cameras.observations] == [0, 1, 2]
     assert clip.cameras.lens == clip.stereo.cameras.lens == LENS
 

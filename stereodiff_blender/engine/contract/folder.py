@@ -112,6 +112,8 @@ class JobFolder:
             del data["plate_size"]
             for frame in data["frames"]:
                 del frame["plate_depth"]
+        if not result.quality.guessed:
+            del data["quality"]["guessed"]
         if all(frame.mesh_depth is None for frame in result.frames):
             for frame in data["frames"]:
                 del frame["mesh_depth"]

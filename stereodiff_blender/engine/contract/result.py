@@ -16,6 +16,9 @@ from .lens import LensResult
 from .numbered_files import numbered_name
 
 CAMERA_KINDS = ("moving", "rotation", "static")
+REGIONS = ("left", "right", "top", "bottom", "middle")
+"""Parts of the picture that are judged on their own: its edges, and what lies between."""
+MOST_REGIONS = 100
 SKY, STILL, MOVING = -1, 0, 1
 """What a pixel of mesh_depth shows, in B; SKY is also what is as far."""
 MAX_NAME = 1000
@@ -50,6 +53,20 @@ class FrameResult:
 
 
 @dataclass(frozen=True)
+class GuessedRegion:
+    """A part of the picture that is mostly guessed in a run of frames, because no other frame shows what is seen there.
+
+    region: one of REGIONS. first_frame, last_frame: clip frames. share: of what stands still there, the sky aside, that
+    is guessed, 0..1.
+    """
+
+    region: str
+    first_frame: int
+    last_frame: int
+    share: float
+
+
+@dataclass(frozen=True)
 class Quality:
     """The trust report. None = does not apply to this shot (a static camera has no parallax).
 
@@ -64,6 +81,7 @@ class Quality:
     flicker_before, flicker_after: high-band energy of static depth over time, before and after stage 2, in
         percent of depth (quality/assess.py says how).
     gauge_residual: median relative disparity difference of stage 2 to stage 1 after the one scale and shift.
+    guessed: where and when depth is mostly guessed; empty in results of earlier versions.
     """
 
     solved_share: float
@@ -77,6 +95,7 @@ class Quality:
     flicker_before: float | None = None
     flicker_after: float | None = None
     gauge_residual: float | None = None
+    guessed: tuple[GuessedRegion, ...] = ()
 
     def scaled(self, scale: float) -> Quality:
         """With the lengths in pixels times scale.
@@ -236,6 +255,7 @@ class Result:
             raise _invalid_result(f"The depth range {self.depth_range} is not positive and ordered.")
         if (self.depth_range is None) != all(f.depth is None for f in self.frames):
             raise _invalid_result("Depth files and depth range must come together.")
+        _check_guessed(self.quality.guessed, self.frames[0].frame, self.frames[-1].frame)
         _check_plate_depth(self)
         if len({frame.mesh_depth is None for frame in self.frames if frame.depth is not None}) > 1:
             raise _invalid_result("Some frames have no picture for the mesh, and others have one.")
@@ -293,6 +313,16 @@ def _check_extent(result: Result) -> None:
             raise _invalid_result(f"Frame {frame.frame}: the camera or its lens is beyond all measure.")
         if min(frame.fx, frame.fy) < 1 / MAX_EXTENT:
             raise _invalid_result(f"Frame {frame.frame}: the focal length is not positive.")
+
+
+def _check_guessed(guessed: tuple[GuessedRegion, ...], first: int, last: int) -> None:
+    """first, last: frames of the result."""
+    if len(guessed) > MOST_REGIONS:
+        raise _invalid_result("More parts of the picture are called guessed than anybody could look at.")
+    for one in guessed:
+        if one.region not in REGIONS or not first <= one.first_frame <= one.last_frame <= last:
+            raise _invalid_result(f"What is guessed in the frames {one.first_frame} to {one.last_frame} is not of this "
+                                  "result.")
 
 
 def _check_plate_depth(result: Result) -> None:

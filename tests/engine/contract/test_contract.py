@@ -15,6 +15,7 @@ from stereodiff_blender.engine.contract import (
     DiffusionSettings,
     Event,
     FrameResult,
+    GuessedRegion,
     Job,
     JobFolder,
     Matte,
@@ -387,3 +388,29 @@ def test_a_picture_for_the_mesh_belongs_to_every_frame_with_depth_or_to_none(fol
     assert folder.read_result().frames == frames
     with refused("result_invalid"):
         folder.write_result(replace(result, frames=(*frames[:-1], replace(frames[-1], mesh_depth=None))))
+
+
+# --- Where depth is guessed --------------------------------------------------------------------------------------
+
+def with_guessed(result: Result, *guessed: GuessedRegion) -> Result:
+    return replace(result, quality=replace(result.quality, guessed=guessed))
+
+
+def test_what_is_guessed_is_kept_and_read_and_left_out_where_nothing_is(folder, result):
+    folder.write_result(result)
+    assert "guessed" not in json.loads(folder.result_file.read_text())["quality"]
+    assert folder.read_result() == result
+    whole = with_guessed(result, GuessedRegion("left", result.frames[0].frame, result.frames[1].frame, 0.75))
+    folder.write_result(whole)
+    assert folder.read_result() == whole
+
+
+@pytest.mark.parametrize("guessed", [
+    lambda first, last: (GuessedRegion("corner", first, last, 0.5),),
+    lambda first, last: (GuessedRegion("left", first - 1, last, 0.5),),
+    lambda first, last: (GuessedRegion("left", first, last + 1, 0.5),),
+    lambda first, last: (GuessedRegion("left", last, first, 0.5),),
+    lambda first, last: (GuessedRegion("left", first, last, 0.5),) * 101])
+def test_guesses_of_other_frames_or_parts_are_refused(folder, result, guessed):
+    with refused("result_invalid"):
+        folder.write_result(with_guessed(result, *guessed(result.frames[0].frame, result.frames[-1].frame)))

@@ -21,7 +21,8 @@ SEAM_STEP = (0.01, 0.03)
 APART = (0.05, 0.15)
 PROBLEMS = {
     "error": "the camera slides", "solved": "some cameras are interpolated", "parallax": "there is little parallax",
-    "coverage": "much of the depth is filled in", "regions": "parts of the picture are guessed", "flicker": "still things flicker",
+    "coverage": "much of the depth is filled in", "regions": "parts of the picture are guessed",
+    "flicker": "still things flicker",
     "seam": "depth steps where a window begins", "apart": "the refined depth differs from the solve",
 }
 

@@ -221,7 +221,7 @@ def write_mesh_depth(folder: JobFolder, number: int, sky: np.ndarray | None = No
     pictures = [read_exr(folder.product_file(product, number))["V"]
                 for product in ("depth", "confidence", "motion_mask")]
     folder.product_file("mesh_depth", number).parent.mkdir(exist_ok=True)
-    write_exr(folder.product_file("mesh_depth", number), 
+    write_exr(folder.product_file("mesh_depth", number),
               mesh_channels(*pictures, np.zeros(pictures[0].shape, bool) if sky is None else sky))
 
 

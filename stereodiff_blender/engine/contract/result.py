@@ -256,9 +256,7 @@ class Result:
         if (self.depth_range is None) != all(f.depth is None for f in self.frames):
             raise _invalid_result("Depth files and depth range must come together.")
         _check_guessed(self.quality.guessed, self.frames[0].frame, self.frames[-1].frame)
-        _check_plate_depth(self)
-        if len({frame.mesh_depth is None for frame in self.frames if frame.depth is not None}) > 1:
-            raise _invalid_result("Some frames have no picture for the mesh, and others have one.")
+        _check_other_depth(self)
 
     def _files(self) -> list[str]:
         per_frame = [path for f in self.frames for path in (f.depth, f.confidence, f.motion_mask, f.plate_depth,
@@ -325,11 +323,13 @@ def _check_guessed(guessed: tuple[GuessedRegion, ...], first: int, last: int) ->
                                   "result.")
 
 
-def _check_plate_depth(result: Result) -> None:
+def _check_other_depth(result: Result) -> None:
     if any((frame.plate_depth is None) != (result.plate_size is None) for frame in result.frames):
         raise _invalid_result("Depth at the plate's size and that size must come together.")
     if min(result.plate_size or (1,)) < 1:
         raise _invalid_result("The size of depth at the plate's size is not positive.")
+    if len({frame.mesh_depth is None for frame in result.frames if frame.depth is not None}) > 1:
+        raise _invalid_result("Some frames have no picture for the mesh, and others have one.")
 
 
 def _check_camera(frame: FrameResult) -> None:

@@ -1,8 +1,8 @@
 """What Blender's mesh plays from: a frame's depth, confidence and kind in one picture.
 
 Blender takes about as long to open a picture as to read it, so that three of them cost a mesh half as much again as
-one. Depth is rounded to what no mesh shows, and confidence to what no slider sets: else the picture would be as large as
-the three.
+one. Depth is rounded to what no mesh shows, and confidence to what no slider sets: else the picture would be as large
+as the three.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ _MEANINGS = {
     "confidence": "0 to 1, larger is surer",
     "plate_depth": "z-depth along the optical axis in scene units of relative scale, at the plate's size; 0 is invalid",
     "motion_mask": "1 where the thing itself moves, else 0",
-    MESH_DEPTH: "for Blender's mesh: R z-depth, rounded; G confidence, rounded up; B 1 where the thing itself moves, -1 where the sky is",
+    MESH_DEPTH: "for Blender's mesh: R z-depth, rounded; G confidence, rounded up; B 1 where the thing itself moves, "
+                "-1 where the sky is",
 }
 _POINT = np.dtype([("position", "<f4", 3), ("color", "u1", 3)])
 

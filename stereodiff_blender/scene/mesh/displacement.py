@@ -48,8 +48,8 @@ INPUTS = (
                                           "stays: no other frame can vouch for it, and Moving Parts takes it out"}),
     (STILL, "Bool", {"default_value": True, "description": "Show what stands still"}),
     (MOVING, "Bool", {"default_value": True, "description": "Show what moves by itself"}),
-    (SKY, "Bool", {"default_value": False, "description": "Show the sky, and what is as far: it has no depth of its own, "
-                                                          "and stands as a sheet behind everything"}),
+    (SKY, "Bool", {"default_value": False, "description": "Show the sky and what is as far: it has no depth of its "
+                                                          "own, and stands as a sheet behind everything"}),
     (SHOW, "Int", {"min_value": 0, "max_value": 99,
                    "description": "Slot of the material: 0 plate, 1 depth, 2 confidence, 3 motion mask"}),
     (HOLD_OUT, "Bool", {"default_value": False, "description": "Go by Hold-Out Confidence instead of Least Confidence. "

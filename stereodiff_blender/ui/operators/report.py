@@ -66,7 +66,7 @@ def show_image(context: bpy.types.Context, image: bpy.types.Image) -> None:
 
 
 class STEREODIFF_OT_mark_frames(OnImport, bpy.types.Operator):
-    """Put markers on the timeline where the solve is worst, where a part of the picture is guessed, where a camera is interpolated, where a window begins"""
+    """Put markers on the timeline where the solve is worst, a part is guessed, or a camera interpolated; at windows"""
 
     bl_idname = "stereodiff.mark_frames"
     bl_label = "Mark Frames to Check"

@@ -16,8 +16,8 @@ from job_folder import (
     WALL_OFFSET,
     Example,
     depth_of,
-    trace_depth,
     rewrite,
+    trace_depth,
     write_job_folder,
 )
 from mathutils import Matrix

@@ -32,8 +32,8 @@ def cameras(kind: str = "moving") -> CameraSolution:
 
 def measured(value: float) -> MeasuredClip:
     depth = np.full((COUNT, HEIGHT, WIDTH), value, np.float32)
-    return MeasuredClip(cameras(), StereoResult(cameras(), depth, 0.5 * depth, np.ones(depth.shape, np.uint8), FAR_LIMIT),
-                        0.75)
+    stereo = StereoResult(cameras(), depth, 0.5 * depth, np.ones(depth.shape, np.uint8), FAR_LIMIT)
+    return MeasuredClip(cameras(), stereo, 0.75)
 
 
 class Run:

@@ -11,7 +11,7 @@ from stereodiff_blender.engine.solution import StereoResult
 
 COUNT, HEIGHT, WIDTH = 40, 48, 80
 FIRST = 7
-SURE, GUESS = 0.9, 0.1
+MEASURED, GUESS = 0.9, 0.1
 BANDS = {"left": (slice(None), slice(0, 10)), "right": (slice(None), slice(70, 80)), "top": (slice(0, 6), slice(None)),
          "bottom": (slice(42, 48), slice(None)), "middle": (slice(6, 42), slice(10, 70))}
 
@@ -20,7 +20,7 @@ BANDS = {"left": (slice(None), slice(0, 10)), "right": (slice(None), slice(70, 8
 def stereo() -> StereoResult:
     """All of it measured and still, nothing of it sky."""
     depth = np.full((COUNT, HEIGHT, WIDTH), 2.0, np.float32)
-    return StereoResult(None, depth, np.full_like(depth, SURE), np.zeros(depth.shape, np.uint8), far_limit=30.0)
+    return StereoResult(None, depth, np.full_like(depth, MEASURED), np.zeros(depth.shape, np.uint8), far_limit=30.0)
 
 
 def told(stereo: StereoResult) -> list[tuple[str, int, int]]:
@@ -61,7 +61,7 @@ def test_the_sky_and_what_moves_do_not_count(stereo):
     stereo.confidence[:, :6] = GUESS
     stereo.depth[:, :6, :40] = 30.0
     stereo.motion_mask[:, :6, 40:70] = 1
-    stereo.confidence[:, :6, 70:] = SURE
+    stereo.confidence[:, :6, 70:] = MEASURED
     assert told(stereo) == []
     stereo.confidence[:, :6, 70:] = GUESS
     assert told(stereo) == [("top", FIRST, FIRST + COUNT - 1)]

@@ -32,8 +32,8 @@ def test_what_leaves_the_picture_at_once_is_guessed_and_told_by_the_files_number
     result = run(folder.path)
     found = {(one.region, one.first_frame) for one in result.quality.guessed}
     assert ("left", 1) in found and not {region for region, _ in found} & {"middle", "bottom"}
-    depth, sure, moves = (np.stack([exr.read_exr(folder.path / getattr(frame, product))["V"] for frame in result.frames])
-                          for product in ("depth", "confidence", "motion_mask"))
+    depth, sure, moves = (np.stack([exr.read_exr(folder.path / getattr(frame, product))["V"]
+                                    for frame in result.frames]) for product in ("depth", "confidence", "motion_mask"))
     assert result.quality.guessed == guessed_regions(StereoResult(None, depth, sure, moves), 1), "no sky is in it"
     outcome = outcome_of(folder.read_result())
     assert "left" in outcome.guessed[0] and "1001" in outcome.guessed[0]

@@ -86,12 +86,36 @@ class StereoResult:
 
     depth: (T,H,W) float32, > 0 everywhere (unmeasured pixels are filled). confidence: (T,H,W) float32 in [0,1];
     above TRUSTED the pixel was measured in two or more views and agrees. motion_mask: (T,H,W) uint8.
+    far_limit: depth given to what shows no parallax at all, as the sky; None where an engine does not tell it.
     """
 
     cameras: CameraSolution
     depth: np.ndarray
     confidence: np.ndarray
     motion_mask: np.ndarray
+    far_limit: float | None = None
+
+    def is_sky(self, index: int) -> np.ndarray:
+        """Where a frame shows the sky, or what is as far and as still.
+
+        Parameters
+        ----------
+        index : int
+            Of the frame.
+
+        Returns
+        -------
+        ndarray
+            (H,W) bool; nowhere, if the engine does not tell.
+        """
+        if self.far_limit is None:
+            return np.zeros(self.depth[index].shape, bool)
+        is_still = np.asarray(self.motion_mask[index]) == 0
+        share = np.where(self.confidence[index] > TRUSTED, FAR_SHARE, BEYOND_SHARE)
+        return is_still & (self.depth[index] >= share * self.far_limit)
 
 
+FAR_SHARE, BEYOND_SHARE = 0.95, 0.4
+"""Of the far limit: where nothing is measured, and where what was not measured lies beyond everything that was. Clouds
+do not stay at the limit, because they seem to move a little."""
 TRUSTED = 0.5

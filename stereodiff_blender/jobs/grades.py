@@ -21,7 +21,8 @@ SEAM_STEP = (0.01, 0.03)
 APART = (0.05, 0.15)
 PROBLEMS = {
     "error": "the camera slides", "solved": "some cameras are interpolated", "parallax": "there is little parallax",
-    "coverage": "much of the depth is filled in", "flicker": "still things flicker",
+    "coverage": "much of the depth is filled in", "regions": "parts of the picture are guessed",
+    "flicker": "still things flicker",
     "seam": "depth steps where a window begins", "apart": "the refined depth differs from the solve",
 }
 
@@ -41,15 +42,16 @@ def grades(camera_kind: str, quality: Quality, refinement: Refinement | None = N
     Returns
     -------
     dict of str to str
-        Figure -> grade: "error", "solved", "parallax", "coverage", "flicker" (after stage 2, if that was measured),
-        "seam", "apart".
+        Figure -> grade: "error", "solved", "parallax", "coverage", "regions" (at best FAIR, where one is guessed
+        in some frames), "flicker" (after stage 2, if that was measured), "seam", "apart".
     """
     flicker = quality.flicker_before if quality.flicker_after is None else quality.flicker_after
     seam = None if refinement is None else refinement.border_step
     found = {"error": _small(quality.reprojection_mean_px, ERROR_PX), "solved": _large(quality.solved_share, SOLVED)}
     if camera_kind == "moving":
         found |= {"parallax": _large(quality.parallax_deg, PARALLAX_DEG),
-                  "coverage": _large(quality.coverage, COVERAGE), "flicker": _small(flicker, FLICKER_PERCENT),
+                  "coverage": _large(quality.coverage, COVERAGE), "regions": FAIR if quality.guessed else None,
+                  "flicker": _small(flicker, FLICKER_PERCENT),
                   "seam": _small(seam, SEAM_STEP), "apart": _small(quality.gauge_residual, APART)}
     return {name: grade for name, grade in found.items() if grade is not None}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..engine.contract import JobFolder, Result, StereoDiffError, WarningList, WeightsUsed, shortened
+from .guessed_parts import guessed_sentences, remedy
 from .small_pictures import read_small
 from .views import Outcome
 
@@ -75,7 +76,8 @@ def outcome_of(result: Result) -> Outcome:
     weights = tuple(WeightsUsed(shortened(used.name, MAX_NAME), shortened(used.licence, MAX_NAME), used.commercial_use)
                     for used in result.weights[:MOST_WEIGHTS])
     return Outcome(result.camera_kind, len(result.frames), result.plate_quality, warnings.kept, weights,
-                   result.refinement, other_warnings=warnings.others)
+                   result.refinement, other_warnings=warnings.others, guessed=guessed_sentences(result),
+                   guessed_remedy=remedy(result))
 
 
 def _stamp(folder: JobFolder) -> Stamp | None:

@@ -38,7 +38,8 @@ def size_text(size: int) -> str:
 @dataclass(frozen=True)
 class Outcome:
     """What a finished job's result says about itself; read from disk once. quality: in pixels of the plate. warnings:
-    the first of them; other_warnings: how many more there were. icon_id: of its preview, 0 for none."""
+    the first of them; other_warnings: how many more there were. icon_id: of its preview, 0 for none. guessed: sentences
+    on where depth is guessed; guessed_remedy: what to do about that."""
 
     camera_kind: str
     frame_count: int
@@ -48,6 +49,8 @@ class Outcome:
     refinement: Refinement | None = None
     icon_id: int = 0
     other_warnings: int = 0
+    guessed: tuple[str, ...] = ()
+    guessed_remedy: str = ""
 
 
 @dataclass(frozen=True)

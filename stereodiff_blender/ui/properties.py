@@ -150,8 +150,8 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
         default=0, min=0, max=4096, subtype="PIXEL",
     )
     depth_size: bpy.props.EnumProperty(
-        name="Depth Pass", description="Size of depth in the compositor; the mesh, and a hold-out by it, have the "
-                                       "working size in any case",
+        name="Depth Pass", description="Size of depth in the compositor, and of what hides CG there; the "
+                                       "mesh has the working size in any case",
         items=DEPTH_SIZE_ITEMS, default="working",
     )
     use_known_focal: bpy.props.BoolProperty(

@@ -1,9 +1,11 @@
-"""What an imported result costs in Blender: python bench_import.py OUT [--frames N] [--size W H] [--shown N]
+"""What an imported result costs in Blender.
+
+    python bench_import.py OUT [--frames N] [--size W H] [--plate W H] [--shown N]
 
 Runs in a Python that has bpy, with the repository and tests/ on PYTHONPATH. Writes a job of N frames (300) of W x H
-pixels (512x288) whose truth is known, imports it, and measures the import, the growth of the .blend, and playback:
-milliseconds to evaluate the depth mesh at a new frame, at one vertex per pixel and at the density that an import
-chooses, with what the modifier can switch on and off.
+pixels (512x288) whose truth is known, with --plate also depth at the plate's size, imports it, and measures the import,
+the growth of the .blend, and playback: milliseconds to evaluate the depth mesh at a new frame, at one vertex per pixel
+and at the density that an import chooses, with what the modifier can switch on and off.
 Leaves the figures in OUT/bench_import.json.
 """
 
@@ -27,7 +29,7 @@ from stereodiff_blender.engine.contract import Job, JobFolder, Result
 from stereodiff_blender.scene import import_result
 
 DRAWN_FRAMES = 12  # more would turn the example's camera away from its scene
-PRODUCTS = ("depth", "confidence", "motion_mask")
+PRODUCTS = ("depth", "confidence", "motion_mask", "mesh_depth", "plate_depth")
 WARM_UP = 3
 
 
@@ -43,9 +45,10 @@ class Playback:
 
 # --- The job ---------------------------------------------------------------------------------------------------
 
-def write_long_job(folder: Path, size: tuple[int, int], count: int) -> Result:
+def write_long_job(folder: Path, size: tuple[int, int], count: int, plate: tuple[int, int] | None) -> Result:
     """A job of count frames: DRAWN_FRAMES that are drawn, over and over, each in files of its own."""
-    example = Example(raster=size, clip=size, focal=0.9 * size[0], frame_count=DRAWN_FRAMES, knows_footage=False)
+    example = Example(raster=size, clip=plate or size, focal=0.9 * size[0], frame_count=DRAWN_FRAMES,
+                      knows_footage=False, has_plate_depth=plate is not None)
     drawn = write_job_folder(folder, example)
     frames = tuple(_repeated(folder, drawn, frame) for frame in range(1, count + 1))
     job_folder = JobFolder(folder)
@@ -58,7 +61,7 @@ def write_long_job(folder: Path, size: tuple[int, int], count: int) -> Result:
 
 def _repeated(folder: Path, drawn: Result, frame: int):
     model = drawn.frames[(frame - 1) % DRAWN_FRAMES]
-    files = {product: f"{product}/{frame:04d}.exr" for product in PRODUCTS}
+    files = {product: f"{product}/{frame:04d}.exr" for product in PRODUCTS if getattr(model, product) is not None}
     if frame > DRAWN_FRAMES:
         for product, file in files.items():
             shutil.copyfile(folder / getattr(model, product), folder / file)
@@ -112,16 +115,17 @@ VARIANTS = (
 )
 
 
-def main(out: Path, size: tuple[int, int], count: int, shown: int) -> None:
+def main(out: Path, size: tuple[int, int], count: int, shown: int, plate: tuple[int, int] | None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     folder = out / "job"
     shutil.rmtree(folder, ignore_errors=True)
-    write_long_job(folder, size, count)
+    write_long_job(folder, size, count, plate)
     imported = measure_import(folder, out)
     playback = [measure_playback(folder, step, inputs, label, shown)
                 for step in (1, None) for label, inputs in VARIANTS]
     figures = {"blender": bpy.app.version_string, "system": platform.platform(), "cores": os.cpu_count(),
-               "size": size, "frames": count, "import": imported, "playback": [vars(p) for p in playback]}
+               "size": size, "plate": plate, "frames": count, "import": imported,
+               "playback": [vars(p) for p in playback]}
     (out / "bench_import.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print(table(figures))
 
@@ -143,6 +147,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--size", type=int, nargs=2, default=(512, 288), metavar=("W", "H"))
+    parser.add_argument("--plate", type=int, nargs=2, metavar=("W", "H"), help="with depth at a plate's size")
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--shown", type=int, default=24, help="frames that playback is measured on")
     return parser.parse_args()
@@ -150,4 +155,4 @@ def arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     given = arguments()
-    main(given.out, tuple(given.size), given.frames, given.shown)
+    main(given.out, tuple(given.size), given.frames, given.shown, given.plate and tuple(given.plate))

@@ -26,7 +26,9 @@ from stereodiff_blender.engine.contract import (
 )
 from stereodiff_blender.engine.contract.footage_fingerprint import fingerprint
 from stereodiff_blender.engine.lens import undistorted
+from stereodiff_blender.engine.media.exr import read_exr, write_exr
 from stereodiff_blender.engine.worker.lens_maps import overscan_of, write_lens_maps
+from stereodiff_blender.engine.worker.mesh_depth import mesh_channels
 
 WALL_NORMAL, WALL_OFFSET = np.array([0.25, -0.1, 1.0]), 5.0
 BOX_LOW, BOX_HIGH = np.array([-0.9, -0.5, 2.6]), np.array([0.3, 0.6, 3.4])
@@ -41,7 +43,7 @@ class Example:
     frame over that of the first. knows_footage: False for a job of an earlier version, which knows the path of its
     footage alone. distortion: of the lens that shot the footage; None of a pinhole. Its ST maps are the engine's own.
     has_plate_depth: depth at the clip's size, too. has_edges: and the share of the nearer surface there. readout: of a
-    rolling shutter, in frames.
+    rolling shutter, in frames. has_mesh_depth: False for a job of an earlier version.
     """
 
     raster: tuple[int, int] = (64, 36)
@@ -65,6 +67,7 @@ class Example:
     has_plate_depth: bool = False
     has_edges: bool = False
     readout: float = 0.0
+    has_mesh_depth: bool = True
 
     @property
     def lens(self) -> LensResult:
@@ -205,8 +208,27 @@ def _write_frame(folder: JobFolder, example: Example, index: int) -> FrameResult
         products["edge"] = np.ones(example.clip[::-1])
     for product, picture in products.items():
         write_gray(folder.product_file(product, file_number(example, index)), picture)
+    if example.has_mesh_depth:
+        write_mesh_depth(folder, file_number(example, index))
     return replace(solved, **{p: folder.relative(folder.product_file(p, file_number(example, index)))
-                              for p in products})
+                              for p in (*products, *["mesh_depth"] * example.has_mesh_depth)})
+
+
+def rewrite(folder: Path, product: str, number: int, picture: np.ndarray) -> None:
+    """Another depth, confidence or motion mask of one frame of a job, and what its mesh reads of that."""
+    job_folder = JobFolder(folder)
+    write_gray(job_folder.product_file(product, number), picture)
+    if job_folder.product_file("mesh_depth", number).exists():
+        write_mesh_depth(job_folder, number)
+
+
+def write_mesh_depth(folder: JobFolder, number: int, sky: np.ndarray | None = None) -> None:
+    """What the engine makes of depth, confidence and motion mask, as they are in the folder. sky: (H,W) bool."""
+    pictures = [read_exr(folder.product_file(product, number))["V"]
+                for product in ("depth", "confidence", "motion_mask")]
+    folder.product_file("mesh_depth", number).parent.mkdir(exist_ok=True)
+    write_exr(folder.product_file("mesh_depth", number),
+              mesh_channels(*pictures, np.zeros(pictures[0].shape, bool) if sky is None else sky))
 
 
 def _result(example: Example, clip: ClipSource, frames: tuple[FrameResult, ...]) -> Result:

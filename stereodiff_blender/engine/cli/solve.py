@@ -273,6 +273,9 @@ def quality_lines(result: Result) -> list[str]:
         value = getattr(quality, entry.name)
         if entry.name == "unsolved_frames":
             value = tuple(result.clip.number_of(frame) for frame in value)
+        if entry.name == "guessed":
+            value = tuple(f"{one.region} {result.clip.number_of(one.first_frame)}-"
+                          f"{result.clip.number_of(one.last_frame)}" for one in value)
         if value is not None and value != ():
             lines.append(f"  {entry.name:<22} {_short(value)}")
     if result.stereo_from is not None:

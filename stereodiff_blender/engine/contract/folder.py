@@ -33,7 +33,7 @@ class JobFolder:
     OWN_NAMES = frozenset({
         "job.json", "matte.json", "cameras.json", "events.jsonl", "worker.log", "cancelled", "lock", "heartbeat",
         "cache", "cache.json", "result.json", "points.ply", "preview.png", "preview.mp4", "flicker.png", "camera.png",
-        "depth", "confidence", "motion_mask", "plate_depth", "edge", "lens",
+        "depth", "confidence", "motion_mask", "plate_depth", "edge", "mesh_depth", "lens",
     })
     """What a job makes in its folder, besides temporary files."""
     ONLY_READ = frozenset({"job.json", "matte.json", "cameras.json", "cache", "cache.json", "result.json"})
@@ -61,8 +61,8 @@ class JobFolder:
         self.redistort_file = self.path / "lens" / "redistort.exr"
 
     def product_file(self, product: str, number: int) -> Path:
-        """product: "depth", "confidence", "motion_mask", "plate_depth" or "edge". number: one of Job.file_numbers;
-        four digits or more."""
+        """product: "depth", "confidence", "motion_mask", "plate_depth", "edge" or "mesh_depth". number: one of
+        Job.file_numbers; four digits or more."""
         return self.path / product / f"{number:04d}.exr"
 
     def relative(self, path: Path) -> str:
@@ -110,8 +110,10 @@ class JobFolder:
             del data["placement"]
         if result.plate_size is None:
             del data["plate_size"]
+        if not result.quality.guessed:
+            del data["quality"]["guessed"]
         for frame in data["frames"]:
-            for product in ("plate_depth", "edge"):
+            for product in ("plate_depth", "edge", "mesh_depth"):
                 if frame[product] is None:
                     del frame[product]
         self.files.replace(self.result_file.name, as_json(data))

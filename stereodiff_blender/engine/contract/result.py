@@ -16,6 +16,11 @@ from .lens import LensResult
 from .numbered_files import numbered_name
 
 CAMERA_KINDS = ("moving", "rotation", "static")
+REGIONS = ("left", "right", "top", "bottom", "middle")
+"""Parts of the picture that are judged on their own: its edges, and what lies between."""
+MOST_REGIONS = 100
+SKY, STILL, MOVING = -1, 0, 1
+"""What a pixel of mesh_depth shows, in B; SKY is also what is as far."""
 MAX_NAME = 1000
 MAX_CLIP_SIDE_PX, MAX_FPS, MAX_EXTENT = 1_000_000, 100_000.0, 1e12
 """Of a result, in pixels, frames a second, and scene units or pixels."""
@@ -30,6 +35,8 @@ class FrameResult:
         without tracks.
     plate_depth: depth at the plate's size; None where none was asked for. edge: of the same size, the share of the
         nearer surface in each pixel near an edge of it; None without it, as of earlier versions.
+    mesh_depth: what the mesh is made of, in one picture: R z-depth, G confidence, B SKY, STILL or MOVING; None
+        in results of earlier versions.
     """
 
     frame: int
@@ -44,6 +51,21 @@ class FrameResult:
     reprojection_px: float | None = None
     plate_depth: str | None = None
     edge: str | None = None
+    mesh_depth: str | None = None
+
+
+@dataclass(frozen=True)
+class GuessedRegion:
+    """A part of the picture that is mostly guessed in a run of frames, because no other frame shows what is seen there.
+
+    region: one of REGIONS. first_frame, last_frame: clip frames. share: of what stands still there, the sky aside, that
+    is guessed, 0..1.
+    """
+
+    region: str
+    first_frame: int
+    last_frame: int
+    share: float
 
 
 @dataclass(frozen=True)
@@ -61,6 +83,7 @@ class Quality:
     flicker_before, flicker_after: high-band energy of static depth over time, before and after stage 2, in
         percent of depth (quality/assess.py says how).
     gauge_residual: median relative disparity difference of stage 2 to stage 1 after the one scale and shift.
+    guessed: where and when depth is mostly guessed; empty in results of earlier versions.
     """
 
     solved_share: float
@@ -74,6 +97,7 @@ class Quality:
     flicker_before: float | None = None
     flicker_after: float | None = None
     gauge_residual: float | None = None
+    guessed: tuple[GuessedRegion, ...] = ()
 
     def scaled(self, scale: float) -> Quality:
         """With the lengths in pixels times scale.
@@ -233,11 +257,12 @@ class Result:
             raise _invalid_result(f"The depth range {self.depth_range} is not positive and ordered.")
         if (self.depth_range is None) != all(f.depth is None for f in self.frames):
             raise _invalid_result("Depth files and depth range must come together.")
-        _check_plate_depth(self)
+        _check_guessed(self.quality.guessed, self.frames[0].frame, self.frames[-1].frame)
+        _check_other_depth(self)
 
     def _files(self) -> list[str]:
         per_frame = [path for f in self.frames
-                     for path in (f.depth, f.confidence, f.motion_mask, f.plate_depth, f.edge)]
+                     for path in (f.depth, f.confidence, f.motion_mask, f.plate_depth, f.edge, f.mesh_depth)]
         of_the_clip = (self.points, self.preview_image, self.preview_movie, self.plot, self.camera_plot,
                        self.lens.undistort, self.lens.redistort)
         return [path for path in (*per_frame, *of_the_clip) if path is not None]
@@ -290,13 +315,25 @@ def _check_extent(result: Result) -> None:
             raise _invalid_result(f"Frame {frame.frame}: the focal length is not positive.")
 
 
-def _check_plate_depth(result: Result) -> None:
+def _check_guessed(guessed: tuple[GuessedRegion, ...], first: int, last: int) -> None:
+    """first, last: frames of the result."""
+    if len(guessed) > MOST_REGIONS:
+        raise _invalid_result("More parts of the picture are called guessed than anybody could look at.")
+    for one in guessed:
+        if one.region not in REGIONS or not first <= one.first_frame <= one.last_frame <= last:
+            raise _invalid_result(f"What is guessed in the frames {one.first_frame} to {one.last_frame} is not of this "
+                                  "result.")
+
+
+def _check_other_depth(result: Result) -> None:
     if any((frame.plate_depth is None) != (result.plate_size is None) for frame in result.frames):
         raise _invalid_result("Depth at the plate's size and that size must come together.")
     if min(result.plate_size or (1,)) < 1:
         raise _invalid_result("The size of depth at the plate's size is not positive.")
     if any(frame.edge is not None and frame.plate_depth is None for frame in result.frames):
         raise _invalid_result("A frame has edges without depth at the plate's size.")
+    if len({frame.mesh_depth is None for frame in result.frames if frame.depth is not None}) > 1:
+        raise _invalid_result("Some frames have no picture for the mesh, and others have one.")
 
 
 def _check_camera(frame: FrameResult) -> None:

@@ -16,7 +16,7 @@ from ..contract.health import FAULT, NOTE, OK, Finding
 
 OLDEST_PYTHON = (3, 11)
 SMALL_MEMORY_BYTES = 4e9
-BYTES_PER_PIXEL = 54
+BYTES_PER_PIXEL = 58
 """What one pixel of one frame of a solve takes on disk, scratch files and results together."""
 EXAMPLE_PIXELS, EXAMPLE_FRAMES = 640 * 360, 100
 WINDOWS_PATH_LIMIT, LONGEST_PRODUCT = 259, 75

@@ -29,14 +29,14 @@ _CHUNK_OVERHEAD_BYTES = 16  # an entry in the offset table, and the chunk's own 
 
 def write_exr(path: Target, channels: dict[str, np.ndarray],
               attributes: dict[str, str] | None = None) -> None:
-    """Write channels as 32-bit float, ZIP compressed. Same input, same bytes.
+    """Write channels as float, ZIP compressed. Same input, same bytes.
 
     Parameters
     ----------
     path : Target
         Where to; a file that is there is replaced.
     channels : dict of str to ndarray
-        By the channel's name, (H,W), row 0 at the top.
+        By the channel's name, (H,W), row 0 at the top. float16 is written as half, all else as 32-bit float.
     attributes : dict of str to str, or None
         Texts for the header, for people and other programs.
 
@@ -51,7 +51,8 @@ def write_exr(path: Target, channels: dict[str, np.ndarray],
     if len(shapes) != 1 or len(next(iter(shapes))) != 2 or 0 in next(iter(shapes)):
         raise ValueError(f"EXR channels must be images of one size, got shapes {sorted(shapes)}")
     header = {**(attributes or {}), "compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
-    pixels = {name: np.ascontiguousarray(image, dtype=np.float32) for name, image in channels.items()}
+    pixels = {name: np.ascontiguousarray(image, np.float16 if image.dtype == np.float16 else np.float32)
+              for name, image in channels.items()}
     stream = io.BytesIO()
     with OpenEXR.File(header, pixels) as file:
         file.write(stream)

@@ -13,6 +13,7 @@ import numpy as np
 from ..contract import Quality, Refinement, Settings, StereoDiffError
 from ..footage import PreparedFootage, inspect_footage, prepare_footage, refuse_cuts, warn_of_faults
 from ..quality.assess import assess
+from ..quality.regions import guessed_regions
 from ..solution import CameraSolution, KnownCameras, KnownLens, StereoResult
 from ..storage import RunContext, Scratch
 from .networks import Networks
@@ -143,6 +144,7 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
 
     # 7. What was found out about the scene's frames, as all frames of the clip show it.
     shown, shown_refined = _shown(prepared, clip.cameras, stereo, refined_depth, stage_2.scratch)  # depth (T,H,W)
+    trust = replace(trust, guessed=guessed_regions(shown, context.first_frame))
     estimate = Estimate(clip.cameras, trust, shown, shown_refined, refinement)
 
     # 8. The same at the plate's size, its edges where the plate has them.
@@ -175,7 +177,7 @@ def _shown(prepared: PreparedFootage, cameras: CameraSolution, stereo: StereoRes
             prepared.carry_depth(one, confidence, cameras)
     trusted, still_or_not = (_where_solved(array, f"solved_{name}", cameras, scratch)
                              for name, array in (("confidence", confidence), ("motion_mask", motion_mask)))
-    return StereoResult(cameras, depth, trusted, still_or_not), refined_depth
+    return StereoResult(cameras, depth, trusted, still_or_not, stereo.far_limit), refined_depth
 
 
 def _where_solved(array: np.ndarray, name: str, cameras: CameraSolution, scratch: Scratch) -> np.ndarray:

@@ -164,9 +164,11 @@ def _kept_frames(name: str, shape: tuple[int, ...], scratch: Scratch) -> dict[st
 def _as_arrays(clip: SolvedClip) -> dict[str, np.ndarray]:
     arrays = _packed("", clip.cameras)
     if isinstance(clip, MeasuredClip):
-        before = np.nan if clip.reprojection_before_px is None else clip.reprojection_before_px
+        before, far = (np.nan if value is None else value for value in (clip.reprojection_before_px,
+                                                                        clip.stereo.far_limit))
         arrays |= {**_packed("scene_", clip.stereo.cameras), "shape": np.array(clip.stereo.depth.shape, np.int64),
-                   "before_px": np.array(before), "to_measure": np.asarray(clip.to_measure, bool)}
+                   "before_px": np.array(before), "far_limit": np.array(far),
+                   "to_measure": np.asarray(clip.to_measure, bool)}
     return arrays
 
 
@@ -178,9 +180,9 @@ def _clip_from(name: str, stored: dict[str, np.ndarray], scratch: Scratch) -> So
     frames = _kept_frames(name, tuple(stored["shape"].tolist()), scratch)
     if frames is None:
         return None
-    before = float(stored["before_px"])
-    return MeasuredClip(cameras, StereoResult(_unpacked("scene_", stored), **frames),
-                        None if np.isnan(before) else before, stored["to_measure"])
+    before, far = (None if np.isnan(stored[part]) else float(stored[part]) for part in ("before_px", "far_limit"))
+    return MeasuredClip(cameras, StereoResult(_unpacked("scene_", stored), **frames, far_limit=far), before,
+                        stored["to_measure"])
 
 
 def _packed(prefix: str, cameras: CameraSolution) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ Arrays may be memory-mapped; they are read frame by frame. Previews are in previ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -15,11 +16,12 @@ from ..media import exr
 from ..report import Report
 from ..solution import TRUSTED, StereoResult
 from ..storage import Scratch, Target, translated_errors, write_bytes
+from .mesh_depth import mesh_channels
 from .preview import write_preview_image, write_preview_movie
 
 __all__ = ["depth_range", "write_depth_products", "write_points", "write_preview_image", "write_preview_movie"]
 
-JOURNAL = "write"
+JOURNAL, MESH_DEPTH = "write", "mesh_depth"
 _MAX_SAMPLES = 2_000_000
 _FEW_TRUSTED = 0.01  # of the valid samples; fewer say nothing about the shot as a whole
 _MEANINGS = {
@@ -28,6 +30,8 @@ _MEANINGS = {
     "plate_depth": "z-depth along the optical axis in scene units of relative scale, at the plate's size; 0 is invalid",
     "edge": "share of the nearer surface in pixels near an edge of plate_depth, 0 to 1; 1 elsewhere",
     "motion_mask": "1 where the thing itself moves, else 0",
+    MESH_DEPTH: "for Blender's mesh: R z-depth, rounded; G confidence, rounded up; B 1 where the thing itself moves, "
+                "-1 where the sky is",
 }
 _POINT = np.dtype([("position", "<f4", 3), ("color", "u1", 3)])
 
@@ -40,11 +44,13 @@ class FramesOfDepth(Protocol):
 
 def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoResult,
                          weights: tuple[WeightsUsed, ...], scratch: Scratch, report: Report,
-                         plate_depth: FramesOfDepth | None = None, edge: FramesOfDepth | None = None) -> None:
-    """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, with these numbers; and
-    plate_depth/####.exr and edge/####.exr, if there are any.
+                         plate_depth: FramesOfDepth | None = None, edge: FramesOfDepth | None = None,
+                         sky: Callable[[int], np.ndarray] | None = None) -> None:
+    """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, with these numbers;
+    plate_depth/####.exr and edge/####.exr, if there are any; and of the first three, mesh_depth/####.exr.
 
-    stereo: of T frames, one for each number, with the depth to use, which is written in its cameras' unit. weights:
+    stereo: of T frames, one for each number, with the depth to use, which is written in its cameras' unit. sky: where
+    a frame shows it, (H,W) bool; None: as stereo tells. weights:
     that the result was made with; every file names them and their licenses. scratch: knows which frames an earlier run
     has written of the very same depth. report: told the progress in frames; its stage is the caller's. Raises
     StereoDiffError "disk_full" or "output_not_writable".
@@ -53,18 +59,24 @@ def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoR
                                         "motion_mask": stereo.motion_mask}
     arrays |= {product: frames for product, frames in (("plate_depth", plate_depth), ("edge", edge))
                if frames is not None}
-    for product in arrays:
+    written = (*arrays, MESH_DEPTH)
+    for product in written:
         with translated_errors(folder.path / product):
             folder.files.make_folder(product)
     attributes = weights_attributes(weights)
     journal = scratch.journal(JOURNAL, lambda index: [_bytes_of(_product(folder, product, file_numbers[index]))
-                                                    for product in arrays])
+                                                    for product in written])
     units = dict.fromkeys(("depth", "plate_depth"), np.float32(stereo.cameras.unit))
     for index in range(journal.done, len(file_numbers)):
-        for product, array in arrays.items():
-            picture = array[index] * units[product] if product in units else array[index]
+        pictures = {product: array[index] * units[product] if product in units else array[index]
+                    for product, array in arrays.items()}
+        for product, picture in pictures.items():
             exr.write_gray(_product(folder, product, file_numbers[index]), picture,
                            {"comments": _MEANINGS[product], **attributes})
+        channels = mesh_channels(pictures["depth"], pictures["confidence"], pictures["motion_mask"],
+                                 (sky or stereo.is_sky)(index))
+        exr.write_exr(_product(folder, MESH_DEPTH, file_numbers[index]), channels,
+                      {"comments": _MEANINGS[MESH_DEPTH], **attributes})
         journal.note(index)
         report.progress(index + 1)
 

@@ -38,7 +38,8 @@ STEREO_CODE = ("pipeline/pipeline.py", "pipeline/stages.py", "pipeline/stereo_st
                "worker/known_cameras.py", "stereo/tracking", "stereo/mapping", "stereo/sfm", "stereo/mvs",
                "stereo/dynamic", "stereo/boundaries", "torch_support")
 MONST3R_CODE = ("pipeline/networks.py", "stereo/monst3r")
-REFINE_CODE = ("pipeline/networks.py", "pipeline/refine_steps.py", "diffusion", "worker/products.py")
+REFINE_CODE = ("pipeline/networks.py", "pipeline/refine_steps.py", "diffusion", "worker/products.py",
+               "worker/mesh_depth.py")
 PLATE_CODE = ("pipeline/plate_steps.py", "stereo/plate")
 """Of the products, too: stage 2's folder says which of them are written."""
 OF_STAGE_2 = ("refine", "diffusion", "depth_size")

@@ -22,7 +22,7 @@ from .event_report import EventReport
 from .reading import Request
 
 DEPTH_PRODUCTS = ("depth", "confidence", "motion_mask")
-PLATE_PRODUCTS = ("plate_depth", "edge")
+PLATE_PRODUCTS, MESH_DEPTH = ("plate_depth", "edge"), "mesh_depth"
 
 
 def publish(request: Request, frames: np.ndarray, estimate: Estimate, weights: tuple[WeightsUsed, ...],
@@ -38,7 +38,8 @@ def publish(request: Request, frames: np.ndarray, estimate: Estimate, weights: t
         discard_products(folder)  # of an earlier run on other footage
     if depth is not None:
         products.write_depth_products(folder, numbers, replace(estimate.stereo, depth=depth), weights, scratch, report,
-                                      estimate.plate_depth, estimate.plate_depth and estimate.plate_depth.edges)
+                                      estimate.plate_depth, estimate.plate_depth and estimate.plate_depth.edges,
+                                      estimate.stereo.is_sky)
     else:
         report.progress(len(numbers))
     if len(estimate.cameras.points):
@@ -142,7 +143,7 @@ def _frame_result(job: Job, folder: JobFolder, index: int, estimate: Estimate) -
     files = dict.fromkeys(DEPTH_PRODUCTS)
     if estimate.depth is not None:
         number = job.file_numbers[index]
-        written = DEPTH_PRODUCTS if estimate.plate_depth is None else (*DEPTH_PRODUCTS, *PLATE_PRODUCTS)
+        written = (*DEPTH_PRODUCTS, MESH_DEPTH, *(() if estimate.plate_depth is None else PLATE_PRODUCTS))
         files = {name: folder.relative(folder.product_file(name, number)) for name in written}
     return FrameResult(job.frame_numbers[index], fx, fy, cx, cy,
                        tuple(tuple(float(value) for value in row) for row in camera),
@@ -170,7 +171,7 @@ def discard_products(folder: JobFolder) -> None:
     OSError
         If something cannot be removed.
     """
-    for name in (*DEPTH_PRODUCTS, *PLATE_PRODUCTS, folder.undistort_file.parent.name):
+    for name in (*DEPTH_PRODUCTS, *PLATE_PRODUCTS, MESH_DEPTH, folder.undistort_file.parent.name):
         folder.files.remove_tree(name)
     for path in (folder.points_file, folder.preview_image, folder.preview_movie, folder.plot_file,
                  folder.camera_plot_file, folder.result_file):

@@ -74,7 +74,7 @@ REFINE_PLANS = {"none": (), "depthcrafter": (("encode", 0.10), ("refine", 0.25))
 # Beside it a byte for each pixel of a larger plate, and one of its matte. Products, measured: floats that compress to
 # about half, and the preview.
 SCRATCH_BYTES_PER_PIXEL = 46
-PRODUCT_BYTES_PER_PIXEL = 8
+PRODUCT_BYTES_PER_PIXEL = 12
 PLATE_DEPTH_BYTES_PER_PIXEL = 3.3
 """Of the plate; less than of the working raster, because little of what lies between edges is new."""
 RESERVED_BYTES = 262_144

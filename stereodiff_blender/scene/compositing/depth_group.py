@@ -13,6 +13,7 @@ from __future__ import annotations
 import bpy
 
 from ..data import (
+    TAG,
     Framing,
     add_node,
     claim,
@@ -38,7 +39,7 @@ from .st_maps import look_up, redistort_places, reframe_places, undistort_places
 
 NAME = "StereoDiff Depth"
 NEAR, FAR, FOCUS, CG_Z, UNDISTORTED = "Near", "Far", "Focus", "CG Z", "Undistorted"
-MAP_FIT = "ST map fit"
+MAP_FIT, SIZE = "ST map fit", "stereodiff_size"
 SMALLEST = 1e-6
 APART = 1.0 + 1e-5  # the least far / near, so that a flat wall can be divided by
 
@@ -75,7 +76,8 @@ def claim_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.t
     group = claim(bpy.data.node_groups, shot, "depth group", _new_group)
     camera = parts(scene.objects, shot.key).get("camera")
     lens = camera.data if camera is not None else None
-    raster = frame_pixels(scene, lens, shot.clip_shape, tuple(depth.size))
+    size = _size_of(shot, depth)
+    raster = frame_pixels(scene, lens, shot.clip_shape, size)
     maps = import_lens_maps(shot)
     if maps:
         _add_inputs(group, OF_LENS)
@@ -85,13 +87,26 @@ def claim_depth_group(scene: bpy.types.Scene, shot: ImportedResult, depth: bpy.t
     clip = frame_pixels(scene, lens, shot.clip_shape, shot.clip_size)
     reframe_group(group, shot.key, raster, clip, frame_picture(scene, lens, shot.clip_shape, shot.clip_shape).extent)
     picture = find_node(group, shot, "depth picture")
-    picture.image = depth
+    picture.image, picture[SIZE] = depth, size
     play_product(picture, shot)
     _follow_scale(find_node(group, shot, "depth scale").outputs[0], root)
     for item in group.interface.items_tree:
         if item.name in default_values(shot) and item.in_out == "INPUT":
             item.default_value = default_values(shot)[item.name]
     return group
+
+
+def _size_of(shot: ImportedResult, depth: bpy.types.Image) -> tuple[int, int]:
+    """Width and height of the picture, also while nothing has loaded it."""
+    is_plates = depth[TAG]["part"] == "plate_depth" and shot.result.plate_size is not None
+    return shot.result.plate_size if is_plates else shot.raster_size
+
+
+def size_of_picture(picture: bpy.types.Node | None, depth: bpy.types.Image) -> tuple[int, int]:
+    """The same as noted in a group; as Blender has it, in a group of an earlier version."""
+    noted = picture.get(SIZE) if picture is not None else None
+    width, height = depth.size if noted is None else noted
+    return int(width), int(height)
 
 
 def reframe_group(group: bpy.types.NodeTree, key: str, raster: Framing, clip: Framing,

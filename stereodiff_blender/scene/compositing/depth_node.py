@@ -7,7 +7,7 @@ import bpy
 from ..data import SceneImport, find, find_node, frame_pixels, parts, render_shape, tag
 from ..result import ImportedResult
 from .compositor import all_trees, compositor_tree, free_corner, output_node, scene_trees, switch_on
-from .depth_group import CG_Z, FOCUS, NAME, claim_depth_group, default_values, reframe_group
+from .depth_group import CG_Z, FOCUS, NAME, claim_depth_group, default_values, reframe_group, size_of_picture
 from .st_maps import clip_in_render
 
 GIVEN = "stereodiff_given"
@@ -114,7 +114,8 @@ def reframe_depth(scene: bpy.types.Scene, found: SceneImport) -> None:
     camera = found.camera.data if found.camera is not None else None
     shape = found.clip_shape or render_shape(scene)  # an earlier version's lies over all of the render
     clip = found.clip.size if found.clip is not None else (0, 0)
-    raster, plate = (frame_pixels(scene, camera, shape, (size[0], size[1])) for size in (depth.size, clip))
+    sizes = size_of_picture(picture, depth), (clip[0], clip[1])
+    raster, plate = (frame_pixels(scene, camera, shape, size) for size in sizes)
     reframe_group(group, found.footage, raster, plate, clip_in_render(scene, found))
 
 

@@ -1,6 +1,8 @@
 """CG stands in the footage: the depth mesh hides what is behind it and catches shadows, the plate shows through.
 
-A hold-out must have no holes, however sure its depth is: the mesh goes by its own least confidence meanwhile.
+A hold-out must have no holes, however sure its depth is: the mesh goes by its own least confidence meanwhile. Where the
+result has depth at the plate's size, the plate's own depth hides CG in the compositor, and the mesh is left out of the
+render, unless it catches shadows.
 
 Everything that is changed is noted where it was changed, so that it can be put back as it was.
 """
@@ -12,10 +14,14 @@ import bpy
 from ...engine.contract import StereoDiffError
 from ..data import SceneImport, get_input, has_input, parts, set_input
 from ..mesh import HOLD_OUT, RELIGHT, depth_modifier, slider_of
-from .plate_behind import put_plate_behind, remove_plate, uses_plate
+from .depth_cut import can_cut
+from .plate_behind import has_lens_itself, put_plate_behind, remove_plate, uses_plate
+from .st_maps import sees_overscan
 
 MARK = "stereodiff_hold_out"
 SURFACES = ("depth mesh", "baked mesh")
+SWITCHES = ("is_holdout", "is_shadow_catcher", "hide_render")
+DEPTH_PASSES = "use_pass_z"
 
 
 def set_up_hold_out(scene: bpy.types.Scene, found: SceneImport, *, shadows: bool = True, plate: bool = True) -> bool:
@@ -49,21 +55,43 @@ def set_up_hold_out(scene: bpy.types.Scene, found: SceneImport, *, shadows: bool
         raise StereoDiffError("depth_missing", f"{found.name} has no mesh in this scene.")
     if plate and found.clip is None:
         raise StereoDiffError("import_missing", f"The camera of {found.name}, or the clip behind it, was deleted.")
-    shot = found.read_imported_result() if plate and found.has_lens_maps else None
+    cuts = plate and cuts_by_depth(scene, found)
+    shot = found.read_imported_result() if plate and (found.has_lens_maps or cuts) else None
     remove_hold_out(scene, found)
     catches = shadows and scene.render.engine == "CYCLES"
     for surface in surfaces:
-        surface[MARK] = {"is_holdout": surface.is_holdout, "is_shadow_catcher": surface.is_shadow_catcher}
+        surface[MARK] = {name: getattr(surface, name) for name in SWITCHES}
         surface.is_holdout, surface.is_shadow_catcher = not catches, catches
+        surface.hide_render = surface.hide_render or (cuts and not catches)
         _close(surface)
     if catches:
         _light(found)
     if MARK not in scene:
-        scene[MARK] = {"film_transparent": scene.render.film_transparent}
+        scene[MARK] = {"film_transparent": scene.render.film_transparent,
+                       DEPTH_PASSES: {layer.name: layer.use_pass_z for layer in scene.view_layers}}
     scene.render.film_transparent = True
     if plate:
-        put_plate_behind(scene, found, shot)
+        put_plate_behind(scene, found, shot, cuts=cuts, catches=catches)
     return catches
+
+
+def cuts_by_depth(scene: bpy.types.Scene, found: SceneImport) -> bool:
+    """Whether set_up_hold_out() cuts CG by depth at the plate's size, rather than by the mesh.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Whose camera counts: through those of the import that see the lens's distortion, or past the frame, it is the
+        mesh that hides CG.
+    found : SceneImport
+        The import.
+
+    Returns
+    -------
+    bool
+        True if its result has such depth.
+    """
+    return can_cut(found) and not has_lens_itself(scene, found) and not sees_overscan(scene, found)
 
 
 def remove_hold_out(scene: bpy.types.Scene, found: SceneImport) -> None:
@@ -84,7 +112,11 @@ def remove_hold_out(scene: bpy.types.Scene, found: SceneImport) -> None:
     _unlight(found)
     remove_plate(scene, found)
     if MARK in scene and not any(MARK in thing for thing in scene.objects):
-        scene.render.film_transparent = bool(scene.pop(MARK)["film_transparent"])
+        before = scene.pop(MARK)
+        scene.render.film_transparent = bool(before["film_transparent"])
+        for layer, had_depth in before.get(DEPTH_PASSES, {}).items():
+            if layer in scene.view_layers:
+                scene.view_layers[layer].use_pass_z = bool(had_depth)
 
 
 def has_hold_out(scene: bpy.types.Scene, found: SceneImport) -> bool:

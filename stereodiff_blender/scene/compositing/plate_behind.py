@@ -29,20 +29,22 @@ from .compositor import (
     scene_trees,
     switch_on,
 )
+from .depth_cut import CUT, CUT_PARTS, add_depth_cut, drop_unused_depth_group
 from .lens_groups import claim_redistort_group, drop_unused_group
 from .st_maps import overscan_of, sees_overscan
 
 FITS = {"plate fit": "plate crop", "plate CG fit": "plate CG crop"}
 """What lays a picture into the render, with the node before it that 4.2 needs."""
 REDISTORT = "plate redistort"
-PLATE_PARTS = ("plate frame", "plate clip", "plate over", REDISTORT, *FITS, *FITS.values())
+PLATE_PARTS = ("plate frame", "plate clip", "plate over", REDISTORT, *FITS, *FITS.values(), *CUT_PARTS)
 WAS_OFF = "stereodiff_compositor_was_off"
 
 
-def put_plate_behind(scene: bpy.types.Scene, found: SceneImport, shot: ImportedResult | None = None) -> None:
+def put_plate_behind(scene: bpy.types.Scene, found: SceneImport, shot: ImportedResult | None = None, *,
+                     cuts: bool = False, catches: bool = False) -> None:
     """Lay what is now the compositor's picture over the clip; a compositor that was off is switched on.
 
-    shot: the import's result, if its lens has distortion.
+    shot: the import's result, if its lens has distortion, or if it cuts by depth. catches: as of add_depth_cut().
     """
     if not is_on(scene):
         scene[WAS_OFF] = {"use_compositing": scene.render.use_compositing, "has_tree_on": has_tree_on(scene)}
@@ -59,8 +61,10 @@ def put_plate_behind(scene: bpy.types.Scene, found: SceneImport, shot: ImportedR
     own = {"plate frame": frame, "plate clip": clip, "plate fit": fitted.node, "plate over": over,
            "plate crop": crop_before(fitted.node)}
     _mark(found, frame, own)
-    if shot is not None:
+    if shot is not None and shot.result.lens.redistort is not None:
         _redistort(scene, found, shot, tree)
+    if shot is not None and cuts:
+        add_depth_cut(scene, found, shot, tree, catches=catches)
 
 
 def _mark(found: SceneImport, frame: bpy.types.Node | None, own: dict[str, bpy.types.Node | None]) -> None:
@@ -77,9 +81,10 @@ def _redistort(scene: bpy.types.Scene, found: SceneImport, shot: ImportedResult,
     """Lead what is laid over the plate through the lens first; once is enough."""
     own = parts(tree.nodes, found.footage)
     over = own.get("plate over")
-    if over is None or REDISTORT in own or not over_inputs(over)[1].links or has_lens_itself(scene, found):
+    entry = _entry(own)
+    if over is None or entry is None or REDISTORT in own or not entry.links or has_lens_itself(scene, found):
         return
-    render = over_inputs(over)[1].links[0].from_socket
+    render = entry.links[0].from_socket
     node = add_node(tree, "CompositorNodeGroup", (0, 0), "Redistort CG")
     node.node_tree = claim_redistort_group(scene, shot)
     node.inputs["Overscan"].default_value = float(sees_overscan(scene, found))
@@ -87,11 +92,18 @@ def _redistort(scene: bpy.types.Scene, found: SceneImport, shot: ImportedResult,
     if "plate fit" in own:
         give_framing(own["plate fit"], _framing(scene, found))  # the group knows the overscan's size
     fitted = add_fitted(tree, (0, 0), node.outputs["Image"], _framing(scene, found))
-    tree.links.new(fitted, over_inputs(over)[1])
+    tree.links.new(fitted, entry)
     added = {REDISTORT: node, "plate CG fit": fitted.node, "plate CG crop": crop_before(fitted.node)}
     _mark(found, own.get("plate frame"), added)
     for column, one in enumerate(filter(None, added.values())):  # after they joined the frame, whose corner counts
         one.location = (over.location.x - 460 + 230 * column, over.location.y - 320)
+
+
+def _entry(own: dict[str, bpy.types.Node]) -> bpy.types.NodeSocket | None:
+    """What takes the picture that is laid over the plate. own: our nodes by their parts."""
+    if CUT in own:
+        return own[CUT].inputs["Image"]
+    return over_inputs(own["plate over"])[1] if "plate over" in own else None
 
 
 def remove_plate(scene: bpy.types.Scene, found: SceneImport) -> None:
@@ -101,10 +113,11 @@ def remove_plate(scene: bpy.types.Scene, found: SceneImport) -> None:
         return
     own = parts(tree.nodes, found.footage)
     if "plate over" in own:
-        _bridge(tree, own["plate over"], own.get("plate CG fit"), own.get(REDISTORT))
+        _bridge(tree, own["plate over"], own.get(CUT), own.get("plate CG fit"), own.get(REDISTORT))
     for part in set(PLATE_PARTS) & set(own):
         tree.nodes.remove(own[part])
     drop_unused_group(found.footage)
+    drop_unused_depth_group(found.footage)
     if WAS_OFF in scene and not any(TAG in node for node in tree.nodes):
         before = scene.pop(WAS_OFF)
         scene.render.use_compositing = bool(before["use_compositing"])
@@ -212,7 +225,8 @@ def _bridge(tree: bpy.types.NodeTree, over: bpy.types.Node, *before: bpy.types.N
     source = _source_of(over_inputs(over)[1])
     for node in before:
         if node is not None and source is not None and source.node == node:
-            source = _source_of((crop_before(node) or node).inputs["Image"])
+            crop = crop_before(node) if node.bl_idname == "CompositorNodeScale" else None
+            source = _source_of((crop or node).inputs["Image"])
     for target in [link.to_socket for link in over.outputs[0].links]:
         if source is not None:
             tree.links.new(source, target)

@@ -9,7 +9,7 @@ import bpy
 from ..result import ImportedResult
 from .ownership import claim
 
-PRODUCTS = ("depth", "confidence", "motion_mask", "plate_depth")
+PRODUCTS = ("depth", "confidence", "motion_mask", "plate_depth", "mesh_depth")
 
 
 def import_depth_images(shot: ImportedResult) -> dict[str, bpy.types.Image]:
@@ -26,7 +26,8 @@ def import_depth_images(shot: ImportedResult) -> dict[str, bpy.types.Image]:
     -------
     dict of str to bpy.types.Image
         By product, "depth" (z-depth in units of the solve, 0 is invalid), "confidence" (0..1), "motion_mask" (1
-        where things move) and "plate_depth" (as depth, at the plate's size); only those that the result has.
+        where things move), "plate_depth" (as depth, at the plate's size) and "mesh_depth" (the first three in one
+        picture, for the mesh); only those that the result has.
     """
     files = {product: shot.first_file(product) for product in PRODUCTS}
     return {product: _import_product(shot, product, file) for product, file in files.items() if file is not None}

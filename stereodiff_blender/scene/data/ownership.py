@@ -17,8 +17,8 @@ from .animation import clear_animation
 
 TAG = "stereodiff"
 DEPTH_PARTS = frozenset({"depth mesh", "plate", "plate material", "depth material", "depth displacement",
-                         "depth", "confidence", "motion_mask", "plate_depth", "confidence material",
-                         "motion_mask material",
+                         "depth", "confidence", "motion_mask", "plate_depth", "mesh_depth",
+                         "confidence material", "motion_mask material",
                          "depth group", "raster across", "raster up",
                          "points", "dense points", "points material", "point size", "baked mesh", "tearing"})
 

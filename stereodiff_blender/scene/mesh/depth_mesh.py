@@ -12,7 +12,7 @@ from mathutils import Matrix
 from ...engine.contract import StereoDiffError
 from ..data import claim, claim_object, find, get_input, has_input, set_input
 from ..result import ImportedResult, camera_math
-from .displacement import STEP, UV_MAP, build_displacement
+from .displacement import CONFIDENCE, LEAST_CONFIDENCE, SKY, STEP, UV_MAP, build_displacement
 
 MOST_VERTICES = 60_000  # what plays at film rate on two cores with room to spare
 MODIFIER = "StereoDiff Depth"
@@ -53,11 +53,14 @@ def import_mesh(collection: bpy.types.Collection, camera: bpy.types.Object, shot
     thing.matrix_parent_inverse = Matrix.Identity(4)
     thing.matrix_basis = Matrix.Identity(4)
     kept = step or _chosen_step(thing, shot)
+    shows_sky = _shows_sky(thing)
     usual = camera_math.step_for_density(*shot.raster_size, MOST_VERTICES)
     tree = build_displacement(shot, images, usual)
     modifier = thing.modifiers.get(MODIFIER) or thing.modifiers.new(MODIFIER, "NODES")
     modifier.node_group = tree
     set_input(modifier, STEP, kept or usual)
+    if has_input(modifier, SKY):
+        set_input(modifier, SKY, shows_sky)
     return thing
 
 
@@ -97,6 +100,16 @@ def depth_modifier(thing: bpy.types.Object | None) -> bpy.types.NodesModifier | 
     """
     modifier = thing.modifiers.get(MODIFIER) if thing is not None else None
     return modifier if modifier is not None and modifier.node_group is not None else None
+
+
+def _shows_sky(thing: bpy.types.Object) -> bool:
+    """Whether an earlier import's mesh shows it, by its input, or else by how sure the sky is; a new one does not."""
+    modifier = depth_modifier(thing)
+    if modifier is None:
+        return False
+    if has_input(modifier, SKY):
+        return bool(get_input(modifier, SKY))
+    return not has_input(modifier, CONFIDENCE) or get_input(modifier, CONFIDENCE) < LEAST_CONFIDENCE + 1e-6
 
 
 def _chosen_step(thing: bpy.types.Object, shot: ImportedResult) -> int | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..data import add_math, add_node, animate, claim, clear_animation, ensure_input, feed
 from ..result import ImportedResult
+from .material import MEASUREMENTS
 from .undistortion import add_undistortion
 
 TEAR_THRESHOLD = 0.05
@@ -27,6 +28,7 @@ HOLD_OUT = "Hold-Out"
 HOLD_OUT_CONFIDENCE = "Hold-Out Confidence"
 STILL = "Still Parts"
 MOVING = "Moving Parts"
+SKY = "Sky"
 SHOW = "Shown Material"
 UV_MAP = "UVMap"
 DISPLACED = "Displaced"
@@ -46,6 +48,8 @@ INPUTS = (
                                           "stays: no other frame can vouch for it, and Moving Parts takes it out"}),
     (STILL, "Bool", {"default_value": True, "description": "Show what stands still"}),
     (MOVING, "Bool", {"default_value": True, "description": "Show what moves by itself"}),
+    (SKY, "Bool", {"default_value": False, "description": "Show the sky and what is as far: it has no depth of its "
+                                                          "own, and stands as a sheet behind everything"}),
     (SHOW, "Int", {"min_value": 0, "max_value": 99,
                    "description": "Slot of the material: 0 plate, 1 depth, 2 confidence, 3 motion mask"}),
     (HOLD_OUT, "Bool", {"default_value": False, "description": "Go by Hold-Out Confidence instead of Least Confidence. "
@@ -66,11 +70,18 @@ def build_displacement(shot: ImportedResult, images: dict[str, bpy.types.Image],
     clear_animation(tree)
     tree.nodes.clear()
     for name, kind, settings in INPUTS:
-        ensure_input(tree, name, kind, **settings).description = settings["description"]
+        if name != SKY or has_kinds(images):
+            ensure_input(tree, name, kind, **settings).description = settings["description"]
     ensure_input(tree, STEP, "Int").default_value = usual_step
     entry = add_node(tree, "NodeGroupInput", (-2600, 0))
     _finish(tree, entry, _displaced(tree, shot, images, entry))
     return tree
+
+
+def has_kinds(images: dict[str, bpy.types.Image]) -> bool:
+    """Whether the mesh can play from one picture, which tells the sky from what stands still; as of build_displacement.
+    """
+    return {"mesh_depth", *MEASUREMENTS} <= images.keys()
 
 
 def build_tearing(shot: ImportedResult) -> bpy.types.NodeTree:
@@ -204,11 +215,28 @@ def _ray(tree: bpy.types.NodeTree, shot: ImportedResult, place: bpy.types.NodeSo
 def _depth(tree: bpy.types.NodeTree, shot: ImportedResult, images: dict[str, bpy.types.Image], entry: bpy.types.Node,
            uv: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
     """z-depth of the frame shown; 0 where it is invalid or a filter leaves it out."""
-    frame = _file_number(tree, shot)
-    depth = _read(tree, images["depth"], frame, uv, (-1100, -300), "Depth")
-    for wanted in _filters(tree, images, entry, frame, uv):
+    read = _read_measurements(tree, images, _file_number(tree, shot), uv)
+    depth = read["depth"]
+    for wanted in _filters(tree, entry, read):
         depth = add_math(tree, "MULTIPLY", (-640, -400), depth, wanted)
-    return depth
+    if not has_kinds(images):
+        return depth
+    is_sky = _compared(tree, "LESS_THAN", (-840, -1400), read["motion_mask"], -0.5)
+    sky = add_math(tree, "MULTIPLY", (-640, -1400), read["depth"], entry.outputs[SKY])
+    return _switched(tree, (-500, -1300), is_sky, depth, sky)
+
+
+def _read_measurements(tree: bpy.types.NodeTree, images: dict[str, bpy.types.Image], frame: bpy.types.NodeSocket,
+                       uv: bpy.types.NodeSocket) -> dict[str, bpy.types.NodeSocket]:
+    """Each vertex's own pixel of depth, confidence and motion mask; only of those that the result has.
+
+    All from one picture, if it has that: to open one takes Blender about as long as to read it.
+    """
+    if has_kinds(images):
+        channels = _read(tree, images["mesh_depth"], frame, uv, (-1100, -300), "Depth, Confidence, Kind")
+        return dict(zip(MEASUREMENTS, channels, strict=True))
+    return {product: _read(tree, images[product], frame, uv, (-1100, -300 - 360 * row), product.title())[0]
+            for row, product in enumerate(MEASUREMENTS) if product in images}
 
 
 def _file_number(tree: bpy.types.NodeTree, shot: ImportedResult) -> bpy.types.NodeSocket:
@@ -222,29 +250,28 @@ def _file_number(tree: bpy.types.NodeTree, shot: ImportedResult) -> bpy.types.No
     return held.outputs[0]
 
 
-def _read(tree: bpy.types.NodeTree, image: bpy.types.Image, frame, uv, location, label: str) -> bpy.types.NodeSocket:
-    """Each vertex's own pixel of a product."""
+def _read(tree: bpy.types.NodeTree, image: bpy.types.Image, frame, uv, location, label: str
+          ) -> list[bpy.types.NodeSocket]:
+    """Each vertex's own pixel of a picture: red, green and blue."""
     x, y = location
     picture = add_node(tree, "GeometryNodeImageTexture", location, label, interpolation="Closest", extension="EXTEND")
     picture.inputs["Image"].default_value = image
     tree.links.new(uv, picture.inputs["Vector"])
     tree.links.new(frame, picture.inputs["Frame"])
-    red = add_node(tree, "FunctionNodeSeparateColor", (x + 260, y))
-    feed(tree, red, picture.outputs["Color"])
-    return red.outputs[0]
+    channels = add_node(tree, "FunctionNodeSeparateColor", (x + 260, y))
+    feed(tree, channels, picture.outputs["Color"])
+    return [channels.outputs[name] for name in ("Red", "Green", "Blue")]
 
 
-def _filters(tree: bpy.types.NodeTree, images: dict[str, bpy.types.Image], entry: bpy.types.Node, frame, uv
+def _filters(tree: bpy.types.NodeTree, entry: bpy.types.Node, read: dict[str, bpy.types.NodeSocket]
              ) -> list[bpy.types.NodeSocket]:
-    """1 where a vertex is wanted, else 0; one for each product. A filter that is off does not read its pictures."""
+    """1 where a vertex is wanted, else 0; one for each product. A filter that is off does not ask for its product."""
     wanted, moves = [], None
-    if "motion_mask" in images:
-        moves = _compared(tree, "GREATER_THAN", (-840, -1040),
-                          _read(tree, images["motion_mask"], frame, uv, (-1100, -1040), "Motion Mask"), 0.5)
+    if "motion_mask" in read:
+        moves = _compared(tree, "GREATER_THAN", (-840, -1040), read["motion_mask"], 0.5)
         wanted.append(_still_or_moving(tree, entry, moves))
-    if "confidence" in images:
-        sure = _read(tree, images["confidence"], frame, uv, (-1100, -620), "Confidence")
-        wanted.append(_sure_or_moving(tree, entry, sure, moves))
+    if "confidence" in read:
+        wanted.append(_sure_or_moving(tree, entry, read["confidence"], moves))
     return wanted
 
 

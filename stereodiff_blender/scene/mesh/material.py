@@ -10,6 +10,8 @@ import bpy
 from ..data import add_node, claim, feed, find_node, play_plate, play_product, tag
 from ..result import ImportedResult
 
+MEASUREMENTS = ("depth", "confidence", "motion_mask")
+"""Products that the mesh can show."""
 RELIGHT = "Relight"
 COLOR_RAMP = "Color Ramp"
 DEPTH_STOPS = ((0.0, (0.01, 0.01, 0.06)), (0.3, (0.10, 0.03, 0.30)), (0.55, (0.55, 0.06, 0.22)),
@@ -40,7 +42,7 @@ def plate_material(shot: ImportedResult, plate: bpy.types.Image, clip: bpy.types
 
 
 def measurement_materials(shot: ImportedResult, images: dict[str, bpy.types.Image]) -> list[bpy.types.Material]:
-    """A material for each product: the depth view, and confidence and motion mask as they are.
+    """A material for each of MEASUREMENTS: the depth view, and confidence and motion mask as they are.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ def measurement_materials(shot: ImportedResult, images: dict[str, bpy.types.Imag
         Found or made, in the order of images.
     """
     return [depth_material(shot, images["depth"]) if product == "depth" else product_material(shot, product, image)
-            for product, image in images.items()]
+            for product, image in images.items() if product in MEASUREMENTS]
 
 
 def depth_material(shot: ImportedResult, depth: bpy.types.Image) -> bpy.types.Material:

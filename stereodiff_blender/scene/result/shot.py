@@ -10,6 +10,7 @@ import numpy as np
 
 from ...engine.contract import Distortion, JobFolder, Result, StereoDiffError
 from ...engine.contract.job_files.result_checks import (
+    CHANNELS,
     PRODUCTS,
     check_lens_maps,
     check_plate,
@@ -183,7 +184,8 @@ def _check_raster(folder: Path, result: Result) -> None:
         path = next((getattr(f, product) for f in result.frames if getattr(f, product)), None)
         if path is None:
             continue
-        check_product(JobFolder(folder).files, path, size)  # first, because Blender makes room for any size
+        # First, because Blender makes room for any size.
+        check_product(JobFolder(folder).files, path, size, CHANNELS.get(product, 1))
         if _picture_size(folder / path) != size:
             raise StereoDiffError("result_invalid", f"{path} is no picture of {size[0]} x {size[1]} pixels.")
 

@@ -15,6 +15,7 @@ from ...scene.camera import (
 from ...scene.compositing import (
     add_depth_group,
     add_lens_groups,
+    cuts_by_depth,
     finest_depth,
     has_hold_out,
     has_lens_itself,
@@ -37,6 +38,7 @@ CROP = "The plate lies in the middle of the render, pixel upon pixel: crop it to
 COARSER = ("CG has {:.0f} % fewer pixels across than the plate. For all of them, render {} x {} pixels, set up again, "
            "and crop the middle.")
 THROUGH_LENS = "The plate stays as it was shot, and the scene's camera has its lens: nothing is redistorted."
+CUT = "CG is cut by depth at the plate's size, in the compositor."
 ZOOM = "The lens zooms: distortion is that of the middle frame, and is off towards both ends of the shot."
 
 
@@ -149,9 +151,12 @@ class STEREODIFF_OT_set_up_hold_out(OnImport, bpy.types.Operator):
         catches = set_up_hold_out(context.scene, found, shadows=self.shadows, plate=self.plate)
         if self.shadows and not catches:
             self.report({"WARNING"}, "This render engine catches no shadows. Choose Cycles and set up again for them.")
+        cut = CUT if self.plate and cuts_by_depth(context.scene, found) else None
         if not self.plate or not found.has_lens_maps:
-            return None
-        return THROUGH_LENS if has_lens_itself(context.scene, found) else _on_plate(context.scene, found)
+            return cut
+        if has_lens_itself(context.scene, found):
+            return THROUGH_LENS
+        return " ".join(filter(None, (_on_plate(context.scene, found), cut)))
 
 
 def _on_plate(scene: bpy.types.Scene, found: SceneImport) -> str:

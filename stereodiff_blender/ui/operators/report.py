@@ -66,7 +66,7 @@ def show_image(context: bpy.types.Context, image: bpy.types.Image) -> None:
 
 
 class STEREODIFF_OT_mark_frames(OnImport, bpy.types.Operator):
-    """Put markers on the timeline where the solve is worst, where a camera is interpolated, where a window begins"""
+    """Put markers on the timeline where the solve is worst, a part is guessed, or a camera interpolated; at windows"""
 
     bl_idname = "stereodiff.mark_frames"
     bl_label = "Mark Frames to Check"
@@ -86,6 +86,7 @@ def frames_to_check(result: Result) -> dict[int, str]:
     """Words by clip frame, of the frames an artist should look at."""
     seams = result.refinement.seam_frames if result.refinement is not None else ()
     found = dict.fromkeys(seams, "window")
+    found |= {one.first_frame: f"{one.region} guessed" for one in result.quality.guessed}
     found |= dict.fromkeys(_firsts_of_runs(result.quality.unsolved_frames), "interpolated")
     errors = {entry.frame: result.plate_scale * entry.reprojection_px for entry in result.frames
               if entry.reprojection_px is not None and math.isfinite(entry.reprojection_px)}

@@ -11,6 +11,7 @@ from ...scene.mesh import (
     HOLD_OUT,
     HOLD_OUT_CONFIDENCE,
     MOVING,
+    SKY,
     STEP,
     STILL,
     TEAR,
@@ -58,7 +59,7 @@ def _draw_inputs(layout, modifier: bpy.types.NodesModifier) -> None:
         idle = CONFIDENCE if get_input(modifier, HOLD_OUT) else HOLD_OUT_CONFIDENCE
     for name, text in ((STEP, "Step"), (TEAR, "Tear"), (TEAR_AT, "Threshold"), (FILL, "Fill Seams"),
                        (CONFIDENCE, "Confidence"), (HOLD_OUT_CONFIDENCE, "In Hold-Out"), (STILL, "Still Parts"),
-                       (MOVING, "Moving Parts")):
+                       (MOVING, "Moving Parts"), (SKY, "Sky")):
         if has_input(modifier, name):
             owner, attribute = input_property(modifier, name)
             row = column.row(align=True)

@@ -188,9 +188,20 @@ def draw_shots(layout, shots: tuple[tuple[int, int], ...], clip: bpy.types.Movie
         column.label(text=f"and {len(shots) - MOST_ROWS} more shots")
 
 
+def draw_guessed(layout, context, outcome: session.Outcome) -> None:
+    """Where in the picture and in which frames depth is guessed, and what to do about it."""
+    if not outcome.guessed:
+        return
+    box = layout.box()
+    for sentence in outcome.guessed:
+        draw_text(box, context, sentence, "INFO")
+    draw_text(box, context, outcome.guessed_remedy, "FORWARD")
+
+
 def draw_quality(layout, context, outcome: session.Outcome) -> None:
     draw_text(layout, context, grades.sentence(outcome.camera_kind, outcome.quality, outcome.refinement) + ".",
               VERDICT_ICONS[grades.worst(outcome.camera_kind, outcome.quality, outcome.refinement)])
+    draw_guessed(layout, context, outcome)
     column = layout.column(align=True)
     for name, value in quality_lines(outcome):
         split = column.split(factor=0.32)

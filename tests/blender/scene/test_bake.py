@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import bpy
 import numpy as np
 import pytest
-from job_folder import Example, depth_of, intrinsics, write_gray, write_job_folder
+from job_folder import Example, depth_of, intrinsics, rewrite, write_job_folder
 from mathutils import Matrix
 from scene_checks import datablocks, evaluated_mesh, orphans, set_input, show_frame
 
@@ -120,8 +120,8 @@ def test_a_mesh_cache_can_be_read_by_its_format_alone(import_here, tmp_path):
 @pytest.mark.parametrize("is_held_out", [False, True])
 def test_what_was_only_guessed_is_baked_if_the_mesh_shows_it(import_here, tmp_path, is_held_out):
     mesh = import_here(replace(SMALL, invalid_corner=False)).mesh
-    write_gray(tmp_path / "job" / "confidence" / "0005.exr", np.full((18, 32), 0.1, np.float32))
-    write_gray(tmp_path / "job" / "motion_mask" / "0005.exr", np.zeros((18, 32), np.float32))
+    rewrite(tmp_path / "job", "confidence", 5, np.full((18, 32), 0.1, np.float32))
+    rewrite(tmp_path / "job", "motion_mask", 5, np.zeros((18, 32), np.float32))
     set_input(mesh, "Hold-Out", is_held_out)
     bake(tmp_path / "mesh.pc2", "PC2", first_frame=5, last_frame=6)
     guessed, sure = np.frombuffer((tmp_path / "mesh.pc2").read_bytes()[32:], "<f4").reshape(2, -1, 3)

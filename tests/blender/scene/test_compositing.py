@@ -337,6 +337,28 @@ def test_what_the_artist_has_stays(import_here):
     assert node.location.y < min(n.location.y for n in tree.nodes if n != node)
 
 
+def framing_of(group: bpy.types.NodeTree) -> list:
+    """All that the group's nodes have set."""
+    return [(node.bl_idname, getattr(node, "frame_method", ""), [value(socket) for socket in node.inputs])
+            for node in group.nodes]
+
+
+def value(socket: bpy.types.NodeSocket):
+    found = getattr(socket, "default_value", None)
+    return tuple(found) if hasattr(found, "__len__") and not isinstance(found, str) else found
+
+
+def test_depth_that_nothing_has_loaded_is_laid_by_its_own_shape(import_here):
+    """The mesh plays from another picture. Pixels of the raster are square, those of the clip are not."""
+    squeezed = replace(EXAMPLE, clip=(128, 72), raster=(128, 36), pixel_aspect=2.0)
+    found = []
+    for name, has_one in (("job", True), ("earlier", False)):
+        import_here(replace(squeezed, has_mesh_depth=has_one, job_id=name), name)
+        group = add_group().node_tree
+        found.append(framing_of(group))
+    assert found[0] == found[1]
+
+
 def test_a_switched_off_compositor_stays_off(import_here):
     if SINCE_5:
         pytest.skip("there is no switch since 5.0")

@@ -169,7 +169,7 @@ def test_views_are_refused_in_words(import_here):
 
 def test_images_are_plain_numbers(import_here):
     images = import_here().images
-    assert set(images) == {"depth", "confidence", "motion_mask"}
+    assert set(images) == {"depth", "confidence", "motion_mask", "mesh_depth"}
     for image in images.values():
         assert (image.source, image.colorspace_settings.name, image.use_half_precision) \
             == ("SEQUENCE", "Non-Color", False)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
+from pathlib import Path
 
 import bpy
 import numpy as np
 import pytest
 from compositors import empty_tree
-from job_folder import Example, depth_of, intrinsics, plate_file, write_gray, write_job_folder
+from job_folder import Example, depth_of, intrinsics, plate_file, rewrite, write_job_folder, write_mesh_depth
 from scene_checks import evaluated_mesh, read_linear, render, set_input, show_frame
 
 SMALL = Example(raster=(32, 18), clip=(64, 36), focal=30.0)
@@ -182,9 +183,10 @@ def test_seams_lie_behind_on_their_own_rays(scene_module, tmp_path):
 
 def test_a_frame_without_depth_shows_nothing(scene_module, tmp_path, contract):
     result = write_job_folder(tmp_path, SMALL)
-    frames = (*result.frames[:2], replace(result.frames[2], depth=None), *result.frames[3:])
+    frames = (*result.frames[:2], replace(result.frames[2], depth=None, mesh_depth=None), *result.frames[3:])
     contract.JobFolder(tmp_path).write_result(replace(result, frames=frames))
-    (tmp_path / "depth" / "0003.exr").unlink()
+    for product in ("depth", "mesh_depth"):
+        (tmp_path / product / "0003.exr").unlink()
     mesh = scene_module.import_result(bpy.context.scene, tmp_path).mesh
     shown = []
     for frame in (2, 3, 4):
@@ -244,7 +246,7 @@ def test_a_movie_lies_on_the_mesh_as_its_clip_plays(scene_module, contract, samp
 
 def test_depth_is_read_at_full_precision(scene_module, tmp_path):
     images = import_example(scene_module, tmp_path, SMALL).images
-    assert set(images) == {"depth", "confidence", "motion_mask"}
+    assert set(images) == {"depth", "confidence", "motion_mask", "mesh_depth"}
     for image in images.values():
         assert (image.source, image.colorspace_settings.name, image.use_half_precision) \
             == ("SEQUENCE", "Non-Color", False)
@@ -255,10 +257,32 @@ def test_a_rewritten_result_is_read_again(scene_module, tmp_path):
     mesh = import_whole(scene_module, tmp_path, example)
     show_frame(1)
     before = evaluated_mesh(mesh)[0]
-    write_gray(tmp_path / "depth" / "0001.exr", 2.0 * depth_of(example, 0))
+    rewrite(tmp_path, "depth", 1, 2.0 * depth_of(example, 0))
     imported = scene_module.import_result(bpy.context.scene, tmp_path)
     show_frame(1)
     assert np.allclose(evaluated_mesh(imported.mesh)[0], 2.0 * before, atol=1e-4)
+
+
+def pictures_read(mesh: bpy.types.Object) -> set[str]:
+    """By the folders they lie in."""
+    nodes = mesh.modifiers[0].node_group.nodes
+    images = [node.inputs["Image"].default_value for node in nodes if node.bl_idname == "GeometryNodeImageTexture"]
+    return {Path(image.filepath).parent.name for image in images}
+
+
+def test_the_mesh_plays_from_one_picture_and_an_earlier_versions_from_three(scene_module, tmp_path):
+    example = replace(SMALL, invalid_corner=False)
+    clip = tmp_path / "clip"
+    shown = {}
+    for name, has_one in (("earlier", False), ("job", True)):
+        mesh = import_example(scene_module, tmp_path / name, replace(example, job_id=name, has_mesh_depth=has_one),
+                              clip_folder=clip).mesh
+        write_doubts(tmp_path / name, 2)
+        show_frame(2)
+        shown[name] = evaluated_mesh(mesh)
+        assert pictures_read(mesh) == ({"mesh_depth"} if has_one else {"depth", "confidence", "motion_mask"})
+    (earlier, earlier_faces), (now, faces) = shown.values()
+    assert np.array_equal(earlier_faces, faces) and np.allclose(now, earlier, rtol=1e-5, atol=1e-6)
 
 
 # --- What the artist can change on the modifier --------------------------------------------------------------------
@@ -277,7 +301,7 @@ def key_input(inputs, mesh: bpy.types.Object, name: str, at: dict) -> None:
 def test_a_keyed_tear_threshold_changes_the_mesh_from_frame_to_frame(scene_module, inputs, tmp_path):
     """The depth of both frames is the same, so it is the key that tears."""
     mesh = import_example(scene_module, tmp_path, SMALL).mesh
-    write_gray(tmp_path / "depth" / "0005.exr", depth_of(SMALL, 0))
+    rewrite(tmp_path, "depth", 5, depth_of(SMALL, 0))
     set_input(mesh, "Fill Seams", False)
     key_input(inputs, mesh, "Tear Threshold", {1: 0.005, 5: 1.0})
     shown = []
@@ -299,9 +323,9 @@ def test_step_is_animatable_and_an_input_as_any_other(scene_module, inputs, tmp_
 
 def write_confidence(folder, frame: int) -> np.ndarray:
     """Of a frame in which nothing moves: from 0 in the first row to 1 in the last."""
-    write_gray(folder / "motion_mask" / f"{frame:04d}.exr", np.zeros((18, 32), np.float32))
+    rewrite(folder, "motion_mask", frame, np.zeros((18, 32), np.float32))
     confidence = np.linspace(0.0, 1.0, 32 * 18).reshape(18, 32).astype(np.float32)
-    write_gray(folder / "confidence" / f"{frame:04d}.exr", confidence)
+    rewrite(folder, "confidence", frame, confidence)
     return confidence
 
 
@@ -321,7 +345,7 @@ def test_what_is_less_sure_than_the_threshold_is_gone_and_the_threshold_can_be_k
     for frame, least in ((2, 0.3), (6, 0.7)):
         show_frame(frame)
         shown = shown_pixels(mesh, SMALL, frame - 1)
-        assert not shown[confidence[frame] < least].any()
+        assert not shown[confidence[frame] < least - 1 / 256].any()  # it is read in steps
         whole_rows = (confidence[frame] >= least).all(axis=1)
         assert whole_rows.sum() >= 4 and shown[whole_rows].all()
 
@@ -337,8 +361,8 @@ def write_doubts(folder, frame: int) -> tuple[np.ndarray, np.ndarray]:
     moves = np.zeros((18, 32), bool)
     moves[WALKER_PX] = True
     confidence[moves] = GUESSED
-    write_gray(folder / "confidence" / f"{frame:04d}.exr", confidence)
-    write_gray(folder / "motion_mask" / f"{frame:04d}.exr", moves.astype(np.float32))
+    rewrite(folder, "confidence", frame, confidence)
+    rewrite(folder, "motion_mask", frame, moves.astype(np.float32))
     return confidence, moves
 
 
@@ -369,6 +393,45 @@ def test_as_hold_out_the_mesh_goes_by_a_confidence_of_its_own(scene_module, tmp_
     assert_unprojected(mesh, replace(SMALL, invalid_corner=False), 1)
 
 
+def write_sky(contract, folder, frame: int, sure: float) -> tuple[np.ndarray, np.ndarray]:
+    """Its upper third, at confidence sure, beside what is guessed, doubted, measured, and what moves; and what of the
+    others is shown as imported."""
+    confidence, moves = write_doubts(folder, frame)
+    sky = np.zeros((18, 32), bool)
+    sky[:6] = True
+    sky &= ~moves
+    rewrite(folder, "confidence", frame, np.where(sky, np.float32(sure), confidence))
+    write_mesh_depth(contract.JobFolder(folder), frame, sky)
+    return sky, ~sky & ((confidence > GUESSED) | moves)
+
+
+@pytest.mark.parametrize("sure", [0.1, 0.2, 0.4, 0.9])
+def test_the_sky_is_a_part_of_its_own_whatever_its_confidence_and_off_at_first(scene_module, contract, tmp_path, sure):
+    mesh = import_whole(scene_module, tmp_path, SMALL)
+    sky, others = write_sky(contract, tmp_path, 2, sure)
+    show_frame(2)
+    assert np.array_equal(shown_pixels(mesh, SMALL, 1), others)
+    set_input(mesh, "Sky", True)
+    assert np.array_equal(shown_pixels(mesh, SMALL, 1), sky | others)
+    set_input(mesh, "Sky", False)
+    set_input(mesh, "Least Confidence", 0.0)
+    assert np.array_equal(shown_pixels(mesh, SMALL, 1), ~sky)
+
+
+@pytest.mark.parametrize(("least", "shows"), [(0.0, True), (0.2, True), (0.4, False)])
+def test_a_mesh_of_an_earlier_version_goes_on_showing_the_sky(scene_module, inputs, tmp_path, least, shows):
+    """As far as its confidence let it; and what was chosen since is kept."""
+    clip = tmp_path / "clip"
+    mesh = import_example(scene_module, tmp_path / "job", replace(SMALL, has_mesh_depth=False), clip_folder=clip).mesh
+    assert not inputs.has_input(mesh.modifiers[0], "Sky"), "a result that does not tell the sky has no such setting"
+    set_input(mesh, "Least Confidence", least)
+    import_example(scene_module, tmp_path / "again", replace(SMALL, job_id="again"), clip_folder=clip)
+    assert inputs.get_input(mesh.modifiers[0], "Sky") is shows
+    set_input(mesh, "Sky", not shows)
+    import_example(scene_module, tmp_path / "last", replace(SMALL, job_id="last"), clip_folder=clip)
+    assert inputs.get_input(mesh.modifiers[0], "Sky") is not shows
+
+
 def test_without_a_motion_mask_confidence_alone_decides(scene_module, tmp_path, contract):
     result = write_job_folder(tmp_path, replace(SMALL, invalid_corner=False))
     frames = tuple(replace(frame, motion_mask=None) for frame in result.frames)
@@ -386,7 +449,7 @@ def test_still_and_moving_parts_can_be_left_out(scene_module, tmp_path, still, m
     mesh = import_whole(scene_module, tmp_path, SMALL)
     moves = np.zeros((18, 32), np.float32)
     moves[4:12, 6:20] = 1.0
-    write_gray(tmp_path / "motion_mask" / "0002.exr", moves)
+    rewrite(tmp_path, "motion_mask", 2, moves)
     set_input(mesh, "Still Parts", still)
     set_input(mesh, "Moving Parts", moving)
     show_frame(2)

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 import pytest
 from compositors import empty_tree, tree_of
-from job_folder import Example, plate_file, write_gray, write_job_folder
+from job_folder import Example, plate_file, rewrite, write_job_folder
 from scene_checks import evaluated_mesh, prepare_render, read_linear, set_input, show_frame
 
 EXAMPLE = Example(raster=(64, 36), clip=(64, 36), zoom=1.0, invalid_corner=False)
@@ -139,8 +139,8 @@ def import_guessed_left(import_here, folder):
     """An import whose left half nobody can vouch for at frame 2, which is shown."""
     imported = import_here()
     confidence = np.where(np.arange(64) < 32, 0.1, 0.9) * np.ones((36, 1))
-    write_gray(folder / "job" / "confidence" / "0002.exr", confidence.astype(np.float32))
-    write_gray(folder / "job" / "motion_mask" / "0002.exr", np.zeros((36, 64), np.float32))
+    rewrite(folder / "job", "confidence", 2, confidence.astype(np.float32))
+    rewrite(folder / "job", "motion_mask", 2, np.zeros((36, 64), np.float32))
     show_frame(2)
     return imported
 

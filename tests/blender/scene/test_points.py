@@ -16,8 +16,8 @@ from job_folder import (
     WALL_OFFSET,
     Example,
     depth_of,
+    rewrite,
     trace_depth,
-    write_gray,
     write_job_folder,
 )
 from mathutils import Matrix
@@ -208,7 +208,7 @@ def off_the_scene(points: np.ndarray) -> np.ndarray:
 
 def write_all_still(folder: Path, example: Example) -> None:
     for frame in range(1, 1 + example.frame_count):
-        write_gray(folder / "motion_mask" / f"{frame:04d}.exr", np.zeros(example.raster[::-1], np.float32))
+        rewrite(folder, "motion_mask", frame, np.zeros(example.raster[::-1], np.float32))
 
 
 @pytest.mark.parametrize("lens", [None, Distortion(-0.25, 0.08), Distortion(-0.25, 0.08, -0.01, 0.002, -0.003)])
@@ -258,7 +258,7 @@ def test_dense_points_leave_out_what_moves_and_what_is_unsure(import_here, tmp_p
     for frame in range(1, 7):
         sure = np.ones((18, 32), np.float32)
         sure[9:] = 0.4
-        write_gray(tmp_path / "job" / "confidence" / f"{frame:04d}.exr", sure)
+        rewrite(tmp_path / "job", "confidence", frame, sure)
     bpy.ops.stereodiff.import_points(source="DENSE", frame_count=1, least_confidence=0.5)
     positions, _ = read(points_object("dense points"))
     assert len(positions) > 100
@@ -321,7 +321,7 @@ def test_pixels_on_depth_edges_are_left_out(import_here, tmp_path):
     write_all_still(tmp_path / "job", SMALL)
     depth = np.full((18, 32), 4.0, np.float32)
     depth[:, 16], depth[:, 17:] = 3.0, 2.0
-    write_gray(tmp_path / "job" / "depth" / "0001.exr", depth)
+    rewrite(tmp_path / "job", "depth", 1, depth)
     bpy.ops.stereodiff.import_points(source="DENSE", frame_count=1, spacing=1e-3)
     positions, _ = read(points_object("dense points"))
     assert set(np.round(positions[:, 1], 3)) == {2.0, 4.0} and len(positions) == 18 * (32 - 3)

@@ -243,7 +243,7 @@ def test_another_shot_lives_beside_an_earlier_versions_import(bring):
 
 
 def test_an_earlier_versions_import_is_better_than_a_draft(bring, contract):
-    bring(replace(LARGER, knows_footage=False))
+    bring(replace(LARGER, knows_footage=False, has_mesh_depth=False))
     forget_what_is_new()
     with pytest.raises(contract.StereoDiffError, check=lambda error: error.code == "better_import"):
         bring(SHOT_A)

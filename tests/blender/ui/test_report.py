@@ -56,6 +56,15 @@ def test_markers_stand_where_the_solve_is_to_be_checked(change, contract):
     assert markers() == {"mine": 2, "SD interpolated": shot.scene_frame(5), "SD 1.80 px": shot.scene_frame(6)}
 
 
+def test_markers_stand_where_a_part_begins_to_be_guessed(change, contract):
+    guessed = (contract.GuessedRegion("left", 3, 4, 0.8), contract.GuessedRegion("right", 6, 8, 0.9))
+    change(quality=contract.Quality(solved_share=1.0, guessed=guessed))
+    bpy.ops.stereodiff.mark_frames()
+    shot = importlib.import_module(bpy.types.STEREODIFF_OT_mark_frames.__module__).chosen_import(
+        bpy.context).read_imported_result()
+    assert markers() == {"SD left guessed": shot.scene_frame(3), "SD right guessed": shot.scene_frame(6)}
+
+
 def test_marking_again_does_not_pile_up(change):
     change(frames=with_errors)
     for _ in range(2):

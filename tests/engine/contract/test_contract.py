@@ -15,6 +15,7 @@ from stereodiff_blender.engine.contract import (
     DiffusionSettings,
     Event,
     FrameResult,
+    GuessedRegion,
     Job,
     JobFolder,
     Matte,
@@ -361,7 +362,8 @@ def test_depth_at_the_plates_size_is_kept_and_read(folder, result):
 def test_a_result_without_it_says_nothing_that_earlier_versions_do_not_know(folder, result):
     folder.write_result(result)
     written = json.loads(folder.result_file.read_text())
-    assert "plate_size" not in written and "plate_depth" not in written["frames"][0]
+    assert "plate_size" not in written
+    assert not {"plate_depth", "mesh_depth"} & set(written["frames"][0])
     assert folder.read_result() == result
 
 
@@ -394,3 +396,42 @@ def test_half_of_it_is_refused(folder, result, change):
     whole = with_plate_depth(folder, result)
     with refused("result_invalid"):
         folder.write_result(change(whole))
+
+
+# --- What the mesh plays from ------------------------------------------------------------------------------------
+
+def test_a_picture_for_the_mesh_belongs_to_every_frame_with_depth_or_to_none(folder, result):
+    (folder.path / "mesh_depth").mkdir()
+    for frame in result.frames:
+        folder.product_file("mesh_depth", frame.frame).write_bytes(b"picture")
+    frames = tuple(replace(frame, mesh_depth=f"mesh_depth/{frame.frame:04d}.exr") for frame in result.frames)
+    folder.write_result(replace(result, frames=frames))
+    assert folder.read_result().frames == frames
+    with refused("result_invalid"):
+        folder.write_result(replace(result, frames=(*frames[:-1], replace(frames[-1], mesh_depth=None))))
+
+
+# --- Where depth is guessed --------------------------------------------------------------------------------------
+
+def with_guessed(result: Result, *guessed: GuessedRegion) -> Result:
+    return replace(result, quality=replace(result.quality, guessed=guessed))
+
+
+def test_what_is_guessed_is_kept_and_read_and_left_out_where_nothing_is(folder, result):
+    folder.write_result(result)
+    assert "guessed" not in json.loads(folder.result_file.read_text())["quality"]
+    assert folder.read_result() == result
+    whole = with_guessed(result, GuessedRegion("left", result.frames[0].frame, result.frames[1].frame, 0.75))
+    folder.write_result(whole)
+    assert folder.read_result() == whole
+
+
+@pytest.mark.parametrize("guessed", [
+    lambda first, last: (GuessedRegion("corner", first, last, 0.5),),
+    lambda first, last: (GuessedRegion("left", first - 1, last, 0.5),),
+    lambda first, last: (GuessedRegion("left", first, last + 1, 0.5),),
+    lambda first, last: (GuessedRegion("left", last, first, 0.5),),
+    lambda first, last: (GuessedRegion("left", first, last, 0.5),) * 101])
+def test_guesses_of_other_frames_or_parts_are_refused(folder, result, guessed):
+    with refused("result_invalid"):
+        folder.write_result(with_guessed(result, *guessed(result.frames[0].frame, result.frames[-1].frame)))

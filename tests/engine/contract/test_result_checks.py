@@ -57,6 +57,13 @@ def test_edges_have_the_plates_size_and_no_other(tmp_path, size):
         read_checked(folder)
 
 
+@pytest.mark.parametrize("channels", ["V", "RG", "RGBA"])
+def test_what_the_mesh_reads_has_three_channels(folder, channels):
+    write_exr(folder.product_file("mesh_depth", 2), dict.fromkeys(channels, np.ones((9, 16))))
+    with refused("0002.exr in mesh_depth is no picture"):
+        read_checked(folder)
+
+
 def test_a_picture_with_more_channels_is_refused(folder):
     write_exr(folder.product_file("depth", 2), dict.fromkeys("RGB", np.ones((9, 16))))
     with refused("0002.exr"):

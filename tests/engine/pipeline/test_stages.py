@@ -17,6 +17,7 @@ from stereodiff_blender.engine.solution import CameraSolution, StereoResult
 from stereodiff_blender.engine.storage import DiskScratch, RunContext
 
 COUNT, HEIGHT, WIDTH = 3, 6, 8
+FAR_LIMIT = 42.0
 STAGE_FILES = {"settled.ledger", "settled.npz", "settled_confidence.npy", "settled_depth.npy",
                "settled_motion_mask.npy"}
 
@@ -38,7 +39,8 @@ def shuttered(bend: tuple[float, ...] | None = (1.0, -0.12, 0.01, 0.0)) -> Camer
 
 def measured(value: float) -> MeasuredClip:
     depth = np.full((COUNT, HEIGHT, WIDTH), value, np.float32)
-    return MeasuredClip(cameras(), StereoResult(shuttered(), depth, 0.5 * depth, np.ones(depth.shape, np.uint8)), 0.75)
+    stereo = StereoResult(shuttered(), depth, 0.5 * depth, np.ones(depth.shape, np.uint8), FAR_LIMIT)
+    return MeasuredClip(cameras(), stereo, 0.75)
 
 
 class Run:
@@ -91,7 +93,7 @@ def test_a_run_goes_on_after_the_last_stage_that_was_done(tmp_path, done):
     assert run.did == list(NAMES[done:])
     assert list(run.report.warnings) == list(NAMES), "what was warned of is said in every run"
     assert np.array_equal(clip.stereo.depth, np.full((COUNT, HEIGHT, WIDTH), 3.0))
-    assert clip.reprojection_before_px == 0.75
+    assert (clip.reprojection_before_px, clip.stereo.far_limit) == (0.75, FAR_LIMIT)
     assert [len(points) for points, _ in clip.cameras.observations] == [0, 1, 2]
     assert clip.cameras.lens == clip.stereo.cameras.lens == LENS
     assert clip.cameras.shutter is None

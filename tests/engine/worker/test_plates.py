@@ -93,7 +93,7 @@ def test_the_plates_room_is_asked_for(tmp_path, clip, monkeypatch, free, code):
     """Only so much is free, beside the rest, of what the plates take; or the job is not begun."""
     request_for(tmp_path / "plates", clip, quality="draft")
     clip_pixels = SCALE**2 * WIDTH * HEIGHT
-    rest, plates = COUNT * WIDTH * HEIGHT * (46 + 8) + 3 * 8 * clip_pixels, COUNT * clip_pixels
+    rest, plates = COUNT * WIDTH * HEIGHT * (46 + 12) + 3 * 8 * clip_pixels, COUNT * clip_pixels
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, int(rest + free * plates)))
     if code is None:
         assert len(run(tmp_path / "plates").frames) == COUNT
@@ -118,7 +118,7 @@ def test_room_for_the_lens_maps_is_asked_for(tmp_path, clip, monkeypatch, lens, 
                                                np.array([focal_px, focal_px, 0.5 * size[0], 0.5 * size[1]]), size)
         plates_of_maps = 1.0 + (size[0] + left + right) * (size[1] + top + bottom) / clip_pixels
         assert plates_of_maps > 2.2
-    needed = COUNT * WIDTH * HEIGHT * (46 + 8) + COUNT * clip_pixels + 8 * clip_pixels * plates_of_maps
+    needed = COUNT * WIDTH * HEIGHT * (46 + 12) + COUNT * clip_pixels + 8 * clip_pixels * plates_of_maps
 
     def stop(*_):
         raise StereoDiffError("cancelled", "The next step has begun.")
@@ -269,7 +269,7 @@ def test_room_for_plate_depth_is_asked_for(tmp_path, clip, monkeypatch):
         raise StereoDiffError("cancelled", "The next step has begun.")
     monkeypatch.setattr(worker, "load_networks", stop)
     clip_pixels = SCALE**2 * WIDTH * HEIGHT
-    without = COUNT * WIDTH * HEIGHT * (46 + 8) + COUNT * clip_pixels + 3 * 8 * clip_pixels
+    without = COUNT * WIDTH * HEIGHT * (46 + 12) + COUNT * clip_pixels + 3 * 8 * clip_pixels
     for size, more, code in (("plate", 0, "disk_full"), ("working", 0, "cancelled"),
                              ("plate", 3.3 * COUNT * clip_pixels, "cancelled")):
         request_for(tmp_path / "room", clip, quality="draft", depth_size=size)

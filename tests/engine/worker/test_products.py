@@ -64,6 +64,25 @@ def test_depth_products_are_numbered_by_clip_frame_and_exact(depth, tmp_path, un
             assert np.array_equal(exr.read_exr(folder.product_file(product, frame))["V"], arrays[index])
 
 
+def test_the_mesh_has_depth_confidence_and_kind_in_one_picture(depth, tmp_path):
+    confidence = np.random.default_rng(1).random(depth.shape, dtype=np.float32)
+    confidence[0, 0, :3] = 0.0, 0.2, 1.0
+    mask = (confidence > 0.9).astype(np.uint8)
+    folder = JobFolder(tmp_path)
+    stereo = StereoResult(cameras(250.0), depth, confidence, mask, far_limit=5.0)
+    products.write_depth_products(folder, range(1, 6), stereo, (), Scratch(), Report())
+    found = exr.read_exr(folder.product_file("mesh_depth", 1))
+    written = exr.read_exr(folder.product_file("depth", 1))["V"]
+    assert np.array_equal(found["R"] > 0, written > 0) and np.abs(found["R"] - written).max() <= 1e-5 * written.max()
+    assert (found["G"] >= confidence[0]).all() and (found["G"] < confidence[0] + 1 / 256).all()
+    assert found["G"][0, 0] == 0.0 and found["G"][0, 2] == 1.0
+    far = (depth[0] >= 4.75) & (mask[0] == 0)
+    assert far.any() and np.array_equal(found["B"], np.where(far, -1.0, mask[0]))
+    sizes = {product: folder.product_file(product, 1).stat().st_size for product in ("depth", "confidence",
+                                                                                    "mesh_depth")}
+    assert sizes["mesh_depth"] < 0.7 * (sizes["depth"] + sizes["confidence"])
+
+
 def test_a_job_folder_that_is_no_folder(depth, tmp_path):
     (tmp_path / "job").write_text("in the way")
     with pytest.raises(StereoDiffError) as caught:

@@ -35,7 +35,7 @@ _MADE = {
     "": re.compile(rf"({'|'.join(map(re.escape, sorted(JobFolder.OWN_NAMES)))})({re.escape(TEMPORARY)})?"),
     NAME: re.compile(rf"{STAGE.pattern}|{RESERVED}|{re.escape(ASIDE)}[0-9a-f]+"),
     "depth": _PICTURES, "confidence": _PICTURES, "motion_mask": _PICTURES, "plate_depth": _PICTURES,
-    "edge": _PICTURES,
+    "edge": _PICTURES, "mesh_depth": _PICTURES,
     "lens": re.compile(rf"(un|re)distort\.exr({re.escape(TEMPORARY)})?"),
 }
 """What a job makes in its folder and in the folders there."""

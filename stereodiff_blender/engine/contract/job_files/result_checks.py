@@ -12,13 +12,15 @@ from ..picture_size import stated_size_of
 from .picture_headers import MAX_PIXELS, PictureHeader, read_header
 from .turns import taking_turns
 
-__all__ = ["MAX_SHOWN_BYTES", "PRODUCTS", "check_lens_maps", "check_plate", "check_product", "check_shown",
+__all__ = ["CHANNELS", "MAX_SHOWN_BYTES", "PRODUCTS", "check_lens_maps", "check_plate", "check_product", "check_shown",
            "read_checked", "size_of_product"]
 
 MAX_SHOWN_PIXELS, MAX_SHOWN_BYTES = 40_000_000, 100_000_000
 """Of a preview or a plot; the largest preview of ours, two pictures of 4096 x 4096 pixels, has 34 million."""
 
-PRODUCTS = ("depth", "confidence", "motion_mask", "plate_depth", "edge")
+PRODUCTS = ("depth", "confidence", "motion_mask", "plate_depth", "edge", "mesh_depth")
+CHANNELS = {"mesh_depth": 3}
+"""Of a product's pictures, where they are not one."""
 _READ_BYTES = 1024
 
 
@@ -44,11 +46,13 @@ def read_checked(folder: JobFolder) -> Result:
         "frame_range_invalid" or "clip_too_short": of job.json.
     """
     result = folder.read_result()
-    by_folder: dict[tuple[str, tuple[int, int]], list[str]] = {}
-    for size, (parent, _, name) in ((size, name.rpartition("/")) for size, name in _loaded(folder.files, result)):
-        by_folder.setdefault((parent, size), []).append(name)
-    for (parent, size), files in by_folder.items():
-        _check_products(folder.files.inside(parent) if parent else folder.files, files, size)
+    by_folder: dict[tuple[str, str], list[str]] = {}
+    for product, (parent, _, name) in ((product, name.rpartition("/")) for product, name in _loaded(folder.files,
+                                                                                                     result)):
+        by_folder.setdefault((parent, product), []).append(name)
+    for (parent, product), files in by_folder.items():
+        _check_products(folder.files.inside(parent) if parent else folder.files, files,
+                        size_of_product(result, product), CHANNELS.get(product, 1))
     check_lens_maps(folder.files, result)
     return result
 
@@ -72,12 +76,12 @@ def size_of_product(result: Result, product: str) -> tuple[int, int]:
     return result.plate_size or raster if product in ("plate_depth", "edge") else raster
 
 
-def _loaded(folder: GuardedFolder, result: Result) -> Iterator[tuple[tuple[int, int], str]]:
-    """What Blender loads of a result, with its size: its pictures, and what it plays where a frame has none."""
+def _loaded(folder: GuardedFolder, result: Result) -> Iterator[tuple[str, str]]:
+    """What Blender loads of a result, by product: its pictures, and what it plays where a frame has none."""
     for product in PRODUCTS:
         own = [name for f in result.frames if (name := getattr(f, product)) is not None]
         played = _played_besides(folder, own, result) if own else ()
-        yield from ((size_of_product(result, product), name) for name in (*own, *played))
+        yield from ((product, name) for name in (*own, *played))
 
 
 def _played_besides(folder: GuardedFolder, own: list[str], result: Result) -> Iterator[str]:
@@ -90,20 +94,20 @@ def _played_besides(folder: GuardedFolder, own: list[str], result: Result) -> It
             yield str(played)
 
 
-def _check_products(folder: GuardedFolder, names: list[str], size: tuple[int, int]) -> None:
+def _check_products(folder: GuardedFolder, names: list[str], size: tuple[int, int], channels: int) -> None:
     """All files of one run have the same header, so it is understood once and compared from then on."""
     known = b"none"
     try:
         for name, data in zip(names, taking_turns(folder.beginnings(names, _READ_BYTES)), strict=True):
             if data.startswith(known):
                 continue
-            header = check_product(folder, name, size)
+            header = check_product(folder, name, size, channels)
             known = data[:header.length] if header.length <= len(data) else b"none"
     except OSError as error:
         raise StereoDiffError("result_invalid", f"{folder.path} was not read: {error}") from error
 
 
-def check_product(folder: GuardedFolder, name: str, size: tuple[int, int]) -> PictureHeader:
+def check_product(folder: GuardedFolder, name: str, size: tuple[int, int], channels: int = 1) -> PictureHeader:
     """Depth, confidence or motion of a frame, as the engine writes it.
 
     Parameters
@@ -114,11 +118,13 @@ def check_product(folder: GuardedFolder, name: str, size: tuple[int, int]) -> Pi
         Relative to it, as the result names the file.
     size : tuple of int
         Width and height in pixels that the file has to have, as of size_of_product.
+    channels : int
+        As of CHANNELS.
 
     Returns
     -------
     PictureHeader
-        Of an EXR with one channel.
+        Of an EXR with as many channels.
 
     Raises
     ------
@@ -126,7 +132,7 @@ def check_product(folder: GuardedFolder, name: str, size: tuple[int, int]) -> Pi
         "result_invalid": the file cannot be read, or is no such picture.
     """
     header = _header(folder, name)
-    wanted = ("exr", 1, *size)
+    wanted = ("exr", channels, *size)
     if header is None or (header.kind, header.channels, header.width, header.height) != wanted:
         raise StereoDiffError("result_invalid", f"{name} in {folder.path.name} is no picture of {size[0]} x {size[1]} "
                                                 "pixels.")

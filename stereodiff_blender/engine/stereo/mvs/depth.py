@@ -132,7 +132,7 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
     _finish_mask(raw, objects.tracks, confidence)
     warn_of_coverage(raw.mask, confidence, open_share, report, has_matte=masks is not None,
                      is_lens_doubtful=cameras.is_focal_unreliable)
-    return StereoResult(cameras, depth, confidence, raw.mask)
+    return StereoResult(cameras, depth, confidence, raw.mask, far_limit=1.0 / limits.disparity[0])
 
 
 def _check(frames, cameras, masks) -> None:

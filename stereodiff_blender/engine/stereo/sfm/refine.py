@@ -302,8 +302,10 @@ def _refined(start: _Start, fitted: CameraFit, stereo: StereoResult) -> Refineme
     cameras = _cameras(start, fitted, raster, scale[0], stereo.cameras)
     for depth, factor in zip(stereo.depth, scale / scale[0], strict=True):
         depth *= np.float32(factor)
-    return Refinement(replace(stereo, cameras=cameras), True, before_px, float(fitted.residual_px.mean()),
-                      _misfit(ratio / np.median(ratio)), misfit, start.focal, float(fitted.focal))
+    far_limit = None if stereo.far_limit is None else stereo.far_limit * float(scale.min() / scale[0])
+    return Refinement(replace(stereo, cameras=cameras, far_limit=far_limit), True, before_px,
+                      float(fitted.residual_px.mean()), _misfit(ratio / np.median(ratio)), misfit, start.focal,
+                      float(fitted.focal))
 
 
 def _square_by(cameras: CameraSolution) -> np.ndarray:

@@ -274,6 +274,8 @@ def test_plain_blue_sky_is_far_sharp_and_not_trusted(shot):
     check_promises(result, sky.shape)
     farthest = result.depth > 0.99 / depth_limits(clear.cameras).disparity[0]
     assert (farthest & sky).sum() / (farthest | sky).sum() > 0.9
+    told = np.stack([result.is_sky(index) for index in range(len(sky))])
+    assert (told & sky).sum() / (told | sky).sum() > 0.9
     assert (result.confidence[farthest] < TRUSTED).all()
     assert np.nanmean(np.abs(result.depth / shot.depth - 1)[~sky & ~farthest]) < 0.06
 
@@ -342,6 +344,9 @@ def test_a_clouded_sky_stays_far_and_still(shot):
     inside = np.stack([cv2.erode(one.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0 for one in sky])
     far = depth_limits(known).far
     assert inside.mean() > 0.03 and (result.depth[inside] > far).mean() > 0.6
+    told = np.stack([result.is_sky(index) for index in range(len(sky))])
+    hidden = told | (result.confidence < 0.2)  # by a mesh as imported
+    assert told[inside].mean() > 0.5 and hidden[inside].mean() > 0.99 and (told & ~sky).mean() < 0.001
     assert np.median(result.depth[inside]) > 1.5 * far
     assert result.motion_mask[inside].mean() < 0.02 and (result.confidence[inside] > TRUSTED).mean() < 0.01
 

@@ -5,7 +5,7 @@ Arrays may be memory-mapped; they are read frame by frame. Previews are in previ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -44,21 +44,19 @@ class FramesOfDepth(Protocol):
 
 def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoResult,
                          weights: tuple[WeightsUsed, ...], scratch: Scratch, report: Report,
-                         plate_depth: FramesOfDepth | None = None, edge: FramesOfDepth | None = None,
+                         of_plate: Mapping[str, FramesOfDepth] | None = None,
                          sky: Callable[[int], np.ndarray] | None = None) -> None:
-    """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, with these numbers;
-    plate_depth/####.exr and edge/####.exr, if there are any; and of the first three, mesh_depth/####.exr.
+    """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, with these numbers; and of
+    these, mesh_depth/####.exr.
 
-    stereo: of T frames, one for each number, with the depth to use, which is written in its cameras' unit. sky: where
-    a frame shows it, (H,W) bool; None: as stereo tells. weights:
+    stereo: of T frames, one for each number, with the depth to use, which is written in its cameras' unit. weights:
     that the result was made with; every file names them and their licenses. scratch: knows which frames an earlier run
-    has written of the very same depth. report: told the progress in frames; its stage is the caller's. Raises
-    StereoDiffError "disk_full" or "output_not_writable".
+    has written of the very same depth. report: told the progress in frames; its stage is the caller's. of_plate: what
+    is written at the plate's size as well, "plate_depth" and "edge". sky: where a frame shows it, (H,W) bool; None: as
+    stereo tells. Raises StereoDiffError "disk_full" or "output_not_writable".
     """
     arrays: dict[str, FramesOfDepth] = {"depth": stereo.depth, "confidence": stereo.confidence,
-                                        "motion_mask": stereo.motion_mask}
-    arrays |= {product: frames for product, frames in (("plate_depth", plate_depth), ("edge", edge))
-               if frames is not None}
+                                        "motion_mask": stereo.motion_mask, **(of_plate or {})}
     written = (*arrays, MESH_DEPTH)
     for product in written:
         with translated_errors(folder.path / product):

@@ -38,8 +38,7 @@ def publish(request: Request, frames: np.ndarray, estimate: Estimate, weights: t
         discard_products(folder)  # of an earlier run on other footage
     if depth is not None:
         products.write_depth_products(folder, numbers, replace(estimate.stereo, depth=depth), weights, scratch, report,
-                                      estimate.plate_depth, estimate.plate_depth and estimate.plate_depth.edges,
-                                      estimate.stereo.is_sky)
+                                      _of_plate(estimate), estimate.stereo.is_sky)
     else:
         report.progress(len(numbers))
     if len(estimate.cameras.points):
@@ -53,6 +52,12 @@ def publish(request: Request, frames: np.ndarray, estimate: Estimate, weights: t
     if estimate.refined_depth is not None:
         _write_plot(request.job, folder, estimate)
     return _result(request, estimate, weights, report)
+
+
+def _of_plate(estimate: Estimate) -> dict[str, products.FramesOfDepth]:
+    """PLATE_PRODUCTS, where there are any."""
+    plate_depth = estimate.plate_depth
+    return {} if plate_depth is None else dict(zip(PLATE_PRODUCTS, (plate_depth, plate_depth.edges), strict=True))
 
 
 def _write_camera_plot(request: Request, estimate: Estimate) -> None:

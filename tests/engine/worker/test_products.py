@@ -76,7 +76,7 @@ def test_the_mesh_has_depth_confidence_and_kind_in_one_picture(depth, tmp_path):
     assert np.array_equal(found["R"] > 0, written > 0) and np.abs(found["R"] - written).max() <= 1e-5 * written.max()
     assert (found["G"] >= confidence[0]).all() and (found["G"] < confidence[0] + 1 / 256).all()
     assert found["G"][0, 0] == 0.0 and found["G"][0, 2] == 1.0
-    far = (depth[0] >= 4.75) & (mask[0] == 0)
+    far = (depth[0] >= np.where(confidence[0] > 0.5, 4.75, 2.0)) & (mask[0] == 0)
     assert far.any() and np.array_equal(found["B"], np.where(far, -1.0, mask[0]))
     sizes = {product: folder.product_file(product, 1).stat().st_size for product in ("depth", "confidence",
                                                                                     "mesh_depth")}

@@ -28,6 +28,10 @@ COARSE_STEP_PX = 3
 """Pixels of the raster before, between which a step is an edge: so far a ramp there reaches, which enlarging keeps."""
 OWN_LEVELS = 0.15
 """Gray levels of evidence that count for the disparity a pixel has."""
+DECISIVE_LEVELS, SMOOTHED_PX, NEARBY_PX = 1.0, 5, 15
+"""Gray levels by which the frames around favor the nearest surface or the farthest, smoothed over a few pixels, and then
+on the mean of those nearby. Where it is less, as in soft or even pictures, they tell nothing, and an edge that was
+measured is as likely a bump: its pixels keep what they have."""
 LINK_LEVELS, LINK_DIAGONAL, LINK_FLOOR = 4.0, 0.7, 0.05
 """Gray levels of evidence that a neighbor of the same look outweighs; a diagonal one's share; the least share."""
 ALIKE_LEVELS, SOFTENING_PX = 12.0, 0.8
@@ -124,8 +128,26 @@ def prepare_choice(index: int, gray: np.ndarray, disparity: np.ndarray, fixed: n
         return Choice(index, disparity, rows, cols, hypotheses, hypotheses, np.empty((len(NEIGHBORS), 0), np.float32))
     evidence = evidence_of(rows, cols, hypotheses[0])
     costs = np.stack([evidence.cost(each) for each in hypotheses])
+    told = _is_told(costs, chooses)
+    rows, cols, hypotheses, costs = rows[told], cols[told], hypotheses[:, told], costs[:, told]
     costs[0] -= np.float32(OWN_LEVELS)
     return Choice(index, disparity, rows, cols, hypotheses, costs, _links(gray, rows, cols))
+
+
+def _is_told(costs: np.ndarray, chooses: np.ndarray) -> np.ndarray:
+    """(n,) bool: which pixels lie where the frames around tell surfaces apart. costs: (3,n) of the pixels that choose,
+    (H,W) bool."""
+    share = chooses.astype(np.float32)
+    difference = np.zeros(chooses.shape, np.float32)
+    difference[chooses] = costs[1] - costs[2]
+    smooth = np.where(chooses, np.abs(_mean_of(difference, share, SMOOTHED_PX)), np.float32(0))
+    return _mean_of(smooth, share, NEARBY_PX)[chooses] >= np.float32(DECISIVE_LEVELS)
+
+
+def _mean_of(picture: np.ndarray, share: np.ndarray, window_px: int) -> np.ndarray:
+    """(H,W) mean over a window of what counts. share: (H,W) float32, 1 where picture does, which is 0 elsewhere."""
+    total, count = (cv2.blur(each, (window_px, window_px)) for each in (picture, share))
+    return total / np.maximum(count, np.float32(1e-6))
 
 
 def _another(hypothesis: np.ndarray, own: np.ndarray, is_step: np.ndarray) -> np.ndarray:

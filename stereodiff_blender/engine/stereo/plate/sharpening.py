@@ -1,8 +1,9 @@
 """Depth at the plate's size from depth at the working size: the whole way, frame by frame.
 
-At the working size surfaces grow up to their edges (propagation.py); then from raster to raster, each at most
-MAX_FACTOR finer, pixels near edges choose their surface again (choice.py), and on the plate itself the frames beside
-have a vote. Nothing is kept but of the frames around the one at hand.
+At the working size surfaces grow up to their edges (propagation.py), where other frames find them there, too
+(confirmation.py); then from raster to raster, each at most MAX_FACTOR finer, pixels near edges choose their surface again
+(choice.py), and on the plate itself the frames beside have a vote. Nothing is kept but of the frames around the one at
+hand.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from ...imaging import Cameras, FrameWindow, frames_around
 from .choice import Choice, enlarged, prepare_choice, votes_of
+from .confirmation import confirmed
 from .evidence import MAX_OFFSET, Evidence, Refutation, ScaledCameras, choose_sources
 from .propagation import complete, project_bands, propagate
 
@@ -92,6 +94,7 @@ class PlateDepth:
         self._rasters = [_Raster(plates, size, cameras, working) for size in (working, *_sizes(working, plate))]
         self._sources = choose_sources(self._rasters[0].cameras, 1.0 / float(np.median(depth[depth.shape[0] // 2])),
                                        working)
+        self._kept_grown_alone: FrameWindow[int, np.ndarray] = FrameWindow(2 * (VOTER_OFFSET + 2 * MAX_OFFSET) + 2)
         self._kept_grown: FrameWindow[int, np.ndarray] = FrameWindow(2 * (VOTER_OFFSET + MAX_OFFSET) + 2)
         self._choices: FrameWindow[int, Choice] = FrameWindow(2 * VOTER_OFFSET + 2)
         self._settled: FrameWindow[int, np.ndarray] = FrameWindow(2 * VOTER_OFFSET + 2)
@@ -115,19 +118,37 @@ class PlateDepth:
         """(h,w) bool."""
         return np.asarray(self._motion_mask[index]) > 0
 
-    def _grown(self, index: int) -> np.ndarray:
+    def _measured(self, index: int) -> np.ndarray:
+        """(h,w) disparity at the working size, as it was handed in."""
+        return np.float32(1.0) / np.asarray(self._depth[index], np.float32)
+
+    def _grown_alone(self, index: int) -> np.ndarray:
         """(h,w) disparity at the working size, its surfaces grown up to their edges."""
-        return self._kept_grown.get(index, lambda: self._newly_grown(index))
+        return self._kept_grown_alone.get(index, lambda: self._newly_grown(index))
 
     def _newly_grown(self, index: int) -> np.ndarray:
-        disparity = np.float32(1.0) / np.asarray(self._depth[index], np.float32)
         if not self._sources[index]:
-            return disparity
-        return propagate(disparity, self._moves(index), self._rasters[0].evidence_of(index, self._sources[index]))
+            return self._measured(index)
+        return propagate(self._measured(index), self._moves(index),
+                         self._rasters[0].evidence_of(index, self._sources[index]))
+
+    def _grown(self, index: int) -> np.ndarray:
+        """The same, where other frames confirm it."""
+        return self._kept_grown.get(index, lambda: self._newly_confirmed(index))
+
+    def _newly_confirmed(self, index: int) -> np.ndarray:
+        sources = self._sources[index]
+        still = [self._without_moving(self._grown_alone(k), k) for k in sources]
+        return confirmed(self._grown_alone(index), self._measured(index), still, self._rasters[0].cameras, index,
+                         sources)
+
+    def _without_moving(self, disparity: np.ndarray, index: int) -> np.ndarray:
+        """(h,w) disparity at the working size, 0 where something moves."""
+        return np.where(self._moves(index), np.float32(0), disparity)
 
     def _still(self, index: int) -> np.ndarray:
         """(h,w) disparity at the working size, 0 where something moves."""
-        return np.where(self._moves(index), np.float32(0), self._grown(index))
+        return self._without_moving(self._grown(index), index)
 
     def _is_at_end(self, index: int) -> bool:
         """Whether all that a frame is compared with lies on one side in time."""

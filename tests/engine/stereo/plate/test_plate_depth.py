@@ -10,6 +10,7 @@ import pytest
 from depth_scenes import RayCastShot, ray_cast
 
 from stereodiff_blender.engine.stereo.plate import PlateDepth
+from stereodiff_blender.engine.stereo.plate.choice import enlarged
 
 COUNT = 9
 FAT_PX = 1
@@ -217,3 +218,11 @@ def test_shapes_that_do_not_fit_are_refused(clip):
         PlateDepth(gray[:4], clip.measured, clip.working.motion_mask, cameras)
     with pytest.raises(ValueError, match="smaller than depth"):
         PlateDepth(gray[:, :100], clip.measured, clip.working.motion_mask, cameras)
+
+
+def test_pictures_that_tell_nothing_change_nothing(clip):
+    measured = clip.working.depth.astype(np.float32)
+    blank = replace(clip, plate=replace(clip.plate, frames=np.full_like(clip.plate.frames, 128)), measured=measured)
+    sharp, size = blank.sharp(), clip.plate.depth.shape[1:]
+    as_it_was = np.stack([1.0 / enlarged(1.0 / depth, size) for depth in measured])
+    assert (np.abs(np.log(sharp / as_it_was)) > 0.05).mean() < 0.004

@@ -49,14 +49,14 @@ from .workspace import Workspace
 __all__ = ["discard_products", "examine", "run"]
 
 # Share of each stage in the time of a whole job, measured on two cores: draft on 40 frames of 480x270, standard on 48
-# of 640x360, high on 40 of 960x540.
+# of 640x360, high on 40 and 48 of 960x540.
 PLANS = {
     "draft": (("read", 0.01), ("track", 0.05), ("solve", 0.11), ("depth", 0.48), ("motion", 0.05), ("borders", 0.19),
               ("refine", 0.09), ("write", 0.02)),
     "standard": (("read", 0.01), ("track", 0.03), ("solve", 0.05), ("depth", 0.50), ("motion", 0.04),
                  ("borders", 0.21), ("refine", 0.13), ("write", 0.03)),
-    "high": (("read", 0.01), ("track", 0.03), ("solve", 0.03), ("depth", 0.49), ("motion", 0.06), ("borders", 0.18),
-             ("refine", 0.17), ("write", 0.03)),
+    "high": (("read", 0.01), ("track", 0.03), ("solve", 0.03), ("depth", 0.57), ("motion", 0.06), ("borders", 0.14),
+             ("refine", 0.13), ("write", 0.03)),
 }
 
 # On a CPU the network is nearly all of it; on a GPU about half.

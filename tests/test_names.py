@@ -30,7 +30,7 @@ RETIRED = {
     "label_movers": "label_objects", "link_movers": "link_objects", "Standing": "GroundContact",
     "standings": "contacts", "stand": "place_on_ground", "measure_standing": "measure_contact",
     "settle_tracks": "fit_tracks", "nearness": "inverse_ground_distance", "facing": "distance_per_depth",
-    "settle_borders": "refine_boundaries", "agree_on_borders": "agree_on_boundaries",
+    "settle_borders": "refine_boundaries",
     "vote_on_borders": "vote_on_boundaries", "run_turn": "run_pass", "_run_turn": "_run_pass",
     "choose_sides": "select_sides", "_choose_all_sides": "_select_all_sides",
     "FittedClip": "CameraFit", "fit_all_frames": "register_all_frames", "_believable": "_plausible_frames",

@@ -1,4 +1,4 @@
-"""Before a run: what the chosen engines and preset need that is not there, and what will be used instead. No bpy.
+"""Before a run: what the chosen engines need that is not there, and what will be used instead. No bpy.
 
 Says what the engine does, not what would be nice: without PyTorch or weights it refuses a job, and "auto" means CUDA
 or the processor, never Metal.
@@ -18,9 +18,9 @@ __all__ = [
     "GET_WEIGHTS", "INSTALL_PYTORCH", "LOOK", "OPEN_PREFERENCES", "Notice", "licence_notices", "notices", "refuse",
 ]
 
-HIGH, MONST3R, DEPTHCRAFTER = "high", "monst3r", "depthcrafter"
-LABELS = {HIGH: "the High preset", MONST3R: "MonST3R", DEPTHCRAFTER: "DepthCrafter"}
-INSTEAD = {HIGH: "choose Standard", MONST3R: "choose Geometric", DEPTHCRAFTER: "choose Guided"}
+MONST3R, DEPTHCRAFTER = "monst3r", "depthcrafter"
+LABELS = {MONST3R: "MonST3R", DEPTHCRAFTER: "DepthCrafter"}
+INSTEAD = {MONST3R: "choose Geometric", DEPTHCRAFTER: "choose Guided"}
 PACKAGE_LABELS = {"torch": "PyTorch", "PIL": "Pillow"}
 DEVICE_LABELS = {"cuda": "CUDA", "mps": "Metal", "cpu": "CPU"}
 INSTALL_PYTORCH, GET_WEIGHTS, OPEN_PREFERENCES, LOOK = "install_pytorch", "get_weights", "open_preferences", "look"
@@ -46,8 +46,7 @@ class Notice:
 
 def chosen_parts(settings: Settings) -> tuple[str, ...]:
     """Which of the parts that need more than the standard packages these settings use."""
-    chosen = ((HIGH, settings.quality == HIGH), (MONST3R, settings.stereo == MONST3R),
-              (DEPTHCRAFTER, settings.refine == DEPTHCRAFTER))
+    chosen = ((MONST3R, settings.stereo == MONST3R), (DEPTHCRAFTER, settings.refine == DEPTHCRAFTER))
     return tuple(part for part, is_chosen in chosen if is_chosen)
 
 
@@ -77,7 +76,7 @@ def notices(settings: Settings, checked: Checked | None) -> tuple[Notice, ...]:
     known = checked.health.capabilities if checked.health is not None else Capabilities()
     missing = [_no_packages(part, known.unusable[part]) for part in parts if known.unusable.get(part)]
     weights = [_no_weights(part, known.unusable_weights[part] if part in checked.weights else "") for part in parts
-               if part != HIGH and (part not in checked.weights or part in known.unusable_weights)]
+               if part not in checked.weights or part in known.unusable_weights]
     can_ask_device = checked.health is not None and not missing
     return (*missing, *weights, *(_device(settings, parts, known) if can_ask_device else ()))
 
@@ -124,7 +123,7 @@ def refuse(settings: Settings, models_folder: Path, checked: Checked | None) -> 
         if notice.is_refusal and notice.code != "weights_missing":
             raise StereoDiffError(notice.code, f"{notice.text}.")
     for part in chosen_parts(settings):
-        if part != HIGH and not has_weights(models_folder, part):
+        if not has_weights(models_folder, part):
             folder = weights_folder(models_folder, part)
             raise StereoDiffError("weights_missing", f"There are no weights in {folder}.")
 
@@ -146,9 +145,6 @@ def _no_weights(part: str, lack: str) -> Notice:
 
 def _device(settings: Settings, parts: tuple[str, ...], known: Capabilities) -> list[Notice]:
     """What will compute, where that is not what one would hope for."""
-    users = _device_users(settings, parts)
-    if not users:
-        return []
     asked = settings.device.partition(":")[0]
     device = known.auto_device if asked == "auto" else asked
     if device in known.broken_devices:
@@ -157,22 +153,17 @@ def _device(settings: Settings, parts: tuple[str, ...], known: Capabilities) -> 
     if device not in known.devices:
         return [Notice(f"{DEVICE_LABELS.get(device, device)} is chosen as Device, but PyTorch does not see it: choose "
                        "Auto or CPU", "device_unavailable", OPEN_PREFERENCES)]
-    return [Notice(_on_the_processor(asked, users, known), mend=OPEN_PREFERENCES if len(known.devices) > 1 else "")
+    return [Notice(_on_the_processor(asked, parts, known), mend=OPEN_PREFERENCES if len(known.devices) > 1 else "")
             ] if device == "cpu" else []
 
 
-def _on_the_processor(asked: str, users: tuple[str, ...], known: Capabilities) -> str:
-    runs = f"{_listed(users)} {'run' if len(users) > 1 else 'runs'} on the processor, slower"
+def _on_the_processor(asked: str, parts: tuple[str, ...], known: Capabilities) -> str:
+    runs = f"{_listed(parts)} {'run' if len(parts) > 1 else 'runs'} on the processor, slower"
     better = next((DEVICE_LABELS[device] for device in ("cuda", "mps") if device in known.devices), None)
     if asked == "auto":
         return f"No CUDA: {runs}" + (f". To use {better}, choose it as Device" if better else "")
     chosen = f"CPU is chosen as Device: {runs}"
     return f"{chosen}, though {better} is there" if better else chosen
-
-
-def _device_users(settings: Settings, parts: tuple[str, ...]) -> tuple[str, ...]:
-    """The High preset computes on a device only what it adds to the geometric engine."""
-    return tuple(part for part in parts if part != HIGH or settings.stereo == "geometric")
 
 
 def _listed(parts: tuple[str, ...]) -> str:

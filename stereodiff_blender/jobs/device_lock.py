@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 def device_of(settings: Settings) -> str:
     """What a job may compute on: "gpu", or "cpu" if nothing of it could use another."""
-    is_learned = settings.stereo == "monst3r" or settings.refine == "depthcrafter" or settings.quality == "high"
+    is_learned = settings.stereo == "monst3r" or settings.refine == "depthcrafter"
     return "gpu" if is_learned and settings.device != "cpu" else "cpu"
 
 

@@ -69,7 +69,7 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
         items=AT_EXIT_ITEMS,
     )
     device: bpy.props.EnumProperty(
-        name="Device", description="What computes the learned stages and the High preset", items=DEVICES,
+        name="Device", description="What computes the learned stages", items=DEVICES,
     )
 
     def draw(self, context):
@@ -113,7 +113,7 @@ def _draw_engine(layout, status: session.Status) -> None:
     row.operator("stereodiff.help", text="Guide", icon="HELP").page = "artists/install"
     layout.operator("stereodiff.install_runtime", icon="IMPORT").extent = "standard"
     layout.operator("stereodiff.install_runtime", icon="IMPORT",
-                    text="Install Engine for High Quality and Learned Engines (PyTorch, several GB)").extent = "high"
+                    text="Install Engine for Learned Engines (PyTorch, several GB)").extent = "high"
     row = layout.row(align=True)
     row.operator("stereodiff.verify_runtime", icon="CHECKMARK")
     row.operator("stereodiff.repair_runtime", icon="TOOL_SETTINGS")

@@ -59,7 +59,7 @@ SCHEDULE_ITEMS = (
 QUALITY_ITEMS = (
     ("draft", "Draft", "A quick look: 480 pixels on the long side, to see whether the shot solves at all"),
     ("standard", "Standard", "For most shots: 640 pixels on the long side, the balance of detail and time"),
-    ("high", "High", "For final results: 960 pixels on the long side with sharper edges; takes several times as long"),
+    ("high", "High", "For final results: 960 pixels on the long side; takes two to three times as long as Standard"),
 )
 DEPTH_SIZE_ITEMS = (
     ("working", "Working Size", "As large as depth is worked on: quick, and small on the disk"),

@@ -28,7 +28,8 @@ def checked(weights=ALL_WEIGHTS, *, auto="cpu", devices=None, **capabilities) ->
 
 WITH_CUDA = {"auto": "cuda", "devices": {"cpu": "CPU", "cuda": "NVIDIA L4"}}
 WITH_METAL = {"devices": {"cpu": "CPU", "mps": "Metal"}}
-WITHOUT_TORCH = {"unusable": {"high": ("torch",), "monst3r": ("torch", "safetensors"),
+WITHOUT_TORCH = {"unusable": {"high": ("torch",),  # so said the doctor of earlier versions
+                              "monst3r": ("torch", "safetensors"),
                               "depthcrafter": ("torch", "safetensors", "diffusers", "transformers")}}
 
 
@@ -37,27 +38,26 @@ def only_notice(settings: Settings, found: Checked | None) -> preflight.Notice:
     return notice
 
 
+@pytest.mark.parametrize("settings", [Settings(), HIGH, Settings(quality="high", device="cuda")])
 @pytest.mark.parametrize("found", [None, checked(), Checked(problem=Problem("runtime_missing", "None.")),
                                    checked(frozenset(), **WITHOUT_TORCH)])
-def test_the_default_engine_needs_nothing_said(found):
-    assert preflight.notices(Settings(), found) == ()
-    preflight.refuse(Settings(), Path("nowhere"), found)
+def test_the_geometric_engine_needs_nothing_said(settings, found):
+    assert preflight.notices(settings, found) == ()
+    preflight.refuse(settings, Path("nowhere"), found)
 
 
-@pytest.mark.parametrize("settings", [HIGH, MONST3R, DEPTHCRAFTER])
+@pytest.mark.parametrize("settings", [MONST3R, DEPTHCRAFTER])
 def test_with_everything_there_nothing_is_said(settings):
     assert preflight.notices(settings, checked(**WITH_CUDA)) == ()
 
 
-@pytest.mark.parametrize(("settings", "name"), [(HIGH, "the High preset"), (MONST3R, "MonST3R"),
-                                                (DEPTHCRAFTER, "DepthCrafter")])
+@pytest.mark.parametrize(("settings", "name"), [(MONST3R, "MonST3R"), (DEPTHCRAFTER, "DepthCrafter")])
 def test_before_anybody_has_looked_that_is_said(settings, name):
     notice = only_notice(settings, None)
     assert not notice.is_refusal and notice.mend == preflight.LOOK and name in notice.text
 
 
-@pytest.mark.parametrize(("settings", "instead"), [(HIGH, "choose Standard"), (MONST3R, "choose Geometric"),
-                                                   (DEPTHCRAFTER, "choose Guided")])
+@pytest.mark.parametrize(("settings", "instead"), [(MONST3R, "choose Geometric"), (DEPTHCRAFTER, "choose Guided")])
 def test_without_pytorch_it_is_refused(settings, instead, tmp_path):
     found = checked(**WITHOUT_TORCH)
     notice = only_notice(settings, found)
@@ -87,31 +87,28 @@ def test_weights_can_be_missed_without_any_engine():
 
 
 @pytest.mark.parametrize(("settings", "words"), [
-    (HIGH, "No CUDA: the High preset runs on the processor, slower"),
     (MONST3R, "No CUDA: MonST3R runs on the processor, slower"),
     (Settings("monst3r", "depthcrafter", "high"), "No CUDA: MonST3R and DepthCrafter run on the processor, slower"),
 ])
-def test_without_cuda_it_is_said_to_be_slower(settings, words, tmp_path):
+def test_without_cuda_it_is_said_to_be_slower(settings, words):
     notice = only_notice(settings, checked())
     assert notice.text == words and not notice.is_refusal and not notice.mend
-    if settings == HIGH:
-        preflight.refuse(settings, tmp_path, checked())
 
 
 def test_on_a_mac_metal_is_named_as_what_could_be_chosen():
-    notice = only_notice(HIGH, checked(**WITH_METAL))
+    notice = only_notice(MONST3R, checked(**WITH_METAL))
     assert "on the processor" in notice.text and "Metal" in notice.text and notice.mend == preflight.OPEN_PREFERENCES
-    assert preflight.notices(Settings(quality="high", device="mps"), checked(**WITH_METAL)) == ()
+    assert preflight.notices(Settings("monst3r", device="mps"), checked(**WITH_METAL)) == ()
 
 
 def test_a_processor_that_was_chosen_although_there_is_cuda():
-    notice = only_notice(Settings(quality="high", device="cpu"), checked(**WITH_CUDA))
+    notice = only_notice(Settings("monst3r", device="cpu"), checked(**WITH_CUDA))
     assert "CPU is chosen" in notice.text and "CUDA is there" in notice.text and not notice.is_refusal
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
 def test_a_device_that_is_not_there_is_refused(device, tmp_path):
-    settings = Settings(quality="high", device=device)
+    settings = Settings("monst3r", device=device)
     notice = only_notice(settings, checked())
     assert notice.code == "device_unavailable" and "does not see it" in notice.text
     with pytest.raises(StereoDiffError) as caught:
@@ -120,18 +117,16 @@ def test_a_device_that_is_not_there_is_refused(device, tmp_path):
 
 
 def test_a_card_that_cannot_compute_is_refused():
-    notice = only_notice(HIGH, checked(auto="cuda", broken_devices={"cuda": "no kernel image"}))
+    notice = only_notice(MONST3R, checked(auto="cuda", broken_devices={"cuda": "no kernel image"}))
     assert notice.code == "device_unavailable" and "no kernel image" in notice.text and "CPU" in notice.text
 
 
 def test_a_device_that_nothing_uses_is_no_matter():
     assert preflight.notices(Settings(device="cuda"), checked()) == ()
-    learned = Settings("monst3r", quality="high")
-    assert "High" not in only_notice(learned, checked()).text, "High adds nothing that computes there"
 
 
 def test_every_refusal_has_a_code_of_the_contract():
-    for settings in (HIGH, MONST3R, DEPTHCRAFTER, Settings(quality="high", device="cuda")):
+    for settings in (MONST3R, DEPTHCRAFTER, Settings("monst3r", device="cuda")):
         for found in (checked(), checked(frozenset(), **WITHOUT_TORCH), checked(**WITH_METAL)):
             for notice in preflight.notices(settings, found):
                 assert notice.mend in (*preflight.MENDS, "")
@@ -189,16 +184,3 @@ def test_weights_in_a_folder_of_the_users_count(tmp_path):
     assert caught.value.code == "model_record_invalid"
     found = ask(Question(None, Problem("runtime_missing", "None."), tmp_path, tmp_path, tmp_path / "models"))
     assert found.weights == frozenset() and found.health is None
-
-
-@pytest.mark.slow
-def test_a_device_is_refused_by_the_engine_before_any_work():
-    torch = pytest.importorskip("torch")
-    pipeline = pytest.importorskip("stereodiff_blender.engine.pipeline.pipeline")
-    if torch.cuda.is_available():
-        pytest.skip("there is CUDA here")
-    with pytest.raises(StereoDiffError) as caught:
-        pipeline.refuse_unavailable(Settings(quality="high", device="cuda"))
-    assert caught.value.code == "device_unavailable"
-    pipeline.refuse_unavailable(Settings(device="cuda"))
-    pipeline.refuse_unavailable(Settings("monst3r", quality="high", device="cuda"))

@@ -138,8 +138,8 @@ def test_a_lock_is_no_way_to_write_through_a_link(tmp_path):
 
 
 @pytest.mark.parametrize(("settings", "device"), [
-    ({}, "cpu"), ({"device": "cuda"}, "cpu"), ({"quality": "high"}, "gpu"), ({"stereo": "monst3r"}, "gpu"),
-    ({"refine": "depthcrafter"}, "gpu"), ({"quality": "high", "device": "cpu"}, "cpu"),
+    ({}, "cpu"), ({"device": "cuda"}, "cpu"), ({"quality": "high"}, "cpu"), ({"stereo": "monst3r"}, "gpu"),
+    ({"refine": "depthcrafter"}, "gpu"), ({"refine": "depthcrafter", "device": "cpu"}, "cpu"),
 ])
 def test_the_device_is_what_a_job_could_use(settings, device):
     assert device_of(Settings(**settings)) == device

@@ -90,7 +90,7 @@ STAGE_LABELS = {
     "depth": "Measuring depth",
     "motion": "Finding what moves",
     "borders": "Settling borders",
-    "edges": "Sharpening borders",
+    "edges": "Sharpening borders",  # in jobs of earlier versions alone
     "encode": "Encoding frames",
     "refine": "Removing flicker",
     "write": "Writing results",

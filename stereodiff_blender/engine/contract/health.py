@@ -54,8 +54,8 @@ def redacted(finding: Finding) -> Finding:
 class Capabilities:
     """What the worker's environment can do.
 
-    unusable: engine or preset ("standard", "high", "monst3r", "depthcrafter") -> packages it needs that are missing or
-        cannot be loaded; empty where nothing is missing.
+    unusable: engine ("standard", "monst3r", "depthcrafter") -> packages it needs that are missing or cannot be loaded;
+        empty where nothing is missing.
     auto_device: what "auto" means here, "cuda" or "cpu"; "" without PyTorch.
     devices: kind of device that PyTorch sees and computes on -> its name.
     broken_devices: kind of device that PyTorch sees, but cannot compute on -> why not.

@@ -114,8 +114,7 @@ ERRORS = {
         "Install the engine again in the preferences."),
     "torch_missing": Explanation(
         "This choice needs PyTorch, which the engine's installation does not have.",
-        "Install the engine for High quality and learned engines in the preferences, or choose the Standard preset, "
-        "Geometric and Guided."),
+        "Install the engine for learned engines in the preferences, or choose Geometric and Guided."),
     "device_unavailable": Explanation(
         "The chosen graphics device is not available.",
         "Choose Auto or CPU as device, or update the graphics driver."),

@@ -85,7 +85,7 @@ class Settings:
     max_megapixels: million pixels; a larger picture of the clip or of its matte is refused before it is decoded.
     diffusion: how DepthCrafter refines.
     refine_cameras: after stage 1, adjust cameras, lens and depth to points tracked in the still parts.
-    device: "auto", "cpu", "cuda", "cuda:N" or "mps"; only learned stages and the "high" preset use it.
+    device: "auto", "cpu", "cuda", "cuda:N" or "mps"; only learned stages use it.
     seed: of every random draw.
     """
 

@@ -19,7 +19,7 @@ MEBIBYTE = 2**20
 LITTLE_VRAM_BYTES = 8e9
 """Below this, DepthCrafter plans for small pictures, and MonST3R's network fills most of it."""
 UPDATE_DRIVER = "Install the newest driver from NVIDIA and restart the computer."
-INSTALL_CUDA = "Install the engine for high quality and learned engines again, with PyTorch's build for CUDA."
+INSTALL_CUDA = "Install the engine for learned engines again, with PyTorch's build for CUDA."
 USE_CPU = "Choose CPU as Device in the preferences, "
 
 

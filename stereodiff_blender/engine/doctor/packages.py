@@ -14,8 +14,7 @@ from .probing import EXTENSION_ROOT, Answer
 REQUIREMENTS_FOLDER = EXTENSION_ROOT / "vendor" / "runtime"
 _PIN = re.compile(r"^\s*([A-Za-z0-9][\w.-]*)\s*==\s*([^\s;\\#]+)")
 REINSTALL = "Install or repair the engine in the extension's preferences."
-INSTALL_ALL = ("Click Install Engine for High Quality and Learned Engines in the extension's preferences, if you want "
-               "them.")
+INSTALL_ALL = "Click Install Engine for Learned Engines in the extension's preferences, if you want them."
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ PACKAGES = (
     Package("OpenColorIO", "PyOpenColorIO", ("opencolorio",)),
     Package("Matplotlib", "matplotlib", ("matplotlib",)),
     Package("Pillow", "PIL", ("pillow",)),
-    Package("PyTorch", "torch", ("torch",), "the High preset, MonST3R and DepthCrafter"),
+    Package("PyTorch", "torch", ("torch",), "MonST3R and DepthCrafter"),
     Package("safetensors", "safetensors", ("safetensors",), "MonST3R and DepthCrafter"),
     Package("diffusers", "diffusers", ("diffusers",), "DepthCrafter"),
     Package("transformers", "transformers", ("transformers",), "DepthCrafter"),
@@ -54,11 +53,10 @@ PACKAGES = (
 )
 NEEDS = {
     "standard": tuple(package.module for package in PACKAGES if package.is_vital),
-    "high": ("torch",),
     "monst3r": ("torch", "safetensors", "PIL"),
     "depthcrafter": ("torch", "safetensors", "diffusers", "transformers"),
 }
-"""Preset or engine -> modules that it needs besides those of the standard preset."""
+"""Engine -> modules that it needs, those of the learned ones beside the standard ones."""
 
 
 def package_findings(answers: Mapping[str, Answer], pinned: Mapping[str, frozenset[str]]) -> list[Finding]:
@@ -67,7 +65,7 @@ def package_findings(answers: Mapping[str, Answer], pinned: Mapping[str, frozens
 
 
 def unusable_packages(answers: Mapping[str, Answer]) -> dict[str, tuple[str, ...]]:
-    """Preset or engine -> modules that it needs and that cannot be loaded."""
+    """Engine -> modules that it needs and that cannot be loaded."""
     return {name: tuple(module for module in modules if answers[module].error) for name, modules in NEEDS.items()}
 
 

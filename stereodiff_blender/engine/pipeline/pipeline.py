@@ -5,12 +5,11 @@ Usable from a notebook: estimate_depth(frames, Settings(), context=RunContext())
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..contract import Quality, Refinement, Settings, StereoDiffError
+from ..contract import Quality, Refinement, Settings
 from ..footage import PreparedFootage, inspect_footage, prepare_footage, refuse_cuts, warn_of_faults
 from ..quality.assess import assess
 from ..quality.regions import guessed_regions
@@ -90,12 +89,10 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     Raises
     ------
     StereoDiffError
-        Among others "torch_missing", "device_unavailable", "cut_in_range", "camera_unsolved" and "cameras_do_not_fit".
+        Among others "cut_in_range", "camera_unsolved" and "cameras_do_not_fit".
     ValueError
         If frames have another shape or type, or are fewer than two.
     """
-    refuse_unavailable(settings)
-
     # 0. What is wrong with the footage, and what is worked on instead.
     stage_2 = context.of_stage_2
     footage = inspect_footage(frames)
@@ -188,25 +185,3 @@ def _where_solved(array: np.ndarray, name: str, cameras: CameraSolution, scratch
     for index in np.flatnonzero(cameras.solved):
         known[index] = array[index]
     return known
-
-
-def refuse_unavailable(settings: Settings) -> None:
-    """Turn down at the door what cannot be done here, before any work.
-
-    Parameters
-    ----------
-    settings : Settings
-        Only those with the High preset can be turned down here; for learned engines see refuse_missing.
-
-    Raises
-    ------
-    StereoDiffError
-        "torch_missing" or "device_unavailable".
-    """
-    if settings.quality != "high":
-        return
-    if importlib.util.find_spec("torch") is None:
-        raise StereoDiffError("torch_missing", "The High preset needs PyTorch.")
-    if settings.stereo == "geometric" and settings.device not in ("auto", "cpu"):
-        from ..torch_support.device import torch_device
-        torch_device(settings.device)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..contract import LensResult, Settings, StereoDiffError
+from ..contract import LensResult, Settings
 from ..footage import PreparedFootage
 from ..imaging import OpticalFlow, flows_in
 from ..report import Report
-from ..solution import CameraSolution, KnownCameras, KnownLens, StereoResult
-from ..stereo.boundaries import agree_on_boundaries, refine_boundaries
-from ..stereo.mvs import estimate_depth_maps, select_sources
+from ..solution import CameraSolution, KnownCameras, KnownLens
+from ..stereo.boundaries import refine_boundaries
+from ..stereo.mvs import estimate_depth_maps
 from ..stereo.sfm import refine_cameras, solve_cameras, use_cameras
 from ..storage import RunContext
 from .stages import MeasuredClip, SolvedClip
@@ -102,22 +102,8 @@ def _finished(prepared: PreparedFootage, measurable: np.ndarray, clip: MeasuredC
 
 def refine_clip_boundaries(measurable: np.ndarray, clip: MeasuredClip, settings: Settings, *,
                            context: RunContext) -> MeasuredClip:
-    """Every pixel on its side of a depth boundary; sharper still, where time allows. Pointmaps stay as they are."""
+    """Every pixel on its side of a depth boundary. Pointmaps stay as they are."""
     if settings.stereo != "geometric":
         return clip
-    stereo = replace(clip.stereo, depth=refine_boundaries(measurable, clip.stereo, context=context))
-    if settings.quality == "high":
-        stereo = replace(stereo, depth=_with_sharp_edges(measurable, stereo, settings.device, context))
-    return replace(clip, stereo=stereo)
-
-
-def _with_sharp_edges(measurable: np.ndarray, stereo: StereoResult, device: str, context: RunContext) -> np.ndarray:
-    """Depth (D,h,w). Loaded only here, because it brings torch with it."""
-    try:
-        from ..stereo.boundaries.plane_sweep import refine_edges
-    except ImportError as error:
-        raise StereoDiffError("torch_missing", f"The High preset needs PyTorch: {error}.") from error
-    sources = select_sources(stereo.cameras, *measurable.shape[1:3])
-    sharp = refine_edges(measurable, stereo, sources, device=device, context=context)
-    # Frames were sharpened one by one; a last vote makes them agree again.
-    return agree_on_boundaries(measurable, replace(stereo, depth=sharp), context=context)
+    depth = refine_boundaries(measurable, clip.stereo, context=context)
+    return replace(clip, stereo=replace(clip.stereo, depth=depth))

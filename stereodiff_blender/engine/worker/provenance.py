@@ -72,7 +72,7 @@ def _given_cameras(folder: JobFolder) -> str:
 def stereo_key(job: Job, of_input: str) -> str:
     """Of stage 1."""
     settings = {name: value for name, value in to_dict(job.settings).items() if name not in OF_STAGE_2 + OF_THE_DOOR}
-    if job.settings.stereo != MONST3R and job.settings.quality != "high":
+    if job.settings.stereo != MONST3R:
         del settings["device"]  # it takes no part
     code, weights = _code(STEREO_CODE), []
     if job.settings.stereo == MONST3R:

@@ -27,7 +27,7 @@ from ..contract.job_files.lock import beating, locked
 from ..contract.redaction import traceback_text
 from ..media.frames import ClipInfo, Raster, check_files, plan_raster, probe_clip
 from ..media.mattes import examine_matte
-from ..pipeline import estimate_depth, load_networks, refuse_missing, refuse_unavailable
+from ..pipeline import estimate_depth, load_networks, refuse_missing
 from ..solution import KnownCameras
 from ..storage import RunContext
 from .event_report import EventReport
@@ -49,14 +49,14 @@ from .workspace import Workspace
 __all__ = ["discard_products", "examine", "run"]
 
 # Share of each stage in the time of a whole job, measured on two cores: draft on 40 frames of 480x270, standard on 48
-# of 640x360. High is standard with the sharpening of borders added, whose share depends on the device.
+# of 640x360, high on 40 and 48 of 960x540.
 PLANS = {
     "draft": (("read", 0.01), ("track", 0.05), ("solve", 0.11), ("depth", 0.48), ("motion", 0.05), ("borders", 0.19),
               ("refine", 0.09), ("write", 0.02)),
     "standard": (("read", 0.01), ("track", 0.03), ("solve", 0.05), ("depth", 0.50), ("motion", 0.04),
                  ("borders", 0.21), ("refine", 0.13), ("write", 0.03)),
-    "high": (("read", 0.01), ("track", 0.01), ("solve", 0.01), ("depth", 0.14), ("motion", 0.01), ("borders", 0.06),
-             ("edges", 0.72), ("refine", 0.03), ("write", 0.01)),
+    "high": (("read", 0.01), ("track", 0.03), ("solve", 0.03), ("depth", 0.57), ("motion", 0.06), ("borders", 0.14),
+             ("refine", 0.13), ("write", 0.03)),
 }
 
 # On a CPU the network is nearly all of it; on a GPU about half.
@@ -219,11 +219,10 @@ def examine(job: Job) -> tuple[ClipInfo, Raster]:
     Raises
     ------
     StereoDiffError
-        What Job.validate raises, "torch_missing", "device_unavailable", "weights_missing", "weights_damaged",
+        What Job.validate raises, "torch_missing", "weights_missing", "weights_damaged",
         "clip_...", "picture_too_large", "sequence_gap", "frame_range_invalid", "matte_..." and the like.
     """
     job.validate()
-    refuse_unavailable(job.settings)
     refuse_missing(job.settings, job.models_folder)
     info = probe_clip(job.clip, job.settings.max_pixels)
     _check_length(job, info)

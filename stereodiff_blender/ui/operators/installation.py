@@ -20,8 +20,8 @@ from .base import NOT_ONLINE, WAIT_DESCRIPTION, fail, must_wait
 __all__ = ["register", "unregister"]
 
 EXTENTS = (
-    ("standard", "Standard", "What the Draft and Standard presets need"),
-    ("high", "High", "That and PyTorch, for the High preset, MonST3R and DepthCrafter"),
+    ("standard", "Standard", "What the geometric engine and every preset need"),
+    ("high", "Learned Engines", "That and PyTorch, for MonST3R and DepthCrafter"),
 )
 
 HIGH_SETS = ("high-cuda", "high-mps", "high-cpu")
@@ -244,7 +244,7 @@ def lock_for(extent: str) -> Path:
         if found is not None:
             return found
     raise StereoDiffError("runtime_broken", f"There is no PyTorch for {here} and Python {version[0]}.{version[1]}; the "
-                                            "High preset and the learned engines need it.")
+                                            "learned engines need it.")
 
 
 CLASSES = (

@@ -82,7 +82,7 @@ def test_an_engine_without_packages(preferences, session, bare_python):
     preferences.runtime_python = str(bare_python)
     text = run_doctor()
     assert "cannot run here" in text.splitlines()[0] and "FAULT NumPy" in text and "repair" in text
-    assert session.status().checked.health.capabilities.unusable["high"] == ("torch",)
+    assert session.status().checked.health.capabilities.unusable["monst3r"][0] == "torch"
 
 
 @unix_only
@@ -195,22 +195,19 @@ def notices(addon, session) -> list[str]:
 
 def test_the_panel_follows_the_choices(addon, session, settings, preferences, bare_python):
     preferences.runtime_python = str(bare_python)
-    settings.quality = "high"
+    settings.stereo = "monst3r"
     assert "not known yet" in notices(addon, session)[0]
     bpy.ops.stereodiff.look_again()
-    line, = notices(addon, session)
-    assert line.startswith("PyTorch is not installed") and "choose Standard" in line
-    settings.quality, settings.stereo = "standard", "monst3r"
     missing, weights = notices(addon, session)
     assert "MonST3R cannot run" in missing and weights.startswith("No weights for MonST3R: choose Geometric")
-    settings.stereo = "geometric"
+    settings.stereo, settings.quality = "geometric", "high"
     assert notices(addon, session) == []
 
 
 def test_solve_refuses_what_the_panel_said(session, settings, sequence, preferences, bare_python):
-    preferences.runtime_python, settings.clip, settings.quality = str(bare_python), sequence, "high"
+    preferences.runtime_python, settings.clip, settings.stereo = str(bare_python), sequence, "monst3r"
     bpy.ops.stereodiff.look_again()
-    with pytest.raises(RuntimeError, match="needs PyTorch.*High preset cannot run"):
+    with pytest.raises(RuntimeError, match="needs PyTorch.*MonST3R cannot run"):
         bpy.ops.stereodiff.solve()
     assert len(settings.jobs) == 0 and not Path(preferences.jobs_folder).exists()
 

@@ -10,8 +10,8 @@ import pytest
 from recording_report import RecordingReport
 from tiny_jobs import FOCAL_PX, HEIGHT, WIDTH, render_boards
 
-from stereodiff_blender.engine.contract import STAGE_LABELS, Settings, StereoDiffError
-from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth, refuse_unavailable
+from stereodiff_blender.engine.contract import STAGE_LABELS, Settings
+from stereodiff_blender.engine.pipeline.pipeline import Estimate, estimate_depth
 from stereodiff_blender.engine.pipeline.refine_steps import fit_to_stereo
 from stereodiff_blender.engine.solution import KnownLens, StereoResult
 from stereodiff_blender.engine.storage import RunContext, Scratch
@@ -84,13 +84,13 @@ def test_a_still_camera_has_no_depth(frames):
     assert estimate.quality.coverage is None
 
 
-# --- At the door -----------------------------------------------------------------------------------------------
+# --- Presets ---------------------------------------------------------------------------------------------------
 
-def test_high_quality_without_torch(monkeypatch):
+def test_high_quality_needs_no_torch_and_differs_in_the_raster_alone(monkeypatch, frames, solved):
     monkeypatch.setitem(sys.modules, "torch", None)
-    refuse_unavailable(Settings())
-    with pytest.raises(StereoDiffError, check=lambda error: error.code == "torch_missing"):
-        refuse_unavailable(Settings(quality="high"))
+    estimate, report = solve(frames, quality="high", device="cuda")
+    np.testing.assert_array_equal(estimate.depth, solved[0].depth)
+    assert report.stages == solved[1].stages
 
 
 def test_plans_are_whole_and_name_known_stages():

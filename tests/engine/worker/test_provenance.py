@@ -61,7 +61,7 @@ def before(copy) -> dict[str, dict[str, str]]:
     ("stereo/tracking/point_flow.py", "geometric", STEREO),
     ("stereo/mapping/registration.py", "geometric", STEREO),
     ("stereo/mvs/sky.py", "geometric", STEREO),
-    ("stereo/boundaries/plane_sweep.py", "geometric", STEREO),
+    ("stereo/boundaries/voting.py", "geometric", STEREO),
     ("pipeline/stages.py", "geometric", STEREO),
     ("diffusion/guided.py", "geometric", REFINE),
     ("worker/products.py", "geometric", REFINE),

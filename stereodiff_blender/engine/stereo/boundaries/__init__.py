@@ -1,5 +1,5 @@
 """Depth boundaries: where they run, and which side a pixel is on."""
 
-from .voting import agree_on_boundaries, refine_boundaries
+from .voting import refine_boundaries
 
-__all__ = ["agree_on_boundaries", "refine_boundaries"]
+__all__ = ["refine_boundaries"]

@@ -80,26 +80,6 @@ def refine_boundaries(frames: np.ndarray, stereo: StereoResult, *, context: RunC
     return depth
 
 
-def agree_on_boundaries(frames: np.ndarray, stereo: StereoResult, *, context: RunContext) -> np.ndarray:
-    """Depth after one more vote, for depth whose edges were corrected frame by frame.
-
-    Parameters
-    ----------
-    frames : ndarray
-        (T,H,W,3) uint8.
-    stereo : StereoResult
-        Of these frames, with the corrected depth.
-    context : RunContext
-        Depth comes from its scratch, where a later run goes on. Its report is told nothing.
-
-    Returns
-    -------
-    ndarray
-        (T,H,W) float32 > 0, scene units.
-    """
-    return _run_pass(vote_on_boundaries, "edges_agreed", frames, stereo, context.scratch, lambda done: None)
-
-
 def _run_pass(task: Callable[..., Callable[[int], np.ndarray]], name: str, frames: np.ndarray, stereo: StereoResult,
               scratch: Scratch, tick: Callable[[int], None]) -> np.ndarray:
     """One task over all frames: what it makes of depth (T,H,W), from scratch, kept under this name.

@@ -20,6 +20,7 @@ from ..engine.contract import (
     DiffusionSettings,
     Distortion,
     Settings,
+    depth_size_of,
     is_exr,
 )
 from ..footage import clip as clips
@@ -61,7 +62,9 @@ QUALITY_ITEMS = (
     ("standard", "Standard", "For most shots: 640 pixels on the long side, the balance of detail and time"),
     ("high", "High", "For final results: 960 pixels on the long side; takes two to three times as long as Standard"),
 )
+BY_PRESET = "preset"
 DEPTH_SIZE_ITEMS = (
+    (BY_PRESET, "By Preset", "Plate size at Standard and High, working size for a draft"),
     ("working", "Working Size", "As large as depth is worked on: quick, and small on the disk"),
     ("plate", "Plate Size", "As large as the plate, up to 4096 pixels across, its edges where the plate has them; an "
                             "HD frame takes half a second more, and 6 MB"),
@@ -152,7 +155,7 @@ class STEREODIFF_PG_scene(bpy.types.PropertyGroup):
     depth_size: bpy.props.EnumProperty(
         name="Depth Pass", description="Size of depth in the compositor, and of what hides CG there; the "
                                        "mesh has the working size in any case",
-        items=DEPTH_SIZE_ITEMS, default="working",
+        items=DEPTH_SIZE_ITEMS, default=BY_PRESET,
     )
     use_known_focal: bpy.props.BoolProperty(
         name="Known Lens",
@@ -245,7 +248,8 @@ def settings_from(scene: bpy.types.Scene, clip: bpy.types.MovieClip | None = Non
         exposure_ev=group.exposure_ev, device=preferences.current().device, refine_cameras=group.refine_cameras,
         diffusion=DiffusionSettings(group.diffusion_preset, group.noise_schedule, round(group.noise_level, 5),
                                     group.noise_ensemble, round(group.keep_static, 4)),
-        max_megapixels=group.max_megapixels, depth_size=group.depth_size,
+        max_megapixels=group.max_megapixels,
+        depth_size=depth_size_of(group.quality) if group.depth_size == BY_PRESET else group.depth_size,
     )
     clip = clip or group.clip
     return settings if clip is None or not with_lens else _with_lens(settings, group, clip)

@@ -20,6 +20,7 @@ from ..contract import (
     STEREO_ENGINES,
     DiffusionSettings,
     Settings,
+    depth_size_of,
 )
 from ..weights.command import default_models_folder
 
@@ -40,8 +41,8 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--refine", choices=REFINE_ENGINES, default="guided", help="stage 2 (guided)")
     parser.add_argument("--quality", choices=QUALITIES, default="standard", help="preset (standard)")
     parser.add_argument("--max-side", type=int, default=0, metavar="N", help="longest working side in pixels")
-    parser.add_argument("--depth-size", choices=DEPTH_SIZES, default="working", help="plate: pictures of depth at the "
-                        "clip's size, too (up to 4096 pixels across), its edges on the plate's (working)")
+    parser.add_argument("--depth-size", choices=DEPTH_SIZES, help="plate: pictures of depth at the clip's size, too "
+                        "(up to 4096 pixels across), its edges on the plate's (plate, but working for a draft)")
     parser.add_argument("--max-megapixels", type=int, default=MAX_MEGAPIXELS, metavar="N", help="million pixels of a "
                         f"picture of the footage, beyond which it is not read ({MAX_MEGAPIXELS})")
     parser.add_argument("--refine-cameras", action="store_true",
@@ -163,7 +164,8 @@ def engine_settings(options: argparse.Namespace, *, focal_mm: float | None = Non
                         exposure_ev, options.device, options.seed, options.refine_cameras,
                         DiffusionSettings(options.diffusion, options.schedule, options.noise_level, options.ensemble,
                                           options.keep_static, options.compile), options.max_megapixels,
-                        principal_point_px, readout=readout, depth_size=options.depth_size)
+                        principal_point_px, readout=readout,
+                        depth_size=options.depth_size or depth_size_of(options.quality))
     settings.validate()
     return settings
 

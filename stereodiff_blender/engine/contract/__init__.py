@@ -107,6 +107,7 @@ from .settings import (
     STEREO_ENGINES,
     DiffusionSettings,
     Settings,
+    depth_size_of,
 )
 
 __all__ = [
@@ -183,6 +184,7 @@ __all__ = [
     "WeightsUsed",
     "__all__",
     "as_matte_error",
+    "depth_size_of",
     "distortion_fault",
     "invalid_lens_file",
     "is_exr",

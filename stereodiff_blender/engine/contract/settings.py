@@ -64,6 +64,22 @@ class DiffusionSettings:
             raise _invalid_setting(f"The share keep_static must be 0 to 1, got {self.keep_static}.")
 
 
+def depth_size_of(quality: str) -> str:
+    """The size of depth where nobody chose one: a draft is to be quick.
+
+    Parameters
+    ----------
+    quality : str
+        One of QUALITIES.
+
+    Returns
+    -------
+    str
+        One of DEPTH_SIZES.
+    """
+    return "working" if quality == "draft" else "plate"
+
+
 @dataclass(frozen=True)
 class Settings:
     """How to solve.

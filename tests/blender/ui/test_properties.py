@@ -14,7 +14,19 @@ def scene_settings(addon):
 
 
 def test_defaults_are_the_contract_s(addon, contract):
-    assert scene_settings(addon) == contract.Settings()
+    assert scene_settings(addon) == contract.Settings(depth_size="plate")
+
+
+def test_depth_has_the_plates_size_but_for_a_draft_unless_it_is_chosen(addon, settings):
+    def sizes() -> list[str]:
+        found = []
+        for settings.quality in ("draft", "standard", "high"):
+            found.append(scene_settings(addon).depth_size)
+        return found
+
+    assert sizes() == ["working", "plate", "plate"]
+    for settings.depth_size in ("plate", "working"):
+        assert set(sizes()) == {settings.depth_size}
 
 
 def test_every_choice_is_valid_in_the_contract(addon, settings):

@@ -29,9 +29,9 @@ COARSE_STEP_PX = 3
 OWN_LEVELS = 0.15
 """Gray levels of evidence that count for the disparity a pixel has."""
 DECISIVE_LEVELS, SMOOTHED_PX, NEARBY_PX = 1.0, 5, 15
-"""Gray levels by which the frames around favor the nearest surface or the farthest, smoothed over a few pixels, and then
-on the mean of those nearby. Where it is less, as in soft or even pictures, they tell nothing, and an edge that was
-measured is as likely a bump: its pixels keep what they have."""
+"""Gray levels by which the frames around favor the nearest surface or the farthest, smoothed over a few pixels, and
+then on the mean of those nearby. Where it is less, as in soft or even pictures, they tell nothing, and an edge that
+was measured is as likely a bump: its pixels keep what they have."""
 LINK_LEVELS, LINK_DIAGONAL, LINK_FLOOR = 4.0, 0.7, 0.05
 """Gray levels of evidence that a neighbor of the same look outweighs; a diagonal one's share; the least share."""
 ALIKE_LEVELS, SOFTENING_PX = 12.0, 0.8

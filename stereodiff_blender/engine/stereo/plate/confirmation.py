@@ -1,7 +1,7 @@
 """Which of the surfaces that a frame has grown other frames have grown, too.
 
-Among many disparities that are tried one agrees better by chance, in each frame another one. What is truly there is found
-again and again: so what most of the frames around do not show is given back.
+Among many disparities that are tried one agrees better by chance, in each frame another one. What is truly there is
+found again and again: so what too few of the frames around show is given back.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ GROWN = 0.05
 """Relative change of disparity from which it is another surface."""
 AGREEING = 0.03
 """Relative difference of disparity up to which another frame shows the same."""
-LEAST_SHARE = 0.5
-"""Of the frames that show the place, or what lies behind it."""
+LEAST_SHARE = 0.2
+"""Of the frames that show the place, or what lies behind it: one of five, which chance hardly gives twice."""
 
 
 def confirmed(grown: np.ndarray, before: np.ndarray, still: Sequence[np.ndarray], cameras: Cameras, index: int,

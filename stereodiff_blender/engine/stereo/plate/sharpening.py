@@ -1,9 +1,9 @@
 """Depth at the plate's size from depth at the working size: the whole way, frame by frame.
 
 At the working size surfaces grow up to their edges (propagation.py), where other frames find them there, too
-(confirmation.py); then from raster to raster, each at most MAX_FACTOR finer, pixels near edges choose their surface again
-(choice.py), and on the plate itself the frames beside have a vote. Nothing is kept but of the frames around the one at
-hand.
+(confirmation.py); then from raster to raster, each at most MAX_FACTOR finer, pixels near edges choose their surface
+again (choice.py), and on the plate itself the frames beside have a vote. Nothing is kept but of the frames around the
+one at hand.
 """
 
 from __future__ import annotations

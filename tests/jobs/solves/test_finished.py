@@ -26,7 +26,7 @@ from stereodiff_blender.jobs import worker_process as jobs
 
 pytestmark = pytest.mark.slow
 
-PRODUCTS = {"depth", "confidence", "motion_mask"}
+PRODUCTS = {"depth", "confidence", "motion_mask", "mesh_depth"}
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_the_same_job_gives_the_same_bytes(finished, start, make_job):
 
 def produced(folder: JobFolder) -> list[Path]:
     files = [path.relative_to(folder.path) for product in PRODUCTS for path in (folder.path / product).iterdir()]
-    assert len(files) == 3 * (FRAMES - 1)
+    assert len(files) == len(PRODUCTS) * (FRAMES - 1)
     return [*files, Path("points.ply"), Path("preview.png"), Path("preview.mp4")]
 
 

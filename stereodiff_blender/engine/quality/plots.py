@@ -28,6 +28,8 @@ FLOOR, DECADES = 1e-6, 3.0
 """Less error than this share of depth is drawn as this; and the axis goes this far down from the highest point."""
 MAX_MARKERS = 40
 """So many frames or fewer are drawn as points as well: a line of three would say little."""
+MOST_PX = 1e5
+"""Of a camera's error: what is beyond fits nothing, and is more than axes can be drawn for."""
 
 
 def write_refinement_plot(path: Target, *, spectrum: StaticSpectrum | None, stereo_disparity: np.ndarray,
@@ -93,8 +95,9 @@ def write_camera_plot(path: Target, *, reprojection_px: np.ndarray, solved: np.n
 def _draw_camera_error(axes: Axes, error: np.ndarray, solved: np.ndarray, first_frame: int) -> None:
     frames = first_frame + np.arange(len(error))
     worst = int(np.nanargmax(error))
+    beyond, error = error[worst] > MOST_PX, np.minimum(error, MOST_PX)
     _dress(axes, "Fit of the camera", f"Mean distance of tracked points from where the camera puts them; the worst is "
-           f"frame {frames[worst]}, {error[worst]:.2f} pixels", "pixels of the plate")
+           f"frame {frames[worst]}, {'more than ' if beyond else ''}{error[worst]:.2f} pixels", "pixels of the plate")
     axes.set_xlabel("frame of the clip", **_words(10.5), labelpad=4)
     for index in np.flatnonzero(~np.asarray(solved, bool)):
         axes.axvspan(frames[index] - 0.5, frames[index] + 0.5, color=BEFORE, alpha=0.15, linewidth=0)

@@ -150,6 +150,14 @@ def draw_camera(path, error, solved=None) -> np.ndarray:
     return cv2.imread(str(path))[..., ::-1]
 
 
+@pytest.mark.parametrize("error_px", [1.7e308, np.inf])
+def test_a_camera_that_fits_nothing_is_drawn(tmp_path, error_px):
+    error = np.full(60, 0.2)
+    error[45] = error_px
+    picture = draw_camera(tmp_path / "camera.png", error)
+    assert pixels_of(picture[100:], plots.BEFORE).any()
+
+
 def test_the_worst_frame_stands_out_at_its_place(tmp_path):
     error = np.full(60, 0.2)
     error[45] = 0.8

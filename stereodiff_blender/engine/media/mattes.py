@@ -140,12 +140,8 @@ def read_matte(job: Job, folder: JobFolder, raster: Raster, marks: np.ndarray, r
         "matte_missing", "matte_unreadable", "matte_incomplete", "matte_invalid" (outlines) or "matte_full" (it marks
         nearly everything); "picture_too_large" or "job_invalid" as examine_matte.
     """
-    shares = []
-    for index, inside in enumerate(_insides(job, folder, raster)):
-        marks[index] = inside != job.matte.invert
-        shares.append(float(marks[index].mean()))
-        report.progress(index + 1)
-    _judge(shares, report)
+    _mark(job, folder, raster, marks, report)
+    _judge([float(one.mean()) for one in marks], report)
 
 
 def read_plate_matte(job: Job, folder: JobFolder, raster: Raster, marks: np.ndarray, report: Report) -> None:
@@ -170,7 +166,11 @@ def read_plate_matte(job: Job, folder: JobFolder, raster: Raster, marks: np.ndar
         As read_matte, but for "matte_full".
     """
     width, height = raster.plate_size
-    for index, inside in enumerate(_insides(job, folder, replace(raster, width=width, height=height))):
+    _mark(job, folder, replace(raster, width=width, height=height), marks, report)
+
+
+def _mark(job: Job, folder: JobFolder, raster: Raster, marks: np.ndarray, report: Report) -> None:
+    for index, inside in enumerate(_insides(job, folder, raster)):
         marks[index] = inside != job.matte.invert
         report.progress(index + 1)
 

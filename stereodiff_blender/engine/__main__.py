@@ -33,7 +33,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # The command line speaks to people just as the panels do, in the same words; nothing else here is Blender's side.
 # What needs packages is imported where it is used: the doctor has to come where they are missing.
-from .cli.options import add_solve
+from .cli.options import add_cores, add_solve
 from .contract.failures import error_from_exception
 from .contract.health import text_lines
 from .contract.messages import explain
@@ -59,6 +59,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="solve a job folder; what Blender starts")
     run.add_argument("job", type=Path, metavar="JOB", help="folder with a job.json")
+    add_cores(run)
     run.set_defaults(command=_run)
     add_solve(commands.add_parser("solve", help="solve clips into job folders"), _solve)
     evaluate = commands.add_parser("evaluate", help="solve clips whose truth is known, and score them")
@@ -81,9 +82,10 @@ def _add_doctor(doctor: argparse.ArgumentParser) -> None:
 # --- run -------------------------------------------------------------------------------------------------------
 
 def _run(options: argparse.Namespace) -> int:
+    from .parallel import Cores
     from .worker import run as worker
     signal.signal(signal.SIGTERM, _leave)
-    worker.run(options.job)
+    worker.run(options.job, cores=Cores.asked(options.cores))
     return 0
 
 

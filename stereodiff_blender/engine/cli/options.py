@@ -27,6 +27,25 @@ from ..weights.command import default_models_folder
 __all__ = ["add_engine_options", "add_solve", "engine_settings", "models_folder"]
 
 
+def add_cores(parser: argparse.ArgumentParser) -> None:
+    """How many cores are used.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Is given the option.
+    """
+    parser.add_argument("--cores", type=_core_count, default=0, metavar="N",
+                        help="processor cores to use; the result does not depend on it (0: all)")
+
+
+def _core_count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"{count} cores are too few")
+    return count
+
+
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Everything of Settings but the clip's own lens and exposure.
 
@@ -43,6 +62,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-side", type=int, default=0, metavar="N", help="longest working side in pixels")
     parser.add_argument("--depth-size", choices=DEPTH_SIZES, help="plate: pictures of depth at the clip's size, too "
                         "(up to 4096 pixels across), its edges on the plate's (plate, but working for a draft)")
+    add_cores(parser)
     parser.add_argument("--max-megapixels", type=int, default=MAX_MEGAPIXELS, metavar="N", help="million pixels of a "
                         f"picture of the footage, beyond which it is not read ({MAX_MEGAPIXELS})")
     parser.add_argument("--refine-cameras", action="store_true",

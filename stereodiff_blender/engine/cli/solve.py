@@ -33,6 +33,7 @@ from ..contract.guarded_files import TEMPORARY
 from ..contract.job_files.caches import find_cache, make_cache
 from ..contract.job_files.lock import locked
 from ..media.frames import probe_clip, source_from_path
+from ..parallel import Cores
 from ..weights.command import accept_or_refuse
 from ..weights.licences import cards_of
 from ..worker import run as worker
@@ -102,7 +103,7 @@ def _solve_clip(options: argparse.Namespace, clip: str, folder: JobFolder) -> No
         return
     make_cache(folder, folder.path.name, options.cache)
     with _open_log(folder) as log, ProgressLine() as line:
-        result = worker.run(folder.path, watch=line.show, log=log)
+        result = worker.run(folder.path, cores=Cores.asked(options.cores), watch=line.show, log=log)
     sys.stdout.write("\n".join([*quality_lines(result), *_where_lines(folder, result)]) + "\n")
 
 

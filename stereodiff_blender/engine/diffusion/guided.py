@@ -113,16 +113,18 @@ def refine_guided(frames: np.ndarray, stereo: StereoResult, *, flow: OpticalFlow
         """All frames of one turn; those that an earlier run has left stay as they are."""
         target = scratch.open_array(name, depth.shape, np.float32)
         journal = scratch.journal(name, lambda index: [target[index]])
-        for index in range(journal.done, count):
-            target[index] = frame_of(index)
+        left = range(journal.done, count)
+        for index, frame in zip(left, context.cores.map(frame_of, left), strict=True):
+            target[index] = frame
             journal.note(index)
             report.progress(turn * count + index + 1)
         return target
 
     current = _log_disparity(depth, scratch)
     for turn in range(PASSES):
-        current = run(turn, f"refined_{turn}", _averaged(clip, current, through_flow=turn == 0))
-    return run(PASSES, "refined", _with_slow_part_of(depth, current))
+        current = run(turn, f"refined_{turn}",
+                      _averaged(clip, current, context.cores.count, through_flow=turn == 0))
+    return run(PASSES, "refined", _with_slow_part_of(depth, current, context.cores.count))
 
 
 def _log_disparity(depth: np.ndarray, scratch: Scratch) -> np.ndarray:
@@ -134,14 +136,14 @@ def _log_disparity(depth: np.ndarray, scratch: Scratch) -> np.ndarray:
 
 # --- Averaging over time ----------------------------------------------------------------------------------------
 
-def _averaged(clip: _Clip, source: np.ndarray, *, through_flow: bool) -> Callable[[int], np.ndarray]:
+def _averaged(clip: _Clip, source: np.ndarray, at_once: int, *, through_flow: bool) -> Callable[[int], np.ndarray]:
     """One pass: a function that gives a frame (H,W) as the weighted mean of source there and in the frames around.
 
     through_flow: whether moving pixels take part. Once is enough for them, and their flow is most of the cost.
-    Frames are asked for in order.
+    Frames are asked for in order, so many at once.
     """
     reach = max(STATIC_OFFSETS)
-    kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * reach + 1)
+    kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * reach + at_once)
 
     def frame_of(index: int) -> np.ndarray:
         views = {k: kept.get(k, lambda k=k: clip.view(k, source[k]))
@@ -237,11 +239,11 @@ def _warped_back(clip: _Clip, i: int, j: int, columns: np.ndarray, rows: np.ndar
 
 # --- Keeping the low frequencies --------------------------------------------------------------------------------
 
-def _with_slow_part_of(depth: np.ndarray, log_disparity: np.ndarray) -> Callable[[int], np.ndarray]:
+def _with_slow_part_of(depth: np.ndarray, log_disparity: np.ndarray, at_once: int) -> Callable[[int], np.ndarray]:
     """A function that takes from a frame of log_disparity (T,H,W) the slow part of its difference to depth, and gives
-    it as depth (H,W). Frames are asked for in order."""
+    it as depth (H,W). Frames are asked for in order, so many at once."""
     count, height, width = depth.shape
-    kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * LOW_PASS_REACH + 1)
+    kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * LOW_PASS_REACH + at_once)
 
     def frame_of(index: int) -> np.ndarray:
         # Mirrored at the clip's end, a frame may ask for any within reach on either side of it.

@@ -1,7 +1,7 @@
 """Arithmetic on pictures that every stage shares: flow, warps, edges, regions, matching costs."""
 
 from .edge_aware import boundary_confidence, fast_global_smoother, pull_push
-from .flow import OpticalFlow, flows_in, sample
+from .flow import OpticalFlow, flows_in, round_trip, sample
 from .frame_window import FrameWindow, frames_around
 from .matching_cost import CostFeatures, Features, cost_features, mean_of_better_half, photometric_cost
 from .medians import lower_median
@@ -53,6 +53,7 @@ __all__ = [
     "pixel_axes",
     "pull_push",
     "rectifier",
+    "round_trip",
     "sample",
     "sample_at",
     "warp_between",

@@ -6,6 +6,9 @@ Method: dense inverse search (Kroeger et al. 2016), in OpenCV's medium preset bu
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -41,6 +44,7 @@ class OpticalFlow:
 
     frames: (T,H,W,3) uint8 RGB, in memory or memory-mapped. An evicted field is computed again when asked for.
     quick: stop at half resolution, for a quarter of the time and twice the error; not on pictures too narrow for it.
+    Several threads may ask.
     """
 
     def __init__(self, frames: np.ndarray, *, capacity: int, quick: bool = False):
@@ -50,15 +54,15 @@ class OpticalFlow:
             raise ValueError(f"a consistency check needs two flows at once, got capacity {capacity}")
         self._frames = frames
         self._fields: FrameWindow[tuple[int, int], np.ndarray] = FrameWindow(capacity)
-        is_quick = quick and min(frames.shape[1:3]) >= MIN_QUICK_SIDE_PX
-        self._matcher = _half_resolution_matcher() if is_quick else _full_resolution_matcher()
+        self._is_quick = quick and min(frames.shape[1:3]) >= MIN_QUICK_SIDE_PX
+        self._of_thread = threading.local()
 
-    def between(self, i: int, j: int, initial: np.ndarray | None = None) -> np.ndarray:
+    def between(self, i: int, j: int, initial: Callable[[], np.ndarray] | None = None) -> np.ndarray:
         """Flow from frame i to frame j, (H,W,2) float32, read-only.
 
-        initial: (H,W,2) first guess; used only if the field is not kept already.
+        initial: makes a first guess (H,W,2); asked for only if the field is not kept already.
         """
-        return self._fields.get((i, j), lambda: self._match(i, j, initial))
+        return self._fields.get((i, j), lambda: self._match(i, j, None if initial is None else initial()))
 
     def has(self, i: int, j: int) -> bool:
         """Whether the field is kept, so that asking for it costs nothing."""
@@ -73,22 +77,43 @@ class OpticalFlow:
 
         OUTSIDE_PX where the match of p lies outside frame j.
         """
-        forward, backward = self.between(i, j), self.between(j, i)
-        gap = sample(backward, forward, outside=OUTSIDE_PX)
-        gap += forward
-        return np.minimum(cv2.magnitude(*cv2.split(gap)), np.float32(OUTSIDE_PX))
+        return round_trip(self.between(i, j), self.between(j, i))
 
     def _match(self, i: int, j: int, initial: np.ndarray | None) -> np.ndarray:
         # calc() works in place: the caller's guess must survive.
         guess = None if initial is None else np.array(initial, np.float32)
         # OpenCV's stub has no None, by which the function itself means: without a guess.
-        flow = self._matcher.calc(
+        flow = self._matcher().calc(
             self._gray(i), self._gray(j), guess)  # pyright: ignore[reportArgumentType, reportCallIssue]
         flow.flags.writeable = False
         return flow
 
+    def _matcher(self) -> cv2.DISOpticalFlow:
+        """Of this thread: a matcher works on one pair at a time."""
+        if not hasattr(self._of_thread, "matcher"):
+            self._of_thread.matcher = _half_resolution_matcher() if self._is_quick else _full_resolution_matcher()
+        return self._of_thread.matcher
+
     def _gray(self, index: int) -> np.ndarray:
         return cv2.cvtColor(np.ascontiguousarray(self._frames[index]), cv2.COLOR_RGB2GRAY)
+
+
+def round_trip(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
+    """How far from where it began the way to another frame and back ends.
+
+    Parameters
+    ----------
+    forward, backward : ndarray
+        (H,W,2) float32 from frame i to frame j, and from j to i, pixels.
+
+    Returns
+    -------
+    ndarray
+        (H,W) float32, pixels; OUTSIDE_PX where the match lies outside frame j.
+    """
+    gap = sample(backward, forward, outside=OUTSIDE_PX)
+    gap += forward
+    return np.minimum(cv2.magnitude(*cv2.split(gap)), np.float32(OUTSIDE_PX))
 
 
 def sample(image: np.ndarray, flow: np.ndarray, *, outside: float = 0.0, nearest: bool = False) -> np.ndarray:

@@ -149,7 +149,7 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
         return estimate
     used = stereo if refined_depth is None else replace(stereo, depth=refined_depth)
     return replace(estimate, plate_depth=ClipPlateDepth(prepared, context.plates, clip.cameras, used, estimate.depth,
-                                                        context.plate_matte))
+                                                        context.plate_matte, context.cores))
 
 
 def _with_all_frames(trust: Quality, of_clip: Quality, measured_share: float) -> Quality:

@@ -5,30 +5,43 @@ Provenance covers what is imported here, and below: worker/provenance.py.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..footage import PlateRaster, PreparedFootage
 from ..imaging import FrameWindow
+from ..parallel import ONE_CORE, Cores
 from ..solution import CameraSolution, StereoResult
 from ..stereo.plate import PlateDepth, depth_beside, depth_within, nearer_share
 
+AT_ONCE_MB, BYTES_PER_PIXEL = 800.0, 45.0
+"""Memory for the frames that are worked on at once, and what one takes of it."""
+
 
 class ClipPlateDepth:
-    """Depth of a clip's T frames at the plate's size, in the gauge of the cameras."""
+    """Depth of a clip's T frames at the plate's size, in the gauge of the cameras.
+
+    size: (H,W) of a frame. edges: as of _Edges. cores: how many frames are best asked for at once.
+    """
 
     def __init__(self, prepared: PreparedFootage, plates: np.ndarray, cameras: CameraSolution, measured: StereoResult,
-                 shown: np.ndarray, matte: np.ndarray | None = None):
+                 shown: np.ndarray, matte: np.ndarray | None = None, cores: Cores = ONE_CORE):
         """plates: (T,H,W) uint8 gray. cameras: of all T frames. measured: of the scene's D frames, with the depth to
         use (D,h,w). shown: the same depth as the clip's frames show it at the working size. matte: (T,H,W), not 0
-        where the artist says that something moves, whose outline then holds to the pixel."""
+        where the artist says that something moves, whose outline then holds to the pixel. cores: how many frames may
+        be asked for at once; fewer where the plates are large."""
+        fit = int(AT_ONCE_MB * 1e6 / (BYTES_PER_PIXEL * math.prod(plates.shape[1:])))
+        self.cores = Cores(min(cores.count, max(1, fit)))
         raster = PlateRaster(prepared, cameras, plates, measured.depth.shape[1:])
         self._prepared, self._raster, self._shown = prepared, raster, shown
         self._matte, self._depth = matte, measured.depth
         still = measured.depth if matte is None else _BesideMatte(prepared, measured.depth)
-        self._measured = PlateDepth(raster, still, _Fixed(prepared, measured.motion_mask), measured.cameras)
+        self._measured = PlateDepth(raster, still, _Fixed(prepared, measured.motion_mask), measured.cameras,
+                                    self.cores.count)
         self.size: tuple[int, int] = plates.shape[1:]
         self.edges = _Edges(self, plates)
-        self._latest: FrameWindow[int, np.ndarray] = FrameWindow(1)
+        self._latest: FrameWindow[int, np.ndarray] = FrameWindow(self.cores.count)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """(H,W) float32 of one frame, scene units; 0 is invalid. The same whatever was asked for before."""

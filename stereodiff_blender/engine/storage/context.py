@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..parallel import Cores
 from ..report import Report
 from .scratch import Scratch
 
@@ -20,7 +21,7 @@ class RunContext:
     plate_scale: pixels of the plate in one of the frames'. plates: (T,h,w) uint8 gray, an array or memory map of the
     frames at the plate's own size, in which tracked points are measured finer; None where the frames are as large.
     plate_matte: (T,h,w) uint8 of that size, not 0 where the artist's matte marks; None: none, or no depth of that size.
-    (The seed is the job's: contract.Settings.)
+    (The seed is the job's: contract.Settings.) cores: how many frames are worked on at once; nothing depends on it.
     """
 
     scratch: Scratch = field(default_factory=Scratch)
@@ -31,6 +32,7 @@ class RunContext:
     plate_scale: float = 1.0
     plates: np.ndarray | None = None
     plate_matte: np.ndarray | None = None
+    cores: Cores = field(default_factory=Cores)
 
     @property
     def told_from(self) -> int:

@@ -13,9 +13,8 @@ import numpy as np
 from ..contract import JobFolder, StereoDiffError, WeightsUsed
 from ..contract.guarded_files import GuardedFile
 from ..media import exr
-from ..report import Report
 from ..solution import TRUSTED, StereoResult
-from ..storage import Scratch, Target, translated_errors, write_bytes
+from ..storage import RunContext, Scratch, Target, translated_errors, write_bytes
 from .mesh_depth import mesh_channels
 from .preview import write_preview_image, write_preview_movie
 
@@ -43,17 +42,17 @@ class FramesOfDepth(Protocol):
 
 
 def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoResult,
-                         weights: tuple[WeightsUsed, ...], scratch: Scratch, report: Report,
+                         weights: tuple[WeightsUsed, ...], context: RunContext,
                          of_plate: Mapping[str, FramesOfDepth] | None = None,
                          sky: Callable[[int], np.ndarray] | None = None) -> None:
     """Write depth/####.exr, confidence/####.exr and motion_mask/####.exr, 32-bit float, with these numbers; and of
     these, mesh_depth/####.exr.
 
     stereo: of T frames, one for each number, with the depth to use, which is written in its cameras' unit. weights:
-    that the result was made with; every file names them and their licenses. scratch: knows which frames an earlier run
-    has written of the very same depth. report: told the progress in frames; its stage is the caller's. of_plate: what
-    is written at the plate's size as well, "plate_depth" and "edge". sky: where a frame shows it, (H,W) bool; None: as
-    stereo tells. Raises StereoDiffError "disk_full" or "output_not_writable".
+    that the result was made with; every file names them and their licenses. context: its scratch knows which frames
+    an earlier run has written of the very same depth; its report is told the progress in frames, of the caller's stage.
+    of_plate: what is written at the plate's size as well, "plate_depth" and "edge". sky: where a frame shows it, (H,W)
+    bool; None: as stereo tells. Raises StereoDiffError "disk_full" or "output_not_writable".
     """
     arrays: dict[str, FramesOfDepth] = {"depth": stereo.depth, "confidence": stereo.confidence,
                                         "motion_mask": stereo.motion_mask, **(of_plate or {})}
@@ -62,10 +61,11 @@ def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoR
         with translated_errors(folder.path / product):
             folder.files.make_folder(product)
     attributes = weights_attributes(weights)
-    journal = scratch.journal(JOURNAL, lambda index: [_bytes_of(_product(folder, product, file_numbers[index]))
-                                                    for product in written])
+    journal = context.scratch.journal(JOURNAL, lambda index: [
+        _bytes_of(_product(folder, product, file_numbers[index])) for product in written])
     units = dict.fromkeys(("depth", "plate_depth"), np.float32(stereo.cameras.unit))
-    for index in range(journal.done, len(file_numbers)):
+
+    def write(index: int) -> None:
         pictures = {product: array[index] * units[product] if product in units else array[index]
                     for product, array in arrays.items()}
         for product, picture in pictures.items():
@@ -75,8 +75,11 @@ def write_depth_products(folder: JobFolder, file_numbers: range, stereo: StereoR
                                  (sky or stereo.is_sky)(index))
         exr.write_exr(_product(folder, MESH_DEPTH, file_numbers[index]), channels,
                       {"comments": _MEANINGS[MESH_DEPTH], **attributes})
+
+    left = range(journal.done, len(file_numbers))
+    for index, _ in zip(left, context.cores.map(write, left), strict=True):
         journal.note(index)
-        report.progress(index + 1)
+        context.report.progress(index + 1)
 
 
 def has_begun(scratch: Scratch) -> bool:

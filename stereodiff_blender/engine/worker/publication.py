@@ -16,7 +16,7 @@ from ..pipeline import Estimate
 from ..quality.spectrum import mean_disparities
 from ..quality.static_spectrum import static_spectrum
 from ..solution import CameraSolution
-from ..storage import Scratch
+from ..storage import RunContext
 from . import lens_maps, products
 from .event_report import EventReport
 from .reading import Request
@@ -26,18 +26,20 @@ PLATE_PRODUCTS, MESH_DEPTH = ("plate_depth", "edge"), "mesh_depth"
 
 
 def publish(request: Request, frames: np.ndarray, estimate: Estimate, weights: tuple[WeightsUsed, ...],
-            scratch: Scratch, report: EventReport) -> Result:
+            context: RunContext, report: EventReport) -> Result:
     """Write every file of the job folder but the result's own, and say what belongs into that.
 
-    frames: (T,H,W,3) uint8. weights: that the estimate was made with. scratch: of stage 2. Raises StereoDiffError
+    frames: (T,H,W,3) uint8. weights: that the estimate was made with. context: of stage 2. Raises StereoDiffError
     "disk_full", "output_not_writable" or, for depth that is nowhere valid, "result_invalid".
     """
     folder, numbers, depth = request.folder, request.job.file_numbers, estimate.depth
     report.stage("write", len(numbers))
-    if not products.has_begun(scratch):
+    if not products.has_begun(context.scratch):
         discard_products(folder)  # of an earlier run on other footage
     if depth is not None:
-        products.write_depth_products(folder, numbers, replace(estimate.stereo, depth=depth), weights, scratch, report,
+        if estimate.plate_depth is not None:
+            context = replace(context, cores=estimate.plate_depth.cores)
+        products.write_depth_products(folder, numbers, replace(estimate.stereo, depth=depth), weights, context,
                                       _of_plate(estimate), estimate.stereo.is_sky)
     else:
         report.progress(len(numbers))

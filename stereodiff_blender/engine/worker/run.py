@@ -27,6 +27,7 @@ from ..contract.job_files.lock import beating, locked
 from ..contract.redaction import traceback_text
 from ..media.frames import ClipInfo, Raster, check_files, plan_raster, probe_clip
 from ..media.mattes import examine_matte
+from ..parallel import ONE_CORE, Cores
 from ..pipeline import estimate_depth, load_networks, refuse_missing
 from ..solution import KnownCameras
 from ..storage import RunContext
@@ -80,7 +81,7 @@ PLATE_DEPTH_BYTES_PER_PIXEL = 3.3
 RESERVED_BYTES = 262_144
 
 
-def run(folder: str | os.PathLike, *, watch: Callable[[Event], None] | None = None,
+def run(folder: str | os.PathLike, *, cores: Cores = ONE_CORE, watch: Callable[[Event], None] | None = None,
         log: TextIO | None = None) -> Result:
     """Solve the job in folder and publish its result.
 
@@ -91,6 +92,8 @@ def run(folder: str | os.PathLike, *, watch: Callable[[Event], None] | None = No
     ----------
     folder : str or PathLike
         The job's folder, with a job.json.
+    cores : Cores
+        How many frames are worked on at once; the result does not depend on it.
     watch : Callable or None
         Called with every event as it is written.
     log : TextIO or None
@@ -118,7 +121,7 @@ def run(folder: str | os.PathLike, *, watch: Callable[[Event], None] | None = No
         job = _read_job(job_folder, report)
         try:
             cache = _begin(job, job_folder, report, is_locked)
-            result = _run(job, job_folder, cache, report, log)
+            result = _run(job, job_folder, cache, cores, report, log)
         except Exception as error:
             raise _record_failure(error, job_folder, report, log) from error
         report.finished()
@@ -148,7 +151,8 @@ def _begin(job: Job, folder: JobFolder, report: EventReport, is_locked: bool) ->
     return cache
 
 
-def _run(job: Job, folder: JobFolder, cache: GuardedFolder, report: EventReport, log: TextIO) -> Result:
+def _run(job: Job, folder: JobFolder, cache: GuardedFolder, cores: Cores, report: EventReport,
+         log: TextIO) -> Result:
     info, raster = examine(job)
     found = fingerprint(job.clip, job.frame_numbers)
     if is_other_footage(job.clip.fingerprint, found):
@@ -156,7 +160,7 @@ def _run(job: Job, folder: JobFolder, cache: GuardedFolder, report: EventReport,
     workspace = Workspace.from_job(job, folder, cache, raster)
     if workspace.stereo_from is not None:
         log.write(f"Stage 1 was taken over from the job {workspace.stereo_from}.\n")
-    result = _solve(Request(job, folder, info, raster), workspace, report)
+    result = _solve(Request(job, folder, info, raster), workspace, cores, report)
     result = replace(result, clip=replace(result.clip, fingerprint=found), stereo_from=workspace.stereo_from)
     folder.write_result(result)
     workspace.finish()
@@ -182,7 +186,7 @@ def _with_plate_depth(stages: list[tuple[str, float]]) -> tuple[tuple[str, float
 
 # --- The job, step by step -------------------------------------------------------------------------------------
 
-def _solve(request: Request, workspace: Workspace, report: EventReport) -> Result:
+def _solve(request: Request, workspace: Workspace, cores: Cores, report: EventReport) -> Result:
     job, raster = request.job, request.raster
     known = read_known_cameras(job, request.folder, raster)
     _check_disk_space(request, known, workspace.cache)
@@ -195,11 +199,11 @@ def _solve(request: Request, workspace: Workspace, report: EventReport) -> Resul
         frames, plates = read_plates(request, workspace.input, report)  # (T,H,W,3), (T,h,w) uint8
         refuse_changed_footage(job, request.folder, raster, workspace.input_key)
         context = RunContext(workspace.stereo, report, job.first_frame, workspace.refine, job.plate_numbers[0],
-                             raster.plate_scale, plates, plate_masks)
+                             raster.plate_scale, plates, plate_masks, cores)
         estimate = estimate_depth(frames, job.settings, masks=masks, pixel_aspect=raster.pixel_aspect,
                                   lens=known_lens(job.settings, raster), known=known, networks=networks,
                                   context=context)
-        result = publish(request, frames, estimate, networks.used, workspace.refine, report)
+        result = publish(request, frames, estimate, networks.used, context.of_stage_2, report)
         return result if known is None else replace(result, placement=placement_of(known))
 
 

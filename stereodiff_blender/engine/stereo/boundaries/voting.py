@@ -19,7 +19,7 @@ import numpy as np
 
 from ...imaging import FrameWindow, Located, frames_around, sample_at, warp_between, warp_located
 from ...solution import CameraSolution, StereoResult
-from ...storage import RunContext, Scratch
+from ...storage import RunContext
 from ..mvs import select_sources
 from .sides import select_sides
 
@@ -75,36 +75,39 @@ def refine_boundaries(frames: np.ndarray, stereo: StereoResult, *, context: RunC
     report.stage("borders", len(tasks) * len(depth))
     count = len(depth)
     for number, task in enumerate(tasks):
-        depth = _run_pass(task, f"borders_{number}", frames, replace(stereo, depth=depth), context.scratch,
+        depth = _run_pass(task, f"borders_{number}", frames, replace(stereo, depth=depth), context,
                           lambda done, number=number: report.progress(number * count + done))
     return depth
 
 
 def _run_pass(task: Callable[..., Callable[[int], np.ndarray]], name: str, frames: np.ndarray, stereo: StereoResult,
-              scratch: Scratch, tick: Callable[[int], None]) -> np.ndarray:
+              context: RunContext, tick: Callable[[int], None]) -> np.ndarray:
     """One task over all frames: what it makes of depth (T,H,W), from scratch, kept under this name.
 
     task: makes a function of the frame's index that gives its new depth. tick: told how many frames are done.
     """
-    depth = stereo.depth
+    depth, scratch, cores = stereo.depth, context.scratch, context.cores
     refined = scratch.open_array(name, depth.shape, np.float32)
     journal = scratch.journal(name, lambda index: [refined[index]])
     if journal.done < len(depth):
-        refine = task(frames, stereo.cameras, depth, stereo.confidence, stereo.motion_mask)
-        for index in range(journal.done, len(depth)):
-            refined[index] = refine(index)
+        refine = task(frames, stereo.cameras, depth, stereo.confidence, stereo.motion_mask, cores.count)
+        left = range(journal.done, len(depth))
+        for index, settled in zip(left, cores.map(refine, left), strict=True):
+            refined[index] = settled
             journal.note(index)
             tick(index + 1)
     return refined
 
 
-def vote_on_boundaries(frames, cameras, depth, confidence, motion_mask) -> Callable[[int], np.ndarray]:
-    """One round of votes: a function that gives the settled depth (H,W) of a frame. Frames are asked for in order.
+def vote_on_boundaries(frames, cameras, depth, confidence, motion_mask,
+                       at_once: int = 1) -> Callable[[int], np.ndarray]:
+    """One round of votes: a function that gives the settled depth (H,W) of a frame. Frames are asked for in order,
+    so many at once.
 
-    Arguments as of refine_boundaries.
+    Other arguments as of refine_boundaries.
     """
     reach = max(FRAME_OFFSETS)
-    kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * reach + 1)
+    kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * reach + at_once)
 
     def refine(index: int) -> np.ndarray:
         views = {k: kept.get(k, lambda k=k: _view(frames[k], depth[k], confidence[k], motion_mask[k]))
@@ -116,7 +119,8 @@ def vote_on_boundaries(frames, cameras, depth, confidence, motion_mask) -> Calla
     return refine
 
 
-def _select_all_sides(frames, cameras, depth, confidence, motion_mask) -> Callable[[int], np.ndarray]:
+def _select_all_sides(frames, cameras, depth, confidence, motion_mask,
+                      at_once: int = 1) -> Callable[[int], np.ndarray]:
     """Let the pictures decide: a function that gives the settled depth (H,W) of a frame."""
     # What lies at the far limit is sky, whose outline was drawn by color and is sharp already.
     sky = FAR_SHARE * max(float(one.max()) for one in depth)

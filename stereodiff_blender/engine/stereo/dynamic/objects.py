@@ -23,7 +23,8 @@ ATTACHED_TRACK = 1
 
 
 class DynamicObjects:
-    """All things that move in T frames; to be shown every frame in order, then told to stand.
+    """All things that move in T frames; to be shown every frame in order, then told to stand. Until then only that which
+    is said to work in any order may be asked by several threads.
 
     tracks: (T,H,W) uint16, 0 static, the same number for the same thing in all frames.
     """
@@ -54,29 +55,11 @@ class DynamicObjects:
             return np.zeros(asked.shape, bool)
         return shows_ground(index, asked, ground.disparity_of(asked.shape), self._cameras, self._features)
 
-    def observe(self, index: int, disparity: np.ndarray, trusted: np.ndarray) -> np.ndarray:
-        """Tell one frame's things apart and note where each seems to stand; returns where they are, (H,W) bool.
+    def moving_in(self, index: int, disparity: np.ndarray) -> np.ndarray:
+        """Where one frame's things are, (H,W) bool, without the background that was taken for them; in any order.
 
-        disparity: (H,W) static background, filled behind things. trusted: (H,W) bool, where it was measured.
+        disparity: (H,W) static background, filled behind things.
         """
-        moving = self._without_background(index, disparity)
-        tracks = self._link(index, moving)
-        ground, view = self._views(index)
-        for track in _present(tracks):
-            growth = UNKNOWN_GROWTH
-            if index:
-                growth = measure_growth(track, tracks, self.tracks[index - 1], self._flow_back[index])
-            self._contacts.append(measure_contact(index, track, tracks, disparity, trusted, ground, view, growth))
-        return moving
-
-    def place_on_ground(self, depth: np.ndarray, disparity_limits: tuple[float, float]) -> None:
-        """Write the things' depth into depth (T,H,W), in place, once every frame has been observed."""
-        for (index, track), inverse_ground_distance in fit_tracks(self._contacts).items():
-            rows, columns = np.nonzero(self.tracks[index] == track)
-            distance_per_depth = self._views(index)[1].distance_per_depth_at(columns + 0.5, rows + 0.5)
-            depth[index][rows, columns] = 1.0 / np.clip(inverse_ground_distance * distance_per_depth, *disparity_limits)
-
-    def _without_background(self, index: int, disparity: np.ndarray) -> np.ndarray:
         moving = (self._mask[index] > 0) | self._attached
         if not moving.any():
             return moving
@@ -87,6 +70,27 @@ class DynamicObjects:
         kept = without_specks(moving & _tidied(kept), MIN_AREA)
         kept |= self._attached
         return kept if self._masks is None else kept | (np.asarray(self._masks[index]) > 0)
+
+    def observe(self, index: int, moving: np.ndarray, disparity: np.ndarray, trusted: np.ndarray) -> None:
+        """Tell one frame's things apart and note where each seems to stand.
+
+        moving: (H,W) bool, as of moving_in. disparity: (H,W) static background, filled behind things. trusted: (H,W)
+        bool, where it was measured.
+        """
+        tracks = self._link(index, moving)
+        ground, view = self._views(index)
+        for track in _present(tracks):
+            growth = UNKNOWN_GROWTH
+            if index:
+                growth = measure_growth(track, tracks, self.tracks[index - 1], self._flow_back[index])
+            self._contacts.append(measure_contact(index, track, tracks, disparity, trusted, ground, view, growth))
+
+    def place_on_ground(self, depth: np.ndarray, disparity_limits: tuple[float, float]) -> None:
+        """Write the things' depth into depth (T,H,W), in place, once every frame has been observed."""
+        for (index, track), inverse_ground_distance in fit_tracks(self._contacts).items():
+            rows, columns = np.nonzero(self.tracks[index] == track)
+            distance_per_depth = self._views(index)[1].distance_per_depth_at(columns + 0.5, rows + 0.5)
+            depth[index][rows, columns] = 1.0 / np.clip(inverse_ground_distance * distance_per_depth, *disparity_limits)
 
     def _link(self, index: int, moving: np.ndarray) -> np.ndarray:
         free = moving & ~self._attached

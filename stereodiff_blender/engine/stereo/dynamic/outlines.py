@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from ...imaging import CostFeatures, fast_global_smoother, photometric_cost, warp_between, warp_pixels
+from ...parallel import ONE_CORE, Cores
 from ...solution import CameraSolution
 
 INNER_REACH_PX, OUTER_REACH_PX = 12.0, 3.0
@@ -36,8 +37,9 @@ STRENGTH, EDGE_LEVELS, SMOOTHING_ROUNDS = 30.0, 8.0, 3
 
 
 def draw_outlines(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray, tracks: np.ndarray,
-                  sources: list[tuple[int, ...]], masks: np.ndarray | None = None) -> None:
-    """Draw the outlines of tracks again, in place.
+                  sources: list[tuple[int, ...]], masks: np.ndarray | None = None,
+                  cores: Cores = ONE_CORE) -> None:
+    """Draw the outlines of tracks again, in place; what hides what is told by how they were before.
 
     Parameters
     ----------
@@ -53,16 +55,22 @@ def draw_outlines(frames: np.ndarray, cameras: CameraSolution, depth: np.ndarray
         Frames that each frame is compared with.
     masks : ndarray or None
         (T,H,W), what the artist says moves, whose outline is left alone.
+    cores : Cores
+        How many frames are worked on at once.
     """
     pictures = CostFeatures(frames)
-    for index in range(len(frames)):
+
+    def draw(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         nearest = sorted(sources[index], key=lambda j: (abs(j - index), j))[:MAX_SOURCES]
         band = _Band.around(tracks[index], None if masks is None else masks[index])
         if len(band.rows) == 0 or len(nearest) < WITNESSES:
-            continue
+            return band.rows[:0], band.cols[:0], band.nearest_track[:0]
         cost, views = _unexplained(pictures, cameras, index, nearest, depth[index], tracks, band)
         moves = _spread(frames[index], band, cost, views) > 0.5
-        tracks[index][band.rows, band.cols] = np.where(moves, band.nearest_track, 0)
+        return band.rows, band.cols, np.where(moves, band.nearest_track, 0)
+
+    for index, (rows, cols, drawn) in enumerate(list(cores.map(draw, range(len(frames))))):
+        tracks[index][rows, cols] = drawn
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ...imaging import CostFeatures, OpticalFlow, flows_in, warp_between
+from ...parallel import Cores
 from ...report import Report
 from ...solution import CameraSolution, StereoResult
 from ...storage import ProgressJournal, RunContext, Scratch
@@ -99,7 +100,7 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
     -----
     Warns "low_coverage" and "large_motion".
     """
-    scratch, report = context.scratch, context.report
+    scratch, report, cores = context.scratch, context.report, context.cores
     _check(frames, cameras, masks)
     count, height, width = frames.shape[:3]
     limits = depth_limits(cameras)
@@ -110,24 +111,24 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
     sharpness = relative_sharpness(frames)
     sources = select_sources(cameras, height, width, sharpness)
     candidates = _fill_raw_depth(_Views(frames, cameras, sources, masks, sharpness), expectant, limits, kept,
-                                 scratch.journal("survey", kept.written_by), report)
+                                 scratch.journal("survey", kept.written_by), context)
     # From here on the raw depth is written over; what is kept for a later run is not.
     raw = kept.copy(RawDepth.allocate(scratch.allocate, "stereo", (count, height, width)))
     if is_sky(candidates):
         _set_sky_to_far(raw, limits)
     _borrow_for_blurred(cameras, sharpness, raw)
-    _add_occlusion_conflicts(cameras, raw)
-    mark_occluders(cameras, raw)
+    _add_occlusion_conflicts(cameras, raw, cores)
+    mark_occluders(cameras, raw, cores)
     ground = find_ground(*_static_points(cameras, raw), cameras)
-    open_share = _judge_far(frames, cameras, raw, ground, limits)
+    open_share = _judge_far(_Views(frames, cameras, sources, masks, sharpness), raw, ground, limits, cores)
     attached = find_attached(frames, cameras, ground)
     known = _with_attached(attached, masks, raw, scratch)
     objects = DynamicObjects(frames, cameras, raw.mask, raw.flow_back, ground, scratch, masks, attached)
     report.stage("motion", count)
     depth = scratch.allocate("stereo_depth", (count, height, width), np.float32)
     confidence = scratch.allocate("stereo_confidence", (count, height, width), np.float32)
-    _fill_frames(frames, raw, limits, objects, depth, confidence, report)
-    draw_outlines(frames, cameras, depth, objects.tracks, sources, known)
+    _fill_frames(frames, raw, limits, objects, depth, confidence, context)
+    draw_outlines(frames, cameras, depth, objects.tracks, sources, known, cores)
     objects.place_on_ground(depth, limits.disparity)
     _finish_mask(raw, objects.tracks, confidence)
     warn_of_coverage(raw.mask, confidence, open_share, report, has_matte=masks is not None,
@@ -161,29 +162,35 @@ class _Views:
 
 
 def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw: RawDepth,
-                    journal: ProgressJournal, report: Report) -> list[SkyCandidate]:
+                    journal: ProgressJournal, context: RunContext) -> list[SkyCandidate]:
     """Fill the raw depth from the first frame on that an earlier run has not left; what may be plain sky, by frame."""
-    frames, cameras, sources, masks = views.frames, views.cameras, views.sources, views.masks
-    count = len(frames)
-    candidates = [find_plain_sky(frames[index], texture_of(frames[index]), point_depths(cameras, index)[0])[1]
-                  for index in range(journal.done)]
+    frames, masks, count = views.frames, views.masks, len(views.frames)
     features = scene_features(frames)
+
+    def survey(index: int) -> SkyCandidate:
+        measured = _triangulate_frame(index, views, flow, limits)
+        candidate = _assess_frame(index, views, measured, features, flow, limits, raw)
+        if masks is not None:
+            _apply_matte(index, masks[index], raw)
+        return candidate
+
+    candidates = [find_plain_sky(frames[index], texture_of(frames[index]), point_depths(views.cameras, index)[0])[1]
+                  for index in range(journal.done)]
+    surveyed = context.cores.map(survey, range(journal.done, count))
     for index in range(journal.done, count + LATENESS):
         if index < count:
-            measured = _triangulate_frame(index, sources[index], cameras, masks, flow, limits, frames.shape[1:3])
-            candidates.append(_assess_frame(index, views, measured, features, flow, limits, raw))
-            if masks is not None:
-                _apply_matte(index, masks[index], raw)
+            candidates.append(next(surveyed))
         if index >= LATENESS:
             _vote_on_motion(index - LATENESS, masks, views.sharpness, flow, raw)
             flow.forget_before(index - LATENESS + 1)
         if index < count:
             journal.note(index)
-            report.progress(index + 1)
+            context.report.progress(index + 1)
     return candidates
 
 
-def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Triangulation:
+def _triangulate_frame(index, views: _Views, flow, limits: DepthLimits) -> Triangulation:
+    sources, cameras, masks = views.sources[index], views.cameras, views.masks
     flows, consistent, warps = [], [], []
     for j in sources:
         field = flow.between(index, j)
@@ -193,7 +200,7 @@ def _triangulate_frame(index, sources, cameras, masks, flow, limits, size) -> Tr
         warps.append(warp_between(cameras, index, j))
     if masks is not None:
         consistent = without_matte(consistent, flows, masks[index], [masks[j] for j in sources])
-    return triangulate(flows, consistent, warps, limits.disparity, near_sources(cameras, index, sources, *size))
+    return triangulate(flows, consistent, warps, limits.disparity, near_sources(cameras, index, sources, *views.frames.shape[1:3]))
 
 
 def _assess_frame(index, views: _Views, measured, features: CostFeatures, flow, limits: DepthLimits,
@@ -256,7 +263,7 @@ def _borrow_for_blurred(cameras, sharpness, raw: RawDepth) -> None:
         raw.status[index][agreed] = TRUSTED_STATIC
 
 
-def _add_occlusion_conflicts(cameras, raw: RawDepth) -> None:
+def _add_occlusion_conflicts(cameras, raw: RawDepth, cores: Cores) -> None:
     """Add to the masks what hides things that are nearer than it seems to be, and note the background of each frame
     as the others have it."""
     def measured(index: int, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -265,7 +272,7 @@ def _add_occlusion_conflicts(cameras, raw: RawDepth) -> None:
         sigma = np.where(status >= SKY, np.inf, raw.uncertainty[place].astype(np.float32) * disparity)
         return disparity, sigma, (status == TRUSTED_STATIC) & (raw.mask[place] == 0)
 
-    for index in range(len(raw.mask)):
+    def find(index: int) -> None:
         projected = project_surfaces(index, measured, raw.mask.shape[1:], len(raw.mask), cameras)
         disparity, sigma, _ = measured(index, slice(None))
         raw.found[index] = find_occlusion_conflicts(disparity, sigma, projected)
@@ -273,15 +280,19 @@ def _add_occlusion_conflicts(cameras, raw: RawDepth) -> None:
         hides = find_occlusion_conflicts(disparity, np.where(is_far, FAR_SIGMA * disparity, sigma), projected)
         raw.found[index][is_far & hides] = HIDES
         raw.background[index] = median_background(projected)
+
+    cores.do(find, range(len(raw.mask)))
     for mask, conflicts in zip(raw.mask, raw.found, strict=True):
         mask |= conflicts == 1
 
 
-def _judge_far(frames, cameras, raw: RawDepth, ground: GroundPlane | None, limits: DepthLimits) -> float:
+def _judge_far(views: _Views, raw: RawDepth, ground: GroundPlane | None, limits: DepthLimits, cores: Cores) -> float:
     """Take back from the sky, and from pits in the ground, what travels along with the camera; the share of the clip
     that looks like sky indeed."""
-    shares, (height, width) = [], frames.shape[1:3]
-    for index, frame in enumerate(frames):
+    cameras, (height, width) = views.cameras, views.frames.shape[1:3]
+
+    def judge(index: int) -> float:
+        frame = views.frames[index]
         below, is_far = np.zeros((height, width), bool), raw.status[index] == SKY
         if ground is not None:
             view = ground.seen_by(cameras.camera_to_world[index], cameras.intrinsics[index], cameras.row_camera(index))
@@ -291,8 +302,9 @@ def _judge_far(frames, cameras, raw: RawDepth, ground: GroundPlane | None, limit
         far = judge_far(frame, texture_of(frame), is_far, raw.found[index] == HIDES, below)
         raw.status[index][far.doubtful] = UNTRUSTED
         raw.mask[index] |= far.traveling
-        shares.append(((raw.status[index] == PLAIN_SKY) | far.sky).mean())
-    return float(np.mean(shares))
+        return float(((raw.status[index] == PLAIN_SKY) | far.sky).mean())
+
+    return float(np.mean(list(cores.map(judge, range(len(raw.mask))))))
 
 
 def _with_attached(attached: np.ndarray, masks: np.ndarray | None, raw: RawDepth,
@@ -336,9 +348,9 @@ def _in_world(cameras: CameraSolution, index: int, x: np.ndarray, y: np.ndarray,
 # --- Second pass: fill, and measure where objects stand ----------------------------------------------------------
 
 def _fill_frames(frames, raw: RawDepth, limits: DepthLimits, objects: DynamicObjects, depth, confidence,
-                 report) -> None:
+                 context: RunContext) -> None:
     """Write static depth and confidence, and show them to the objects."""
-    for index in range(len(frames)):
+    def fill(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         known = _known_static(raw, index)
         filled = fill_static(frames[index], raw.disparity[index], raw.uncertainty[index].astype(np.float32), known,
                              raw.background[index], limits)
@@ -348,12 +360,16 @@ def _fill_frames(frames, raw: RawDepth, limits: DepthLimits, objects: DynamicObj
         vouched = trusted & (filled.certainty > MIN_CERTAINTY) & (texture_of(frames[index]) > MIN_TRUSTED_TEXTURE)
         vouched &= ~objects.is_ground(index, vouched & _below(objects.ground_in(index), raw.disparity[index], SUNKEN))
         _keep_above_ground(disparity, raw, index, vouched, objects.ground_in(index))
-        moving = objects.observe(index, disparity, trusted)
-        raw.status[index][(raw.mask[index] > 0) & ~moving] = UNTRUSTED
-        raw.found[index] = moving
+        moving = objects.moving_in(index, disparity)
         depth[index] = 1.0 / disparity
         confidence[index] = _confidence(vouched, moving, filled.certainty, support)
-        report.progress(index + 1)
+        return disparity, trusted, moving
+
+    for index, (disparity, trusted, moving) in enumerate(context.cores.map(fill, range(len(frames)))):
+        objects.observe(index, moving, disparity, trusted)
+        raw.status[index][(raw.mask[index] > 0) & ~moving] = UNTRUSTED
+        raw.found[index] = moving
+        context.report.progress(index + 1)
 
 
 def _known_static(raw: RawDepth, index: int) -> np.ndarray:

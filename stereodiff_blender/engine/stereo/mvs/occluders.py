@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ...imaging import find_regions
+from ...parallel import ONE_CORE, Cores
 from ...solution import CameraSolution
 from ..dynamic import cells_before
 from .consistency import GRID, NEARER, SIGMAS, cells_as_pixels, median_background, project_surfaces
@@ -39,7 +40,7 @@ MAX_GAP = 4
 """Frames for which a thing may be lost on its way."""
 
 
-def mark_occluders(cameras: CameraSolution, raw: RawDepth) -> None:
+def mark_occluders(cameras: CameraSolution, raw: RawDepth, cores: Cores = ONE_CORE) -> None:
     """Add to the masks what moves as if it were far behind, and note the background again without it, in place.
 
     Parameters
@@ -48,21 +49,24 @@ def mark_occluders(cameras: CameraSolution, raw: RawDepth) -> None:
         Of the T frames.
     raw : RawDepth
         As it is after the vote on what moves. Its mask, background and hiding are changed.
+    cores : Cores
+        How many frames are worked on at once.
     """
-    for index in range(len(raw.mask)):
-        disparity, sigma, _ = _measured(raw, index, GRID)
-        raw.hiding[index] = _hiding_cells(disparity, sigma, _project(raw, cameras, index))
+    frames = range(len(raw.mask))
+    for index, hiding in enumerate(cores.map(lambda index: _find_hiding(raw, cameras, index), frames)):
+        raw.hiding[index] = hiding
     for least in LEAST_AGREEING:
-        told = [_all_hiding(raw, cameras, index, least) for index in range(len(raw.mask))]
-        for index, hiding in enumerate(told):
-            raw.hiding[index] = _find_cells(raw.disparity[index][GRID, GRID], hiding)
+        told = list(cores.map(lambda index, least=least: _find_things(raw, cameras, index, least), frames))
+        for index, things in enumerate(told):
+            raw.hiding[index] = things
     if raw.hiding.any():
         _bridge_gaps(raw)
         for index, cells in enumerate(raw.hiding):
             voted = (raw.mask[index] > 0) & (raw.found[index] != 1)
             raw.mask[index] |= cells_as_pixels(_by_themselves(cells > 0, voted[GRID, GRID]), raw.mask.shape[1:])
-        for index in range(len(raw.mask)):
-            raw.background[index] = median_background(_project(raw, cameras, index))
+        backgrounds = cores.map(lambda index: median_background(_project(raw, cameras, index)), frames)
+        for index, background in enumerate(backgrounds):
+            raw.background[index] = background
 
 
 def _measured(raw: RawDepth, index: int, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -76,6 +80,12 @@ def _measured(raw: RawDepth, index: int, part: slice) -> tuple[np.ndarray, np.nd
 def _project(raw: RawDepth, cameras: CameraSolution, index: int) -> np.ndarray:
     return project_surfaces(index, lambda other, part: _measured(raw, other, part), raw.mask.shape[1:], len(raw.mask),
                             cameras)
+
+
+def _find_hiding(raw: RawDepth, cameras: CameraSolution, index: int) -> np.ndarray:
+    """Cells (h,w) bool of a frame that hide what others see nearer."""
+    disparity, sigma, _ = _measured(raw, index, GRID)
+    return _hiding_cells(disparity, sigma, _project(raw, cameras, index))
 
 
 def _hiding_cells(disparity: np.ndarray, sigma: np.ndarray, projected: np.ndarray) -> np.ndarray:
@@ -102,6 +112,11 @@ def _all_hiding(raw: RawDepth, cameras: CameraSolution, index: int, least: int) 
     projected = project_surfaces(index, hiding, raw.mask.shape[1:], len(raw.mask), cameras)
     same = (projected > disparity / NEARER) & (projected < disparity * NEARER)
     return ((raw.hiding[index] > 0) | (same.sum(axis=0) >= least)) & _is_smooth(disparity)
+
+
+def _find_things(raw: RawDepth, cameras: CameraSolution, index: int, least: int) -> np.ndarray:
+    """Cells (h,w) bool of a frame's things that hide too much to be where they seem, as several frames tell."""
+    return _find_cells(raw.disparity[index][GRID, GRID], _all_hiding(raw, cameras, index, least))
 
 
 def _by_themselves(cells: np.ndarray, voted: np.ndarray) -> np.ndarray:

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...geometry import invert_rigid
-from ...imaging import FrameWindow, OpticalFlow, Warp, induced_flow, pull_push, warp_between, warp_pixels
+from ...imaging import (
+    FrameWindow,
+    OpticalFlow,
+    Warp,
+    induced_flow,
+    pull_push,
+    round_trip,
+    warp_between,
+    warp_pixels,
+)
 from ...solution import CameraSolution
 from .sharpness import BLURRED
 
@@ -95,16 +104,15 @@ class ExpectantFlow:
 
     def between(self, i: int, j: int) -> np.ndarray:
         """As OpticalFlow.between."""
-        if not self._flow.has(i, j):
-            guess = self._guesses.get(i, lambda: interpolated_disparity(self._cameras, i, *self._size, self._limits))
-            return self._flow.between(i, j, _expected_flow(guess, warp_between(self._cameras, i, j)))
-        return self._flow.between(i, j)
+        return self._flow.between(i, j, lambda: self._expected(i, j))
 
     def consistency(self, i: int, j: int) -> np.ndarray:
         """As OpticalFlow.consistency."""
-        self.between(j, i)
-        self.between(i, j)
-        return self._flow.consistency(i, j)
+        return round_trip(self.between(i, j), self.between(j, i))
+
+    def _expected(self, i: int, j: int) -> np.ndarray:
+        guess = self._guesses.get(i, lambda: interpolated_disparity(self._cameras, i, *self._size, self._limits))
+        return _expected_flow(guess, warp_between(self._cameras, i, j))
 
     def forget_before(self, index: int) -> None:
         """As OpticalFlow.forget_before."""

@@ -39,12 +39,13 @@ class Pictures(Protocol):
 
 
 class _Raster:
-    """One size at which the clip is worked on: pictures and cameras."""
+    """One size at which the clip is worked on: pictures and cameras; more of them kept than one frame asks for."""
 
-    def __init__(self, plates: Pictures, size: tuple[int, int], cameras: Cameras, of_size: tuple[int, int]):
+    def __init__(self, plates: Pictures, size: tuple[int, int], cameras: Cameras, of_size: tuple[int, int],
+                 more: int):
         self.size, self.cameras = size, ScaledCameras.on(cameras, of_size, size)
         self._plates = plates
-        self._kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * (MAX_OFFSET + VOTER_OFFSET) + 1)
+        self._kept: FrameWindow[int, np.ndarray] = FrameWindow(2 * (MAX_OFFSET + VOTER_OFFSET) + 1 + more)
 
     def picture(self, index: int) -> np.ndarray:
         """(H,W) uint8 gray."""
@@ -68,7 +69,8 @@ class PlateDepth:
     Bleyer et al. 2011, PatchMatch stereo; Rong and Tan 2006, jump flooding; Besag 1986, iterated conditional modes.
     """
 
-    def __init__(self, plates: Pictures, depth: Pictures, motion_mask: Pictures, cameras: Cameras):
+    def __init__(self, plates: Pictures, depth: Pictures, motion_mask: Pictures, cameras: Cameras,
+                 at_once: int = 1):
         """Look at nothing yet but how far the cameras are apart.
 
         Parameters
@@ -81,6 +83,8 @@ class PlateDepth:
             (T,h,w), not 0 where the thing itself moves: there depth is enlarged, and nothing else.
         cameras : Cameras
             Of the T frames; intrinsics in pixels of depth's raster.
+        at_once : int
+            Frames side by side that are asked for at once, by several threads.
 
         Raises
         ------
@@ -91,13 +95,15 @@ class PlateDepth:
         self._depth, self._motion_mask = depth, motion_mask
         working, plate = depth.shape[1:], plates.shape[1:]
         self._is_finer = min(plate[0] / working[0], plate[1] / working[1]) >= LEAST_FACTOR
-        self._rasters = [_Raster(plates, size, cameras, working) for size in (working, *_sizes(working, plate))]
+        self._rasters = [_Raster(plates, size, cameras, working, at_once - 1) for size in (working, *_sizes(working, plate))]
+        more = at_once - 1
         self._sources = choose_sources(self._rasters[0].cameras, 1.0 / float(np.median(depth[depth.shape[0] // 2])),
                                        working)
-        self._kept_grown_alone: FrameWindow[int, np.ndarray] = FrameWindow(2 * (VOTER_OFFSET + 2 * MAX_OFFSET) + 2)
-        self._kept_grown: FrameWindow[int, np.ndarray] = FrameWindow(2 * (VOTER_OFFSET + MAX_OFFSET) + 2)
-        self._choices: FrameWindow[int, Choice] = FrameWindow(2 * VOTER_OFFSET + 2)
-        self._settled: FrameWindow[int, np.ndarray] = FrameWindow(2 * VOTER_OFFSET + 2)
+        self._kept_grown_alone: FrameWindow[int, np.ndarray] = FrameWindow(
+            2 * (VOTER_OFFSET + 2 * MAX_OFFSET) + 2 + more)
+        self._kept_grown: FrameWindow[int, np.ndarray] = FrameWindow(2 * (VOTER_OFFSET + MAX_OFFSET) + 2 + more)
+        self._choices: FrameWindow[int, Choice] = FrameWindow(2 * VOTER_OFFSET + 2 + more)
+        self._settled: FrameWindow[int, np.ndarray] = FrameWindow(2 * VOTER_OFFSET + 2 + more)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """(H,W) float32 > 0, scene units, of one frame; the same whatever was asked for before."""

@@ -60,6 +60,8 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="solve a job folder; what Blender starts")
     run.add_argument("job", type=Path, metavar="JOB", help="folder with a job.json")
     add_cores(run)
+    run.add_argument("--background", action="store_true", help="let other programs go first, so that Blender stays "
+                     "smooth")
     run.set_defaults(command=_run)
     add_solve(commands.add_parser("solve", help="solve clips into job folders"), _solve)
     evaluate = commands.add_parser("evaluate", help="solve clips whose truth is known, and score them")
@@ -82,9 +84,11 @@ def _add_doctor(doctor: argparse.ArgumentParser) -> None:
 # --- run -------------------------------------------------------------------------------------------------------
 
 def _run(options: argparse.Namespace) -> int:
-    from .parallel import Cores
+    from .parallel import Cores, step_back
     from .worker import run as worker
     signal.signal(signal.SIGTERM, _leave)
+    if options.background:
+        step_back()
     worker.run(options.job, cores=Cores.asked(options.cores))
     return 0
 

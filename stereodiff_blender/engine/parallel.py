@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextvars
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import cv2
@@ -21,6 +22,10 @@ from .contract.failures import is_memory_error
 
 MAX_CORES = 64
 """Beyond, threads wait for one another's Python more than they work."""
+NICENESS, BELOW_NORMAL_PRIORITY = 10, 0x4000
+"""What other programs are preferred by, as POSIX counts it, and as Windows names it."""
+
+__all__ = ["MAX_CORES", "ONE_CORE", "Cores", "available_cores", "step_back"]
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -42,8 +47,12 @@ class Cores:
 
     @classmethod
     def asked(cls, count: int) -> Cores:
-        """So many; 0: every core that this process may run on."""
-        return cls(count or available_cores())
+        """So many; 0: all that this process may run on; -1: all but one, which stays for other programs, and so on. Of
+        two, none is left: with one the work would take twice as long."""
+        if count > 0:
+            return cls(count)
+        there = available_cores()
+        return cls(max(there + count, min(there, 2)))
 
     def map(self, work: Callable[[Unit], Result], units: Iterable[Unit]) -> Iterator[Result]:
         """What work gives for each of the units.
@@ -68,7 +77,7 @@ class Cores:
         if self.count == 1 or _is_within.get():
             yield from map(work, units)
             return
-        with _single_threaded_opencv(), ThreadPoolExecutor(self.count, thread_name_prefix="stereodiff unit") as pool:
+        with _opencv_threads(1), ThreadPoolExecutor(self.count, thread_name_prefix="stereodiff unit") as pool:
             waiting: deque[tuple[Unit, Future[Result]]] = deque()
             try:
                 for unit in units:
@@ -80,6 +89,12 @@ class Cores:
             finally:
                 for _, future in waiting:
                     future.cancel()
+
+    @contextmanager
+    def in_opencv(self) -> Iterator[None]:
+        """What OpenCV is asked for one by one inside this block, it does on so many cores."""
+        with _opencv_threads(self.count):
+            yield
 
     def do(self, work: Callable[[Unit], None], units: Iterable[Unit]) -> None:
         """work of each of the units, for what it does.
@@ -115,6 +130,16 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def step_back() -> None:
+    """Let other programs of this machine go first. What cannot be changed stays as it is."""
+    with suppress(OSError, AttributeError):
+        if sys.platform == "win32":
+            import ctypes
+            ctypes.windll.kernel32.SetPriorityClass(ctypes.windll.kernel32.GetCurrentProcess(), BELOW_NORMAL_PRIORITY)
+        else:
+            os.nice(NICENESS)
+
+
 def _within(work: Callable[[Unit], Result], unit: Unit) -> Result:
     _is_within.set(True)
     return work(unit)
@@ -133,10 +158,10 @@ def _result(work: Callable[[Unit], Result], waiting: deque[tuple[Unit, Future[Re
 
 
 @contextmanager
-def _single_threaded_opencv() -> Iterator[None]:
+def _opencv_threads(count: int) -> Iterator[None]:
     """OpenCV's own threads would come on top of ours."""
     before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(count)
     try:
         yield
     finally:

@@ -28,12 +28,14 @@ class Launch:
 
     python: its interpreter. extension_root: the folder that contains stereodiff_blender/. locks: the folder where all
     Blenders of this user keep the locks of the devices. caches: the folder that the artist chose for caches, if any.
+    cores: that it may use; 0: all but one.
     """
 
     python: Path
     extension_root: Path
     locks: Path
     caches: Path | None = None
+    cores: int = 0
 
 
 @dataclass
@@ -176,7 +178,7 @@ class Queue:
             taken.add(entry.device)
             return None
         with device:
-            worker = start(entry.folder, launch.python, launch.extension_root, device, launch.caches)
+            worker = start(entry.folder, launch.python, launch.extension_root, device, launch.caches, launch.cores)
         return FollowedJob(entry.folder, worker, read_checked)
 
 

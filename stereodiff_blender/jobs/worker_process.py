@@ -50,6 +50,8 @@ from .watchdog import Watchdog
 __all__ = ["FollowedJob", "JobStatus", "create_job", "end_together", "new_job_id"]
 
 KILL_AFTER_S = 1.0
+ALL_BUT_ONE = -1
+"""As the engine's option has it."""
 STARTUP_GRACE_S = 60.0
 LOG_TAIL_LINES = 20
 LOG_TAIL_BYTES = 8192
@@ -134,12 +136,13 @@ class Worker(Program):
 
 
 def start(folder: str | os.PathLike, python: str | os.PathLike, extension_root: str | os.PathLike,
-          device: DeviceLock | None = None, caches: str | os.PathLike | None = None) -> Worker:
+          device: DeviceLock | None = None, caches: str | os.PathLike | None = None, cores: int = 0) -> Worker:
     """Start the worker of a job folder as the head of its own process group; its output goes to worker.log.
 
     A folder whose job was cancelled, failed or lost its worker is resumed. python: the worker's interpreter.
     extension_root: the folder that contains stereodiff_blender/. device: what the worker is to inherit. caches: the
-    folder for a cache to be made in, if the job has none; None: the job's own folder.
+    folder for a cache to be made in, if the job has none; None: the job's own folder. cores: that it may use; 0: all
+    but one.
     Raises StereoDiffError: "job_missing", "runtime_missing", "runtime_broken", "output_not_writable", "disk_full", or
     "job_folder_unsafe" before anything was written.
     """
@@ -156,7 +159,7 @@ def start(folder: str | os.PathLike, python: str | os.PathLike, extension_root: 
         shorten_log(job_folder.files)
         with job_folder.files.open_for_writing(job_folder.log_file.name, "append") as log:
             job_folder.files.unlink(job_folder.cancelled_file.name)
-            worker = start_program(worker_command(python, job_folder.path), output=log, kind=Worker,
+            worker = start_program(worker_command(python, job_folder.path, cores), output=log, kind=Worker,
                                    environment=worker_environment(extension_root),
                                    inherited=device.descriptor if device is not None else None)
     except OSError as error:
@@ -172,9 +175,9 @@ def _size_of(path: Path) -> int:
         return 0
 
 
-def worker_command(python: str | os.PathLike, folder: Path) -> list[str]:
-    """What runs the engine on a job folder."""
-    return engine_command(python, "run", folder)
+def worker_command(python: str | os.PathLike, folder: Path, cores: int = 0) -> list[str]:
+    """What runs the engine on a job folder, beside Blender; cores: as of start."""
+    return engine_command(python, "run", "--background", f"--cores={cores or ALL_BUT_ONE}", folder)
 
 
 def worker_environment(extension_root: str | os.PathLike) -> dict[str, str]:

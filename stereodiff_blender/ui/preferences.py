@@ -63,6 +63,12 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
                     "monst3r. Empty: a folder of your user account",
         subtype="DIR_PATH",
     )
+    cores: bpy.props.IntProperty(
+        name="Cores",
+        description="Processor cores that a solve may use, behind Blender's own work. 0: all but one. The result does "
+                    "not depend on it",
+        default=0, min=0, soft_max=64, max=1024,
+    )
     at_exit: bpy.props.EnumProperty(
         name="When Blender Quits",
         description="What becomes of jobs that run when Blender quits or this extension is disabled",
@@ -82,6 +88,7 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
         layout.prop(self, "jobs_folder")
         layout.prop(self, "cache_folder")
         layout.prop(self, "models_folder")
+        layout.prop(self, "cores")
         layout.prop(self, "device")
         layout.prop(self, "at_exit")
         draw_weights(layout.box(), context, session.status().weights)
@@ -174,6 +181,11 @@ def cache_folder() -> Path | None:
     """Where new jobs' caches are made; None: in the job's own folder."""
     configured = current().cache_folder
     return Path(bpy.path.abspath(configured)) if configured else None
+
+
+def cores() -> int:
+    """How many cores a solve may use; 0: all but one."""
+    return current().cores
 
 
 def wheel_folder() -> Path | None:

@@ -35,15 +35,8 @@ def add_cores(parser: argparse.ArgumentParser) -> None:
     parser : argparse.ArgumentParser
         Is given the option.
     """
-    parser.add_argument("--cores", type=_core_count, default=0, metavar="N",
-                        help="processor cores to use; the result does not depend on it (0: all)")
-
-
-def _core_count(text: str) -> int:
-    count = int(text)
-    if count < 0:
-        raise argparse.ArgumentTypeError(f"{count} cores are too few")
-    return count
+    parser.add_argument("--cores", type=int, default=0, metavar="N",
+                        help="processor cores to use; the result does not depend on it (0: all; -1: all but one)")
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

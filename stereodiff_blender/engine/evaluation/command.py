@@ -10,6 +10,7 @@ from ..cli.options import add_engine_options, engine_settings, models_folder
 from ..cli.progress import ProgressLine
 from ..contract import StereoDiffError
 from ..contract.strict_json import write_json_atomically
+from ..parallel import Cores
 from ..storage import make_folder, translated_errors, write_bytes
 from .datasets import DATASETS, choose_clips
 from .solving import EvaluationFolder, Request, evaluate_clip
@@ -86,7 +87,8 @@ def evaluate(options: argparse.Namespace) -> str:
     names = choose_clips(dataset, options.root, options.clips)
     clips = [dataset.open_clip(options.root, name) for name in names]
     clips = [clip.first(options.frames) for clip in clips] if options.frames else clips
-    folder = EvaluationFolder((options.out or Path(f"evaluation_{options.dataset}")).absolute())
+    folder = EvaluationFolder((options.out or Path(f"evaluation_{options.dataset}")).absolute(),
+                              Cores.asked(options.cores))
     folder.begin(request)
     scores = []
     with ProgressLine() as line:

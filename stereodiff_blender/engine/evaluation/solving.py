@@ -30,6 +30,7 @@ from ..contract import (
 )
 from ..contract.job_files.caches import remove_cache
 from ..contract.strict_json import from_dict, to_dict, write_json_atomically
+from ..parallel import ONE_CORE, Cores
 from ..storage import DiskScratch, Scratch, make_folder, translated_errors, write_bytes
 from ..worker import run as worker
 from .clip_scores import ClipScores, read_solved, score_clip
@@ -59,10 +60,10 @@ class Request:
 
 
 class EvaluationFolder:
-    """Names inside OUT."""
+    """Names inside OUT. cores: that solves in it use."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, cores: Cores = ONE_CORE):
+        self.path, self.cores = path, cores
         self.request_file = path / "evaluation.json"
         self.report_text, self.report_data, self.plots = path / "report.md", path / "report.json", path / "plots"
         self.scratch = path / "scratch"
@@ -168,7 +169,7 @@ def _solved(clip: TruthClip, run: int, request: Request, folder: EvaluationFolde
             job_folder.write_job(job)
         with job_folder.files.open_for_writing(job_folder.log_file.name, "append") as stream, \
                 io.TextIOWrapper(stream, encoding="utf-8") as log:
-            return worker.run(job_folder.path, watch=line.show, log=log)
+            return worker.run(job_folder.path, cores=folder.cores, watch=line.show, log=log)
     finally:
         folder.discard_footage()
         with suppress(StereoDiffError):

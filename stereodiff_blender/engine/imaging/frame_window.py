@@ -57,7 +57,7 @@ class FrameWindow(Generic[Key, Value]):
         """A failure is told to all who wait, and not kept."""
         try:
             value.set_result(make())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - told to whoever asked, as it is
             with self._lock:
                 if self._kept.get(key) is value:
                     del self._kept[key]

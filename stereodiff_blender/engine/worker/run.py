@@ -191,7 +191,7 @@ def _solve(request: Request, workspace: Workspace, cores: Cores, report: EventRe
     known = read_known_cameras(job, request.folder, raster)
     _check_disk_space(request, known, workspace.cache)
     networks = load_networks(job.settings, job.models_folder)
-    with workspace.input.relieved():
+    with workspace.input.relieved(), cores.in_opencv():
         # Before the frames, so that a matte that cannot be used is found out at once.
         masks = read_masks(request, workspace.input, report)  # (T,H,W) uint8, or None
         plate_masks = read_plate_masks(request, workspace.input, report)  # (T,h,w) uint8, or None

@@ -119,7 +119,8 @@ def _chosen_cameras(scene: bpy.types.Scene, clip: bpy.types.MovieClip, source: C
 
 def launch_with(python: Path) -> session.Launch:
     """How this Blender starts workers in that interpreter."""
-    return session.Launch(python, preferences.EXTENSION_ROOT, preferences.locks_folder(), preferences.cache_folder())
+    return session.Launch(python, preferences.EXTENSION_ROOT, preferences.locks_folder(), preferences.cache_folder(),
+                          preferences.cores())
 
 
 def _refuse_unready(scene: bpy.types.Scene) -> None:

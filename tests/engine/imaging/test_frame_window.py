@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from stereodiff_blender.engine.imaging.frame_window import FrameWindow, frames_around
+from stereodiff_blender.engine.parallel import Cores
 
 
 class Made:
@@ -74,3 +78,38 @@ def test_frames_around_end_with_the_clip(index, expected):
 def test_there_has_to_be_room():
     with pytest.raises(ValueError, match="got 0"):
         FrameWindow(0)
+
+
+def test_what_several_threads_ask_for_is_made_once():
+    window: FrameWindow[int, int] = FrameWindow(3)
+    makers = []
+
+    def make() -> int:
+        time.sleep(0.02)
+        makers.append(threading.get_ident())
+        return 5
+
+    assert list(Cores(4).map(lambda _: window.get(1, make), range(8))) == [5] * 8
+    assert len(makers) == 1
+
+
+def test_what_could_not_be_made_is_tried_again():
+    window: FrameWindow[int, int] = FrameWindow(3)
+
+    def fail() -> int:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        window.get(1, fail)
+    assert 1 not in window and window.get(1, lambda: 6) == 6
+
+
+def test_threads_do_not_wait_for_one_another_in_what_needs_more_of_the_same_window():
+    """As a flow's start is made from a guess that is kept, too; and more is asked for than there is room for."""
+    guesses: FrameWindow[int, int] = FrameWindow(2)
+    sums: FrameWindow[int, int] = FrameWindow(2)
+
+    def total(number: int) -> int:
+        return sums.get(number, lambda: sum(guesses.get(k, lambda k=k: k) for k in range(number, number + 4)))
+
+    assert list(Cores(4).map(total, range(40))) == [4 * number + 6 for number in range(40)]

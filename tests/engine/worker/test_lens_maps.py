@@ -24,7 +24,7 @@ from stereodiff_blender.engine.media import exr
 from stereodiff_blender.engine.media.frames import ClipInfo, Raster, source_from_path
 from stereodiff_blender.engine.pipeline import Estimate
 from stereodiff_blender.engine.solution import CameraSolution
-from stereodiff_blender.engine.storage.scratch import Scratch
+from stereodiff_blender.engine.storage import RunContext
 from stereodiff_blender.engine.worker.event_report import EventReport
 from stereodiff_blender.engine.worker.lens_maps import (
     NOWHERE,
@@ -180,7 +180,7 @@ def solved(folder: Path, lens: LensResult) -> tuple[Request, np.ndarray, Estimat
 
 def published(folder: Path, lens: LensResult):
     request, pictures, estimate = solved(folder, lens)
-    return publish(request, pictures, estimate, (), Scratch(), EventReport(request.folder))
+    return publish(request, pictures, estimate, (), RunContext(), EventReport(request.folder))
 
 
 def test_a_result_with_distortion_has_its_maps(tmp_path):

@@ -15,9 +15,8 @@ from recording_report import RecordingReport
 from stereodiff_blender.engine.contract import JobFolder, StereoDiffError
 from stereodiff_blender.engine.media import exr
 from stereodiff_blender.engine.media.movies import PictureConverter
-from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import CameraSolution, StereoResult
-from stereodiff_blender.engine.storage.scratch import Scratch
+from stereodiff_blender.engine.storage import RunContext
 from stereodiff_blender.engine.worker import products
 from stereodiff_blender.engine.worker.preview import depth_colors, disparity_limits
 
@@ -55,7 +54,7 @@ def test_depth_products_are_numbered_by_clip_frame_and_exact(depth, tmp_path, un
     stored[:] = depth
     folder, report = JobFolder(tmp_path), RecordingReport()
     stereo = StereoResult(cameras(unit), stored, confidence, mask)
-    products.write_depth_products(folder, range(9998, 10003), stereo, (), Scratch(), report)
+    products.write_depth_products(folder, range(9998, 10003), stereo, (), RunContext(report=report))
     assert [done for _, done in report.steps] == [1, 2, 3, 4, 5]
     for product, arrays in (("depth", depth * np.float32(unit)), ("confidence", confidence), ("motion_mask", mask)):
         names = sorted(path.name for path in (folder.path / product).iterdir())
@@ -70,7 +69,7 @@ def test_the_mesh_has_depth_confidence_and_kind_in_one_picture(depth, tmp_path):
     mask = (confidence > 0.9).astype(np.uint8)
     folder = JobFolder(tmp_path)
     stereo = StereoResult(cameras(250.0), depth, confidence, mask, far_limit=5.0)
-    products.write_depth_products(folder, range(1, 6), stereo, (), Scratch(), Report())
+    products.write_depth_products(folder, range(1, 6), stereo, (), RunContext())
     found = exr.read_exr(folder.product_file("mesh_depth", 1))
     written = exr.read_exr(folder.product_file("depth", 1))["V"]
     assert np.array_equal(found["R"] > 0, written > 0) and np.abs(found["R"] - written).max() <= 1e-5 * written.max()
@@ -87,7 +86,7 @@ def test_a_job_folder_that_is_no_folder(depth, tmp_path):
     (tmp_path / "job").write_text("in the way")
     with pytest.raises(StereoDiffError) as caught:
         products.write_depth_products(JobFolder(tmp_path / "job"), range(1, 6),
-                                      StereoResult(cameras(), depth, depth, depth), (), Scratch(), Report())
+                                      StereoResult(cameras(), depth, depth, depth), (), RunContext())
     assert caught.value.code == "output_not_writable"
 
 

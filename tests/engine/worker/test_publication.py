@@ -11,7 +11,7 @@ from stereodiff_blender.engine.media.frames import ClipInfo, Raster, source_from
 from stereodiff_blender.engine.pipeline import Estimate
 from stereodiff_blender.engine.quality.plots import write_camera_plot
 from stereodiff_blender.engine.solution import CameraSolution
-from stereodiff_blender.engine.storage.scratch import Scratch
+from stereodiff_blender.engine.storage import RunContext
 from stereodiff_blender.engine.worker.event_report import EventReport
 from stereodiff_blender.engine.worker.publication import publish
 from stereodiff_blender.engine.worker.reading import Request
@@ -32,7 +32,7 @@ def test_the_plot_of_the_cameras_fit_is_in_pixels_of_the_plate(tmp_path, larger)
     job = Job("job", source_from_path(tmp_path / "p_1.png"), 1, 3, Settings())
     folder.write_job(job)
     request = Request(job, folder, ClipInfo(width, height, 1.0, 24.0, 3), Raster(64, 36, width, height, 1.0))
-    result = publish(request, pictures, Estimate(cameras, Quality(solved_share=1.0)), (), Scratch(),
+    result = publish(request, pictures, Estimate(cameras, Quality(solved_share=1.0)), (), RunContext(),
                      EventReport(folder))
     write_camera_plot(tmp_path / "expected.png", reprojection_px=larger * ERROR_PX, solved=SOLVED, first_frame=1)
     assert folder.camera_plot_file.read_bytes() == (tmp_path / "expected.png").read_bytes()

@@ -13,7 +13,6 @@ import numpy as np
 
 from ...imaging import CostFeatures, OpticalFlow, flows_in, warp_between
 from ...parallel import Cores
-from ...report import Report
 from ...solution import CameraSolution, StereoResult
 from ...storage import ProgressJournal, RunContext, Scratch
 from ..dynamic import (
@@ -200,7 +199,8 @@ def _triangulate_frame(index, views: _Views, flow, limits: DepthLimits) -> Trian
         warps.append(warp_between(cameras, index, j))
     if masks is not None:
         consistent = without_matte(consistent, flows, masks[index], [masks[j] for j in sources])
-    return triangulate(flows, consistent, warps, limits.disparity, near_sources(cameras, index, sources, *views.frames.shape[1:3]))
+    near = near_sources(cameras, index, sources, *views.frames.shape[1:3])
+    return triangulate(flows, consistent, warps, limits.disparity, near)
 
 
 def _assess_frame(index, views: _Views, measured, features: CostFeatures, flow, limits: DepthLimits,

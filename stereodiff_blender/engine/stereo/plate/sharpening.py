@@ -95,8 +95,8 @@ class PlateDepth:
         self._depth, self._motion_mask = depth, motion_mask
         working, plate = depth.shape[1:], plates.shape[1:]
         self._is_finer = min(plate[0] / working[0], plate[1] / working[1]) >= LEAST_FACTOR
-        self._rasters = [_Raster(plates, size, cameras, working, at_once - 1) for size in (working, *_sizes(working, plate))]
         more = at_once - 1
+        self._rasters = [_Raster(plates, size, cameras, working, more) for size in (working, *_sizes(working, plate))]
         self._sources = choose_sources(self._rasters[0].cameras, 1.0 / float(np.median(depth[depth.shape[0] // 2])),
                                        working)
         self._kept_grown_alone: FrameWindow[int, np.ndarray] = FrameWindow(

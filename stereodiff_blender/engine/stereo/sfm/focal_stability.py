@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...parallel import ONE_CORE, Cores
 from ..mapping import ADJUSTMENT_ROUNDS, BundleState, CameraFit, Observations, bundle_adjust
 
 MAX_FRAMES = 20
@@ -19,7 +20,7 @@ ADJUSTMENT_TOLERANCE = 1e-4
 MIN_OBSERVATIONS = 200
 
 
-def focal_jackknife_ratio(fitted: CameraFit) -> float:
+def focal_jackknife_ratio(fitted: CameraFit, cores: Cores = ONE_CORE) -> float:
     """Longest over shortest focal length, found anew without the left, right, upper and lower third of the points.
 
     1 where too little remains to try.
@@ -28,11 +29,12 @@ def focal_jackknife_ratio(fitted: CameraFit) -> float:
     x, y = _mean_pixels(fitted)
     regions = [x < np.quantile(x, REGION_SHARE), x > np.quantile(x, 1 - REGION_SHARE),
                y < np.quantile(y, REGION_SHARE), y > np.quantile(y, 1 - REGION_SHARE)]
-    found = [focal for region in regions if (focal := _focal_without(fitted, frames, region)) is not None]
+    focals = cores.map(lambda region: _focal_without(fitted, frames, region), regions)
+    found = [focal for focal in focals if focal is not None]
     return max(found) / min(found) if found else 1.0
 
 
-def focal_halves_ratio(fitted: CameraFit) -> float:
+def focal_halves_ratio(fitted: CameraFit, cores: Cores = ONE_CORE) -> float:
     """Longest over shortest focal length of the first and the second half of the frames, each by itself.
 
     A picture that was stabilized or reframed lets the lens's axis wander, which bends the focal length by how it
@@ -40,8 +42,8 @@ def focal_halves_ratio(fitted: CameraFit) -> float:
     """
     nothing = np.zeros(len(fitted.points), bool)
     halves = [half for half in np.array_split(np.flatnonzero(fitted.solved), 2) if len(half) >= MIN_HALF_FRAMES]
-    found = [focal for half in halves
-             if (focal := _focal_without(fitted, spread_frames(half, MAX_HALF_FRAMES), nothing)) is not None]
+    focals = cores.map(lambda half: _focal_without(fitted, spread_frames(half, MAX_HALF_FRAMES), nothing), halves)
+    found = [focal for focal in focals if focal is not None]
     return max(found) / min(found) if len(found) == 2 else 1.0
 
 

@@ -61,7 +61,7 @@ def use_cameras(frames, known: KnownCameras, *, masks=None, context: RunContext)
     -----
     Warns "static_camera", "rotation_only", "frames_unsolved", "little_parallax", "low_texture" and "cameras_doubtful".
     """
-    followed = follow_tracks(frames, masks, context.scratch, context.report)
+    followed = follow_tracks(frames, masks, context)
     tracks = chosen_tracks(followed, context)
     if not len(tracks.frame):
         raise StereoDiffError("camera_unsolved", "No points could be followed through the clip.")

@@ -65,10 +65,10 @@ def turn_of_all_frames(shot: TrackedShot, rotation: RotationFit) -> RotationFit:
 def turn_of_keyframes(shot: TrackedShot, keyframes: np.ndarray) -> RotationFit | None:
     """The turn that explains the keyframes best, with a zoom only where none without is certain; None if they share too
     few tracks."""
-    rotation = fit_rotations(shot.square, keyframes, shot.focal)
+    rotation = fit_rotations(shot.square, keyframes, shot.focal, shot.cores)
     if rotation is None or rotation.is_certain or shot.focal is not None:
         return rotation
-    zooming = fit_zooming_rotations(shot.square, keyframes)
+    zooming = fit_zooming_rotations(shot.square, keyframes, shot.cores)
     return zooming if zooming is not None and zooming.cost_px2 < ZOOM_COST_SHARE * rotation.cost_px2 else rotation
 
 
@@ -139,7 +139,10 @@ def _gain(shot: TrackedShot, travel: Travel, *, is_narrow: bool, zooms: bool) ->
     frames = _spread(np.flatnonzero(_goes_on(travel)))
     if len(frames) < MIN_FRAMES:
         return 0.0
-    turn = fit_zooming_rotations(shot.square, frames) if zooms else fit_rotations(shot.square, frames, shot.focal)
+    if zooms:
+        turn = fit_zooming_rotations(shot.square, frames, shot.cores)
+    else:
+        turn = fit_rotations(shot.square, frames, shot.focal, shot.cores)
     if turn is None:
         return 0.0
     turn = fit_any_lens(turn) if is_narrow else turn

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...geometry import nearest_rotation
+from ...parallel import ONE_CORE, Cores
 from ..mapping import BundleOptions, BundleState, Observations, bundle_adjust, focal_rel_std, scatter_add
 from ..tracking import Tracks
 
@@ -87,13 +88,14 @@ class RotationFit:
         return float(np.mean(self.residual_px < gate_px))
 
 
-def fit_rotations(tracks: Tracks, frames: np.ndarray, focal: float | None) -> RotationFit | None:
+def fit_rotations(tracks: Tracks, frames: np.ndarray, focal: float | None,
+                  cores: Cores = ONE_CORE) -> RotationFit | None:
     """Rotations and focal length (None: unknown) that explain the tracks best; None if the frames share too few."""
     observed = _observations(tracks, frames)
     if len(observed[0].point) < MIN_COMMON:
         return None
     starts = [focal] if focal else [share * max(tracks.size) for share in FOCAL_STARTS]
-    fits = [_fit_from(tracks, frames, observed, start, free_focal=focal is None) for start in starts]
+    fits = cores.map(lambda start: _fit_from(tracks, frames, observed, start, free_focal=focal is None), starts)
     return min(fits, key=lambda fit: fit.cost_px2)
 
 
@@ -108,7 +110,7 @@ def fit_any_lens(start: RotationFit) -> RotationFit:
                    cost_px2=cost)
 
 
-def fit_zooming_rotations(tracks: Tracks, frames: np.ndarray) -> RotationFit | None:
+def fit_zooming_rotations(tracks: Tracks, frames: np.ndarray, cores: Cores = ONE_CORE) -> RotationFit | None:
     """As fit_rotations, for a lens that zooms meanwhile: every frame has a focal length of its own. None, too, where a
     few steps from an ordinary lens lead nowhere near, as of most cameras that travel."""
     observed = _observations(tracks, frames)
@@ -119,8 +121,8 @@ def fit_zooming_rotations(tracks: Tracks, frames: np.ndarray) -> RotationFit | N
                       iterations=TRIAL_ITERATIONS)
     if trial.share_within(TRIAL_GATE_PX) < TRIAL_SHARE:
         return None
-    fits = [_fit_from(tracks, frames, observed, share * max(tracks.size), free_focal=True, zoom=zoom)
-            for share in FOCAL_STARTS]
+    fits = cores.map(lambda share: _fit_from(tracks, frames, observed, share * max(tracks.size), free_focal=True,
+                                             zoom=zoom), FOCAL_STARTS)
     return min(fits, key=lambda fit: fit.cost_px2)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...contract import Distortion, StereoDiffError
 from ...lens import distorted, undistorted
+from ...parallel import ONE_CORE, Cores
 from ...report import Report
 from ..tracking import Tracks
 from .rotation import guess_focal
@@ -23,7 +24,7 @@ class TrackedShot:
     frames: those that tracks link. focal: in rows, or None where unknown. principal_point: (x, y), raster pixels.
     sensor_mm: width, for what is said about lenses. distortion: of the lens, where it is known; square is without it.
     plate_scale: as of RunContext. readout: of the shutter, in frames, where it is known. is_of_middle_rows: square is
-    as if all rows of a frame had been taken with its middle one.
+    as if all rows of a frame had been taken with its middle one. cores: on how many of them what is tried is tried.
     """
 
     tracks: Tracks
@@ -40,6 +41,7 @@ class TrackedShot:
     plate_scale: float = 1.0
     readout: float | None = None
     is_of_middle_rows: bool = False
+    cores: Cores = ONE_CORE
 
     @property
     def linked(self) -> np.ndarray:

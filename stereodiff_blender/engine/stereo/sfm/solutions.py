@@ -168,8 +168,8 @@ def _warn_about(shot: TrackedShot, travel: Travel) -> bool:
     if fitted.zoom is not None and warn_weak_zoom(shot.report, travel.zoom_spread):
         return True
     return warn_weak_focal(shot.report, focal_spread=travel.focal_spread, rel_std=fitted.focal_rel_std,
-                           jackknife_ratio=focal_jackknife_ratio(fitted),
-                           halves_ratio=focal_halves_ratio(fitted),
+                           jackknife_ratio=focal_jackknife_ratio(fitted, shot.cores),
+                           halves_ratio=focal_halves_ratio(fitted, shot.cores),
                            width_share=fitted.focal / shot.square.size[0], is_travel_doubtful=travel.is_doubtful)
 
 

@@ -12,9 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from ...contract import StereoDiffError, distortion_fault
-from ...report import Report
 from ...solution import CameraSolution, KnownLens
-from ...storage import RunContext, Scratch
+from ...storage import RunContext
 from ..mapping import ADJUSTMENT_ROUNDS
 from ..tracking import Tracks, longest_linked_run, refine_on_plates, thin_tracks, track_features
 from .keyframes import choose_keyframes
@@ -93,7 +92,7 @@ def solve_cameras(frames, *, lens: KnownLens | None = None, pixel_aspect: float 
     """
     _check(frames, lens, pixel_aspect, masks)
     _check_plates(frames, context.plates)
-    followed = follow_tracks(frames, masks, context.scratch, context.report)
+    followed = follow_tracks(frames, masks, context)
     tracks = chosen_tracks(followed, context)
     linked = longest_linked_run(tracks)
     _check_tracks(tracks, linked, context.told_from)
@@ -104,17 +103,18 @@ def solve_cameras(frames, *, lens: KnownLens | None = None, pixel_aspect: float 
     square = square_tracks(tracks, axis, pixel_aspect, focal, distortion)
     sensor_mm = USUAL_SENSOR_MM if lens is None else lens.sensor_mm or USUAL_SENSOR_MM
     shot = TrackedShot(tracks, square, np.flatnonzero(linked), focal, axis, pixel_aspect, sensor_mm, seed % MAX_SEED,
-                       context.told_from, context.report, distortion, context.plate_scale, readout)
+                       context.told_from, context.report, distortion, context.plate_scale, readout,
+                       cores=context.cores)
     return _solve(shot, followed, frames)
 
 
-def follow_tracks(frames, masks, scratch: Scratch, report: Report) -> Tracks:
+def follow_tracks(frames, masks, context: RunContext) -> Tracks:
     """The tracks of this clip; those that an earlier run has followed, if there was one."""
-    kept = scratch.load("tracks")
+    kept = context.scratch.load("tracks")
     if kept is not None:
         return Tracks.from_arrays(kept)
-    tracks = track_features(frames, masks, report)
-    scratch.save("tracks", tracks.as_arrays())
+    tracks = track_features(frames, masks, context.report, context.cores)
+    context.scratch.save("tracks", tracks.as_arrays())
     return tracks
 
 
@@ -127,7 +127,7 @@ def chosen_tracks(followed: Tracks, context: RunContext) -> Tracks:
     min_length = min(MIN_TRACK_LENGTH, followed.frame_count)
     tracks = thin_tracks(followed, per_frame=TRACKS_PER_FRAME, min_length=min_length)
     if context.plates is not None:
-        tracks = refine_on_plates(tracks, context.plates)
+        tracks = refine_on_plates(tracks, context.plates, context.cores)
         context.scratch.save("chosen_tracks", tracks.as_arrays())
     return tracks
 

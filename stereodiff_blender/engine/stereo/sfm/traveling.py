@@ -159,10 +159,13 @@ def try_seeds(shot: TrackedShot, few: np.ndarray, seeds: list[float],
               step: Callable[[], None] = lambda: None, *, zooms: bool = False) -> list[Reconstruction]:
     """The solves of a few frames, one from each focal seed; fewer where no pair of frames carries."""
     candidates = pair_candidates(shot.square, few, shot.seed)
+
+    def solved_from(focal: float) -> Reconstruction | None:
+        return reconstruct(shot.square, candidates, few, focal, free_focal=len(seeds) > 1, seed=shot.seed, zooms=zooms)
+
     solves = []
-    for focal in seeds:
-        solves.append(reconstruct(shot.square, candidates, few, focal, free_focal=len(seeds) > 1, seed=shot.seed,
-                                  zooms=zooms))
+    for solve in shot.cores.map(solved_from, seeds):
+        solves.append(solve)
         step()
     return [solve for solve in solves if solve is not None]
 

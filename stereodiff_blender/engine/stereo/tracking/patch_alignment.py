@@ -13,10 +13,13 @@ import cv2
 import numpy as np
 
 from ...imaging import sample_at
+from ...parallel import ONE_CORE, Cores
 
 RADIUS_PX = 7
 ITERATIONS = 5
 CONVERGED_PX = 0.01
+PART_LENGTH = 256
+"""Tracks that are aligned together."""
 # How much the warp resists, against the shift: weak texture tells a shift sooner than a shear.
 WARP_STIFFNESS = 0.02
 
@@ -79,12 +82,24 @@ def take_templates(gray: np.ndarray, pixels: np.ndarray, radius_px: int = RADIUS
 
 
 def align_patches(gray: np.ndarray, templates: Templates, pixels: np.ndarray, warps: np.ndarray, *,
-                  iterations: int = ITERATIONS,
-                  converged_px: float = CONVERGED_PX) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+                  iterations: int = ITERATIONS, converged_px: float = CONVERGED_PX,
+                  cores: Cores = ONE_CORE) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Improve pixels (n,2) float32 and warps (n,2,2) from template to frame; and correlation (n,) in -1..1 there.
 
     A track that moves by no more than converged_px in one of the iterations is done.
     """
+    def align(part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return _aligned(gray, templates[part], pixels[part], warps[part], iterations, converged_px)
+
+    # As long on one core as on many, or sums would be rounded otherwise.
+    parts = [slice(start, start + PART_LENGTH) for start in range(0, max(len(pixels), 1), PART_LENGTH)]
+    aligned = zip(*cores.map(align, parts), strict=True)
+    pixels, warps, correlation = (np.concatenate(pieces) for pieces in aligned)
+    return pixels, warps, correlation
+
+
+def _aligned(gray: np.ndarray, templates: Templates, pixels: np.ndarray, warps: np.ndarray, iterations: int,
+             converged_px: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     pixels, warps = pixels.astype(np.float32), warps.astype(np.float32)
     active, offsets = np.arange(len(pixels)), _offsets(templates.radius_px)
     for _ in range(iterations):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...parallel import ONE_CORE, Cores
 from .patch_alignment import Templates, align_patches, take_templates
 from .tracking import ALIGNED_PX, RENEW_CORRELATION, TEMPLATE_CORRELATION, is_deformed
 from .tracks import Tracks
@@ -28,7 +29,7 @@ MIN_REFINED_SHARE = 0.5
 """Of all observations after the first of each track: with fewer, the plate is as good as the raster."""
 
 
-def refine_on_plates(tracks: Tracks, plates: np.ndarray) -> Tracks:
+def refine_on_plates(tracks: Tracks, plates: np.ndarray, cores: Cores = ONE_CORE) -> Tracks:
     """The tracks with their places as the plate shows them.
 
     Parameters
@@ -38,6 +39,8 @@ def refine_on_plates(tracks: Tracks, plates: np.ndarray) -> Tracks:
     plates : ndarray
         (T,h,w) uint8 gray, an array or memory map of the same pictures as the raster, edge to edge; read one frame at
         a time.
+    cores : Cores
+        How many of them are used.
 
     Returns
     -------
@@ -55,7 +58,8 @@ def refine_on_plates(tracks: Tracks, plates: np.ndarray) -> Tracks:
         rows = tracks.in_frame(index)
         gray = np.asarray(plates[index], np.float32)
         places = (tracks.pixels[rows] * scale - 0.5).astype(np.float32)
-        patches, places, refined[rows] = _measured(patches, gray, tracks.point[rows], places, scale, radius_px)
+        patches, places, refined[rows] = _measured(patches, gray, tracks.point[rows], places,
+                                                    (scale, radius_px, cores))
         pixels[rows] = np.where(refined[rows, None], (places + 0.5) / scale, pixels[rows])
     later = len(tracks.frame) - len(np.unique(tracks.point))
     if refined.sum() < MIN_REFINED_SHARE * later:
@@ -85,24 +89,28 @@ class _Patches:
                         np.concatenate([self.warps, more.warps])).select(order)
 
 
-def _measured(before: _Patches | None, gray: np.ndarray, names: np.ndarray, places: np.ndarray, scale: np.ndarray,
-              radius_px: int) -> tuple[_Patches, np.ndarray, np.ndarray]:
-    """Patches of the tracks names (n,) of a frame, their places (n,2) in array coordinates, and which were refined."""
+def _measured(before: _Patches | None, gray: np.ndarray, names: np.ndarray, places: np.ndarray,
+              how: tuple[np.ndarray, int, Cores]) -> tuple[_Patches, np.ndarray, np.ndarray]:
+    """Patches of the tracks names (n,) of a frame, their places (n,2) in array coordinates, and which were refined.
+
+    how: pixels of the plate in one of the raster, across and down; how far patches reach, pixels; on which cores.
+    """
+    scale, radius_px, cores = how
     is_known = np.zeros(len(names), bool) if before is None else np.isin(names, before.names)
     refined = np.zeros(len(names), bool)
     begun = _Patches.taken(gray, names[~is_known], places[~is_known], radius_px)
     if before is None or not is_known.any():
         return begun, places, refined
     patches, places = before.select(np.isin(before.names, names)), places.copy()
-    patches, places[is_known], refined[is_known] = _aligned(patches, gray, places[is_known], scale)
+    patches, places[is_known], refined[is_known] = _aligned(patches, gray, places[is_known], scale, cores)
     return patches.joined(begun), places, refined
 
 
-def _aligned(patches: _Patches, gray: np.ndarray, places: np.ndarray,
-             scale: np.ndarray) -> tuple[_Patches, np.ndarray, np.ndarray]:
+def _aligned(patches: _Patches, gray: np.ndarray, places: np.ndarray, scale: np.ndarray,
+             cores: Cores) -> tuple[_Patches, np.ndarray, np.ndarray]:
     """As _measured, of tracks that have templates."""
     found, warps, correlation = align_patches(gray, patches.templates, places, patches.warps, iterations=ITERATIONS,
-                                              converged_px=CONVERGED_PX)
+                                              converged_px=CONVERGED_PX, cores=cores)
     is_near = (np.abs(found - places) < ALIGNED_PX * scale).all(axis=1)
     refined = is_near & (correlation > TEMPLATE_CORRELATION)
     refined &= patches.templates.shift_std(correlation) < MOST_STD_PX * min(scale)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from ...parallel import ONE_CORE, Cores
 from ...report import Report
 from .patch_alignment import Templates, align_patches, take_templates
 from .point_flow import PointFlow, flow_by_features, flow_of_points
@@ -32,7 +33,7 @@ MOST_LOST, MOST_SEARCHES = 2, 24
 _STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)
 
 
-def track_features(frames, masks, report: Report) -> Tracks:
+def track_features(frames, masks, report: Report, cores: Cores = ONE_CORE) -> Tracks:
     """Follow corners through the clip.
 
     Lucas-Kanade on a pyramid; an observation is kept if tracking back returns to its start and the patch still
@@ -46,6 +47,8 @@ def track_features(frames, masks, report: Report) -> Tracks:
         (T,H,W) bool-like; no track enters where true.
     report : Report
         Is told the stage "track".
+    cores : Cores
+        How many of them are used.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def track_features(frames, masks, report: Report) -> Tracks:
     Lucas and Kanade 1981; Tomasi and Kanade 1991; Shi and Tomasi 1994, "Good features to track".
     """
     height, width = frames[0].shape[:2]
-    tracker = _Tracker(width, height)
+    tracker = _Tracker(width, height, cores)
     report.stage("track", len(frames))
     for index in range(len(frames)):
         mask = None if masks is None else np.asarray(masks[index]) > 0
@@ -107,8 +110,8 @@ class _View:
 class _Tracker:
     """The frame that was seen last with its tracks, those that were lost all at once, and all observations so far."""
 
-    def __init__(self, width: int, height: int):
-        self.width, self.height = width, height
+    def __init__(self, width: int, height: int, cores: Cores):
+        self.width, self.height, self.cores = width, height, cores
         self.cell_px = max(8, round(np.sqrt(width * height / CORNERS_PER_FRAME)))
         self.spacing_px = max(4, int(0.6 * self.cell_px))
         black = np.zeros((height, width), np.uint8)
@@ -170,7 +173,8 @@ class _Tracker:
         returns &= self._inside(flowed)
         tracks, flowed = view.living.select(returns), flowed[returns]
         levels = gray.astype(np.float32)
-        aligned, warps, correlation = align_patches(levels, tracks.templates, flowed, tracks.warps)
+        aligned, warps, correlation = align_patches(levels, tracks.templates, flowed, tracks.warps,
+                                                   cores=self.cores)
         chosen = np.abs(aligned - flowed).max(axis=1, initial=0.0) < ALIGNED_PX
         chosen &= (correlation > TEMPLATE_CORRELATION) & self._inside(aligned)
         tracks = _Living(tracks.names, aligned, tracks.templates, warps, tracks.ages + 1).select(chosen)

@@ -75,7 +75,8 @@ def test_it_stays_a_thing_by_itself_whatever_touches_it(road):
     flow_back = np.zeros((COUNT, *attached[2::4, 2::4].shape, 2), np.float16)
     objects = DynamicObjects(road.frames, road.cameras, mask, flow_back, GROUND, Scratch(), matte, attached)
     for index in range(2):
-        objects.observe(index, 1.0 / road.depth[index], mask[index] == 0)
+        disparity = 1.0 / road.depth[index]
+        objects.observe(index, objects.moving_in(index, disparity), disparity, mask[index] == 0)
         assert (objects.tracks[index][attached] == ATTACHED_TRACK).all()
         others = np.unique(objects.tracks[index][(mask[index] > 0) & ~attached])
         assert len(others) == 1 and others[0] != ATTACHED_TRACK

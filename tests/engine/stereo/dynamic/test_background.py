@@ -141,7 +141,8 @@ def objects_of(shot, frames, mask, masks=None):
 
 def observed(objects, shot):
     for index, depth in enumerate(shot.depth):
-        moving = objects.observe(index, 1.0 / depth, np.ones(depth.shape, bool))
+        moving = objects.moving_in(index, 1.0 / depth)
+        objects.observe(index, moving, 1.0 / depth, np.ones(depth.shape, bool))
         if index == INDEX:
             result = moving
     return result

@@ -349,11 +349,17 @@ def bench(options: argparse.Namespace) -> int:
     if options.peers is not None:
         command = [worker, TESTS / "bench" / "bench_peers.py", options.out.resolve(), *options.peers]
         return programs.run_here(command, environment=environ_for_worker(TESTS / "bench"), folder=Path.cwd())
+    if options.against is not None and not Path(options.against).is_file():
+        command = [worker, TESTS / "bench" / "bench_revision.py", options.out.resolve(), options.against, "--pairs",
+                   str(options.pairs), "--clips", *(options.clips or [SAMPLE / "clip.mp4"])]
+        command += ["--cores", *map(str, options.cores)] if options.cores else []
+        return programs.run_here(command, environment=environ_for_worker(TESTS / "bench", TESTS / "tools"),
+                                 folder=Path.cwd())
     command = [worker, TESTS / "bench" / "bench_suite.py", options.out.resolve(), "--worker", worker, "--blender",
                blender_environment(default_blender()), "--clip", SAMPLE / "clip.mp4", "--device", options.device]
     command += ["--parts", *options.parts] if options.parts else []
     command += ["--quick"] if options.quick else []
-    command += ["--against", options.against.resolve()] if options.against else []
+    command += ["--against", Path(options.against).resolve()] if options.against else []
     return programs.run_here(command,
                              environment=environ_for_worker(TESTS / "bench", TESTS / "support",
                                                             TESTS / "blender" / "support"), folder=Path.cwd())
@@ -423,7 +429,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--parts", nargs="+", metavar="PART", help="only these (all)")
     command.add_argument("--quick", action="store_true", help="shorter clips, networks only counted: minutes instead "
                          "of an hour")
-    command.add_argument("--against", type=Path, metavar="FILE", help="an earlier bench.json to compare with")
+    command.add_argument("--against", metavar="FILE|REV", help="an earlier bench.json to compare with; or a revision "
+                         "of git: its solves and those of this tree in turn, with time, memory and accuracy")
+    command.add_argument("--clips", type=Path, nargs="+", metavar="CLIP", help="with a revision: of these clips, with "
+                         "truth beside them, if they are to be scored (the sample clip)")
+    command.add_argument("--pairs", type=int, default=3, metavar="N", help="with a revision: solves of each (3)")
+    command.add_argument("--cores", type=int, nargs="+", metavar="N", help="with a revision: on so many cores (all)")
     command.add_argument("--device", default="cpu", help="for the networks: cpu or cuda (cpu)")
     command.add_argument("--peers", type=Path, nargs="*", metavar="FOLDER", help="nothing of that, but the cameras of "
                          "COLMAP's two mappers beside ours, against truth, on the same frames: of the sample clip, or "

@@ -16,8 +16,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-import cv2
-
 from .contract.failures import is_memory_error
 
 MAX_CORES = 64
@@ -159,7 +157,8 @@ def _result(work: Callable[[Unit], Result], waiting: deque[tuple[Unit, Future[Re
 
 @contextmanager
 def _opencv_threads(count: int) -> Iterator[None]:
-    """OpenCV's own threads would come on top of ours."""
+    """OpenCV's own threads would come on top of ours. Loaded only here: the doctor comes where packages are missing."""
+    import cv2
     before = cv2.getNumThreads()
     cv2.setNumThreads(count)
     try:

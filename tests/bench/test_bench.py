@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import bench_compare
 import bench_peers
+import bench_revision
 import bench_suite
 import cv2
 import numpy as np
 import pytest
+import tiny_jobs
 from camera_scenes import FOCAL_PX, HEIGHT, WIDTH, camera_path, render_boards
 from truth import Truth
 
@@ -114,3 +117,41 @@ def test_colmap_and_ours_on_the_same_tiny_clip(tmp_path):
 def test_a_folder_without_a_clip_is_refused(tmp_path):
     with pytest.raises(StereoDiffError, match="no clip"):
         bench_peers.read_pictures(tmp_path, 320)
+
+
+# --- Against another revision ------------------------------------------------------------------------------------
+
+@pytest.mark.slow
+def test_a_revision_beside_this_one_is_measured_on_the_same_clip(tmp_path, monkeypatch):
+    """This very tree twice, as both are solved by the real engine: equal accuracy, and every cost told of both."""
+    tiny_jobs.write_movie(tmp_path / "clip.mp4", tiny_jobs.render_boards())
+    monkeypatch.setattr(bench_revision, "taken_out", lambda name, _: bench_revision.Revision(name, bench_revision.ROOT))
+    options = bench_revision.arguments([str(tmp_path / "out"), "HEAD", "--clips", str(tmp_path / "clip.mp4"), "--pairs",
+                                        "1", "--cores", "1", "--quality", "draft"])
+    assert bench_revision.main(options) == 0
+    row, = json.loads((tmp_path / "out" / "bench.json").read_text())["rows"]
+    assert set(row["runs"]) == {"HEAD", "this"} and row["cores"] == 1
+    assert all(run[cost] > 0 for run in row["runs"].values() for cost in bench_revision.COSTS)
+
+
+@pytest.mark.skipif(not (bench_revision.ROOT / ".git").exists(), reason="this is no checkout of git")
+def test_the_engine_of_a_revision_is_taken_out_of_git(tmp_path):
+    taken = bench_revision.taken_out("HEAD", tmp_path / "revision")
+    assert (taken.tree / "stereodiff_blender" / "engine" / "__main__.py").is_file()
+    assert any(word.startswith("--cores=2") for word in bench_revision.Revision("this", bench_revision.ROOT).command(
+        Path("clip.mp4"), Path("job"), 2, []))
+    with pytest.raises(subprocess.CalledProcessError):
+        bench_revision.taken_out("no-such-revision", tmp_path / "nothing")
+
+
+def test_a_table_names_the_ratio_of_what_both_have():
+    rows = [{"clip": "room", "cores": 2, "runs": {"abc": {"wall_s": 40.0, "absrel_static": None},
+                                                  "this": {"wall_s": 10.0, "absrel_static": 0.02}}}]
+    said = bench_revision.table(rows)
+    assert "0.25" in said and "absrel_static" not in said
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system holds no process to some cores")
+def test_a_command_is_held_to_the_cores_that_are_asked_for():
+    held = bench_revision.held_to(1, [sys.executable, "-c", "import os; print(len(os.sched_getaffinity(0)))"])
+    assert subprocess.run(held, capture_output=True, text=True, check=True).stdout.strip() == "1"

@@ -24,7 +24,7 @@ from ..contract import (
 )
 from ..weights.command import default_models_folder
 
-__all__ = ["add_engine_options", "add_solve", "engine_settings", "models_folder"]
+__all__ = ["add_cores", "add_engine_options", "add_solve", "engine_settings", "models_folder"]
 
 
 def add_cores(parser: argparse.ArgumentParser) -> None:

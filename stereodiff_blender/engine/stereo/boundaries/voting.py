@@ -23,9 +23,9 @@ from ...storage import RunContext
 from ..mvs import select_sources
 from .sides import select_sides
 
-FRAME_OFFSETS = (-10, -8, -6, -4, -2, -1, 1, 2, 4, 6, 8, 10)
-ROUNDS_BEFORE, ROUNDS_AFTER = 2, 1
-"""Votes before and after the pictures decide. A second one hears supporters whose borders the first has settled."""
+FRAME_OFFSETS = (-10, -6, -3, -1, 1, 3, 6, 10)
+ROUNDS_BEFORE, ROUNDS_AFTER = 1, 1
+"""Votes before and after the pictures decide: the last hears supporters whose borders are settled."""
 FAR_SHARE = 0.98
 """Share of the clip's greatest depth from that on a pixel counts as lying at the far limit."""
 WINDOW_PX = 25

@@ -23,8 +23,8 @@ ATTACHED_TRACK = 1
 
 
 class DynamicObjects:
-    """All things that move in T frames; to be shown every frame in order, then told to stand. Of several threads, only what
-    is said to work in any order may be asked.
+    """All things that move in T frames; to be shown every frame in order, then told to stand. Several threads may ask
+    only for what is said to work in any order.
 
     tracks: (T,H,W) uint16, 0 static, the same number for the same thing in all frames.
     """

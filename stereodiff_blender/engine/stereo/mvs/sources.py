@@ -21,7 +21,7 @@ from ...imaging import (
 from ...solution import CameraSolution
 from .sharpness import BLURRED
 
-PARALLAX_TARGETS = (3.0 / 480, 10.0 / 480, 28.0 / 480)
+PARALLAX_TARGETS = (3.0 / 480, 7.0 / 480, 15.0 / 480, 28.0 / 480)
 """Wanted median parallax of the sources, as shares of the picture's width: short ones for few occlusions, long
 ones for precision."""
 NEAR_PARALLAX = 20.0 / 480

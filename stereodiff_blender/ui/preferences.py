@@ -123,7 +123,7 @@ def _draw_engine(layout, status: session.Status) -> None:
     row.operator("stereodiff.help", text="Guide", icon="HELP").page = "artists/install"
     layout.operator("stereodiff.install_runtime", icon="IMPORT").extent = "standard"
     layout.operator("stereodiff.install_runtime", icon="IMPORT",
-                    text="Install Engine for Learned Engines (PyTorch, several GB)").extent = "high"
+                    text="Install Engine for Learned Engines (PyTorch, several GB)").extent = "learned"
     row = layout.row(align=True)
     row.operator("stereodiff.verify_runtime", icon="CHECKMARK")
     row.operator("stereodiff.repair_runtime", icon="TOOL_SETTINGS")

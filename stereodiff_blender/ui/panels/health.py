@@ -81,7 +81,7 @@ def _draw_mend(layout, mend: str) -> None:
 
 
 def _draw_install_pytorch(layout) -> None:
-    layout.operator("stereodiff.install_runtime", text="Install PyTorch", icon="IMPORT").extent = "high"
+    layout.operator("stereodiff.install_runtime", text="Install PyTorch", icon="IMPORT").extent = "learned"
 
 
 def _draw_look(layout) -> None:

@@ -15,7 +15,7 @@ from ..engine.contract import StereoDiffError
 
 __all__ = ["lock_file", "platform_name", "required_lock"]
 
-SETS = ("standard", "high-cuda", "high-cpu", "high-mps")
+SETS = ("standard", "learned-cuda", "learned-cpu", "learned-mps")
 PLATFORMS = ("linux_x86_64", "linux_aarch64", "windows_x86_64", "macos_arm64", "macos_x86_64")
 PYTHONS = ((3, 11), (3, 13))
 

@@ -51,6 +51,12 @@ class EngineWatch:
         self._is_known = False
         self._wake()
 
+    def look_elsewhere(self) -> None:
+        """Another Python has been chosen: how the last installation ended tells nothing about it."""
+        if not self.is_installing():
+            self._installation = None
+        self.look_again()
+
     def look_again(self) -> None:
         """The installation or the weights have changed: find out anew what can run."""
         self._examined_python = None
@@ -70,12 +76,14 @@ class EngineWatch:
             self._installation.cancel()
 
     def examine(self, question: Question, then: Callable[[Checked], None] | None = None) -> None:
-        """Ask the doctor in a thread. then: told what was found, by the tick after his end."""
+        """Ask the doctor in a thread, and find out again whether a worker could start, so that both say the same.
+
+        then: told what was found, by the tick after his end.
+        """
         if self.is_examining():
             raise ValueError("the doctor is at work")
-        self._checkup, self._after_checkup = Checkup(question), then
-        self._examined_python = question.python
-        self._wake()
+        self._begin_checkup(question, then)
+        self.find_out_again()
 
     # -- told to everyone --
 
@@ -114,14 +122,19 @@ class EngineWatch:
             self._problem = problem_from(error)
         else:
             self._problem = None
-            self._begin_checkup(python)
+            self._check_up_once(python)
 
-    def _begin_checkup(self, python: Path) -> None:
+    def _check_up_once(self, python: Path) -> None:
         """Once for every engine that is found; a background Blender has nobody to tell."""
         is_wanted = self._checkup_question is not None and not bpy.app.background
         if is_wanted and python != self._examined_python and not self.is_examining():
             self._look_at_weights()
-            self.examine(self._checkup_question())
+            self._begin_checkup(self._checkup_question())
+
+    def _begin_checkup(self, question: Question, then: Callable[[Checked], None] | None = None) -> None:
+        self._checkup, self._after_checkup = Checkup(question), then
+        self._examined_python = question.python
+        self._wake()
 
     def _end_checkup(self) -> None:
         if self._checkup is None or self._checkup.is_running:

@@ -31,6 +31,14 @@ AT_EXIT_ITEMS = (
 )
 
 
+def _look_elsewhere(self, context) -> None:
+    session.current().engine.look_elsewhere()
+
+
+def _look_again(self, context) -> None:
+    session.current().engine.look_again()
+
+
 class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
     bl_idname = EXTENSION_ID
 
@@ -38,6 +46,7 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
         name="Python",
         description="Python that runs the engine. Empty: the environment that Install Engine makes",
         subtype="FILE_PATH",
+        update=_look_elsewhere,
     )
     wheel_folder: bpy.props.StringProperty(
         name="Wheel Folder",
@@ -62,6 +71,7 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
         description="Where the weights of learned engines are, a folder for each: MonST3R's files in its folder "
                     "monst3r. Empty: a folder of your user account",
         subtype="DIR_PATH",
+        update=_look_again,
     )
     cores: bpy.props.IntProperty(
         name="Cores",
@@ -120,7 +130,7 @@ def _draw_engine(layout, status: session.Status) -> None:
     row.operator("stereodiff.help", text="Guide", icon="HELP").page = "artists/install"
     layout.operator("stereodiff.install_runtime", icon="IMPORT").extent = "standard"
     layout.operator("stereodiff.install_runtime", icon="IMPORT",
-                    text="Install Engine for Learned Engines (PyTorch, several GB)").extent = "high"
+                    text="Install Engine for Learned Engines (PyTorch, several GB)").extent = "learned"
     row = layout.row(align=True)
     row.operator("stereodiff.verify_runtime", icon="CHECKMARK")
     row.operator("stereodiff.repair_runtime", icon="TOOL_SETTINGS")

@@ -23,7 +23,7 @@ BY_NAME = pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.stem)
 
 
 def input_of(lock: Path) -> Path:
-    return INPUTS / ("high.txt" if lock.name.startswith("high-") else "standard.txt")
+    return INPUTS / ("learned.txt" if lock.name.startswith("learned-") else "standard.txt")
 
 
 def pinned(requirements: Path) -> dict[str, str]:
@@ -50,7 +50,7 @@ def test_the_machines_that_blender_runs_on_have_a_lock():
     for platform in ("linux_x86_64", "windows_x86_64", "macos_arm64"):
         for python in ("py311", "py313"):
             assert f"standard-{platform}-{python}.txt" in names
-            assert any(name.startswith("high-") and name.endswith(f"-{platform}-{python}.txt") for name in names)
+            assert any(name.startswith("learned-") and name.endswith(f"-{platform}-{python}.txt") for name in names)
 
 
 @BY_NAME
@@ -83,7 +83,7 @@ def test_every_package_has_a_size_and_the_total_is_theirs(lock):
 @BY_NAME
 def test_cuda_is_locked_for_the_cuda_sets_alone(lock):
     nvidia = [name for name in locked_versions(lock) if name.startswith("nvidia-")]
-    assert bool(nvidia) == lock.name.startswith("high-cuda-")
+    assert bool(nvidia) == lock.name.startswith("learned-cuda-")
 
 
 # --- build.py lock --check, build.py wheels --------------------------------------------------------------------
@@ -103,12 +103,12 @@ def test_check_passes_here():
 
 
 def test_check_tells_the_locks_of_changed_requirements(checkout):
-    with (checkout / "vendor" / "runtime" / "high.txt").open("a", encoding="utf-8") as file:
+    with (checkout / "vendor" / "runtime" / "learned.txt").open("a", encoding="utf-8") as file:
         file.write("einops==0.8.0\n")
     done = lock_py("lock", "--check", root=checkout)
     told = {line.partition(" ")[0] for line in done.stdout.splitlines() if "was made from other requirements" in line}
     assert done.returncode == 1
-    assert told == {path.name for path in LOCKS if path.name.startswith("high-")}
+    assert told == {path.name for path in LOCKS if path.name.startswith("learned-")}
 
 
 def test_wheels_are_not_fetched_for_a_lock_of_changed_requirements(checkout):
@@ -127,8 +127,8 @@ def test_wheels_are_not_added_to_a_folder_with_others(tmp_path):
 
 def test_wheels_without_a_lock_name_those_there_are(tmp_path):
     done = lock_py("wheels", "--platform", "windows_x86_64", "--device", "cuda", "--out", str(tmp_path / "out"))
-    assert "there is no lock high-cuda-windows_x86_64-py311.txt" in done.stderr
-    assert "high-cpu-windows_x86_64-py311" in done.stderr
+    assert "there is no lock learned-cuda-windows_x86_64-py311.txt" in done.stderr
+    assert "learned-cpu-windows_x86_64-py311" in done.stderr
 
 
 def test_locks_travel_in_the_package_and_their_makers_do_not():
@@ -142,7 +142,7 @@ def test_locks_travel_in_the_package_and_their_makers_do_not():
 def test_lock_file():
     found = runtime_locks.lock_file("standard", "linux_x86_64", (3, 11))
     assert found == INPUTS / "locks" / "standard-linux_x86_64-py311.txt"
-    assert runtime_locks.lock_file("high-cpu", "linux_x86_64", (3, 11)) is None
+    assert runtime_locks.lock_file("learned-cpu", "linux_x86_64", (3, 11)) is None
     assert runtime_locks.lock_file("standard", "linux_x86_64", (3, 9)) is None
 
 

@@ -27,12 +27,12 @@ WHEEL_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 DOWNLOAD_TIMEOUT_S = 3600
 
 # The package index has one build of PyTorch for each platform. What that build computes on names the set.
-HIGH_OF_PLATFORM = {"linux_x86_64": "high-cuda", "linux_aarch64": "high-cuda", "windows_x86_64": "high-cpu",
-                    "macos_arm64": "high-mps", "macos_x86_64": "high-cpu"}
+LEARNED_OF_PLATFORM = {"linux_x86_64": "learned-cuda", "linux_aarch64": "learned-cuda",
+                       "windows_x86_64": "learned-cpu", "macos_arm64": "learned-mps", "macos_x86_64": "learned-cpu"}
 NOT_ON_THE_INDEX = (
-    ("high-cpu", "linux_x86_64", "PyTorch without CUDA for Linux lies on download.pytorch.org alone"),
-    ("high-cpu", "linux_aarch64", "PyTorch without CUDA for Linux lies on download.pytorch.org alone"),
-    ("high-cuda", "windows_x86_64", "PyTorch with CUDA for Windows lies on download.pytorch.org alone"),
+    ("learned-cpu", "linux_x86_64", "PyTorch without CUDA for Linux lies on download.pytorch.org alone"),
+    ("learned-cpu", "linux_aarch64", "PyTorch without CUDA for Linux lies on download.pytorch.org alone"),
+    ("learned-cuda", "windows_x86_64", "PyTorch with CUDA for Windows lies on download.pytorch.org alone"),
 )
 
 
@@ -45,7 +45,7 @@ class LockError(Exception):
 def targets() -> Iterator[tuple[str, str, tuple[int, int]]]:
     """Set, platform and Python of every lock that the index may have the wheels for."""
     for platform in PLATFORMS:
-        for set_name in ("standard", HIGH_OF_PLATFORM[platform]):
+        for set_name in ("standard", LEARNED_OF_PLATFORM[platform]):
             for version in PYTHONS:
                 yield set_name, platform, version
 
@@ -194,7 +194,7 @@ def parser() -> argparse.ArgumentParser:
     locking.add_argument("--check", action="store_true", help="instead, whether the locks belong to the requirements")
     fetching = commands.add_parser("wheels", help="fill a folder with exactly the wheels of a lock")
     fetching.add_argument("--platform", choices=PLATFORMS, required=True)
-    fetching.add_argument("--device", choices=[name.removeprefix("high-") for name in SETS], default="standard",
+    fetching.add_argument("--device", choices=[name.removeprefix("learned-") for name in SETS], default="standard",
                           help="standard: without PyTorch (default); else what PyTorch computes on")
     fetching.add_argument("--python", choices=[f"{major}.{minor}" for major, minor in PYTHONS], default="3.11",
                           help="of the Blender that will use it: 3.11 up to Blender 5.0, 3.13 after (default: 3.11)")
@@ -206,7 +206,7 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     if options.command == "lock":
         return check() if options.check else lock()
-    set_name = "standard" if options.device == "standard" else f"high-{options.device}"
+    set_name = "standard" if options.device == "standard" else f"learned-{options.device}"
     version = tuple(int(number) for number in options.python.split("."))
     return wheels(set_name, options.platform, version, options.out.resolve())
 

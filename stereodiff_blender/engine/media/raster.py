@@ -8,9 +8,7 @@ import cv2
 import numpy as np
 
 from ..contract import MIN_SIDE_PX, StereoDiffError, plate_scale
-
-MAX_PLATE_SIDE_PX, MIN_PLATE_SCALE = 4096, 1.25
-"""Of the pictures that tracked points are measured in; and times the raster, from which they show more than it."""
+from ..contract.sizes import is_finer_plate, plate_size, working_size
 
 
 @dataclass(frozen=True)
@@ -49,15 +47,13 @@ class Raster:
 
     @property
     def plate_size(self) -> tuple[int, int]:
-        """Width and height of the clip's pictures, or of pictures whose longer side has MAX_PLATE_SIDE_PX."""
-        scale = min(1.0, MAX_PLATE_SIDE_PX / max(self.clip_width, self.clip_height))
-        return round(self.clip_width * scale), round(self.clip_height * scale)
+        """Width and height of the plate's pictures, as contract.sizes has it."""
+        return plate_size((self.clip_width, self.clip_height))
 
     @property
     def is_finer_plate(self) -> bool:
         """Whether the plate shows clearly more than the raster."""
-        width, height = self.plate_size
-        return min(width / self.width, height / self.height) >= MIN_PLATE_SCALE
+        return is_finer_plate((self.width, self.height), self.plate_size)
 
     @property
     def plate_scale(self) -> float:
@@ -87,10 +83,7 @@ def plan_raster(info: ClipInfo, max_side_px: int, max_enlargement: float = 1.0) 
     StereoDiffError
         "clip_too_small": a side would have fewer than MIN_SIDE_PX pixels.
     """
-    square_width = info.width * min(info.pixel_aspect, 1.0)
-    square_height = info.height / max(info.pixel_aspect, 1.0)
-    scale = min(max_enlargement, max_side_px / max(square_width, square_height))
-    width, height = round(square_width * scale), round(square_height * scale)
+    width, height = working_size((info.width, info.height), info.pixel_aspect, max_side_px, max_enlargement)
     if min(width, height) < MIN_SIDE_PX:
         raise StereoDiffError("clip_too_small", f"A clip of {info.width} x {info.height} pixels is worked on at "
                                                 f"{width} x {height}; each side needs {MIN_SIDE_PX} or more.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..contract import Job, JobFolder
+from ..contract.sizes import has_plate_depth, reads_plates
 from ..media.exposure import choose_exposure, takes_exposure
 from ..media.frames import ClipInfo, Raster, check_not_frozen, read_pictures, to_plate, to_raster
 from ..media.mattes import read_matte, read_plate_matte
@@ -71,7 +72,7 @@ def read_plate_masks(request: Request, scratch: Scratch, report: Report) -> np.n
 def wants_plate_masks(request: Request) -> bool:
     """Whether a matte is to be honored at the plate's size."""
     job = request.job
-    return job.matte is not None and job.settings.depth_size == "plate" and request.raster.is_finer_plate
+    return job.matte is not None and has_plate_depth(*_sizes(request), job.settings)
 
 
 def read_plates(request: Request, scratch: Scratch, report: Report) -> tuple[np.ndarray, np.ndarray | None]:
@@ -104,5 +105,9 @@ def read_plates(request: Request, scratch: Scratch, report: Report) -> tuple[np.
 
 def wants_plates(request: Request) -> bool:
     """Whether the plate shows more than the raster to what looks at it; the network of pointmaps tracks nothing."""
-    settings = request.job.settings
-    return request.raster.is_finer_plate and (settings.stereo != "monst3r" or settings.depth_size == "plate")
+    return reads_plates(*_sizes(request), request.job.settings)
+
+
+def _sizes(request: Request) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Of the raster and of the plate."""
+    return (request.raster.width, request.raster.height), request.raster.plate_size

@@ -5,7 +5,6 @@ The one place where exceptions become error codes, and the only writer of a job 
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import sys
@@ -19,6 +18,7 @@ from typing import TextIO
 import numpy as np
 
 from ..contract import MIN_FRAMES, Distortion, Event, Job, JobFolder, Result, Settings, StereoDiffError
+from ..contract.disk_use import result_bytes, scratch_bytes
 from ..contract.failures import error_from_exception
 from ..contract.footage_fingerprint import fingerprint, is_other_footage
 from ..contract.guarded_files import GuardedFolder
@@ -42,8 +42,6 @@ from .reading import (
     read_masks,
     read_plate_masks,
     read_plates,
-    wants_plate_masks,
-    wants_plates,
 )
 from .workspace import Workspace
 
@@ -70,14 +68,6 @@ PLATE_DEPTH_SHARE = 0.25
 # In place of the weight-free refinement; on a GPU, after either stage 1.
 REFINE_PLANS = {"none": (), "depthcrafter": (("encode", 0.10), ("refine", 0.25))}
 
-# What one pixel of one frame takes on disk. Scratch, when it is most, at the end of measuring depth: 3 bytes of
-# picture, 1 of a matte, 10 of what was seen, kept and once more to be worked on, 13 of depth, and 9 of it to be kept.
-# Beside it a byte for each pixel of a larger plate, and one of its matte. Products, measured: floats that compress to
-# about half, and the preview.
-SCRATCH_BYTES_PER_PIXEL = 46
-PRODUCT_BYTES_PER_PIXEL = 12
-PLATE_DEPTH_BYTES_PER_PIXEL = 3.3
-"""Of the plate; less than of the working raster, because little of what lies between edges is new."""
 RESERVED_BYTES = 262_144
 
 
@@ -254,11 +244,10 @@ def _check_length(job: Job, info: ClipInfo) -> None:
 def _check_disk_space(request: Request, known: KnownCameras | None, cache: GuardedFolder) -> None:
     """What an earlier run left counts as free: it is used, or written over."""
     folder, raster, frames = request.folder.path, request.raster, len(request.job.frame_numbers)
-    pixels, there = frames * raster.width * raster.height, cache.total_bytes()
-    of_plates = frames * math.prod(raster.plate_size) if wants_plates(request) else 0
-    scratch = pixels * SCRATCH_BYTES_PER_PIXEL + of_plates * (2 if wants_plate_masks(request) else 1)
-    written = pixels * PRODUCT_BYTES_PER_PIXEL + _map_bytes(request, known)
-    written += of_plates * PLATE_DEPTH_BYTES_PER_PIXEL if request.job.settings.depth_size == "plate" else 0
+    there, sizes = cache.total_bytes(), ((raster.width, raster.height), raster.plate_size)
+    settings = request.job.settings
+    scratch = frames * scratch_bytes(*sizes, settings, has_matte=request.job.matte is not None)
+    written = frames * result_bytes(*sizes, settings) + _map_bytes(request, known)
     if os.stat(folder).st_dev == os.stat(cache.path).st_dev:
         _refuse_full(folder, scratch + written, there)
     else:

@@ -12,8 +12,9 @@ import bpy
 from ..data import TAG, SceneImport, add_node, parts
 from ..result import ImportedResult
 from .compositor import SHARES_SHADER_NODES, add_math, over_inputs, render_node
-from .depth_group import CG_Z, claim_depth_group
-from .depth_node import finest_depth
+from .depth_group import CG_Z, OVERSCAN, claim_depth_group
+from .depth_node import finest_depth, reframe_depth
+from .st_maps import sees_overscan
 
 CUT = "plate cut"
 CUT_PARTS = (CUT, "plate cut depth", "plate cut beside", "plate cut hit", "plate cut other", "plate cut edge",
@@ -25,9 +26,17 @@ BEHIND_CATCHER = 0.97
 is compared."""
 
 
-def can_cut(found: SceneImport) -> bool:
-    """Whether the import has depth at the plate's size to cut by."""
-    return "plate_depth" in found.images and found.root is not None
+def can_cut(scene: bpy.types.Scene, found: SceneImport) -> bool:
+    """Whether the import has depth at the plate's size to cut by, for the render of the scene's camera.
+
+    The overscan camera's may be larger than the plate, and then only depth of just the plate's size lies upon it.
+    Raises StereoDiffError as read_imported_result() does.
+    """
+    if "plate_depth" not in found.images or found.root is None:
+        return False
+    if not sees_overscan(scene, found):
+        return True
+    return found.clip is not None and found.read_imported_result().result.plate_size == tuple(found.clip.size)
 
 
 def add_depth_cut(scene: bpy.types.Scene, found: SceneImport, shot: ImportedResult, tree: bpy.types.NodeTree, *,
@@ -47,6 +56,9 @@ def add_depth_cut(scene: bpy.types.Scene, found: SceneImport, shot: ImportedResu
     group.location = (left + 360, top)
     group.node_tree = claim_depth_group(scene, shot, finest_depth(shot, found.images), found.root)
     group.label = f"Hold-Out: {shot.name}"
+    reframe_depth(scene, found)
+    if OVERSCAN in group.inputs:
+        group.inputs[OVERSCAN].default_value = float(sees_overscan(scene, found))
     tree.links.new(nearer, group.inputs[CG_Z])
     rest = add_math(tree, (left + 560, top), "SUBTRACT", 1.0, group.outputs["Hold-Out"], label="Not Hidden")
     cut = add_node(tree, "CompositorNodeSetAlpha", (left + 720, top), "Cut by Depth")

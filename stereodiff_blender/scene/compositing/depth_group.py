@@ -35,10 +35,10 @@ from .compositor import (
     give_framing,
     give_place,
 )
-from .st_maps import look_up, redistort_places, reframe_places, undistort_places
+from .st_maps import WHOLE, look_up, redistort_places, reframe_places, undistort_places
 
 NAME = "StereoDiff Depth"
-NEAR, FAR, FOCUS, CG_Z, UNDISTORTED = "Near", "Far", "Focus", "CG Z", "Undistorted"
+NEAR, FAR, FOCUS, CG_Z, UNDISTORTED, OVERSCAN = "Near", "Far", "Focus", "CG Z", "Undistorted", "Overscan"
 MAP_FIT, SIZE = "ST map fit", "stereodiff_size"
 SMALLEST = 1e-6
 APART = 1.0 + 1e-5  # the least far / near, so that a flat wall can be divided by
@@ -51,8 +51,9 @@ INPUTS = {
 }
 OF_LENS = {
     UNDISTORTED: "0: all lies on the plate as it was shot. 1: on the undistorted plate, as the camera renders CG",
+    OVERSCAN: "0: CG Z is rendered by the solved camera. 1: by the overscan camera, and the rest lies on the plate",
 }
-"""Inputs of a lens with distortion alone; CG Z is as rendered by the solved camera, whatever is chosen."""
+"""Inputs of a lens with distortion alone; CG Z is as rendered, whatever is chosen."""
 OUTPUTS = {
     "Z": "Depth along the camera's axis as solved, 0 where there is none",
     "Scene Z": "Depth in scene units, comparable with a render layer's Depth: Z times the scale of the root",
@@ -110,14 +111,15 @@ def size_of_picture(picture: bpy.types.Node | None, depth: bpy.types.Image) -> t
 
 
 def reframe_group(group: bpy.types.NodeTree, key: str, raster: Framing, clip: Framing,
-                  extent: tuple[float, float]) -> None:
-    """Lay depth anew. raster, clip: of pictures of their sizes; extent: how often the clip goes into the render.
+                  extent: tuple[float, float], wide_extent: tuple[float, float] = WHOLE) -> None:
+    """Lay depth anew. raster, clip: of pictures of their sizes; extent: how often the clip goes into the render;
+    wide_extent: and the plate with overscan.
 
     In a group that an earlier version made with 4.2, there is nothing that could be set: it stays stretched.
     """
     for node in (node for node in group.nodes if node.bl_idname == "CompositorNodeScale"):
         give_framing(node, clip if node.get(MAP_FIT) else raster)
-    reframe_places(group, key, extent)
+    reframe_places(group, key, extent, wide_extent)
     own = parts(group.nodes, key)
     for part, often in zip(LOOK_UP_PARTS, raster.extent, strict=True):
         if part in own:
@@ -168,7 +170,8 @@ def _build(group: bpy.types.NodeTree, shot: ImportedResult, framing: Framing, ma
     if maps:
         undistorted = _undistorted(group, shot, framing, maps["undistort"], picture)
         z = _choice(group, (-100, 900), entry, z, undistorted)
-        cg_z = _choice(group, (-100, 1300), entry, _redistorted(group, shot, framing, maps["redistort"], cg_z), cg_z)
+        on_plate = _redistorted(group, shot, framing, maps["redistort"], entry)
+        cg_z = _choice(group, (-100, 1300), entry, on_plate, cg_z)
     scale = add_value(group, (-100, 300), "Scale of Root", 1.0)
     tag(scale, shot, "depth scale")
     valid = add_math(group, (-100, 100), "GREATER_THAN", z, 0.0, label="Valid")
@@ -195,10 +198,11 @@ def _undistorted(group, shot: ImportedResult, framing: Framing, st_map: bpy.type
     return _red_of(group, (-300, 900), look_up(group, (-500, 900), picture.outputs["Image"], fitted, nearest=True))
 
 
-def _redistorted(group, shot: ImportedResult, framing: Framing, st_map: bpy.types.Image, cg_z) -> bpy.types.NodeSocket:
-    places = redistort_places(group, (-1700, 1700), st_map, shot, 0.0)
+def _redistorted(group, shot: ImportedResult, framing: Framing, st_map: bpy.types.Image, entry
+                 ) -> bpy.types.NodeSocket:
+    places = redistort_places(group, (-1700, 1700), st_map, shot, entry.outputs[OVERSCAN])
     fitted = _fit_map(group, (-900, 1700), places, framing)
-    return _red_of(group, (-300, 1700), look_up(group, (-500, 1700), cg_z, fitted, nearest=True))
+    return _red_of(group, (-300, 1700), look_up(group, (-500, 1700), entry.outputs[CG_Z], fitted, nearest=True))
 
 
 def _fit_map(group, location, places: bpy.types.NodeSocket, framing: Framing) -> bpy.types.NodeSocket:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import bpy
 
-from ..data import SceneImport, find, find_node, frame_pixels, parts, render_shape, tag
+from ..data import SceneImport, find, find_node, imports_in, parts, tag
 from ..result import ImportedResult
 from .compositor import all_trees, compositor_tree, free_corner, output_node, scene_trees, switch_on
 from .depth_group import CG_Z, FOCUS, NAME, claim_depth_group, default_values, reframe_group, size_of_picture
-from .st_maps import clip_in_render
+from .st_maps import clip_in_render, overscan_in_render, plate_framing
 
 GIVEN = "stereodiff_given"
 WIDTH = 180.0
@@ -111,12 +111,9 @@ def reframe_depth(scene: bpy.types.Scene, found: SceneImport) -> None:
     depth = found.images.get("depth") if picture is None else picture.image
     if group is None or depth is None:
         return
-    camera = found.camera.data if found.camera is not None else None
-    shape = found.clip_shape or render_shape(scene)  # an earlier version's lies over all of the render
-    clip = found.clip.size if found.clip is not None else (0, 0)
-    sizes = size_of_picture(picture, depth), (clip[0], clip[1])
-    raster, plate = (frame_pixels(scene, camera, shape, size) for size in sizes)
-    reframe_group(group, found.footage, raster, plate, clip_in_render(scene, found))
+    raster = plate_framing(scene, found, size_of_picture(picture, depth))
+    reframe_group(group, found.footage, raster, plate_framing(scene, found), clip_in_render(scene, found),
+                  overscan_in_render(scene, found, group))
 
 
 def refresh_depth_group(scene: bpy.types.Scene, imported) -> None:
@@ -135,6 +132,8 @@ def refresh_depth_group(scene: bpy.types.Scene, imported) -> None:
     if group is None or "depth" not in imported.images:
         return
     claim_depth_group(scene, imported.shot, finest_depth(imported.shot, imported.images), imported.root)
+    for found in (found for found in imports_in(scene) if found.footage == imported.shot.key):
+        reframe_depth(scene, found)
     for node in (node for tree in all_trees() for node in tree.nodes if getattr(node, "node_tree", None) == group):
         _give_values(node, imported.shot)
 

@@ -16,7 +16,6 @@ from ..data import SceneImport, get_input, has_input, parts, set_input
 from ..mesh import HOLD_OUT, RELIGHT, depth_modifier, slider_of
 from .depth_cut import can_cut
 from .plate_behind import has_lens_itself, put_plate_behind, remove_plate, uses_plate
-from .st_maps import sees_overscan
 
 MARK = "stereodiff_hold_out"
 SURFACES = ("depth mesh", "baked mesh")
@@ -81,8 +80,7 @@ def cuts_by_depth(scene: bpy.types.Scene, found: SceneImport) -> bool:
     Parameters
     ----------
     scene : bpy.types.Scene
-        Whose camera counts: through those of the import that see the lens's distortion, or past the frame, it is the
-        mesh that hides CG.
+        Whose camera counts: through that of the import which has the lens's distortion it is the mesh that hides CG.
     found : SceneImport
         The import.
 
@@ -91,7 +89,7 @@ def cuts_by_depth(scene: bpy.types.Scene, found: SceneImport) -> bool:
     bool
         True if its result has such depth.
     """
-    return can_cut(found) and not has_lens_itself(scene, found) and not sees_overscan(scene, found)
+    return can_cut(scene, found) and not has_lens_itself(scene, found)
 
 
 def remove_hold_out(scene: bpy.types.Scene, found: SceneImport) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..data import TAG, Framing, SceneImport, add_node, frame_pixels, imports_in, part_of, parts, render_shape
+from ..data import TAG, SceneImport, add_node, imports_in, part_of, parts
 from ..result import ImportedResult
 from .compositor import (
     add_fitted,
@@ -31,7 +31,7 @@ from .compositor import (
 )
 from .depth_cut import CUT, CUT_PARTS, add_depth_cut, drop_unused_depth_group
 from .lens_groups import claim_redistort_group, drop_unused_group
-from .st_maps import overscan_of, sees_overscan
+from .st_maps import plate_framing, sees_overscan
 
 FITS = {"plate fit": "plate crop", "plate CG fit": "plate CG crop"}
 """What lays a picture into the render, with the node before it that 4.2 needs."""
@@ -55,7 +55,7 @@ def put_plate_behind(scene: bpy.types.Scene, found: SceneImport, shot: ImportedR
     left, top = free_corner(tree)
     frame = add_node(tree, "NodeFrame", (left, top), f"StereoDiff Plate: {found.name}")
     clip = add_node(tree, "CompositorNodeMovieClip", (left, top), "Plate", clip=found.clip)
-    fitted = add_fitted(tree, (left + 260, top), clip.outputs["Image"], _framing(scene, found))
+    fitted = add_fitted(tree, (left + 260, top), clip.outputs["Image"], plate_framing(scene, found))
     over = add_over(tree, (left + 460, top), fitted, render)
     tree.links.new(over.outputs[0], output_node(tree).inputs[0])
     own = {"plate frame": frame, "plate clip": clip, "plate fit": fitted.node, "plate over": over,
@@ -90,8 +90,8 @@ def _redistort(scene: bpy.types.Scene, found: SceneImport, shot: ImportedResult,
     node.inputs["Overscan"].default_value = float(sees_overscan(scene, found))
     tree.links.new(render, node.inputs["Image"])
     if "plate fit" in own:
-        give_framing(own["plate fit"], _framing(scene, found))  # the group knows the overscan's size
-    fitted = add_fitted(tree, (0, 0), node.outputs["Image"], _framing(scene, found))
+        give_framing(own["plate fit"], plate_framing(scene, found))  # the group knows the overscan's size
+    fitted = add_fitted(tree, (0, 0), node.outputs["Image"], plate_framing(scene, found))
     tree.links.new(fitted, entry)
     added = {REDISTORT: node, "plate CG fit": fitted.node, "plate CG crop": crop_before(fitted.node)}
     _mark(found, own.get("plate frame"), added)
@@ -160,39 +160,7 @@ def reframe_plate(scene: bpy.types.Scene, found: SceneImport) -> None:
     tree = _tree_with_plate(scene, found)
     own = parts(tree.nodes, found.footage) if tree is not None else {}
     for fit in (own[part] for part in FITS if part in own and found.clip is not None):
-        give_framing(fit, _framing(scene, found))
-
-
-def has_overscan_size(scene: bpy.types.Scene, found: SceneImport) -> bool:
-    """Whether the scene renders just the undistorted plate with overscan, through the import's camera for that.
-
-    Parameters
-    ----------
-    scene : bpy.types.Scene
-        Whose camera and render are meant.
-    found : SceneImport
-        The import, with its clip.
-
-    Returns
-    -------
-    bool
-        True if a pixel of the render is one of the plate, which then lies in its middle.
-    """
-    group = parts(bpy.data.node_groups, found.footage).get("redistort group")
-    if group is None or not sees_overscan(scene, found):
-        return False
-    size = (scene.render.resolution_x, scene.render.resolution_y)
-    more = overscan_of(group, found.footage)
-    return size == tuple(round(side * (1.0 + share)) for side, share in zip(found.clip.size, more, strict=True))
-
-
-def _framing(scene: bpy.types.Scene, found: SceneImport) -> Framing:
-    width, height = found.clip.size
-    if has_overscan_size(scene, found):
-        return Framing("PIXELS", width / height, render_shape(scene))
-    camera = found.camera.data if found.camera is not None else None
-    shape = found.clip_shape or render_shape(scene)  # an earlier version's lies over all of the render
-    return frame_pixels(scene, camera, shape, (width, height))
+        give_framing(fit, plate_framing(scene, found))
 
 
 def refresh_plate(scene: bpy.types.Scene, shot: ImportedResult, clip: bpy.types.MovieClip) -> None:

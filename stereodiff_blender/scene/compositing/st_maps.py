@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..data import SceneImport, add_node, feed, frame_picture, parts, render_shape, tag
+from ..data import Framing, SceneImport, add_node, feed, frame_picture, frame_pixels, parts, render_shape, tag
 from ..result import ImportedResult
 from .compositor import SHARES_SHADER_NODES, add_math
 
@@ -109,6 +109,43 @@ def sees_overscan(scene: bpy.types.Scene, found: SceneImport) -> bool:
         True if its render holds what "Redistort CG" needs up to the plate's edges.
     """
     return scene.camera is not None and scene.camera == found.part(scene, "overscan camera")
+
+
+def has_overscan_size(scene: bpy.types.Scene, found: SceneImport) -> bool:
+    """Whether the scene renders just the undistorted plate with overscan, through the import's camera for that.
+
+    Parameters
+    ----------
+    scene : bpy.types.Scene
+        Whose camera and render are meant.
+    found : SceneImport
+        The import, with its clip.
+
+    Returns
+    -------
+    bool
+        True if a pixel of the render is one of the plate, which then lies in its middle.
+    """
+    group = parts(bpy.data.node_groups, found.footage).get("redistort group")
+    if group is None or not sees_overscan(scene, found):
+        return False
+    size = (scene.render.resolution_x, scene.render.resolution_y)
+    more = overscan_of(group, found.footage)
+    return size == tuple(round(side * (1.0 + share)) for side, share in zip(found.clip.size, more, strict=True))
+
+
+def plate_framing(scene: bpy.types.Scene, found: SceneImport, size: tuple[int, int] | None = None) -> Framing:
+    """How a picture of all that the clip shows is laid into the render. size: its width and height; the clip's unless
+    given. Only pictures of the clip's own size lie right in a render of just the overscan's size."""
+    clip = tuple(found.clip.size) if found.clip is not None else (0, 0)
+    size = clip if size is None else size
+    if found.clip is not None and size == clip and has_overscan_size(scene, found):
+        group = parts(bpy.data.node_groups, found.footage)["redistort group"]
+        more_across, more_up = overscan_of(group, found.footage)
+        return Framing("PIXELS", size[0] / size[1], render_shape(scene), (1.0 + more_across, 1.0 + more_up))
+    camera = found.camera.data if found.camera is not None else None
+    shape = found.clip_shape or render_shape(scene)  # an earlier version's lies over all of the render
+    return frame_pixels(scene, camera, shape, size)
 
 
 def overscan_of(group: bpy.types.NodeTree, key: str) -> tuple[float, float]:

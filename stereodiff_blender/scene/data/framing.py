@@ -16,11 +16,13 @@ from ..result import camera_math
 @dataclass(frozen=True)
 class Framing:
     """method: "FIT", "CROP" or "STRETCH", as Blender calls them; or "PIXELS", pixel upon pixel in the middle.
-    picture_shape, render_shape: width / height, as looked at, of the picture as Blender takes it and of the render."""
+    picture_shape, render_shape: width / height, as looked at, of the picture as Blender takes it and of the render.
+    pixels: of "PIXELS", how often the picture's go into the render's, across and up."""
 
     method: str
     picture_shape: float
     render_shape: float
+    pixels: tuple[float, float] = (1.0, 1.0)
 
     @property
     def is_across(self) -> bool:
@@ -30,6 +32,8 @@ class Framing:
     @property
     def extent(self) -> tuple[float, float]:
         """How often the picture goes into the render, across and up."""
+        if self.method == "PIXELS":
+            return self.pixels
         if self.method == "STRETCH":
             return 1.0, 1.0
         ratio = self.render_shape / self.picture_shape

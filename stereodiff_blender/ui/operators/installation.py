@@ -21,11 +21,14 @@ __all__ = ["register", "unregister"]
 
 EXTENTS = (
     ("standard", "Standard", "What the geometric engine and every preset need"),
-    ("high", "Learned Engines", "That and PyTorch, for MonST3R and DepthCrafter"),
+    ("learned", "Learned Engines", "That and PyTorch, for MonST3R and DepthCrafter"),
 )
 
-HIGH_SETS = ("high-cuda", "high-mps", "high-cpu")
+LEARNED_SETS = ("learned-cuda", "learned-mps", "learned-cpu")
 """In this order: a build for a device also computes on the processor."""
+
+LEARNED_LOCKS = ("learned-", "high-")
+"""How the names of their locks begin; "high" while that preset needed PyTorch."""
 
 
 def is_free(cls) -> bool:
@@ -228,7 +231,7 @@ def _unless_cancelled(work: Installation, task: Callable[[], None]) -> None:
 def installed_extent() -> str:
     """Which set the installation was made from; the smaller one where that cannot be told."""
     name = runtime_install.lock_name_of(runtime.environment_folder()) or ""
-    return "high" if name.startswith("high") else "standard"
+    return "learned" if name.startswith(LEARNED_LOCKS) else "standard"
 
 
 def lock_for(extent: str) -> Path:
@@ -239,7 +242,7 @@ def lock_for(extent: str) -> Path:
     if extent == "standard":
         return runtime_locks.required_lock("standard")
     here, version = runtime_locks.platform_name(), sys.version_info[:2]
-    for name in HIGH_SETS:
+    for name in LEARNED_SETS:
         found = runtime_locks.lock_file(name, here, version)
         if found is not None:
             return found

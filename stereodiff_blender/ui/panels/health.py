@@ -1,4 +1,5 @@
-"""What stands in the way of a run, said beside Solve before it is clicked, each with the button that mends it.
+"""What stands in the way of a run, said beside Solve before it is clicked, each with the button that mends it; and what
+the run takes on disk.
 
 Draws what the session knows; no disk, no probing.
 """
@@ -7,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...engine.contract import Finding
+import bpy
+
+from ...engine.contract import Finding, disk_use, sizes
+from ...footage import clip as clips
 from ...health import preflight
+from ...jobs.views import size_text
 from ...session import session
 from ..drawing.text import draw_problem, draw_text
 from ..properties import settings_from
@@ -48,6 +53,34 @@ def draw_health(layout, context, status: session.Status) -> None:
                                         *preflight.licence_notices(settings, status.weights)))
 
 
+def draw_disk(layout, context) -> None:
+    """What the solve would take on disk."""
+    text = disk_text(context.scene)
+    if text:
+        draw_text(layout, context, text, "DISK_DRIVE")
+
+
+def disk_text(scene: bpy.types.Scene) -> str:
+    """In words; empty while that is not known. Reads no disk: numbers of frames are taken as they stand."""
+    group = scene.stereodiff
+    clip, frames = group.clip, group.last_frame - group.first_frame + 1
+    if clip is not None and group.use_clip_range:
+        first, last = clips.shown_range(clip)
+        frames = last - first + 1
+    if clip is None or min(*clip.size, frames) < 1:
+        return ""
+    settings, size = settings_from(scene, with_lens=False), (clip.size[0], clip.size[1])
+    pixel_aspect = clip.display_aspect[0] / clip.display_aspect[1]
+    raster = sizes.working_size(size, pixel_aspect, settings.working_side_px, settings.max_enlargement)
+    if min(raster) < 1:
+        return ""
+    plate = sizes.plate_size(size)
+    result = disk_use.result_bytes(raster, plate, settings)
+    more = disk_use.scratch_bytes(raster, plate, settings, has_matte=group.matte != "NONE")
+    return (f"About {size_text(round(frames * result))} on disk, {result / 1e6:.1f} MB a frame, and "
+            f"{size_text(round(frames * more))} more while it is solved.")
+
+
 def draw_doctor(layout) -> None:
     row = layout.row(align=True)
     row.operator("stereodiff.doctor", icon="VIEWZOOM")
@@ -81,7 +114,7 @@ def _draw_mend(layout, mend: str) -> None:
 
 
 def _draw_install_pytorch(layout) -> None:
-    layout.operator("stereodiff.install_runtime", text="Install PyTorch", icon="IMPORT").extent = "high"
+    layout.operator("stereodiff.install_runtime", text="Install PyTorch", icon="IMPORT").extent = "learned"
 
 
 def _draw_look(layout) -> None:

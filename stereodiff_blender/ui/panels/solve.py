@@ -12,7 +12,7 @@ from ...footage import clip as clips
 from ...jobs import grades
 from ...session import session
 from ..drawing.text import draw_help, draw_problem, draw_text
-from .health import draw_doctor, draw_health
+from .health import draw_disk, draw_doctor, draw_health
 
 __all__ = ["register", "unregister"]
 
@@ -303,6 +303,7 @@ class SolvePanel:
         draw_matte(layout, group)
         draw_engine(layout, context, status)
         draw_health(layout, context, status)
+        draw_disk(layout, context)
         row = layout.row()
         row.scale_y = 1.6
         row.operator("stereodiff.solve", icon="TRACKER")

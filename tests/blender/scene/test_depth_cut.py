@@ -66,6 +66,16 @@ def rendered(path) -> np.ndarray:
     return read_linear(path)
 
 
+def without_cut(path) -> np.ndarray:
+    """The same picture, all of CG in it."""
+    tree = tree_of(bpy.context.scene)
+    node = next(node for node in tree.nodes if node.label == "Cut by Depth")
+    for link in list(node.inputs["Alpha"].links):
+        tree.links.remove(link)
+    node.inputs["Alpha"].default_value = 1.0
+    return rendered(path)
+
+
 def red_in(picture: np.ndarray) -> np.ndarray:
     return (picture[..., 0] > 0.8) & (picture[..., 1] < 0.1)
 
@@ -107,12 +117,7 @@ def test_edges_of_cg_in_front_stay_smooth(import_here, tmp_path):
     bpy.ops.stereodiff.set_up_hold_out(shadows=False)
     cut = rendered(tmp_path / "cut.exr")
     imported.mesh.hide_render = True
-    tree = tree_of(bpy.context.scene)
-    node = next(node for node in tree.nodes if node.label == "Cut by Depth")
-    for link in list(node.inputs["Alpha"].links):
-        tree.links.remove(link)
-    node.inputs["Alpha"].default_value = 1.0
-    assert np.abs(rendered(tmp_path / "whole.exr") - cut).max() < 0.02
+    assert np.abs(without_cut(tmp_path / "whole.exr") - cut).max() < 0.02
 
 
 def state(scene, mesh) -> dict:
@@ -163,12 +168,50 @@ def test_an_artists_own_depth_node_stays_as_it_is(import_here):
     assert imported.images["plate_depth"].users > 0
 
 
-@pytest.mark.parametrize("camera", ["add_lens_camera", "add_lens_groups"])
-def test_through_a_camera_that_sees_otherwise_it_is_the_mesh_that_hides(import_here, compiles, camera):
-    if camera == "add_lens_camera" and bpy.app.version < (4, 5, 0):
+def overscan_camera(imported) -> bpy.types.Object:
+    """Added, and the scene's from now on."""
+    scene = bpy.context.scene
+    bpy.ops.stereodiff.add_lens_groups(overscan=True)
+    scene.camera = next(thing for thing in scene.objects if thing.type == "CAMERA" and thing != imported.camera)
+    return scene.camera
+
+
+@pytest.mark.parametrize("has_overscan_size", [False, True], ids=["plate size", "overscan size"])
+def test_through_the_overscan_camera_the_post_cuts_cg_whole(import_here, tmp_path, has_overscan_size):
+    imported, scene = import_here(BARREL), bpy.context.scene
+    overscan_camera(imported)
+    add_cube(imported)
+    (width, height), (left, right, top, bottom) = BARREL.clip, imported.shot.result.lens.overscan
+    margins = (left + right, top + bottom) if has_overscan_size else (0, 0)
+    scene.render.resolution_x, scene.render.resolution_y = width + margins[0], height + margins[1]
+    bpy.ops.stereodiff.set_up_hold_out(state="ON", shadows=False)
+    assert imported.mesh.hide_render and scene.view_layers[0].use_pass_z
+    whole = rendered(tmp_path / "cut.exr")
+    x, y = (more // 2 for more in margins)
+    picture = whole[y:y + height, x:x + width]
+    red, rows = red_in(picture), slice(20, 52)
+    assert not red[POST].any() and np.abs(picture - plate(tmp_path, BARREL))[rows, POST[1]].max() < 0.02
+    assert all(red[rows, beside].mean() > 0.95 for beside in (slice(40, 48), slice(54, 60))), "up to the post"
+    uncut = red_in(without_cut(tmp_path / "uncut.exr"))[y:y + height, x:x + width]
+    lost = uncut & ~red
+    lost[:, 49:53] = False
+    assert uncut.sum() > 400 and not lost.any(), "depth is taken where the picture is, so that no edge is eaten"
+
+
+def test_depth_of_another_size_than_the_plate_does_not_cut_a_render_with_overscan(import_here, sequence):
+    imported, scene = import_here(BARREL), bpy.context.scene
+    assert sequence.size[:] != BARREL.clip
+    overscan_camera(imported)
+    imported.camera.data.background_images[0].clip = sequence
+    bpy.ops.stereodiff.set_up_hold_out(state="ON", shadows=False)
+    assert imported.mesh.is_holdout and not imported.mesh.hide_render and not scene.view_layers[0].use_pass_z
+
+
+def test_through_the_camera_with_the_lens_it_is_the_mesh_that_hides(import_here, compiles):
+    if bpy.app.version < (4, 5, 0):
         pytest.skip("4.2 has no lens camera")
     imported, scene = import_here(BARREL), bpy.context.scene
-    getattr(bpy.ops.stereodiff, camera)(**{"overscan": True} if camera == "add_lens_groups" else {})
+    bpy.ops.stereodiff.add_lens_camera()
     scene.camera = next(thing for thing in scene.objects if thing.type == "CAMERA" and thing != imported.camera)
     bpy.ops.stereodiff.set_up_hold_out(state="ON", shadows=False)
     assert imported.mesh.is_holdout and not imported.mesh.hide_render and not scene.view_layers[0].use_pass_z

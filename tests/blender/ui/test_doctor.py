@@ -187,6 +187,50 @@ def test_look_again_writes_no_text(no_engine, session):
     assert session.status().checked is not None and len(bpy.data.texts) == 0
 
 
+def told_of_the_engine(session) -> str:
+    """The code of what the preferences say about it; "" where there is an engine."""
+    session.tick()
+    problem = session.status().engine_problem
+    return problem.code if problem is not None else ""
+
+
+def test_a_python_chosen_by_a_script_is_told_at_once(no_engine, session, preferences, bare_python):
+    assert told_of_the_engine(session) == "runtime_missing"
+    preferences.runtime_python = str(bare_python)
+    assert not session.is_at_rest(), "the timer has something to do"
+    assert told_of_the_engine(session) == ""
+    preferences.runtime_python = str(bare_python.parent / "none")
+    assert told_of_the_engine(session) == "runtime_missing"
+
+
+def test_the_preferences_say_what_the_doctor_finds(no_engine, session, preferences, bare_python, monkeypatch, addon):
+    """An engine that came to its place without Blender's doing."""
+    assert told_of_the_engine(session) == "runtime_missing"
+    monkeypatch.setattr(addon.runtime.environment, "environment_folder", lambda: bare_python.parents[1])
+    (bare_python.parents[1] / addon.runtime.environment.MARKER).touch()
+    assert told_of_the_engine(session) == "runtime_missing", "no disk is read at every tick"
+    run_doctor()
+    assert told_of_the_engine(session) == ""
+
+
+def test_a_failed_installation_is_not_told_of_another_python(no_engine, session, preferences, bare_python, contract):
+    def fails(work) -> None:
+        raise contract.StereoDiffError("download_failed", "The index did not answer.")
+
+    session.engine.install(fails)
+    session.wait_for(session.engine.is_installing)
+    assert session.status().installation.problem.code == "download_failed"
+    preferences.runtime_python = str(bare_python)
+    assert told_of_the_engine(session) == "" and session.status().installation is None
+
+
+def test_another_folder_of_models_is_looked_into(session, preferences, tmp_path):
+    session.tick()
+    assert session.is_at_rest()
+    preferences.models_folder = str(tmp_path)
+    assert not session.is_at_rest()
+
+
 def notices(addon, session) -> list[str]:
     """The lines of the panel."""
     settings = addon.ui.properties.settings_from(bpy.context.scene)

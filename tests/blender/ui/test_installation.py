@@ -61,11 +61,22 @@ def test_what_is_broken_is_found_mended_and_removed(shelf, session, tmp_path):
 
 
 def test_every_extent_has_a_lock_or_says_that_there_is_none(addon):
-    for extent in ("standard", "high"):
+    for extent in ("standard", "learned"):
         try:
             assert addon.ui.operators.installation.lock_for(extent).is_file()
         except addon.engine.contract.StereoDiffError as error:
             assert error.code == "runtime_broken" and "there is no" in error.message.lower()
+
+
+@pytest.mark.parametrize(("lock_name", "extent"), [
+    ("standard-linux_x86_64-py311.txt", "standard"), ("learned-cuda-linux_x86_64-py311.txt", "learned"),
+    ("high-cuda-linux_x86_64-py311.txt", "learned"),  # before the list had its name of today
+])
+def test_what_is_verified_and_repaired_is_what_was_installed(addon, shelf, tmp_path, lock_name, extent):
+    folder = tmp_path / "environment"
+    folder.mkdir()
+    (folder / addon.runtime.install.OURS).write_text(f"{lock_name}\n", encoding="ascii")
+    assert addon.ui.operators.installation.installed_extent() == extent
 
 
 def test_installation_that_fails_is_an_error_in_words(shelf, tmp_path, session):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import bpy
 import pytest
 
@@ -126,3 +128,56 @@ def test_drawing_touches_no_disk(addon):
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))
                 for alias in node.names}
     assert not imported & {"os", "Path", "pathlib", "jobs", "runtime", "JobFolder"}
+
+
+# --- What a solve takes on disk ----------------------------------------------------------------------------------
+
+@pytest.fixture
+def disk_text(addon):
+    return lambda: addon.ui.panels.health.disk_text(bpy.context.scene)
+
+
+def megabytes(text: str) -> float:
+    """Of one frame."""
+    return float(text.split(" MB a frame")[0].rsplit(" ", 1)[1])
+
+
+def test_nothing_is_said_of_no_clip(disk_text):
+    assert disk_text() == ""
+
+
+@pytest.fixture
+def hd_clip(tmp_path, settings):
+    """Of 24 HD pictures, which the scene has chosen."""
+    for number in range(1, 25):
+        shutil.copyfile(bpy_picture(tmp_path / "hd.png") if number == 1 else tmp_path / "plate_0001.png",
+                        tmp_path / f"plate_{number:04d}.png")
+    settings.clip = bpy.data.movieclips.load(str(tmp_path / "plate_0001.png"))
+    return settings.clip
+
+
+def bpy_picture(path):
+    image = bpy.data.images.new("hd", 1920, 1080)
+    image.filepath_raw, image.file_format = str(path), "PNG"
+    image.save()
+    return path
+
+
+def test_what_a_solve_takes_on_disk_is_said_before(disk_text, settings, hd_clip):
+    settings.quality = "standard"
+    assert disk_text() == "About 231 MB on disk, 9.6 MB a frame, and 304 MB more while it is solved."
+    settings.depth_size = "working"
+    assert megabytes(disk_text()) == 2.8
+    settings.depth_size = "preset"
+    settings.quality = "draft"
+    assert megabytes(disk_text()) == 1.6
+    settings.quality = "high"
+    assert megabytes(disk_text()) == 13.1
+
+
+def test_it_is_that_of_the_chosen_frames(disk_text, settings, hd_clip):
+    settings.use_clip_range = False
+    settings.first_frame, settings.last_frame = 3, 14
+    assert disk_text().startswith("About 115 MB on disk, 9.6 MB a frame")
+    settings.first_frame = 20
+    assert disk_text() == "", "Solve says what is wrong"

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from stereodiff_blender.engine.contract import Finding, Health, StereoDiffError, text_lines
+from stereodiff_blender.engine.contract import Finding, Health, StereoDiffError, disk_use, text_lines
 from stereodiff_blender.engine.doctor import machine, packages, weights
 from stereodiff_blender.engine.pipeline import networks
 from stereodiff_blender.engine.weights.cards import ENGINE_CARDS, read_card
-from stereodiff_blender.engine.worker import run as worker
 from stereodiff_blender.jobs import worker_process as jobs
 
 unix_only = pytest.mark.skipif(os.name == "nt", reason="a script on PATH stands for the driver's program")
@@ -265,7 +264,7 @@ def test_too_little_space_for_a_solve(tmp_path, monkeypatch):
 
 
 def test_the_space_that_is_named_is_what_a_solve_asks_for():
-    assert machine.BYTES_PER_PIXEL == worker.SCRATCH_BYTES_PER_PIXEL + worker.PRODUCT_BYTES_PER_PIXEL
+    assert machine.BYTES_PER_PIXEL == disk_use.SCRATCH_BYTES_PER_PIXEL + disk_use.PRODUCT_BYTES_PER_PIXEL
 
 
 def test_memory_is_known_here():

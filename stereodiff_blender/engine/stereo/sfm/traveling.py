@@ -195,13 +195,14 @@ def with_ordinary_lens(shot: TrackedShot, keyframes: np.ndarray, travel: Travel,
                        is_enough: Callable[[Travel], bool] | None = None) -> Travel:
     """The same under an ordinary lens, if any would do: a flight straight over a plane, say.
 
-    is_enough: whether a travel under such a lens will do; None: if it explains the shot about as well.
+    is_enough: of a travel in doubt, whether one under such a lens will do where the shot tells none; then one that
+    explains the shot about as well will do even if it seems to tell another. None: the travel is in no doubt.
     """
     is_free = travel.focal_spread > FREE_FOCAL_SPREAD or travel.fitted.focal_rel_std > FREE_FOCAL_REL_STD
-    if shot.focal is not None or not is_free or travel.turning.any():
+    if shot.focal is not None or travel.turning.any() or not (is_free or is_enough):
         return travel
     held, reach = _from_seeds(shot, keyframes, [shot.guessed_focal])
-    will_do = _explains_as_well(held, travel) if is_enough is None else is_enough(held)
+    will_do = _explains_as_well(held, travel) or (is_free and is_enough is not None and is_enough(held))
     if reach < MIN_SOLVED_SHARE or not will_do:
         return travel
     return replace(held, is_focal_assumed=True)

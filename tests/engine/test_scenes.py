@@ -104,6 +104,14 @@ def test_bare_walls_give_no_depth(outcome):
     assert made.failure or has_no_depth(made.result) or not made.result.quality.coverage
 
 
+def test_a_lens_that_only_a_doubtful_travel_tells_is_an_ordinary_one(outcome):
+    """Bare walls told one three times too long, and with it turns twice as wrong."""
+    made = outcome("white_room")
+    assert "focal_assumed" in made.warnings
+    assert abs(made.accuracy.focal_percent) < 60.0
+    assert made.accuracy.rotation_deg < 0.3
+
+
 def test_a_crowd_is_named(outcome):
     assert "large_motion" in outcome("crowd").warnings
 

@@ -20,6 +20,9 @@ from .raw_depth import SKY, TRUSTED_STATIC, RawDepth
 
 MIN_WITNESSES = 2
 """Frames that must see something nearer at a place: one may err."""
+WITNESS_PRECISION = 0.03
+"""Relative standard deviation of what they see, from which on it says nothing: what glass reflects, and the bars of a
+window before something far, are measured roughly, and too near."""
 SMOOTH = 1.1
 """Ratio of disparities between neighboring cells up to which they show one surface. At its rim any surface seems to
 hide its neighbor, as flow mixes the two; within a static one hardly anything does."""
@@ -77,15 +80,19 @@ def _measured(raw: RawDepth, index: int, part: slice) -> tuple[np.ndarray, np.nd
     return disparity, sigma, (status == TRUSTED_STATIC) & (raw.mask[place] == 0)
 
 
-def _project(raw: RawDepth, cameras: CameraSolution, index: int) -> np.ndarray:
-    return project_surfaces(index, lambda other, part: _measured(raw, other, part), raw.mask.shape[1:], len(raw.mask),
-                            cameras)
+def _project(raw: RawDepth, cameras: CameraSolution, index: int, precision: float = np.inf) -> np.ndarray:
+    """As of project_surfaces. precision: relative standard deviation that a surface must be measured better than."""
+    def measured(other: int, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        disparity, sigma, sure = _measured(raw, other, part)
+        return disparity, sigma, sure & (raw.uncertainty[other, part, part] < precision)
+
+    return project_surfaces(index, measured, raw.mask.shape[1:], len(raw.mask), cameras)
 
 
 def _find_hiding(raw: RawDepth, cameras: CameraSolution, index: int) -> np.ndarray:
     """Cells (h,w) bool of a frame that hide what others see nearer."""
     disparity, sigma, _ = _measured(raw, index, GRID)
-    return _hiding_cells(disparity, sigma, _project(raw, cameras, index))
+    return _hiding_cells(disparity, sigma, _project(raw, cameras, index, WITNESS_PRECISION))
 
 
 def _hiding_cells(disparity: np.ndarray, sigma: np.ndarray, projected: np.ndarray) -> np.ndarray:

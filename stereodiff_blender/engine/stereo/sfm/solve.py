@@ -248,5 +248,10 @@ def _travel_or_turn(shot: TrackedShot, keyframes: np.ndarray, rotation: Rotation
         return rotation
     if rivals.is_doubtful:
         warn_doubtful_travel(shot.report)
-    travel = with_ordinary_lens(shot, keyframes, travel) if rotation.is_certain else travel
+    if rotation.is_certain:
+        travel = with_ordinary_lens(shot, keyframes, travel)
+    elif rivals.is_doubtful:
+        # One doubtful travel's word against another's: an unlikely lens must not be told by less than travel itself is.
+        travel = with_ordinary_lens(shot, keyframes, travel,
+                                    lambda held: not contest(shot, rotation, held).is_turn)
     return replace(travel, is_doubtful=rivals.is_doubtful)

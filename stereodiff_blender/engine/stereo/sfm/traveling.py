@@ -194,17 +194,26 @@ def _with_turning_frames(shot: TrackedShot, keyframes: np.ndarray, travel: Trave
     return replace(travel, fitted=fitted, turning=turning, is_lens_from_turn=focal is not None and turning.any())
 
 
-def with_ordinary_lens(shot: TrackedShot, keyframes: np.ndarray, travel: Travel) -> Travel:
-    """The same under an ordinary lens, if any would do: a flight straight over a plane, say."""
+def with_ordinary_lens(shot: TrackedShot, keyframes: np.ndarray, travel: Travel,
+                       is_enough: Callable[[Travel], bool] | None = None) -> Travel:
+    """The same under an ordinary lens, if any would do: a flight straight over a plane, say.
+
+    is_enough: of a travel in doubt, whether one under such a lens will do where the shot tells none; then one that
+    explains the shot about as well will do even if it seems to tell another. None: the travel is in no doubt.
+    """
     is_free = travel.focal_spread > FREE_FOCAL_SPREAD or travel.fitted.focal_rel_std > FREE_FOCAL_REL_STD
-    if shot.focal is not None or not is_free or travel.turning.any():
+    if shot.focal is not None or travel.turning.any() or not (is_free or is_enough):
         return travel
     held, reach = _from_seeds(shot, keyframes, [shot.guessed_focal])
-    as_good = _typical_px(held) < AS_GOOD * _typical_px(travel) and len(held.fitted.frame) * AS_GOOD > len(
-        travel.fitted.frame)
-    if reach < MIN_SOLVED_SHARE or not as_good:
+    will_do = _explains_as_well(held, travel) or (is_free and is_enough is not None and is_enough(held))
+    if reach < MIN_SOLVED_SHARE or not will_do:
         return travel
     return replace(held, is_focal_assumed=True)
+
+
+def _explains_as_well(held: Travel, travel: Travel) -> bool:
+    return (_typical_px(held) < AS_GOOD * _typical_px(travel)
+            and len(held.fitted.frame) * AS_GOOD > len(travel.fitted.frame))
 
 
 def _typical_px(travel: Travel) -> float:

@@ -71,6 +71,19 @@ def test_a_static_scene_has_none():
     assert not raw.mask.any()
 
 
+def test_what_is_measured_roughly_does_not_make_what_is_behind_it_move():
+    """As bricks behind a pane: some frames measure what the glass reflects, far too near."""
+    still = ray_cast(25)
+    raw = RawDepth.allocate(Scratch().allocate, "survey", still.depth.shape)
+    raw.disparity[:], raw.uncertainty[:], raw.status[:] = 1.0 / still.depth, 0.005, TRUSTED_STATIC
+    height, width = still.depth.shape[1:]
+    pane = (slice(5, 16), slice(height // 4, height // 2), slice(width // 4, width // 2))
+    raw.disparity[pane] *= 1.4
+    raw.uncertainty[pane] = 0.04
+    mark_occluders(still.cameras, raw)
+    assert not raw.mask.any()
+
+
 def test_what_is_too_uncertain_to_judge_is_not_marked(shot):
     raw = raw_of(shot, sigma=10.0)
     mark_occluders(shot.cameras, raw)

@@ -19,6 +19,7 @@ from .choice import Choice, enlarged, prepare_choice, votes_of
 from .confirmation import confirmed
 from .evidence import MAX_OFFSET, Evidence, Refutation, ScaledCameras, choose_sources
 from .propagation import complete, project_bands, propagate
+from .steadying import steadied
 from .stillness import without_still_islands
 
 MAX_FACTOR = 4.0
@@ -168,7 +169,7 @@ class PlateDepth:
                              working.evidence_of(index, sources, self._still if is_at_end else None),
                              lambda *pixels: Refutation(still, working.cameras, index, sources, pixels),
                              is_at_end=is_at_end)
-        return disparity, islands.moves
+        return steadied(disparity, islands.moves, still, working.cameras, index, sources), islands.moves
 
     def _prepared(self, index: int) -> Choice:
         """What the pixels of a frame's plate may choose from."""

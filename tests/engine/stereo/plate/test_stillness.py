@@ -22,7 +22,7 @@ def shot() -> RayCastShot:
 
 
 @pytest.fixture(scope="module")
-def with_mover() -> RayCastShot:
+def with_thing() -> RayCastShot:
     return ray_cast(poses=POSES, with_object=True)
 
 
@@ -79,21 +79,21 @@ def test_what_looks_as_in_other_frames_stands_still(gray_levels, is_still):
 
 
 @pytest.mark.parametrize(("index", "sources"), [(MIDDLE, AROUND_MIDDLE), (LAST, BEFORE_LAST)])
-def test_what_moves_goes_on_moving(with_mover, index, sources):
-    marked = with_mover.motion_mask[index] > 0
+def test_what_moves_goes_on_moving(with_thing, index, sources):
+    marked = with_thing.motion_mask[index] > 0
     assert marked.sum() > 300
-    islands = given_back(with_mover, marked, disparity_of(with_mover, index), index, sources)
+    islands = given_back(with_thing, marked, disparity_of(with_thing, index), index, sources)
     np.testing.assert_array_equal(islands.moves, marked)
     assert not islands.behind.any()
 
 
-def test_each_island_is_judged_alone(with_mover):
-    mover = with_mover.motion_mask[LAST] > 0
-    strip = largest(shown_by_none(with_mover, LAST, BEFORE_LAST) & (cv2.dilate(mover.astype(np.uint8), np.ones((5, 5)))
+def test_each_island_is_judged_alone(with_thing):
+    thing = with_thing.motion_mask[LAST] > 0
+    strip = largest(shown_by_none(with_thing, LAST, BEFORE_LAST) & (cv2.dilate(thing.astype(np.uint8), np.ones((5, 5)))
                                                                     == 0))
-    true = disparity_of(with_mover, LAST)
-    islands = given_back(with_mover, mover | strip, np.where(strip, np.float32(1 / 3.5), true), LAST, BEFORE_LAST)
-    np.testing.assert_array_equal(islands.moves, mover)
+    true = disparity_of(with_thing, LAST)
+    islands = given_back(with_thing, thing | strip, np.where(strip, np.float32(1 / 3.5), true), LAST, BEFORE_LAST)
+    np.testing.assert_array_equal(islands.moves, thing)
 
 
 def test_nothing_that_moves_is_nothing_to_give_back(shot):

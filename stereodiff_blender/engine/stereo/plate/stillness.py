@@ -50,7 +50,7 @@ def without_still_islands(moves: np.ndarray, disparity: np.ndarray, projected: S
     if len(rows) == 0 or not sources:
         return Islands(moves, behind)
     farthest = cv2.erode(np.where(moves, np.float32(np.inf), disparity), np.ones((2 * REACH_PX + 1,) * 2, np.uint8))
-    farthest[~np.isfinite(farthest)] = 0.0
+    farthest[farthest > disparity.max()] = 0.0  # of the island alone, or of what OpenCV takes to be outside
     hidden = _is_hidden(farthest[rows, cols], still, Warps(cameras, index, sources, rows, cols))
     alike = _is_alike(moves, disparity, projected, evidence_of)
     pixels = np.maximum(np.bincount(labels.ravel(), minlength=count), 1)

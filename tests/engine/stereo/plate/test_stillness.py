@@ -100,3 +100,10 @@ def test_nothing_that_moves_is_nothing_to_give_back(shot):
     islands = given_back(shot, np.zeros((HEIGHT, WIDTH), bool), disparity_of(shot, LAST), LAST, BEFORE_LAST)
     assert not islands.moves.any()
     assert not islands.behind.any()
+
+
+def test_an_island_that_fills_a_corner_has_nothing_to_lie_on(shot):
+    marked = np.zeros((HEIGHT, WIDTH), bool)
+    marked[:60, :60] = True
+    islands = given_back(shot, marked, disparity_of(shot, LAST), LAST, BEFORE_LAST)
+    assert islands.behind.max() <= disparity_of(shot, LAST).max()

@@ -22,9 +22,10 @@ from .propagation import EvidenceOf, edge_band
 
 SAME_SURFACE = 0.03
 """Relative difference of disparity up to which two pixels are on one surface."""
-BAND_PX = 6
-"""Pixels to both sides of an edge that choose, and within which the nearest and the farthest surface are found."""
-COARSE_STEP_PX = 3
+LEAST_BAND_PX, COARSE_BAND_PX = 6, 3
+"""Pixels to both sides of an edge that choose, and within which the nearest and the farthest surface are found: so many
+of this raster, or of the one before, whichever is more."""
+COARSE_STEP_PX = 5
 """Pixels of the raster before, between which a step is an edge: so far a ramp there reaches, which enlarging keeps."""
 OWN_LEVELS = 0.15
 """Gray levels of evidence that count for the disparity a pixel has."""
@@ -117,12 +118,13 @@ def prepare_choice(index: int, gray: np.ndarray, disparity: np.ndarray, fixed: n
     gray: (H,W) uint8. disparity: (H,W) float32 > 0, on this raster. fixed: (H,W) bool, True where pixels keep what they
     have, and do not lend it. factor: how many times finer this raster is than the one before.
     """
-    chooses = edge_band(disparity, BAND_PX, round(COARSE_STEP_PX * factor)) & ~fixed
+    reach = max(LEAST_BAND_PX, round(COARSE_BAND_PX * factor))
+    chooses = edge_band(disparity, reach, round(COARSE_STEP_PX * factor)) & ~fixed
     rows, cols = np.nonzero(chooses)
-    window = np.ones((2 * BAND_PX + 1,) * 2, np.uint8)
+    window = np.ones((2 * reach + 1,) * 2, np.uint8)
     nearest = cv2.dilate(np.where(fixed, np.float32(0), disparity), window)
     farthest = cv2.erode(np.where(fixed, np.float32(np.inf), disparity), window)
-    own, is_step = disparity[rows, cols], edge_band(disparity, BAND_PX)[rows, cols]
+    own, is_step = disparity[rows, cols], edge_band(disparity, reach)[rows, cols]
     hypotheses = np.stack([own, *(_another(each[rows, cols], own, is_step) for each in (nearest, farthest))])
     if len(rows) == 0:
         return Choice(index, disparity, rows, cols, hypotheses, hypotheses, np.empty((len(NEIGHBORS), 0), np.float32))

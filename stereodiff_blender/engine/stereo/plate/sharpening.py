@@ -19,6 +19,8 @@ from .choice import Choice, enlarged, prepare_choice, votes_of
 from .confirmation import confirmed
 from .evidence import MAX_OFFSET, Evidence, Refutation, ScaledCameras, choose_sources
 from .propagation import complete, project_bands, propagate
+from .steadying import steadied
+from .stillness import without_still_islands
 
 MAX_FACTOR = 4.0
 """From one raster to the next: beyond, an edge lies farther off than choice.py searches."""
@@ -161,20 +163,24 @@ class PlateDepth:
         sources = self._sources[index]
         return bool(sources) and not min(sources) < index < max(sources)
 
-    def _completed(self, index: int) -> np.ndarray:
-        """(h,w) disparity at the working size, with what only the frames around have found."""
+    def _completed(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """(h,w) disparity at the working size, with what only the frames around have found, and (h,w) bool: what moves
+        even if that is known."""
         sources, working, is_at_end = self._sources[index], self._rasters[0], self._is_at_end(index)
         projected = [project_bands(self._grown(k), self._moves(k), working.cameras, k, index) for k in sources]
         still = [self._still(k) for k in sources]
-        return complete(self._grown(index), projected, self._moves(index),
-                        working.evidence_of(index, sources, self._still if is_at_end else None),
-                        lambda *pixels: Refutation(still, working.cameras, index, sources, pixels),
-                        is_at_end=is_at_end)
+        islands = without_still_islands(self._moves(index), self._grown(index), projected, still, working.cameras,
+                                        index, sources, working.evidence_of(index, sources))
+        disparity = complete(self._grown(index), [islands.behind, *projected], islands.moves,
+                             working.evidence_of(index, sources, self._still if is_at_end else None),
+                             lambda *pixels: Refutation(still, working.cameras, index, sources, pixels),
+                             is_at_end=is_at_end)
+        return steadied(disparity, islands.moves, still, working.cameras, index, sources), islands.moves
 
     def _prepared(self, index: int) -> Choice:
         """What the pixels of a frame's plate may choose from."""
         finer, sources = self._rasters[1:], self._sources[index]
-        fixed, disparity = self._moves(index), self._completed(index) if sources else self._grown(index)
+        disparity, fixed = self._completed(index) if sources else (self._grown(index), self._moves(index))
         occluders = self._still if self._is_at_end(index) else None
         choice = None
         for raster in finer:

@@ -23,6 +23,8 @@ from . import camera_math
 from .plate import find_plate, load_clip
 
 DEFAULT_SENSOR_MM = 36.0
+SAME_MAP_PX = 0.1
+"""Of the clip, by which ST maps of two frames may differ in the corners without a word."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,16 @@ class ImportedResult:
         """Width and height of the undistorted plate with overscan, in pixels of the clip."""
         (width, height), (left, right, top, bottom) = self.clip_size, self.result.lens.overscan
         return width + left + right, height + top + bottom
+
+    @property
+    def has_maps_of_middle(self) -> bool:
+        """Whether its ST maps are exact in the middle frame alone: of a zoom with distortion, as earlier versions have
+        written them."""
+        if self.distortion is None or self.result.frames[0].undistort is not None:
+            return False
+        corners = np.multiply([(0, 0), (0, 1), (1, 0), (1, 1)], self.clip_size)
+        ideal = [camera_math.ideal_places(corners, own, self.distortion) * own[:2] for own in self.clip_intrinsics]
+        return bool(np.abs(np.subtract(ideal, ideal[self.frame_count // 2])).max() > SAME_MAP_PX)
 
     @property
     def clip_shape(self) -> float:

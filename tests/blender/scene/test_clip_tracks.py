@@ -84,8 +84,8 @@ def test_markers_lie_on_the_plate_of_a_rolling_shutter(bring_in, lens):
     example = replace(LONG, readout=0.8, distortion=lens)
     imported, clip, points = bring_in(example)
     bpy.ops.stereodiff.write_tracks()
-    miss = [np.subtract((marker.co[0], 1.0 - marker.co[1]),
-                        projected(example, marker.frame - 1, points[[index_of(track)]])[0] / example.clip) * example.clip
+    miss = [np.multiply((marker.co[0], 1.0 - marker.co[1]), example.clip)
+            - projected(example, marker.frame - 1, points[[index_of(track)]])[0]
             for track in ours(clip).tracks for marker in track.markers
             if not marker.mute and 1 < marker.frame < example.frame_count]
     assert len(miss) > 300 and np.abs(miss).max() < 0.01

@@ -72,8 +72,8 @@ def get_input(thing: bpy.types.Object, name: str):
 
 
 def projected(example: Example, index: int, points: np.ndarray) -> np.ndarray:
-    """(N,2) pixels of the clip where its plate shows world points (N,3), by the lens's formula alone; each by the camera
-    of the row that shows it."""
+    """(N,2) pixels of the clip where its plate shows world points (N,3), by the lens's formula alone; each by the
+    camera of the row that shows it."""
     times = np.zeros(len(points))
     for _ in range(6 if example.readout else 0):
         times = example.readout * (_projected_at(example, index, points, times)[:, 1] / example.clip[1] - 0.5)

@@ -153,7 +153,8 @@ def _fit_from(tracks: Tracks, frames: np.ndarray, observed: tuple[Observations, 
               bend: tuple[float, ...] = ()) -> RotationFit:
     """zoom (C,), bend (k1,) or (k1, k2): what is free, to begin with; zoom None: the lens does not zoom."""
     observations, names = observed
-    lens, radial = Distortion(*bend), len(bend)
+    k1, k2 = (*bend, 0.0, 0.0)[:2]
+    lens, radial = Distortion(k1, k2), len(bend)
     focals = focal * np.exp(np.zeros(len(frames)) if zoom is None else zoom)
     rotations = [np.eye(3)]
     for number, (index_i, index_j) in enumerate(zip(frames[:-1], frames[1:], strict=True)):

@@ -53,7 +53,8 @@ def _job(path: Path) -> object:
 def _result(path: Path) -> object:
     """A result that is taken names nothing outside its folder."""
     result = JobFolder(path.parent).read_result()
-    names = [name for frame in result.frames for name in (frame.depth, frame.confidence, frame.motion_mask)]
+    names = [name for frame in result.frames for name in (frame.depth, frame.confidence, frame.motion_mask,
+                                                          frame.undistort, frame.redistort)]
     for name in [*names, result.points, result.preview_image, result.preview_movie, result.plot, result.camera_plot,
                  result.lens.undistort, result.lens.redistort]:
         if name is not None and not (path.parent / name).resolve().is_relative_to(path.parent.resolve()):

@@ -27,7 +27,12 @@ from stereodiff_blender.engine.contract import (
 from stereodiff_blender.engine.contract.footage_fingerprint import fingerprint
 from stereodiff_blender.engine.lens import undistorted
 from stereodiff_blender.engine.media.exr import read_exr, write_exr
-from stereodiff_blender.engine.worker.lens_maps import overscan_of, write_lens_maps
+from stereodiff_blender.engine.worker.lens_maps import (
+    common_overscan,
+    overscan_of,
+    write_frame_maps,
+    write_lens_maps,
+)
 from stereodiff_blender.engine.worker.mesh_depth import mesh_channels
 
 WALL_NORMAL, WALL_OFFSET = np.array([0.25, -0.1, 1.0]), 5.0
@@ -43,7 +48,8 @@ class Example:
     frame over that of the first. knows_footage: False for a job of an earlier version, which knows the path of its
     footage alone. distortion: of the lens that shot the footage; None of a pinhole. Its ST maps are the engine's own.
     has_plate_depth: depth at the clip's size, too. has_edges: and the share of the nearer surface there. readout: of a
-    rolling shutter, in frames. has_mesh_depth: False for a job of an earlier version.
+    rolling shutter, in frames. has_mesh_depth: False for a job of an earlier version. has_frame_maps: ST maps of every
+    frame, as a zoom has them.
     """
 
     raster: tuple[int, int] = (64, 36)
@@ -68,6 +74,7 @@ class Example:
     has_edges: bool = False
     readout: float = 0.0
     has_mesh_depth: bool = True
+    has_frame_maps: bool = False
 
     @property
     def lens(self) -> LensResult:
@@ -77,7 +84,8 @@ class Example:
         model = "fisheye" if self.distortion.is_fisheye else model
         return LensResult(model, self.distortion, zooms=self.zoom != 1.0, readout=self.readout,
                           undistort="lens/undistort.exr", redistort="lens/redistort.exr",
-                          overscan=overscan_of(self.distortion, clip_intrinsics(self), self.clip))
+                          overscan=common_overscan(self.distortion, all_clip_intrinsics(self), self.clip)
+                          if self.has_frame_maps else overscan_of(self.distortion, clip_intrinsics(self), self.clip))
 
 
 EXAMPLE = Example()
@@ -96,7 +104,11 @@ def write_job_folder(folder: Path, example: Example = EXAMPLE, clip_folder: Path
     clip = replace(clip, fingerprint=fingerprint(clip, solved) if example.knows_footage else "")
     job_folder.write_job(Job(example.job_id, clip, solved[0], solved[-1], Settings(quality=example.quality)))
     frames = tuple(_write_frame(job_folder, example, index) for index in range(example.frame_count))
-    write_lens_maps(job_folder, example.lens, clip_intrinsics(example), example.clip, {})
+    lens, numbers = example.lens, [file_number(example, index) for index in range(example.frame_count)]
+    write_lens_maps(job_folder, lens, clip_intrinsics(example), example.clip, {}, lens.overscan)
+    if example.has_frame_maps:
+        maps = write_frame_maps(job_folder, lens, all_clip_intrinsics(example), example.clip, numbers, {})
+        frames = tuple(replace(frame, **own) for frame, own in zip(frames, maps, strict=True))
     result = _result(example, clip, frames)
     job_folder.write_result(result)
     return result
@@ -122,7 +134,13 @@ def intrinsics(example: Example, index: int) -> np.ndarray:
 
 def clip_intrinsics(example: Example) -> np.ndarray:
     """(fx, fy, cx, cy) of the middle frame, in pixels of the clip."""
-    return intrinsics(example, example.frame_count // 2) * np.tile(np.divide(example.clip, example.raster), 2)
+    return all_clip_intrinsics(example)[example.frame_count // 2]
+
+
+def all_clip_intrinsics(example: Example) -> np.ndarray:
+    """(T,4) of every frame, in pixels of the clip."""
+    to_clip = np.tile(np.divide(example.clip, example.raster), 2)
+    return np.array([intrinsics(example, index) * to_clip for index in range(example.frame_count)])
 
 
 def camera_to_world(example: Example, index: float) -> np.ndarray:

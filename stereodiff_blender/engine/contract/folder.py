@@ -65,6 +65,10 @@ class JobFolder:
         Job.file_numbers; four digits or more."""
         return self.path / product / f"{number:04d}.exr"
 
+    def frame_map_file(self, kind: str, number: int) -> Path:
+        """kind: "undistort" or "redistort". number: as of product_file."""
+        return self.path / "lens" / kind / f"{number:04d}.exr"
+
     def relative(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
 
@@ -113,7 +117,7 @@ class JobFolder:
         if not result.quality.guessed:
             del data["quality"]["guessed"]
         for frame in data["frames"]:
-            for product in ("plate_depth", "edge", "mesh_depth"):
+            for product in ("plate_depth", "edge", "mesh_depth", "undistort", "redistort"):
                 if frame[product] is None:
                     del frame[product]
         self.files.replace(self.result_file.name, as_json(data))

@@ -119,7 +119,8 @@ class LensResult:
     undistort, redistort: ST maps for the clip's own size, relative POSIX paths of EXRs; None of a pinhole, and in
         results of earlier versions. Undistort has the size of the plate with overscan as the ideal camera sees it, and
         says where the plate shows each pixel; redistort has the plate's, and says where the ideal camera with overscan
-        sees it. Of a lens that zooms they are those of the middle frame.
+        sees it. Of a lens that zooms they are those of the middle frame; where others differ from them by more than
+        anybody sees, each frame has its own, too.
     overscan: pixels of the clip, at the left, right, top and bottom, by which the undistorted plate is larger.
     """
 

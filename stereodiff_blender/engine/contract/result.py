@@ -37,6 +37,7 @@ class FrameResult:
         nearer surface in each pixel near an edge of it; None without it, as of earlier versions.
     mesh_depth: what the mesh is made of, in one picture: R z-depth, G confidence, B SKY, STILL or MOVING; None
         in results of earlier versions.
+    undistort, redistort: ST maps of this frame, of the size of the lens's own; None where those serve all frames.
     """
 
     frame: int
@@ -52,6 +53,8 @@ class FrameResult:
     plate_depth: str | None = None
     edge: str | None = None
     mesh_depth: str | None = None
+    undistort: str | None = None
+    redistort: str | None = None
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,8 @@ class Result:
         The plate's own, or, in results of earlier versions, the clip frame.
         """
         first = self.frames[0].frame
-        frame, file = next(((f.frame, f.depth) for f in self.frames if f.depth is not None), (first, ""))
+        files = ((f.frame, f.depth or f.undistort) for f in self.frames)
+        frame, file = next(((frame, file) for frame, file in files if file is not None), (first, ""))
         name = numbered_name(PurePosixPath(file))
         number = name.number - (frame - first) if name is not None else first
         return number if 0 <= number <= MOST_EXACT else first
@@ -259,10 +263,12 @@ class Result:
             raise _invalid_result("Depth files and depth range must come together.")
         _check_guessed(self.quality.guessed, self.frames[0].frame, self.frames[-1].frame)
         _check_other_depth(self)
+        _check_frame_maps(self)
 
     def _files(self) -> list[str]:
         per_frame = [path for f in self.frames
-                     for path in (f.depth, f.confidence, f.motion_mask, f.plate_depth, f.edge, f.mesh_depth)]
+                     for path in (f.depth, f.confidence, f.motion_mask, f.plate_depth, f.edge, f.mesh_depth,
+                                  f.undistort, f.redistort)]
         of_the_clip = (self.points, self.preview_image, self.preview_movie, self.plot, self.camera_plot,
                        self.lens.undistort, self.lens.redistort)
         return [path for path in (*per_frame, *of_the_clip) if path is not None]
@@ -334,6 +340,12 @@ def _check_other_depth(result: Result) -> None:
         raise _invalid_result("A frame has edges without depth at the plate's size.")
     if len({frame.mesh_depth is None for frame in result.frames if frame.depth is not None}) > 1:
         raise _invalid_result("Some frames have no picture for the mesh, and others have one.")
+
+
+def _check_frame_maps(result: Result) -> None:
+    kinds = {(frame.undistort is not None, frame.redistort is not None) for frame in result.frames}
+    if kinds not in ({(False, False)}, {(True, True)}) or ((True, True) in kinds and result.lens.undistort is None):
+        raise _invalid_result("ST maps of frames are there for all frames, in pairs and beside the lens's own, or not.")
 
 
 def _check_camera(frame: FrameResult) -> None:

@@ -109,11 +109,12 @@ def as_filmed(colors: np.ndarray, exposure_ev: float) -> np.ndarray:
 
 def _result(request: Request, estimate: Estimate, weights: tuple[WeightsUsed, ...], report: EventReport) -> Result:
     job, folder, info, raster = request.job, request.folder, request.info, request.raster
+    lens, maps = _with_maps(request, estimate, weights)
     return Result(
         job_id=job.id, clip=_clip_as_read(job.clip, info), width=raster.width, height=raster.height,
         clip_width=raster.clip_width, clip_height=raster.clip_height, clip_pixel_aspect=raster.clip_pixel_aspect,
         fps=info.fps, stereo=job.settings.stereo, refine=job.settings.refine, camera_kind=estimate.cameras.kind,
-        frames=tuple(_frame_result(job, folder, index, estimate) for index in range(len(job.frame_numbers))),
+        frames=tuple(_frame_result(job, folder, index, estimate, own) for index, own in enumerate(maps)),
         quality=estimate.quality,
         depth_range=_depth_range(estimate),
         plate_size=None if estimate.plate_depth is None else estimate.plate_depth.size[::-1],
@@ -122,17 +123,22 @@ def _result(request: Request, estimate: Estimate, weights: tuple[WeightsUsed, ..
         preview_movie=_relative_if_there(folder, folder.preview_movie),
         refinement=estimate.refinement, plot=_relative_if_there(folder, folder.plot_file),
         camera_plot=_relative_if_there(folder, folder.camera_plot_file),
-        lens=_with_maps(request, estimate, weights), weights=weights, timings_s=report.timings_s(),
+        lens=lens, weights=weights, timings_s=report.timings_s(),
         engine_version=ENGINE_VERSION)
 
 
-def _with_maps(request: Request, estimate: Estimate, weights: tuple[WeightsUsed, ...]) -> LensResult:
-    """The lens, with its ST maps of the middle frame written."""
-    intrinsics, raster = estimate.cameras.intrinsics[len(request.job.file_numbers) // 2], request.raster
+def _with_maps(request: Request, estimate: Estimate, weights: tuple[WeightsUsed, ...]
+               ) -> tuple[LensResult, list[dict[str, str]]]:
+    """The lens, with its ST maps of the middle frame written; and each frame's own, where those do not serve it."""
+    raster, cameras, attributes = request.raster, estimate.cameras, products.weights_attributes(weights)
     size = (raster.clip_width, raster.clip_height)
-    on_clip = intrinsics * np.tile(np.divide(size, (raster.width, raster.height)), 2)
-    return lens_maps.write_lens_maps(request.folder, estimate.cameras.lens, on_clip, size,
-                                     products.weights_attributes(weights))
+    on_clip = cameras.intrinsics * np.tile(np.divide(size, (raster.width, raster.height)), 2)
+    lens, middle, numbers = cameras.lens, on_clip[len(on_clip) // 2], request.job.file_numbers
+    if lens.distortion is None or not lens_maps.maps_differ(lens.distortion, on_clip, size):
+        return lens_maps.write_lens_maps(request.folder, lens, middle, size, attributes), [{} for _ in numbers]
+    overscan = lens_maps.common_overscan(lens.distortion, on_clip, size)
+    lens = lens_maps.write_lens_maps(request.folder, lens, middle, size, attributes, overscan)
+    return lens, lens_maps.write_frame_maps(request.folder, lens, on_clip, size, numbers, attributes)
 
 
 def _depth_range(estimate: Estimate) -> tuple[float, float] | None:
@@ -142,7 +148,7 @@ def _depth_range(estimate: Estimate) -> tuple[float, float] | None:
     return near * estimate.cameras.unit, far * estimate.cameras.unit
 
 
-def _frame_result(job: Job, folder: JobFolder, index: int, estimate: Estimate) -> FrameResult:
+def _frame_result(job: Job, folder: JobFolder, index: int, estimate: Estimate, maps: dict[str, str]) -> FrameResult:
     fx, fy, cx, cy = (float(value) for value in estimate.cameras.intrinsics[index])
     camera = estimate.cameras.camera_to_world[index].copy()
     camera[:3, 3] *= estimate.cameras.unit
@@ -154,7 +160,7 @@ def _frame_result(job: Job, folder: JobFolder, index: int, estimate: Estimate) -
         files = {name: folder.relative(folder.product_file(name, number)) for name in written}
     return FrameResult(job.frame_numbers[index], fx, fy, cx, cy,
                        tuple(tuple(float(value) for value in row) for row in camera),
-                       reprojection_px=reprojection if math.isfinite(reprojection) else None, **files)
+                       reprojection_px=reprojection if math.isfinite(reprojection) else None, **files, **maps)
 
 
 def _clip_as_read(clip: ClipSource, info: ClipInfo) -> ClipSource:

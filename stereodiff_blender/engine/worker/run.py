@@ -33,7 +33,7 @@ from ..solution import KnownCameras
 from ..storage import RunContext
 from .event_report import EventReport
 from .known_cameras import known_lens, lens_intrinsics, placement_of, read_known_cameras
-from .lens_maps import bytes_of_lens_maps
+from .lens_maps import bytes_of_frame_maps, bytes_of_lens_maps
 from .provenance import refuse_changed_footage
 from .publication import discard_products, publish
 from .reading import (
@@ -257,6 +257,8 @@ def _check_disk_space(request: Request, known: KnownCameras | None, cache: Guard
 
 def _map_bytes(request: Request, known: KnownCameras | None) -> int:
     """What the lens's ST maps take; nothing of a lens that is known to have no distortion, or is taken as free of it.
+    Those of every frame, of a zoom with distortion, only where it is given: hardly any lens that is yet to be found
+    needs them.
     """
     raster, settings = request.raster, request.job.settings
     size = raster.clip_width, raster.clip_height
@@ -268,7 +270,9 @@ def _map_bytes(request: Request, known: KnownCameras | None) -> int:
     if (distortion is None and settings.stereo == "monst3r") or (distortion is not None and not distortion.bends):
         return 0
     to_clip = np.tile(np.divide(size, (raster.width, raster.height)), 2)
-    return bytes_of_lens_maps(size, distortion, None if intrinsics is None else to_clip * intrinsics)
+    of_clip = bytes_of_lens_maps(size, distortion, None if intrinsics is None else to_clip * intrinsics)
+    of_frames = bytes_of_frame_maps(size, distortion, to_clip * known.intrinsics[known.known]) if known else 0
+    return of_clip + of_frames
 
 
 def _refuse_full(folder: Path, needed: float, there: int) -> None:

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 import bpy
 
-from ..data import Framing, SceneImport, add_node, feed, frame_picture, frame_pixels, parts, render_shape, tag
+from ..data import (
+    Framing,
+    SceneImport,
+    add_node,
+    feed,
+    frame_picture,
+    frame_pixels,
+    parts,
+    play_map,
+    render_shape,
+    tag,
+)
 from ..result import ImportedResult
 from .compositor import SHARES_SHADER_NODES, add_math
 
@@ -26,7 +37,7 @@ def undistort_places(tree: bpy.types.NodeTree, location, st_map: bpy.types.Image
     The map is cropped, not the picture: 4.2 looks a cropped picture's outermost pixels up wrongly.
     """
     left, top = location
-    source = add_node(tree, "CompositorNodeImage", (left, top), "ST Map", image=st_map)
+    source = _add_map(tree, location, st_map, shot)
     return _crop(tree, (left + 400, top + 300), source.outputs["Image"], shot), source.outputs["Image"]
 
 
@@ -37,7 +48,7 @@ def redistort_places(tree: bpy.types.NodeTree, location, st_map: bpy.types.Image
     The map reads CG with overscan; for a plain render, u and v are counted from its edges. See reframe_places().
     """
     left, top = location
-    source = add_node(tree, "CompositorNodeImage", (left, top), "ST Map", image=st_map)
+    source = _add_map(tree, location, st_map, shot)
     channels = add_node(tree, "CompositorNodeSeparateColor", (left + 200, top))
     tree.links.new(source.outputs["Image"], channels.inputs[0])
     place = add_node(tree, "CompositorNodeCombineColor", (left + 600, top), "Place")
@@ -55,6 +66,12 @@ def redistort_places(tree: bpy.types.NodeTree, location, st_map: bpy.types.Image
         tree.links.new(placed, place.inputs[row])
     reframe_places(tree, shot.key, WHOLE)
     return place.outputs[0]
+
+
+def _add_map(tree: bpy.types.NodeTree, location, st_map: bpy.types.Image, shot: ImportedResult) -> bpy.types.Node:
+    node = add_node(tree, "CompositorNodeImage", location, "ST Map", image=st_map)
+    play_map(node, shot)
+    return node
 
 
 def reframe_places(tree: bpy.types.NodeTree, key: str, extent: tuple[float, float],

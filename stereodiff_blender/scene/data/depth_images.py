@@ -63,7 +63,7 @@ def import_plate(shot: ImportedResult, clip: bpy.types.MovieClip) -> bpy.types.I
 
 
 def import_lens_maps(shot: ImportedResult) -> dict[str, bpy.types.Image]:
-    """The ST maps of the result's lens; Non-Color and at full precision.
+    """The ST maps of the result's lens, or of its frames where they have their own; Non-Color and at full precision.
 
     Parameters
     ----------
@@ -73,17 +73,19 @@ def import_lens_maps(shot: ImportedResult) -> dict[str, bpy.types.Image]:
     Returns
     -------
     dict of str to bpy.types.Image
-        "undistort" and "redistort"; empty if the result has none.
+        "undistort" and "redistort"; empty if the result has none. Whoever shows one takes its timing from play_map().
     """
     lens = shot.result.lens
     if lens.undistort is None or lens.redistort is None:
         return {}
-    maps = {"undistort": lens.undistort, "redistort": lens.redistort}
-    return {name: _import_map(shot, f"{name} map", shot.folder / file) for name, file in maps.items()}
+    maps = {"undistort": shot.folder / lens.undistort, "redistort": shot.folder / lens.redistort}
+    return {name: _import_map(shot, f"{name} map", file, shot.first_file(name)) for name, file in maps.items()}
 
 
-def _import_map(shot: ImportedResult, part: str, file: Path) -> bpy.types.Image:
-    image = _claim_image(shot, part, file)
+def _import_map(shot: ImportedResult, part: str, file: Path, first_file: Path | None) -> bpy.types.Image:
+    """file: of the clip. first_file: of the frames' own."""
+    image = _claim_image(shot, part, file if first_file is None else first_file)
+    image.source = "FILE" if first_file is None else "SEQUENCE"
     image.colorspace_settings.name = "Non-Color"
     image.use_half_precision = False
     return image
@@ -136,6 +138,20 @@ def play_product(user, shot: ImportedResult) -> None:
         Says the solved frames, and where they play in the scene.
     """
     _play(user, shot.scene_frame(shot.first_frame), shot.frame_count, shot.first_file_number - 1)
+
+
+def play_map(node: bpy.types.Node, shot: ImportedResult) -> None:
+    """Time a compositor node that shows an ST map, if each frame has its own.
+
+    Parameters
+    ----------
+    node : bpy.types.CompositorNodeImage
+        With the image in it.
+    shot : ImportedResult
+        As of play_product().
+    """
+    if node.image.source == "SEQUENCE":
+        play_product(node, shot)
 
 
 def play_plate(user, shot: ImportedResult, clip: bpy.types.MovieClip) -> None:

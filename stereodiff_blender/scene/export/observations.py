@@ -16,11 +16,18 @@ def project(shot: ImportedResult, index: int, points) -> tuple[np.ndarray, np.nd
 
     Pixels are not numbers where the lens shows no such place.
     """
-    pose = np.array(shot.result.frames[index].camera_to_world)
-    x, y, z = ((np.asarray(points) - pose[:3, 3]) @ pose[:3, :3]).T
+    x, y, z = _in_camera(shot, index, np.asarray(points, np.float64)).T
     with np.errstate(divide="ignore", invalid="ignore"):
         places = np.stack([x / z, y / z], axis=-1)
         return camera_math.plate_pixels(places, shot.clip_intrinsics[index], shot.clip_size, shot.distortion), z
+
+
+def _in_camera(shot: ImportedResult, index: int, points: np.ndarray) -> np.ndarray:
+    """Points (N,3) in a frame's camera; behind a rolling shutter, in that of the row which shows them."""
+    pose, shutter = np.array(shot.result.frames[index].camera_to_world), shot.rolling_shutter
+    if shutter is None:
+        return (points - pose[:3, 3]) @ pose[:3, :3]
+    return shutter.camera(index, np.linalg.inv(pose), shot.raster_intrinsics[index]).shown(points)
 
 
 def observe(shot: ImportedResult, points) -> tuple[np.ndarray, np.ndarray]:
@@ -53,8 +60,8 @@ def triangulate(shot: ImportedResult, indices, pixels) -> np.ndarray:
     """
     if len(indices) < 2:
         raise StereoDiffError("points_unusable", "A track needs markers in two solved frames or more.")
-    poses = np.array([shot.result.frames[index].camera_to_world for index in indices])
     places = camera_math.ideal_places(pixels, shot.clip_intrinsics[indices], shot.distortion)
+    poses = np.stack([_row_pose(shot, index, place) for index, place in zip(indices, places, strict=True)])
     rays = np.column_stack([places, np.ones(len(places))])
     rays = np.einsum("mij,mj->mi", poses[:, :3, :3], rays)
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
@@ -62,3 +69,14 @@ def triangulate(shot: ImportedResult, indices, pixels) -> np.ndarray:
         raise StereoDiffError("points_unusable", "The camera sees a track from one place only.")
     across = np.eye(3) - rays[:, :, None] * rays[:, None, :]
     return np.linalg.solve(across.sum(axis=0), np.einsum("mij,mj->i", across, poses[:, :3, 3]))
+
+
+def _row_pose(shot: ImportedResult, index: int, place: np.ndarray) -> np.ndarray:
+    """(4,4) camera to world of the row that shows an ideal place (2,) of a frame."""
+    pose, shutter = np.array(shot.result.frames[index].camera_to_world), shot.rolling_shutter
+    if shutter is None:
+        return pose
+    intrinsics = shot.raster_intrinsics[index]
+    rows = shutter.camera(index, np.linalg.inv(pose), intrinsics)
+    x, y = (place * intrinsics[:2] + intrinsics[2:])[:, None]
+    return np.linalg.inv(np.vstack([rows.at(rows.times.at(x, y))[0], [0.0, 0.0, 0.0, 1.0]]))

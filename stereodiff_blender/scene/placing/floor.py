@@ -78,13 +78,13 @@ def read_ground(shot: ImportedResult) -> Ground:
     poses = camera_math.matrix_world_from_camera_to_world([f.camera_to_world for f in shot.result.frames])
     with_depth = [i for i, frame in enumerate(shot.result.frames) if frame.depth is not None]
     chosen = np.unique(np.linspace(0, len(with_depth) - 1, min(MOST_FRAMES, len(with_depth))).astype(int))
-    parts = [_points_of(shot, with_depth[i], poses[with_depth[i]]) for i in chosen]
+    parts = [_points_of(shot, with_depth[i]) for i in chosen]
     points, depths = (np.concatenate(column) for column in zip(*parts, strict=True))
     up = poses[:, :3, 1].mean(axis=0)
     return Ground(points, depths, poses[:, :3, 3], up / max(np.linalg.norm(up), 1e-12))
 
 
-def _points_of(shot: ImportedResult, index: int, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _points_of(shot: ImportedResult, index: int) -> tuple[np.ndarray, np.ndarray]:
     frame, (width, height) = shot.result.frames[index], shot.raster_size
     depth = read_picture(shot, frame.depth)
     sure = np.isfinite(depth) & (depth > 0)
@@ -99,7 +99,7 @@ def _points_of(shot: ImportedResult, index: int, pose: np.ndarray) -> tuple[np.n
     rays = camera_math.camera_rays(np.arange(width) + 0.5, np.arange(height) + 0.5, shot.raster_intrinsics[index],
                                    shot.distortion)
     depths = depth[rows, columns].astype(np.float64)
-    return rays[rows, columns] * depths[:, None] @ pose[:3, :3].T + pose[:3, 3], depths
+    return shot.placed(index, rays[rows, columns] * depths[:, None]), depths
 
 
 def fit_floor(ground: Ground) -> Plane:

@@ -12,6 +12,7 @@ from mathutils import Matrix, Vector
 
 from ...engine.contract import StereoDiffError
 from ..data import TAG, SceneImport, parts
+from ..result import camera_math
 from .orientation import transformed, world_from_result
 
 __all__ = ["MARKS", "hit_mesh", "marked_points", "place_marks", "selected_points"]
@@ -23,9 +24,10 @@ MOST_OBJECTS_BEFORE = 20
 
 
 def hit_mesh(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph, found: SceneImport, origin, direction):
-    """Where a ray (world space) first meets something that hangs under the import's root; None if it misses.
+    """The place that is meant by a ray (world space): where it first meets what hangs under the import's root.
 
-    Whatever else stands in the way is looked through.
+    Whatever else stands in the way is looked through. The depth mesh stands as the camera of the middle row saw it;
+    what is met on it is placed as its own row's camera did, which is where it is in all frames.
 
     Parameters
     ----------
@@ -49,9 +51,21 @@ def hit_mesh(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph, found: Scen
         if not is_hit:
             return None
         if _is_under(thing, found.root):
-            return np.array(place)
+            place = np.array(place)
+            return _seen_by_its_row(scene, found, place) if thing.original == found.mesh else place
         start = place + way * max(1e-4, 1e-5 * (place - start).length)
     return None
+
+
+def _seen_by_its_row(scene: bpy.types.Scene, found: SceneImport, place: np.ndarray) -> np.ndarray:
+    """A place (3,) of the depth mesh, in world space, as the row that shows it in the scene's frame saw it."""
+    if found.readout == 0.0:
+        return place
+    shot, world = found.read_imported_result(), world_from_result(found)
+    index = int(np.clip(scene.frame_current - shot.scene_frames[0], 0, shot.frame_count - 1))
+    camera = world @ camera_math.matrix_world_from_camera_to_world(shot.result.frames[index].camera_to_world)
+    local = transformed(np.linalg.inv(camera), place)
+    return transformed(world, shot.placed(index, local[None])[0]) if local[2] < 0.0 else place
 
 
 def place_marks(found: SceneImport, role: str, points) -> list[bpy.types.Object]:

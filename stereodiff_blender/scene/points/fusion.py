@@ -101,15 +101,9 @@ def _add_frame(cells: Cells, shot: ImportedResult, plate: PlateColors, index: in
 def _points(shot: ImportedResult, index: int, depth: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """(N,3) on Blender's axes, of the pixels of a frame that are kept, each seen when its row was read."""
     height, width = depth.shape
-    intrinsics, camera_to_world = shot.raster_intrinsics[index], shot.result.frames[index].camera_to_world
-    rays = camera_math.camera_rays(np.arange(width) + 0.5, np.arange(height) + 0.5, intrinsics, shot.distortion)[kept]
-    shutter = shot.rolling_shutter
-    if shutter is None:
-        pose = camera_math.matrix_world_from_camera_to_world(camera_to_world)
-        return (rays * depth[kept][:, None]) @ pose[:3, :3].T + pose[:3, 3]
-    rows = shutter.camera(index, np.linalg.inv(camera_to_world), intrinsics)
-    x, y = (rays[:, :2] * (1.0, -1.0) * intrinsics[:2] + intrinsics[2:]).T
-    return camera_math.points_in_blender_world(rows.to_world(x, y, depth[kept]))
+    rays = camera_math.camera_rays(np.arange(width) + 0.5, np.arange(height) + 0.5, shot.raster_intrinsics[index],
+                                   shot.distortion)
+    return shot.placed(index, rays[kept] * depth[kept][:, None])
 
 
 def _on_edges(depth: np.ndarray) -> np.ndarray:

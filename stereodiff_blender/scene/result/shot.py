@@ -23,6 +23,8 @@ from . import camera_math
 from .plate import find_plate, load_clip
 
 DEFAULT_SENSOR_MM = 36.0
+SAME_MAP_PX = 0.1
+"""Of the clip, by which ST maps of two frames may differ in the corners without a word."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +117,45 @@ class ImportedResult:
             np.array([frame.camera_to_world for frame in frames]), self.raster_intrinsics,
             np.array([frame.frame not in unsolved for frame in frames]), self.result.lens, self.raster_size)
 
+    def placed(self, index: int, points: np.ndarray) -> np.ndarray:
+        """What a frame's plate shows, below the root: each point stands where the camera of its own row saw it.
+
+        Parameters
+        ----------
+        index : int
+            Of the frame.
+        points : ndarray
+            (N,3) in the space of the frame's camera object, before it.
+
+        Returns
+        -------
+        ndarray
+            (N,3) float64 on Blender's axes, before the root's transform.
+        """
+        camera_to_world, shutter = self.result.frames[index].camera_to_world, self.rolling_shutter
+        if shutter is None:
+            pose = camera_math.matrix_world_from_camera_to_world(camera_to_world)
+            return points @ pose[:3, :3].T + pose[:3, 3]
+        intrinsics, depth = self.raster_intrinsics[index], -points[:, 2]
+        x, y = (points[:, :2] / depth[:, None] * (1.0, -1.0) * intrinsics[:2] + intrinsics[2:]).T
+        rows = shutter.camera(index, np.linalg.inv(camera_to_world), intrinsics)
+        return camera_math.points_in_blender_world(rows.to_world(x, y, depth))
+
     @property
     def overscan_size(self) -> tuple[int, int]:
         """Width and height of the undistorted plate with overscan, in pixels of the clip."""
         (width, height), (left, right, top, bottom) = self.clip_size, self.result.lens.overscan
         return width + left + right, height + top + bottom
+
+    @property
+    def has_maps_of_middle(self) -> bool:
+        """Whether its ST maps are exact in the middle frame alone: of a zoom with distortion, as earlier versions have
+        written them."""
+        if self.distortion is None or self.result.frames[0].undistort is not None:
+            return False
+        corners = np.multiply([(0, 0), (0, 1), (1, 0), (1, 1)], self.clip_size)
+        ideal = [camera_math.ideal_places(corners, own, self.distortion) * own[:2] for own in self.clip_intrinsics]
+        return bool(np.abs(np.subtract(ideal, ideal[self.frame_count // 2])).max() > SAME_MAP_PX)
 
     @property
     def clip_shape(self) -> float:

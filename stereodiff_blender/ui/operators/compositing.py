@@ -39,7 +39,8 @@ COARSER = ("CG has {:.0f} % fewer pixels across than the plate. For all of them,
            "and crop the middle.")
 THROUGH_LENS = "The plate stays as it was shot, and the scene's camera has its lens: nothing is redistorted."
 CUT = "CG is cut by depth at the plate's size, in the compositor."
-ZOOM = "The lens zooms: distortion is that of the middle frame, and is off towards both ends of the shot."
+ZOOM = ("The lens zooms: distortion is that of the middle frame, and is off towards both ends of the shot. Solve the "
+        "clip again for maps of every frame.")
 
 
 class STEREODIFF_OT_add_depth_group(OnImport, bpy.types.Operator):
@@ -90,7 +91,7 @@ class STEREODIFF_OT_add_lens_groups(OnImport, bpy.types.Operator):
         if not is_on(context.scene):
             self.report({"WARNING"}, f"{names}, which is switched off.")
             return None
-        return f"{names}. With overscan the plate has {width} x {height} pixels.{_zoom_words(shot.result.lens.zooms)}"
+        return f"{names}. With overscan the plate has {width} x {height} pixels.{_zoom_words(shot)}"
 
 
 class STEREODIFF_OT_add_lens_camera(OnImport, bpy.types.Operator):
@@ -164,7 +165,7 @@ def _on_plate(scene: bpy.types.Scene, found: SceneImport) -> str:
     shot = found.read_imported_result()
     lens = shot.result.lens
     edges = f" {_edge_words(scene, found, shot)}" if any(lens.overscan) else ""
-    return f"The plate stays as it was shot, and the render is redistorted onto it.{edges}{_zoom_words(lens.zooms)}"
+    return f"The plate stays as it was shot, and the render is redistorted onto it.{edges}{_zoom_words(shot)}"
 
 
 def _edge_words(scene: bpy.types.Scene, found: SceneImport, shot: ImportedResult) -> str:
@@ -175,9 +176,9 @@ def _edge_words(scene: bpy.types.Scene, found: SceneImport, shot: ImportedResult
     return COARSER.format(100.0 * (1.0 - shot.clip_size[0] / shot.overscan_size[0]), *shot.overscan_size)
 
 
-def _zoom_words(zooms: bool) -> str:
+def _zoom_words(shot: ImportedResult) -> str:
     """The honest word about maps of a lens that zooms."""
-    return f" {ZOOM}" if zooms else ""
+    return f" {ZOOM}" if shot.has_maps_of_middle else ""
 
 
 class STEREODIFF_OT_show_view(OnImport, bpy.types.Operator):

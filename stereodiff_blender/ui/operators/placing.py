@@ -298,6 +298,7 @@ ZOOMED_TRACKS = ("The lens zooms by {:.0%}, and a clip has one lens for all fram
 LANDSCAPE_ONLY = {"FBX", "ALEMBIC"}
 IDEAL = "It is the ideal camera, because the format holds no lens distortion; undistort the plate with the ST maps"
 WIDE = "Its picture is the undistorted plate with overscan, {} x {} pixels, as lens/undistort.exr of the job makes it"
+MANY_MAPS = "The lens zooms: each frame has its own ST map, in lens/undistort and lens/redistort of the job"
 ZOOMS = "The ST maps are those of the middle frame, and the camera's lens is that of every frame"
 SQUARE = "The format holds no pixel aspect: set {:.4g} where its picture is rendered"
 IN_FORMAT = "Its field of view is that of the format, {} x {}; Blender's camera has the plate's, with its overscan"
@@ -365,7 +366,9 @@ def _picture_words(kind: str, shot: ImportedResult, overscan: bool) -> Iterator[
     """Which undistorted picture an ideal camera is for."""
     if overscan and any(export.picture_overscan(kind, shot)):
         yield WIDE.format(*shot.overscan_size)
-    if shot.result.lens.zooms:
+    if shot.result.frames[0].undistort is not None:
+        yield MANY_MAPS
+    elif shot.has_maps_of_middle:
         yield ZOOMS
 
 

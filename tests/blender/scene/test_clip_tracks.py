@@ -77,6 +77,29 @@ def test_markers_lie_where_the_solved_cameras_see_the_points(bring_in, example):
             assert np.abs(seen - expected).max() < 1e-3
 
 
+@pytest.mark.parametrize("lens", [None, Distortion(-0.25, 0.08)])
+def test_markers_lie_on_the_plate_of_a_rolling_shutter(bring_in, lens):
+    """By the cameras of the middle rows they are off it; and our own tracks are the points they were. The first and the
+    last frame have a neighbor on one side alone, which tells less of how they move."""
+    example = replace(LONG, readout=0.8, distortion=lens)
+    imported, clip, points = bring_in(example)
+    bpy.ops.stereodiff.write_tracks()
+    miss = [np.multiply((marker.co[0], 1.0 - marker.co[1]), example.clip)
+            - projected(example, marker.frame - 1, points[[index_of(track)]])[0]
+            for track in ours(clip).tracks for marker in track.markers
+            if not marker.mute and 1 < marker.frame < example.frame_count]
+    assert len(miss) > 300 and np.abs(miss).max() < 0.01
+    for track in ours(clip).tracks:
+        track.select = False
+    chosen = list(ours(clip).tracks)[:2]
+    for track in chosen:
+        track.select = True
+    bpy.ops.stereodiff.set_scale("EXEC_DEFAULT", source="TRACKS", distance=12.0)
+    bpy.context.view_layer.update()
+    one, other = (points[index_of(track)] for track in chosen)
+    assert np.linalg.norm(one - other) * imported.root.matrix_world.median_scale == pytest.approx(12.0, rel=2e-3)
+
+
 @pytest.mark.parametrize("example", SHAPES.values(), ids=SHAPES.keys())
 def test_bundles_are_the_points_up_to_a_similarity(bring_in, example):
     _, clip, points = bring_in(example)

@@ -263,6 +263,15 @@ def test_the_clip_takes_the_lens_and_is_shown_without_its_bending(bring_in, lens
     assert imported.clip_note == ""
 
 
+def test_a_camera_that_only_turns_has_its_lens_too(bring_in):
+    """Without depth there is no mesh, but the clip, the picture behind the camera and the compositor go by the lens."""
+    imported, clip = bring_in(replace(BENT, camera_kind="rotation")), the_clip()
+    camera, background = clip.tracking.camera, imported.camera.data.background_images[0]
+    assert imported.mesh is None and camera.distortion_model == "POLYNOMIAL"
+    assert (camera.k1, camera.k2) == pytest.approx((-0.25, 0.08)) and background.clip_user.use_render_undistorted
+    assert bpy.ops.stereodiff.add_lens_groups(overscan=True) == {"FINISHED"}
+
+
 @pytest.mark.parametrize("lens", [Distortion(is_fisheye=True), FISHEYE])
 def test_the_clip_takes_for_a_fisheye_what_follows_it_best(bring_in, lens):
     """By Blender's formula of its Nuke model, in half lengths of the longer side: to 0.1 pixels of a picture 640 wide,

@@ -164,18 +164,19 @@ def nodes_of(footage: str) -> dict[str, bpy.types.Node]:
             if node.get("stereodiff", {}).get("footage") == footage}
 
 
-@pytest.mark.parametrize(("zoom", "lens", "words"), [
-    (1.0, RADIAL, ["as it was shot", "cut off near the plate's edges"]),
-    (1.2, RADIAL, ["as it was shot", "cut off near the plate's edges", "The lens zooms"]),
-    (1.0, Distortion(0.2), ["as it was shot"])])
-def test_what_becomes_of_the_render_is_said(addon, import_here, zoom, lens, words):
-    import_here(replace(SHOT, zoom=zoom, distortion=lens))
+@pytest.mark.parametrize(("zoom", "lens", "has_frame_maps", "words"), [
+    (1.0, RADIAL, False, ["as it was shot", "cut off near the plate's edges"]),
+    (1.2, RADIAL, False, ["as it was shot", "cut off near the plate's edges", "The lens zooms"]),
+    (1.2, RADIAL, True, ["as it was shot", "cut off near the plate's edges"]),
+    (1.0, Distortion(0.2), False, ["as it was shot"])])
+def test_what_becomes_of_the_render_is_said(addon, import_here, zoom, lens, has_frame_maps, words):
+    import_here(replace(SHOT, zoom=zoom, distortion=lens, has_frame_maps=has_frame_maps))
     operators = importlib.import_module(f"{addon.__name__}.ui.operators.compositing")
     chosen = importlib.import_module(f"{addon.__name__}.ui.operators.base").chosen_import(bpy.context)
     asked = SimpleNamespace(state="ON", shadows=False, plate=True)
     told = operators.STEREODIFF_OT_set_up_hold_out.act(asked, bpy.context, chosen)
     assert all(word in told for word in words)
-    assert ("zooms" in told) == (zoom > 1.0) and ("cut off" in told) == (lens.k1 < 0.0)
+    assert ("zooms" in told) == (zoom > 1.0 and not has_frame_maps) and ("cut off" in told) == (lens.k1 < 0.0)
 
 
 @pytest.mark.skipif(bpy.app.version < (4, 5, 0), reason="Cycles has no Custom camera before 4.5")

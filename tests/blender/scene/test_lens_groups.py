@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bpy_extras.object_utils import world_to_camera_view
 from compositors import tree_of
-from job_folder import Example, clip_intrinsics, write_gray, write_job_folder
+from job_folder import Example, all_clip_intrinsics, clip_intrinsics, write_gray, write_job_folder
 from mathutils import Vector
 from scene_checks import orphans, projected, render
 
@@ -65,15 +65,16 @@ def ramp(size: tuple[int, int], corner=(0, 0)) -> bpy.types.NodeSocket:
     return node.outputs["Image"]
 
 
-def shown(picture: bpy.types.NodeSocket, node: bpy.types.Node, output: str, path, size: tuple[int, int]) -> np.ndarray:
-    """(H,W,2) of what the node makes of the picture, in a render of this size."""
+def shown(picture: bpy.types.NodeSocket, node: bpy.types.Node, output: str, path, size: tuple[int, int],
+          number: int = 2) -> np.ndarray:
+    """(H,W,2) of what the node makes of the picture, in a render of a frame, of this size."""
     scene, tree = bpy.context.scene, tree_of(bpy.context.scene)
     tree.links.new(picture, node.inputs["Image"])
     leave = next(n for n in tree.nodes if n.bl_idname in ("CompositorNodeComposite", "NodeGroupOutput"))
     tree.links.new(node.outputs[output], leave.inputs[0])
     scene.view_layers[0].use = False
     scene.render.resolution_x, scene.render.resolution_y = size
-    return render(scene, path, 2)[..., :2]
+    return render(scene, path, number)[..., :2]
 
 
 def on_plate(example: Example, places: np.ndarray) -> np.ndarray:
@@ -141,6 +142,40 @@ def test_there_and_back(import_here, tmp_path):
     tree.links.new(ramp(SHOT.clip), undistort.inputs["Image"])
     found = shown(undistort.outputs["Overscan"], redistort, "Image", tmp_path / "shown.exr", SHOT.clip)
     assert np.abs(found - centers(SHOT.clip))[3:-3, 3:-3].max() < 2 * WORST_PX
+
+
+def of_frame(example: Example, number: int, places: np.ndarray, way) -> np.ndarray:
+    focal, middle = np.split(all_clip_intrinsics(example)[number - 1], 2)
+    return way((places - middle) / focal, example.distortion) * focal + middle
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_each_frame_of_a_zoom_has_its_own_lens(import_here, tmp_path, number):
+    """Numbered as the footage, which begins at 21. The middle frame's map would be off by some pixels in the others."""
+    example = replace(SHOT, has_frame_maps=True, first_number=21)
+    left, right, top, bottom = import_here(example).result.lens.overscan
+    undistort, redistort = add_nodes()
+    undistort_here = shown(ramp(example.clip), undistort, "Image", tmp_path / "un.exr", example.clip, number)
+    expected = of_frame(example, number, centers(example.clip), distorted)
+    there = inside(expected, example.clip)
+    assert np.abs(undistort_here - expected)[there].max() < max(WORST_PX, 0.005)
+    wide = (example.clip[0] + left + right, example.clip[1] + top + bottom)
+    redistort.inputs["Overscan"].default_value = 1.0
+    redistort_here = shown(ramp(wide, (-left, -top)), redistort, "Image", tmp_path / "re.exr", example.clip, number)
+    expected = of_frame(example, number, centers(example.clip), undistorted)
+    there = inside(expected, wide, (-left, -top))
+    assert there.mean() > 0.9 and np.abs(redistort_here - expected)[there].max() < max(WORST_PX, 0.005)
+    off = np.abs(redistort_here - on_ideal(example, centers(example.clip)))[there].max()
+    assert (off > 1.0) == (number != 2)
+
+
+def test_an_import_without_maps_of_frames_goes_back_to_one(import_here, tmp_path):
+    import_here(replace(SHOT, has_frame_maps=True))
+    undistort, _ = add_nodes()
+    import_here(replace(SHOT, job_id="other"), "other")
+    found = shown(ramp(SHOT.clip), undistort, "Image", tmp_path / "shown.exr", SHOT.clip, 3)
+    expected = on_plate(SHOT, centers(SHOT.clip))
+    assert np.abs(found - expected)[inside(expected, SHOT.clip)].max() < WORST_PX
 
 
 def test_maps_are_loaded_once_and_belong_to_the_import(import_here):

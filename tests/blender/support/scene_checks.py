@@ -72,9 +72,18 @@ def get_input(thing: bpy.types.Object, name: str):
 
 
 def projected(example: Example, index: int, points: np.ndarray) -> np.ndarray:
-    """(N,2) pixels of the clip where its plate shows world points (N,3), by the lens's formula alone."""
-    pose = camera_to_world(example, index)
-    x, y, z = ((points - pose[:3, 3]) @ pose[:3, :3]).T
+    """(N,2) pixels of the clip where its plate shows world points (N,3), by the lens's formula alone; each by the
+    camera of the row that shows it."""
+    times = np.zeros(len(points))
+    for _ in range(6 if example.readout else 0):
+        times = example.readout * (_projected_at(example, index, points, times)[:, 1] / example.clip[1] - 0.5)
+    return _projected_at(example, index, points, times)
+
+
+def _projected_at(example: Example, index: int, points: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """By the cameras at times (N,), in frames after the frame's own."""
+    poses = np.stack([camera_to_world(example, index + time) for time in times])
+    x, y, z = np.einsum("nji,nj->in", poses[:, :3, :3], points - poses[:, :3, 3])
     places = np.stack([x / z, y / z], axis=-1)
     if example.distortion is not None:
         places = distorted(places, example.distortion)

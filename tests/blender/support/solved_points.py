@@ -23,8 +23,9 @@ def _seen_points(example: Example, index: int, count: int, rng: np.random.Genera
     depth = trace_depth(example, index)[0]
     rows, columns = rng.integers(0, depth.shape[0], count), rng.integers(0, depth.shape[1], count)
     rays = camera_rays(example, index, columns + 0.5, rows + 0.5)
-    pose = camera_to_world(example, index)
-    return rays * depth[rows, columns, None] @ pose[:3, :3].T + pose[:3, 3]
+    times = example.readout * ((rows + 0.5) / depth.shape[0] - 0.5)
+    poses = np.stack([camera_to_world(example, index + time) for time in times])
+    return np.einsum("nij,nj->ni", poses[:, :3, :3], rays * depth[rows, columns, None]) + poses[:, :3, 3]
 
 
 def colors_of(points: np.ndarray) -> np.ndarray:

@@ -28,9 +28,12 @@ from stereodiff_blender.engine.storage import RunContext
 from stereodiff_blender.engine.worker.event_report import EventReport
 from stereodiff_blender.engine.worker.lens_maps import (
     NOWHERE,
+    bytes_of_frame_maps,
+    common_overscan,
     overscan_of,
     redistort_map,
     undistort_map,
+    write_frame_maps,
     write_lens_maps,
 )
 from stereodiff_blender.engine.worker.publication import discard_products, publish
@@ -163,14 +166,14 @@ def test_the_overscan_of_a_fisheye_ends_somewhere():
 
 # --- The files -------------------------------------------------------------------------------------------------
 
-def solved(folder: Path, lens: LensResult) -> tuple[Request, np.ndarray, Estimate]:
-    """Three frames of a locked camera, solved at half the clip's size; the lens zooms."""
+def solved(folder: Path, lens: LensResult, focals=(50.0, 50.0, 50.0)) -> tuple[Request, np.ndarray, Estimate]:
+    """Three frames of a locked camera, solved at half the clip's size."""
     pictures = np.random.default_rng(4).integers(0, 256, (3, 36, 64, 3), np.uint8)
     for number, picture in enumerate(pictures, 1):
         cv2.imwrite(str(folder / f"p_{number}.png"), cv2.resize(picture, (128, 72)))
     job = Job("job", source_from_path(folder / "p_1.png"), 1, 3, Settings())
     cameras = CameraSolution("static", np.tile(np.eye(4), (3, 1, 1)),
-                             np.array([[focal, focal, 33.0, 17.0] for focal in (45.0, 50.0, 60.0)]), np.ones(3, bool),
+                             np.array([[focal, focal, 33.0, 17.0] for focal in focals]), np.ones(3, bool),
                              np.full(3, np.nan), np.zeros((0, 3)), np.zeros(0), lens=lens)
     estimate = Estimate(cameras, Quality(solved_share=1.0))
     request = Request(job, JobFolder(folder), ClipInfo(128, 72, 1.0, 24.0, 3), Raster(64, 36, 128, 72, 1.0))
@@ -178,8 +181,8 @@ def solved(folder: Path, lens: LensResult) -> tuple[Request, np.ndarray, Estimat
     return request, pictures, estimate
 
 
-def published(folder: Path, lens: LensResult):
-    request, pictures, estimate = solved(folder, lens)
+def published(folder: Path, lens: LensResult, focals=(50.0, 50.0, 50.0)):
+    request, pictures, estimate = solved(folder, lens, focals)
     return publish(request, pictures, estimate, (), RunContext(), EventReport(request.folder))
 
 
@@ -188,7 +191,7 @@ def test_a_result_with_distortion_has_its_maps(tmp_path):
     folder.write_result(result)
     assert (result.lens.undistort, result.lens.redistort) == ("lens/undistort.exr", "lens/redistort.exr")
     left, right, top, bottom = result.lens.overscan
-    intrinsics = np.array([100.0, 100.0, 66.0, 34.0])  # of the middle frame, at the clip's size
+    intrinsics = np.array([100.0, 100.0, 66.0, 34.0])  # at the clip's size
     assert result.lens.overscan == overscan_of(BARREL, intrinsics, (128, 72))
     undistort, redistort = (exr.read_exr(path) for path in (folder.undistort_file, folder.redistort_file))
     for found, (u, v) in ((undistort, undistort_map(BARREL, intrinsics, (128, 72), result.lens.overscan)),
@@ -197,6 +200,61 @@ def test_a_result_with_distortion_has_its_maps(tmp_path):
         assert np.array_equal(found["R"], u) and np.array_equal(found["G"], v)
     assert undistort["R"].shape == (72 + top + bottom, 128 + left + right) and redistort["R"].shape == (72, 128)
     assert read_checked(folder) == result
+
+
+def test_each_frame_of_a_zoom_has_maps_of_its_own(tmp_path):
+    """Beside the middle frame's, which builds before this one read; all of one size, and rounded to a 256th of a pixel.
+    """
+    lens, folder = LensResult("radial", BARREL, zooms=True), JobFolder(tmp_path)
+    result = published(tmp_path, lens, (45.0, 50.0, 60.0))
+    folder.write_result(result)
+    assert read_checked(folder) == result
+    left, right, top, bottom = overscan = result.lens.overscan
+    assert (left + right) % 2 == (top + bottom) % 2 == 0
+    for number, (frame, focal) in enumerate(zip(result.frames, (90.0, 100.0, 120.0), strict=True), 1):
+        assert frame.undistort == f"lens/undistort/000{number}.exr"
+        assert frame.redistort == f"lens/redistort/000{number}.exr"
+        own = np.array([focal, focal, 66.0, 34.0])
+        needed = np.array(overscan_of(BARREL, own, (128, 72)))
+        assert (needed <= np.add(overscan, (0, 1, 0, 1))).all()
+        for name, expected in ((frame.undistort, undistort_map(BARREL, own, (128, 72), overscan)),
+                               (frame.redistort, redistort_map(BARREL, own, (128, 72), overscan))):
+            found = exr.read_exr(tmp_path / name)
+            assert (found["B"] == 1.0).all()
+            for channel, exact in zip("RG", expected, strict=True):
+                assert np.abs(found[channel] - exact).max() * max(exact.shape) < 1 / 256
+    middle = exr.read_exr(folder.undistort_file)
+    own = np.array([100.0, 100.0, 66.0, 34.0])
+    assert np.array_equal(middle["R"], undistort_map(BARREL, own, (128, 72), overscan)[0])
+
+
+@pytest.mark.parametrize(("lens", "focals"), [
+    (LensResult("radial", BARREL, zooms=True), (49.98, 50.0, 50.02)), (LensResult(zooms=True), (45.0, 50.0, 60.0)),
+    (LensResult("radial", Distortion(-1e-4), zooms=True), (45.0, 50.0, 60.0))])
+def test_one_pair_serves_a_zoom_in_which_nobody_would_see_the_difference(tmp_path, lens, focals):
+    folder = JobFolder(tmp_path)
+    folder.write_result(published(tmp_path, lens, focals))
+    assert not (tmp_path / "lens" / "undistort").exists()
+    assert not {"undistort", "redistort"} & set(json.loads(folder.result_file.read_text())["frames"][0])
+
+
+@pytest.mark.parametrize("lens", [BARREL, BROWN, Distortion(-0.03, 0.01, is_fisheye=True)])
+def test_a_table_of_radii_is_as_good_as_the_formula(lens):
+    overscan = overscan_of(lens, INTRINSICS, SIZE)
+    for made in (undistort_map, redistort_map):
+        quick, exact = (made(lens, INTRINSICS, SIZE, overscan, is_quick=is_quick) for is_quick in (True, False))
+        assert np.abs(np.subtract(quick, exact)).max() * max(enlarged(overscan)) < 1e-3
+
+
+def test_the_maps_of_frames_take_what_is_asked_for(tmp_path):
+    lens, size = LensResult("radial", BARREL, zooms=True), (640, 360)
+    intrinsics = np.array([[focal, focal, 320.0, 180.0] for focal in (500.0, 550.0, 600.0)])
+    overscan = common_overscan(BARREL, intrinsics, size)
+    lens = write_lens_maps(JobFolder(tmp_path), lens, intrinsics[1], size, {}, overscan)
+    maps = write_frame_maps(JobFolder(tmp_path), lens, intrinsics, size, [7, 8, 9], {})
+    taken = sum((tmp_path / name).stat().st_size for own in maps for name in own.values())
+    assert 0.6 * bytes_of_frame_maps(size, BARREL, intrinsics) < taken <= bytes_of_frame_maps(size, BARREL, intrinsics)
+    assert bytes_of_frame_maps(size, BARREL, intrinsics[:1]) == bytes_of_frame_maps(size, None, intrinsics) == 0
 
 
 def test_a_pinhole_has_none(tmp_path):
@@ -233,6 +291,17 @@ def test_a_map_that_is_none_is_not_for_blender(folder, picture):
     exr.write_exr(folder.redistort_file, picture)
     with refused():
         read_checked(folder)
+
+
+@pytest.mark.parametrize("change", [{"redistort": None}, {"undistort": "../other.exr"}])
+def test_maps_of_frames_come_in_pairs_and_for_all(tmp_path, change):
+    folder = JobFolder(tmp_path)
+    folder.write_result(published(tmp_path, LensResult("radial", BARREL, zooms=True), (45.0, 50.0, 60.0)))
+    data = json.loads(folder.result_file.read_text())
+    data["frames"][1].update(change)
+    folder.result_file.write_text(json.dumps(data))
+    with refused():
+        folder.read_result()
 
 
 @pytest.mark.parametrize("change", [

@@ -140,7 +140,7 @@ def check_product(folder: GuardedFolder, name: str, size: tuple[int, int], chann
 
 
 def check_lens_maps(folder: GuardedFolder, result: Result) -> None:
-    """The ST maps of a result, as the engine writes them; nothing if it has none.
+    """The ST maps of a result and those of its first frame, as the engine writes them; nothing if it has none.
 
     Parameters
     ----------
@@ -156,9 +156,10 @@ def check_lens_maps(folder: GuardedFolder, result: Result) -> None:
     """
     left, right, top, bottom = result.lens.overscan
     width, height = result.clip_width, result.clip_height
-    sizes = {result.lens.undistort: (width + left + right, height + top + bottom),
-             result.lens.redistort: (width, height)}
-    for name, size in sizes.items():
+    wide, first = (width + left + right, height + top + bottom), result.frames[0]
+    sizes = ((result.lens.undistort, wide), (result.lens.redistort, (width, height)),
+             (first.undistort, wide), (first.redistort, (width, height)))
+    for name, size in sizes:
         header = _header(folder, name) if name is not None else None
         found = None if header is None else (header.kind, header.channels, header.width, header.height)
         if name is not None and (found != ("exr", 3, *size) or size[0] * size[1] > MAX_PIXELS):

@@ -54,7 +54,7 @@ def choose_lens(found: Reconstruction) -> bool:
             break
         simple = trial.fit(model_of(found), lets_focal_go=True)
         better = [rival for rival in _rivals(trial, simple) if trial.is_better(rival, simple)]
-        usual = [rival for rival in better if not _is_odd(rival.state, found.tracks.size)]
+        usual = [rival for rival in better if not is_odd(rival.state, found.tracks.size)]
         is_odd_better |= len(usual) < len(better)
         usual = [rival for rival in usual if _is_determined(trial, rival) and trial.keeps_focal(rival)]
         if not usual:
@@ -64,7 +64,7 @@ def choose_lens(found: Reconstruction) -> bool:
         _take(found, trial.frames, taken)
     _forget_zoom_of_distortion(found)
     zooms_much = float(np.ptp(found.zoom)) > MUCH_ZOOM
-    return is_odd_better or zooms_much or _is_odd(found.state(np.zeros(0, np.int64)), found.tracks.size)
+    return is_odd_better or zooms_much or is_odd(found.state(np.zeros(0, np.int64)), found.tracks.size)
 
 
 def contradicts_distortion(found: Reconstruction) -> bool:
@@ -75,7 +75,7 @@ def contradicts_distortion(found: Reconstruction) -> bool:
     simple = trial.fit(replace(model_of(found), radial=0))
     for radial in (1, 2):
         rival = trial.fit(replace(model_of(found), radial=radial))  # it may fold the corners: it is no lens to be taken
-        is_seen = max(_bend_px(rival.state, found.tracks.size, share) for share in BEND_SHARES) > DOUBTFUL_BEND_PX
+        is_seen = max(bend_px(rival.state, found.tracks.size, share) for share in BEND_SHARES) > DOUBTFUL_BEND_PX
         if is_seen and trial.is_better(rival, simple) and _tells_k1(trial, rival):
             return True
     return False
@@ -108,7 +108,7 @@ def _under_axis(trial: LensTrial, shot: TrackedShot, axis: tuple[float, float]) 
 def explains_better(one: Reconstruction, other: Reconstruction) -> bool:
     """Whether held-out tracks prefer the first solve with its lens, and it is one that shots are made with."""
     trials = [trial for trial in map(trial_on, (one, other)) if trial is not None]
-    if len(trials) < 2 or _is_odd(one.state(np.zeros(0, np.int64)), one.tracks.size):
+    if len(trials) < 2 or is_odd(one.state(np.zeros(0, np.int64)), one.tracks.size):
         return False
     costs = [trial.fit(model_of(trial.found)).costs.mean() for trial in trials]
     return bool(costs[0] < costs[1])
@@ -134,7 +134,7 @@ def _rivals(trial: LensTrial, simple: LensFit) -> list[LensFit]:
     return [*rivals, barrel, *([fisheye] if trial.is_better(fisheye, barrel) else [])]
 
 
-def _is_odd(state: BundleState, size: tuple[float, float]) -> bool:
+def is_odd(state: BundleState, size: tuple[float, float]) -> bool:
     """Whether few shots are made with such a lens, and it may be made up. size: (width, height) of the picture."""
     is_usual = SHORT_LENS < state.focal / size[0] < LONG_LENS
     return not is_usual or not (state.is_fisheye or MOST_BARREL < _bend(state, size) < MOST_PINCUSHION)
@@ -153,7 +153,7 @@ def _is_determined(trial: LensTrial, rival: LensFit) -> bool:
         return False
     if rival.model.zooms and not before.zooms:
         return _tells_zoom(trial, rival)
-    if _bend_px(state, size) < LEAST_BEND_PX:
+    if bend_px(state, size) < LEAST_BEND_PX:
         return False
     if rival.model.radial > 1:
         return True
@@ -189,7 +189,7 @@ def _tells_zoom(trial: LensTrial, rival: LensFit) -> bool:
     return bool(np.ptp(knots) > max(LEAST_ZOOM, MOST_DEVIATIONS * np.sqrt(variance)))
 
 
-def _bend_px(state: BundleState, size: tuple[float, float], share: float = 1.0) -> float:
+def bend_px(state: BundleState, size: tuple[float, float], share: float = 1.0) -> float:
     """How far the lens moves the picture's corners; or what lies at a share of the way to them."""
     radius = share * 0.5 * float(np.hypot(*size)) / state.focal
     return abs(state.distortion.radius(radius) - radius) * state.focal

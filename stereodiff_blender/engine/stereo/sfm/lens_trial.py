@@ -100,10 +100,7 @@ class LensTrial:
 
     def is_better(self, rival: LensFit, simple: LensFit, least_gain: float = LEAST_GAIN) -> bool:
         """Whether the held-out points prefer the rival, clearly and most of them alike."""
-        gains = np.bincount(self.held_out.point, simple.costs - rival.costs)
-        gains = gains[np.bincount(self.held_out.point) > 0]
-        error = float(np.std(gains)) / np.sqrt(len(gains))
-        return bool(gains.mean() > MOST_ERRORS * error and simple.costs.mean() > least_gain * rival.costs.mean())
+        return prefer(self.held_out.point, simple.costs, rival.costs, least_gain)
 
     def keeps_focal(self, rival: LensFit) -> bool:
         """Whether a focal length that is known stays about where it is when it is let go under the rival."""
@@ -134,8 +131,22 @@ class LensTrial:
         observed = Observations(camera, self.held_out.point, state.focal * places)
         points = triangulate_points(matrices[:, :, :3], matrices[:, :, 3], state.focal, observed,
                                     self.found.tracks.points)
-        residual = np.minimum(replace(state, points=points).residual_px(self.held_out), GATE_PX)
-        return LOSS_PX**2 * np.log1p((residual / LOSS_PX) ** 2)
+        return robust_costs(replace(state, points=points), self.held_out)
+
+
+def prefer(point: np.ndarray, simple_costs: np.ndarray, rival_costs: np.ndarray, least_gain: float = LEAST_GAIN
+           ) -> bool:
+    """Whether the held-out points of these observations, (N,) each, prefer the rival, clearly and most of them alike.
+    """
+    gains = np.bincount(point, simple_costs - rival_costs)[np.bincount(point) > 0]
+    error = float(np.std(gains)) / np.sqrt(len(gains))
+    return bool(gains.mean() > MOST_ERRORS * error and simple_costs.mean() > least_gain * rival_costs.mean())
+
+
+def robust_costs(state: BundleState, observations: Observations) -> np.ndarray:
+    """(N,) in px^2."""
+    residual = np.minimum(state.residual_px(observations), GATE_PX)
+    return LOSS_PX**2 * np.log1p((residual / LOSS_PX) ** 2)
 
 
 def model_of(found: Reconstruction) -> LensModel:

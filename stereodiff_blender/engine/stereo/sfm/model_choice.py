@@ -8,15 +8,16 @@ very long one makes of any turn a shift of the picture, as a flight straight ove
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..mapping import Observations
 from .focal_stability import spread_frames
-from .rotation import RotationFit, fit_any_lens, fit_rotations, fit_rotations_from, fit_zooming_rotations
+from .rotation import RotationFit, fit_any_lens, fit_rotations, fit_rotations_like, fit_zooming_rotations
 from .shot import TrackedShot
 from .traveling import Travel, explained_share
+from .turning_lens import with_distortion
 
 DOUBTFUL_ROTATION_SHARE = 0.6
 RIVAL_ROTATION_SHARE = 0.75
@@ -58,14 +59,16 @@ def is_turn(shot: TrackedShot, rotation: RotationFit, whole: RotationFit) -> boo
 def turn_of_all_frames(shot: TrackedShot, rotation: RotationFit) -> RotationFit:
     """The turn that was found on keyframes, fitted to every frame; with its lens only if it tells one."""
     measured = tells_lens(shot, rotation)
-    start = rotation.focal if measured else shot.guessed_focal
-    return fit_rotations_from(shot.square, shot.frames, start, free_focal=measured, zooms=rotation.zoom is not None)
+    start = rotation if measured else replace(rotation, focal=shot.guessed_focal)
+    return fit_rotations_like(shot.square, shot.frames, start, free_focal=measured)
 
 
 def turn_of_keyframes(shot: TrackedShot, keyframes: np.ndarray) -> RotationFit | None:
-    """The turn that explains the keyframes best, with a zoom only where none without is certain; None if they share too
-    few tracks."""
-    rotation = fit_rotations(shot.square, keyframes, shot.focal, shot.cores)
+    """The turn that explains the keyframes best, with distortion where the shot asks for it, and with a zoom only where
+    none without is certain; None if they share too few tracks."""
+    rotation = fit_rotations(shot.square, keyframes, shot.focal, cores=shot.cores)
+    if rotation is not None and shot.distortion is None:
+        rotation = with_distortion(shot.square, keyframes, rotation, shot.focal)
     if rotation is None or rotation.is_certain or shot.focal is not None:
         return rotation
     zooming = fit_zooming_rotations(shot.square, keyframes, shot.cores)
@@ -127,22 +130,22 @@ def contest(shot: TrackedShot, rotation: RotationFit, travel: Travel) -> Contest
         return Contest(is_open=False)
     is_narrow = has_narrow_view(shot, rotation)
     zooms = rotation.zoom is not None
-    gain = _gain(shot, travel, is_narrow=is_narrow, zooms=zooms)
+    gain = _gain(shot, travel, rotation, is_narrow=is_narrow)
     return Contest(True, rotation.is_certain, is_narrow, zooms, gain, _smoothness(travel))
 
 
-def _gain(shot: TrackedShot, travel: Travel, *, is_narrow: bool, zooms: bool) -> float:
+def _gain(shot: TrackedShot, travel: Travel, rotation: RotationFit, *, is_narrow: bool) -> float:
     """How many times better the travel fits than any turn, in the frames in which it goes on; 0 if it goes nowhere.
 
-    is_narrow: even one with a very long lens, to which a turn comes only by many steps. zooms: even one that zooms.
+    rotation: even one whose lens zooms or bends the picture, if this one's does. is_narrow: even one with a very long
+    lens, to which a turn comes only by many steps.
     """
+    zooms = rotation.zoom is not None
     frames = _spread(np.flatnonzero(_goes_on(travel)))
     if len(frames) < MIN_FRAMES:
         return 0.0
-    if zooms:
-        turn = fit_zooming_rotations(shot.square, frames, shot.cores)
-    else:
-        turn = fit_rotations(shot.square, frames, shot.focal, shot.cores)
+    turn = (fit_zooming_rotations(shot.square, frames, shot.cores) if zooms
+            else fit_rotations(shot.square, frames, shot.focal, rotation.radial, shot.cores))
     if turn is None:
         return 0.0
     turn = fit_any_lens(turn) if is_narrow else turn

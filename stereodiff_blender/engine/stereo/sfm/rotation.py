@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...contract import Distortion
 from ...geometry import nearest_rotation
+from ...lens import undistorted
 from ...parallel import ONE_CORE, Cores
-from ..mapping import BundleOptions, BundleState, Observations, bundle_adjust, focal_rel_std, scatter_add
+from ..mapping import BundleOptions, BundleState, Observations, bundle_adjust, lens_covariance, scatter_add
 from ..tracking import Tracks
 
 STATIC_SHIFT_PX = 0.5
@@ -24,7 +26,7 @@ FOCAL_GUESS_SHARE = 1.1
 FOCAL_STARTS = (0.75, 1.8)
 FOCAL_PRIOR_PX2 = 0.02
 ANY_LENS_ITERATIONS, ANY_LENS_TOLERANCE = 100, 1e-5
-ITERATIONS = 30
+ITERATIONS, TOLERANCE, BENT_TOLERANCE = 30, 1e-4, 1e-6
 TRIAL_ITERATIONS, TRIAL_GATE_PX, TRIAL_SHARE = 5, 2.0, 0.6
 """Of a turn with a zoom, and the share of the observations that are to be so near for more of them."""
 ALIGN_ROUNDS = 10
@@ -59,7 +61,8 @@ class RotationFit:
 
     rotations (C,3,3): world to camera. residual_px: (N,) of the observations `observations`, whose points are numbered
     anew; points (P,): the tracks' own numbers. focal_rel_std: relative, optimistic. zoom (C,): natural logarithm of
-    each frame's focal length over focal, which is the middle one; None if the lens does not zoom.
+    each frame's focal length over focal, which is the middle one; None if the lens does not zoom. k1, k2: how far the
+    lens bends the picture, as of contract.Distortion; radial: how many of them are free; radial_std: their deviations.
     """
 
     rotations: np.ndarray
@@ -70,6 +73,15 @@ class RotationFit:
     cost_px2: float
     focal_rel_std: float
     zoom: np.ndarray | None = None
+    radial: int = 0
+    k1: float = 0.0
+    k2: float = 0.0
+    radial_std: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def distortion(self) -> Distortion | None:
+        """None of a pinhole."""
+        return Distortion(self.k1, self.k2) if self.radial else None
 
     @property
     def is_certain(self) -> bool:
@@ -88,26 +100,30 @@ class RotationFit:
         return float(np.mean(self.residual_px < gate_px))
 
 
-def fit_rotations(tracks: Tracks, frames: np.ndarray, focal: float | None,
+def fit_rotations(tracks: Tracks, frames: np.ndarray, focal: float | None, radial: int = 0,
                   cores: Cores = ONE_CORE) -> RotationFit | None:
-    """Rotations and focal length (None: unknown) that explain the tracks best; None if the frames share too few."""
+    """Rotations and focal length (None: unknown) that explain the tracks best; None if the frames share too few.
+
+    radial: how many of k1, k2 are free.
+    """
     observed = _observations(tracks, frames)
     if len(observed[0].point) < MIN_COMMON:
         return None
     starts = [focal] if focal else [share * max(tracks.size) for share in FOCAL_STARTS]
-    fits = cores.map(lambda start: _fit_from(tracks, frames, observed, start, free_focal=focal is None), starts)
+    fits = cores.map(lambda start: _fit_from(tracks, frames, observed, start, free_focal=focal is None,
+                                             bend=(0.0,) * radial), starts)
     return min(fits, key=lambda fit: fit.cost_px2)
 
 
 def fit_any_lens(start: RotationFit) -> RotationFit:
     """The turn with the lens that fits it best, however unlikely, from where a likely one led."""
-    free = BundleOptions(focal=True, positions=False)
+    free = BundleOptions(focal=True, positions=False, radial=start.radial)
     observed = start.observations
-    state = _state(start.rotations, observed, start.focal, start.zoom)
+    state = state_of(start)
     state, cost = bundle_adjust(state, observed, free=free, iterations=ANY_LENS_ITERATIONS,
                                 tolerance=ANY_LENS_TOLERANCE)
     return replace(start, rotations=state.rotations, focal=state.focal, residual_px=state.residual_px(observed),
-                   cost_px2=cost)
+                   cost_px2=cost, k1=state.k1, k2=state.k2)
 
 
 def fit_zooming_rotations(tracks: Tracks, frames: np.ndarray, cores: Cores = ONE_CORE) -> RotationFit | None:
@@ -126,43 +142,68 @@ def fit_zooming_rotations(tracks: Tracks, frames: np.ndarray, cores: Cores = ONE
     return min(fits, key=lambda fit: fit.cost_px2)
 
 
-def fit_rotations_from(tracks: Tracks, frames: np.ndarray, focal: float, *, free_focal: bool,
-                       zooms: bool = False) -> RotationFit:
-    """As fit_rotations, or fit_zooming_rotations, from one focal length; the frames are known to share tracks."""
-    return _fit_from(tracks, frames, _observations(tracks, frames), focal, free_focal=free_focal,
-                     zoom=_measured_zoom(tracks, frames) if zooms else None)
+def fit_rotations_like(tracks: Tracks, frames: np.ndarray, start: RotationFit, *, free_focal: bool) -> RotationFit:
+    """Of other frames, with a lens that may do what that of start may, and from there; they are known to share tracks.
+    """
+    zoom = None if start.zoom is None else _measured_zoom(tracks, frames)
+    return _fit_from(tracks, frames, _observations(tracks, frames), start.focal, free_focal=free_focal, zoom=zoom,
+                     bend=(start.k1, start.k2)[:start.radial])
 
 
 def _fit_from(tracks: Tracks, frames: np.ndarray, observed: tuple[Observations, np.ndarray], focal: float, *,
-              free_focal: bool, zoom: np.ndarray | None = None, iterations: int = ITERATIONS) -> RotationFit:
-    """zoom (C,): to begin with; None: the lens does not zoom."""
+              free_focal: bool, zoom: np.ndarray | None = None, iterations: int = ITERATIONS,
+              bend: tuple[float, ...] = ()) -> RotationFit:
+    """zoom (C,), bend (k1,) or (k1, k2): what is free, to begin with; zoom None: the lens does not zoom."""
     observations, names = observed
+    k1, k2 = (*bend, 0.0, 0.0)[:2]
+    lens, radial = Distortion(k1, k2), len(bend)
     focals = focal * np.exp(np.zeros(len(frames)) if zoom is None else zoom)
     rotations = [np.eye(3)]
     for number, (index_i, index_j) in enumerate(zip(frames[:-1], frames[1:], strict=True)):
         _, pixels_i, pixels_j = tracks.common(index_i, index_j)
-        rotations.append(_align_rays(_rays(pixels_i, focals[number]), _rays(pixels_j, focals[number + 1]), focal)
-                         @ rotations[-1])
-    start = _state(np.array(rotations), observations, focal, zoom)
+        rays_i, rays_j = _rays(pixels_i, focals[number], lens), _rays(pixels_j, focals[number + 1], lens)
+        rotations.append(_align_rays(rays_i, rays_j, focal) @ rotations[-1])
+    start = _state(np.array(rotations), observations, focal, zoom, lens)
     # What the first frame's zoom would do the focal length does.
     ways = None if zoom is None else np.eye(len(frames))[:, 1:]
-    free = BundleOptions(focal=free_focal, positions=False, zoom=ways)
+    free = BundleOptions(focal=free_focal, positions=False, zoom=ways, radial=radial)
     prior = (guess_focal(tracks), FOCAL_PRIOR_PX2) if free_focal else None
-    state, cost = bundle_adjust(start, observations, free=free, iterations=iterations, tolerance=1e-4,
+    # A lens that bends is far from where a pinhole has led, along a valley.
+    iterations, tolerance = (ANY_LENS_ITERATIONS, BENT_TOLERANCE) if radial else (iterations, TOLERANCE)
+    state, cost = bundle_adjust(start, observations, free=free, iterations=iterations, tolerance=tolerance,
                                 focal_prior=prior)
-    rel_std = focal_rel_std(state, observations, free=free) if free_focal else 0.0
+    covariance = lens_covariance(state, observations, free=free) if free_focal or radial else np.zeros((1, 1))
+    deviations = np.sqrt(np.diag(covariance))
     middle = 0.0 if state.zoom is None else float(np.median(state.zoom))
     return RotationFit(state.rotations, state.focal * float(np.exp(middle)), state.residual_px(observations),
-                       observations, names, cost, rel_std, None if state.zoom is None else state.zoom - middle)
+                       observations, names, cost, float(deviations[0] / state.focal),
+                       None if state.zoom is None else state.zoom - middle, radial, state.k1, state.k2,
+                       (float(deviations[1]), float(deviations[2])) if radial else (0.0, 0.0))
 
 
-def _state(rotations: np.ndarray, observations: Observations, focal: float, zoom: np.ndarray | None) -> BundleState:
+def state_of(turn: RotationFit) -> BundleState:
+    """The unknowns of a turn, its points directions as the mean of what is seen of each."""
+    return _state(turn.rotations, turn.observations, turn.focal, turn.zoom, Distortion(turn.k1, turn.k2))
+
+
+def _state(rotations: np.ndarray, observations: Observations, focal: float, zoom: np.ndarray | None,
+           lens: Distortion) -> BundleState:
     """The cameras (C,) with the directions of what they observe."""
     focals = focal if zoom is None else focal * np.exp(zoom[observations.camera])[:, None]
-    rays = np.einsum("nji,nj->ni", rotations[observations.camera], _rays(observations.pixels, focals))
+    points = seen_directions(rotations, observations, focals, lens)
+    return BundleState(rotations, np.zeros((len(rotations), 3)), points, focal, lens.k1, lens.k2, zoom=zoom)
+
+
+def seen_directions(rotations: np.ndarray, observations: Observations, focals: np.ndarray | float, lens: Distortion
+                    ) -> np.ndarray:
+    """(P,3) of length 1: where observed points lie, by the mean of what is seen of each; 0 of those that are not seen.
+
+    rotations (C,3,3): world to camera. focals: as of BundleState.focals.
+    """
+    rays = np.einsum("nji,nj->ni", rotations[observations.camera], _rays(observations.pixels, focals, lens))
     points = scatter_add(observations.point, rays, observations.point.max() + 1)
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    return BundleState(rotations, np.zeros((len(rotations), 3)), points, focal, zoom=zoom)
+    lengths = np.linalg.norm(points, axis=1, keepdims=True)
+    return points / np.where(lengths > 0.0, lengths, 1.0)
 
 
 def _measured_zoom(tracks: Tracks, frames: np.ndarray) -> np.ndarray:
@@ -190,8 +231,9 @@ def _observations(tracks: Tracks, frames: np.ndarray) -> tuple[Observations, np.
     return Observations(position[tracks.frame[inside]], point.reshape(-1), tracks.pixels[inside]), names
 
 
-def _rays(pixels: np.ndarray, focal: float | np.ndarray) -> np.ndarray:
-    rays = np.concatenate([pixels / focal, np.ones((len(pixels), 1))], axis=1)
+def _rays(pixels: np.ndarray, focal: float | np.ndarray, lens: Distortion) -> np.ndarray:
+    places = undistorted(pixels / focal, lens) if lens.bends else pixels / focal
+    rays = np.concatenate([places, np.ones((len(pixels), 1))], axis=1)
     return rays / np.linalg.norm(rays, axis=1, keepdims=True)
 
 

@@ -79,6 +79,11 @@ def rotation_solution(shot: TrackedShot, keyframe_fit: RotationFit, fit: Rotatio
     warn_unsolved(shot.report, solved, shot.first_frame)
     mean = mean_by_frame(frame, fit.residual_px[close], solved)
     solution = _without_points(shot, "rotation", rebase(poses), fit.focal, solved, mean)
+    if fit.distortion is not None:
+        k1_std, k2_std = map(_finite, fit.radial_std)
+        lens = LensResult(fit.distortion.model, fit.distortion, k1_std=k1_std, k2_std=k2_std)
+        _refuse_impossible(shot, lens, solution.intrinsics)
+        solution = replace(solution, lens=lens)
     if shot.is_of_middle_rows and shot.readout:
         solution = replace(solution, lens=replace(solution.lens, readout=shot.readout))
     if fit.zoom is None:

@@ -25,8 +25,9 @@ def write_floor(folder, example: Example, *, noise: float = 0.0, box: bool = Tru
     rng = np.random.default_rng(0)
     for index in range(example.frame_count):
         rays = camera_rays(example, index, *np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5))
-        pose = camera_to_world(example, index)
-        origin, rays = pose[:3, 3], rays @ pose[:3, :3].T
+        times = example.readout * ((np.arange(height) + 0.5) / height - 0.5)
+        poses = np.stack([camera_to_world(example, index + time) for time in times])
+        origin, rays = poses[:, None, :3, 3], rays @ np.swapaxes(poses[:, :3, :3], 1, 2)
         with np.errstate(divide="ignore"):
             floor = (-FLOOR_BELOW - origin @ FLOOR_NORMAL) / (rays @ FLOOR_NORMAL)
         depth = np.where((floor > 0) & (floor < 7.0), floor, 7.0)
@@ -42,10 +43,11 @@ def write_floor(folder, example: Example, *, noise: float = 0.0, box: bool = Tru
 TALL = Example(raster=(64, 48), clip=(64, 48), zoom=1.0, focal=45.0)
 
 
-@pytest.mark.parametrize("lens", [None, Distortion(-0.25, 0.08)])
+@pytest.mark.parametrize(("lens", "readout"), [(None, 0.0), (Distortion(-0.25, 0.08), 0.0), (None, 0.9)])
 @pytest.mark.parametrize(("noise", "tilt_deg", "height"), [(0.0, 0.05, 0.002), (0.01, 0.5, 0.02)])
-def test_the_floor_is_found_in_the_depth(parts, tmp_path, noise, tilt_deg, height, lens):
-    write_floor(tmp_path, replace(TALL, distortion=lens), noise=noise)
+def test_the_floor_is_found_in_the_depth(parts, tmp_path, noise, tilt_deg, height, lens, readout):
+    """Also whenever its rows were read: for those of the middle row's camera, it would tilt by half a degree."""
+    write_floor(tmp_path, replace(TALL, distortion=lens, readout=readout), noise=noise)
     made = parts["scene"].import_result(bpy.context.scene, tmp_path)
     made.root.matrix_world = MOVED
     seen = views(made)

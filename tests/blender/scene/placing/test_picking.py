@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import bpy
 import numpy as np
 import pytest
+from job_folder import WALL_NORMAL, WALL_OFFSET, write_job_folder
 from mathutils import Matrix, Vector
-from placed_import import FLOOR, given, in_world, views
+from placed_import import EXAMPLE, FLOOR, MOVED, given, in_world, views
 from scene_checks import show_frame
+
+from stereodiff_blender.engine.contract import Distortion, JobFolder
+from stereodiff_blender.scene.result import camera_math
 
 
 def ray_through(imported, x: float, y: float) -> tuple[Vector, Vector]:
@@ -33,6 +38,27 @@ def test_a_click_finds_the_displaced_mesh(parts, imported):
     place = imported.root.matrix_world.inverted() @ Vector(hit(parts, imported, 0.85, 0.8))
     engine = np.array([place.x, -place.z, place.y])
     assert engine @ [0.25, -0.1, 1.0] == pytest.approx(5.0, abs=2e-3)
+
+
+@pytest.mark.parametrize("lens", [None, Distortion(-0.25, 0.08)])
+@pytest.mark.parametrize("height", [0.97, 0.5, 0.03])
+def test_a_click_goes_by_the_camera_of_its_own_row(parts, tmp_path, height, lens):
+    """In the middle that is the frame's camera; above and below, a place taken for that one's would be off the wall."""
+    example = replace(EXAMPLE, readout=0.8, distortion=lens)
+    write_job_folder(tmp_path, example)
+    made = parts["scene"].import_result(bpy.context.scene, tmp_path)
+    made.root.matrix_world = MOVED
+    show_frame(4)
+    place = np.array(made.root.matrix_world.inverted() @ Vector(hit(parts, made, 0.9, height)))
+    engine = place @ camera_math.WORLD_TO_Z_UP[:3, :3]
+    assert engine @ WALL_NORMAL == pytest.approx(WALL_OFFSET, abs=4e-3)
+    result = JobFolder(tmp_path).read_result()
+    JobFolder(tmp_path).write_result(replace(result, lens=replace(result.lens, readout=0.0)))
+    parts["scene"].import_result(bpy.context.scene, tmp_path)
+    show_frame(4)
+    as_at_once = np.array(made.root.matrix_world.inverted() @ Vector(hit(parts, made, 0.9, height)))
+    off = abs(as_at_once @ camera_math.WORLD_TO_Z_UP[:3, :3] @ WALL_NORMAL - WALL_OFFSET)
+    assert (off > 0.01) == (height != 0.5)
 
 
 def test_a_click_looks_through_what_is_not_of_the_import(parts, imported):

@@ -19,6 +19,8 @@ OUTSIDE_PX = 1e4
 MIN_QUICK_SIDE_PX = 16
 """Two of the matcher's patches: at half resolution one has to fit into the picture, or OpenCV ends the program."""
 PATCH_STRIDE_PX, DESCENT_STEPS, SMOOTHNESS, REFINEMENTS = 4, 16, 15.0, 4
+LARGE_PX, LARGE_STRIDE_PX, LARGE_REFINEMENTS = 600, 5, 3
+"""Width of a picture from which on patches lie farther apart, and fewer rounds refine: a pixel is less of the scene."""
 
 
 def flows_in(megabytes: float, height: int, width: int) -> int:
@@ -91,7 +93,8 @@ class OpticalFlow:
     def _matcher(self) -> cv2.DISOpticalFlow:
         """Of this thread: a matcher works on one pair at a time."""
         if not hasattr(self._of_thread, "matcher"):
-            self._of_thread.matcher = _half_resolution_matcher() if self._is_quick else _full_resolution_matcher()
+            width = self._frames.shape[2]
+            self._of_thread.matcher = _half_resolution_matcher() if self._is_quick else _full_resolution_matcher(width)
         return self._of_thread.matcher
 
     def _gray(self, index: int) -> np.ndarray:
@@ -149,8 +152,11 @@ def sample(image: np.ndarray, flow: np.ndarray, *, outside: float = 0.0, nearest
     return found.view(bool) if is_bool else found
 
 
-def _full_resolution_matcher() -> cv2.DISOpticalFlow:
+def _full_resolution_matcher(width: int) -> cv2.DISOpticalFlow:
     matcher = _half_resolution_matcher()
+    if width >= LARGE_PX:
+        matcher.setPatchStride(LARGE_STRIDE_PX)
+        matcher.setVariationalRefinementIterations(LARGE_REFINEMENTS)
     # The preset stops at half resolution; the last octave halves the end-point error, the largest gain there is.
     matcher.setFinestScale(0)
     return matcher
@@ -162,7 +168,7 @@ def _half_resolution_matcher() -> cv2.DISOpticalFlow:
     matcher.setUseSpatialPropagation(True)
     # Patches a little farther apart, no longer descent than it takes to converge, and one round of refinement less: a
     # third of the time less. What the average over fewer patches smooths more, the variational refinement has to smooth
-    # less. Still fewer patches and rounds serve most pictures as well, but not plain ground and clouds.
+    # less. Still fewer patches and rounds serve most small pictures as well, but not plain ground and clouds.
     matcher.setPatchStride(PATCH_STRIDE_PX)
     matcher.setGradientDescentIterations(DESCENT_STEPS)
     matcher.setVariationalRefinementAlpha(SMOOTHNESS)

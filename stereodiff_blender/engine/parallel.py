@@ -52,6 +52,10 @@ class Cores:
         there = available_cores()
         return cls(max(there + count, min(there, 2)))
 
+    def fewer(self, most: int) -> Cores:
+        """No more than so many, but one at least."""
+        return Cores(min(self.count, max(most, 1)))
+
     def map(self, work: Callable[[Unit], Result], units: Iterable[Unit]) -> Iterator[Result]:
         """What work gives for each of the units.
 

@@ -32,7 +32,7 @@ class ClipPlateDepth:
         where the artist says that something moves, whose outline then holds to the pixel. cores: how many frames may
         be asked for at once; fewer where the plates are large."""
         fit = int(AT_ONCE_MB * 1e6 / (BYTES_PER_PIXEL * math.prod(plates.shape[1:])))
-        self.cores = Cores(min(cores.count, max(1, fit)))
+        self.cores = cores.fewer(fit)
         raster = PlateRaster(prepared, cameras, plates, measured.depth.shape[1:])
         self._prepared, self._raster, self._shown = prepared, raster, shown
         self._matte, self._depth = matte, measured.depth

@@ -27,6 +27,7 @@ from ..contract.job_files.lock import beating, locked
 from ..contract.redaction import traceback_text
 from ..media.frames import ClipInfo, Raster, check_files, plan_raster, probe_clip
 from ..media.mattes import examine_matte
+from ..memory import memory_bytes
 from ..parallel import ONE_CORE, Cores
 from ..pipeline import estimate_depth, load_networks, refuse_missing
 from ..solution import KnownCameras
@@ -69,6 +70,9 @@ PLATE_DEPTH_SHARE = 0.25
 REFINE_PLANS = {"none": (), "depthcrafter": (("encode", 0.10), ("refine", 0.25))}
 
 RESERVED_BYTES = 262_144
+
+# Of memory, for each pixel of a frame that is worked on at once, measured; and how much of what is free they may take.
+FRAME_BYTES_PER_PIXEL, MEMORY_SHARE = 750, 0.5
 
 
 def run(folder: str | os.PathLike, *, cores: Cores = ONE_CORE, watch: Callable[[Event], None] | None = None,
@@ -181,6 +185,7 @@ def _solve(request: Request, workspace: Workspace, cores: Cores, report: EventRe
     known = read_known_cameras(job, request.folder, raster)
     _check_disk_space(request, known, workspace.cache)
     networks = load_networks(job.settings, job.models_folder)
+    cores = within_memory(cores, raster)
     with workspace.input.relieved(), cores.in_opencv():
         # Before the frames, so that a matte that cannot be used is found out at once.
         masks = read_masks(request, workspace.input, report)  # (T,H,W) uint8, or None
@@ -195,6 +200,14 @@ def _solve(request: Request, workspace: Workspace, cores: Cores, report: EventRe
                                   context=context)
         result = publish(request, frames, estimate, networks.used, context.of_stage_2, report)
         return result if known is None else replace(result, placement=placement_of(known))
+
+
+def within_memory(cores: Cores, raster: Raster) -> Cores:
+    """As many as there is memory for; all of them where the system does not tell."""
+    _, free = memory_bytes()
+    if free is None:
+        return cores
+    return cores.fewer(int(MEMORY_SHARE * free / (FRAME_BYTES_PER_PIXEL * raster.width * raster.height)))
 
 
 def examine(job: Job) -> tuple[ClipInfo, Raster]:

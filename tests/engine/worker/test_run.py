@@ -17,8 +17,10 @@ from stereodiff_blender.engine.contract import Job, JobFolder, Settings, StereoD
 from stereodiff_blender.engine.contract.failures import error_from_exception
 from stereodiff_blender.engine.media.color import expose
 from stereodiff_blender.engine.media.frames import ClipInfo, Raster, source_from_path
+from stereodiff_blender.engine.parallel import Cores
 from stereodiff_blender.engine.solution import CameraSolution
 from stereodiff_blender.engine.storage.scratch import DiskScratch
+from stereodiff_blender.engine.worker import run as worker_run
 from stereodiff_blender.engine.worker.event_report import EventReport
 from stereodiff_blender.engine.worker.known_cameras import known_lens
 from stereodiff_blender.engine.worker.publication import as_filmed, point_colors
@@ -184,3 +186,12 @@ def test_no_exposure_is_added_to_what_is_displayed_already(tmp_path):
     for space, stops in (("", 0.0), ("ACEScg", 3.0)):
         clip = replace(movie_source(write_movie(tmp_path / "a.mp4", 3)), color_space=space)
         assert exposed(replace(asked, job=replace(job, clip=clip)), RecordingReport()).exposure_ev == stops
+
+
+# --- Cores -----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("free", "count"), [(None, 16), (64e9, 16), (4e9, 11), (1e9, 2), (1e8, 1)])
+def test_no_more_frames_are_worked_on_at_once_than_memory_has_room_for(monkeypatch, free, count):
+    """At 640x360 a frame takes 173 MB, and half of what is free may be taken."""
+    monkeypatch.setattr(worker_run, "memory_bytes", lambda: (None, free))
+    assert worker_run.within_memory(Cores(16), Raster(640, 360, 640, 360, 1.0)).count == count

@@ -166,7 +166,7 @@ def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw
     frames, masks, count = views.frames, views.masks, len(views.frames)
     features = scene_features(frames)
 
-    def survey(index: int) -> SkyCandidate:
+    def measure(index: int) -> SkyCandidate:
         measured = _triangulate_frame(index, views, flow, limits)
         candidate = _assess_frame(index, views, measured, features, flow, limits, raw)
         if masks is not None:
@@ -175,10 +175,10 @@ def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw
 
     candidates = [find_plain_sky(frames[index], texture_of(frames[index]), point_depths(views.cameras, index)[0])[1]
                   for index in range(journal.done)]
-    surveyed = context.cores.map(survey, range(journal.done, count))
+    judged = context.cores.map(measure, range(journal.done, count))
     for index in range(journal.done, count + LATENESS):
         if index < count:
-            candidates.append(next(surveyed))
+            candidates.append(next(judged))
         if index >= LATENESS:
             _vote_on_motion(index - LATENESS, masks, views.sharpness, flow, raw)
             flow.forget_before(index - LATENESS + 1)

@@ -122,8 +122,8 @@ def _draw_engine(layout, status: session.Status) -> None:
     if installation is not None and installation.problem is None and installation.last_line:
         layout.label(text=installation.last_line)
     if not bpy.app.online_access:
-        layout.label(text="To install it, allow Online Access in Preferences, System, Network, or choose a Wheel "
-                          "Folder.", icon="INTERNET")
+        layout.label(text="To install an engine, allow Online Access in Preferences, System, Network, or choose a "
+                          "Wheel Folder.", icon="INTERNET")
     row = layout.row(align=True)
     row.operator("stereodiff.doctor", icon="VIEWZOOM")
     row.operator("stereodiff.copy_doctor", icon="COPYDOWN")

@@ -18,7 +18,7 @@ OUTSIDE_PX = 1e4
 """Forward-backward error of a pixel whose match lies outside the other picture."""
 MIN_QUICK_SIDE_PX = 16
 """Two of the matcher's patches: at half resolution one has to fit into the picture, or OpenCV ends the program."""
-PATCH_STRIDE_PX, DESCENT_STEPS, SMOOTHNESS, REFINEMENTS = 4, 16, 15.0, 4
+PATCH_STRIDE_PX, DESCENT_STEPS, SMOOTHNESS, REFINEMENTS = 4, 16, 15.0, 5
 LARGE_PX, LARGE_STRIDE_PX, LARGE_REFINEMENTS = 600, 5, 3
 """Width of a picture from which on patches lie farther apart, and fewer rounds refine: a pixel is less of the scene."""
 
@@ -166,9 +166,9 @@ def _half_resolution_matcher() -> cv2.DISOpticalFlow:
     matcher = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     matcher.setFinestScale(1)
     matcher.setUseSpatialPropagation(True)
-    # Patches a little farther apart, no longer descent than it takes to converge, and one round of refinement less: a
-    # third of the time less. What the average over fewer patches smooths more, the variational refinement has to smooth
-    # less. Still fewer patches and rounds serve most small pictures as well, but not plain ground and clouds.
+    # Patches a little farther apart, and no longer descent than it takes to converge: a third of the time less. What
+    # the average over fewer patches smooths more, the variational refinement has to smooth less. Still fewer patches
+    # and rounds serve most small pictures as well, but not plain ground, clouds and small things that move.
     matcher.setPatchStride(PATCH_STRIDE_PX)
     matcher.setGradientDescentIterations(DESCENT_STEPS)
     matcher.setVariationalRefinementAlpha(SMOOTHNESS)

@@ -14,7 +14,7 @@ from stereodiff_blender.engine.contract import ClipSource, Job, JobFolder, Setti
 from stereodiff_blender.jobs import worker_process as jobs
 
 FRAMES = 6
-PLATE_DEPTH = {"quality": "draft", "depth_size": "plate", "max_side": 80, **LENS}
+PLATE_DEPTH = {"quality": "draft", "depth_size": "plate", "max_side_px": 96, **LENS}
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ SAMPLE_BYTES, SAMPLES = 65_536, 3
 DIGEST_BYTES = 8
 ENGINE = Path(__file__).parents[1]
 INPUT_CODE = ("contract/settings.py", "contract/matte_shapes.py", "contract/numbered_files.py",
-              "contract/picture_size.py", "contract/sizes.py", "storage", "report.py", "media", "worker/reading.py")
+              "contract/picture_size.py", "contract/sizes.py", "storage", "report.py", "parallel.py", "media",
+              "worker/reading.py")
 """What reads footage: rooms and modules, below the engine's folder. What comes of it is worked on by the rest.
 
 Of the contract, what computes. Its words, its files and its version have no part in any array.

@@ -53,8 +53,8 @@ __all__ = ["discard_products", "examine", "run"]
 PLANS = {
     "draft": (("read", 0.01), ("track", 0.05), ("solve", 0.11), ("depth", 0.48), ("motion", 0.05), ("borders", 0.19),
               ("refine", 0.09), ("write", 0.02)),
-    "standard": (("read", 0.01), ("track", 0.03), ("solve", 0.05), ("depth", 0.50), ("motion", 0.04),
-                 ("borders", 0.21), ("refine", 0.13), ("write", 0.03)),
+    "standard": (("read", 0.01), ("track", 0.07), ("solve", 0.09), ("depth", 0.43), ("motion", 0.10),
+                 ("borders", 0.12), ("refine", 0.11), ("write", 0.07)),
     "high": (("read", 0.01), ("track", 0.03), ("solve", 0.03), ("depth", 0.57), ("motion", 0.06), ("borders", 0.14),
              ("refine", 0.13), ("write", 0.03)),
 }

@@ -46,6 +46,7 @@ def preferences(addon, tmp_path, monkeypatch):
     group.runtime_python, group.device = sys.executable, "auto"
     group.jobs_folder = str(tmp_path / "jobs")
     group.models_folder = group.wheel_folder = group.cache_folder = ""
+    group.cores = 0
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))  # Whoever else solves here must not be waited for.
     return group
 

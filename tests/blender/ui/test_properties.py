@@ -157,6 +157,18 @@ def test_cache_folder(addon, preferences, tmp_path):
     assert addon.ui.operators.solve.launch_with(tmp_path / "python").caches == tmp_path / "scratch"
 
 
+def test_cores(addon, preferences, tmp_path):
+    """None chosen: all but one, which is the engine's to count."""
+    assert "--cores=-1" in command_with(addon, tmp_path)
+    preferences.cores = 3
+    assert "--cores=3" in command_with(addon, tmp_path)
+
+
+def command_with(addon, folder) -> list[str]:
+    launch = addon.ui.operators.solve.launch_with(folder / "python")
+    return addon.jobs.worker_process.worker_command(launch.python, folder, launch.cores)
+
+
 def test_python_that_does_not_exist(addon, preferences):
     preferences.runtime_python = "/nowhere/python"
     with pytest.raises(Exception) as caught:

@@ -123,11 +123,16 @@ def test_the_range_goes_by_the_files_numbers(addon, settings, tmp_path):
     assert (settings.first_frame, settings.last_frame) == (1001, 1006)
 
 
+TELLS_THE_SESSION = {"runtime_python", "models_folder"}
+"""Preferences that change what is known about the engine: it is looked at again as soon as they do."""
+
+
 def test_no_property_has_a_callback_or_lacks_words(addon):
     for cls in (addon.ui.properties.STEREODIFF_PG_scene, addon.ui.preferences.STEREODIFF_AP_preferences):
         for name, deferred in typing.get_type_hints(cls).items():
             keywords = deferred.keywords
-            assert not {"update", "get", "set", "poll"} & set(keywords), name
+            assert not {"get", "set", "poll"} & set(keywords), name
+            assert ("update" in keywords) == (name in TELLS_THE_SESSION), name
             assert not callable(keywords.get("items")), name
             if keywords.get("name") != "Active Job" and name != "jobs":
                 assert keywords.get("description"), name

@@ -177,7 +177,7 @@ def _size_of(path: Path) -> int:
 
 def worker_command(python: str | os.PathLike, folder: Path, cores: int = 0) -> list[str]:
     """What runs the engine on a job folder, beside Blender; cores: as of start."""
-    return engine_command(python, "run", "--background", f"--cores={cores or ALL_BUT_ONE}", folder)
+    return engine_command(python, "run", folder, "--background", f"--cores={cores or ALL_BUT_ONE}")
 
 
 def worker_environment(extension_root: str | os.PathLike) -> dict[str, str]:

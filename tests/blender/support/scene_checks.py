@@ -82,8 +82,13 @@ def projected(example: Example, index: int, points: np.ndarray) -> np.ndarray:
 
 def _projected_at(example: Example, index: int, points: np.ndarray, times: np.ndarray) -> np.ndarray:
     """By the cameras at times (N,), in frames after the frame's own."""
-    poses = np.stack([camera_to_world(example, index + time) for time in times])
-    x, y, z = np.einsum("nji,nj->in", poses[:, :3, :3], points - poses[:, :3, 3])
+    different, place = np.unique(times, return_inverse=True)
+    poses = np.stack([camera_to_world(example, index + time) for time in different])
+    if len(different) == 1:  # a picture's worth of points would be as many poses
+        x, y, z = ((points - poses[0, :3, 3]) @ poses[0, :3, :3]).T
+    else:
+        poses = poses[place.ravel()]
+        x, y, z = np.einsum("nji,nj->in", poses[:, :3, :3], points - poses[:, :3, 3])
     places = np.stack([x / z, y / z], axis=-1)
     if example.distortion is not None:
         places = distorted(places, example.distortion)

@@ -28,7 +28,7 @@ class Launch:
 
     python: its interpreter. extension_root: the folder that contains stereodiff_blender/. locks: the folder where all
     Blenders of this user keep the locks of the devices. caches: the folder that the artist chose for caches, if any.
-    cores: that it may use; 0: all but one.
+    cores: that it may use; 0: all but one, or both of two.
     """
 
     python: Path

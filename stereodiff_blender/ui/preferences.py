@@ -75,8 +75,8 @@ class STEREODIFF_AP_preferences(bpy.types.AddonPreferences):
     )
     cores: bpy.props.IntProperty(
         name="Cores",
-        description="Processor cores that a solve may use, behind Blender's own work. 0: all but one. The result does "
-                    "not depend on it",
+        description="Processor cores that a solve may use, behind Blender's own work. 0: all but one, or both of two. "
+                    "The result does not depend on it",
         default=0, min=0, soft_max=64, max=1024,
     )
     at_exit: bpy.props.EnumProperty(

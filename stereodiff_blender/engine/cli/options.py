@@ -36,7 +36,8 @@ def add_cores(parser: argparse.ArgumentParser) -> None:
         Is given the option.
     """
     parser.add_argument("--cores", type=int, default=0, metavar="N",
-                        help="processor cores to use; the result does not depend on it (0: all; -1: all but one)")
+                        help="processor cores to use; the result does not depend on it (0: all; -1: all but "
+                        "one, or both of two)")
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

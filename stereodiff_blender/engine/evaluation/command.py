@@ -87,15 +87,14 @@ def evaluate(options: argparse.Namespace) -> str:
     names = choose_clips(dataset, options.root, options.clips)
     clips = [dataset.open_clip(options.root, name) for name in names]
     clips = [clip.first(options.frames) for clip in clips] if options.frames else clips
-    folder = EvaluationFolder((options.out or Path(f"evaluation_{options.dataset}")).absolute(),
-                              Cores.asked(options.cores))
+    folder = EvaluationFolder((options.out or Path(f"evaluation_{options.dataset}")).absolute())
     folder.begin(request)
     scores = []
     with ProgressLine() as line:
         for run in range(1, options.runs + 1):
             for place, clip in enumerate(clips, start=1):
                 line.start(f"{clip.name}: clip {place} of {len(clips)}, run {run} of {options.runs}")
-                scores.append(evaluate_clip(clip, run, request, folder, line))
+                scores.append(evaluate_clip(clip, run, request, folder, line, Cores.asked(options.cores)))
     return _write_report(Report(request, tuple(scores)), folder)
 
 

@@ -60,10 +60,10 @@ class Request:
 
 
 class EvaluationFolder:
-    """Names inside OUT. cores: that solves in it use."""
+    """Names inside OUT."""
 
-    def __init__(self, path: Path, cores: Cores = ONE_CORE):
-        self.path, self.cores = path, cores
+    def __init__(self, path: Path):
+        self.path = path
         self.request_file = path / "evaluation.json"
         self.report_text, self.report_data, self.plots = path / "report.md", path / "report.json", path / "plots"
         self.scratch = path / "scratch"
@@ -106,9 +106,9 @@ class EvaluationFolder:
                                                    f"{'; '.join(changed)}.")
 
 
-def evaluate_clip(clip: TruthClip, run: int, request: Request, folder: EvaluationFolder,
-                  line: ProgressLine) -> ClipScores:
-    """The stored figures, or those of a new solve, or of one that was finished before.
+def evaluate_clip(clip: TruthClip, run: int, request: Request, folder: EvaluationFolder, line: ProgressLine,
+                  cores: Cores = ONE_CORE) -> ClipScores:
+    """The stored figures, or those of a new solve, on so many cores, or of one that was finished before.
 
     A fault of this shot comes back as ClipScores.failure, and is tried again the next time. Raises StereoDiffError for
     what would stop every other clip as well.
@@ -117,7 +117,7 @@ def evaluate_clip(clip: TruthClip, run: int, request: Request, folder: Evaluatio
     if stored is not None:
         return stored
     try:
-        result = _finished(clip, run, request, folder) or _solved(clip, run, request, folder, line)
+        result = _finished(clip, run, request, folder) or _solved(clip, run, request, folder, line, cores)
         scores = _scored(clip, run, result, request, folder, line)
     except StereoDiffError as error:
         if error.code not in _OF_THE_SHOT and not error.code.startswith("clip_"):
@@ -156,7 +156,8 @@ def _finished(clip: TruthClip, run: int, request: Request, folder: EvaluationFol
         return None
 
 
-def _solved(clip: TruthClip, run: int, request: Request, folder: EvaluationFolder, line: ProgressLine) -> Result:
+def _solved(clip: TruthClip, run: int, request: Request, folder: EvaluationFolder, line: ProgressLine,
+            cores: Cores) -> Result:
     """From the beginning: what an interrupted solve left behind is cleared first."""
     job_folder, job = folder.job(clip.name, run), _job(clip, run, request, folder)
     _clear(job_folder)
@@ -169,7 +170,7 @@ def _solved(clip: TruthClip, run: int, request: Request, folder: EvaluationFolde
             job_folder.write_job(job)
         with job_folder.files.open_for_writing(job_folder.log_file.name, "append") as stream, \
                 io.TextIOWrapper(stream, encoding="utf-8") as log:
-            return worker.run(job_folder.path, cores=folder.cores, watch=line.show, log=log)
+            return worker.run(job_folder.path, cores=cores, watch=line.show, log=log)
     finally:
         folder.discard_footage()
         with suppress(StereoDiffError):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stereodiff_blender.engine.imaging.flow import OUTSIDE_PX, OpticalFlow, flows_in, sample
+from stereodiff_blender.engine.imaging.flow import LARGE_PX, OUTSIDE_PX, OpticalFlow, flows_in, sample
 
 
 def textured(height, width, seed=0):
@@ -28,6 +28,14 @@ def test_flow_is_where_a_pixel_went(sliding):
     inner = flow[16:-16, 16:-16]
     assert np.abs(inner - (6.0, 2.0)).max() < 0.3
     assert np.abs(inner - (6.0, 2.0)).mean() < 0.05
+
+
+def test_flow_in_a_large_picture_is_as_exact():
+    """Where patches lie farther apart, and fewer rounds refine."""
+    wide = textured(LARGE_PX // 2 + 40, LARGE_PX + 40)
+    frames = np.stack([wide[20 - k:20 - k + LARGE_PX // 2, 20 - 3 * k:20 - 3 * k + LARGE_PX] for k in range(3)])
+    inner = OpticalFlow(frames, capacity=4).between(0, 2)[16:-16, 16:-16]
+    assert np.abs(inner - (6.0, 2.0)).mean() < 0.05 and np.percentile(np.abs(inner - (6.0, 2.0)), 99.9) < 0.3
 
 
 def test_consistency_is_small_where_seen_and_large_outside(sliding):

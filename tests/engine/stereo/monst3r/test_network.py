@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from golden import first_of_aliases, formula_tensor, golden_file, golden_json, metadata, tensors  # noqa: E402
+from golden import golden_file, golden_json, tensors  # noqa: E402
+from golden_networks import formula_network, tiny_network  # noqa: E402
 from tiny_monst3r import TINY, write_tiny_monst3r  # noqa: E402
 
 from stereodiff_blender.engine.contract import StereoDiffError  # noqa: E402
@@ -28,37 +28,6 @@ OF_LARGEST = 2e-5
 
 
 # --- Golden ------------------------------------------------------------------------------------------------------
-
-def config_from(file: Path) -> NetworkConfig:
-    """The network a reference file was made with; what it gives as None or empty is the released one's."""
-    names = {"enc_dim": "encoder_width", "enc_depth": "encoder_depth", "enc_heads": "encoder_heads",
-             "dec_dim": "decoder_width", "dec_depth": "decoder_depth", "dec_heads": "decoder_heads",
-             "feature_dim": "fusion_width", "last_dim": "output_width", "layer_dims": "level_widths"}
-    stated = {names[name]: value for name, value in metadata(file).items() if name in names and value}
-    return NetworkConfig(**{name: tuple(value) if isinstance(value, list) else value
-                            for name, value in stated.items()})
-
-
-def filled(config: NetworkConfig, tensor_of) -> TwoViewNetwork:
-    """tensor_of: published name and shape -> numbers."""
-    with torch.device("meta"):
-        network = TwoViewNetwork(config)
-    state = {name: torch.from_numpy(np.ascontiguousarray(tensor_of(published_name(name), tuple(parameter.shape))))
-             for name, parameter in network.named_parameters()}
-    network.load_state_dict(state, assign=True)
-    return network.eval().requires_grad_(False)
-
-
-def tiny_network() -> TwoViewNetwork:
-    file = golden_file("monst3r", "tiny_weights_fp16.safetensors")
-    stored = tensors(file)
-    return filled(config_from(file), lambda name, shape: stored[name].astype(np.float32))
-
-
-def formula_network(file: Path) -> TwoViewNetwork:
-    rule = metadata(file)
-    return filled(config_from(file), lambda name, shape: formula_tensor(first_of_aliases(name), shape, rule))
-
 
 def recorded(network: TwoViewNetwork, expected: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Run the pair of a reference file; everything that came by, named as in that file."""

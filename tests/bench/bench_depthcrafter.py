@@ -35,6 +35,7 @@ from stereodiff_blender.engine.diffusion.depthcrafter.networks import DepthCraft
 from stereodiff_blender.engine.diffusion.depthcrafter.options import options_from
 from stereodiff_blender.engine.diffusion.depthcrafter.schedule import karras_sigmas
 from stereodiff_blender.engine.diffusion.depthcrafter.windows import plan_windows
+from stereodiff_blender.engine.parallel import Cores
 from stereodiff_blender.engine.report import Report
 from stereodiff_blender.engine.solution import StereoResult
 from stereodiff_blender.engine.storage import RunContext
@@ -92,14 +93,20 @@ def of_clip(counts: dict[str, float], frames: int, window: int, overlap: int) ->
 
 # --- Running -----------------------------------------------------------------------------------------------------
 
-def random_networks(device: torch.device, precision: torch.dtype, is_full_size: bool) -> DepthCrafterNetworks:
+def random_networks(device: torch.device, precision: torch.dtype, is_full_size: bool,
+                    encode_precision: torch.dtype | None = None) -> DepthCrafterNetworks:
+    """On the host, as loaded ones; two billion random numbers are made by the device, which is quicker."""
     torch.manual_seed(0)
     unet, vae, clip = (UNET, VAE, CLIP) if is_full_size else (TINY_UNET, TINY_VAE, TINY_CLIP)
-    modules = (UNetSpatioTemporalConditionModel(**unet), AutoencoderKLTemporalDecoder(**vae),
-               CLIPVisionModelWithProjection(CLIPVisionConfig(**clip)))
-    for module in modules:
-        module.to(precision).eval().requires_grad_(False)
-    return DepthCrafterNetworks(*modules, device=device, precision=precision)
+    makers = (lambda: UNetSpatioTemporalConditionModel(**unet), lambda: AutoencoderKLTemporalDecoder(**vae),
+              lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**clip)))
+    modules = []
+    for make in makers:
+        with device:
+            module = make()
+        torch.nn.Module.to(module, precision).eval().requires_grad_(False)
+        modules.append(module.to("cpu"))
+    return DepthCrafterNetworks(*modules, device=device, precision=precision, encode_precision=encode_precision)
 
 
 def five_steps(networks, latents, draws, condition: Condition, options) -> torch.Tensor:
@@ -109,7 +116,7 @@ def five_steps(networks, latents, draws, condition: Condition, options) -> torch
 
 
 def run(networks: DepthCrafterNetworks, shape: tuple[int, int], frames: int, options, device: torch.device) -> dict:
-    """Seconds and peak memory of the whole of stage 2."""
+    """Seconds and peak memory of the whole of stage 2, which ends with the networks on the host."""
     generator = np.random.default_rng(0)
     depth = generator.uniform(1.0, 4.0, (frames, *shape)).astype(np.float32)
     pictures = generator.integers(0, 256, (frames, *shape, 3), np.uint8)
@@ -118,10 +125,11 @@ def run(networks: DepthCrafterNetworks, shape: tuple[int, int], frames: int, opt
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     began, stages = time.perf_counter(), Stages()
-    result = refine.refine_by_diffusion(pictures, stereo, networks, options, context=RunContext(report=stages))
+    context = RunContext(report=stages, cores=Cores.asked(0))
+    result = refine.refine_by_diffusion(pictures, stereo, networks, options, context=context)
     stages.close()
     return {"seconds_a_frame": (time.perf_counter() - began) / frames, "stages_s": stages.seconds,
-            "window": result.refinement.window, "note": stages.said, "peak_mb": result.refinement.peak_device_mb}
+            "window": result.refinement.window, "raster_used": [result.refinement.width, result.refinement.height], "note": stages.said, "peak_mb": result.refinement.peak_device_mb}
 
 
 class Stages(Report):

@@ -95,7 +95,13 @@ def of_clip(counts: dict[str, float], frames: int, window: int, overlap: int) ->
 
 def random_networks(device: torch.device, precision: torch.dtype, is_full_size: bool,
                     encode_precision: torch.dtype | None = None) -> DepthCrafterNetworks:
-    """On the host, as loaded ones; two billion random numbers are made by the device, which is quicker."""
+    return DepthCrafterNetworks(*random_modules(device, precision, is_full_size), device=device, precision=precision,
+                                encode_precision=encode_precision)
+
+
+def random_modules(device: torch.device, precision: torch.dtype, is_full_size: bool) -> list[torch.nn.Module]:
+    """U-Net, VAE and image encoder, on the host as loaded ones are. Two billion random numbers are made by the device,
+    which is quicker."""
     torch.manual_seed(0)
     unet, vae, clip = (UNET, VAE, CLIP) if is_full_size else (TINY_UNET, TINY_VAE, TINY_CLIP)
     makers = (lambda: UNetSpatioTemporalConditionModel(**unet), lambda: AutoencoderKLTemporalDecoder(**vae),
@@ -104,9 +110,9 @@ def random_networks(device: torch.device, precision: torch.dtype, is_full_size: 
     for make in makers:
         with device:
             module = make()
-        torch.nn.Module.to(module, precision).eval().requires_grad_(False)
-        modules.append(module.to("cpu"))
-    return DepthCrafterNetworks(*modules, device=device, precision=precision, encode_precision=encode_precision)
+        torch.nn.Module.to(module, "cpu", precision)
+        modules.append(module.eval().requires_grad_(False))
+    return modules
 
 
 def five_steps(networks, latents, draws, condition: Condition, options) -> torch.Tensor:
@@ -129,7 +135,8 @@ def run(networks: DepthCrafterNetworks, shape: tuple[int, int], frames: int, opt
     result = refine.refine_by_diffusion(pictures, stereo, networks, options, context=context)
     stages.close()
     return {"seconds_a_frame": (time.perf_counter() - began) / frames, "stages_s": stages.seconds,
-            "window": result.refinement.window, "raster_used": [result.refinement.width, result.refinement.height], "note": stages.said, "peak_mb": result.refinement.peak_device_mb}
+            "window": result.refinement.window,
+            "raster_used": [result.refinement.width, result.refinement.height], "note": stages.said, "peak_mb": result.refinement.peak_device_mb}
 
 
 class Stages(Report):

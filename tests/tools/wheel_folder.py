@@ -1,0 +1,84 @@
+"""A folder of wheels for a machine that has PyTorch but no network: filled here, and used there. Standard library only.
+
+`build.py bench --cuda --collect-wheels DIR` fills it, `--wheels DIR` uses it. PyTorch itself is never taken along: it is
+gigabytes, and the one that fits a machine's driver is there already.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from stereodiff_blender.engine.contract import StereoDiffError, programs
+
+RUNTIME = Path(__file__).resolve().parents[2] / "vendor" / "runtime"
+NEVER = "torch"
+SELDOM = ("diffusers", "av", "OpenEXR", "openimageio", "opencolorio", "safetensors", "importlib_metadata", "zipp")
+"""What a machine with PyTorch, transformers, NumPy and OpenCV seldom has; all of it is taken without what it needs."""
+SYSTEMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64",
+           "manylinux1_x86_64")
+TIMEOUT_S = 1800
+MIB = 2**20
+
+
+def pins() -> dict[str, str]:
+    """What the engine imports, PyTorch left out: name and requirement, such as "av" and "av==18.1.0"."""
+    lines = [line.strip() for name in ("standard.txt", "learned.txt")
+             for line in (RUNTIME / name).read_text(encoding="utf-8").splitlines()]
+    named = {line.partition("==")[0]: line for line in lines if "==" in line}
+    return {name: line for name, line in named.items() if name != NEVER}
+
+
+def collect(folder: Path, python: Path | str, version: str, *, everything: bool) -> list[Path]:
+    """Fetch wheels from the package index for Linux and this version of Python, such as "3.12".
+
+    everything: all that the engine imports, with what that needs; else SELDOM. Returns the wheels. Raises
+    StereoDiffError "download_failed".
+    """
+    pinned = pins()
+    wanted = list(pinned.values()) if everything else [pinned.get(name, name) for name in SELDOM]
+    folder.mkdir(parents=True, exist_ok=True)
+    command = programs.python_command(python, "-m", "pip", "download", "--only-binary=:all:", "--implementation", "cp",
+                                      "--python-version", version, *(f"--platform={name}" for name in SYSTEMS),
+                                      *([] if everything else ["--no-deps"]), "-d", folder, *wanted)
+    ended = programs.run(command, TIMEOUT_S)
+    if ended.status != 0:
+        raise StereoDiffError("download_failed", f"pip {ended.stopped or ended.last_words}.")
+    return sorted(folder.glob("*.whl"))
+
+
+def size_mib(wheels: list[Path]) -> float:
+    return sum(wheel.stat().st_size for wheel in wheels) / MIB
+
+
+# --- On the machine ----------------------------------------------------------------------------------------------
+
+def name_of(wheel: Path) -> str:
+    """The package's name as it is compared: lower case, with dashes."""
+    return normal(wheel.name.partition("-")[0])
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def unpack_missing(wheels: Path, target: Path, python: Path | str, has: Callable[[str], bool]) -> list[str]:
+    """Install those wheels of a folder, and of folders in it, whose package this Python lacks, into a folder that is
+    then put on its path. has: whether it has a package, by its normal name.
+
+    Not into an environment of its own: one that is made from an environment sees the packages of the Python below, not
+    those of that environment. Returns the packages' names. Raises StereoDiffError "runtime_broken", and
+    "output_not_writable" where there is no such folder.
+    """
+    if not wheels.is_dir():
+        raise StereoDiffError("output_not_writable", f"There is no folder of wheels at {wheels}.")
+    chosen = {name_of(wheel): wheel for wheel in sorted(wheels.rglob("*.whl")) if not has(name_of(wheel))}
+    if not chosen:
+        return []
+    command = programs.python_command(python, "-m", "pip", "install", "--no-index", "--no-deps", "--no-compile",
+                                      "--no-cache-dir", "--target", target, *chosen.values())
+    ended = programs.run(command, TIMEOUT_S)
+    if ended.status != 0:
+        raise StereoDiffError("runtime_broken", f"The wheels in {wheels} are not for this Python: {ended.last_words}.")
+    return sorted(chosen)

@@ -18,6 +18,7 @@ import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 if sys.version_info < (3, 11):  # noqa: UP036 - said in words, before the next import fails on an older Python
@@ -27,7 +28,7 @@ import tomllib
 
 from stereodiff_blender.engine.contract import StereoDiffError, programs
 from stereodiff_blender.runtime import environment as runtime
-from tests.tools import environments, parts
+from tests.tools import environments, parts, wheel_folder
 from tests.tools.guide_html import guide_pages
 
 ROOT = Path(__file__).resolve().parent
@@ -344,7 +345,37 @@ def rooms(_options: argparse.Namespace) -> int:
                              folder=ROOT)
 
 
+def bench_cuda(options: argparse.Namespace) -> int:
+    """In the Python that runs this, if it has PyTorch: a machine with a card may have no network to install from."""
+    if options.collect_wheels is not None:
+        wheels = wheel_folder.collect(options.collect_wheels, sys.executable, options.python_version,
+                                      everything=options.everything)
+        said = f"{len(wheels)} wheels, {wheel_folder.size_mib(wheels):.1f} MiB"
+        if options.at_most is not None:
+            said += f", in {len(wheel_folder.cut(wheels, options.collect_wheels, options.at_most))} pieces"
+        print(f"{options.collect_wheels}: {said}")
+        return 0
+    python = sys.executable if find_spec("torch") else existing_worker()
+    command = [python, TESTS / "bench" / "bench_cuda.py", options.out.resolve(), "--device", options.device or "cuda",
+               "--size", options.size, "--seconds", str(options.seconds)]
+    command += ["--parts", *options.parts] if options.parts else []
+    command += ["--wheels", options.wheels.resolve()] if options.wheels else []
+    command += ["--scratch", options.scratch.resolve()] if options.scratch else []
+    return programs.run_here(command, environment=environ_for_worker(TESTS / "bench", TESTS / "tools"),
+                             folder=Path.cwd())
+
+
+def existing_worker() -> Path:
+    """Python of .venv-worker as it is. Raises BuildError if there is none."""
+    python = runtime.environment_python(ROOT / ".venv-worker")
+    if not python.exists():
+        raise BuildError(f"neither {sys.executable} nor .venv-worker has PyTorch")
+    return python
+
+
 def bench(options: argparse.Namespace) -> int:
+    if options.cuda:
+        return bench_cuda(options)
     worker = worker_environment(TEST_WORKER)
     if options.peers is not None:
         command = [worker, TESTS / "bench" / "bench_peers.py", options.out.resolve(), *options.peers]
@@ -356,7 +387,8 @@ def bench(options: argparse.Namespace) -> int:
         return programs.run_here(command, environment=environ_for_worker(TESTS / "bench", TESTS / "tools"),
                                  folder=Path.cwd())
     command = [worker, TESTS / "bench" / "bench_suite.py", options.out.resolve(), "--worker", worker, "--blender",
-               blender_environment(default_blender()), "--clip", SAMPLE / "clip.mp4", "--device", options.device]
+               blender_environment(default_blender()), "--clip", SAMPLE / "clip.mp4", "--device",
+               options.device or "cpu"]
     command += ["--parts", *options.parts] if options.parts else []
     command += ["--quick"] if options.quick else []
     command += ["--against", Path(options.against).resolve()] if options.against else []
@@ -435,12 +467,29 @@ def parser() -> argparse.ArgumentParser:
                          "truth beside them, if they are to be scored (the sample clip)")
     command.add_argument("--pairs", type=int, default=3, metavar="N", help="with a revision: solves of each (3)")
     command.add_argument("--cores", type=int, nargs="+", metavar="N", help="with a revision: on so many cores (all)")
-    command.add_argument("--device", default="cpu", help="for the networks: cpu or cuda (cpu)")
+    command.add_argument("--device", help="for the networks: cpu or cuda (cpu; with --cuda: cuda)")
     command.add_argument("--peers", type=Path, nargs="*", metavar="FOLDER", help="nothing of that, but the cameras of "
                          "COLMAP's two mappers beside ours, against truth, on the same frames: of the sample clip, or "
                          "of these folders of a clip with truth (gt.npz, or poses.txt and intrinsics.txt)")
     command.set_defaults(run=bench)
+    add_cuda_options(command.add_argument_group("with a card"))
     return top
+
+
+def add_cuda_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--cuda", action="store_true", help="nothing of that, but the learned stages on this machine's "
+                       "card, with random weights, in the Python that runs this; leaves bench_cuda.json")
+    group.add_argument("--size", choices=("full", "tiny"), default="full", help="tiny: small networks and rasters, to "
+                       "try the command on a processor with --device cpu (full)")
+    group.add_argument("--seconds", type=float, default=480.0, metavar="N", help="what no longer fits is skipped (480)")
+    group.add_argument("--scratch", type=Path, metavar="DIR", help="for 7 GB of weights meanwhile (the system's)")
+    group.add_argument("--wheels", type=Path, metavar="DIR", help="take packages that this Python lacks from here")
+    group.add_argument("--collect-wheels", type=Path, metavar="DIR", help="only fill such a folder from the registry, "
+                       "for Linux: what a machine with PyTorch, transformers, NumPy and OpenCV seldom has (60 MiB)")
+    group.add_argument("--everything", action="store_true", help="with it: all but PyTorch (190 MiB)")
+    group.add_argument("--python-version", default="3.12", metavar="X.Y", help="with it: of that machine (3.12)")
+    group.add_argument("--at-most", type=float, metavar="MIB", help="with it: in pieces of so many MiB, each in a "
+                       "folder of its own, which --wheels joins")
 
 
 def main(arguments: list[str]) -> int:

@@ -82,8 +82,9 @@ def match(network: TwoViewNetwork, options: argparse.Namespace) -> dict:
 # --- DepthCrafter ------------------------------------------------------------------------------------------------
 
 def refiner(options: argparse.Namespace) -> DepthCrafterNetworks:
+    """A budget cannot hide how large the card is, by which the precision of encoding is chosen."""
     precision = PRECISIONS[options.precision]
-    encode_precision = torch.bfloat16 if options.budget_gib else None  # as default_encode_precision has it for small cards
+    encode_precision = torch.bfloat16 if options.budget_gib else None
     return bench_depthcrafter.random_networks(options.device, precision, not options.tiny, encode_precision)
 
 

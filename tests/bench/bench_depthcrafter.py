@@ -134,9 +134,10 @@ def run(networks: DepthCrafterNetworks, shape: tuple[int, int], frames: int, opt
     context = RunContext(report=stages, cores=Cores.asked(0))
     result = refine.refine_by_diffusion(pictures, stereo, networks, options, context=context)
     stages.close()
+    used = result.refinement
     return {"seconds_a_frame": (time.perf_counter() - began) / frames, "stages_s": stages.seconds,
-            "window": result.refinement.window,
-            "raster_used": [result.refinement.width, result.refinement.height], "note": stages.said, "peak_mb": result.refinement.peak_device_mb}
+            "window": used.window, "raster_used": [used.width, used.height], "note": stages.said,
+            "peak_mb": used.peak_device_mb}
 
 
 class Stages(Report):

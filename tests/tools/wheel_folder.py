@@ -99,7 +99,7 @@ def all_wheels(folder: Path) -> Iterator[list[Path]]:
             try:
                 with zipfile.ZipFile(archive) as packed:
                     packed.extractall(joined)
-            except zipfile.BadZipFile as error:
+            except (zipfile.BadZipFile, OSError) as error:  # it reaches for what lies before the file
                 raise StereoDiffError("runtime_broken", f"Of the wheels in {folder} a piece is missing.") from error
         yield sorted([*folder.rglob("*.whl"), *Path(joined).glob("*.whl")])
 

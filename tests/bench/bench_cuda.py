@@ -31,6 +31,8 @@ PROBE_TIMEOUT_S = 180.0
 TARGET_S, TARGET_TIMES = 0.12, 4.0
 """Of both stages together, a frame at the large raster, and against the way that the originals run."""
 BUDGET_GIB = 8.0
+SLOWER = 6
+"""How many times longer a part may take where the command is only tried, on a processor."""
 
 NETWORKS = ("torch", "numpy", "cv2", "PIL", "safetensors", "diffusers", "transformers")
 WORKER = (*NETWORKS, "av", "OpenEXR", "OpenImageIO", "PyOpenColorIO", "matplotlib", "imageio")
@@ -183,7 +185,8 @@ def measured(part: Part, options: argparse.Namespace, found: dict, packages: Pat
         scratch = ["--scratch", folder] if part.group == "job" else []
         command = [sys.executable, "-s", str(HERE / part.script), str(file), *part.arguments, "--device",
                    options.device, *scratch, *(["--tiny"] if options.size == "tiny" else [])]
-        ended = programs.run(command, min(part.most_s, left_s), environment=environment(packages))
+        most_s = part.most_s * (SLOWER if options.device == "cpu" else 1)
+        ended = programs.run(command, min(most_s, left_s), environment=environment(packages))
         if ended.status == 0 and file.is_file():
             return json.loads(file.read_text(encoding="utf-8"))
     return {"error": ended.stopped or ended.last_words, "said": ended.errors[-2000:]}

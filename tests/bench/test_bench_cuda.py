@@ -41,7 +41,7 @@ def torch() -> None:
 
 @pytest.mark.slow
 def test_both_stages_in_every_way_at_tiny_size(torch, tmp_path):
-    done, report = bench(tmp_path, "--parts", "monst3r", "budget", "--seconds", "900")
+    done, report = bench(tmp_path, "--parts", "monst3r", "budget", "--seconds", "1500")
     assert done.returncode == 0, done.stderr
     measured = {name: part for name, part in report["parts"].items() if "seconds_a_frame" in part}
     assert len(measured) == 8 and all(part["seconds_a_frame"] > 0 for part in measured.values())
@@ -56,7 +56,7 @@ def test_both_stages_in_every_way_at_tiny_size(torch, tmp_path):
 def test_stage_2_in_either_way(torch, tmp_path, way):
     part = bench_cuda.stage("depthcrafter", (64, 64), "fp32", way, 2)
     options = bench_cuda.arguments([str(tmp_path), "--device", "cpu", "--size", "tiny"])
-    found = bench_cuda.measured(part, options, {"failed": {}}, None, 60.0)
+    found = bench_cuda.measured(part, options, {"failed": {}}, None, 400.0)
     assert found["way"] == way and found["seconds_a_frame"] > 0 and found["retries"] == {
         "unet": 0, "vae": 0, "image_encoder": 0}
     assert {"encode", "refine"} == set(found["stages_s"])
@@ -66,7 +66,7 @@ def test_stage_2_in_either_way(torch, tmp_path, way):
 def test_the_answers_are_compared_with_the_reference(torch, tmp_path):
     part = next(part for part in bench_cuda.parts_of(TINY) if part.name == "agreement")
     options = bench_cuda.arguments([str(tmp_path), "--device", "cpu", "--size", "tiny"])
-    found = bench_cuda.measured(part, options, {"failed": {}}, None, 120.0)
+    found = bench_cuda.measured(part, options, {"failed": {}}, None, 400.0)
     assert found["agrees"] is True
     for stage in ("monst3r", "depthcrafter"):
         assert found[stage]["processor"]["from_reference"] < 3e-5
@@ -77,7 +77,7 @@ def test_the_answers_are_compared_with_the_reference(torch, tmp_path):
 def test_a_whole_job_through_the_worker(torch, tmp_path):
     options = bench_cuda.arguments([str(tmp_path), "--device", "cpu", "--size", "tiny"])
     part = next(part for part in bench_cuda.parts_of(TINY) if part.name == "job/learned")
-    found = bench_cuda.measured(part, options, {"failed": {}}, None, 140.0)
+    found = bench_cuda.measured(part, options, {"failed": {}}, None, 800.0)
     assert (found["stereo"], found["refine"], found["frames"]) == ("monst3r", "depthcrafter", 4)
     assert {"match", "encode", "refine"} <= set(found["stages_s"]) and found["others_s"] > 0
 
@@ -91,7 +91,7 @@ def test_a_part_that_fails_is_told_and_the_others_go_on(tmp_path, capsys):
     (tmp_path / "hanging.py").write_text("import time\ntime.sleep(60)")
     options = bench_cuda.arguments([str(tmp_path), "--device", "cpu"])
     parts = [bench_cuda.Part(name, str(tmp_path / f"{name}.py"), (), least_s, most_s, needs) for name, least_s, most_s,
-             needs in (("broken", 0, 30, ()), ("hanging", 0, 0.5, ()), ("fine", 0, 30, ()), ("late", 1e6, 1e6, ()),
+             needs in (("broken", 0, 30, ()), ("hanging", 0, 0.1, ()), ("fine", 0, 30, ()), ("late", 1e6, 1e6, ()),
                        ("lacking", 0, 30, ("cv2",)))]
     found = bench_cuda.measure_all(parts, options, {"failed": {"cv2": "ImportError"}}, None, time.monotonic())
     assert found["broken"]["error"] == "the card is full" and found["hanging"]["error"].startswith("no answer within")

@@ -6,7 +6,11 @@ Every frame passes each encoder once. What comes out is small, and lies in scrat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -20,6 +24,10 @@ from .noise import Noise
 from .normalization import DisparityRange, disparity_of
 from .options import Options
 from .raster import nearest, to_network
+
+MOST_AHEAD = 8
+"""Cores that prepare frames, and so frames that are held before their turn: of 14 MB each at 1024x576."""
+Prepared = TypeVar("Prepared")
 
 
 @dataclass(frozen=True)
@@ -86,24 +94,21 @@ def encode_clip(network_input: NetworkInput, span: DisparityRange, networks: Dep
                                                        (count, networks.embedding_width), np.float32))
     report.stage("encode", 2 * count)
     seen = scratch.journal(f"diffusion_embeddings_{width}", lambda index: [encoded.embeddings[index]])
-    for part in _parts(seen.done, count, plan.encode_chunk):
-        found = within_memory(_stacked(networks.embed), [_signed_picture(network_input, index) for index in part])
+    for part, pictures in _prepared(partial(_signed_picture, network_input), seen.done, count, plan, context):
+        found = within_memory(_stacked(networks.embed, networks.device), pictures)
         encoded.embeddings[part.start:part.stop] = torch.stack(found).numpy()
         _note(seen, part)
         report.progress(part.stop)
 
-    def noised_picture(index: int) -> torch.Tensor:
-        return _signed_picture(network_input, index) + options.noise_aug_strength * noise.pixels(index)
-
-    def disparity(index: int) -> torch.Tensor:
-        normalized = torch.from_numpy(span.normalized(network_input.disparity(index), options.fill))
-        return (2.0 * normalized - 1.0).expand(3, -1, -1)
-
     # Both of a frame together, so that the disparity of a frame is looked at while its picture is at hand.
+    def picture_and_disparity(index: int) -> tuple[np.ndarray, np.ndarray]:
+        noised = _signed_picture(network_input, index) + options.noise_aug_strength * noise.pixels(index).numpy()
+        return noised, 2.0 * span.normalized(network_input.disparity(index), options.fill) - 1.0
+
     taken = scratch.journal(f"diffusion_latents_{width}", lambda index: [array[index] for array in latents])
-    for part in _parts(taken.done, count, plan.encode_chunk):
-        batch = [noised_picture(index) for index in part] + [disparity(index) for index in part]
-        modes = torch.stack(within_memory(_stacked(networks.encode), batch)).numpy()
+    for part, prepared in _prepared(picture_and_disparity, taken.done, count, plan, context):
+        batch = [image for kind in zip(*prepared, strict=True) for image in kind]
+        modes = torch.stack(within_memory(_stacked(networks.encode, networks.device), batch)).numpy()
         encoded.picture_latents[part.start:part.stop] = modes[:len(part)]
         encoded.disparity_latents[part.start:part.stop] = networks.scaling_factor * modes[len(part):]
         _note(taken, part)
@@ -111,12 +116,18 @@ def encode_clip(network_input: NetworkInput, span: DisparityRange, networks: Dep
     return encoded
 
 
-def _signed_picture(network_input: NetworkInput, index: int) -> torch.Tensor:
-    return 2.0 * torch.from_numpy(network_input.picture(index)) - 1.0
+def _signed_picture(network_input: NetworkInput, index: int) -> np.ndarray:
+    return 2.0 * network_input.picture(index) - 1.0
 
 
-def _parts(start: int, count: int, chunk: int) -> Iterator[range]:
-    return (range(first, min(first + chunk, count)) for first in range(start, count, chunk))
+def _prepared(prepare: Callable[[int], Prepared], start: int, count: int, plan: MemoryPlan,
+              context: RunContext) -> Iterator[tuple[range, list[Prepared]]]:
+    """Chunks of frames, and what prepare gives for each of them; the next are prepared on other cores while the device
+    is at work. In NumPy alone: PyTorch would use all cores for each."""
+    with closing(context.cores.fewer(MOST_AHEAD).map(prepare, range(start, count))) as frames:
+        for first in range(start, count, plan.encode_chunk):
+            part = range(first, min(first + plan.encode_chunk, count))
+            yield part, list(islice(frames, len(part)))
 
 
 def _note(journal: ProgressJournal, part: range) -> None:
@@ -124,6 +135,11 @@ def _note(journal: ProgressJournal, part: range) -> None:
         journal.note(index)
 
 
-def _stacked(network: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]:
-    """A network over a list of frames, so that a list that is too long can be cut."""
-    return lambda items: list(network(torch.stack(list(items))))
+def _stacked(network: Callable[[torch.Tensor], torch.Tensor],
+             device: torch.device) -> Callable[[Sequence[np.ndarray]], list[torch.Tensor]]:
+    """A network over a list of pictures, (3,H,W) or gray (H,W), so that a list that is too long can be cut. They are
+    put together on the device, where that costs no time."""
+    def run(pictures: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        there = [torch.from_numpy(picture).to(device).expand(3, -1, -1) for picture in pictures]
+        return list(network(torch.stack(there)))
+    return run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,20 +42,23 @@ def disparity_of(depth: np.ndarray) -> np.ndarray:
     return np.divide(1.0, depth, out=np.zeros(depth.shape, np.float64), where=is_valid)
 
 
-def find_range(disparity: Callable[[int], np.ndarray], count: int, options: Options) -> DisparityRange | None:
+def find_range(disparity: Callable[[int], np.ndarray], count: int, options: Options,
+               each: Callable[[Callable, Iterable[int]], Iterable] = map) -> DisparityRange | None:
     """The range of a clip of `count` frames; None if no pixel has a depth. disparity: (H,W) of one frame, 0 = none.
+    each: applies a function to all frames, in order; map, or that of several cores.
 
     Quantiles of long clips are those of an even sample.
     """
-    samples, least, most = [], np.inf, 0.0
-    for index in range(count):
+    def range_and_sample(index: int) -> tuple[float, float, np.ndarray] | None:
         frame = disparity(index)
         valid = frame[frame > 0]
-        if valid.size:
-            least, most = min(least, float(valid.min())), max(most, float(valid.max()))
-            samples.append(valid[::_stride(frame.size * count)])
-    if not samples:
+        return (float(valid.min()), float(valid.max()), valid[::_stride(frame.size * count)]) if valid.size else None
+
+    found = [of_frame for of_frame in each(range_and_sample, range(count)) if of_frame is not None]
+    if not found:
         return None
+    lows, highs, samples = zip(*found, strict=True)
+    least, most = min(lows), max(highs)
     if options.norm == "minmax":
         return DisparityRange(least, most, least, most)
     low, high = np.quantile(np.concatenate(samples), options.quantiles)

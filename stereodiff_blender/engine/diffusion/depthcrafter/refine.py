@@ -6,7 +6,7 @@ clip lies in scratch arrays; on the device there is one window at a time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, sqrt
 
@@ -109,7 +109,7 @@ def _refine(frames: np.ndarray, stereo: StereoResult, networks: DepthCrafterNetw
     count = len(frames)
 
     # 1. One range of disparity for the whole clip.
-    span = find_range(network_input.disparity, count, options)
+    span = find_range(network_input.disparity, count, options, context.cores.map)
     if span is None or span.is_flat:
         return DiffusionResult(np.array(depth, np.float32), None, (), None)
 
@@ -124,14 +124,16 @@ def _refine(frames: np.ndarray, stereo: StereoResult, networks: DepthCrafterNetw
     _note_retries(networks, context.report)
 
     # 4. Into stage 1's scale, and onto the plate.
-    alignment = align(sample_pairs(network_input, relative), windows, count, options.align, (span.low, span.high),
-                      options.merge)
+    samples = sample_pairs(network_input, relative, context.cores.map)
+    alignment = align(samples, windows, count, options.align, (span.low, span.high), options.merge)
     warn_if_apart(alignment, context.report)
     refined = context.scratch.allocate("diffusion_depth", depth.shape, np.float32)
-    for index in range(count):
+
+    def finish(index: int) -> None:
         refined[index] = depth_on_plate(relative[index], alignment, span, index, depth.shape[1:], options)
         if options.keep_static > 0:
             _keep_static(refined[index], depth[index], confidence[index], motion_mask[index], options.keep_static)
+    context.cores.do(finish, range(count))
     return DiffusionResult(refined, alignment, windows, _report_of(alignment, windows, networks, options, plan,
                                                                    context.first_frame))
 
@@ -259,16 +261,18 @@ def relative_disparity(picture: np.ndarray, clamp: bool) -> np.ndarray:
 
 # --- Back to stage 1 -------------------------------------------------------------------------------------------
 
-def sample_pairs(network_input: NetworkInput, relative: np.ndarray) -> Samples:
-    """Relative and stage-1 disparity of the same pixels, on a grid that keeps their number in bounds."""
+def sample_pairs(network_input: NetworkInput, relative: np.ndarray, each: Callable = map) -> Samples:
+    """Relative and stage-1 disparity of the same pixels, on a grid that keeps their number in bounds. each: as of
+    find_range."""
     step = max(1, ceil(sqrt(relative.size / MAX_SAMPLES)))
     grid = (slice(step // 2, None, step),) * 2
-    columns = []
-    for index in range(len(relative)):
+
+    def of_frame(index: int) -> tuple[np.ndarray, ...]:
         disparity, weight = network_input.disparity(index)[grid], network_input.weight(index)[grid]
         use = disparity > 0
-        columns.append((np.full(int(use.sum()), index), relative[index][grid][use].astype(np.float64),
-                        disparity[use], weight[use].astype(np.float64)))
+        return (np.full(int(use.sum()), index), relative[index][grid][use].astype(np.float64), disparity[use],
+                weight[use].astype(np.float64))
+    columns = list(each(of_frame, range(len(relative))))
     return Samples(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
 

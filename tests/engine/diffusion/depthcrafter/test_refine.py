@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +31,7 @@ from stereodiff_blender.engine.diffusion.depthcrafter.refine import (  # noqa: E
     warn_if_apart,
 )
 from stereodiff_blender.engine.diffusion.depthcrafter.windows import plan_windows  # noqa: E402
+from stereodiff_blender.engine.parallel import Cores  # noqa: E402
 from stereodiff_blender.engine.report import Report  # noqa: E402
 from stereodiff_blender.engine.solution import StereoResult  # noqa: E402
 from stereodiff_blender.engine.storage import RunContext, Scratch  # noqa: E402
@@ -176,10 +178,10 @@ def clip():
     return frames, depth, np.ones_like(depth), np.zeros(depth.shape, np.uint8)
 
 
-def refine(clip, networks, options, report=None, first_frame=1):
+def refine(clip, networks, options, report=None, first_frame=1, cores=1):
     frames, *maps = clip
     stereo = StereoResult(None, *maps)  # cameras take no part
-    context = RunContext(report=report or Report(), first_frame=first_frame)
+    context = RunContext(report=report or Report(), first_frame=first_frame, cores=Cores(cores))
     return refine_by_diffusion(frames, stereo, networks, options, context=context)
 
 
@@ -206,6 +208,19 @@ def test_without_confidence_anywhere_it_still_ends(clip, networks):
 @pytest.mark.slow
 def test_same_bytes_twice(clip, networks):
     assert refine(clip, networks, SMALL).depth.tobytes() == refine(clip, networks, SMALL).depth.tobytes()
+
+
+@pytest.mark.slow
+def test_same_bytes_on_any_number_of_cores(clip, networks, monkeypatch):
+    """Frames are prepared in threads of their own, which one core has none of."""
+    threads, prepare = set(), NetworkInput.picture
+    monkeypatch.setattr(NetworkInput, "picture", lambda self, index: (threads.add(threading.current_thread().name),
+                                                                      prepare(self, index))[1])
+    options = replace(SMALL, keep_static=0.5)
+    alone = refine(clip, networks, options).depth.tobytes()
+    assert threads == {"MainThread"}
+    assert refine(clip, networks, options, cores=4).depth.tobytes() == alone
+    assert len(threads) > 1
 
 
 @pytest.mark.slow

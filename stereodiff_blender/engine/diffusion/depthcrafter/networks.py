@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPVisionModelWithProjection
 
 from ...contract import StereoDiffError
+from ...torch_support.memory import to_host
 from .conditioning import clip_pictures
 
 __all__ = ["DepthCrafterNetworks", "default_precision"]
@@ -69,6 +70,7 @@ class DepthCrafterNetworks:
         self._modules = {UNET: unet, VAE: vae, IMAGE_ENCODER: image_encoder}
         self._encoding = nn.ModuleList([vae.encoder, vae.quant_conv])
         self._set_precision(encode_precision or default_encode_precision(device))
+        self._host_weights: dict[str, dict[str, Tensor]] = {}
         self._offload = False
         self._compiled = compiled
         if compiled:
@@ -150,7 +152,7 @@ class DepthCrafterNetworks:
             output = self._run_wider(computing, precision, run)
         if not output.isfinite().all():
             raise StereoDiffError("network_not_finite", f"The {LABELS[name]}'s answer is infinite or no number.")
-        return output.float().cpu()
+        return to_host([output.float()])[0]
 
     def _run_wider(self, computing: nn.Module, precision: torch.dtype, run: Callable[[torch.dtype], Tensor]) -> Tensor:
         """In float32; where memory does not allow that, in bfloat16, which reaches as far."""
@@ -189,15 +191,26 @@ class DepthCrafterNetworks:
             yield
         finally:
             self._offload = False
-            for module in self._modules.values():
-                module.to("cpu")
+            for name in self._modules:
+                self._move_out(name)
             self.free_unused()
 
     def _move_in(self, name: str) -> None:
-        for other, module in self._modules.items():
+        for other in self._modules:
             if self._offload and other != name:
-                module.to("cpu")
-        self._modules[name].to(self.device)
+                self._move_out(other)
+        module = self._modules[name]
+        if not _is_on(module, self.device.type):
+            self._host_weights[name] = dict(module.state_dict())
+        module.to(self.device)
+
+    def _move_out(self, name: str) -> None:
+        """Back to the weights that were moved in: they are kept, as loading held all of them at once anyway, and
+        gigabytes need not be copied back."""
+        module = self._modules[name]
+        if name in self._host_weights:
+            module.load_state_dict(self._host_weights.pop(name), assign=True)
+        module.to("cpu")
 
     def free_bytes(self) -> int | None:
         """Memory of the device that these networks, weights and all, may take; None if it is the host's."""

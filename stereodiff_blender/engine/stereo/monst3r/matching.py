@@ -14,7 +14,7 @@ import torch
 
 from ...contract import StereoDiffError
 from ...report import Report
-from ...torch_support.memory import within_memory
+from ...torch_support.memory import to_host, within_memory
 from .config import PATCH_PX
 from .network import FrameFeatures, TwoViewNetwork
 from .pointmaps import PairPointmaps
@@ -104,7 +104,7 @@ def _match(network: TwoViewNetwork, features: dict[int, FrameFeatures], pairs: S
         if not fine:
             raise StereoDiffError("network_not_finite", f"Frames {pair[0] + 1} and {pair[1] + 1} of the range: the "
                                                         "network's answer is infinite or no number.")
-    return [PairPointmaps(*maps) for maps in zip(*(array.cpu().numpy() for array in arrays), strict=True)]
+    return [PairPointmaps(*maps) for maps in zip(*(array.numpy() for array in to_host(arrays)), strict=True)]
 
 
 # --- Memory ------------------------------------------------------------------------------------------------------

@@ -311,6 +311,17 @@ def test_offloading_changes_no_number(networks, window):
     assert torch.equal(networks.predict(window[0], 0.2, window[1]), before)
 
 
+def test_weights_are_not_copied_back_from_the_device(networks):
+    """They are on the host all the time: the device of this test has memory that nothing can be read from."""
+    kept = {name: value.clone() for name, value in unet_of(networks).state_dict().items()}
+    networks.device = torch.device("meta")
+    with networks.offloaded(False):
+        networks._move_in("unet")
+        assert all(parameter.is_meta for parameter in unet_of(networks).parameters())
+    for name, value in unet_of(networks).state_dict().items():
+        assert torch.equal(value, kept[name])
+
+
 def test_the_host_has_no_memory_to_plan_with(networks):
     networks.free_unused()
     assert networks.free_bytes() is None and networks.peak_megabytes() is None

@@ -25,7 +25,8 @@ def ending_of(entry: Entry) -> Ending | None:
     if status.state != "finished":
         return None
     if problem is not None:
-        return Ending(False, f"{entry.clip_name} is solved, but not imported: {messages.explain(problem.code).sentence}")
+        why = messages.explain(problem.code).sentence
+        return Ending(False, f"{entry.clip_name} is solved, but not imported: {why}")
     verdict = ""
     if outcome is not None:
         verdict = f": {grades.sentence(outcome.camera_kind, outcome.quality, outcome.refinement)}"

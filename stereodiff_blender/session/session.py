@@ -25,8 +25,8 @@ from .steps import keep_going
 from .windows import redraw_sidebars, redraw_status_bar
 
 __all__ = [
-    "Ending", "JobStatus", "JobView", "Launch", "Outcome", "Session", "Status", "current", "register", "status", "unregister",
-    "view",
+    "Ending", "JobStatus", "JobView", "Launch", "Outcome", "Session", "Status", "current", "register", "status",
+    "unregister", "view",
 ]
 
 TICK_S, SOON_S = 0.25, 0.02

@@ -20,7 +20,8 @@ class Event:
     """One line of events.jsonl.
 
     started: pid, plan = ((stage, share of the expected time), ...) in order.   stage: stage, total units.
-    progress: stage, done, total.   picture: that of depth so far is a new one.   note: message.   warning, failed: code, message.   finished: nothing more.
+    progress: stage, done, total.   picture: there is a new one of depth so far.
+    note: message.   warning, failed: code, message.   finished: nothing more.
     shots: of a failure for a cut, the first and last clip frame of each shot.
     time_s: seconds since the epoch.
     """

@@ -32,8 +32,8 @@ class JobFolder:
 
     OWN_NAMES = frozenset({
         "job.json", "matte.json", "cameras.json", "events.jsonl", "worker.log", "cancelled", "lock", "heartbeat",
-        "cache", "cache.json", "result.json", "points.ply", "preview.png", "preview.mp4", "depth_so_far.png", "flicker.png", "camera.png",
-        "depth", "confidence", "motion_mask", "plate_depth", "edge", "mesh_depth", "lens",
+        "cache", "cache.json", "result.json", "points.ply", "preview.png", "preview.mp4", "depth_so_far.png",
+        "flicker.png", "camera.png", "depth", "confidence", "motion_mask", "plate_depth", "edge", "mesh_depth", "lens",
     })
     """What a job makes in its folder, besides temporary files."""
     ONLY_READ = frozenset({"job.json", "matte.json", "cameras.json", "cache", "cache.json", "result.json"})

@@ -27,10 +27,12 @@ INTERVAL_S, MOST_SHARE = 2.0, 0.05
 """Between two pictures; and of the time, that they may take where a picture or the disk is slow."""
 WIDTH_PX = 228
 """Of the frame and of the depth below it: of a wide picture both together are a square of 256, as icons are."""
+FAULTS = (OSError, MemoryError, ArithmeticError, LookupError, TypeError, ValueError, RuntimeError, cv2.error)
+"""Whatever drawing and writing can end with: a job must not fail because nobody can watch it."""
 
 
 class PictureSoFar:
-    """depth_so_far.png of one job: a frame, and below it its depth in the colors of preview.png, what is unknown filled.
+    """depth_so_far.png of one job: a frame, and below it its depth in the colors of preview.png, without holes.
 
     A context: the picture of an earlier run is removed when it is entered, this run's when it is left.
     """
@@ -55,7 +57,7 @@ class PictureSoFar:
             return False
         try:
             self._write(picture_of(*look()))
-        except Exception as error:  # Anything at all: a job must not fail because nobody can watch it.
+        except FAULTS as error:
             self._give_up(error)
             return False
         now_s = time.monotonic()

@@ -145,7 +145,6 @@ class Queue:
         """Have an ended job started again, after those that wait already."""
         entry.launch, entry.followed, entry.relaunch = launch, None, None
         entry.status, entry.outcome, entry.import_problem, entry.seen = JobStatus("waiting"), None, None, None
-        entry.pictures = 0
         self._entries[entry.job_id] = self._entries.pop(entry.job_id)
 
     def take_off(self, entry: Entry) -> None:

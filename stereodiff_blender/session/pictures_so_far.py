@@ -29,9 +29,9 @@ class PicturesSoFar:
         for entry in self._queue:
             if entry.status.state == "running":
                 self._follow(entry)
-            elif entry.picture_id:
+            elif entry.pictures:
                 self.forget(entry.job_id)
-                entry.picture_id = 0
+                entry.pictures = entry.picture_id = 0
 
     @property
     def is_busy(self) -> bool:

@@ -54,58 +54,56 @@ def show(item, data: bytes) -> None:
         stream.write(f'{{"kind": "picture", "time_s": {time.time()}}}\n')
 
 
-def color_in(session, icon_id: int) -> tuple[int, int, int]:
-    """Of the icon's picture, all of one color."""
-    pictures = session.jobs._pictures._thumbnails.pictures
-    picture = next(picture for picture in pictures.values() if picture.icon_id == icon_id)
+def shown(session) -> tuple[int, int, int] | None:
+    """The one color of the one picture that there is. Without a window icons have no numbers to tell them by."""
+    pictures = list(session.jobs._pictures._thumbnails.pictures.values())
+    if not pictures:
+        return None
+    (picture,) = pictures
     pixels = np.zeros(len(picture.image_pixels), np.int32)
     picture.image_pixels.foreach_get(pixels)
     assert len(set(pixels.tolist())) == 1
     return tuple(int(value) for value in pixels[:1].view(np.uint8)[:3])
 
 
+RED, GREEN = (200, 10, 30), (20, 110, 30)
+
+
 def test_the_picture_comes_and_is_renewed(session, job):
-    assert view_of(session, job).picture_id == 0
-    show(job, png_of((200, 10, 30)))
-    tick_until(session, lambda: view_of(session, job).picture_id)
-    first = view_of(session, job).picture_id
-    assert color_in(session, first) == (200, 10, 30)
-    show(job, png_of((20, 110, 30)))
-    tick_until(session, lambda: view_of(session, job).picture_id != first)
-    assert color_in(session, view_of(session, job).picture_id) == (20, 110, 30)
-    assert len(session.jobs._pictures._thumbnails.pictures) == 1
+    assert shown(session) is None
+    for color in (RED, GREEN):
+        show(job, png_of(color))
+        tick_until(session, lambda wanted=color: shown(session) == wanted)
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", png_of((1, 2, 3))[:60]])
 def test_a_damaged_picture_leaves_the_last_one(session, job, data):
-    show(job, png_of((200, 10, 30)))
-    tick_until(session, lambda: view_of(session, job).picture_id)
-    first = view_of(session, job).picture_id
+    show(job, png_of(RED))
+    tick_until(session, lambda: shown(session) == RED)
     show(job, data)
     tick_until(session, lambda: view_of(session, job).status.pictures == 2)
     tick_until(session, lambda: not session.jobs._pictures.is_busy)
     session.tick()
-    assert view_of(session, job).picture_id == first and color_in(session, first) == (200, 10, 30)
-    show(job, png_of((20, 110, 30)))
-    tick_until(session, lambda: view_of(session, job).picture_id != first)
+    assert shown(session) == RED
+    show(job, png_of(GREEN))
+    tick_until(session, lambda: shown(session) == GREEN)
 
 
 @pytest.mark.parametrize("behavior", ["finish", "fail", "crash"])
 def test_it_goes_when_the_job_ends(session, job, worker_like, behavior):
-    show(job, png_of((200, 10, 30)))
-    tick_until(session, lambda: view_of(session, job).picture_id)
+    show(job, png_of(RED))
+    tick_until(session, lambda: shown(session) == RED)
     worker_like(behavior)
     tick_until(session, lambda: view_of(session, job).status.has_ended)
     session.tick()
-    assert view_of(session, job).picture_id == 0
-    assert len(session.jobs._pictures._thumbnails.pictures) == 0
+    assert shown(session) is None
 
 
 def test_it_goes_when_the_job_is_cancelled(session, job):
-    show(job, png_of((200, 10, 30)))
-    tick_until(session, lambda: view_of(session, job).picture_id)
+    show(job, png_of(RED))
+    tick_until(session, lambda: shown(session) == RED)
     assert bpy.ops.stereodiff.cancel(job_id=job.job_id) == {"FINISHED"}
     tick_until(session, lambda: view_of(session, job).status.state == "cancelled")
     session.tick()
-    assert view_of(session, job).picture_id == 0
+    assert shown(session) is None
     assert not (Path(job.folder) / PICTURE).exists()

@@ -29,5 +29,5 @@ def ending_of(entry: Entry) -> Ending | None:
         return Ending(False, f"{entry.clip_name} is solved, but not imported: {why}")
     verdict = ""
     if outcome is not None:
-        verdict = f": {grades.sentence(outcome.camera_kind, outcome.quality, outcome.refinement)}"
-    return Ending(True, f"{entry.clip_name} is solved{verdict}.")
+        verdict = f" {grades.sentence(outcome.camera_kind, outcome.quality, outcome.refinement)}."
+    return Ending(True, f"{entry.clip_name} is solved.{verdict}")

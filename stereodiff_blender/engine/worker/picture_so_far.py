@@ -17,6 +17,7 @@ import imageio.v3 as imageio
 import numpy as np
 
 from ..contract import JobFolder
+from ..contract.guarded_files import TEMPORARY
 from ..contract.redaction import traceback_text
 from ..imaging import pull_push
 from .preview import depth_colors, disparity_limits
@@ -25,8 +26,8 @@ __all__ = ["PictureSoFar"]
 
 INTERVAL_S, MOST_SHARE = 2.0, 0.05
 """Between two pictures; and of the time, that they may take where a picture or the disk is slow."""
-WIDTH_PX = 228
-"""Of the frame and of the depth below it: of a wide picture both together are a square of 256, as icons are."""
+MOST_PX = 256
+"""Of a side, as icons have it."""
 FAULTS = (OSError, MemoryError, ArithmeticError, LookupError, TypeError, ValueError, RuntimeError, cv2.error)
 """Whatever drawing and writing can end with: a job must not fail because nobody can watch it."""
 
@@ -75,17 +76,20 @@ class PictureSoFar:
         traceback.clear_frames(error.__traceback__)
 
     def _remove(self) -> None:
-        with suppress(OSError):
-            self._folder.files.unlink(self._folder.picture_so_far.name)
+        name = self._folder.picture_so_far.name
+        for written in (name, name + TEMPORARY):
+            with suppress(OSError):
+                self._folder.files.unlink(written)
 
 
 def picture_of(frame: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """frame: (H,W,3) uint8 RGB. depth: (H,W), 0 where it is not known. Returns (2h,w,3) uint8, the depth below.
 
-    w is WIDTH_PX, or what the frame has if that is less; the range of colors is that of this depth.
+    Neither side is longer than MOST_PX; the range of colors is that of this depth.
     """
-    width = min(WIDTH_PX, frame.shape[1])
-    size = width, max(1, round(frame.shape[0] * width / frame.shape[1]))
+    height, width = frame.shape[:2]
+    scale = min(1.0, MOST_PX / width, MOST_PX / (2 * height))
+    size = max(1, int(width * scale)), max(1, int(height * scale))
     small = _filled(np.asarray(depth), size)
     return np.concatenate([cv2.resize(frame, size, interpolation=cv2.INTER_AREA),
                            depth_colors(small, disparity_limits(small[None]))])

@@ -8,7 +8,8 @@ from ...session import session
 
 __all__ = ["register", "tell", "unregister"]
 
-SOON_S = 0.01
+SOON_S = 0.5
+"""After what was imported is drawn for the first time, which may take longer than a report is shown."""
 
 
 def tell(ending: session.Ending) -> None:

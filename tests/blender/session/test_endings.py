@@ -37,7 +37,7 @@ def test_a_solve_is_told_once_with_its_verdict(session, settings, sequence, work
     item = solve_like(session, settings, sequence, worker_like, "finish")
     tick_to_the_end(session, item)
     (ending,) = told
-    assert ending.is_well and ending.sentence.startswith(f"{sequence.name} is solved: ")
+    assert ending.is_well and ending.sentence.startswith(f"{sequence.name} is solved. ")
 
 
 def test_a_failure_is_told_in_words(session, settings, sequence, worker_like, told):

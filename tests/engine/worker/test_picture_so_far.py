@@ -48,7 +48,7 @@ def test_a_large_frame_is_shown_small_and_single_points_fill_it():
     frame, depth = np.zeros((540, 960, 3), np.uint8), np.zeros((540, 960), np.float32)
     depth[100::200, 100:400:90], depth[100::200, 600::90] = 2.0, 5.0
     shown = picture_of(frame, depth)
-    assert shown.shape == (256, 228, 3)
+    assert shown.shape == (256, 227, 3)
     assert tuple(shown[190, 30]) == NEAREST and tuple(shown[190, -30]) == FARTHEST
 
 
@@ -100,6 +100,7 @@ def test_a_disk_that_takes_no_picture_is_a_line_in_the_log(folder):
         report.show(two_halves)
     assert folder.read_events()[0] == []
     assert log.getvalue().count("There is no picture of depth") == 1
+    assert [path.name for path in folder.path.iterdir()] == [folder.picture_so_far.name]
 
 
 @pytest.mark.parametrize("fault", [MemoryError(), ValueError("no source"), IndexError(), cv2.error("bad size")])

@@ -61,17 +61,17 @@ def test_depth_of_which_nothing_is_known_is_black():
 def test_it_is_not_drawn_again_before_its_time(folder, monkeypatch):
     looks = []
 
-    def look():
+    def counted_halves():
         looks.append(1)
         return two_halves()
 
     with PictureSoFar(folder, io.StringIO()) as picture:
-        assert [picture.renew(look) for _ in range(50)] == [True] + [False] * 49
+        assert [picture.renew(counted_halves) for _ in range(50)] == [True] + [False] * 49
         assert len(looks) == 1, "what is not shown is not worked out either"
         monkeypatch.setattr(picture_so_far, "INTERVAL_S", 0.0)
         monkeypatch.setattr(picture_so_far, "MOST_SHARE", np.inf)
     with PictureSoFar(folder, io.StringIO()) as picture:
-        assert all(picture.renew(look) for _ in range(3))
+        assert all(picture.renew(counted_halves) for _ in range(3))
 
 
 def test_every_picture_is_told_and_none_is_left(folder):
@@ -105,10 +105,10 @@ def test_a_disk_that_takes_no_picture_is_a_line_in_the_log(folder):
 
 @pytest.mark.parametrize("fault", [MemoryError(), ValueError("no source"), IndexError(), cv2.error("bad size")])
 def test_what_cannot_be_looked_at_ends_the_picture_alone(folder, fault):
-    def look():
+    def broken_look():
         raise fault
 
     log = io.StringIO()
     with PictureSoFar(folder, log) as picture:
-        assert not picture.renew(look) and not picture.renew(two_halves)
+        assert not picture.renew(broken_look) and not picture.renew(two_halves)
     assert "There is no picture of depth" in log.getvalue()

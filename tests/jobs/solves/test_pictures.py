@@ -6,7 +6,18 @@ import io
 
 import numpy as np
 import pytest
-from tiny_jobs import FRAMES, HEIGHT, LENS, WIDTH, contents, left_in, render_boards, wait_for_end, wait_until, write_movie
+from tiny_jobs import (
+    FRAMES,
+    HEIGHT,
+    LENS,
+    WIDTH,
+    contents,
+    left_in,
+    render_boards,
+    wait_for_end,
+    wait_until,
+    write_movie,
+)
 
 from stereodiff_blender.engine.contract import JobFolder
 from stereodiff_blender.engine.worker import run as worker

@@ -189,7 +189,8 @@ def _solve(shot: TrackedShot, followed: Tracks, frames: np.ndarray) -> CameraSol
     travel = _travel_or_turn(shot, keyframes, rotation, steps)
     if isinstance(travel, RotationFit):
         return _solved_turn(shot, turning, travel, turn_of_all_frames(turning, travel))
-    shot.report.show(lambda: _seen_of_points(shot, travel.fitted, frames))
+    fitted = travel.fitted
+    shot.report.show(lambda: _depth_of_points(shot, fitted, frames))
     travel = close_loops(shot, travel, frames)
     fitting_focal = lens_that_fits(shot, keyframes, travel.fitted)
     is_bent = shot.distortion is not None and contradicts_distortion(travel.reconstruction)
@@ -201,15 +202,15 @@ def _solve(shot: TrackedShot, followed: Tracks, frames: np.ndarray) -> CameraSol
     return moving_solution(shot, travel, is_focal_doubtful=fitting_focal is not None)
 
 
-def _seen_of_points(shot: TrackedShot, fitted: CameraFit, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _depth_of_points(shot: TrackedShot, fitted: CameraFit, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The solved frame nearest to the middle, and the depth (H,W) of the points seen in it, 0 elsewhere."""
     solved = np.flatnonzero(fitted.solved)
     index = solved[np.abs(solved - len(frames) // 2).argmin()]
     depth = np.zeros(frames.shape[1:3], np.float32)
-    seen = fitted.frame == index
-    points = fitted.points[fitted.point[seen]] @ fitted.rotations[index].T + fitted.translations[index]
-    columns, rows = np.floor(shot.raster_pixels(filmed_pixels(fitted)[seen])).astype(int).T
-    inside = (columns >= 0) & (columns < depth.shape[1]) & (rows >= 0) & (rows < depth.shape[0])
+    observed = fitted.frame == index
+    points = fitted.points[fitted.point[observed]] @ fitted.rotations[index].T + fitted.translations[index]
+    columns, rows = np.floor(shot.raster_pixels(filmed_pixels(fitted)[observed])).astype(int).T
+    inside = (columns >= 0) & (columns < frames.shape[2]) & (rows >= 0) & (rows < frames.shape[1])
     depth[rows[inside], columns[inside]] = points[inside, 2]
     return frames[index], depth
 

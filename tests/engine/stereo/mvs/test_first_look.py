@@ -56,7 +56,7 @@ def test_the_middle_is_shown_before_anything_is_measured_and_then_each_frame(sho
     report = LookingReport(shot.frames)
     seen = estimate_depth_maps(shot.frames, shot.cameras, context=RunContext(Scratch(), report))
     assert [(stage, index) for stage, index, _ in report.looks] == [
-        ("depth", MIDDLE), *(("depth", index) for index in range(COUNT)), *(("motion", index) for index in range(COUNT))]
+        ("depth", MIDDLE), *((stage, index) for stage in ("depth", "motion") for index in range(COUNT))]
     silent = estimate_depth_maps(shot.frames, shot.cameras, context=RunContext(Scratch()))
     for name in ("depth", "confidence", "motion_mask"):
         assert getattr(seen, name).tobytes() == getattr(silent, name).tobytes(), "looking changes nothing"

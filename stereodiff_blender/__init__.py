@@ -10,9 +10,10 @@ def register() -> None:
     """Called by Blender when the extension is enabled."""
     from .session import session
     from .ui import preferences
+    from .ui.operators import notice
     for module in _modules():
         module.register()
-    session.register(preferences.find_python, preferences.checkup_question)
+    session.register(preferences.find_python, preferences.checkup_question, notice.tell)
 
 
 def unregister() -> None:
@@ -36,6 +37,7 @@ def _modules() -> tuple:
     from .ui.operators import installation as runtime_operators
     from .ui.operators import jobs as job_operators
     from .ui.operators import mesh as mesh_operators
+    from .ui.operators import notice as notice
     from .ui.operators import placing as placing
     from .ui.operators import report as report_operators
     from .ui.operators import solve as operators
@@ -43,6 +45,7 @@ def _modules() -> tuple:
     from .ui.panels import jobs as panels_jobs
     from .ui.panels import scene as panels_scene
     from .ui.panels import solve as panels
+    from .ui.panels import status_bar as status_bar
     return (preferences, properties, operators, job_operators, runtime_operators, compositing, mesh_operators,
             placing, report_operators, doctor_operators, weights_operators, help_operators,
-            panels, panels_jobs, panels_scene)
+            notice, panels, panels_jobs, panels_scene, status_bar)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 __all__ = ["Report"]
 
 
@@ -16,6 +18,11 @@ class Report:
 
     def progress(self, done: int) -> None:
         """So many units of the current stage are done."""
+
+    def show(self, look: Callable[[], tuple]) -> None:
+        """A frame's depth is known better than before. look: makes, for looking at, the frame (H,W,3) uint8 and its
+        depth (H,W) so far, 0 where nothing is known yet; it is called at once or not at all.
+        """
 
     def note(self, message: str) -> None:
         """What is about to be done, one sentence in plain words; nothing is wrong."""

@@ -26,7 +26,7 @@ class JobStatus:
     warnings: the first of them; other_warnings: how many more there were. log_tail: the last lines of worker.log of a
     failed job, else empty. note: what the worker last said of what it does, or what a waiting job waits for.
     is_silent: the worker lives but gives no sign of it, since silent_s. is_stalled: it gives signs, but has made no
-    progress since idle_s; is_working: it computes meanwhile.
+    progress since idle_s; is_working: it computes meanwhile. pictures: of depth so far, how many there have been.
     """
 
     state: str
@@ -48,6 +48,7 @@ class JobStatus:
     is_stalled: bool = False
     idle_s: float = 0.0
     is_working: bool = True
+    pictures: int = 0
 
     @property
     def has_ended(self) -> bool:
@@ -76,6 +77,8 @@ class Progress:
         self.pid: int | None = None
         self._started_s: float | None = None
         self._last_s: float | None = None
+        self.pictures = 0
+        """Goes on when the job is resumed, so that every picture has a number of its own."""
         self._begin()
 
     def _begin(self) -> None:
@@ -108,6 +111,9 @@ class Progress:
                 and 0.0 <= self._last_s - self._started_s < self.WARM_UP_S):
             self._warm_s, self._warm_fraction = self._last_s, self.fraction
 
+    def _apply_picture(self, event: Event) -> None:
+        self.pictures += 1
+
     def _apply_note(self, event: Event) -> None:
         self.note = shortened(event.message or "")
 
@@ -122,6 +128,7 @@ class Progress:
         self.is_finished, self.fraction = True, 1.0
 
     _APPLY: ClassVar = {"started": _apply_started, "stage": _apply_progress, "progress": _apply_progress,
+                        "picture": _apply_picture,
                         "note": _apply_note, "warning": _apply_warning, "failed": _apply_failed,
                         "finished": _apply_finished}
 

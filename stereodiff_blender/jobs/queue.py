@@ -45,7 +45,8 @@ class Entry:
     launch: how to start it, while it waits for that here. followed: None until it is started or found running.
     relaunch: how to start it again as soon as it has ended. sought: its folder, while it is not known yet how a job
     stands that a file lists; must_import: whether it is to be imported if it turns out to have finished since.
-    look: stands for the last look at its result, seen: what the file was when one came to its end.
+    look: stands for the last look at its result, seen: what the file was when one came to its end. pictures: how many
+    pictures of depth so far there were when one was last asked for; picture_id: its icon.
     """
 
     job_id: str
@@ -64,6 +65,8 @@ class Entry:
     must_import: bool = True
     look: object = None
     seen: Stamp | None = None
+    pictures: int = 0
+    picture_id: int = 0
     _view: JobView | None = None
 
     @property
@@ -80,9 +83,9 @@ class Entry:
         old, is_queued = self._view, self.is_queued
         if not (old is not None and old.status is self.status and old.outcome is self.outcome and old.size is size
                 and old.import_problem is self.import_problem and old.import_note is self.import_note
-                and old.is_queued == is_queued):
+                and old.is_queued == is_queued and old.picture_id == self.picture_id):
             old = self._view = JobView(self.job_id, self.clip_name, self.status, self.outcome, self.import_problem,
-                                       size, is_queued, self.import_note)
+                                       size, is_queued, self.import_note, self.picture_id)
         return old
 
 

@@ -12,7 +12,7 @@ from .guessed_parts import guessed_sentences, remedy
 from .small_pictures import read_small
 from .views import Outcome
 
-__all__ = ["ResultSummary", "outcome_of", "summarize_result"]
+__all__ = ["ResultSummary", "outcome_of", "read_picture_so_far", "summarize_result"]
 
 MOST_WEIGHTS, MAX_NAME = 20, 200
 Stamp = tuple[int, int, int]
@@ -57,6 +57,26 @@ def summarize_result(folder: Path, known: Stamp | None = None, result: Result | 
         return None
     result = job_folder.read_result() if result is None else result
     return ResultSummary(stamp, outcome_of(result), _picture(job_folder, result))
+
+
+def read_picture_so_far(folder: Path) -> np.ndarray | None:
+    """What a running job shows of depth.
+
+    Parameters
+    ----------
+    folder : Path
+        The job's folder.
+
+    Returns
+    -------
+    ndarray or None
+        (H,W) int32 as of ResultSummary.picture; None if there is none just now, or none that can be shown.
+    """
+    job_folder = JobFolder(folder)
+    try:
+        return _packed(read_small(job_folder, job_folder.picture_so_far.name))
+    except (StereoDiffError, OSError):
+        return None
 
 
 def outcome_of(result: Result) -> Outcome:

@@ -59,7 +59,8 @@ class JobView:
 
     import_problem: the solve is fine, bringing it into the scene was not. size: on disk, None until measured.
     is_queued: it waits for its turn in this Blender, so it can be moved. import_note: what of the scene is
-    not as the clip was when the job was imported; empty if all is.
+    not as the clip was when the job was imported; empty if all is. picture_id: icon of depth so far, while it is
+    solved; 0 for none.
     """
 
     job_id: str
@@ -70,3 +71,4 @@ class JobView:
     size: Size | None = None
     is_queued: bool = False
     import_note: str = ""
+    picture_id: int = 0

@@ -31,6 +31,7 @@ from ..engine.contract import (
     write_refusal,
     write_shapes,
 )
+from ..engine.contract.guarded_files import TEMPORARY
 from ..engine.contract.job_files.caches import make_cache
 from ..engine.contract.job_files.worker_log import LOG, read_log_end, shorten_log
 from ..engine.contract.programs import (  # noqa: F401 - of which a worker is known
@@ -296,6 +297,10 @@ class FollowedJob:
         if self._cancel_sent_s is not None and sys.platform != "win32":
             self._end_tree(force=True)  # What the worker started may have ignored the request to end.
         self._mark_cancelled()  # Again: a worker that was asked while it began to resume has taken the mark away.
+        picture = self.folder.picture_so_far.name  # which the worker had no time to take away
+        for name in (picture, picture + TEMPORARY):
+            with contextlib.suppress(OSError):
+                self.folder.files.unlink(name)
         return self._status("cancelled", code="cancelled")
 
     def _died(self) -> JobStatus:
@@ -344,7 +349,8 @@ class FollowedJob:
             "is_silent": watchdog.silent_s >= self.SILENT_AFTER_S, "is_stalled": watchdog.is_stalled}
         return JobStatus(state, progress.stage, progress.done, progress.total, progress.fraction, elapsed_s,
                          progress.eta_s() if is_running else None, warnings=progress.warnings.kept,
-                         other_warnings=progress.warnings.others, note=progress.note, **silence, **more)
+                         other_warnings=progress.warnings.others, note=progress.note,
+                         pictures=progress.pictures, **silence, **more)
 
     # -- reading --
 

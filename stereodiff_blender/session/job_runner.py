@@ -25,8 +25,10 @@ from ..jobs.views import JobView
 from ..jobs.worker_process import JobStatus, end_together
 from ..scene import import_result
 from . import job_list
+from .endings import Ending, ending_of
 from .file_jobs import FileJobs, failed_status, list_entry, poll_key
 from .outcomes import Outcomes
+from .pictures_so_far import PicturesSoFar
 from .status import Status
 from .steps import keep_going
 from .windows import push_undo
@@ -42,14 +44,18 @@ class JobRunner:
     steps: what a tick does for them, in this order. What an operator asks for wakes the timer, which sees it through.
     """
 
-    def __init__(self, wake: Callable[[], None]):
+    def __init__(self, wake: Callable[[], None], tell: Callable[[Ending], None]):
+        """tell: is called when a job has ended by itself."""
         self.queue = Queue()
+        self._tell = tell
         self.outcomes = Outcomes(self.queue)
+        self._pictures = PicturesSoFar(self.queue)
         self._wake = wake
         self._polls = ReaderThread("jobs followed")
         self._sizes = SizeMeter()
         self._file_jobs = FileJobs(self.queue, self._polls, self._sizes, self.outcomes)
-        self.steps = (self._file_jobs.advance, self._take_polls, self._advance, self.outcomes.advance, self._measure)
+        self.steps = (self._file_jobs.advance, self._take_polls, self._advance, self._pictures.advance,
+                      self.outcomes.advance, self._measure)
 
     # -- asked for by operators --
 
@@ -130,6 +136,7 @@ class JobRunner:
         self.queue.remove(job_id)
         self._sizes.forget(job_id)
         self.outcomes.thumbnails.forget(job_id)
+        self._pictures.forget(job_id)
 
     def clear_note(self, job_id: str) -> None:
         """No longer say what of the scene is not as a job's clip is."""
@@ -160,6 +167,7 @@ class JobRunner:
         self._polls.close()
         self._sizes.close()
         self.outcomes.close()
+        self._pictures.close()
 
     # -- told to everyone --
 
@@ -180,7 +188,7 @@ class JobRunner:
     def is_busy(self) -> bool:
         """Whether ticks have anything to do here."""
         return (not self.is_attached or bool(self.queue.active) or self.outcomes.is_busy or self._polls.is_busy
-                or self._sizes.is_busy)
+                or self._sizes.is_busy or self._pictures.is_busy)
 
     def view(self, job_id: str) -> JobView | None:
         """One job as panels draw it."""
@@ -264,6 +272,9 @@ class JobRunner:
             self._finish(entry, result)
         elif status.has_ended and entry.relaunch is not None:
             self._requeue(entry, entry.relaunch)
+        ending = ending_of(entry) if has_changed else None
+        if ending is not None:
+            self._tell(ending)
 
     def _requeue(self, entry: Entry, launch: Launch) -> None:
         self.queue.requeue(entry, launch)

@@ -17,15 +17,16 @@ from ..health.weights import WeightsManager
 from ..jobs.queue import Launch
 from ..jobs.views import JobView, Outcome
 from ..jobs.worker_process import JobStatus
+from .endings import Ending
 from .engine_watch import EngineWatch
 from .job_runner import JobRunner
 from .status import Status
 from .steps import keep_going
-from .windows import redraw_sidebars
+from .windows import redraw_sidebars, redraw_status_bar
 
 __all__ = [
-    "JobStatus", "JobView", "Launch", "Outcome", "Session", "Status", "current", "register", "status", "unregister",
-    "view",
+    "Ending", "JobStatus", "JobView", "Launch", "Outcome", "Session", "Status", "current", "register", "status",
+    "unregister", "view",
 ]
 
 TICK_S, SOON_S = 0.25, 0.02
@@ -38,14 +39,16 @@ class Session:
     tick() does everything: one step of each, and a redraw where what panels show has changed.
     """
 
-    def __init__(self, find_python: Callable[[], Path], checkup_question: Callable[[], Question] | None = None):
+    def __init__(self, find_python: Callable[[], Path], checkup_question: Callable[[], Question] | None = None,
+                 tell: Callable[[Ending], None] = lambda ending: None):
         """find_python: the worker's interpreter, or raises StereoDiffError.
 
         checkup_question: what to ask the doctor once an engine is found; None: he only comes when asked for.
+        tell: is called when a job has ended by itself.
         """
         self.weights = WeightsManager()
         self.engine = EngineWatch(find_python, checkup_question, self.weights, self.wake)
-        self.jobs = JobRunner(self.wake)
+        self.jobs = JobRunner(self.wake, tell)
         self._drawn: object = None
 
     def status(self) -> Status:
@@ -92,7 +95,7 @@ class Session:
             self.engine.look_again()
 
     def _redraw(self) -> None:
-        """Redraw the sidebars, only when what they show has changed."""
+        """Redraw sidebars and status bar, only when what they show has changed."""
         status = self.status()
         jobs = [view if view.status.has_ended else _drawn(view) for view in status.jobs.values()]
         drawn = (jobs, status.installation, status.engine_is_known, status.engine_problem, status.checked,
@@ -100,6 +103,7 @@ class Session:
         if drawn != self._drawn:
             self._drawn = drawn
             redraw_sidebars()
+            redraw_status_bar()
 
 
 def _drawn(view: JobView) -> tuple:
@@ -107,7 +111,7 @@ def _drawn(view: JobView) -> tuple:
     status = view.status
     since_s = (status.is_silent and status.silent_s) or (status.is_stalled and status.idle_s)
     return (view.job_id, status.state, status.stage, status.done, round(status.eta_s or 0), view.size, status.note,
-            len(status.warnings), status.is_silent, status.is_stalled, since_s // REDRAW_SILENT_S)
+            len(status.warnings), status.is_silent, status.is_stalled, since_s // REDRAW_SILENT_S, view.picture_id)
 
 
 # --- The one session -------------------------------------------------------------------------------------------
@@ -184,7 +188,8 @@ def _handler_lists() -> tuple[list, ...]:
     return handlers.load_post, handlers.undo_post, handlers.redo_post
 
 
-def register(find_python: Callable[[], Path], checkup_question: Callable[[], Question] | None = None) -> None:
+def register(find_python: Callable[[], Path], checkup_question: Callable[[], Question] | None = None,
+             tell: Callable[[Ending], None] = lambda ending: None) -> None:
     """Begin to follow jobs.
 
     Parameters
@@ -194,9 +199,11 @@ def register(find_python: Callable[[], Path], checkup_question: Callable[[], Que
     checkup_question : callable or None
         Takes nothing and gives what to ask the doctor once an engine is found, a Question; None: he only comes when
         asked for.
+    tell : callable
+        Takes the Ending of a job that has ended by itself, to tell it to the artist.
     """
     global _session
-    _session = Session(find_python, checkup_question)
+    _session = Session(find_python, checkup_question, tell)
     for handlers in _handler_lists():
         handlers.append(_on_file_or_undo)
     _session.wake()

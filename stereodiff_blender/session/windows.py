@@ -21,3 +21,9 @@ def redraw_sidebars() -> None:
     areas = (area for window in bpy.context.window_manager.windows for area in window.screen.areas)
     for region in (region for area in areas for region in area.regions if region.type == DRAWN_IN.get(area.type)):
         region.tag_redraw()
+
+
+def redraw_status_bar() -> None:
+    """It belongs to no screen that scripts can reach; but Blender draws it anew when what else it shows is set."""
+    manager = bpy.context.window_manager
+    manager.extensions_updates = manager.extensions_updates

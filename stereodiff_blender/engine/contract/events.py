@@ -10,7 +10,7 @@ from .errors import shortened
 from .job import MAX_FRAME
 from .result import ResultWarning
 
-EVENT_KINDS = ("started", "stage", "progress", "note", "warning", "failed", "finished")
+EVENT_KINDS = ("started", "stage", "progress", "picture", "note", "warning", "failed", "finished")
 MOST_WARNINGS = 100
 MOST_SHOTS = 500
 
@@ -20,7 +20,8 @@ class Event:
     """One line of events.jsonl.
 
     started: pid, plan = ((stage, share of the expected time), ...) in order.   stage: stage, total units.
-    progress: stage, done, total.   note: message.   warning, failed: code, message.   finished: nothing more.
+    progress: stage, done, total.   picture: there is a new one of depth so far.
+    note: message.   warning, failed: code, message.   finished: nothing more.
     shots: of a failure for a cut, the first and last clip frame of each shot.
     time_s: seconds since the epoch.
     """

@@ -32,8 +32,8 @@ class JobFolder:
 
     OWN_NAMES = frozenset({
         "job.json", "matte.json", "cameras.json", "events.jsonl", "worker.log", "cancelled", "lock", "heartbeat",
-        "cache", "cache.json", "result.json", "points.ply", "preview.png", "preview.mp4", "flicker.png", "camera.png",
-        "depth", "confidence", "motion_mask", "plate_depth", "edge", "mesh_depth", "lens",
+        "cache", "cache.json", "result.json", "points.ply", "preview.png", "preview.mp4", "depth_so_far.png",
+        "flicker.png", "camera.png", "depth", "confidence", "motion_mask", "plate_depth", "edge", "mesh_depth", "lens",
     })
     """What a job makes in its folder, besides temporary files."""
     ONLY_READ = frozenset({"job.json", "matte.json", "cameras.json", "cache", "cache.json", "result.json"})
@@ -55,6 +55,7 @@ class JobFolder:
         self.points_file = self.path / "points.ply"
         self.preview_image = self.path / "preview.png"
         self.preview_movie = self.path / "preview.mp4"
+        self.picture_so_far = self.path / "depth_so_far.png"  # while a worker is at work, alone
         self.plot_file = self.path / "flicker.png"
         self.camera_plot_file = self.path / "camera.png"
         self.undistort_file = self.path / "lens" / "undistort.exr"

@@ -119,14 +119,18 @@ class GuardedFolder:
             stream.write(data)
 
     @contextmanager
-    def replacing(self, relative: str) -> Iterator[BinaryIO]:
-        """A stream whose content takes the file's place at the end, if nothing failed until then."""
+    def replacing(self, relative: str, *, must_last: bool = True) -> Iterator[BinaryIO]:
+        """A stream whose content takes the file's place at the end, if nothing failed until then.
+
+        must_last: wait until the disk has it; False for what may be lost when the machine goes down.
+        """
         temporary = relative + TEMPORARY
         self.unlink(temporary)
         with self.open_for_writing(temporary, "new") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if must_last:
+                os.fsync(stream.fileno())
         with self._at(relative) as (handle, name):
             handle.replace(name + TEMPORARY, name)
 

@@ -120,6 +120,8 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
         clip = stages.run("measured", measure_clip, prepared, measurable, solved.cameras, settings,
                           lens is not None)
 
+    context.report.show(lambda: _middle(measurable, clip.stereo))
+
     # 3. Which side of its border each pixel belongs to; finer still, where time allows.
     clip = stages.run("settled", refine_clip_boundaries, measurable, clip, settings)
     stereo = clip.stereo  # depth, confidence, motion_mask (D,h,w)
@@ -150,6 +152,12 @@ def estimate_depth(frames: np.ndarray, settings: Settings, *, masks: np.ndarray 
     used = stereo if refined_depth is None else replace(stereo, depth=refined_depth)
     return replace(estimate, plate_depth=ClipPlateDepth(prepared, context.plates, clip.cameras, used, estimate.depth,
                                                         context.plate_matte, context.cores))
+
+
+def _middle(frames: np.ndarray, stereo: StereoResult) -> tuple[np.ndarray, np.ndarray]:
+    """The frame in the middle (h,w,3) and its depth (h,w)."""
+    index = len(frames) // 2
+    return frames[index], stereo.depth[index]
 
 
 def _with_all_frames(trust: Quality, of_clip: Quality, measured_share: float) -> Quality:

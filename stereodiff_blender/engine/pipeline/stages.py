@@ -58,7 +58,7 @@ class WarningRecorder(Report):
     def __init__(self, report: Report):
         self.warnings: list[tuple[str, str]] = []
         self._report = report
-        self.stage, self.progress, self.note = report.stage, report.progress, report.note
+        self.stage, self.progress, self.show, self.note = report.stage, report.progress, report.show, report.note
 
     def warn(self, code: str, message: str) -> None:
         self.warnings.append((code, message))

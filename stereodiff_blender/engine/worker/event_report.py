@@ -18,6 +18,7 @@ from ..contract import (
 )
 from ..contract.redaction import redact
 from ..report import Report
+from .picture_so_far import PictureSoFar
 
 EVENTS_PER_SECOND = 5.0
 
@@ -25,7 +26,10 @@ EVENTS_PER_SECOND = 5.0
 class EventReport(Report):
     """Writes what the engine reports as events of the job folder, and keeps warnings and times for the result."""
 
-    def __init__(self, folder: JobFolder, watch: Callable[[Event], None] | None = None):
+    def __init__(self, folder: JobFolder, watch: Callable[[Event], None] | None = None,
+                 picture: PictureSoFar | None = None):
+        """picture: of depth, to be renewed meanwhile; None: there is none."""
+        self._picture = picture
         self._warnings = WarningList()
         self._folder = folder
         self._watch = watch
@@ -61,6 +65,11 @@ class EventReport(Report):
             return
         self._last_progress_s = now
         self._write("progress", stage=self._stage, done=int(done), total=self._total)
+
+    def show(self, look: Callable[[], tuple]) -> None:
+        """As often as the picture wants to be renewed."""
+        if self._picture is not None and self._picture.renew(look):
+            self._write("picture")
 
     def note(self, message: str) -> None:
         self._write("note", message=shortened(redact(message)))

@@ -35,6 +35,7 @@ from ..storage import RunContext
 from .event_report import EventReport
 from .known_cameras import known_lens, lens_intrinsics, placement_of, read_known_cameras
 from .lens_maps import bytes_of_frame_maps, bytes_of_lens_maps
+from .picture_so_far import PictureSoFar
 from .provenance import refuse_changed_footage
 from .publication import discard_products, publish
 from .reading import (
@@ -110,12 +111,15 @@ def run(folder: str | os.PathLike, *, cores: Cores = ONE_CORE, watch: Callable[[
         raise StereoDiffError("output_in_use", f"{job_folder.path} holds a result already.")
     if not job_folder.files.is_file(job_folder.job_file.name):
         job_folder.read_job()
-    report, log = EventReport(job_folder, watch), log or sys.stderr
+    log = log or sys.stderr
+    picture = PictureSoFar(job_folder, log)
+    report = EventReport(job_folder, watch, picture)
     with locked(job_folder) as is_locked, beating(job_folder, report.steps):
         job = _read_job(job_folder, report)
         try:
             cache = _begin(job, job_folder, report, is_locked)
-            result = _run(job, job_folder, cache, cores, report, log)
+            with picture:
+                result = _run(job, job_folder, cache, cores, report, log)
         except Exception as error:
             raise _record_failure(error, job_folder, report, log) from error
         report.finished()

@@ -21,6 +21,7 @@ STATE_ICONS = {"waiting": "TIME", "running": "PLAY", "finished": "CHECKMARK", "f
 VERDICT_ICONS = {grades.GOOD: "CHECKMARK", grades.FAIR: "INFO", grades.POOR: "ERROR"}
 LEARNED_ENGINES = ("monst3r", "depthcrafter")
 MOST_WARNINGS_DRAWN, MOST_ROWS = 12, 40
+PICTURE_SCALE = 10.0
 
 
 # --- Words -----------------------------------------------------------------------------------------------------
@@ -143,6 +144,8 @@ def draw_progress(box, context, view: session.JobView) -> None:
     row.label(text=view.clip_name, icon="RENDER_ANIMATION")
     row.operator("stereodiff.cancel", text="", icon="X", emboss=False).job_id = view.job_id
     box.progress(text=progress_text(view.status), factor=view.status.fraction, type="BAR")
+    if view.picture_id:
+        box.template_icon(icon_value=view.picture_id, scale=PICTURE_SCALE)
     if view.status.is_stuck:
         draw_text(box, context, stuck_text(view.status), "ERROR")
         row = box.row()

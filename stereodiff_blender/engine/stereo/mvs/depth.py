@@ -34,6 +34,7 @@ from .explanation import StaticScene, scene_features
 from .far import judge_far
 from .filling import fill_static
 from .filtering import filter_depth, texture_of
+from .first_look import first_look
 from .motion import Neighbor, find_moving, neighbors_of, vote
 from .occluders import mark_occluders
 from .raw_depth import HIDES, LATENESS, PLAIN_SKY, SKY, TRUSTED_STATIC, UNTRUSTED, RawDepth
@@ -109,6 +110,8 @@ def estimate_depth_maps(frames: np.ndarray, cameras: CameraSolution, *, masks: n
     report.stage("depth", count)
     sharpness = relative_sharpness(frames)
     sources = select_sources(cameras, height, width, sharpness)
+    middle = count // 2
+    report.show(lambda: (frames[middle], first_look(frames, cameras, middle, sources[middle], limits)))
     candidates = _fill_raw_depth(_Views(frames, cameras, sources, masks, sharpness), expectant, limits, kept,
                                  scratch.journal("survey", kept.written_by), context)
     # From here on the raw depth is written over; what is kept for a later run is not.
@@ -185,6 +188,7 @@ def _fill_raw_depth(views: _Views, flow: ExpectantFlow, limits: DepthLimits, raw
         if index < count:
             journal.note(index)
             context.report.progress(index + 1)
+            context.report.show(lambda shown=index: (frames[shown], raw.known_depth(shown)))
     return candidates
 
 
@@ -370,6 +374,7 @@ def _fill_frames(frames, raw: RawDepth, limits: DepthLimits, objects: DynamicObj
         raw.status[index][(raw.mask[index] > 0) & ~moving] = UNTRUSTED
         raw.found[index] = moving
         context.report.progress(index + 1)
+        context.report.show(lambda shown=index: (frames[shown], depth[shown]))
 
 
 def _known_static(raw: RawDepth, index: int) -> np.ndarray:

@@ -62,6 +62,11 @@ class RawDepth:
         voted = [] if late < 0 else [array[late] for array in (self.mask, self.flow_back)]
         return [array[index] for array in self._of_first_pass] + voted
 
+    def known_depth(self, index: int) -> np.ndarray:
+        """(H,W) float32 of one frame, as far as it was measured; 0 elsewhere."""
+        is_known = self.status[index] != UNTRUSTED
+        return np.divide(1.0, self.disparity[index], out=np.zeros(is_known.shape, np.float32), where=is_known)
+
     def copy(self, target: RawDepth) -> RawDepth:
         """The first pass's arrays in target, which is returned."""
         pairs = zip((*self._of_first_pass, self.mask, self.flow_back),

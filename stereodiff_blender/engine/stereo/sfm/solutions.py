@@ -108,14 +108,14 @@ def moving_solution(shot: TrackedShot, travel: Travel, *, is_focal_doubtful: boo
     lens, intrinsics = _lens(shot, fitted), _intrinsics(shot, fitted)
     _refuse_impossible(shot, lens, intrinsics)
     warn_lens(shot.report, lens, 1.0 if fitted.zoom is None else float(np.exp(np.ptp(fitted.zoom))))
-    raster = shot.raster_pixels(_filmed(fitted))
+    raster = shot.raster_pixels(filmed_pixels(fitted))
     bounds = np.searchsorted(fitted.frame, np.arange(len(poses) + 1))
     observations = [(fitted.point[a:b], raster[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
     return CameraSolution("moving", poses, intrinsics, fitted.solved, mean, points,
                           fitted.point_parallax_deg, observations, is_focal_unreliable, lens=lens)
 
 
-def _filmed(fitted: CameraFit) -> np.ndarray:
+def filmed_pixels(fitted: CameraFit) -> np.ndarray:
     """(N,2) square pixels at which the lens has shown what was observed."""
     return fitted.pixels if fitted.filmed is None else fitted.filmed
 

@@ -14,7 +14,7 @@ import numpy as np
 from ...contract import StereoDiffError, distortion_fault
 from ...solution import CameraSolution, KnownLens
 from ...storage import RunContext
-from ..mapping import ADJUSTMENT_ROUNDS
+from ..mapping import ADJUSTMENT_ROUNDS, CameraFit
 from ..tracking import Tracks, longest_linked_run, refine_on_plates, thin_tracks, track_features
 from .keyframes import choose_keyframes
 from .lens_check import lens_that_fits
@@ -24,7 +24,7 @@ from .model_choice import contest, is_turn, may_be_turn, turn_of_all_frames, tur
 from .object_track import is_object_track
 from .rotation import RotationFit, is_static
 from .shot import MIN_SOLVED_SHARE, Steps, TrackedShot, square_tracks, unsolved
-from .solutions import moving_solution, rotation_solution, static_solution
+from .solutions import filmed_pixels, moving_solution, rotation_solution, static_solution
 from .still_background import find_still_background
 from .traveling import Travel, find_travel, focal_seeds, with_ordinary_lens
 from .turning_shutter import contradicts_shutter, without_shutter
@@ -189,6 +189,8 @@ def _solve(shot: TrackedShot, followed: Tracks, frames: np.ndarray) -> CameraSol
     travel = _travel_or_turn(shot, keyframes, rotation, steps)
     if isinstance(travel, RotationFit):
         return _solved_turn(shot, turning, travel, turn_of_all_frames(turning, travel))
+    fitted = travel.fitted
+    shot.report.show(lambda: _depth_of_points(shot, fitted, frames))
     travel = close_loops(shot, travel, frames)
     fitting_focal = lens_that_fits(shot, keyframes, travel.fitted)
     is_bent = shot.distortion is not None and contradicts_distortion(travel.reconstruction)
@@ -198,6 +200,19 @@ def _solve(shot: TrackedShot, followed: Tracks, frames: np.ndarray) -> CameraSol
     if is_object_track(followed, travel.fitted):
         warn_object_track(shot.report)
     return moving_solution(shot, travel, is_focal_doubtful=fitting_focal is not None)
+
+
+def _depth_of_points(shot: TrackedShot, fitted: CameraFit, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The solved frame nearest to the middle, and the depth (H,W) of the points seen in it, 0 elsewhere."""
+    solved = np.flatnonzero(fitted.solved)
+    index = solved[np.abs(solved - len(frames) // 2).argmin()]
+    depth = np.zeros(frames.shape[1:3], np.float32)
+    observed = fitted.frame == index
+    points = fitted.points[fitted.point[observed]] @ fitted.rotations[index].T + fitted.translations[index]
+    columns, rows = np.floor(shot.raster_pixels(filmed_pixels(fitted)[observed])).astype(int).T
+    inside = (columns >= 0) & (columns < frames.shape[2]) & (rows >= 0) & (rows < frames.shape[1])
+    depth[rows[inside], columns[inside]] = points[inside, 2]
+    return frames[index], depth
 
 
 def _solved_turn(shot: TrackedShot, turning: TrackedShot, keyframe_fit: RotationFit, fit: RotationFit

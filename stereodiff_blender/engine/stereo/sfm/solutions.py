@@ -82,7 +82,7 @@ def rotation_solution(shot: TrackedShot, keyframe_fit: RotationFit, fit: Rotatio
     if fit.distortion is not None:
         k1_std, k2_std = map(_finite, fit.radial_std)
         lens = LensResult(fit.distortion.model, fit.distortion, k1_std=k1_std, k2_std=k2_std)
-        _refuse_impossible(shot, lens, solution.intrinsics)
+        _refuse_impossible(shot, lens, shot.intrinsics(fit.widest_focal))
         solution = replace(solution, lens=lens)
     if shot.is_of_middle_rows and shot.readout:
         solution = replace(solution, lens=replace(solution.lens, readout=shot.readout))

@@ -6,6 +6,7 @@ signs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,6 +34,7 @@ ALIGN_ROUNDS = 10
 ALIGN_LOSS_PX = 1.5
 MIN_APART_PX = 20.0
 """Of two tracks whose distance tells a zoom."""
+PINHOLE = Distortion()
 
 
 def guess_focal(tracks: Tracks) -> float:
@@ -132,10 +134,11 @@ class _Seen:
         observations = Observations(position[tracks.frame[inside]], point.reshape(-1), tracks.pixels[inside])
         return cls(tracks, frames, observations, points)
 
-    def steps(self):
+    def steps(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Pixels, (n,2) each, of what is common to each frame and the next."""
         for index_i, index_j in zip(self.frames[:-1], self.frames[1:], strict=True):
-            yield self.tracks.common(index_i, index_j)[1:]
+            _, pixels_i, pixels_j = self.tracks.common(index_i, index_j)
+            yield pixels_i, pixels_j
 
 
 def fit_rotations(tracks: Tracks, frames: np.ndarray, focal: float | None, radial: int = 0,
@@ -186,7 +189,7 @@ def fit_rotations_like(tracks: Tracks, frames: np.ndarray, start: RotationFit, *
 
 
 def _fit_from(seen: _Seen, focal: float, *, free_focal: bool, zoom: np.ndarray | None = None,
-              iterations: int = ITERATIONS, radial: int = 0, lens: Distortion = Distortion()) -> RotationFit:
+              iterations: int = ITERATIONS, radial: int = 0, lens: Distortion = PINHOLE) -> RotationFit:
     """zoom (C,), None: the lens does not zoom; radial: how many of k1, k2 are free; lens: to begin with."""
     observations = seen.observations
     focals = focal * np.exp(np.zeros(len(seen.frames)) if zoom is None else zoom)

@@ -1,5 +1,5 @@
-"""Whether the lens of a camera that only turns, and perhaps zooms, bends the picture. Held-out tracks decide, as for one
-that travels.
+"""Whether the lens of a camera that only turns, and perhaps zooms, bends the picture. Held-out tracks decide, as for
+one that travels.
 
 A turn carries a point across the picture without any parallax, so how its way is bent tells the lens (cf. Stein 1995,
 "Accurate internal camera calibration using rotation, with analysis of sources of error").
@@ -35,7 +35,7 @@ MOST_COEFFICIENTS = 2
 
 
 def with_distortion(tracks: Tracks, frames: np.ndarray, turn: RotationFit, focal: float | None) -> RotationFit:
-    """The turn under a lens with k1, or k1 and k2, or a fisheye, where held-out tracks ask for it; else the turn itself.
+    """The turn under a lens with k1, with k1 and k2, or a fisheye, where held-out tracks ask for it; else the turn.
 
     frames: that it was fitted to. focal: where it is known.
     """

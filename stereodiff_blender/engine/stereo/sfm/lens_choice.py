@@ -125,7 +125,7 @@ def _rivals(trial: LensTrial, simple: LensFit) -> list[LensFit]:
     """The lenses that may do one thing more. Where the picture is a strong barrel's, also one with k1 and k2, because
     k1 alone folds a wide picture's corners, and a fisheye, if it explains more than that one."""
     rivals = [trial.fit(model) for model in _next(trial.found)]
-    bends = [_bend(one.state, trial.found.tracks.size) for one in (simple, *rivals)]
+    bends = [bend_share(one.state, trial.found.tracks.size) for one in (simple, *rivals)]
     if trial.found.is_fisheye or min(bends) > FISHEYE_BEND:
         return rivals
     wide = replace(model_of(trial.found), radial=2, zooms=False)
@@ -137,10 +137,10 @@ def _rivals(trial: LensTrial, simple: LensFit) -> list[LensFit]:
 def is_odd(state: BundleState, size: tuple[float, float]) -> bool:
     """Whether few shots are made with such a lens, and it may be made up. size: (width, height) of the picture."""
     is_usual = SHORT_LENS < state.focal / size[0] < LONG_LENS
-    return not is_usual or not (state.is_fisheye or MOST_BARREL < _bend(state, size) < MOST_PINCUSHION)
+    return not is_usual or not (state.is_fisheye or MOST_BARREL < bend_share(state, size) < MOST_PINCUSHION)
 
 
-def _bend(state: BundleState, size: tuple[float, float]) -> float:
+def bend_share(state: BundleState, size: tuple[float, float]) -> float:
     """How far the picture's corners are moved, of their distance from the middle."""
     corner = 0.5 * float(np.hypot(*size)) / state.focal
     return state.distortion.radius(corner) / corner - 1.0

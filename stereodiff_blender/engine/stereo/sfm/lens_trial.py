@@ -78,7 +78,7 @@ class LensTrial:
         if start.zoom is not None and not model.zooms:
             start = replace(start, focal=start.focal * float(np.exp(start.zoom.mean())), zoom=None)
         if model.is_fisheye and not start.is_fisheye:
-            start = _as_fisheye(start, float(np.hypot(*self.fitted.pixels.T).max()))
+            start = as_fisheye(start, float(np.hypot(*self.fitted.pixels.T).max()))
         state, _ = bundle_adjust(start, self._compact(point), loss_px=LOSS_PX, iterations=ITERATIONS,
                                  tolerance=TOLERANCE, free=self._free(model, lets_focal_go))
         return LensFit(model, state, self._costs(state))
@@ -172,7 +172,7 @@ def trial_on(found: Reconstruction) -> LensTrial | None:
     return LensTrial(found, frames, observations.select(is_even), observations.select(~is_even))
 
 
-def _as_fisheye(state: BundleState, reach_px: float) -> BundleState:
+def as_fisheye(state: BundleState, reach_px: float) -> BundleState:
     """The fisheye that bends the picture most alike, up to so far from its middle."""
     plate = np.linspace(0.05, 1.0, 20) * reach_px / state.focal
     ideal = undistorted(np.stack([plate, np.zeros_like(plate)], axis=-1), state.distortion)[:, 0]

@@ -72,6 +72,8 @@ def turn_of_keyframes(shot: TrackedShot, keyframes: np.ndarray) -> RotationFit |
     if rotation is None or rotation.is_certain or shot.focal is not None:
         return rotation
     zooming = fit_zooming_rotations(shot.square, keyframes, shot.cores)
+    if zooming is not None and shot.distortion is None:
+        zooming = with_distortion(shot.square, keyframes, zooming, None)
     return zooming if zooming is not None and zooming.cost_px2 < ZOOM_COST_SHARE * rotation.cost_px2 else rotation
 
 
@@ -144,8 +146,12 @@ def _gain(shot: TrackedShot, travel: Travel, rotation: RotationFit, *, is_narrow
     frames = _spread(np.flatnonzero(_goes_on(travel)))
     if len(frames) < MIN_FRAMES:
         return 0.0
-    turn = (fit_zooming_rotations(shot.square, frames, shot.cores) if zooms
-            else fit_rotations(shot.square, frames, shot.focal, rotation.radial, shot.cores))
+    if zooms and not rotation.radial:
+        turn = fit_zooming_rotations(shot.square, frames, shot.cores)
+    elif zooms or rotation.is_fisheye:
+        turn = fit_rotations_like(shot.square, frames, rotation, free_focal=shot.focal is None)
+    else:
+        turn = fit_rotations(shot.square, frames, shot.focal, rotation.radial, shot.cores)
     if turn is None:
         return 0.0
     turn = fit_any_lens(turn) if is_narrow else turn

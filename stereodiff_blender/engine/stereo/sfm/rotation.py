@@ -6,6 +6,7 @@ signs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,6 +34,7 @@ ALIGN_ROUNDS = 10
 ALIGN_LOSS_PX = 1.5
 MIN_APART_PX = 20.0
 """Of two tracks whose distance tells a zoom."""
+PINHOLE = Distortion()
 
 
 def guess_focal(tracks: Tracks) -> float:
@@ -61,8 +63,9 @@ class RotationFit:
 
     rotations (C,3,3): world to camera. residual_px: (N,) of the observations `observations`, whose points are numbered
     anew; points (P,): the tracks' own numbers. focal_rel_std: relative, optimistic. zoom (C,): natural logarithm of
-    each frame's focal length over focal, which is the middle one; None if the lens does not zoom. k1, k2: how far the
-    lens bends the picture, as of contract.Distortion; radial: how many of them are free; radial_std: their deviations.
+    each frame's focal length over focal, which is the middle one; None if the lens does not zoom. k1, k2, is_fisheye:
+    how far the lens bends the picture, as of contract.Distortion; radial: how many of k1, k2 are free; radial_std:
+    their deviations.
     """
 
     rotations: np.ndarray
@@ -77,11 +80,22 @@ class RotationFit:
     k1: float = 0.0
     k2: float = 0.0
     radial_std: tuple[float, float] = (0.0, 0.0)
+    is_fisheye: bool = False
+
+    @property
+    def lens(self) -> Distortion:
+        """That of a pinhole, too."""
+        return Distortion(self.k1, self.k2, is_fisheye=self.is_fisheye)
 
     @property
     def distortion(self) -> Distortion | None:
         """None of a pinhole."""
-        return Distortion(self.k1, self.k2) if self.radial else None
+        return self.lens if self.radial else None
+
+    @property
+    def widest_focal(self) -> float:
+        """The shortest focal length that the lens zooms to."""
+        return self.focal if self.zoom is None else self.focal * float(np.exp(self.zoom.min()))
 
     @property
     def is_certain(self) -> bool:
@@ -100,18 +114,44 @@ class RotationFit:
         return float(np.mean(self.residual_px < gate_px))
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """Tracks in frames (C,), as observations, whose points are numbered anew; points (P,): the tracks' own numbers."""
+
+    tracks: Tracks
+    frames: np.ndarray
+    observations: Observations
+    points: np.ndarray
+
+    @classmethod
+    def of(cls, tracks: Tracks, frames: np.ndarray) -> _Seen:
+        """Those tracks that two or more of the frames see."""
+        position = np.full(tracks.frame_count, -1)
+        position[frames] = np.arange(len(frames))
+        inside = position[tracks.frame] >= 0
+        inside &= (np.bincount(tracks.point[inside], minlength=tracks.points) >= 2)[tracks.point]
+        points, point = np.unique(tracks.point[inside], return_inverse=True)
+        observations = Observations(position[tracks.frame[inside]], point.reshape(-1), tracks.pixels[inside])
+        return cls(tracks, frames, observations, points)
+
+    def steps(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Pixels, (n,2) each, of what is common to each frame and the next."""
+        for index_i, index_j in zip(self.frames[:-1], self.frames[1:], strict=True):
+            _, pixels_i, pixels_j = self.tracks.common(index_i, index_j)
+            yield pixels_i, pixels_j
+
+
 def fit_rotations(tracks: Tracks, frames: np.ndarray, focal: float | None, radial: int = 0,
                   cores: Cores = ONE_CORE) -> RotationFit | None:
     """Rotations and focal length (None: unknown) that explain the tracks best; None if the frames share too few.
 
     radial: how many of k1, k2 are free.
     """
-    observed = _observations(tracks, frames)
-    if len(observed[0].point) < MIN_COMMON:
+    seen = _Seen.of(tracks, frames)
+    if len(seen.observations.point) < MIN_COMMON:
         return None
     starts = [focal] if focal else [share * max(tracks.size) for share in FOCAL_STARTS]
-    fits = cores.map(lambda start: _fit_from(tracks, frames, observed, start, free_focal=focal is None,
-                                             bend=(0.0,) * radial), starts)
+    fits = cores.map(lambda start: _fit_from(seen, start, free_focal=focal is None, radial=radial), starts)
     return min(fits, key=lambda fit: fit.cost_px2)
 
 
@@ -129,45 +169,38 @@ def fit_any_lens(start: RotationFit) -> RotationFit:
 def fit_zooming_rotations(tracks: Tracks, frames: np.ndarray, cores: Cores = ONE_CORE) -> RotationFit | None:
     """As fit_rotations, for a lens that zooms meanwhile: every frame has a focal length of its own. None, too, where a
     few steps from an ordinary lens lead nowhere near, as of most cameras that travel."""
-    observed = _observations(tracks, frames)
-    if len(observed[0].point) < MIN_COMMON:
+    seen = _Seen.of(tracks, frames)
+    if len(seen.observations.point) < MIN_COMMON:
         return None
-    zoom = _measured_zoom(tracks, frames)
-    trial = _fit_from(tracks, frames, observed, guess_focal(tracks), free_focal=True, zoom=zoom,
-                      iterations=TRIAL_ITERATIONS)
+    zoom = _measured_zoom(seen)
+    trial = _fit_from(seen, guess_focal(tracks), free_focal=True, zoom=zoom, iterations=TRIAL_ITERATIONS)
     if trial.share_within(TRIAL_GATE_PX) < TRIAL_SHARE:
         return None
-    fits = cores.map(lambda share: _fit_from(tracks, frames, observed, share * max(tracks.size), free_focal=True,
-                                             zoom=zoom), FOCAL_STARTS)
+    fits = cores.map(lambda share: _fit_from(seen, share * max(tracks.size), free_focal=True, zoom=zoom), FOCAL_STARTS)
     return min(fits, key=lambda fit: fit.cost_px2)
 
 
 def fit_rotations_like(tracks: Tracks, frames: np.ndarray, start: RotationFit, *, free_focal: bool) -> RotationFit:
     """Of other frames, with a lens that may do what that of start may, and from there; they are known to share tracks.
     """
-    zoom = None if start.zoom is None else _measured_zoom(tracks, frames)
-    return _fit_from(tracks, frames, _observations(tracks, frames), start.focal, free_focal=free_focal, zoom=zoom,
-                     bend=(start.k1, start.k2)[:start.radial])
+    seen = _Seen.of(tracks, frames)
+    zoom = None if start.zoom is None else _measured_zoom(seen)
+    return _fit_from(seen, start.focal, free_focal=free_focal, zoom=zoom, radial=start.radial, lens=start.lens)
 
 
-def _fit_from(tracks: Tracks, frames: np.ndarray, observed: tuple[Observations, np.ndarray], focal: float, *,
-              free_focal: bool, zoom: np.ndarray | None = None, iterations: int = ITERATIONS,
-              bend: tuple[float, ...] = ()) -> RotationFit:
-    """zoom (C,), bend (k1,) or (k1, k2): what is free, to begin with; zoom None: the lens does not zoom."""
-    observations, names = observed
-    k1, k2 = (*bend, 0.0, 0.0)[:2]
-    lens, radial = Distortion(k1, k2), len(bend)
-    focals = focal * np.exp(np.zeros(len(frames)) if zoom is None else zoom)
+def _fit_from(seen: _Seen, focal: float, *, free_focal: bool, zoom: np.ndarray | None = None,
+              iterations: int = ITERATIONS, radial: int = 0, lens: Distortion = PINHOLE) -> RotationFit:
+    """zoom (C,), None: the lens does not zoom; radial: how many of k1, k2 are free; lens: to begin with."""
+    observations = seen.observations
+    focals = focal * np.exp(np.zeros(len(seen.frames)) if zoom is None else zoom)
     rotations = [np.eye(3)]
-    for number, (index_i, index_j) in enumerate(zip(frames[:-1], frames[1:], strict=True)):
-        _, pixels_i, pixels_j = tracks.common(index_i, index_j)
+    for number, (pixels_i, pixels_j) in enumerate(seen.steps()):
         rays_i, rays_j = _rays(pixels_i, focals[number], lens), _rays(pixels_j, focals[number + 1], lens)
         rotations.append(_align_rays(rays_i, rays_j, focal) @ rotations[-1])
     start = _state(np.array(rotations), observations, focal, zoom, lens)
-    # What the first frame's zoom would do the focal length does.
-    ways = None if zoom is None else np.eye(len(frames))[:, 1:]
-    free = BundleOptions(focal=free_focal, positions=False, zoom=ways, radial=radial)
-    prior = (guess_focal(tracks), FOCAL_PRIOR_PX2) if free_focal else None
+    free = BundleOptions(focal=free_focal, positions=False, zoom=None if zoom is None else ways_of_zoom(len(zoom)),
+                         radial=radial)
+    prior = (guess_focal(seen.tracks), FOCAL_PRIOR_PX2) if free_focal else None
     # A lens that bends is far from where a pinhole has led, along a valley.
     iterations, tolerance = (ANY_LENS_ITERATIONS, BENT_TOLERANCE) if radial else (iterations, TOLERANCE)
     state, cost = bundle_adjust(start, observations, free=free, iterations=iterations, tolerance=tolerance,
@@ -176,14 +209,19 @@ def _fit_from(tracks: Tracks, frames: np.ndarray, observed: tuple[Observations, 
     deviations = np.sqrt(np.diag(covariance))
     middle = 0.0 if state.zoom is None else float(np.median(state.zoom))
     return RotationFit(state.rotations, state.focal * float(np.exp(middle)), state.residual_px(observations),
-                       observations, names, cost, float(deviations[0] / state.focal),
+                       observations, seen.points, cost, float(deviations[0] / state.focal),
                        None if state.zoom is None else state.zoom - middle, radial, state.k1, state.k2,
-                       (float(deviations[1]), float(deviations[2])) if radial else (0.0, 0.0))
+                       (float(deviations[1]), float(deviations[2])) if radial else (0.0, 0.0), state.is_fisheye)
+
+
+def ways_of_zoom(count: int) -> np.ndarray:
+    """(C,C-1) the zooms that so many frames are free to have: what the first one's would do the focal length does."""
+    return np.eye(count)[:, 1:]
 
 
 def state_of(turn: RotationFit) -> BundleState:
     """The unknowns of a turn, its points directions as the mean of what is seen of each."""
-    return _state(turn.rotations, turn.observations, turn.focal, turn.zoom, Distortion(turn.k1, turn.k2))
+    return _state(turn.rotations, turn.observations, turn.focal, turn.zoom, turn.lens)
 
 
 def _state(rotations: np.ndarray, observations: Observations, focal: float, zoom: np.ndarray | None,
@@ -191,7 +229,8 @@ def _state(rotations: np.ndarray, observations: Observations, focal: float, zoom
     """The cameras (C,) with the directions of what they observe."""
     focals = focal if zoom is None else focal * np.exp(zoom[observations.camera])[:, None]
     points = seen_directions(rotations, observations, focals, lens)
-    return BundleState(rotations, np.zeros((len(rotations), 3)), points, focal, lens.k1, lens.k2, zoom=zoom)
+    return BundleState(rotations, np.zeros((len(rotations), 3)), points, focal, lens.k1, lens.k2, zoom=zoom,
+                       is_fisheye=lens.is_fisheye)
 
 
 def seen_directions(rotations: np.ndarray, observations: Observations, focals: np.ndarray | float, lens: Distortion
@@ -206,12 +245,11 @@ def seen_directions(rotations: np.ndarray, observations: Observations, focals: n
     return points / np.where(lengths > 0.0, lengths, 1.0)
 
 
-def _measured_zoom(tracks: Tracks, frames: np.ndarray) -> np.ndarray:
+def _measured_zoom(seen: _Seen) -> np.ndarray:
     """(C,) natural logarithm of how much larger each frame shows things than the middle one does: by the median growth
     of the distances between tracks, which a turn hardly changes."""
     steps = [0.0]
-    for index_i, index_j in zip(frames[:-1], frames[1:], strict=True):
-        _, pixels_i, pixels_j = tracks.common(index_i, index_j)
+    for pixels_i, pixels_j in seen.steps():
         half = len(pixels_i) // 2
         lengths_i, lengths_j = (np.linalg.norm(pixels[:half] - pixels[half:2 * half], axis=1)
                                 for pixels in (pixels_i, pixels_j))
@@ -219,16 +257,6 @@ def _measured_zoom(tracks: Tracks, frames: np.ndarray) -> np.ndarray:
         steps.append(float(np.median(np.log(lengths_j[apart] / lengths_i[apart]))) if apart.any() else 0.0)
     zoom = np.cumsum(steps)
     return zoom - np.median(zoom)
-
-
-def _observations(tracks: Tracks, frames: np.ndarray) -> tuple[Observations, np.ndarray]:
-    """Observations, in the frames (C,), of tracks that two or more of them see; and those tracks' numbers, (P,)."""
-    position = np.full(tracks.frame_count, -1)
-    position[frames] = np.arange(len(frames))
-    inside = position[tracks.frame] >= 0
-    inside &= (np.bincount(tracks.point[inside], minlength=tracks.points) >= 2)[tracks.point]
-    names, point = np.unique(tracks.point[inside], return_inverse=True)
-    return Observations(position[tracks.frame[inside]], point.reshape(-1), tracks.pixels[inside]), names
 
 
 def _rays(pixels: np.ndarray, focal: float | np.ndarray, lens: Distortion) -> np.ndarray:

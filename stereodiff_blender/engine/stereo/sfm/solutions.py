@@ -82,12 +82,12 @@ def rotation_solution(shot: TrackedShot, keyframe_fit: RotationFit, fit: Rotatio
     if fit.distortion is not None:
         k1_std, k2_std = map(_finite, fit.radial_std)
         lens = LensResult(fit.distortion.model, fit.distortion, k1_std=k1_std, k2_std=k2_std)
-        _refuse_impossible(shot, lens, solution.intrinsics)
+        _refuse_impossible(shot, lens, shot.intrinsics(fit.widest_focal))
         solution = replace(solution, lens=lens)
     if shot.is_of_middle_rows and shot.readout:
         solution = replace(solution, lens=replace(solution.lens, readout=shot.readout))
     if fit.zoom is None:
-        warn_lens(shot.report, solution.lens, 1.0)
+        warn_lens(shot.report, solution.lens, 1.0, has_depth=False)
         return solution
     return _zoomed(shot, solution, np.interp(np.arange(len(solved)), shot.frames, fit.zoom))
 
@@ -95,7 +95,7 @@ def rotation_solution(shot: TrackedShot, keyframe_fit: RotationFit, fit: Rotatio
 def _zoomed(shot: TrackedShot, solution: CameraSolution, zoom: np.ndarray) -> CameraSolution:
     """zoom (T,): natural logarithm of each frame's focal length over the solution's."""
     lens = replace(solution.lens, zooms=True)
-    warn_lens(shot.report, lens, float(np.exp(np.ptp(zoom))))
+    warn_lens(shot.report, lens, float(np.exp(np.ptp(zoom))), has_depth=False)
     return replace(solution, lens=lens, intrinsics=_zoomed_intrinsics(solution.intrinsics, zoom))
 
 
@@ -107,7 +107,7 @@ def moving_solution(shot: TrackedShot, travel: Travel, *, is_focal_doubtful: boo
     mean = mean_by_frame(fitted.frame, fitted.residual_px, fitted.solved)
     lens, intrinsics = _lens(shot, fitted), _intrinsics(shot, fitted)
     _refuse_impossible(shot, lens, intrinsics)
-    warn_lens(shot.report, lens, 1.0 if fitted.zoom is None else float(np.exp(np.ptp(fitted.zoom))))
+    warn_lens(shot.report, lens, 1.0 if fitted.zoom is None else float(np.exp(np.ptp(fitted.zoom))), has_depth=True)
     raster = shot.raster_pixels(filmed_pixels(fitted))
     bounds = np.searchsorted(fitted.frame, np.arange(len(poses) + 1))
     observations = [(fitted.point[a:b], raster[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]

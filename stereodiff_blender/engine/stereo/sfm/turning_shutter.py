@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...contract import Distortion
 from ...geometry import exp_so3, log_so3
 from ...lens import distorted, undistorted
 from .model_choice import may_be_turn, turn_of_all_frames, turn_of_keyframes
@@ -52,7 +51,7 @@ def _brought_back(shot: TrackedShot, turn: RotationFit):
     time = readout * (shot.tracks.pixels[:, 1:] / shot.tracks.size[1] - 0.5)  # by rows of the plate as it was shot
     velocity, acceleration = _angular_motion(turn.rotations, shot.frames)
     turned = exp_so3(time * velocity[position] + 0.5 * time**2 * acceleration[position])
-    lens = Distortion(turn.k1, turn.k2)
+    lens = turn.lens
     rays = np.concatenate([undistorted(shot.square.pixels / focal, lens), np.ones((len(position), 1))], axis=1)
     rays = np.einsum("nji,nj->ni", turned, rays)
     return replace(shot.square, pixels=focal * distorted(rays[:, :2] / rays[:, 2:], lens))

@@ -116,13 +116,14 @@ def warn_doubtful_travel(report: Report) -> None:
                                    "moves, or the lens, to tell them apart.")
 
 
-def warn_lens(report: Report, lens: LensResult, zoom_ratio: float) -> None:
+def warn_lens(report: Report, lens: LensResult, zoom_ratio: float, *, has_depth: bool) -> None:
     """What a solved lens does beside the pinhole. zoom_ratio: longest over shortest focal length."""
     if lens.distortion is not None and not lens.is_given:
         kind = "is a fisheye" if lens.distortion.is_fisheye else "bends the picture"
+        depth = ", and depth lies on the plate as it was shot" if has_depth else ""
         report.warn("lens_distorts", f"The lens {kind} (K1 {_measured(lens.distortion.k1, lens.k1_std)}, "
                                      f"K2 {_measured(lens.distortion.k2, lens.k2_std)}): the camera is that of the "
-                                     "undistorted plate, and depth lies on the plate as it was shot.")
+                                     f"undistorted plate{depth}.")
     if lens.zooms:
         report.warn("lens_zooms", f"The lens zooms: the longest focal length is {zoom_ratio:.3f} times the shortest.")
     if lens.readout:

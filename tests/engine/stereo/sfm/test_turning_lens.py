@@ -24,8 +24,9 @@ def pan(across_deg: float):
     return turn
 
 
-def panned(across_deg: float, lens: Distortion | None, noise_px: float) -> Tracks:
-    return filmed_through(room(400), pan(across_deg), COUNT, lens=lens, noise_px=noise_px)
+def panned(across_deg: float, lens: Distortion | None, noise_px: float, **more) -> Tracks:
+    """more: as filmed_through takes it."""
+    return filmed_through(room(400), pan(across_deg), COUNT, lens=lens, noise_px=noise_px, **more)
 
 
 def turn_error_deg(found: np.ndarray, across_deg: float) -> float:
@@ -58,6 +59,47 @@ def test_a_pan_through_a_pinhole_finds_no_distortion(across_deg, noise_px):
     solution, warnings = solved(panned(across_deg, None, noise_px))
     assert solution.kind == "rotation" and solution.lens.distortion is None and "lens_distorts" not in warnings
     assert solution.intrinsics[0, 0] == pytest.approx(FOCAL_PX, rel=2e-3)
+
+
+@pytest.mark.parametrize(("across_deg", "ratio", "k1", "k2", "noise_px"), [
+    (20, 1.2, -0.12, 0.0, 0.05), (40, 1.2, -0.25, 0.08, 0.05), (20, 1.6, 0.05, 0.0, 0.05), (20, 1.2, -0.12, 0.0, 0.2)])
+def test_a_pan_with_a_zoom_tells_the_distortion_too(across_deg, ratio, k1, k2, noise_px):
+    """Taken for a pinhole that zooms, the first travels, through a lens that is made up."""
+    zoom = ratio ** (np.arange(COUNT) / (COUNT - 1))
+    solution, warnings = solved(panned(across_deg, Distortion(k1, k2), noise_px, zoom=zoom))
+    assert solution.kind == "rotation" and solution.solved.all() and solution.lens.model == "radial"
+    assert {"lens_distorts", "lens_zooms"} <= set(warnings) and solution.lens.zooms
+    found = solution.lens.distortion
+    assert found is not None and found.k1 == pytest.approx(k1, rel=0.05) and found.k2 == pytest.approx(k2, abs=0.01)
+    assert np.abs(solution.intrinsics[:, 0] / (FOCAL_PX * zoom) - 1).max() < 3e-3
+    assert turn_error_deg(solution.camera_to_world, across_deg) < 0.05 * noise_px / 0.05
+
+
+def test_a_pan_with_a_zoom_through_a_pinhole_finds_no_distortion():
+    zoom = 1.2 ** (np.arange(COUNT) / (COUNT - 1))
+    solution, warnings = solved(panned(20, None, 0.05, zoom=zoom))
+    assert solution.kind == "rotation" and solution.lens.zooms and solution.lens.distortion is None
+    assert "lens_distorts" not in warnings
+
+
+@pytest.mark.parametrize(("across_deg", "k1", "k2", "focal_px", "noise_px"), [
+    (20, 0.0, 0.0, 300.0, 0.05), (40, 0.0, 0.0, 220.0, 0.05), (40, -0.02, 0.002, 300.0, 0.2),
+    (20, 0.03, 0.0, 260.0, 0.05)])
+def test_a_pan_tells_a_fisheye(across_deg, k1, k2, focal_px, noise_px):
+    fisheye = Distortion(k1, k2, is_fisheye=True)
+    solution, warnings = solved(panned(across_deg, fisheye, noise_px, focal_px=focal_px))
+    assert solution.kind == "rotation" and solution.solved.all() and solution.lens.model == "fisheye"
+    found = solution.lens.distortion
+    assert found is not None and found.k1 == pytest.approx(k1, abs=2e-3) and found.k2 == pytest.approx(k2, abs=2e-3)
+    assert solution.intrinsics[0, 0] == pytest.approx(focal_px, rel=2e-3)
+    assert turn_error_deg(solution.camera_to_world, across_deg) < 0.05 * noise_px / 0.05
+    assert "is a fisheye" in warnings["lens_distorts"]
+
+
+def test_with_a_known_focal_length_a_pan_tells_a_fisheye():
+    solution, _ = solved(panned(20, Distortion(is_fisheye=True), 0.05, focal_px=300.0), focal_px=300.0)
+    assert solution.kind == "rotation" and solution.lens.model == "fisheye"
+    assert solution.lens.distortion is not None and abs(solution.lens.distortion.k1) < 2e-3
 
 
 def test_with_a_known_focal_length_the_pan_tells_the_rest():

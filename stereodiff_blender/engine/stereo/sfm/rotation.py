@@ -115,7 +115,7 @@ class RotationFit:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Observed:
     """Tracks in frames (C,), as observations, whose points are numbered anew; points (P,): the tracks' own numbers."""
 
     tracks: Tracks
@@ -124,7 +124,7 @@ class _Seen:
     points: np.ndarray
 
     @classmethod
-    def of(cls, tracks: Tracks, frames: np.ndarray) -> _Seen:
+    def seen_twice(cls, tracks: Tracks, frames: np.ndarray) -> _Observed:
         """Those tracks that two or more of the frames see."""
         position = np.full(tracks.frame_count, -1)
         position[frames] = np.arange(len(frames))
@@ -147,11 +147,11 @@ def fit_rotations(tracks: Tracks, frames: np.ndarray, focal: float | None, radia
 
     radial: how many of k1, k2 are free.
     """
-    seen = _Seen.of(tracks, frames)
-    if len(seen.observations.point) < MIN_COMMON:
+    observed = _Observed.seen_twice(tracks, frames)
+    if len(observed.observations.point) < MIN_COMMON:
         return None
     starts = [focal] if focal else [share * max(tracks.size) for share in FOCAL_STARTS]
-    fits = cores.map(lambda start: _fit_from(seen, start, free_focal=focal is None, radial=radial), starts)
+    fits = cores.map(lambda start: _fit_from(observed, start, free_focal=focal is None, radial=radial), starts)
     return min(fits, key=lambda fit: fit.cost_px2)
 
 
@@ -169,38 +169,39 @@ def fit_any_lens(start: RotationFit) -> RotationFit:
 def fit_zooming_rotations(tracks: Tracks, frames: np.ndarray, cores: Cores = ONE_CORE) -> RotationFit | None:
     """As fit_rotations, for a lens that zooms meanwhile: every frame has a focal length of its own. None, too, where a
     few steps from an ordinary lens lead nowhere near, as of most cameras that travel."""
-    seen = _Seen.of(tracks, frames)
-    if len(seen.observations.point) < MIN_COMMON:
+    observed = _Observed.seen_twice(tracks, frames)
+    if len(observed.observations.point) < MIN_COMMON:
         return None
-    zoom = _measured_zoom(seen)
-    trial = _fit_from(seen, guess_focal(tracks), free_focal=True, zoom=zoom, iterations=TRIAL_ITERATIONS)
+    zoom = _measured_zoom(observed)
+    trial = _fit_from(observed, guess_focal(tracks), free_focal=True, zoom=zoom, iterations=TRIAL_ITERATIONS)
     if trial.share_within(TRIAL_GATE_PX) < TRIAL_SHARE:
         return None
-    fits = cores.map(lambda share: _fit_from(seen, share * max(tracks.size), free_focal=True, zoom=zoom), FOCAL_STARTS)
+    fits = cores.map(lambda share: _fit_from(observed, share * max(tracks.size), free_focal=True, zoom=zoom),
+                     FOCAL_STARTS)
     return min(fits, key=lambda fit: fit.cost_px2)
 
 
 def fit_rotations_like(tracks: Tracks, frames: np.ndarray, start: RotationFit, *, free_focal: bool) -> RotationFit:
     """Of other frames, with a lens that may do what that of start may, and from there; they are known to share tracks.
     """
-    seen = _Seen.of(tracks, frames)
-    zoom = None if start.zoom is None else _measured_zoom(seen)
-    return _fit_from(seen, start.focal, free_focal=free_focal, zoom=zoom, radial=start.radial, lens=start.lens)
+    observed = _Observed.seen_twice(tracks, frames)
+    zoom = None if start.zoom is None else _measured_zoom(observed)
+    return _fit_from(observed, start.focal, free_focal=free_focal, zoom=zoom, radial=start.radial, lens=start.lens)
 
 
-def _fit_from(seen: _Seen, focal: float, *, free_focal: bool, zoom: np.ndarray | None = None,
+def _fit_from(observed: _Observed, focal: float, *, free_focal: bool, zoom: np.ndarray | None = None,
               iterations: int = ITERATIONS, radial: int = 0, lens: Distortion = PINHOLE) -> RotationFit:
     """zoom (C,), None: the lens does not zoom; radial: how many of k1, k2 are free; lens: to begin with."""
-    observations = seen.observations
-    focals = focal * np.exp(np.zeros(len(seen.frames)) if zoom is None else zoom)
+    observations = observed.observations
+    focals = focal * np.exp(np.zeros(len(observed.frames)) if zoom is None else zoom)
     rotations = [np.eye(3)]
-    for number, (pixels_i, pixels_j) in enumerate(seen.steps()):
+    for number, (pixels_i, pixels_j) in enumerate(observed.steps()):
         rays_i, rays_j = _rays(pixels_i, focals[number], lens), _rays(pixels_j, focals[number + 1], lens)
         rotations.append(_align_rays(rays_i, rays_j, focal) @ rotations[-1])
     start = _state(np.array(rotations), observations, focal, zoom, lens)
     free = BundleOptions(focal=free_focal, positions=False, zoom=None if zoom is None else ways_of_zoom(len(zoom)),
                          radial=radial)
-    prior = (guess_focal(seen.tracks), FOCAL_PRIOR_PX2) if free_focal else None
+    prior = (guess_focal(observed.tracks), FOCAL_PRIOR_PX2) if free_focal else None
     # A lens that bends is far from where a pinhole has led, along a valley.
     iterations, tolerance = (ANY_LENS_ITERATIONS, BENT_TOLERANCE) if radial else (iterations, TOLERANCE)
     state, cost = bundle_adjust(start, observations, free=free, iterations=iterations, tolerance=tolerance,
@@ -209,7 +210,7 @@ def _fit_from(seen: _Seen, focal: float, *, free_focal: bool, zoom: np.ndarray |
     deviations = np.sqrt(np.diag(covariance))
     middle = 0.0 if state.zoom is None else float(np.median(state.zoom))
     return RotationFit(state.rotations, state.focal * float(np.exp(middle)), state.residual_px(observations),
-                       observations, seen.points, cost, float(deviations[0] / state.focal),
+                       observations, observed.points, cost, float(deviations[0] / state.focal),
                        None if state.zoom is None else state.zoom - middle, radial, state.k1, state.k2,
                        (float(deviations[1]), float(deviations[2])) if radial else (0.0, 0.0), state.is_fisheye)
 
@@ -245,11 +246,11 @@ def seen_directions(rotations: np.ndarray, observations: Observations, focals: n
     return points / np.where(lengths > 0.0, lengths, 1.0)
 
 
-def _measured_zoom(seen: _Seen) -> np.ndarray:
+def _measured_zoom(observed: _Observed) -> np.ndarray:
     """(C,) natural logarithm of how much larger each frame shows things than the middle one does: by the median growth
     of the distances between tracks, which a turn hardly changes."""
     steps = [0.0]
-    for pixels_i, pixels_j in seen.steps():
+    for pixels_i, pixels_j in observed.steps():
         half = len(pixels_i) // 2
         lengths_i, lengths_j = (np.linalg.norm(pixels[:half] - pixels[half:2 * half], axis=1)
                                 for pixels in (pixels_i, pixels_j))
